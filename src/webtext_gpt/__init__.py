@@ -1,0 +1,1 @@
+"""webtext-gpt: the GPT-2 paper, end to end."""

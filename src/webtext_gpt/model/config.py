@@ -1,0 +1,105 @@
+"""The shape of a GPT model, and its parameter count."""
+
+import dataclasses
+from dataclasses import dataclass
+
+GPT2_VOCAB_SIZE = 50_257
+"""256 bytes + 50,000 merges + `<|endoftext|>` (Radford et al. 2019, section 2.2)."""
+
+NORMS = ("pre", "post")
+ACTIVATIONS = ("gelu_tanh", "gelu", "relu")
+POSITIONS = ("learned", "sinusoidal")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPTConfig:
+    """Everything that fixes a model's parameters and its forward pass.
+
+    The defaults are GPT-2 small (Radford et al. 2019, section 2.3 and table 2).
+
+    Attributes:
+        n_layer: number of blocks.
+        n_head: attention heads of a block; divides `n_embd`.
+        n_embd: width of the residual stream.
+        block_size: longest context in tokens, and the number of learned positions.
+        vocab_size: number of token ids; `None` stands for GPT-2's 50,257.
+        norm: `pre` puts layer normalisation at the input of each sub-block and once after the
+            last block (GPT-2); `post` puts it after each residual sum and nowhere else (GPT-1,
+            Vaswani et al. 2017).
+        activation: `gelu_tanh` (GPT-1 and GPT-2), exact `gelu`, or `relu` (Vaswani et al. 2017).
+        positions: `learned` (GPT) or `sinusoidal` (Vaswani et al. 2017, section 3.5).
+        scale_embeddings: multiply token embeddings by sqrt(n_embd) (Vaswani et al. 2017, 3.4).
+        embd_dropout: dropout on the sum of token and position embeddings.
+        attn_dropout: dropout on the attention weights.
+        resid_dropout: dropout on the output of each sub-block.
+        tied_embeddings: the output layer shares the token embedding's weights.
+        init_std: standard deviation of the initial weights, N(0, init_std).
+        scaled_residual_init: divide the initial weights of the residual projections by
+            sqrt(2 n_layer), the number of residual layers (GPT-2).
+
+    Raises:
+        ValueError: a value is out of range; the message names the field.
+    """
+
+    n_layer: int = 12
+    n_head: int = 12
+    n_embd: int = 768
+    block_size: int = 1024
+    vocab_size: int = GPT2_VOCAB_SIZE
+    norm: str = "pre"
+    activation: str = "gelu_tanh"
+    positions: str = "learned"
+    scale_embeddings: bool = False
+    embd_dropout: float = 0.0
+    attn_dropout: float = 0.0
+    resid_dropout: float = 0.0
+    tied_embeddings: bool = True
+    init_std: float = 0.02
+    scaled_residual_init: bool = True
+
+    def __post_init__(self) -> None:
+        if self.vocab_size is None:
+            object.__setattr__(self, "vocab_size", GPT2_VOCAB_SIZE)
+        for name in ("n_layer", "n_head", "n_embd", "block_size", "vocab_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"model.{name} is {value!r}, but must be a whole number above 0")
+        if self.n_embd % self.n_head:
+            raise ValueError(
+                f"model.n_embd={self.n_embd} does not divide into model.n_head={self.n_head} heads"
+            )
+        for name, choices in (
+            ("norm", NORMS),
+            ("activation", ACTIVATIONS),
+            ("positions", POSITIONS),
+        ):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"model.{name} is {getattr(self, name)!r}, but must be one of {', '.join(choices)}"
+                )
+        for name in ("embd_dropout", "attn_dropout", "resid_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"model.{name} is {getattr(self, name)}, but must be in [0, 1)")
+        if self.positions == "sinusoidal" and self.n_embd % 2:
+            raise ValueError(f"sinusoidal positions need an even model.n_embd, not {self.n_embd}")
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.n_embd // self.n_head
+
+    @property
+    def flops_per_token(self) -> float:
+        """Floating-point operations of a training step, forward and backward, per token.
+
+        6 N for the matrix multiplications with the N weights that tokens pass through, plus
+        12 n_layer n_embd block_size for attention scores and sums (Chowdhery et al. 2022,
+        appendix B).
+        """
+        block = 12 * self.n_embd**2
+        weights = self.n_layer * block + self.vocab_size * self.n_embd
+        return 6.0 * weights + 12.0 * self.n_layer * self.n_embd * self.block_size
+
+    def to_dict(self) -> dict[str, int | float | str | bool]:
+        """Plain keyword arguments that make this configuration again."""
+        return dataclasses.asdict(self)
