@@ -1,5 +1,6 @@
 """What every entry point shares: Hydra, and errors that fit on one screen."""
 
+import contextlib
 import difflib
 import os
 import re
@@ -10,7 +11,8 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -38,6 +40,8 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Ca
                 hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)(
                     task
                 )()
+            except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             except (HydraException, OmegaConfBaseException, UserError, OSError) as error:
                 if show_traceback:
                     raise
@@ -48,6 +52,22 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Ca
         return main
 
     return decorate
+
+
+@contextlib.contextmanager
+def run_folder() -> Iterator[tuple[str, list[str]]]:
+    """This run's folder and this call's overrides, inside a Hydra main.
+
+    The folder is removed again where nothing was put into it.
+    """
+    config = HydraConfig.get()
+    folder = Path(config.runtime.output_dir)
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    try:
+        yield str(shown), list(config.overrides.task)
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty: something was begun
+            folder.rmdir()
 
 
 def _exit(message: str) -> NoReturn:
@@ -77,17 +97,17 @@ def _explain(error: Exception, conf: Path, config_name: str) -> str:
     if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
         return f"{error.strerror or error}{where}"
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, choice = error.missing_cfg_file.rpartition("/")
-        options = list(error.options or [])
+    message = str(error)
+    if match := re.search(r"Could not find '([\w/@-]+)/(.+?)'", message):
+        group, choice = match.groups()
+        options = sorted(p.stem for p in (conf / group).glob("*.yaml"))
         return (
-            f"{group or 'conf'} has no choice {choice!r}{_nearest(choice, options)}\n"
+            f"{group} has no choice {choice!r}{_nearest(choice, options)}\n"
             f"choices: {', '.join(options)}"
         )
-    message = str(error)
     if match := re.search(r"Could not (?:override|delete|append to) '?([\w./@]+)'?", message):
         key = match[1].removesuffix(".")
-        known = list(_known_keys(conf, config_name))
+        known = sorted(set(_known_keys(conf, config_name)))
         return f"unknown key {key!r}{_nearest(key, known)}\nsee all keys with --cfg job"
     if cause is not None and str(cause) not in message:
         message += f"\n{cause}"

@@ -9,7 +9,7 @@ A character vocabulary lives in the same file format, for models of single chara
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -20,9 +20,7 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from webtext_gpt.errors import UserError
 
 END_OF_TEXT = "<|endoftext|>"
-GPT2_PATTERN = (
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-)
+GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 N_BYTES = 256
 
 
@@ -235,17 +233,3 @@ def read_text(path: str | Path) -> str:
             f"{path} is not UTF-8: byte {data[error.start]:#04x} at position {error.start}; "
             "convert it, for instance with iconv -f latin1 -t utf-8"
         ) from error
-
-
-def chunked(texts: Iterable[str], max_chars: int) -> Iterator[list[str]]:
-    """Group texts into lists of about `max_chars` characters, to be encoded together."""
-    batch: list[str] = []
-    size = 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= max_chars:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

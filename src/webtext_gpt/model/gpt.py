@@ -24,6 +24,10 @@ _ACTIVATIONS = {
 }
 
 
+IGNORED = -100
+"""Target of a position that does not count."""
+
+
 class MLP(nn.Module):
     """Position-wise feed-forward layer, four times as wide inside."""
 
@@ -129,14 +133,17 @@ class GPT(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
     """Mean over positions of -ln p(target), in nats, computed in fp32.
 
     Args:
         logits: `(B, T, vocab_size)`.
-        targets: `(B, T)` token ids; positions with -100 do not count.
+        targets: `(B, T)` token ids; positions with `IGNORED` do not count.
+        reduction: `mean` or `sum`.
     """
-    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-100)
+    return F.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction=reduction
+    )
 
 
 def sinusoidal_positions(n_position: int, n_embd: int) -> Tensor:
