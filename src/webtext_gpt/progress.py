@@ -11,6 +11,7 @@ def progress_bar(description: str, **options: Any) -> tqdm:
     interactive = sys.stderr.isatty()
     return tqdm(
         desc=description,
+        delay=1,  # what is done at once needs no bar
         file=sys.stderr,
         mininterval=0.1 if interactive else 10,
         dynamic_ncols=interactive,

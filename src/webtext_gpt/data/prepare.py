@@ -31,15 +31,16 @@ def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Pat
     Raises:
         UserError: the source holds no text.
     """
+    fingerprint = source.fingerprint()
     provenance = {
-        "source": source.fingerprint(),
+        "source": fingerprint,
         "val_fraction": source.val_fraction,
         "tokenizer": _recipe_fingerprint(recipe),
         "format_version": VERSION,
     }
     key = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()[:16]
     cache = Path(cache).expanduser()
-    folder = cache / f"{provenance['source']['kind']}-{key}"
+    folder = cache / f"{fingerprint['kind']}-{key}"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{folder.name}.lock"):
         if not folder.exists():
@@ -95,9 +96,10 @@ def _split_documents(source: TextSource, by_document: bool) -> Iterator[tuple[Sp
     """Each document with its split; or, of a few long ones, each one's tail for validation."""
     for text in _documents(source):
         if by_document:
-            yield "validation" if held_out(text, source.val_fraction) else "train", text
+            yield ("validation" if held_out(text, source.val_fraction) else "train"), text
             continue
         cut = int(len(text) * (1 - source.val_fraction))
-        for split, part in (("train", text[:cut]), ("validation", text[cut:])):
-            if part:
-                yield split, part
+        if text[:cut]:
+            yield "train", text[:cut]
+        if text[cut:]:
+            yield "validation", text[cut:]

@@ -1,6 +1,6 @@
 """Blocks of tokens for pretraining and for validation."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import lightning as L
 import numpy as np
@@ -138,9 +138,9 @@ class PretrainingData(L.LightningDataModule):
         windows = ValidationWindows(self.validation, self.block_size, multiple=world_size)
         mine = range(rank, len(windows), world_size)
         starts = range(0, len(mine), self.micro_batch_size)
-        return self._loader(windows, [mine[i : i + self.micro_batch_size] for i in starts])
+        return self._loader(windows, [list(mine[i : i + self.micro_batch_size]) for i in starts])
 
-    def _loader(self, blocks: Dataset, batches: Iterable[Sequence[int]]) -> DataLoader:
+    def _loader(self, blocks: Dataset, batches: Iterable[list[int]]) -> DataLoader:
         return DataLoader(
             blocks,
             batch_sampler=batches,

@@ -9,6 +9,7 @@ the name that the literature gives it.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from webtext_gpt.model.attention import CausalSelfAttention
 from webtext_gpt.model.config import GPTConfig
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
     "gelu": nn.GELU,
     "relu": nn.ReLU,
@@ -107,10 +108,9 @@ class GPT(nn.Module):
     def hidden_states(self, tokens: Tensor) -> Tensor:
         """Final hidden states `(B, T, n_embd)` of token ids `(B, T)`, after the last norm."""
         T = tokens.size(1)
-        if T > self.config.block_size:
-            raise ValueError(
-                f"input of {T} tokens is longer than the model's context of {self.config.block_size}"
-            )
+        block_size = self.config.block_size
+        if block_size < T:
+            raise ValueError(f"{T} tokens do not fit in the model's context of {block_size}")
         x = self.wte(tokens)
         if self.config.scale_embeddings:
             x = x * math.sqrt(self.config.n_embd)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -13,7 +14,8 @@ from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.throughput import Throughput
 from webtext_gpt.training.pretraining import PretrainingModule
 
-Summary = dict[str, float | int | None]
+Summary = dict[str, Any]
+"""Names and figures; `None` where one was not measured."""
 
 
 def summarize(
