@@ -7,7 +7,7 @@ fingerprint of what goes in, by which its token shards are found again.
 import hashlib
 import json
 from collections.abc import Iterator
-import glob
+from glob import glob
 from pathlib import Path
 from typing import Any, Protocol
 
