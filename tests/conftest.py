@@ -60,7 +60,7 @@ def small_run(prose_file: Path, tmp_path: Path) -> list[str]:
     return [
         "data=files",
         f"data.path={prose_file}",
-        "tokenizer.vocab_size=300",
+        "tokenizer.vocab_size=280",
         "model.n_layer=2",
         "model.n_head=2",
         "model.n_embd=32",

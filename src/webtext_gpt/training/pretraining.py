@@ -1,5 +1,6 @@
 """Language modelling as a LightningModule: loss, optimizer, and what is measured."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +23,8 @@ class PretrainingModule(L.LightningModule):
         tokenizer: saved in checkpoints, so that they can be read alone.
         corpus: hash of the training data, by which a continued run knows it again.
         make_optimizer: the optimizer of a model's parameters.
-        schedule: factor of the peak learning rate from the steps taken before.
+        schedule: factor of the peak learning rate from the steps taken before and `total_steps`.
+        seed: of dropout.
         tokens_per_step: of the global batch, for the logs.
         val_tokens_per_byte: tokens to predict in the validation split, for each of its bytes.
         compile_model: let `torch.compile` make kernels for forward and backward.
@@ -39,7 +41,8 @@ class PretrainingModule(L.LightningModule):
         *,
         corpus: str,
         make_optimizer: Callable[[nn.Module], torch.optim.Optimizer],
-        schedule: Callable[[int], float],
+        schedule: Callable[..., float],
+        seed: int,
         tokens_per_step: int,
         val_tokens_per_byte: float,
         compile_model: bool = False,
@@ -50,6 +53,7 @@ class PretrainingModule(L.LightningModule):
         self.corpus = corpus
         self.make_optimizer = make_optimizer
         self.schedule = schedule
+        self.seed = seed
         self.tokens_per_step = tokens_per_step
         self.val_tokens_per_byte = val_tokens_per_byte
 
@@ -66,11 +70,21 @@ class PretrainingModule(L.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """The optimizer with the schedule, stepped together."""
         optimizer = self.make_optimizer(self.model)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
+        schedule = functools.partial(self.schedule, total_steps=self.trainer.max_steps)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Before each optimizer step, seed dropout by the step's number.
+
+        A continued run then draws what an undisturbed one would have drawn.
+        """
+        if not self._step_losses:
+            step = self.seed * 2**32 + self.global_step
+            torch.manual_seed((step * self.trainer.world_size + self.trainer.global_rank) % 2**63)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Mean loss of one micro-batch, in nats a token."""
@@ -118,7 +132,11 @@ class PretrainingModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make the file readable alone: configuration and tokenizer go with the weights."""
-        checkpoint.update(describe(self.model, self.tokenizer), corpus=self.corpus)
+        checkpoint.update(
+            describe(self.model, self.tokenizer),
+            corpus=self.corpus,
+            max_steps=self.trainer.max_steps,
+        )
 
     def refuse_other_training(self, checkpoint: dict[str, Any]) -> None:
         """Keep a run from going on with another model, tokenizer or corpus.

@@ -1,6 +1,5 @@
 """One pretraining run, from its configuration to `summary.json`."""
 
-import functools
 import json
 import time
 from collections.abc import Sequence
@@ -63,7 +62,13 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     plan = plan_batch(
         cfg.global_batch_tokens, config.block_size, trainer.world_size, cfg.micro_batch_size
     )
-    set_lengths(trainer, plan, max_tokens=cfg.trainer.max_tokens, validate_every=cfg.validate_every)
+    set_lengths(
+        trainer,
+        plan,
+        max_tokens=cfg.trainer.max_tokens,
+        validate_every=cfg.validate_every,
+        planned_steps=resumed["max_steps"] if resumed else None,
+    )
     data = PretrainingData(
         shards,
         block_size=config.block_size,
@@ -77,7 +82,8 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         shards.tokenizer,
         corpus=shards.hash,
         make_optimizer=instantiate(cfg.optimizer),
-        schedule=functools.partial(instantiate(cfg.scheduler), total_steps=trainer.max_steps),
+        schedule=instantiate(cfg.scheduler),
+        seed=cfg.seed,
         tokens_per_step=plan.tokens,
         val_tokens_per_byte=(data.validation.n_tokens - 1) / data.validation.n_bytes,
         compile_model=cfg.compile,
@@ -143,14 +149,14 @@ def _plan_text(
     trainer: L.Trainer, module: PretrainingModule, data: PretrainingData, plan: BatchPlan
 ) -> str:
     """What is about to be done, in a few lines."""
-    stream, steps = data.training.stream, trainer.max_steps
-    epochs = steps * plan.tokens / stream.n_tokens
+    stream = data.training.stream
+    length = f"{trainer.max_steps:,}" if trainer.max_steps > 0 else "as many as fit,"
     return (
         f"model       {module.model.num_parameters:,} parameters, "
         f"context {plan.block_size}, vocabulary {module.tokenizer.vocab_size:,}\n"
         f"corpus      {stream.n_tokens:,} tokens of {stream.n_documents:,} documents for training, "
         f"{data.validation.n_tokens:,} held out\n"
-        f"training    {steps:,} steps of {plan.tokens:,} tokens ({epochs:.2f} epochs), "
+        f"training    {length} steps of {plan.tokens:,} tokens, "
         f"{trainer.world_size} x {plan.micro_batch_size} sequences x {plan.accumulation}, "
         f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}\n"
         f"run         {trainer.default_root_dir}"

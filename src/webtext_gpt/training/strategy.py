@@ -14,8 +14,5 @@ def ddp(process_group_backend: str | None = None) -> DDPStrategy:
     Args:
         process_group_backend: `nccl`, `gloo`; `None` takes the device's own.
     """
-    return DDPStrategy(
-        process_group_backend=process_group_backend,
-        gradient_as_bucket_view=True,
-        static_graph=True,
-    )
+    # No static_graph: torch 2.13 fails on it when gradients are accumulated.
+    return DDPStrategy(process_group_backend=process_group_backend, gradient_as_bucket_view=True)

@@ -1,5 +1,6 @@
 """The Lightning trainer, set up from plain settings."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -13,7 +14,13 @@ from lightning.pytorch.loggers import Logger
 from webtext_gpt.checkpoint import AtomicCheckpointIO
 from webtext_gpt.errors import UserError
 from webtext_gpt.training.batch import BatchPlan
+from webtext_gpt.training.callbacks.time_budget import TimeBudget
 from webtext_gpt.training.hardware import best_precision
+
+DEFAULT_MINUTES = 5
+"""Of training where nothing says how long."""
+OPEN = -1
+"""Lightning's `max_steps` for no limit."""
 
 
 def build_trainer(
@@ -29,7 +36,8 @@ def build_trainer(
     Args:
         settings: Lightning's own arguments, and `max_minutes`, after which training ends;
             `precision: auto` takes bf16 where the hardware has it. `max_tokens` is left to
-            `set_lengths`.
+            `set_lengths`. Where neither steps nor tokens are given, as many steps are planned
+            as fit into the time (`DEFAULT_MINUTES` unless given).
         run_dir: the run's folder.
         strategy: a Lightning strategy or its name.
         callbacks: what happens beside training.
@@ -38,12 +46,16 @@ def build_trainer(
     Raises:
         UserError: Lightning refuses a setting, as more devices than there are.
     """
-    arguments = {name: value for name, value in settings.items() if name != "max_tokens"}
-    max_minutes = arguments.pop("max_minutes")
+    arguments = {str(name): value for name, value in settings.items()}
+    max_tokens, minutes = arguments.pop("max_tokens"), arguments.pop("max_minutes")
     if arguments["precision"] == "auto":
         arguments["precision"] = best_precision(_device_type(arguments["accelerator"]))
     if arguments["max_steps"] is None:
-        arguments["max_steps"] = -1
+        arguments["max_steps"] = OPEN
+        if max_tokens is None:
+            minutes = DEFAULT_MINUTES if minutes is None else minutes
+            callbacks = [*callbacks, TimeBudget(minutes)]
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its greetings, its tips
     try:
         return L.Trainer(
             **arguments,
@@ -51,7 +63,7 @@ def build_trainer(
             callbacks=list(callbacks),
             logger=list(loggers),
             default_root_dir=run_dir,
-            max_time=None if max_minutes is None else timedelta(minutes=max_minutes),
+            max_time=None if minutes is None else timedelta(minutes=minutes),
             plugins=[AtomicCheckpointIO()],
             use_distributed_sampler=False,  # our samplers know the devices
             check_val_every_n_epoch=None,  # there is one epoch, without end
@@ -65,7 +77,12 @@ def build_trainer(
 
 
 def set_lengths(
-    trainer: L.Trainer, plan: BatchPlan, *, max_tokens: int | None, validate_every: int
+    trainer: L.Trainer,
+    plan: BatchPlan,
+    *,
+    max_tokens: int | None,
+    validate_every: int,
+    planned_steps: int | None = None,
 ) -> None:
     """Tell the trainer, whose devices are known by now, how its steps are made up.
 
@@ -76,19 +93,21 @@ def set_lengths(
         plan: of the global batch.
         max_tokens: tokens to train on, rounded up to whole steps; replaces `max_steps`.
         validate_every: optimizer steps between two validations.
+        planned_steps: where the number of steps is open, what an earlier part of the run planned.
 
     Raises:
-        UserError: neither tokens nor steps say how long to train.
+        UserError: a number is not above 0.
     """
+    steps = trainer.fit_loop.epoch_loop.max_steps
     if max_tokens is not None:
-        trainer.fit_loop.epoch_loop.max_steps = math.ceil(max_tokens / plan.tokens)
-    if trainer.max_steps < 1:
-        raise UserError(
-            "the learning-rate schedule needs an end: set trainer.max_steps or trainer.max_tokens "
-            f"above 0 (trainer.max_steps is {trainer.max_steps})"
-        )
+        steps = math.ceil(max_tokens / plan.tokens)
+    elif steps == OPEN and planned_steps is not None:
+        steps = planned_steps
+    if steps < 1 and steps != OPEN:
+        raise UserError("trainer.max_steps and trainer.max_tokens must be above 0, or null")
     if validate_every < 1:
         raise UserError(f"validate_every={validate_every} must be at least 1 optimizer step")
+    trainer.fit_loop.epoch_loop.max_steps = steps
     trainer.accumulate_grad_batches = plan.accumulation
     trainer.val_check_interval = validate_every * plan.accumulation
 

@@ -53,9 +53,9 @@ class Checkpoints(L.Callback):
             return
         self._last_step = step
         if self.keep_every and step % self.keep_every == 0:
-            trainer.save_checkpoint(self.folder / f"step-{step:08d}.ckpt")
+            trainer.save_checkpoint(self.folder / f"step-{step:08d}.ckpt", weights_only=False)
         if step % self.save_every == 0:
-            trainer.save_checkpoint(self.folder / LAST)
+            trainer.save_checkpoint(self.folder / LAST, weights_only=False)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save when the metric is better than before."""
@@ -64,8 +64,8 @@ class Checkpoints(L.Callback):
             return
         if self.best is None or float(value) < self.best:
             self.best = float(value)
-            trainer.save_checkpoint(self.folder / BEST)
+            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save where training stopped, be it early."""
-        trainer.save_checkpoint(self.folder / LAST)
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
