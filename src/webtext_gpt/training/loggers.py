@@ -100,14 +100,14 @@ def wandb(run_dir: str, project: str, name: str | None = None) -> WandbLogger:
     import wandb as client
 
     mode = os.environ.get("WANDB_MODE")
-    offline = mode in ("offline", "disabled") if mode else client.api.api_key is None
-    if offline and mode is None:
-        os.environ["WANDB_SILENT"] = "true"
+    if mode is None:
+        try:
+            mode = "online" if client.login(prompt=False) else "offline"
+        except client.errors.Error as error:  # an account, but no way to it now
+            print(f"Weights & Biases cannot be reached, so the run is kept offline: {error}")
+            mode = "offline"
     return WandbLogger(
-        project=project,
-        name=name or Path(run_dir).name,
-        save_dir=run_dir,
-        offline=offline,
+        project=project, name=name or Path(run_dir).name, save_dir=run_dir, mode=mode
     )
 
 
@@ -118,7 +118,7 @@ def where(logger: Logger) -> str | None:
     if isinstance(logger, WandbLogger):
         run = logger.experiment
         if run.offline:
-            folder = Path(run.dir).parent
+            folder = os.path.relpath(Path(run.dir).parent)
             return f"Weights & Biases, offline in {folder}; upload it: wandb sync {folder}"
         return f"Weights & Biases: {run.url}"
     return None

@@ -1,14 +1,14 @@
 """AdamW as language models use it: weight decay on matrices alone."""
 
-import math
 from typing import Any
 
 import torch
-from torch import nn
+
+from webtext_gpt.model import GPT
 
 
 def adamw(
-    model: nn.Module,
+    model: GPT,
     *,
     lr: float | None = None,
     betas: tuple[float, float] = (0.9, 0.95),
@@ -21,14 +21,14 @@ def adamw(
 
     Args:
         model: whose parameters are trained.
-        lr: peak learning rate; `None` takes `default_lr` of the model's size.
+        lr: peak learning rate; `None` takes `default_lr` of the model's width.
         betas: decay rates of the two moments.
         eps: added to the root of the second moment.
         weight_decay: decoupled from the gradient.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     if lr is None:
-        lr = default_lr(sum(p.numel() for p in parameters if p.dim() >= 2))
+        lr = default_lr(model.config.n_embd)
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
@@ -37,9 +37,10 @@ def adamw(
     return torch.optim.AdamW(groups, lr=lr, betas=(beta1, beta2), eps=eps, fused=True)
 
 
-def default_lr(n_weights: int) -> float:
-    """0.003239 - 0.0001395 ln N, the learning rate that suited N weights.
+def default_lr(n_embd: int) -> float:
+    """A peak learning rate for a width: 6e-4 (768 / n_embd)^1.5.
 
-    Kaplan et al. 2020, "Scaling Laws for Neural Language Models", appendix D.1.
+    A line through GPT-3's 6e-4 for width 768 (Brown et al. 2020, table 2.1), which also passes
+    near its 3e-4 for 1,024, and near the best for width 128 (docs/measurements.md).
     """
-    return 0.003239 - 0.0001395 * math.log(n_weights)
+    return 6e-4 * (768 / n_embd) ** 1.5

@@ -26,5 +26,5 @@ def print_report(run_dir: str, summary: Summary) -> None:
         f"the model beats {' and '.join(beaten) or 'neither yet'})\n"
         f"run               {run_dir}\n"
         f"loss curve        {run_dir}/loss.png\n"
-        f"try it            python generate.py checkpoint={run_dir} prompt='Return the'"
+        f"try it            python generate.py checkpoint={run_dir} prompt='The'"
     )

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -56,6 +57,7 @@ def build_trainer(
             minutes = DEFAULT_MINUTES if minutes is None else minutes
             callbacks = [*callbacks, TimeBudget(minutes)]
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its greetings, its tips
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # its own use of torch
     try:
         return L.Trainer(
             **arguments,

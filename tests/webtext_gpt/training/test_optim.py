@@ -1,7 +1,5 @@
 """AdamW: what decays, and the default learning rate."""
 
-import math
-
 import pytest
 import torch
 
@@ -34,8 +32,15 @@ def test_decay_is_decoupled() -> None:
     torch.testing.assert_close(model.blocks[0].mlp.c_fc.weight.detach(), before * 0.95)
 
 
-def test_default_learning_rate_is_kaplans() -> None:
-    assert default_lr(10**8) == pytest.approx(0.003239 - 0.0001395 * 18.420681, rel=1e-6)
-    n_weights = sum(p.numel() for p in GPT(CONFIG).parameters() if p.dim() >= 2)
-    expected = 0.003239 - 0.0001395 * math.log(n_weights)
-    assert adamw(GPT(CONFIG)).param_groups[0]["lr"] == pytest.approx(expected)
+@pytest.mark.parametrize(
+    ("n_embd", "published", "tolerance"),
+    [(768, 6e-4, 1e-9), (1024, 3e-4, 0.31), (1536, 2.5e-4, 0.31)],  # Brown et al. 2020, table 2.1
+)
+def test_default_learning_rate_is_near_gpt3s(
+    n_embd: int, published: float, tolerance: float
+) -> None:
+    assert default_lr(n_embd) == pytest.approx(published, rel=tolerance)
+
+
+def test_no_learning_rate_takes_the_default() -> None:
+    assert adamw(GPT(CONFIG)).param_groups[0]["lr"] == default_lr(CONFIG.n_embd)
