@@ -91,5 +91,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 stream.flush()
                 os.fsync(stream.fileno())
             partial.replace(path)
+        except RuntimeError as error:  # torch's writer hides what the file system said
+            if isinstance(error.__context__, OSError):
+                cause = error.__context__
+                raise OSError(cause.errno, cause.strerror, str(path)) from error
+            raise
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         finally:
             partial.unlink(missing_ok=True)

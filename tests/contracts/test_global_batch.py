@@ -14,16 +14,19 @@ from webtext_gpt.training.batch import plan_batch
         (768, 64, 1, None, (12, 12, 1)),  # nanoGPT's character model
         (16_384, 256, 1, None, (64, 32, 2)),
         (16_384, 1024, 8, None, (16, 2, 1)),
+        (None, 256, 1, None, (16, 16, 1)),
+        (None, 1024, 8, None, (16, 2, 1)),
+        (None, 1024, 3, None, (18, 6, 1)),  # the least above 16 that three devices can share
         (7 * 1024, 1024, 1, None, (7, 7, 1)),
         (11 * 1024, 1024, 1, None, (11, 1, 11)),  # 11 sequences do not fit, and 11 is prime
     ],
 )
 def test_division(
-    tokens: int, block: int, devices: int, micro: int | None, expected: tuple
+    tokens: int | None, block: int, devices: int, micro: int | None, expected: tuple
 ) -> None:
     plan = plan_batch(tokens, block, devices, micro)
     assert (plan.global_batch_size, plan.micro_batch_size, plan.accumulation) == expected
-    assert plan.tokens == tokens
+    assert plan.tokens == (tokens or plan.global_batch_size * block)
 
 
 def test_an_impossible_division_names_the_nearest() -> None:

@@ -99,6 +99,8 @@ def write_shards(
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         partial.rename(folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

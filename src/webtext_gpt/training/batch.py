@@ -7,6 +7,9 @@ from webtext_gpt.errors import UserError
 MICRO_BATCH_TOKENS = 8192
 """Most tokens that a device takes through the model at once, unless asked otherwise."""
 
+DEFAULT_SEQUENCES = 16
+"""Of the global batch, where nothing is said of it."""
+
 
 @dataclass(frozen=True)
 class BatchPlan:
@@ -28,12 +31,16 @@ class BatchPlan:
 
 
 def plan_batch(
-    global_batch_tokens: int, block_size: int, devices: int, micro_batch_size: int | None = None
+    global_batch_tokens: int | None,
+    block_size: int,
+    devices: int,
+    micro_batch_size: int | None = None,
 ) -> BatchPlan:
     """Divide a global batch of tokens over devices and micro-batches.
 
     Args:
-        global_batch_tokens: tokens of one optimizer step.
+        global_batch_tokens: tokens of one optimizer step; `None` takes `DEFAULT_SEQUENCES`, or
+            as few more as divide.
         block_size: tokens of one sequence.
         devices: processes over all nodes.
         micro_batch_size: sequences of one forward pass on one device; `None` takes the most that
@@ -43,6 +50,8 @@ def plan_batch(
         UserError: the batch does not divide; the message names the nearest that do.
     """
     unit = block_size * devices * (micro_batch_size or 1)
+    if global_batch_tokens is None:
+        global_batch_tokens = -(-DEFAULT_SEQUENCES * block_size // unit) * unit
     if global_batch_tokens < 1 or global_batch_tokens % unit:
         below = global_batch_tokens // unit * unit
         nearest = [str(n) for n in (below, below + unit) if n > 0]
