@@ -34,7 +34,7 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         overrides: this call's `key=value` arguments, which may change a continued run.
 
     Returns:
-        What `summary.json` holds.
+        What `summary.json` holds; nothing on processes other than the first.
 
     Raises:
         UserError: something in the configuration or the data cannot be used; nothing was trained
@@ -96,19 +96,21 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
 
     started = time.perf_counter()
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    if trainer.is_global_zero and _interrupted(trainer):
+    seconds = time.perf_counter() - started
+    interrupted = any(c.interrupted for c in trainer.callbacks if isinstance(c, GracefulInterrupt))
+    if not interrupted and module.validated_step != trainer.global_step:
+        trainer.validate(module, data, verbose=False)
+    if not trainer.is_global_zero:
+        return {}
+    if interrupted:
         raise UserError(
             f"interrupted; step {trainer.global_step} is saved. "
             f"Continue with: python train.py resume={run_dir}"
         )
-    seconds = time.perf_counter() - started
-    if not _interrupted(trainer) and module.validated_step != trainer.global_step:
-        trainer.validate(module, data, verbose=False)
     summary = summarize(trainer, module, data.validation, seconds)
-    if trainer.is_global_zero:
-        (run_dir / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
-        for line in filter(None, map(where, trainer.loggers)):
-            print(line)
+    (run_dir / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+    for line in filter(None, map(where, trainer.loggers)):
+        print(line)
     return summary
 
 
@@ -139,10 +141,6 @@ def model_config(cfg: DictConfig, shards: TokenShards) -> GPTConfig:
             "ids; leave it null, or train a smaller tokenizer (tokenizer.vocab_size=...)"
         )
     return instantiate(cfg, vocab_size=vocab_size)
-
-
-def _interrupted(trainer: L.Trainer) -> bool:
-    return any(c.interrupted for c in trainer.callbacks if isinstance(c, GracefulInterrupt))
 
 
 def _plan_text(

@@ -8,7 +8,7 @@ import torch
 
 from webtext_gpt.model import cross_entropy
 
-SHARE = 0.9
+SHARE = 0.85
 """Of the time is planned with; the rest is for validation, and for speed that varies."""
 PROBE_SECONDS = 3.0
 FEWEST_PASSES = 4
