@@ -75,5 +75,6 @@ def small_run(prose_file: Path, tmp_path: Path) -> list[str]:
         "callbacks.samples.max_new_tokens=5",
         "scheduler.warmup_steps=2",
         "optimizer.lr=1e-2",
+        f"cache_dir={tmp_path / 'cache'}",
         f"run_dir={tmp_path / 'run'}",
     ]
