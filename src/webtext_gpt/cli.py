@@ -17,20 +17,22 @@ from omegaconf.errors import OmegaConfBaseException
 from webtext_gpt.errors import UserError
 
 
-def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
-    """Decorate `main(cfg)` of a script into a Hydra main over `conf/{config_name}.yaml`.
+def entry_point(config: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+    """Decorate `main(cfg)` of a script into a Hydra main over `conf/{config}.yaml`.
 
-    `conf/` is looked for beside the script, then one folder up. Bad input (`UserError`, an
-    override that does not compose, a file that cannot be read or written) ends with a message
-    and exit code 1. `HYDRA_FULL_ERROR=1` shows the traceback instead.
+    `conf/` is looked for beside the script, then one folder up. Where `config` names a folder
+    (`data_prep/links`), that folder is the root: its groups are the ones overrides name. Bad
+    input (`UserError`, an override that does not compose, a file that cannot be read or written)
+    ends with a message and exit code 1. `HYDRA_FULL_ERROR=1` shows the traceback instead.
 
     `resume=RUN_DIR` on the command line makes RUN_DIR the run's folder.
     """
+    folder, _, config_name = config.rpartition("/")
 
     def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
         def main() -> None:
             script = Path(task.__code__.co_filename).resolve()
-            conf = next(p / "conf" for p in script.parents if (p / "conf").is_dir())
+            conf = next(p / "conf" for p in script.parents if (p / "conf").is_dir()) / folder
             show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the message is ours
             sys.argv[1:] = list(_resume_in_place(sys.argv[1:]))
