@@ -17,7 +17,7 @@ import xxhash
 from omegaconf import DictConfig, OmegaConf
 
 from data_prep import ledger, reddit, workers
-from data_prep.engine import start_engine
+from data_prep.engine import NATIVE, start_engine
 from data_prep.urls import UrlRules
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
@@ -47,7 +47,7 @@ def build_links(
     with ledger.Ledger(Path(out), "links", _recorded(rules), list(prints.values())) as book:
         if book.manifest is None:
             scans = _scan_all(book, prints, rules, workers_at_once)
-            start_engine(engine or {"name": "native"})
+            start_engine(engine or NATIVE)
             _merge(book, scans, rules, watch)
         manifest = book.manifest
     assert manifest is not None  # noqa: S101 - for the type checker
