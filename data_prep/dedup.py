@@ -26,7 +26,6 @@ from data_prep.signatures import sign_parts
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
 
-PART_CHARACTERS = 128 << 20  # of text in one part of the output
 SMALL_INPUT = 256 << 20  # bytes that one process reads sooner than others start
 
 
@@ -39,28 +38,34 @@ def deduplicate(
     bands: int = 14,
     rows: int = 8,
     carry: Sequence[str] = ("url", "domain", "language"),
+    part_characters: int = 128_000_000,
     workers_at_once: int | None = None,
     engine: Mapping[str, Any] = NATIVE,
 ) -> dict[str, Any]:
     """Make `out` from documents (files, folders, globs) and return its manifest.
 
+    `part_characters` of text make one part of the output, and are held in memory at a time.
+
     Raises:
         UserError: documents that cannot be read; settings out of range; `out` that holds
             something else.
     """
-    if not 0 < threshold <= 1 or min(ngram, bands, rows) < 1:
-        raise UserError("dedup: threshold must be in (0, 1]; ngram, bands and rows at least 1")
+    if not 0 < threshold <= 1 or min(ngram, bands, rows, part_characters) < 1:
+        raise UserError(
+            "threshold must be in (0, 1]; ngram, bands, rows and part_characters at least 1"
+        )
     watch = ledger.Stopwatch()
     paths = ledger.expand(documents, shuffle.SUFFIXES)
     prints = {path: ledger.fingerprint(path) for path in paths}
     config = {
         "threshold": threshold, "ngram": ngram, "bands": bands, "rows": rows, "carry": list(carry),
+        "part_characters": part_characters,
     }  # fmt: skip
     with ledger.Ledger(Path(out), "dedup", config, list(prints.values())) as book:
         if book.manifest is None:
             start_engine(engine)
             counts = _cut_into_runs(book, prints, list(carry), workers_at_once)
-            parts = _gather_parts(book, counts, list(carry))
+            parts = _gather_parts(book, counts, part_characters)
             keys = sign_parts(book, parts, ngram=ngram, bands=bands, rows=rows)
             dropped = find_clusters(book, parts, keys, ngram=ngram, threshold=threshold)
             _write(book, counts, parts, dropped, watch)
@@ -95,11 +100,11 @@ def _run(
 
 
 def _gather_parts(
-    book: ledger.Ledger, counts: Sequence[Mapping[str, Any]], carry: list[str]
+    book: ledger.Ledger, counts: Sequence[Mapping[str, Any]], part_characters: int
 ) -> list[Path]:
     """Parts in their final order, still with duplicates; an id comes once."""
     runs = [book.work / count["file"] for count in counts]
-    number = max(-(-sum(count["characters"] for count in counts) // PART_CHARACTERS), 1)
+    number = max(-(-sum(count["characters"] for count in counts) // part_characters), 1)
     bounds = [shuffle.SLOTS * at // number for at in range(number + 1)]
     parts = []
     for at in range(number):
@@ -164,6 +169,7 @@ def main(cfg: DictConfig) -> None:
         bands=options["bands"],
         rows=options["rows"],
         carry=options["carry"],
+        part_characters=options["part_characters"],
         workers_at_once=options["workers"],
         engine=options["engine"],
     )

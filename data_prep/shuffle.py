@@ -30,8 +30,6 @@ SUFFIXES = (
     *(f".jsonl{s}" for s in (".gz", ".zst", ".xz", ".bz2")),
 )
 
-Rows = list[tuple[int, str, str, *tuple[str | None, ...]]]
-
 
 def schema_of(carried: Sequence[str]) -> pa.Schema:
     """`slot`, `id`, `text`, and the columns carried along."""
@@ -50,7 +48,7 @@ def write_runs(
     schema, rejected = schema_of(carried), Counter[str]()
     rows = size = held = 0
     read = _parquet_rows if path.suffix == ".parquet" else _json_rows
-    run: Rows = []
+    run: list[tuple[Any, ...]] = []
     with pq.ParquetWriter(target, schema, compression="lz4") as writer:
 
         def flush() -> None:
@@ -83,7 +81,7 @@ def read_part(runs: Sequence[Path], low: int, high: int) -> pa.Table:
 
 def _parquet_rows(
     path: Path, carried: Sequence[str], on_bytes: Callable[[int], None]
-) -> Iterator[tuple[str, ...] | str]:
+) -> Iterator[tuple[Any, ...] | str]:
     try:
         file = pq.ParquetFile(path)
         names = file.schema_arrow.names
@@ -103,7 +101,7 @@ def _parquet_rows(
 
 def _json_rows(
     path: Path, carried: Sequence[str], on_bytes: Callable[[int], None]
-) -> Iterator[tuple[str, ...] | str]:
+) -> Iterator[tuple[Any, ...] | str]:
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     read = bad = 0
     try:

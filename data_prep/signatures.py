@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from data_prep.ledger import Ledger, aside
 from data_prep.text import normalised
 
 PARTS_AT_ONCE = 16  # parts one query reads: enough for every worker of a small cluster
-HASH = "xxhash3_64"
+HASH: Final = "xxhash3_64"
 BATCH = 512  # documents a thread takes at a time; by default Daft gives all of them to one
 
 
