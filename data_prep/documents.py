@@ -126,7 +126,7 @@ def _write_archive(
                 writer.write_table(_table(kept, SCHEMA))
                 kept, held = [], 0
         writer.write_table(_table(kept, SCHEMA))
-    if rows == rejected["broken archive"]:
+    if rows == rejected["broken archive"] and path.stat().st_size:
         target.unlink()
         raise UserError(f"{path}: no WARC or ARC record in it")
     if keep_dropped:

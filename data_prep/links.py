@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from data_prep import ledger, reddit, workers
 from data_prep.engine import NATIVE, start_engine
-from data_prep.urls import UrlRules
+from data_prep.urls import listed, url_rules
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
 
@@ -191,21 +191,6 @@ def merge_posts(
     }
 
 
-def listed(names: Any) -> list[str]:
-    """A list of names from the configuration: the list itself, or the lines of the file named.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
-    if not isinstance(names, str):
-        return [str(name) for name in names]
-    try:
-        lines = Path(names).expanduser().read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{names}: no list of names could be read: {error}") from error
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-
-
 def rules_of(overrides: Sequence[str]) -> reddit.PostRules:
     """The rules that conf/data_prep/links.yaml gives with some overrides (`over_18=false`)."""
     from hydra import compose, initialize_config_dir
@@ -223,16 +208,9 @@ def post_rules(options: Any) -> reddit.PostRules:
     """
     if options["karma"] not in ("max", "sum"):
         raise UserError(f"karma={options['karma']!r}: expected max or sum")
-    hosts = {reason: frozenset(names) for reason, names in options["hosts"].items()}
-    hosts["blocked domain"] = frozenset(listed(options["blocked_domains"]))
     blocked = listed(options["blocked_subreddits"])
     return reddit.PostRules(
-        urls=UrlRules(
-            hosts=hosts,
-            extensions=frozenset(options["extensions"]),
-            tracking=tuple(options["tracking"]),
-            unwrap=options["unwrap"],
-        ),
+        urls=url_rules(options["urls"]),
         blocked_subreddits=frozenset(name.lower().removeprefix("r/") for name in blocked),
         min_karma=options["min_karma"],
         karma=options["karma"],

@@ -11,17 +11,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from html import unescape
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import ada_url
 import tldextract
 import xxhash
 
+from webtext_gpt.errors import UserError
+
 MALFORMED = "malformed URL"
 OTHER_SCHEME = "not http"
 MEDIA = "media or binary file"
 PRIVATE = "private address"
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 HOSTS_REMEMBERED = 1 << 16
 
@@ -71,6 +78,38 @@ class UrlRules:
     tracking: tuple[str, ...]
     unwrap: bool = False
     allow_private: bool = False
+
+
+def url_rules(options: Mapping[str, Any], *, allow_private: bool = False) -> UrlRules:
+    """The rules that `urls` of a configuration gives, as plain values.
+
+    Raises:
+        UserError: the block list cannot be read.
+    """
+    hosts = {reason: frozenset(names) for reason, names in options["hosts"].items()}
+    hosts["blocked domain"] = frozenset(listed(options["blocked_domains"]))
+    return UrlRules(
+        hosts=hosts,
+        extensions=frozenset(options["extensions"]),
+        tracking=tuple(options["tracking"]),
+        unwrap=options["unwrap"],
+        allow_private=allow_private,
+    )
+
+
+def listed(names: Any) -> list[str]:
+    """A list of names from the configuration: the list itself, or the lines of the file named.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if not isinstance(names, str):
+        return [str(name) for name in names]
+    try:
+        lines = Path(names).expanduser().read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{names}: no list of names could be read: {error}") from error
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
 def url_cleaner(rules: UrlRules) -> Callable[[str], Link | str]:
@@ -169,7 +208,7 @@ def _host_judge(rules: UrlRules) -> Callable[[str], Host]:
     def judge(name: str) -> Host:
         host = name.rstrip(".")
         if (address := _address(host)) is not None:
-            public = address.is_global or rules.allow_private
+            public = is_public(address) or rules.allow_private
             return Host(host, host, "" if public else PRIVATE)
         parts = registered(host)
         domain = parts.top_domain_under_public_suffix
@@ -186,7 +225,24 @@ def _host_judge(rules: UrlRules) -> Callable[[str], Host]:
     return judge
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def is_public(address: IPAddress) -> bool:
+    """Whether an address is one of the internet's: not loopback, private, link-local, ...
+
+    IPv6 addresses that carry an IPv4 one (mapped, 6to4, Teredo, NAT64) are judged by it too.
+    """
+    if not address.is_global or address.is_multicast or address.is_reserved:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if address.teredo:
+            inner = address.teredo[1]
+        elif address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        return inner is None or is_public(inner)
+    return True
+
+
+def _address(host: str) -> IPAddress | None:
     try:
         return ipaddress.ip_address(host.strip("[]"))
     except ValueError:

@@ -148,7 +148,7 @@ def test_order_and_workers_change_nothing_and_killing_neither(
     assert len(texts(tmp_path / "one")) == 240
     out = tmp_path / "rough"
     arguments = (f"pages=[{','.join(names)}]", f"out={out}", "workers=1")
-    assert killed("documents", *arguments, kills=3, shortest=0.8, longest=3)
+    assert killed("documents", *arguments, kills=4, shortest=0.5, longest=1.3)
     assert corpus_bytes(tmp_path / "one") == corpus_bytes(out)
     other = stage("documents", *arguments, "text.min_tokens=5")
     assert other.returncode == 1

@@ -66,7 +66,11 @@ def build(tmp_path: Path, rows: list[Any], *overrides: str, name: str = "out") -
 
 def test_every_row_is_kept_or_counted(tmp_path: Path) -> None:
     out = build(
-        tmp_path, ROWS, "over_18=false", "blocked_subreddits=[r/bad]", "blocked_domains=[d.com]"
+        tmp_path,
+        ROWS,
+        "over_18=false",
+        "blocked_subreddits=[r/bad]",
+        "urls.blocked_domains=[d.com]",
     )
     manifest = manifest_of(out)
     assert manifest["rows_in"] == 17
@@ -96,7 +100,7 @@ def test_block_lists_can_be_files(tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("# mine\nb.com\n\n")
     out = build(tmp_path, [row(1, "http://x.b.com/"), row(2, "http://c.com/")],
-                f"blocked_domains='{names}'")  # fmt: skip
+                f"urls.blocked_domains='{names}'")  # fmt: skip
     assert manifest_of(out)["rejected"] == {"blocked domain": 1}
 
 
