@@ -3,9 +3,10 @@
     python data_prep/dedup.py documents=[corpus/documents] out=corpus/dedup
 
 MinHash of word n-grams (Broder 1997) proposes pairs: two documents are candidates if one of
-`bands` groups of `rows` minima is equal. Each is then checked by the true Jaccard similarity of
-its n-gram sets; connected components of what remains are clusters, and a cluster's smallest id
-is kept. `clusters.parquet` says of each dropped document which one was kept in its place.
+`bands` groups of `rows` minima, or one of the `split` parts of a group, is equal. Each is then
+checked by the true Jaccard similarity of its n-gram sets; connected components of what remains
+are clusters, and a cluster's smallest id is kept. `clusters.parquet` says of each dropped
+document which one was kept in its place.
 """
 
 from collections import Counter
@@ -37,6 +38,7 @@ def deduplicate(
     ngram: int = 5,
     bands: int = 14,
     rows: int = 8,
+    split: int = 2,
     carry: Sequence[str] = ("url", "domain", "language"),
     part_characters: int = 128_000_000,
     workers_at_once: int | None = None,
@@ -50,15 +52,18 @@ def deduplicate(
         UserError: documents that cannot be read; settings out of range; `out` that holds
             something else.
     """
-    if not 0 < threshold <= 1 or min(ngram, bands, rows, part_characters) < 1:
+    if not 0 < threshold <= 1 or min(ngram, bands, rows, split, part_characters) < 1:
         raise UserError(
-            "threshold must be in (0, 1]; ngram, bands, rows and part_characters at least 1"
+            "threshold must be in (0, 1]; ngram, bands, rows, split, part_characters at least 1"
         )
+    if rows % split:
+        raise UserError(f"split={split} does not divide rows={rows}")
     watch = ledger.Stopwatch()
     paths = ledger.expand(documents, shuffle.SUFFIXES)
     prints = {path: ledger.fingerprint(path) for path in paths}
     config = {
-        "threshold": threshold, "ngram": ngram, "bands": bands, "rows": rows, "carry": list(carry),
+        "threshold": threshold, "ngram": ngram, "bands": bands, "rows": rows, "split": split,
+        "carry": list(carry),
         "part_characters": part_characters,
     }  # fmt: skip
     with ledger.Ledger(Path(out), "dedup", config, list(prints.values())) as book:
@@ -66,7 +71,8 @@ def deduplicate(
             start_engine(engine)
             counts = _cut_into_runs(book, prints, list(carry), workers_at_once)
             parts = _gather_parts(book, counts, part_characters)
-            keys = sign_parts(book, parts, ngram=ngram, bands=bands, rows=rows)
+            minima = (bands * split, rows // split)
+            keys = sign_parts(book, parts, ngram=ngram, bands=minima[0], rows=minima[1])
             dropped = find_clusters(book, parts, keys, ngram=ngram, threshold=threshold)
             _write(book, counts, parts, dropped, watch)
         assert book.manifest is not None  # noqa: S101 - for the type checker
@@ -115,7 +121,7 @@ def _gather_parts(
             first = np.concatenate(([True], ids[1:] != ids[:-1])) if len(ids) else ids
             table = table.filter(pa.array(first, pa.bool_()))
             with ledger.aside(part) as temporary:
-                pq.write_table(table.drop_columns("slot"), temporary, compression="lz4")
+                pq.write_table(table.drop_columns("slot"), temporary, **shuffle.SCRATCH)
             record = {"repeated": len(ids) - table.num_rows, "rows": table.num_rows}
             book.finish_unit(part.name, record)
         parts.append(part)
@@ -142,7 +148,10 @@ def _write(
         if not target.exists():
             table = pq.read_table(part).filter(pa.array(marks == 0))
             with ledger.aside(target) as temporary:
-                pq.write_table(table, temporary, compression="zstd", row_group_size=4096)
+                pq.write_table(
+                    table, temporary, compression="zstd", row_group_size=4096,
+                    use_dictionary=table.column_names[2:], write_statistics=["id"],
+                )  # fmt: skip
         rows_out += int((marks == 0).sum())
         rejected.update({
             "repeated id": record["repeated"],
@@ -168,6 +177,7 @@ def main(cfg: DictConfig) -> None:
         ngram=options["ngram"],
         bands=options["bands"],
         rows=options["rows"],
+        split=options["split"],
         carry=options["carry"],
         part_characters=options["part_characters"],
         workers_at_once=options["workers"],

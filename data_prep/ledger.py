@@ -118,6 +118,8 @@ class Ledger:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise UserError(f"{self.out}: another process is making this corpus") from error
+            for left_by_a_killed_run in self.out.rglob(".*.tmp"):
+                left_by_a_killed_run.unlink()
         return self
 
     def __exit__(self, *_: object) -> None:

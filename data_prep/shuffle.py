@@ -19,8 +19,13 @@ import xxhash
 from data_prep.dumps import BrokenDumpError, line_batches
 from webtext_gpt.errors import UserError
 
-RUN_BYTES = 64 << 20  # text held while a run is sorted
+RUN_CHARACTERS = 64 << 20  # of text held while a run is sorted
+ROWS_AT_ONCE = 1024
 ROW_GROUP = 1024
+# Texts do not repeat, so that dictionaries of them only cost time; ranges of slots are sought.
+SCRATCH: dict[str, Any] = {
+    "compression": "lz4", "use_dictionary": False, "write_statistics": ["slot"],
+}  # fmt: skip
 SLOTS = 1 << 32
 
 SUFFIXES = (
@@ -47,25 +52,23 @@ def write_runs(
     """
     schema, rejected = schema_of(carried), Counter[str]()
     rows = size = held = 0
-    read = _parquet_rows if path.suffix == ".parquet" else _json_rows
-    run: list[tuple[Any, ...]] = []
-    with pq.ParquetWriter(target, schema, compression="lz4") as writer:
+    read = _parquet_tables if path.suffix == ".parquet" else _json_tables
+    run: list[pa.Table] = []
+    with pq.ParquetWriter(target, schema, **SCRATCH) as writer:
 
         def flush() -> None:
-            columns: list[Any] = list(zip(*sorted(run), strict=True)) or [()] * len(schema)
-            arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
-            writer.write_table(pa.table(arrays, schema=schema), ROW_GROUP)
+            table = pa.concat_tables([schema.empty_table(), *run])
+            writer.write_table(table.sort_by([("slot", "ascending")]), ROW_GROUP)
             run.clear()
 
-        for row in read(path, carried, on_bytes):
-            rows += 1
-            if isinstance(row, str):
-                rejected[row] += 1
-                continue
-            slot = xxhash.xxh3_64_intdigest(row[0].encode()) >> 32
-            run.append((slot, *row))
-            held += len(row[1])
-            if held >= RUN_BYTES:
+        for table, faults in read(path, carried, on_bytes):
+            rows += table.num_rows + faults.total()
+            rejected.update(faults)
+            ids = table["id"].to_pylist()
+            slots = pa.array([xxhash.xxh3_64_intdigest(i.encode()) >> 32 for i in ids], pa.uint32())
+            run.append(table.add_column(0, "slot", slots))
+            held += pc.sum(pc.utf8_length(table["text"])).as_py() or 0
+            if held >= RUN_CHARACTERS:
                 flush()
                 size, held = size + held, 0
         flush()
@@ -79,57 +82,75 @@ def read_part(runs: Sequence[Path], low: int, high: int) -> pa.Table:
     return table.sort_by([("id", "ascending"), ("text", "ascending")])
 
 
-def _parquet_rows(
+def _parquet_tables(
     path: Path, carried: Sequence[str], on_bytes: Callable[[int], None]
-) -> Iterator[tuple[Any, ...] | str]:
+) -> Iterator[tuple[pa.Table, Counter[str]]]:
     try:
         file = pq.ParquetFile(path)
         names = file.schema_arrow.names
-        _require(path, names)
+        for name in ("id", "text"):
+            if name not in names:
+                raise UserError(f"{path}: no column {name!r} among {', '.join(names)}")
         share = path.stat().st_size / max(file.metadata.num_rows, 1)
         columns = [name for name in ("id", "text", *carried) if name in names]
-        for batch in file.iter_batches(ROW_GROUP, columns=columns):
-            lists = [
-                batch.column(name).to_pylist() if name in columns else [None] * len(batch)
-                for name in ("id", "text", *carried)
-            ]
-            yield from (_row(*values) for values in zip(*lists, strict=True))
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
+            yield _sound(
+                [
+                    batch.column(name).cast(pa.string())
+                    if name in columns
+                    else pa.nulls(len(batch), pa.string())
+                    for name in ("id", "text", *carried)
+                ],
+                carried,
+            )
             on_bytes(round(share * len(batch)))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise UserError(f"{path}: no Parquet that can be read: {error}") from error
 
 
-def _json_rows(
+def _json_tables(
     path: Path, carried: Sequence[str], on_bytes: Callable[[int], None]
-) -> Iterator[tuple[Any, ...] | str]:
+) -> Iterator[tuple[pa.Table, Counter[str]]]:
     decode = msgspec.json.Decoder(dict[str, Any]).decode
+    names = ("id", "text", *carried)
     read = bad = 0
     try:
         for lines in line_batches(path, on_bytes):
+            rows, before = [], bad
             for line in lines:
-                read += 1
                 try:
                     row = decode(line)
                 except msgspec.DecodeError:
                     bad += 1
-                    yield "malformed row"
                     continue
-                yield _row(row.get("id"), row.get("text"), *(row.get(name) for name in carried))
+                rows.append([_text(row.get(name), name) for name in names])
+            read += len(lines)
             if read and bad == read:
                 raise UserError(f"{path}: none of the first {read:,} rows is a JSON object")
+            columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+            table, faults = _sound([pa.array(list(c), pa.string()) for c in columns], carried)
+            faults["malformed row"] += bad - before
+            yield table, +faults
     except BrokenDumpError as error:
         raise UserError(f"{path}: {error}, after {read:,} rows") from error
 
 
-def _require(path: Path, names: Sequence[str]) -> None:
-    for name in ("id", "text"):
-        if name not in names:
-            raise UserError(f"{path}: no column {name!r} among {', '.join(names)}")
+def _text(value: Any, name: str) -> str | None:
+    """A JSON value as text; an id may be a number, a text may be nothing else."""
+    if isinstance(value, str):
+        return value
+    if value is None or name == "text" or (name == "id" and type(value) is not int):
+        return None
+    return str(value)
 
 
-def _row(name: Any, text: Any, *others: Any) -> tuple[Any, ...] | str:
-    if name is None or isinstance(name, bool | float | dict | list | bytes):
-        return "no id"
-    if not isinstance(text, str) or not text.strip():
-        return "no text"
-    return str(name), text, *(None if value is None else str(value) for value in others)
+def _sound(columns: list[pa.Array], carried: Sequence[str]) -> tuple[pa.Table, Counter[str]]:
+    """Rows with an id and a text, and how many lack which."""
+    table = pa.Table.from_arrays(columns, names=["id", "text", *carried])
+    named = pc.is_valid(table["id"])
+    blank = pc.equal(pc.utf8_length(pc.utf8_ltrim_whitespace(table["text"])), 0)
+    written = pc.invert(pc.fill_null(blank, True))
+    sound = table.filter(pc.and_(named, written))
+    nameless = table.num_rows - (pc.sum(named).as_py() or 0)
+    faults = Counter({"no id": nameless, "no text": table.num_rows - sound.num_rows - nameless})
+    return sound, +faults

@@ -141,7 +141,7 @@ def test_files_order_and_workers_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = made_up(200)
-    monkeypatch.setattr("data_prep.shuffle.RUN_BYTES", 50_000)
+    monkeypatch.setattr("data_prep.shuffle.RUN_CHARACTERS", 50_000)
     monkeypatch.setattr("data_prep.signatures.PARTS_AT_ONCE", 2)
     one = jsonl(tmp_path / "all.jsonl", rows)
     deduplicate([one], tmp_path / "one", part_characters=100_000)
