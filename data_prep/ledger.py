@@ -137,11 +137,11 @@ class Ledger:
         """The manifest if the folder is finished and is this corpus; None if work is left."""
         manifest, plan = self.out / MANIFEST, self.work / "plan.json"
         if manifest.exists():
-            found = _read_json(manifest)
+            found = read_manifest(manifest)
             self._refuse_another(found, "a finished corpus")
             return found
         if plan.exists():
-            self._refuse_another(_read_json(plan), "an unfinished corpus")
+            self._refuse_another(read_manifest(plan), "an unfinished corpus")
         elif self.out.exists() and any(p != self.work for p in self.out.iterdir()):
             raise UserError(
                 f"{self.out} is not empty and holds no corpus of ours; choose another out="
@@ -175,7 +175,7 @@ class Ledger:
     def done(self, unit: str) -> dict[str, Any] | None:
         """What `finish_unit` recorded of a unit of work, or None while it is unfinished."""
         path = self.work / "done" / f"{unit}.json"
-        return _read_json(path) if path.exists() else None
+        return read_manifest(path) if path.exists() else None
 
     def finish_unit(self, unit: str, record: dict[str, Any]) -> dict[str, Any]:
         """Mark a unit of work as finished; its files must be in place already."""
@@ -217,7 +217,12 @@ class Ledger:
         return self.manifest
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read a manifest or a plan.
+
+    Raises:
+        UserError: the file is not one.
+    """
     try:
         value = json.loads(path.read_text("utf-8"))
     except ValueError as error:

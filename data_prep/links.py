@@ -73,6 +73,7 @@ def _recorded(rules: reddit.PostRules) -> dict[str, Any]:
         "karma": rules.karma,
         "over_18": rules.over_18,
         "unwrap": urls.unwrap,
+        "allow_private": urls.allow_private,
     }
     for name, values in lists.items():
         ordered = sorted(values)
@@ -210,7 +211,7 @@ def post_rules(options: Any) -> reddit.PostRules:
         raise UserError(f"karma={options['karma']!r}: expected max or sum")
     blocked = listed(options["blocked_subreddits"])
     return reddit.PostRules(
-        urls=url_rules(options["urls"]),
+        urls=url_rules(options["urls"], allow_private=options["allow_private"]),
         blocked_subreddits=frozenset(name.lower().removeprefix("r/") for name in blocked),
         min_karma=options["min_karma"],
         karma=options["karma"],
