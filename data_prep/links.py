@@ -17,6 +17,7 @@ import xxhash
 from omegaconf import DictConfig, OmegaConf
 
 from data_prep import ledger, reddit, workers
+from data_prep.dumps import compression
 from data_prep.engine import NATIVE, start_engine
 from data_prep.urls import listed, url_rules
 from webtext_gpt.cli import entry_point
@@ -43,6 +44,8 @@ def build_links(
     """
     watch = ledger.Stopwatch()
     paths = ledger.expand(dumps, SUFFIXES)
+    for path in paths:
+        compression(path)  # what is plainly no dump is said before hours of work on the others
     prints = {path: ledger.fingerprint(path) for path in paths}
     with ledger.Ledger(Path(out), "links", _recorded(rules), list(prints.values())) as book:
         if book.manifest is None:

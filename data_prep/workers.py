@@ -41,19 +41,27 @@ def each(
     """Run `function` over tasks in processes; yield (task, result) as each ends, in any order.
 
     `total` units of `advance` make the progress bar full. One worker runs here, in this process.
+    A task that fails does not stop the others: the first error is raised when all have ended.
 
     Raises:
-        UserError: a worker was ended from outside (most often for memory).
+        UserError: a task raised it, or a worker was ended from outside (most often for memory).
     """
     from tqdm import tqdm
 
     workers = min(workers or cores(), len(tasks))
     bar = tqdm(total=total, unit=unit, unit_scale=True, desc=label, mininterval=0.5, disable=None)
+    errors: list[UserError] = []
     with bar:
         if workers <= 1:
+            _start_worker(_Local(bar))
             for task in tasks:
-                _start_worker(_Local(bar))
-                yield task, function(task)
+                try:
+                    result = function(task)
+                except UserError as error:
+                    errors.append(error)
+                else:
+                    yield task, result
+            _raise_first(errors)
             return
         context = multiprocessing.get_context("spawn")  # threads of Arrow do not survive a fork
         progress = context.Value("q", 0)
@@ -66,14 +74,23 @@ def each(
                     bar.update(progress.value - bar.n)
                     for future in done:
                         task = waiting.pop(future)
-                        yield task, future.result()
-            except BrokenProcessPool as error:
+                        if isinstance(error := future.exception(), UserError):
+                            errors.append(error)
+                        else:
+                            yield task, future.result()
+            except BrokenProcessPool as broken:
                 raise UserError(
                     f"{label}: a worker process was killed, most often for memory; run the same "
                     "command again to go on, with a smaller workers="
-                ) from error
+                ) from broken
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+    _raise_first(errors)
+
+
+def _raise_first(errors: list[UserError]) -> None:
+    if errors:
+        raise errors[0]
 
 
 class _Local:
