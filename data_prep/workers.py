@@ -74,8 +74,8 @@ def each(
                     bar.update(progress.value - bar.n)
                     for future in done:
                         task = waiting.pop(future)
-                        if isinstance(error := future.exception(), UserError):
-                            errors.append(error)
+                        if isinstance(fault := future.exception(), UserError):
+                            errors.append(fault)
                         else:
                             yield task, future.result()
             except BrokenProcessPool as broken:
