@@ -27,7 +27,8 @@ def long_rows(realdata: Path, target: Path, megabytes: int) -> int:
     source = realdata / "reddit/submissions_2005_2024_vintages.ndjson"
     rows: list[dict[str, Any]] = [json.loads(line) for line in source.open()]
     rows = [r for r in rows if r["created_utc"] == 1706745600.0]
-    outbound = [r for r in rows if 2000 < len(json.dumps(r)) < 4000]
+    rows = [r for r in rows if 2000 < len(json.dumps(r)) < 4000]
+    outbound = [r for r in rows if not r["is_self"]]
     sample = realdata / "reddit/submissions_2013_sample.ndjson.zst"
     posts = [json.loads(line) for lines in line_batches(sample, lambda _: None) for line in lines]
     urls = [p["url"] for p in posts if not p["is_self"]]
@@ -37,7 +38,12 @@ def long_rows(realdata: Path, target: Path, megabytes: int) -> int:
     )
     with target.open("wb") as raw, compressor.stream_writer(raw) as out:
         while size < megabytes * 1_000_000:
-            row = dict(rng.choice(outbound), id=f"{number:x}", score=rng.choice([1, 1, 1, 2, 9]))
+            # Half of them links, as in real dumps; one in five has karma enough.
+            row = dict(
+                rng.choice(outbound if number % 2 else rows),
+                id=f"{number:x}",
+                score=rng.choice([1, 1, 1, 2, 9]),
+            )
             if not row["is_self"]:
                 row["url"] = f"{rng.choice(urls)}?n={number}"
             else:

@@ -14,9 +14,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import scrapy
 from scrapy import signals
+from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.exceptions import (
     CannotResolveHostError,
     DownloadCancelledError,
@@ -38,6 +40,10 @@ PRIVATE = "private address"
 
 class PrivateAddressError(Exception):
     """A connection was about to go where the internet does not."""
+
+
+class RobotsUnavailableError(Exception):
+    """A host answers with an error when asked for its robots.txt."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,11 @@ class Politeness:
             "HTTPERROR_ALLOW_ALL": True,
             "RETRY_ENABLED": False,  # Scrapy's retries do not wait
             "DUPEFILTER_CLASS": "scrapy.dupefilters.BaseDupeFilter",
-            "DOWNLOADER_MIDDLEWARES": {"data_prep.crawler.Filter": 50},
+            "DOWNLOADER_MIDDLEWARES": {
+                "data_prep.crawler.Filter": 50,
+                "data_prep.crawler.Robots": 100,
+                "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
+            },
             "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")),
             "HTTPPROXY_ENABLED": False,  # a proxy would connect where the guard cannot see
             "COOKIES_ENABLED": False,
@@ -127,6 +137,39 @@ class Filter:
             link = self._crawler.spider.clean(request.url)
             if isinstance(link, str):
                 raise IgnoreRequest(link)
+
+
+class Robots(RobotsTxtMiddleware):
+    """Scrapy's robots.txt, but what cannot be asked does not mean yes (RFC 9309, section 2.3.1).
+
+    Scrapy fetches pages of hosts whose robots.txt times out or answers 5xx. Here such a page
+    fails as its robots.txt did, and asks again when it is retried.
+    """
+
+    def __init__(self, crawler: Any) -> None:
+        super().__init__(crawler)
+        self._failed: dict[str, Exception] = {}
+
+    async def process_request(self, request: scrapy.Request, spider: Any = None) -> None:
+        """Refuse what the host's rules refuse, or fail as asking for them failed."""
+        if request.meta.get("dont_obey_robotstxt"):
+            return
+        rules = await self.robot_parser(request)
+        host = urlsplit(request.url).netloc
+        error = self._failed.get(host)
+        if rules is None and error is not None and not isinstance(error, IgnoreRequest):
+            self._parsers.pop(host, None)
+            raise error
+        self.process_request_2(rules, request)
+
+    async def _parse_robots(self, response: Any, netloc: str, request: scrapy.Request) -> None:
+        if response.status >= 500 or response.status == 429:
+            raise RobotsUnavailableError(f"{response.url}: {response.status}")
+        await super()._parse_robots(response, netloc, request)
+
+    def _robots_error(self, exc: Exception, netloc: str) -> None:
+        self._failed[netloc] = exc
+        super()._robots_error(exc, netloc)
 
 
 class PageSpider(scrapy.Spider):
@@ -270,6 +313,7 @@ def _status_of(error: BaseException) -> str:
     if isinstance(error, IgnoreRequest):
         return next((status for part, status in known.items() if part in text), text or MEDIA)
     kinds = {
+        RobotsUnavailableError: "robots.txt unavailable",
         DownloadTimeoutError: "timeout",
         CannotResolveHostError: "no such host",
         DownloadConnectionRefusedError: "connection refused",

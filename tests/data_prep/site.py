@@ -20,7 +20,10 @@ def page(path: str) -> bytes:
 class Site:
     """Use as a context manager; `hits` counts requests by path."""
 
-    def __init__(self, pages: Callable[[str], bytes] = page, delay: float = 0.0) -> None:
+    def __init__(
+        self, pages: Callable[[str], bytes] = page, delay: float = 0.0, robots: int = 200
+    ) -> None:
+        self.robots = robots
         self.hits: Counter[str] = Counter()
         self.log: list[str] = []
         site = self
@@ -57,7 +60,10 @@ class Site:
         html = {"Content-Type": "text/html; charset=utf-8"}
         if path == "/robots.txt":
             return reply(
-                ask, 200, b"User-agent: *\nDisallow: /private/\n", {"Content-Type": "text/plain"}
+                ask,
+                self.robots,
+                b"User-agent: *\nDisallow: /private/\n",
+                {"Content-Type": "text/plain"},
             )
         if path == "/slow":
             time.sleep(8)

@@ -133,6 +133,18 @@ def test_killed_five_times_no_page_is_lost_or_fetched_twice(tmp_path: Path) -> N
         assert archived(out) == {url: page(url.removeprefix(site.root)) for url in urls}
 
 
+def test_a_host_that_cannot_be_asked_is_left_alone(tmp_path: Path, stage: Stage) -> None:
+    with Site(robots=503) as refuses, Site(robots=404) as has_none:
+        urls = [refuses.root + "/ok/1", has_none.root + "/ok/1"]
+        source = links(tmp_path / "links.parquet", urls)
+        done = stage("pages", f"links=[{source}]", f"out={tmp_path / 'out'}", *LOCAL,
+                     "politeness.retries=1")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        expected = dict(zip(urls, ["robots.txt unavailable", "fetched"], strict=True))
+        assert statuses(tmp_path / "out") == expected
+        assert dict(refuses.hits) == {"/robots.txt": 2}
+
+
 RESOLVES_TO_LOOPBACK = """
 import sys
 from data_prep import pages
