@@ -1,6 +1,7 @@
 """Which documents are copies of which: candidates, verification, connected components."""
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,16 +34,22 @@ def find_clusters(
     for rows in groups_of_equal(whole):
         stands_for[rows] = rows[0]
     first = np.flatnonzero(stands_for == np.arange(total))
-    buckets = [
-        first[rows]
-        for band in range(2, columns[0].shape[1])
-        for rows in groups_of_equal(np.concatenate([c[:, band] for c in columns])[first])
-    ]
+
+    def buckets() -> Iterator[np.ndarray]:
+        # Made twice, since all of them at once would not fit into memory.
+        for band in range(2, columns[0].shape[1]):
+            keys_of_band = np.concatenate([column[:, band] for column in columns])[first]
+            for rows in groups_of_equal(keys_of_band):
+                yield first[rows]
+
+    is_candidate = np.zeros(total, bool)
+    for rows in buckets():
+        is_candidate[rows] = True
+    candidates = np.flatnonzero(is_candidate)
     copies = np.flatnonzero(stands_for != np.arange(total))
-    candidates = np.unique(np.concatenate([copies[:0], *buckets]))
     with _NgramStore(book, parts, candidates, ngram) as store:
         verifier = Verifier(store.of, threshold)
-        for rows in buckets:
+        for rows in buckets():
             verifier.compare_all(rows)
         edges = np.array(verifier.edges, np.int64).reshape(-1, 2)
         edges = np.concatenate([edges, np.stack([stands_for[copies], copies], axis=1)])
@@ -101,8 +108,8 @@ class _NgramStore:
 
     def __init__(self, book: Ledger, parts: Sequence[Path], rows: np.ndarray, size: int) -> None:
         self._path = book.work / "ngrams.bin"
-        self._rows = {row: at for at, row in enumerate(rows.tolist())}
-        self._bounds = [0]
+        self._rows = rows
+        self._bounds = array("q", [0])
         start = 0
         with self._path.open("wb") as file:
             for part in parts:
@@ -126,7 +133,7 @@ class _NgramStore:
 
     def of(self, row: int) -> np.ndarray:
         """The n-grams of a candidate: sorted hashes."""
-        at = self._rows[row]
+        at = int(np.searchsorted(self._rows, row))
         return self._all[self._bounds[at] : self._bounds[at + 1]]
 
 

@@ -193,8 +193,8 @@ class Ledger:
     ) -> dict[str, Any]:
         """Write the manifest and drop what only a resume needs.
 
-        `seconds` counts work, that of earlier, killed runs included. `rows_used` is taken as
-        `rows_out` where the stage merges no rows.
+        `seconds` are those of the run that finished. `rows_used` is taken as `rows_out` where the
+        stage merges no rows.
 
         Raises:
             RuntimeError: the rows do not add up, which is a defect of the stage.

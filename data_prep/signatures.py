@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_prep.candidates import band_keys
@@ -59,10 +60,9 @@ def _signed(parts: Sequence[Path], ngram: int, bands: int, rows: int) -> np.ndar
     signatures = minima.flatten().to_numpy().reshape(-1, bands * rows)
     whole = np.stack([table[name].to_numpy() for name in ("one", "two")], axis=1)
     keys = np.concatenate([whole, band_keys(signatures, bands)], axis=1)
-    wanted = pa.concat_arrays(
-        [chunk for part in parts for chunk in pq.read_table(part, columns=["id"])["id"].chunks]
+    wanted = pa.chunked_array(
+        [chunk for part in parts for chunk in pq.read_table(part, columns=["id"])["id"].chunks],
+        pa.string(),
     )
-    found = table["id"].to_numpy(zero_copy_only=False).astype(str)
-    order = np.argsort(found, kind="stable")
-    place = np.searchsorted(found[order], wanted.to_numpy(zero_copy_only=False).astype(str))
-    return keys[order[place]]
+    found = table["id"].cast(pa.string()).combine_chunks()
+    return keys[pc.index_in(wanted, value_set=found).to_numpy()]

@@ -43,8 +43,19 @@ def ngram_sets(normal: pa.StringArray, size: int) -> list[np.ndarray]:
         if end - start == 1 and words.indices[start].as_py() == blank:
             document = document[:0]
         grams = _rolled(document, min(size, len(document))) if len(document) else document
-        sets.append(np.unique(grams))
+        sets.append(_distinct(grams))
     return sets
+
+
+def _distinct(values: np.ndarray) -> np.ndarray:
+    """As `np.unique`, which takes four times as long on a few hundred values."""
+    ordered = np.sort(values)
+    if len(ordered) < 2:
+        return ordered
+    keep = np.empty(len(ordered), bool)
+    keep[0] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=keep[1:])
+    return ordered[keep]
 
 
 def _rolled(words: np.ndarray, size: int) -> np.ndarray:
