@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from data_prep import ledger, shuffle, workers
 from data_prep.clusters import find_clusters
 from data_prep.engine import NATIVE, start_engine
+from data_prep.settings import settings
 from data_prep.signatures import sign_parts
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
@@ -169,7 +170,11 @@ def _write(
 @entry_point("data_prep/dedup")
 def main(cfg: DictConfig) -> None:
     """Compose the configuration, de-duplicate, print the counts."""
-    options: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    options = settings(
+        cfg,
+        {"documents": list, "carry": list, "threshold": float, "ngram": int, "bands": int,
+         "rows": int, "split": int, "part_characters": int},
+    )  # fmt: skip
     manifest = deduplicate(
         options["documents"],
         options["out"],

@@ -16,10 +16,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from data_prep import ledger, workers
 from data_prep.extract import Document, TextRules, document_of
+from data_prep.settings import settings
 from data_prep.warc import Page, archived_pages
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
@@ -239,7 +240,12 @@ def _start_judge(parent: int, memory_bytes: int) -> None:
 @entry_point("data_prep/documents")
 def main(cfg: DictConfig) -> None:
     """Compose the configuration, extract the documents, print the counts."""
-    options: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    options = settings(
+        cfg,
+        {"pages": list, "keep_dropped": bool, "max_page_bytes": int, "page_seconds": float,
+         "page_memory_bytes": int, "text.language": str, "text.min_language": float,
+         "text.min_tokens": int, "text.gopher": bool, "text.c4": bool, "text.mask": bool},
+    )  # fmt: skip
     manifest = build_documents(
         options["pages"],
         options["out"],

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from data_prep import ledger, reddit, workers
 from data_prep.dumps import compression
 from data_prep.engine import NATIVE, start_engine
+from data_prep.settings import settings
 from data_prep.urls import listed, url_rules
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
@@ -225,7 +226,11 @@ def post_rules(options: Any) -> reddit.PostRules:
 @entry_point("data_prep/links")
 def main(cfg: DictConfig) -> None:
     """Compose the configuration, build the links, print the counts."""
-    options: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    options = settings(
+        cfg,
+        {"dumps": list, "min_karma": int, "karma": str, "over_18": bool, "allow_private": bool,
+         "urls.unwrap": bool},
+    )  # fmt: skip
     manifest = build_links(
         options["dumps"],
         options["out"],

@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from data_prep import ledger
 from data_prep.journal import Journal
+from data_prep.settings import settings
 from data_prep.urls import UrlRules, url_cleaner, url_rules
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
@@ -214,7 +215,11 @@ def _finish(
 @entry_point("data_prep/pages")
 def main(cfg: DictConfig) -> None:
     """Compose the configuration, fetch the pages, print the counts."""
-    options: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    polite = {"delay": float, "timeout": float, "max_wait": float, "verify_tls": bool,
+              "user_agent": str, "per_host": int, "concurrency": int, "max_bytes": int,
+              "retries": int, "max_redirects": int}  # fmt: skip
+    kinds = {f"politeness.{key}": kind for key, kind in polite.items()}
+    options = settings(cfg, {"links": list, "allow_private": bool, "archive_bytes": int, **kinds})
     manifest = fetch_pages(
         options["links"],
         options["out"],
