@@ -51,7 +51,7 @@ def fetch_pages(
     Raises:
         UserError: unreadable links; `out` that holds something else; an interrupted crawl.
     """
-    from data_prep.crawler import Politeness
+    from data_prep.politeness import Politeness
 
     watch = ledger.Stopwatch()
     number, of = _shard(shard)
@@ -117,7 +117,8 @@ def _crawl(
     from scrapy.crawler import CrawlerProcess
     from tqdm import tqdm
 
-    from data_prep.crawler import PageSpider, guard
+    from data_prep.crawler import PageSpider
+    from data_prep.politeness import guard
 
     done = len(journal.settled)
     if done == total:

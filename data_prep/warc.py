@@ -28,7 +28,7 @@ def archived_pages(path: Path, max_bytes: int) -> Iterator[Page | str]:
     A body over `max_bytes`, packed or unpacked, is not held in memory. Where the archive is cut
     or damaged, the last item is `broken archive`.
     """
-    records = _arc_records(path) if _is_arc(path) else _warc_records(path, max_bytes)
+    records = _arc_records(path, max_bytes) if _is_arc(path) else _warc_records(path, max_bytes)
     try:
         yield from _in_order(records, max_bytes)
     except (OSError, EOFError, ValueError, zlib.error):
@@ -96,7 +96,7 @@ def _is_arc(path: Path) -> bool:
         return False  # the WARC reader says what is wrong
 
 
-def _arc_records(path: Path) -> Iterator[Page | str]:
+def _arc_records(path: Path, max_bytes: int) -> Iterator[Page | str]:
     from warcio.archiveiterator import ArchiveIterator
     from warcio.exceptions import ArchiveLoadFailed
 
@@ -116,7 +116,16 @@ def _arc_records(path: Path) -> Iterator[Page | str]:
                     continue
                 charset = more.partition("charset=")[2].strip("\"' ")
                 url = record.rec_headers.get_header("WARC-Target-URI") or ""
-                body = record.content_stream().read()
+                body = _read(record.content_stream(), max_bytes + 1)
                 yield Page(url, content_type.strip().lower(), charset, body)
         except ArchiveLoadFailed:
             yield "broken archive"
+
+
+def _read(stream: Any, most: int) -> bytes:
+    """Up to `most` bytes of a stream whose reads may come short."""
+    blocks, left = [], most
+    while left and (block := stream.read(min(left, 1 << 16))):
+        blocks.append(block)
+        left -= len(block)
+    return b"".join(blocks)

@@ -134,6 +134,22 @@ def test_a_page_that_breaks_its_worker_costs_only_itself(
     del sys.modules["faulty"]
 
 
+@pytest.mark.slow
+def test_monstrous_pages(tmp_path: Path) -> None:
+    """Real ones, with the real extractor: too large, too deep, too wide."""
+    name = archive(tmp_path / "a.warc", [
+        ("http://x.com/100MB", b"<p>word</p>" * 9_500_000),
+        ("http://x.com/deep", b"<div>" * 1_900_000 + b"text"),
+        ("http://x.com/wide", b"<table>" + b"<tr><td>a</td></tr>" * 500_000),
+        ("http://x.com/good", article(1)),
+    ])  # fmt: skip
+    build_documents([name], tmp_path / "out", TextRules(), page_seconds=15)
+    manifest = manifest_of(tmp_path / "out")
+    assert manifest["rejected"]["too large"] == 1
+    assert [row["url"] for row in texts(tmp_path / "out")] == ["http://x.com/good"]
+    assert sum(manifest["rejected"].values()) == 3
+
+
 def test_order_and_workers_change_nothing_and_killing_neither(
     tmp_path: Path, stage: Stage, killed: Callable[..., int]
 ) -> None:
