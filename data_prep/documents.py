@@ -104,7 +104,7 @@ def _write_archive(
     rejected: Counter[str] = Counter()
     domain_of = _domains()
     kept, dropped, rows = list[Any](), list[Any](), 0
-    target, side = book.out / f"documents-{name}.parquet", book.out / f"dropped-{name}.parquet"
+    target, side = book.out / f"documents-{name}.parquet", book.out / "dropped" / f"{name}.parquet"
     with (
         ledger.aside(target) as temporary,
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
@@ -131,6 +131,7 @@ def _write_archive(
         target.unlink()
         raise UserError(f"{path}: no WARC or ARC record in it")
     if keep_dropped:
+        side.parent.mkdir(exist_ok=True)
         with ledger.aside(side) as temporary:
             pq.write_table(_table(dropped, DROPPED), temporary, compression="zstd")
     broken = path.name if rejected["broken archive"] or rejected["broken record"] else ""

@@ -45,7 +45,8 @@ def fingerprint(path: Path) -> dict[str, Any]:
 def expand(patterns: Iterable[str], suffixes: tuple[str, ...] = ()) -> list[Path]:
     """The files that paths, folders and glob patterns name, sorted.
 
-    A folder stands for the files in it that end in `suffixes`.
+    A folder stands for the files in it that end in `suffixes`; one of ours for its parts
+    (`documents-00000.parquet`), not for the tables about them (`clusters.parquet`).
 
     Raises:
         UserError: a pattern names nothing.
@@ -55,7 +56,8 @@ def expand(patterns: Iterable[str], suffixes: tuple[str, ...] = ()) -> list[Path
         path = Path(pattern).expanduser()
         if path.is_dir():
             files = [p for p in path.iterdir() if p.name.endswith(suffixes) and p.is_file()]
-            files = [p for p in files if p.name != MANIFEST]
+            if (path / MANIFEST).exists():
+                files = [p for p in files if "-" in p.name]
         elif path.exists():
             files = [path]
         else:

@@ -137,6 +137,12 @@ def test_parquet_and_carried_columns(tmp_path: Path) -> None:
         assert row == {**by_id[row["id"]], "title": None}
 
 
+def test_a_finished_folder_stands_for_its_parts(tmp_path: Path) -> None:
+    deduplicate([jsonl(tmp_path / "d.jsonl", made_up(30))], tmp_path / "once")
+    again = deduplicate([str(tmp_path / "once")], tmp_path / "twice")
+    assert again["rows_in"] == again["rows_out"] == len(kept_ids(tmp_path / "once"))
+
+
 def test_files_order_and_workers_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

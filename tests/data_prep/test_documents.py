@@ -90,7 +90,7 @@ def test_every_page_is_kept_or_counted(tmp_path: Path) -> None:
     assert "Number 1." in first["text"]
     assert "Imprint" not in first["text"]
     assert plain["text"] == (SENTENCES * 8).strip()
-    (side,) = (tmp_path / "out").glob("dropped-*.parquet")
+    (side,) = (tmp_path / "out/dropped").glob("*.parquet")
     reasons = {row["url"]: row["reason"] for row in pq.read_table(side).to_pylist()}
     assert reasons["http://a.com/de"] == "language"
     assert len(reasons) == 4
