@@ -103,8 +103,9 @@ def _counts(files: Sequence[Path], name: str) -> Counter[str]:
 
 def _webtext(path: Path) -> dict[str, int]:
     try:
-        lines = [line.split() for line in path.read_text("utf-8").splitlines() if line.strip()]
-        return {name: int(count) for count, name in lines}
+        lines = path.read_text("utf-8").splitlines()
+        pairs = [line.strip().partition(" ") for line in lines if line.strip()]
+        return {name: int(count) for count, _, name in pairs}  # one of OpenAI's has no name
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: no table of `count name` lines: {error}") from error
 

@@ -131,3 +131,15 @@ def test_domains_stand_beside_webtexts(tmp_path: Path) -> None:
         write_report({"pages": tmp_path}, tmp_path / "out")
     with pytest.raises(UserError, match="holds more than a report"):
         write_report({"documents": folder}, folder)
+
+
+def test_webtexts_own_table_is_read(tmp_path: Path, realdata: Path) -> None:
+    import pyarrow as pa
+
+    counts = {"rows_in": 1, "rows_used": 1, "rows_out": 1, "rejected": {}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"stage": "documents", **counts}))
+    table = pa.table({"text": ["a"], "domain": ["archive.org"]})
+    pq.write_table(table, tmp_path / "documents-0.parquet")
+    domains = realdata / "reddit/webtext_top_domains.txt"
+    report = write_report({"documents": tmp_path}, tmp_path / "out", domains)
+    assert "(no. 2) |" in report.read_text()
