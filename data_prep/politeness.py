@@ -5,7 +5,9 @@ and time. Added here: filters that redirects pass too, respect for a robots.txt 
 read, and a guard under every connection.
 """
 
+import asyncio
 import ipaddress
+import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -127,18 +129,28 @@ class Robots(RobotsTxtMiddleware):
 
     def __init__(self, crawler: Any) -> None:
         super().__init__(crawler)
-        self._failed: dict[str, Exception] = {}
+        self._failed: dict[str, tuple[float, Exception]] = {}
+        # Shorter than any wait before a retry, so that a retry asks again.
+        self._patience = max(1.5 * crawler.settings.getfloat("DOWNLOAD_DELAY"), 0.05)
+        self._asking: dict[str, asyncio.Lock] = {}
 
     async def process_request(self, request: scrapy.Request, spider: Any = None) -> None:
         """Refuse what the host's rules refuse, or fail as asking for them failed."""
         if request.meta.get("dont_obey_robotstxt"):
             return
-        rules = await self.robot_parser(request)
         host = urlsplit(request.url).netloc
-        error = self._failed.get(host)
-        if rules is None and error is not None and not isinstance(error, IgnoreRequest):
-            self._parsers.pop(host, None)
-            raise error
+        # One asks, the others wait here: of several that wait for Scrapy's own answer only the
+        # first gets the rules (2.19), and the others would take none for leave.
+        async with self._asking.setdefault(host, asyncio.Lock()):
+            since, error = self._failed.get(host, (0.0, None))
+            if error is None or time.monotonic() - since > self._patience:
+                self._failed.pop(host, None)
+                if error is not None:
+                    self._parsers.pop(host, None)
+                rules = await self.robot_parser(request)
+                _, error = self._failed.get(host, (0.0, None))
+            if error is not None:  # those who waited fail with the one who asked
+                raise error
         self.process_request_2(rules, request)
 
     async def _parse_robots(self, response: Any, netloc: str, request: scrapy.Request) -> None:
@@ -147,5 +159,6 @@ class Robots(RobotsTxtMiddleware):
         await super()._parse_robots(response, netloc, request)
 
     def _robots_error(self, exc: Exception, netloc: str) -> None:
-        self._failed[netloc] = exc
+        if not isinstance(exc, IgnoreRequest):  # a loop of redirects: there are no rules
+            self._failed[netloc] = (time.monotonic(), exc)
         super()._robots_error(exc, netloc)

@@ -1,6 +1,8 @@
 """What every entry point shares: Hydra, and errors that fit on one screen."""
 
+import contextlib
 import difflib
+import functools
 import os
 import re
 import sys
@@ -10,11 +12,15 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from webtext_gpt.errors import UserError
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""Environment variable of Hydra's: with `1`, errors keep their tracebacks."""
 
 
 def entry_point(config: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
@@ -33,23 +39,64 @@ def entry_point(config: str) -> Callable[[Callable[[DictConfig], None]], Callabl
         def main() -> None:
             script = Path(task.__code__.co_filename).resolve()
             conf = next(p / "conf" for p in script.parents if (p / "conf").is_dir()) / folder
-            show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and the message is ours
+            show_traceback = os.environ.get(FULL_ERROR) == "1"
             sys.argv[1:] = list(_resume_in_place(sys.argv[1:]))
-            try:
+
+            @functools.wraps(task)
+            def job(cfg: DictConfig) -> None:
+                if not show_traceback:
+                    del os.environ[FULL_ERROR]  # processes that we start decide for themselves
+                with clear_errors(show_traceback):  # here too, before Hydra adds a line of its own
+                    task(cfg)
+
+            os.environ[FULL_ERROR] = "1"  # Hydra then raises, and the message is ours
+            with clear_errors(show_traceback, conf, config_name):
                 hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)(
-                    task
+                    job
                 )()
-            except (HydraException, OmegaConfBaseException, UserError, OSError) as error:
-                if show_traceback:
-                    raise
-                _exit(_explain(error, conf, config_name))
-            except KeyboardInterrupt:
-                _exit("interrupted; nothing was left half-written")
 
         return main
 
     return decorate
+
+
+@contextlib.contextmanager
+def clear_errors(
+    show_traceback: bool = False, conf: Path | None = None, config_name: str = ""
+) -> Iterator[None]:
+    """Turn what bad input raises into one message on standard error and exit code 1.
+
+    Args:
+        show_traceback: raise as it comes instead.
+        conf: the folder of configurations, to name the nearest keys and choices from.
+        config_name: the primary configuration there.
+    """
+    try:
+        yield
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (HydraException, OmegaConfBaseException, UserError, OSError) as error:
+        if show_traceback:
+            raise
+        _exit(_explain(error, conf, config_name))
+    except KeyboardInterrupt:
+        _exit("interrupted")
+
+
+@contextlib.contextmanager
+def run_folder() -> Iterator[tuple[str, list[str]]]:
+    """This run's folder and this call's overrides, inside a Hydra main.
+
+    The folder is removed again where nothing was put into it.
+    """
+    config = HydraConfig.get()
+    folder = Path(config.runtime.output_dir)
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    try:
+        yield str(shown), list(config.overrides.task)
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty: something was begun
+            folder.rmdir()
 
 
 def _exit(message: str) -> NoReturn:
@@ -69,37 +116,45 @@ def _resume_in_place(arguments: list[str]) -> Iterator[str]:
             yield f'hydra.run.dir="{quoted}"'
 
 
-def _explain(error: Exception, conf: Path, config_name: str) -> str:
+def _explain(error: BaseException, conf: Path | None, config_name: str) -> str:
     """Say what was wrong with a call, and name what was probably meant."""
     cause = error.__cause__
     if isinstance(error, InstantiationException) and isinstance(cause, ValueError | OSError):
         return _explain(cause, conf, config_name)
-    if isinstance(error, UserError):
-        return str(error)
-    if isinstance(error, OSError):
-        where = f": {error.filename}" if error.filename else ""
-        return f"{error.strerror or error}{where}"
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, choice = error.missing_cfg_file.rpartition("/")
-        options = list(error.options or [])
+    if isinstance(error, MissingMandatoryValue):
+        key = error.full_key
+        return f"{key} has no value; give {key}=..."
+    message = str(error)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        if conf is not None:
+            message = _name_nearest(message, conf, config_name)
+        if cause is not None and str(cause) not in message:
+            message += f"\n{cause}"
+    elif isinstance(error, OSError) and error.strerror:
+        message = error.strerror + (f": {error.filename}" if error.filename else "")
+    return message
+
+
+def _name_nearest(message: str, conf: Path, config_name: str) -> str:
+    """Hydra's message, or where it is about an unknown name, one with the names nearest to it."""
+    if match := re.search(r"Could not find '([\w/@-]+)/(.+?)'", message):
+        group, choice = match.groups()
+        options = sorted(p.stem for p in (conf / group).glob("*.yaml"))
         return (
-            f"{group or 'conf'} has no choice {choice!r}{_nearest(choice, options)}\n"
+            f"{group} has no choice {choice!r}{_nearest(choice, options)}\n"
             f"choices: {', '.join(options)}"
         )
-    message = str(error)
     if match := re.search(r"Could not (?:override|delete|append to) '?([\w./@]+)'?", message):
         key = match[1].removesuffix(".")
-        known = list(_known_keys(conf, config_name))
+        known = sorted(set(_known_keys(conf, config_name)))
         return f"unknown key {key!r}{_nearest(key, known)}\nsee all keys with --cfg job"
-    if cause is not None and str(cause) not in message:
-        message += f"\n{cause}"
     return message
 
 
 def _nearest(word: str, candidates: list[str]) -> str:
-    near = difflib.get_close_matches(word, candidates, n=3, cutoff=0.5)
-    if not near:  # the right last part under the wrong parent
-        near = [c for c in candidates if c.rpartition(".")[2] == word.rpartition(".")[2]][:3]
+    last = word.rpartition(".")[2]
+    near = [c for c in candidates if c.rpartition(".")[2] == last][:3]  # under another parent
+    near = near or difflib.get_close_matches(word, candidates, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 

@@ -2,6 +2,9 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
+
+from webtext_gpt.errors import UserError
 
 GPT2_VOCAB_SIZE = 50_257
 """256 bytes + 50,000 merges + `<|endoftext|>` (Radford et al. 2019, section 2.2)."""
@@ -38,7 +41,7 @@ class GPTConfig:
             sqrt(2 n_layer), the number of residual layers (GPT-2).
 
     Raises:
-        ValueError: a value is out of range; the message names the field.
+        UserError: a value is out of range; the message names the field.
     """
 
     n_layer: int = 12
@@ -63,9 +66,9 @@ class GPTConfig:
         for name in ("n_layer", "n_head", "n_embd", "block_size", "vocab_size"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
-                raise ValueError(f"model.{name} is {value!r}, but must be a whole number above 0")
+                raise UserError(f"model.{name} is {value!r}, but must be a whole number above 0")
         if self.n_embd % self.n_head:
-            raise ValueError(
+            raise UserError(
                 f"model.n_embd={self.n_embd} does not divide into model.n_head={self.n_head} heads"
             )
         for name, choices in (
@@ -74,14 +77,13 @@ class GPTConfig:
             ("positions", POSITIONS),
         ):
             if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"model.{name} is {getattr(self, name)!r}, but must be one of {', '.join(choices)}"
-                )
+                found = getattr(self, name)
+                raise UserError(f"model.{name} is {found!r}, not one of {', '.join(choices)}")
         for name in ("embd_dropout", "attn_dropout", "resid_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"model.{name} is {getattr(self, name)}, but must be in [0, 1)")
+                raise UserError(f"model.{name} is {getattr(self, name)}, but must be in [0, 1)")
         if self.positions == "sinusoidal" and self.n_embd % 2:
-            raise ValueError(f"sinusoidal positions need an even model.n_embd, not {self.n_embd}")
+            raise UserError(f"sinusoidal positions need an even model.n_embd, not {self.n_embd}")
 
     @property
     def head_dim(self) -> int:
@@ -100,6 +102,6 @@ class GPTConfig:
         weights = self.n_layer * block + self.vocab_size * self.n_embd
         return 6.0 * weights + 12.0 * self.n_layer * self.n_embd * self.block_size
 
-    def to_dict(self) -> dict[str, int | float | str | bool]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain keyword arguments that make this configuration again."""
         return dataclasses.asdict(self)

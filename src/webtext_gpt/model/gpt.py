@@ -9,6 +9,7 @@ the name that the literature gives it.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +18,15 @@ from torch import Tensor, nn
 from webtext_gpt.model.attention import CausalSelfAttention
 from webtext_gpt.model.config import GPTConfig
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
     "gelu": nn.GELU,
     "relu": nn.ReLU,
 }
+
+
+IGNORED = -100
+"""Target of a position that does not count."""
 
 
 class MLP(nn.Module):
@@ -103,10 +108,9 @@ class GPT(nn.Module):
     def hidden_states(self, tokens: Tensor) -> Tensor:
         """Final hidden states `(B, T, n_embd)` of token ids `(B, T)`, after the last norm."""
         T = tokens.size(1)
-        if T > self.config.block_size:
-            raise ValueError(
-                f"input of {T} tokens is longer than the model's context of {self.config.block_size}"
-            )
+        block_size = self.config.block_size
+        if block_size < T:
+            raise ValueError(f"{T} tokens do not fit in the model's context of {block_size}")
         x = self.wte(tokens)
         if self.config.scale_embeddings:
             x = x * math.sqrt(self.config.n_embd)
@@ -129,14 +133,17 @@ class GPT(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
     """Mean over positions of -ln p(target), in nats, computed in fp32.
 
     Args:
         logits: `(B, T, vocab_size)`.
-        targets: `(B, T)` token ids; positions with -100 do not count.
+        targets: `(B, T)` token ids; positions with `IGNORED` do not count.
+        reduction: `mean` or `sum`.
     """
-    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-100)
+    return F.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction=reduction
+    )
 
 
 def sinusoidal_positions(n_position: int, n_embd: int) -> Tensor:

@@ -1,0 +1,105 @@
+"""From a text source to token shards, once: split, tokenizer, files, kept under a cache folder."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from webtext_gpt.data.shards import VERSION, Split, TokenShards, write_shards
+from webtext_gpt.data.sources import TextSource
+from webtext_gpt.errors import UserError
+from webtext_gpt.tokenizer import Tokenizer
+
+TokenizerRecipe = Tokenizer | Callable[[Iterable[str]], Tokenizer]
+"""A finished tokenizer, or a `functools.partial` that makes one from the training texts."""
+
+
+def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Path) -> TokenShards:
+    """Open the token shards of a source, building them where they are not in the cache yet.
+
+    Processes that ask for the same shards at once wait for the first of them.
+
+    Args:
+        source: the documents.
+        recipe: the tokenizer, or how to train it on the training split.
+        cache: folder under which each distinct combination has a folder of its own.
+
+    Raises:
+        UserError: the source holds no text.
+    """
+    fingerprint = source.fingerprint()
+    provenance = {
+        "source": fingerprint,
+        "val_fraction": source.val_fraction,
+        "tokenizer": _recipe_fingerprint(recipe),
+        "format_version": VERSION,
+    }
+    key = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()[:16]
+    cache = Path(cache).expanduser()
+    folder = cache / f"{fingerprint['kind']}-{key}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f"{folder.name}.lock"):
+        if not folder.exists():
+            print(f"building token shards in {folder} (done once)", flush=True)
+            by_document = _splits_by_document(source)
+            documents = functools.partial(_split_documents, source, by_document)
+            tokenizer = (
+                recipe
+                if isinstance(recipe, Tokenizer)
+                else recipe(text for split, text in documents() if split == "train")
+            )
+            provenance["split"] = "by document hash" if by_document else "tail of each document"
+            write_shards(
+                documents(), tokenizer, folder, provenance, total_bytes=source.total_bytes()
+            )
+    return TokenShards(folder)
+
+
+def _recipe_fingerprint(recipe: TokenizerRecipe) -> dict[str, Any]:
+    if isinstance(recipe, Tokenizer):
+        return {"sha256": recipe.hash}
+    assert isinstance(recipe, functools.partial)  # noqa: S101 - how Hydra makes recipes
+    return {"recipe": recipe.func.__name__, **recipe.keywords}
+
+
+def held_out(text: str, fraction: float) -> bool:
+    """Whether a document belongs to the validation split: a matter of its content alone."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:8], "big") < fraction * 2**64
+
+
+def _documents(source: TextSource) -> Iterator[str]:
+    return (text for text in source.documents() if text.strip())
+
+
+def _splits_by_document(source: TextSource) -> bool:
+    """Whether splitting by document gives both splits a document; stops at the first of each.
+
+    Raises:
+        UserError: there is no text at all.
+    """
+    seen: set[bool] = set()
+    for text in _documents(source):
+        seen.add(held_out(text, source.val_fraction))
+        if len(seen) == 2:
+            return True
+    if not seen:
+        raise UserError("the data source holds no text: every document is empty or blank")
+    return False
+
+
+def _split_documents(source: TextSource, by_document: bool) -> Iterator[tuple[Split, str]]:
+    """Each document with its split; or, of a few long ones, each one's tail for validation."""
+    for text in _documents(source):
+        if by_document:
+            yield ("validation" if held_out(text, source.val_fraction) else "train"), text
+            continue
+        cut = int(len(text) * (1 - source.val_fraction))
+        if text[:cut]:
+            yield "train", text[:cut]
+        if text[cut:]:
+            yield "validation", text[cut:]

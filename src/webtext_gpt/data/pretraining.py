@@ -1,0 +1,150 @@
+"""Blocks of tokens for pretraining and for validation."""
+
+from collections.abc import Iterable
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from webtext_gpt.data.sampler import GlobalBatchSampler, block_start
+from webtext_gpt.data.shards import TokenShards, TokenStream
+from webtext_gpt.errors import UserError
+from webtext_gpt.model import IGNORED
+
+Batch = tuple[Tensor, Tensor]
+"""Inputs and targets, both `(B, T)`; target t is the token after input t."""
+
+
+class TrainingBlocks(Dataset):
+    """The endless sequence of training samples, by number.
+
+    Args:
+        stream: the training split.
+        block_size: tokens of context.
+        seed: of the order.
+
+    Raises:
+        UserError: the split is shorter than one block and the token after it.
+    """
+
+    def __init__(self, stream: TokenStream, block_size: int, seed: int) -> None:
+        if stream.n_tokens < block_size + 1:
+            raise UserError(
+                f"the training split has {stream.n_tokens} tokens, but one block of "
+                f"model.block_size={block_size} needs {block_size + 1}; give more text or a "
+                "smaller block_size"
+            )
+        self.stream = stream
+        self.block_size = block_size
+        self.seed = seed
+
+    def __getitem__(self, sample: int) -> Batch:
+        """Inputs and targets `(T,)` of one sample."""
+        start = block_start(sample, self.seed, self.stream.n_tokens, self.block_size)
+        tokens = self.stream.read(start, self.block_size + 1)
+        if len(tokens) <= self.block_size:  # the corpus is a ring
+            rest = self.stream.read(0, self.block_size + 1 - len(tokens))
+            tokens = np.concatenate((tokens, rest))
+        block = torch.from_numpy(tokens)
+        return block[:-1], block[1:]
+
+
+class ValidationWindows(Dataset):
+    """A split cut into consecutive windows, every token but the first a target exactly once.
+
+    Args:
+        stream: the validation split.
+        block_size: tokens of context; the last window is filled up with ignored targets.
+        multiple: windows are added, all ignored, until their number divides by this.
+    """
+
+    def __init__(self, stream: TokenStream, block_size: int, multiple: int = 1) -> None:
+        if stream.n_tokens < 2:
+            raise UserError(
+                "the validation split is too short to measure: one token; raise data.val_fraction"
+            )
+        self.stream = stream
+        self.block_size = block_size
+        windows = -(-(stream.n_tokens - 1) // block_size)
+        self.n_windows = -(-windows // multiple) * multiple
+
+    def __len__(self) -> int:
+        return self.n_windows
+
+    def __getitem__(self, window: int) -> Batch:
+        """Inputs and targets `(T,)` of one window."""
+        tokens = self.stream.read(window * self.block_size, self.block_size + 1)
+        inputs = np.zeros(self.block_size, np.int64)
+        targets = np.full(self.block_size, IGNORED, np.int64)
+        if len(tokens) > 1:
+            inputs[: len(tokens) - 1] = tokens[:-1]
+            targets[: len(tokens) - 1] = tokens[1:]
+        return torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+class PretrainingData(L.LightningDataModule):
+    """Training blocks in counted order and the whole validation split, for any number of devices.
+
+    Args:
+        shards: the tokenized corpus.
+        block_size: tokens of context.
+        global_batch_size: samples of one optimizer step over all devices.
+        micro_batch_size: samples of one forward pass on one device.
+        seed: of the order of samples.
+        num_workers: processes that read ahead on each device.
+
+    Raises:
+        UserError: the corpus is shorter than one block, or lacks a split.
+    """
+
+    def __init__(
+        self,
+        shards: TokenShards,
+        *,
+        block_size: int,
+        global_batch_size: int,
+        micro_batch_size: int,
+        seed: int,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.block_size = block_size
+        self.global_batch_size = global_batch_size
+        self.micro_batch_size = micro_batch_size
+        self.num_workers = num_workers
+        self.training = TrainingBlocks(shards.split("train"), block_size, seed)
+        self.validation = shards.split("validation")
+
+    def train_dataloader(self) -> DataLoader:
+        """Micro-batches from the trainer's step on, without end."""
+        assert self.trainer is not None  # noqa: S101 - Lightning sets it before it asks
+        return self._loader(
+            self.training,
+            GlobalBatchSampler(
+                self.global_batch_size,
+                self.micro_batch_size,
+                rank=self.trainer.global_rank,
+                world_size=self.trainer.world_size,
+                first_step=self.trainer.global_step,
+            ),
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        """This process's share of the validation windows, the same number on each."""
+        assert self.trainer is not None  # noqa: S101 - Lightning sets it before it asks
+        rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        windows = ValidationWindows(self.validation, self.block_size, multiple=world_size)
+        mine = range(rank, len(windows), world_size)
+        starts = range(0, len(mine), self.micro_batch_size)
+        return self._loader(windows, [list(mine[i : i + self.micro_batch_size]) for i in starts])
+
+    def _loader(self, blocks: Dataset, batches: Iterable[list[int]]) -> DataLoader:
+        return DataLoader(
+            blocks,
+            batch_sampler=batches,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+        )

@@ -1,0 +1,1 @@
+"""Training: the loop around the model, its optimizer, schedules and callbacks."""

@@ -1,0 +1,74 @@
+"""The global batch is declared in tokens; what each device does for it is derived."""
+
+from dataclasses import dataclass
+
+from webtext_gpt.errors import UserError
+
+MICRO_BATCH_TOKENS = 8192
+"""Most tokens that a device takes through the model at once, unless asked otherwise."""
+
+DEFAULT_SEQUENCES = 16
+"""Of the global batch, where nothing is said of it."""
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How one optimizer step is divided."""
+
+    global_batch_size: int
+    """Sequences over all devices and micro-batches."""
+    micro_batch_size: int
+    """Sequences of one forward pass on one device."""
+    accumulation: int
+    """Micro-batches of one device before the optimizer steps."""
+    block_size: int
+    """Tokens of one sequence."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one optimizer step."""
+        return self.global_batch_size * self.block_size
+
+
+def plan_batch(
+    global_batch_tokens: int | None,
+    block_size: int,
+    devices: int,
+    micro_batch_size: int | None = None,
+) -> BatchPlan:
+    """Divide a global batch of tokens over devices and micro-batches.
+
+    Args:
+        global_batch_tokens: tokens of one optimizer step; `None` takes `DEFAULT_SEQUENCES`, or
+            as few more as divide.
+        block_size: tokens of one sequence.
+        devices: processes over all nodes.
+        micro_batch_size: sequences of one forward pass on one device; `None` takes the most that
+            divides the device's share and stays within `MICRO_BATCH_TOKENS`.
+
+    Raises:
+        UserError: the batch does not divide; the message names the nearest that do.
+    """
+    unit = block_size * devices * (micro_batch_size or 1)
+    if global_batch_tokens is None:
+        global_batch_tokens = -(-DEFAULT_SEQUENCES * block_size // unit) * unit
+    if global_batch_tokens < 1 or global_batch_tokens % unit:
+        below = global_batch_tokens // unit * unit
+        nearest = [str(n) for n in (below, below + unit) if n > 0]
+        parts = f"model.block_size={block_size} x {devices} devices"
+        if micro_batch_size:
+            parts += f" x micro_batch_size={micro_batch_size}"
+        raise UserError(
+            f"global_batch_tokens={global_batch_tokens} does not divide by {parts} = {unit}; "
+            f"nearest possible: {' or '.join(nearest)}"
+        )
+    share = global_batch_tokens // (block_size * devices)  # sequences of a device in a step
+    if micro_batch_size is None:
+        most = max(1, MICRO_BATCH_TOKENS // block_size)
+        micro_batch_size = max(m for m in range(1, min(share, most) + 1) if share % m == 0)
+    return BatchPlan(
+        global_batch_size=share * devices,
+        micro_batch_size=micro_batch_size,
+        accumulation=share // micro_batch_size,
+        block_size=block_size,
+    )

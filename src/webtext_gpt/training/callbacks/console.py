@@ -1,0 +1,50 @@
+"""Progress of training, on a terminal or in a log file."""
+
+from typing import Any
+
+import lightning as L
+from tqdm import tqdm
+
+from webtext_gpt.progress import progress_bar
+
+
+class Console(L.Callback):
+    """One bar over all optimizer steps, with the latest losses and the speed."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Open the bar where the run stands."""
+        if trainer.is_global_zero:
+            total = trainer.max_steps if trainer.max_steps > 0 else None
+            self._bar = progress_bar("training", total=total, initial=trainer.global_step)
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        """Move the bar by whole optimizer steps."""
+        if self._bar is not None and trainer.global_step > self._bar.n:
+            metrics = trainer.callback_metrics
+            shown = {
+                short: f"{float(metrics[name]):{form}}"
+                for short, name, form in (
+                    ("loss", "train_loss", ".3f"),
+                    ("val", "val_loss", ".3f"),
+                    ("tok/s", "tokens_per_second", ",.0f"),
+                )
+                if name in metrics
+            }
+            self._bar.set_postfix(shown, refresh=False)
+            self._bar.update(trainer.global_step - self._bar.n)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Close the bar."""
+        self._close()
+
+    def on_exception(self, trainer: L.Trainer, *args: Any) -> None:
+        """Close the bar, so that the message after it starts on a line of its own."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -1,0 +1,58 @@
+"""A picture of the loss over the steps."""
+
+import math
+from pathlib import Path
+
+import lightning as L
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from webtext_gpt.training.loggers import METRICS, read_metrics
+
+
+class LossCurve(L.Callback):
+    """Draws `loss.png` from `metrics.csv` when training ends.
+
+    Args:
+        run_dir: the run's folder.
+    """
+
+    def __init__(self, run_dir: str) -> None:
+        self.run_dir = Path(run_dir)
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw."""
+        for logger in trainer.loggers:
+            logger.save()
+        draw_loss_curve(self.run_dir / METRICS, self.run_dir / "loss.png")
+
+
+def draw_loss_curve(metrics: Path, picture: Path) -> None:
+    """Training and validation loss, in nats a token, by optimizer step.
+
+    Args:
+        metrics: a run's `metrics.csv`.
+        picture: the PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    rows = read_metrics(metrics)
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for column, label, style in (
+        ("train_loss", "training (each point one global batch)", {"linewidth": 0.8, "alpha": 0.7}),
+        ("val_loss", "validation", {"linewidth": 2, "marker": "o", "markersize": 3}),
+    ):
+        points = [(row["step"], row[column]) for row in rows if column in row]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=label, **style)
+    validated = [row["val_loss"] for row in rows if "val_loss" in row]
+    if validated:
+        last = validated[-1]
+        axes.set_title(f"validation loss {last:.3f}, perplexity {math.exp(min(last, 700)):.1f}")
+    axes.set_xlabel("optimizer steps")
+    axes.set_ylabel("loss (nats a token)")
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend()
+    figure.savefig(picture, dpi=120)

@@ -1,0 +1,59 @@
+"""What the model writes, while it learns."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from webtext_gpt.generation import sample_texts
+
+
+class Samples(L.Callback):
+    """Appends sampled text to `samples.txt` after every validation.
+
+    Args:
+        run_dir: the run's folder.
+        prompt: what to continue; empty begins a new document.
+        num_samples: texts each time.
+        max_new_tokens: length of each.
+        temperature: see `webtext_gpt.generation.generate`.
+        top_k: see `webtext_gpt.generation.generate`.
+        seed: of the sampling, so that texts of different steps can be compared.
+    """
+
+    def __init__(
+        self,
+        run_dir: str,
+        *,
+        prompt: str = "",
+        num_samples: int = 1,
+        max_new_tokens: int = 100,
+        temperature: float = 0.8,
+        top_k: int | None = 40,
+        seed: int = 0,
+    ) -> None:
+        self.path = Path(run_dir) / "samples.txt"
+        self.prompt = prompt
+        self.settings: dict[str, Any] = {
+            "num_samples": num_samples,
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+            "top_k": top_k,
+            "seed": seed,
+        }
+        self.latest: list[str] = []
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write samples, unless this is the check before training."""
+        if not trainer.sanity_checking:
+            self._write(trainer, pl_module)
+
+    @rank_zero_only
+    def _write(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.latest = sample_texts(
+            pl_module.model, pl_module.tokenizer, self.prompt, **self.settings
+        )
+        with self.path.open("a", encoding="utf-8") as stream:
+            for text in self.latest:
+                stream.write(f"=== step {trainer.global_step}\n{text}\n\n")

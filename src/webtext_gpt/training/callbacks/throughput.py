@@ -1,0 +1,80 @@
+"""Speed of training: tokens and model FLOP a second, their share of the peak, peak memory."""
+
+import resource
+import time
+from typing import Any
+
+import lightning as L
+import torch
+
+from webtext_gpt.training.hardware import peak_flops
+
+
+class Throughput(L.Callback):
+    """Logs speed between one log and the next; the first step, where kernels warm up, is left out.
+
+    Time spent on validation, samples and checkpoints does not count.
+    """
+
+    def __init__(self) -> None:
+        self.total_seconds = 0.0
+        self.total_tokens = 0
+        self._peak: float | None = None
+        self._seconds = 0.0
+        self._tokens = 0
+        self._last_step = -1
+        self._started = 0.0
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Over the whole run so far; `None` before the second step."""
+        return self.total_tokens / self.total_seconds if self.total_seconds else None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Find the peak of the hardware at the run's precision."""
+        dtype = torch.bfloat16 if str(trainer.precision).startswith("bf16") else torch.float32
+        self._peak = peak_flops(pl_module.device, dtype)
+        self._last_step = trainer.global_step
+
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        """Start the clock of a micro-batch."""
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
+    ) -> None:
+        """Stop the clock; after a whole step that is to be logged, log."""
+        stepped = trainer.global_step != self._last_step
+        log_now = stepped and trainer.global_step % trainer.log_every_n_steps == 0
+        if log_now and pl_module.device.type == "cuda":
+            torch.cuda.synchronize()
+        self._seconds += time.perf_counter() - self._started
+        if not stepped:
+            return
+        if self._last_step >= 0:
+            self._tokens += pl_module.tokens_per_step
+        self._last_step = trainer.global_step
+        if log_now:
+            self._log(trainer, pl_module)
+
+    def _log(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        speed = self._tokens / self._seconds
+        flops = speed * pl_module.model.config.flops_per_token
+        metrics = {"tokens_per_second": speed, "model_tflops": flops / 1e12}
+        if self._peak:
+            metrics["share_of_peak"] = flops / (self._peak * trainer.world_size)
+        metrics["peak_memory_gib"] = peak_memory(pl_module.device) / 2**30
+        pl_module.log_dict(metrics)
+        self._start_window()
+
+    def _start_window(self) -> None:
+        self.total_seconds += self._seconds
+        self.total_tokens += self._tokens
+        self._seconds, self._tokens = 0.0, 0
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes in use so far: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

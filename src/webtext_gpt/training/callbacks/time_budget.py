@@ -1,0 +1,53 @@
+"""Training for so many minutes: the number of steps is found by trying, before the first."""
+
+import copy
+import time
+
+import lightning as L
+import torch
+
+from webtext_gpt.model import cross_entropy
+
+SHARE = 0.9
+"""Of the time is planned with; the rest is for validation, and for speed that varies."""
+PROBE_SECONDS = 3.0
+FEWEST_PASSES = 4
+
+
+class TimeBudget(L.Callback):
+    """Where `trainer.max_steps` is open, sets it to what fits into the time.
+
+    A learning-rate schedule has to know its end. The number of steps is fixed before the first
+    and saved in checkpoints, so that a run that is continued has the same end.
+
+    Args:
+        minutes: of wall-clock time.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self.minutes = minutes
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Measure on the first process, tell the others."""
+        if stage == "fit" and trainer.max_steps == -1:
+            steps = self._steps(trainer, pl_module) if trainer.is_global_zero else 0
+            trainer.fit_loop.epoch_loop.max_steps = trainer.strategy.broadcast(steps)
+
+    def _steps(self, trainer: L.Trainer, pl_module: L.LightningModule) -> int:
+        """Optimizer steps that fit, by timing passes of a copy of the model on random tokens."""
+        device = trainer.strategy.root_device
+        probe = copy.deepcopy(pl_module.model).to(device)
+        generator = torch.Generator().manual_seed(0)  # training's own randomness is not touched
+        data = trainer.datamodule
+        shape = (data.micro_batch_size, data.block_size)
+        tokens = torch.randint(probe.config.vocab_size, shape, generator=generator).to(device)
+        times: list[float] = []
+        while len(times) < FEWEST_PASSES or sum(times) < PROBE_SECONDS:
+            started = time.perf_counter()
+            with trainer.precision_plugin.forward_context(), torch.random.fork_rng():
+                cross_entropy(probe(tokens), tokens).backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - started)
+        typical = sorted(times[1:])[len(times) // 2 - 1]  # without the first, which warms up
+        return max(1, int(SHARE * 60 * self.minutes / (typical * trainer.accumulate_grad_batches)))

@@ -1,0 +1,124 @@
+"""Where metrics go: `metrics.csv` in every run, TensorBoard or Weights & Biases beside it."""
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+METRICS = "metrics.csv"
+
+
+class CSVLogger(Logger):
+    """One row for each optimizer step that logged something, in `metrics.csv`.
+
+    Rows of one step are merged. A run that goes on after an interruption keeps the rows up to
+    the step it continues from.
+
+    Args:
+        run_dir: the run's folder.
+        first_step: step that the run continues from.
+    """
+
+    def __init__(self, run_dir: str | Path, first_step: int = 0) -> None:
+        super().__init__()
+        self.path = Path(run_dir) / METRICS
+        self._columns: list[str] = ["step"]
+        self._rows: dict[int, dict[str, Any]] = {}
+        for row in read_metrics(self.path):
+            if row["step"] <= first_step:
+                self._add(int(row["step"]), row)
+
+    @property
+    def name(self) -> str:
+        """Part of Lightning's interface; the run's folder has the name."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Part of Lightning's interface; a run has one version."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """The run's folder."""
+        return str(self.path.parent)
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the run's folder holds the composed configuration."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Put metrics in the row of `step`."""
+        self._add(step or 0, {k: v for k, v in metrics.items() if k != "epoch"})
+
+    def _add(self, step: int, metrics: dict[str, Any]) -> None:
+        self._columns += [name for name in metrics if name not in self._columns]
+        self._rows.setdefault(step, {}).update(metrics, step=step)
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the file anew, beside its name, and rename it."""
+        partial = self.path.with_name(f".{METRICS}.partial")
+        with partial.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, self._columns)
+            writer.writeheader()
+            writer.writerows(self._rows[step] for step in sorted(self._rows))
+        partial.replace(self.path)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write what is left."""
+        self.save()
+
+
+def read_metrics(path: str | Path) -> list[dict[str, float]]:
+    """The rows of a `metrics.csv`, without their empty cells; none where there is no file."""
+    path = Path(path)
+    if not path.is_file():
+        return []
+    with path.open(newline="") as stream:
+        return [
+            {name: float(value) for name, value in row.items() if value not in ("", None)}
+            for row in csv.DictReader(stream)
+        ]
+
+
+def tensorboard(run_dir: str) -> TensorBoardLogger:
+    """TensorBoard's event files in the run's folder: `tensorboard --logdir RUN_DIR`."""
+    return TensorBoardLogger(run_dir, name="tensorboard", version="")
+
+
+def wandb(run_dir: str, project: str, name: str | None = None) -> WandbLogger:
+    """Weights & Biases: online with an account, else offline in the run's folder.
+
+    `WANDB_MODE`, where set, decides. An offline run is uploaded later by `wandb sync`.
+    """
+    import wandb as client
+
+    mode = os.environ.get("WANDB_MODE")
+    if mode is None:
+        try:
+            mode = "online" if client.login(prompt=False) else "offline"
+        except client.errors.Error as error:  # an account, but no way to it now
+            print(f"Weights & Biases cannot be reached, so the run is kept offline: {error}")
+            mode = "offline"
+    return WandbLogger(
+        project=project, name=name or Path(run_dir).name, save_dir=run_dir, mode=mode
+    )
+
+
+def where(logger: Logger) -> str | None:
+    """A line for the user: where a logger's record is, and how to look at it."""
+    if isinstance(logger, TensorBoardLogger):
+        return f"TensorBoard: tensorboard --logdir {logger.log_dir}"
+    if isinstance(logger, WandbLogger):
+        run = logger.experiment
+        if run.offline:
+            folder = os.path.relpath(Path(run.dir).parent)
+            return f"Weights & Biases, offline in {folder}; upload it: wandb sync {folder}"
+        return f"Weights & Biases: {run.url}"
+    return None

@@ -1,0 +1,163 @@
+"""One pretraining run, from its configuration to `summary.json`."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning as L
+from hydra.utils import instantiate
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from omegaconf import DictConfig
+
+from webtext_gpt.checkpoint import read_checkpoint
+from webtext_gpt.data.prepare import prepare_shards
+from webtext_gpt.data.pretraining import PretrainingData
+from webtext_gpt.data.shards import TokenShards
+from webtext_gpt.errors import UserError
+from webtext_gpt.model import GPT, GPTConfig
+from webtext_gpt.training.batch import BatchPlan, plan_batch
+from webtext_gpt.training.callbacks.interrupt import GracefulInterrupt
+from webtext_gpt.training.loggers import CSVLogger, where
+from webtext_gpt.training.pretraining import PretrainingModule
+from webtext_gpt.training.run_dir import SUMMARY, refuse_other_run, reopen, save_config
+from webtext_gpt.training.summary import Summary, summarize
+from webtext_gpt.training.trainer import build_trainer, set_lengths
+
+
+def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
+    """Train a model as `conf/train.yaml` composes it, in the folder `cfg.run_dir`.
+
+    Args:
+        cfg: the composed configuration; where `cfg.resume` is set, that of the run in
+            `cfg.run_dir` takes its place.
+        overrides: this call's `key=value` arguments, which may change a continued run.
+
+    Returns:
+        What `summary.json` holds.
+
+    Raises:
+        UserError: something in the configuration or the data cannot be used; nothing was trained
+            or written to the run's folder then. Or training was interrupted, and is saved.
+    """
+    run_dir = Path(cfg.run_dir)
+    checkpoint = None
+    if cfg.resume:
+        cfg, checkpoint = reopen(run_dir, overrides)
+    elif rank_zero_only.rank == 0:
+        refuse_other_run(run_dir)
+    resumed = read_checkpoint(checkpoint) if checkpoint else None
+    L.seed_everything(cfg.seed, verbose=False)
+
+    shards = open_shards(cfg)
+    config = model_config(cfg.model, shards)
+    trainer = build_trainer(
+        cfg.trainer,
+        run_dir=run_dir,
+        strategy=instantiate(cfg.strategy),
+        callbacks=list(instantiate(cfg.callbacks).values()),
+        loggers=[CSVLogger(run_dir, resumed["global_step"] if resumed else 0)]
+        + ([instantiate(cfg.logger)] if cfg.logger else []),
+    )
+    plan = plan_batch(
+        cfg.global_batch_tokens, config.block_size, trainer.world_size, cfg.micro_batch_size
+    )
+    set_lengths(
+        trainer,
+        plan,
+        max_tokens=cfg.trainer.max_tokens,
+        validate_every=cfg.validate_every,
+        planned_steps=resumed["max_steps"] if resumed else None,
+    )
+    data = PretrainingData(
+        shards,
+        block_size=config.block_size,
+        global_batch_size=plan.global_batch_size,
+        micro_batch_size=plan.micro_batch_size,
+        seed=cfg.seed,
+        num_workers=cfg.num_workers,
+    )
+    module = PretrainingModule(
+        GPT(config),
+        shards.tokenizer,
+        corpus=shards.hash,
+        make_optimizer=instantiate(cfg.optimizer),
+        schedule=instantiate(cfg.scheduler),
+        seed=cfg.seed,
+        tokens_per_step=plan.tokens,
+        val_tokens_per_byte=(data.validation.n_tokens - 1) / data.validation.n_bytes,
+        compile_model=cfg.compile,
+    )
+    if resumed is not None:
+        module.refuse_other_training(resumed)
+    if trainer.is_global_zero:
+        save_config(cfg, run_dir)
+        print(_plan_text(trainer, module, data, plan), flush=True)
+
+    started = time.perf_counter()
+    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    if trainer.is_global_zero and _interrupted(trainer):
+        raise UserError(
+            f"interrupted; step {trainer.global_step} is saved. "
+            f"Continue with: python train.py resume={run_dir}"
+        )
+    seconds = time.perf_counter() - started
+    if not _interrupted(trainer) and module.validated_step != trainer.global_step:
+        trainer.validate(module, data, verbose=False)
+    summary = summarize(trainer, module, data.validation, seconds)
+    if trainer.is_global_zero:
+        (run_dir / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+        for line in filter(None, map(where, trainer.loggers)):
+            print(line)
+    return summary
+
+
+def open_shards(cfg: DictConfig) -> TokenShards:
+    """The tokenized corpus, built where it is not in the cache; checked by the first process.
+
+    Raises:
+        UserError: see `prepare_shards` and `TokenShards`.
+    """
+    data = instantiate(cfg.data)
+    if not isinstance(data, TokenShards):
+        data = prepare_shards(data, instantiate(cfg.tokenizer), cfg.cache_dir)
+    if rank_zero_only.rank == 0:
+        data.verify()
+    return data
+
+
+def model_config(cfg: DictConfig, shards: TokenShards) -> GPTConfig:
+    """The model's configuration, its vocabulary that of the corpus unless it is set larger.
+
+    Raises:
+        UserError: the vocabulary set does not hold the corpus's.
+    """
+    vocab_size = cfg.get("vocab_size") or shards.vocab_size
+    if vocab_size < shards.vocab_size:
+        raise UserError(
+            f"model.vocab_size={vocab_size} does not hold the tokenizer's {shards.vocab_size} "
+            "ids; leave it null, or train a smaller tokenizer (tokenizer.vocab_size=...)"
+        )
+    return instantiate(cfg, vocab_size=vocab_size)
+
+
+def _interrupted(trainer: L.Trainer) -> bool:
+    return any(c.interrupted for c in trainer.callbacks if isinstance(c, GracefulInterrupt))
+
+
+def _plan_text(
+    trainer: L.Trainer, module: PretrainingModule, data: PretrainingData, plan: BatchPlan
+) -> str:
+    """What is about to be done, in a few lines."""
+    stream = data.training.stream
+    length = f"{trainer.max_steps:,}" if trainer.max_steps > 0 else "as many as fit,"
+    return (
+        f"model       {module.model.num_parameters:,} parameters, "
+        f"context {plan.block_size}, vocabulary {module.tokenizer.vocab_size:,}\n"
+        f"corpus      {stream.n_tokens:,} tokens of {stream.n_documents:,} documents for training, "
+        f"{data.validation.n_tokens:,} held out\n"
+        f"training    {length} steps of {plan.tokens:,} tokens, "
+        f"{trainer.world_size} x {plan.micro_batch_size} sequences x {plan.accumulation}, "
+        f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}\n"
+        f"run         {trainer.default_root_dir}"
+    )

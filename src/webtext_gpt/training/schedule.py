@@ -1,0 +1,47 @@
+"""Learning-rate schedules: functions from the step to a factor of the peak learning rate.
+
+`step` counts the optimizer steps taken before, so the first update uses step 0. Warm-up is
+linear: the first step gets 1 / warmup_steps of the peak, step `warmup_steps - 1` the peak itself.
+"""
+
+import math
+
+
+def cosine(step: int, *, warmup_steps: int, total_steps: int, min_ratio: float = 0.0) -> float:
+    """Linear warm-up, then half a cosine from 1 to `min_ratio` at `total_steps` (GPT-1, GPT-3)."""
+    if step < warmup_steps:
+        return _warmup(step, warmup_steps)
+    progress = _progress(step, warmup_steps, total_steps)
+    return min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def linear(step: int, *, warmup_steps: int, total_steps: int, min_ratio: float = 0.0) -> float:
+    """Linear warm-up, then a straight line from 1 to `min_ratio` (GPT-1's fine-tuning)."""
+    if step < warmup_steps:
+        return _warmup(step, warmup_steps)
+    return 1 - (1 - min_ratio) * _progress(step, warmup_steps, total_steps)
+
+
+def inverse_sqrt(step: int, *, warmup_steps: int, total_steps: int = 0) -> float:
+    """Linear warm-up, then the inverse square root of the step (Vaswani et al. 2017, eq. 3).
+
+    With a peak of (d warmup_steps)^-0.5 for a model of width d, the learning rate is the paper's
+    d^-0.5 min(n^-0.5, n warmup_steps^-1.5), n = step + 1. `total_steps` plays no part.
+    """
+    if step < warmup_steps:
+        return _warmup(step, warmup_steps)
+    return math.sqrt(max(1, warmup_steps) / (step + 1))
+
+
+def constant(step: int, *, warmup_steps: int = 0, total_steps: int = 0) -> float:
+    """Linear warm-up, then the peak for good. `total_steps` plays no part."""
+    return _warmup(step, warmup_steps) if step < warmup_steps else 1.0
+
+
+def _warmup(step: int, warmup_steps: int) -> float:
+    return (step + 1) / warmup_steps
+
+
+def _progress(step: int, warmup_steps: int, total_steps: int) -> float:
+    """Share of the way from the end of warm-up to `total_steps`, at most 1."""
+    return min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))

@@ -1,0 +1,56 @@
+"""The figures of a finished run."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import lightning as L
+import numpy as np
+
+from webtext_gpt.data.shards import TokenStream
+from webtext_gpt.evaluation.compression import compressed_bits_per_byte
+from webtext_gpt.tokenizer import Tokenizer
+from webtext_gpt.training.callbacks.checkpoints import Checkpoints
+from webtext_gpt.training.callbacks.throughput import Throughput
+from webtext_gpt.training.pretraining import PretrainingModule
+
+Summary = dict[str, Any]
+"""Names and figures; `None` where one was not measured."""
+
+
+def summarize(
+    trainer: L.Trainer, module: PretrainingModule, validation: TokenStream, seconds: float
+) -> Summary:
+    """What `summary.json` holds: losses of the last validation, compressors' figures, speed.
+
+    Args:
+        trainer: after training and validation.
+        module: what was trained.
+        validation: the split that was measured; the compressors get the text of all of it.
+        seconds: wall-clock time of training, validations included.
+    """
+    tokens = trainer.global_step * module.tokens_per_step
+    throughput = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)
+    checkpoints = next((c for c in trainer.callbacks if isinstance(c, Checkpoints)), None)
+    return {
+        **module.validation_metrics,
+        "best_val_loss": checkpoints.best if checkpoints else None,
+        **compressed_bits_per_byte(decoded_documents(validation, module.tokenizer)),
+        "step": trainer.global_step,
+        "tokens": tokens,
+        "seconds": seconds,
+        "tokens_per_second": throughput.tokens_per_second if throughput else None,
+        "parameters": module.model.num_parameters,
+    }
+
+
+def decoded_documents(stream: TokenStream, tokenizer: Tokenizer) -> Iterator[str]:
+    """The text of every document of a split."""
+    for batch in _batched(stream.documents(), 1000):
+        yield from tokenizer.decode_batch(batch)
+
+
+def _batched(documents: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    documents = iter(documents)
+    while batch := list(islice(documents, size)):
+        yield batch

@@ -1,0 +1,79 @@
+"""Fixtures shared by all tests: the real data beside the checkout, small corpora, small runs."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+import pytest
+from omegaconf import DictConfig
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """The folder of real inputs beside the checkout; tests that need it are skipped without."""
+    folder = REPOSITORY.parent / "shared" / "realdata"
+    if not folder.is_dir():
+        pytest.skip("no shared/realdata beside the checkout")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the token shards of tests out of the user's cache."""
+    monkeypatch.setenv("WEBTEXT_GPT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def prose() -> str:
+    """About 60 kB of made-up sentences, the same every time."""
+    words = ["the", "a", "cat", "dog", "bird", "sees", "hears", "small", "old", "river", "and"]
+    draw = random.Random(0)
+    sentences = [" ".join(draw.choices(words, k=draw.randint(4, 12))) for _ in range(1600)]
+    return ". ".join(sentences) + "."
+
+
+@pytest.fixture(scope="session")
+def prose_file(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`prose` as a text file."""
+    path = tmp_path_factory.mktemp("prose") / "prose.txt"
+    path.write_text(prose)
+    return path
+
+
+@pytest.fixture
+def compose() -> Callable[..., DictConfig]:
+    """`compose(config_name, *overrides)`: the real configuration, as an entry point gets it."""
+
+    def _compose(name: str, *overrides: str) -> DictConfig:
+        with hydra.initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+            return hydra.compose(name, overrides=list(overrides))
+
+    return _compose
+
+
+@pytest.fixture
+def small_run(prose_file: Path, tmp_path: Path) -> list[str]:
+    """Overrides of a pretraining run that takes seconds."""
+    return [
+        "data=files",
+        f"data.path={prose_file}",
+        "tokenizer.vocab_size=280",
+        "model.n_layer=2",
+        "model.n_head=2",
+        "model.n_embd=32",
+        "model.block_size=32",
+        "global_batch_tokens=256",
+        "trainer.max_steps=6",
+        "trainer.log_every_n_steps=1",
+        "trainer.accelerator=cpu",
+        "trainer.precision=32-true",
+        "validate_every=3",
+        "callbacks.checkpoints.save_every=2",
+        "callbacks.samples.max_new_tokens=5",
+        "scheduler.warmup_steps=2",
+        "optimizer.lr=1e-2",
+        f"run_dir={tmp_path / 'run'}",
+    ]

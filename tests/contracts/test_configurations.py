@@ -1,0 +1,110 @@
+"""Contract 8: every configuration composes and instantiates; every command of the README is one."""
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from webtext_gpt.model import GPTConfig
+from webtext_gpt.training.trainer import build_trainer
+
+REPOSITORY = Path(__file__).parents[2]
+CONF = REPOSITORY / "conf"
+DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", _choices("model"))
+def test_models(name: str, compose: Callable[..., DictConfig]) -> None:
+    plain = yaml.safe_load((CONF / "model" / f"{name}.yaml").read_text())
+    target = plain.pop("_target_")
+    assert target == "webtext_gpt.model.GPTConfig"
+    config = instantiate(compose("train", f"model={name}").model)
+    assert config == GPTConfig(**plain)  # the defaults of train.yaml are those of GPTConfig
+
+
+def test_train_yaml_lists_every_option_of_the_model(compose: Callable[..., DictConfig]) -> None:
+    assert set(compose("train").model) - {"_target_"} == set(GPTConfig().to_dict())
+
+
+@pytest.mark.parametrize("name", _choices("scheduler"))
+def test_schedulers(name: str, compose: Callable[..., DictConfig]) -> None:
+    schedule = instantiate(compose("train", f"scheduler={name}").scheduler)
+    assert 0 < schedule(0, total_steps=10_000) <= 1
+
+
+@pytest.mark.parametrize("name", _choices("strategy"))
+def test_strategies_and_trainer(
+    name: str, compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    cfg = compose("train", f"strategy={name}", "trainer.accelerator=cpu", "trainer.devices=2")
+    strategy = instantiate(cfg.strategy)
+    trainer = build_trainer(
+        cfg.trainer, run_dir=tmp_path, strategy=strategy, callbacks=[], loggers=[]
+    )
+    assert trainer.world_size == 2
+
+
+@pytest.mark.parametrize("name", _choices("logger"))
+def test_loggers(name: str, compose: Callable[..., DictConfig], tmp_path: Path) -> None:
+    cfg = compose("train", f"logger={name}", f"run_dir={tmp_path}")
+    assert (instantiate(cfg.logger) is not None) == (name != "csv") or cfg.logger == {}
+
+
+@pytest.mark.parametrize("name", _choices("callbacks"))
+def test_callbacks(name: str, compose: Callable[..., DictConfig], tmp_path: Path) -> None:
+    cfg = compose("train", f"callbacks={name}", f"run_dir={tmp_path}")
+    assert len(instantiate(cfg.callbacks)) == len(cfg.callbacks)
+
+
+@pytest.mark.parametrize("name", [n for n in _choices("data") if n != "shards"])
+def test_data(name: str, compose: Callable[..., DictConfig], tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    needed = {
+        "files": [f"data.path={tmp_path}"],
+        "hub": ["data.name=text", f"data.data_files={tmp_path / 'a.txt'}"],
+    }
+    source = instantiate(compose("train", f"data={name}", *needed.get(name, [])).data)
+    assert 0 < source.val_fraction < 1
+
+
+@pytest.mark.parametrize("name", _choices("experiment"))
+def test_experiments_compose(name: str, compose: Callable[..., DictConfig]) -> None:
+    cfg = compose("train", f"experiment={name}", "run_dir=somewhere")
+    instantiate(cfg.model)
+    for key, value in OmegaConf.to_container(cfg, resolve=False).items():
+        assert value != "???", key
+
+
+def _commands() -> list[list[str]]:
+    """Every `python SCRIPT ...` line of the documents' shell blocks."""
+    found = []
+    for document in DOCUMENTS:
+        for block in re.findall(r"```bash\n(.*?)```", document.read_text(), flags=re.S):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words and words[0].endswith("python") and words[1].endswith(".py"):
+                    found.append(words[1:])
+    return found
+
+
+@pytest.mark.parametrize("words", _commands(), ids=" ".join)
+def test_commands_of_the_documents_compose(
+    words: list[str], compose: Callable[..., DictConfig]
+) -> None:
+    script, *overrides = words
+    assert (REPOSITORY / script).is_file()
+    if "--help" not in overrides:
+        compose(script.removesuffix(".py"), *overrides)
+
+
+def test_the_readme_has_commands() -> None:
+    assert len(_commands()) >= 8

@@ -1,0 +1,79 @@
+"""Contract 6 on one process: interrupted and resumed equals uninterrupted."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from webtext_gpt.checkpoint import read_checkpoint
+from webtext_gpt.training.loggers import read_metrics
+
+REPOSITORY = Path(__file__).parents[2]
+TRAIN = [sys.executable, str(REPOSITORY / "train.py")]
+
+
+def _finished(run: Path) -> tuple[list[tuple[float, float]], dict[str, torch.Tensor]]:
+    losses = [(m["step"], m["train_loss"]) for m in read_metrics(run / "metrics.csv") if m["step"]]
+    return losses, read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
+
+
+def test_ctrl_c_saves_and_the_continued_run_equals_an_undisturbed_one(
+    small_run: list[str], tmp_path: Path
+) -> None:
+    long_run = [o for o in small_run if not o.startswith(("trainer.max_steps", "run_dir"))]
+    long_run += ["trainer.max_steps=300", "validate_every=90", "model.resid_dropout=0.1"]
+    subprocess.run([*TRAIN, *long_run, f"run_dir={tmp_path / 'whole'}"], check=True, timeout=300)
+
+    run = tmp_path / "interrupted"
+    process = subprocess.Popen(
+        [*TRAIN, *long_run, f"run_dir={run}"], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 200
+    while not (run / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert f"python train.py resume={run}" in stderr
+    assert "Traceback" not in stderr
+    stopped_at = read_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"]
+    assert 2 <= stopped_at < 300
+
+    subprocess.run([*TRAIN, f"resume={run}"], check=True, timeout=300)
+    losses, weights = _finished(run)
+    expected_losses, expected_weights = _finished(tmp_path / "whole")
+    assert [step for step, _ in losses] == list(range(1, 301))
+    assert losses == expected_losses
+    assert weights.keys() == expected_weights.keys()
+    for name, value in weights.items():
+        assert torch.equal(value, expected_weights[name]), name
+
+
+def test_what_may_not_be_done_to_a_finished_run(small_run: list[str], tmp_path: Path) -> None:
+    """Nothing is written over, and a run is not continued as another."""
+    run = tmp_path / "run"
+    subprocess.run([*TRAIN, *small_run], check=True, timeout=300)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    for arguments, message in (
+        (small_run, "already holds a run; continue it with resume="),
+        ([f"resume={run}", "model.n_layer=3"], "the run to continue has another model_config"),
+        ([f"resume={run}", "model=small"], "a group cannot be changed"),
+        ([f"resume={run}", "tokenizer.vocab_size=270"], "tokenizer and another corpus"),
+    ):
+        refused = subprocess.run([*TRAIN, *arguments], capture_output=True, text=True, check=False)
+        assert refused.returncode == 1
+        assert message in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_resume_needs_a_run(tmp_path: Path) -> None:
+    arguments = [f"resume={tmp_path / 'nothing'}"]
+    resumed = subprocess.run([*TRAIN, *arguments], capture_output=True, text=True, check=False)
+    assert resumed.returncode == 1
+    assert "no run is there" in resumed.stderr
+    assert not (tmp_path / "nothing").exists()

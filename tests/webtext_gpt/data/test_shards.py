@@ -1,0 +1,128 @@
+"""The shard format: what is written is what is read, and a damaged folder is refused by name."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from webtext_gpt.data.shards import TokenShards, token_dtype, write_shards
+from webtext_gpt.errors import UserError
+from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary, train_bpe
+
+DOCUMENTS = [
+    ("train", "abc"),
+    ("validation", "cab"),
+    ("train", "a"),
+    ("train", "bbbb"),
+    ("validation", "c"),
+]
+
+
+@pytest.fixture
+def tokenizer() -> Tokenizer:
+    return build_char_vocabulary(["abc"])  # a b c <|endoftext|> are 0 1 2 3
+
+
+@pytest.fixture
+def folder(tokenizer: Tokenizer, tmp_path: Path) -> Path:
+    write_shards(DOCUMENTS, tokenizer, tmp_path / "shards", {"kind": "test"}, shard_tokens=5)
+    return tmp_path / "shards"
+
+
+def test_documents_begin_with_end_of_text(folder: Path) -> None:
+    shards = TokenShards(folder)
+    train = shards.split("train")
+    assert train.read(0, 99).tolist() == [3, 0, 1, 2, 3, 0, 3, 1, 1, 1, 1]
+    assert [d.tolist() for d in train.documents()] == [[0, 1, 2], [0], [1, 1, 1, 1]]
+    assert (train.n_tokens, train.n_documents, train.n_bytes) == (11, 3, 8)
+    assert shards.split("validation").read(0, 99).tolist() == [3, 2, 0, 1, 3, 2]
+
+
+def test_files_are_flat_little_endian(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    first = next(file for file in manifest["files"] if file["split"] == "train")
+    data = np.fromfile(folder / first["tokens_file"], dtype="<u2")
+    assert data.tolist() == [3, 0, 1, 2, 3, 0]  # a file ends after the document that fills it
+    assert np.fromfile(folder / first["documents_file"], dtype="<u8").tolist() == [0, 4]
+    assert manifest["source"] == {"kind": "test"}
+    assert manifest["dtype"] == "uint16"
+
+
+def test_a_read_crosses_files(folder: Path) -> None:
+    assert TokenShards(folder).split("train").read(4, 4).tolist() == [3, 0, 3, 1]
+
+
+def test_ids_above_16_bits_are_kept(tmp_path: Path) -> None:
+    assert token_dtype(2**16) == np.dtype("<u2")
+    assert token_dtype(2**16 + 1) == np.dtype("<u4")
+    characters = "".join(map(chr, range(0x10000, 0x10000 + 70_000)))
+    tokenizer = build_char_vocabulary([characters])
+    write_shards([("train", characters[-2:])], tokenizer, tmp_path / "wide", {})
+    shards = TokenShards(tmp_path / "wide")
+    shards.verify()
+    assert shards.split("train").read(0, 3).tolist() == [70_000, 69_998, 69_999]
+
+
+def test_an_intact_folder_verifies(folder: Path) -> None:
+    TokenShards(folder).verify()
+
+
+def test_a_file_cut_short_is_named(folder: Path) -> None:
+    path = folder / "tokens-00000.bin"
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(UserError, match=r"tokens-00000.bin has 10 bytes, but .* states 12"):
+        TokenShards(folder)
+
+
+def test_a_missing_file_is_named(folder: Path) -> None:
+    (folder / "documents-00001.bin").unlink()
+    with pytest.raises(UserError, match="documents-00001.bin is missing"):
+        TokenShards(folder)
+
+
+@pytest.mark.parametrize("name", ["tokens-00001.bin", "documents-00001.bin"])
+def test_an_altered_file_is_named(folder: Path, name: str) -> None:
+    data = bytearray((folder / name).read_bytes())
+    data[0] ^= 1
+    (folder / name).write_bytes(data)
+    with pytest.raises(UserError, match=f"{name} was altered"):
+        TokenShards(folder).verify()
+
+
+def test_an_id_outside_the_vocabulary_is_named(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["vocab_size"] = 3
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="holds id 3, but the vocabulary ends at 2"):
+        TokenShards(folder).verify()
+
+
+def test_another_tokenizer_is_refused(folder: Path) -> None:
+    train_bpe(["abc"], vocab_size=257).save(folder / "tokenizer.json")
+    with pytest.raises(UserError, match="not the tokenizer that made these shards"):
+        TokenShards(folder)
+
+
+def test_another_version_is_refused(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 2}))
+    with pytest.raises(UserError, match="version 2 of the format"):
+        TokenShards(folder)
+
+
+def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no manifest.json"):
+        TokenShards(tmp_path)
+
+
+def test_an_existing_folder_is_not_written_over(folder: Path, tokenizer: Tokenizer) -> None:
+    with pytest.raises(UserError, match="exists already"):
+        write_shards(DOCUMENTS, tokenizer, folder, {})
+
+
+def test_nothing_is_left_of_a_failed_write(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    documents = [*DOCUMENTS, ("train", "not in the vocabulary")]
+    with pytest.raises(UserError, match="'n', is not among the 3"):
+        write_shards(documents, tokenizer, tmp_path / "shards", {})
+    assert list(tmp_path.iterdir()) == []

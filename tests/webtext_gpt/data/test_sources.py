@@ -1,0 +1,123 @@
+"""Text sources: every format, order, fingerprints, and input that cannot be read."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from webtext_gpt.data.docstrings import _docstrings_of, installed_packages
+from webtext_gpt.data.sources import Files, Hub
+from webtext_gpt.errors import UserError
+
+
+def _files(path: Path | str | list[str], **options: str) -> Files:
+    return Files(path if isinstance(path, list) else str(path), val_fraction=0.1, **options)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "b.txt").write_bytes(b"second\r\ntext")
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n\n{"text": "two", "id": 2}\n')
+    table = pyarrow.table({"text": ["three", "four"], "n": [1, 2]})
+    pyarrow.parquet.write_table(table, tmp_path / "sub" / "c.parquet")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    return tmp_path
+
+
+def test_a_folder_is_read_in_the_order_of_names(folder: Path) -> None:
+    assert list(_files(folder).documents()) == ["one", "two", "second\r\ntext", "three", "four"]
+
+
+def test_globs_lists_and_single_files(folder: Path) -> None:
+    assert list(_files(f"{folder}/*.txt").documents()) == ["second\r\ntext"]
+    assert list(_files(f"{folder}/**/*.parquet").documents()) == ["three", "four"]
+    listed = [str(folder / "b.txt"), str(folder / "a.jsonl"), str(folder / "b.txt")]
+    assert list(_files(listed).documents()) == ["one", "two", "second\r\ntext"]
+
+
+def test_the_fingerprint_follows_the_content(folder: Path) -> None:
+    before = _files(folder).fingerprint()
+    assert _files(folder).fingerprint() == before
+    (folder / "b.txt").write_bytes(b"other\r\ntext.")
+    assert _files(folder).fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.txt", b"", "empty.txt is empty"),
+        ("latin.txt", b"caf\xe9", "latin.txt is not UTF-8: byte 0xe9 at position 3"),
+        ("a.jsonl", b'{"text": "x"}\n{"text": "\xff"}\n', r"a.jsonl, line 2 .* position 24"),
+        ("a.jsonl", b'{"text": "x"}\n{"text"\n', "a.jsonl, line 2 is not JSON"),
+        ("a.jsonl", b'{"body": "x"}\n', "line 1 has no key 'text', only body; set data.text_key"),
+        ("a.jsonl", b'{"text": 3}\n', "line 1: 'text' is int, not text"),
+        ("a.parquet", b"PAR0", "a.parquet is not Parquet"),
+    ],
+)
+def test_unreadable_input_is_located(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        list(_files(tmp_path / name).documents())
+
+
+def test_a_missing_column_lists_those_present(folder: Path) -> None:
+    with pytest.raises(UserError, match="c.parquet has no column 'body', only text, n"):
+        list(_files(folder / "sub", text_key="body").documents())
+
+
+def test_a_path_with_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere is not there"):
+        _files(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="a folder without text"):
+        _files(tmp_path)
+
+
+def test_a_hub_dataset_from_local_files(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"text": t, "n": 1}) + "\n" for t in ("one", "two")))
+    source = Hub("json", val_fraction=0.1, data_files=str(rows))
+    assert list(source.documents()) == ["one", "two"]
+    with pytest.raises(UserError, match="no column 'body', only text, n"):
+        Hub("json", val_fraction=0.1, data_files=str(rows), text_key="body")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        Hub(str(tmp_path / "none"), val_fraction=0.1)
+
+
+def test_docstrings_of_one_file(tmp_path: Path) -> None:
+    source = tmp_path / "module.py"
+    source.write_text(
+        '"""The module."""\n'
+        "class A:\n"
+        '    """A class.\n\n        Indented.\n    """\n'
+        "    if True:\n"
+        "        async def f(self):\n"
+        '            """A method."""\n'
+        "try:\n    pass\nexcept ValueError:\n"
+        "    def g():\n"
+        '        """In a handler."""\n'
+        'x = """no docstring"""\n'
+    )
+    expected = ["The module.", "A class.\n\nIndented.", "A method.", "In a handler."]
+    assert _docstrings_of(str(source)) == expected
+    source.write_text('print """Python 2"""')
+    assert _docstrings_of(str(source)) == []
+
+
+def test_the_environment_names_its_packages() -> None:
+    packages = installed_packages()
+    assert any(p.startswith("torch==") for p in packages)
+    assert not any(p.startswith("webtext-gpt==") for p in packages)
+
+
+def test_the_whole_suite_of_suffixes_is_plain_text_when_named(tmp_path: Path) -> None:
+    (tmp_path / "wiki.raw").write_text("text")
+    assert list(_files(tmp_path / "wiki.raw").documents()) == ["text"]
+    (tmp_path / "wiki.txt.gz").write_bytes(gzip.compress(b"text"))
+    with pytest.raises(UserError, match="not UTF-8"):
+        list(_files(tmp_path / "wiki.txt.gz").documents())

@@ -1,0 +1,66 @@
+"""The command line: help, unknown names, and one-screen errors."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def _call(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(REPOSITORY / script), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=200, cwd=cwd, check=False
+    )
+
+
+def test_help_answers_fast_and_shows_every_group(tmp_path: Path) -> None:
+    start = time.perf_counter()
+    result = _call("train.py", "--help", cwd=tmp_path)
+    assert time.perf_counter() - start < 5
+    assert result.returncode == 0
+    for group in (REPOSITORY / "conf").iterdir():
+        if group.is_dir() and group.name != "data_prep":
+            choices = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
+            assert f"{group.name}: {choices}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trainer.max_stps=3"], "unknown key 'trainer.max_stps'; did you mean trainer.max_steps"),
+        (["lr=3"], "unknown key 'lr'; did you mean optimizer.lr?"),
+        (["modle=tiny"], "unknown key 'modle'; did you mean model"),
+        (["model=smal"], "model has no choice 'smal'; did you mean small?"),
+        (["experiment=quickstat"], "did you mean quickstart?"),
+        (["data=files"], "data.path has no value; give data.path=..."),
+        (["model.n_layer=two", "data=files", "data.path=x.txt"], "model.n_layer is 'two'"),
+    ],
+)
+def test_errors_fit_on_one_screen(tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "x.txt").write_text("words and more words " * 400)
+    result = _call("train.py", *arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) <= 24
+    left = {path.name for path in tmp_path.rglob("*")}
+    assert left <= {"x.txt", "runs"}
+
+
+def test_generate_needs_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "pickle.ckpt").write_bytes(b"cos\nsystem\n(S'touch hacked'\ntR.")
+    for argument, message in (
+        ("top_k=3", "checkpoint has no value; give checkpoint=..."),
+        ("checkpoint=nowhere", "nowhere does not exist"),
+        ("checkpoint=.", "holds no checkpoint"),
+        ("checkpoint=pickle.ckpt", "pickle.ckpt cannot be read as a checkpoint"),
+    ):
+        result = _call("generate.py", argument, cwd=tmp_path)
+        assert result.returncode == 1
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr
+    assert not (tmp_path / "hacked").exists()

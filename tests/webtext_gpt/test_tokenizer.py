@@ -1,0 +1,171 @@
+"""The byte-level BPE against tiktoken, and text there and back."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webtext_gpt.errors import UserError
+from webtext_gpt.tokenizer import (
+    END_OF_TEXT,
+    Tokenizer,
+    build_char_vocabulary,
+    load_gpt2,
+    read_text,
+    train_bpe,
+)
+
+TEXTS = [
+    "the cat sat on the mat, the cat's mat",
+    "  42 mats\n\nand 3 cats",
+    "naïve café ☕ 東京",
+] * 20
+
+
+@pytest.fixture(scope="module")
+def trained() -> Tokenizer:
+    return train_bpe(TEXTS, vocab_size=280)
+
+
+@pytest.fixture(scope="module")
+def gpt2(realdata: Path) -> Tokenizer:
+    return load_gpt2(realdata / "tokenizer")
+
+
+@pytest.fixture(scope="module")
+def tiktoken_gpt2(realdata: Path):
+    """tiktoken's own reading of the same published files, with the paper's expression."""
+    import tiktoken
+    from tiktoken.load import data_gym_to_mergeable_bpe_ranks
+
+    files = realdata / "tokenizer"
+    return tiktoken.Encoding(
+        "gpt2",
+        pat_str=r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+        mergeable_ranks=data_gym_to_mergeable_bpe_ranks(
+            str(files / "vocab.bpe"), str(files / "encoder.json")
+        ),
+        special_tokens={END_OF_TEXT: 50256},
+    )
+
+
+@given(st.text())
+def test_every_string_comes_back(text: str) -> None:
+    tokenizer = _small()
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@given(st.binary())
+def test_every_valid_utf8_comes_back(data: bytes) -> None:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return
+    assert _small().decode(_small().encode(text)).encode() == data
+
+
+def _small(cache: dict[str, Tokenizer] = {}) -> Tokenizer:  # noqa: B006 - made once for all examples
+    if not cache:
+        cache["bpe"] = train_bpe(TEXTS, vocab_size=300)
+    return cache["bpe"]
+
+
+def test_merges_stay_within_a_category(trained: Tokenizer) -> None:
+    tokenizer = train_bpe(["ab1! ab1! ab1! ab1!"] * 50, vocab_size=400)
+    tokens = {tokenizer.decode([i]) for i in range(tokenizer.vocab_size)}
+    assert " ab" in tokens  # one space may lead
+    assert not tokens & {"b1", "ab1", "1!", " ab1", "! "}
+
+
+def test_vocabulary_has_the_size_asked_for(trained: Tokenizer) -> None:
+    assert trained.vocab_size == 280
+    assert trained.end_of_text == 279
+
+
+def test_training_is_deterministic(trained: Tokenizer) -> None:
+    assert train_bpe(TEXTS, vocab_size=280).hash == trained.hash
+
+
+def test_end_of_text_in_a_document_is_text(trained: Tokenizer) -> None:
+    ids = trained.encode(f"before {END_OF_TEXT} after")
+    assert trained.end_of_text not in ids
+    assert trained.decode(ids) == f"before {END_OF_TEXT} after"
+    assert trained.decode([trained.end_of_text]) == END_OF_TEXT
+
+
+def test_save_and_load(trained: Tokenizer, tmp_path: Path) -> None:
+    trained.save(tmp_path / "tokenizer.json")
+    loaded = Tokenizer.load(tmp_path / "tokenizer.json")
+    assert loaded.hash == trained.hash
+    assert loaded.encode("the cat's mat 42 ☕") == trained.encode("the cat's mat 42 ☕")
+
+
+def test_too_small_a_vocabulary_is_refused() -> None:
+    with pytest.raises(UserError, match="256 bytes .* at least 257"):
+        train_bpe(TEXTS, vocab_size=256)
+
+
+def test_half_a_surrogate_pair_is_refused(trained: Tokenizer) -> None:
+    with pytest.raises(UserError, match="character 2 .* surrogate"):
+        trained.encode("ab\ud800")
+
+
+def test_characters() -> None:
+    tokenizer = build_char_vocabulary(["hello\n", "world"])
+    assert tokenizer.vocab_size == len(set("hello\nworld")) + 1
+    assert tokenizer.encode("\n") == [0]  # code point order
+    assert len(tokenizer.encode("hello\n")) == 6
+    assert tokenizer.decode(tokenizer.encode("old\nhero")) == "old\nhero"
+    with pytest.raises(UserError, match="character 3, 'z'"):
+        tokenizer.encode("helz")
+
+
+def test_gpt2_ids_equal_tiktokens_on_real_text(gpt2: Tokenizer, tiktoken_gpt2, realdata) -> None:
+    assert gpt2.vocab_size == 50_257
+    assert gpt2.end_of_text == 50_256
+    files = sorted((realdata / "text").rglob("*.txt"))
+    assert len(files) >= 41
+    for file in files:
+        text = read_text(file)
+        assert gpt2.encode(text) == tiktoken_gpt2.encode_ordinary(text), file.name
+
+
+def test_gpt2_ids_equal_tiktokens_on_random_unicode(gpt2: Tokenizer, tiktoken_gpt2) -> None:
+    draw = random.Random(1)
+    spaces = " \t\n\r\u00a0\u2003\u3000\x85\x1c\x0b'"
+
+    def character() -> str:
+        kind = draw.random()
+        if kind < 0.3:
+            return draw.choice(spaces)
+        if kind < 0.5:
+            return chr(draw.randint(33, 126))
+        while True:
+            code = draw.randint(0, 0x3000 if kind < 0.8 else 0x10FFFF)
+            if not 0xD800 <= code <= 0xDFFF:
+                return chr(code)
+
+    texts = ["".join(character() for _ in range(draw.randint(0, 60))) for _ in range(5000)]
+    for text, ids in zip(texts, gpt2.encode_batch(texts), strict=True):
+        assert ids.tolist() == tiktoken_gpt2.encode_ordinary(text), repr(text)
+        assert gpt2.decode(ids) == text
+
+
+def test_gpt2_from_a_folder_with_neither_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds neither encoder.json"):
+        load_gpt2(tmp_path)
+
+
+def test_damaged_merges_are_named(tmp_path: Path) -> None:
+    (tmp_path / "encoder.json").write_text("{}")
+    (tmp_path / "vocab.bpe").write_text("#version: 0.2\na b\nc\n")
+    with pytest.raises(UserError, match="vocab.bpe: merge 1 is 'c'"):
+        load_gpt2(tmp_path)
+
+
+def test_bytes_that_are_not_utf8_are_located(tmp_path: Path) -> None:
+    (tmp_path / "latin1.txt").write_bytes(b"caf\xe9 au lait")
+    with pytest.raises(UserError, match=r"latin1.txt is not UTF-8: byte 0xe9 at position 3"):
+        read_text(tmp_path / "latin1.txt")

@@ -1,0 +1,132 @@
+"""A whole pretraining run in this process: what it learns, what it leaves, what it refuses."""
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from webtext_gpt.checkpoint import load_model
+from webtext_gpt.data.pretraining import ValidationWindows
+from webtext_gpt.data.shards import TokenShards
+from webtext_gpt.errors import UserError
+from webtext_gpt.training.run import pretrain
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def finished(compose: Callable[..., DictConfig], small_run: list[str], tmp_path: Path) -> Path:
+    pretrain(compose("train", *small_run, "trainer.max_steps=40", "validate_every=20"))
+    return tmp_path / "run"
+
+
+def test_a_run_leaves_its_record(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    expected = {"checkpoints", "metrics.csv", "loss.png", "samples.txt", "summary.json"}
+    assert names == expected | {"config.yaml"}
+    assert (finished / "loss.png").read_bytes().startswith(PNG)
+    assert {p.name for p in (finished / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    rows = list(csv.DictReader((finished / "metrics.csv").open()))
+    assert [int(row["step"]) for row in rows] == list(range(1, 41))
+    assert {"train_loss", "val_loss", "lr", "tokens", "tokens_per_second"} <= set(rows[0])
+    assert float(rows[-1]["tokens"]) == 40 * 256
+    text = (finished / "samples.txt").read_text()
+    assert text.count("=== step") == 2
+
+
+def test_the_summary_is_that_of_the_last_weights(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["step"] == 40
+    assert summary["tokens"] == 40 * 256
+    assert summary["seconds"] > 0
+    assert summary["tokens_per_second"] > 0
+    model, _ = load_model(finished / "checkpoints" / "last.ckpt")
+    shards = TokenShards(next((finished.parent.parent / "cache").glob("files-*[!k]")))
+    stream = shards.split("validation")
+    windows = ValidationWindows(stream, model.config.block_size)
+    nats, tokens = 0.0, 0
+    for inputs, targets in (windows[i] for i in range(len(windows))):
+        log_probabilities = model(inputs[None])[0].log_softmax(-1)
+        for position, target in enumerate(targets.tolist()):
+            if target >= 0:
+                nats -= log_probabilities[position, target].item()
+                tokens += 1
+    n_bytes = sum(len(shards.tokenizer.decode(d).encode()) for d in stream.documents())
+    assert tokens == stream.n_tokens - 1
+    assert summary["val_loss"] == pytest.approx(nats / tokens, rel=1e-4)
+    assert summary["val_perplexity"] == pytest.approx(math.exp(nats / tokens), rel=1e-4)
+    assert summary["val_bits_per_byte"] == pytest.approx(nats / math.log(2) / n_bytes, rel=1e-4)
+
+
+def test_it_learns(finished: Path) -> None:
+    rows = list(csv.DictReader((finished / "metrics.csv").open()))
+    assert float(rows[0]["train_loss"]) == pytest.approx(math.log(280), rel=0.03)
+    assert float(rows[-1]["train_loss"]) < 4
+
+
+def test_checkpoints_hold_plain_values(finished: Path) -> None:
+    checkpoint = torch.load(finished / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["model_config"]["n_embd"] == 32
+    assert json.loads(checkpoint["tokenizer"])["model"]["type"] == "BPE"
+
+
+def test_max_tokens_replaces_max_steps(
+    compose: Callable[..., DictConfig], small_run: list[str]
+) -> None:
+    summary = pretrain(compose("train", *small_run, "trainer.max_tokens=1000"))
+    assert summary["step"] == 4  # 256 tokens a step, rounded up
+    assert summary["tokens"] == 1024
+
+
+def test_max_minutes_ends_training(
+    compose: Callable[..., DictConfig], small_run: list[str]
+) -> None:
+    overrides = ["trainer.max_steps=1000000", "trainer.max_minutes=0.03", "validate_every=100000"]
+    summary = pretrain(compose("train", *small_run, *overrides))
+    assert 1 <= summary["step"] < 1_000_000
+    assert "val_loss" in summary
+
+
+def test_compiled_training_has_the_same_losses_and_names(
+    compose: Callable[..., DictConfig], small_run: list[str], finished: Path, tmp_path: Path
+) -> None:
+    overrides = ["trainer.max_steps=3", f"run_dir={tmp_path / 'compiled'}", "compile=true"]
+    pretrain(compose("train", *small_run, *overrides))
+    eager = list(csv.DictReader((finished / "metrics.csv").open()))[:1]
+    compiled = list(csv.DictReader((tmp_path / "compiled" / "metrics.csv").open()))[:1]
+    assert float(compiled[0]["train_loss"]) == pytest.approx(
+        float(eager[0]["train_loss"]), rel=1e-4
+    )
+    load_model(tmp_path / "compiled")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["global_batch_tokens=250"], "nearest possible: 224 or 256"),
+        (["model.vocab_size=279"], "model.vocab_size=279 does not hold the tokenizer's 280"),
+        (["tokenizer.vocab_size=200"], "at least 257"),
+        (["model.block_size=100000", "global_batch_tokens=100000"], "one block of"),
+        (["trainer.max_steps=0"], "trainer.max_steps and trainer.max_tokens must be above 0"),
+        (["validate_every=0"], "validate_every=0"),
+        (["trainer.precision=13"], "trainer: "),
+        (["data.val_fraction=1.5"], "val_fraction=1.5"),
+        (["data.path=/no/such/file"], "/no/such/file is not there"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(
+    compose: Callable[..., DictConfig],
+    small_run: list[str],
+    tmp_path: Path,
+    overrides: list[str],
+    message: str,
+) -> None:
+    with pytest.raises(Exception, match=message) as caught:
+        pretrain(compose("train", *small_run, *overrides))
+    assert isinstance(caught.value, UserError) or isinstance(caught.value.__cause__, UserError)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,21 @@
+"""Pretrain a GPT: `python train.py [group=choice ...] [key=value ...]`; `--help` lists them."""
+
+from omegaconf import DictConfig
+
+from webtext_gpt.cli import entry_point, run_folder
+
+
+@entry_point("train")
+def main(cfg: DictConfig) -> None:
+    """Train, then say what came out."""
+    from webtext_gpt.training.report import print_report  # imports torch: not for --help
+    from webtext_gpt.training.run import pretrain
+
+    with run_folder() as (run_dir, overrides):
+        cfg.run_dir = run_dir
+        summary = pretrain(cfg, overrides)
+        print_report(run_dir, summary)
+
+
+if __name__ == "__main__":
+    main()
