@@ -23,20 +23,22 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable of Hydra's: with `1`, errors keep their tracebacks."""
 
 
-def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
-    """Decorate `main(cfg)` of a script into a Hydra main over `conf/{config_name}.yaml`.
+def entry_point(config: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+    """Decorate `main(cfg)` of a script into a Hydra main over `conf/{config}.yaml`.
 
-    `conf/` is looked for beside the script, then one folder up. Bad input (`UserError`, an
-    override that does not compose, a file that cannot be read or written) ends with a message
-    and exit code 1. `HYDRA_FULL_ERROR=1` shows the traceback instead.
+    `conf/` is looked for beside the script, then one folder up. Where `config` names a folder
+    (`data_prep/links`), that folder is the root: its groups are the ones overrides name. Bad
+    input (`UserError`, an override that does not compose, a file that cannot be read or written)
+    ends with a message and exit code 1. `HYDRA_FULL_ERROR=1` shows the traceback instead.
 
     `resume=RUN_DIR` on the command line makes RUN_DIR the run's folder.
     """
+    folder, _, config_name = config.rpartition("/")
 
     def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
         def main() -> None:
             script = Path(task.__code__.co_filename).resolve()
-            conf = next(p / "conf" for p in script.parents if (p / "conf").is_dir())
+            conf = next(p / "conf" for p in script.parents if (p / "conf").is_dir()) / folder
             show_traceback = os.environ.get(FULL_ERROR) == "1"
             sys.argv[1:] = list(_resume_in_place(sys.argv[1:]))
 

@@ -1,0 +1,119 @@
+"""De-duplication beside datatrove's, in one run: same documents, same parameters, two processes.
+
+    python benchmarks/dedup_speed.py REALDATA PYTHON_WITH_DATATROVE [repeats]
+
+The 40 novels in documents of 700 words; a tenth of them come again with 0 to 11 words changed.
+Both sides read the same two Parquet files and write the documents they keep. datatrove has its
+own environment (`pip install "datatrove[processing]" spacy`), as its pins are not ours.
+"""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+DATATROVE = """
+import sys, time
+from datatrove.executor import LocalPipelineExecutor as Run
+from datatrove.pipeline.dedup.minhash import (MinhashConfig, MinhashDedupBuckets,
+    MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature)
+from datatrove.pipeline.readers import ParquetReader
+from datatrove.pipeline.writers import ParquetWriter
+source, out = sys.argv[1:]
+if __name__ == "__main__":
+    config = MinhashConfig(num_buckets=14, hashes_per_bucket=8, n_grams=5)
+    log = lambda n: f"{out}/log{n}"
+    start = time.perf_counter()
+    Run([ParquetReader(source), MinhashDedupSignature(f"{out}/sig", config=config)],
+        tasks=2, workers=2, logging_dir=log(1)).run()
+    Run([MinhashDedupBuckets(f"{out}/sig", f"{out}/buckets", config=config)],
+        tasks=14, workers=2, logging_dir=log(2)).run()
+    Run([MinhashDedupCluster(f"{out}/buckets", f"{out}/remove", config=config)],
+        tasks=1, workers=1, logging_dir=log(3)).run()
+    Run([ParquetReader(source), MinhashDedupFilter(f"{out}/remove"), ParquetWriter(f"{out}/kept")],
+        tasks=2, workers=2, logging_dir=log(4)).run()
+    print("SECONDS", time.perf_counter() - start)
+"""
+
+
+def documents(novels: Path) -> tuple[list[str], list[tuple[int, int]]]:
+    """The texts, and (original, copy) for each planted copy."""
+    rng, texts = random.Random(1), []
+    for path in sorted(novels.glob("*.txt")):
+        words = path.read_text(errors="replace").split()
+        texts += [" ".join(words[at : at + 700]) for at in range(0, len(words), 700)]
+    planted = []
+    for number in rng.sample(range(len(texts)), len(texts) // 10):
+        words = texts[number].split()
+        for at in rng.sample(range(len(words)), min(len(words), rng.randint(0, 11))):
+            words[at] = f"zq{rng.randrange(10**9)}"
+        planted.append((number, len(texts)))
+        texts.append(" ".join(words))
+    return texts, planted
+
+
+def jaccard(one: str, other: str, n: int = 5) -> float:
+    """By the textbook: words are runs of letters and digits, in lower case."""
+    import regex
+
+    a, b = (
+        {tuple(w[i : i + n]) for i in range(max(len(w) - n + 1, 1))}
+        for w in (regex.findall(r"[\p{L}\p{M}\p{N}]+", text.lower()) for text in (one, other))
+    )
+    return len(a & b) / len(a | b)
+
+
+def main() -> None:
+    realdata, python = Path(sys.argv[1]), sys.argv[2]
+    repeats = int(sys.argv[3]) if len(sys.argv) > 3 else 2
+    texts, planted = documents(realdata / "text/novels")
+    ids = [f"d{n:06d}" for n in range(len(texts))]
+    megabytes = sum(map(len, texts)) / 1e6
+    print(f"{len(texts)} documents, {megabytes:.1f} MB, {len(planted)} planted copies")
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder) / "in", Path(folder) / "out"
+        source.mkdir()
+        half = len(texts) // 2
+        for name, part in (("a", slice(0, half)), ("b", slice(half, None))):
+            pq.write_table(
+                pa.table({"id": ids[part], "text": texts[part]}), source / f"{name}.parquet"
+            )
+        script = Path(folder) / "peer.py"
+        script.write_text(DATATROVE)
+        ours, whole = [], []
+        for _ in range(repeats):
+            shutil.rmtree(out, ignore_errors=True)
+            start = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "data_prep/dedup.py", f"documents=[{source}]", f"out={out}"],
+                check=True, stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+            whole.append(time.perf_counter() - start)
+            ours.append(json.loads((out / "manifest.json").read_text())["seconds"])
+        peer = subprocess.run(
+            [python, str(script), str(source), f"{folder}/peer"],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        theirs = float(peer.stdout.rpartition("SECONDS")[2])
+        best, command = min(ours), min(whole)
+        print(f"ours {best:.2f} s ({megabytes / best:.1f} MB/s; {command:.2f} s with the start)")
+        print(f"datatrove {theirs:.1f} s ({megabytes / theirs:.2f} MB/s, without its start)")
+        print(f"ratio {theirs / best:.1f} ({theirs / command:.1f} with our start)")
+        found = pq.read_table(out / "clusters.parquet").to_pylist()
+        joined = {row["dropped"] for row in found} | {row["kept"] for row in found}
+        due = [(a, b) for a, b in planted if jaccard(texts[a], texts[b]) >= 0.8]
+        missed = [pair for pair in due if not {ids[pair[0]], ids[pair[1]]} <= joined]
+        below = [row for row in found if row["similarity"] < 0.8]
+        print(f"planted copies of at least 0.8: {len(due)}; missed: {len(missed)}")
+        print(f"dropped: {len(found)}; of them under 0.8 to the one kept: {len(below)}")
+
+
+if __name__ == "__main__":
+    main()

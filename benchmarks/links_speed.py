@@ -1,0 +1,77 @@
+"""How fast links.py reads dumps, on one core: raw bytes a second, and links a second.
+
+    python benchmarks/links_speed.py REALDATA [megabytes]
+
+Long rows: the 2024 rows of 2 to 4 kB from the vintages file, repeated with other URLs, ids and
+scores, to a zstd file with a long window. Short rows: the 2013 sample.
+"""
+
+import json
+import random
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from data_prep import reddit
+from data_prep.dumps import line_batches
+from data_prep.links import rules_of
+
+
+def long_rows(realdata: Path, target: Path, megabytes: int) -> int:
+    """Write a dump like 2024's; returns its raw bytes. Scores: as in the rows themselves."""
+    source = realdata / "reddit/submissions_2005_2024_vintages.ndjson"
+    rows: list[dict[str, Any]] = [json.loads(line) for line in source.open()]
+    rows = [r for r in rows if r["created_utc"] == 1706745600.0]
+    rows = [r for r in rows if 2000 < len(json.dumps(r)) < 4000]
+    outbound = [r for r in rows if not r["is_self"]]
+    sample = realdata / "reddit/submissions_2013_sample.ndjson.zst"
+    posts = [json.loads(line) for lines in line_batches(sample, lambda _: None) for line in lines]
+    urls = [p["url"] for p in posts if not p["is_self"]]
+    rng, size, number = random.Random(0), 0, 0
+    compressor = zstandard.ZstdCompressor(
+        compression_params=zstandard.ZstdCompressionParameters.from_level(3, window_log=27)
+    )
+    with target.open("wb") as raw, compressor.stream_writer(raw) as out:
+        while size < megabytes * 1_000_000:
+            # Half of them links, as in real dumps; one in five has karma enough.
+            row = dict(
+                rng.choice(outbound if number % 2 else rows),
+                id=f"{number:x}",
+                score=rng.choice([1, 1, 1, 2, 9]),
+            )
+            if not row["is_self"]:
+                row["url"] = f"{rng.choice(urls)}?n={number}"
+            else:
+                row["url"] += str(number)
+            line = (json.dumps(row) + "\n").encode()
+            out.write(line)
+            size, number = size + len(line), number + 1
+    return size
+
+
+def main() -> None:
+    realdata, megabytes = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1000
+    rules = rules_of([])
+    with tempfile.TemporaryDirectory() as folder:
+        dump, target = Path(folder) / "RS_2024.zst", Path(folder) / "posts.parquet"
+        size = long_rows(realdata, dump, megabytes)
+        start = time.perf_counter()
+        record = reddit.scan_dump(dump, target, rules, lambda _: None)
+        seconds = time.perf_counter() - start
+        print(f"long rows: {size / seconds / 1e6:.0f} MB/s raw, {record}")
+        sample = realdata / "reddit/submissions_2013_sample.ndjson.zst"
+        start = time.perf_counter()
+        record = reddit.scan_dump(sample, target, rules, lambda _: None)
+        seconds = time.perf_counter() - start
+        links = record["rows"] - record["rejected"]["self post"] - record["rejected"]["low karma"]
+        print(f"short rows: {links / seconds:,.0f} outbound links/s, {links} links, {record}")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Which documents are copies of which: candidates, verification, connected components."""
+
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_prep.candidates import Verifier, groups_of_equal
+from data_prep.ledger import Ledger, aside
+from data_prep.text import jaccard, ngram_sets, normalised
+
+SCHEMA = pa.schema(
+    [("kept", pa.string()), ("dropped", pa.string()), ("similarity", pa.float64()),
+     ("kind", pa.string())]
+)  # fmt: skip
+
+
+def find_clusters(
+    book: Ledger, parts: Sequence[Path], keys: Sequence[Path], *, ngram: int, threshold: float
+) -> np.ndarray:
+    """Write `clusters.parquet`, sorted by kept, then dropped; mark documents (N,) uint8.
+
+    0: kept; 1: the words are those of the kept one; 2: they are much alike. Rows are numbered
+    through all parts.
+    """
+    columns = [np.load(file, mmap_mode="r", allow_pickle=False) for file in keys]
+    total = sum(len(column) for column in columns)
+    whole = np.concatenate([column[:, :2] for column in columns])
+    # Of documents with the same words one stands for all: its first row.
+    stands_for = np.arange(total)
+    for rows in groups_of_equal(whole):
+        stands_for[rows] = rows[0]
+    first = np.flatnonzero(stands_for == np.arange(total))
+
+    def buckets() -> Iterator[np.ndarray]:
+        # Made twice, since all of them at once would not fit into memory.
+        for band in range(2, columns[0].shape[1]):
+            keys_of_band = np.concatenate([column[:, band] for column in columns])[first]
+            for rows in groups_of_equal(keys_of_band):
+                yield first[rows]
+
+    is_candidate = np.zeros(total, bool)
+    for rows in buckets():
+        is_candidate[rows] = True
+    candidates = np.flatnonzero(is_candidate)
+    copies = np.flatnonzero(stands_for != np.arange(total))
+    with _NgramStore(book, parts, candidates, ngram) as store:
+        verifier = Verifier(store.of, threshold)
+        for rows in buckets():
+            verifier.compare_all(rows)
+        edges = np.array(verifier.edges, np.int64).reshape(-1, 2)
+        edges = np.concatenate([edges, np.stack([stands_for[copies], copies], axis=1)])
+        return _write(book, parts, edges, stands_for, store)
+
+
+def _write(
+    book: Ledger,
+    parts: Sequence[Path],
+    edges: np.ndarray,
+    stands_for: np.ndarray,
+    store: "_NgramStore",
+) -> np.ndarray:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    marks = np.zeros(len(stands_for), np.uint8)
+    members = np.unique(edges)
+    ids = dict(zip(members.tolist(), _ids_of(parts, members), strict=True))
+    ends = np.searchsorted(members, edges)
+    graph = coo_array(
+        (np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), shape=(len(members),) * 2
+    )
+    labels = connected_components(graph, directed=False)[1] if len(members) else members
+    table = []
+    for group in groups_of_equal(labels):
+        rows = members[group].tolist()
+        kept = min(rows, key=lambda row: ids[row])
+        for row in rows:
+            if row == kept:
+                continue
+            exact = stands_for[row] == stands_for[kept]
+            marks[row] = 1 if exact else 2
+            alike = 1.0 if exact else jaccard(*(store.of(stands_for[at]) for at in (row, kept)))
+            table.append((ids[kept], ids[row], alike, "exact" if exact else "near"))
+    lists = list(zip(*sorted(table), strict=True)) or [()] * len(SCHEMA)
+    arrays = [pa.array(c, f.type) for c, f in zip(lists, SCHEMA, strict=True)]
+    with aside(book.out / "clusters.parquet") as temporary:
+        pq.write_table(pa.table(arrays, schema=SCHEMA), temporary, compression="zstd")
+    return marks
+
+
+def _ids_of(parts: Sequence[Path], rows: np.ndarray) -> list[str]:
+    """The ids of some rows (ascending)."""
+    ids, start = [], 0
+    for part in parts:
+        column = pq.read_table(part, columns=["id"])["id"]
+        inside = rows[(rows >= start) & (rows < start + len(column))] - start
+        ids += column.take(pa.array(inside)).to_pylist()
+        start += len(column)
+    return ids
+
+
+class _NgramStore:
+    """N-gram sets of the candidates, in a scratch file that the system pages in and out."""
+
+    def __init__(self, book: Ledger, parts: Sequence[Path], rows: np.ndarray, size: int) -> None:
+        self._path = book.work / "ngrams.bin"
+        self._rows = rows
+        self._bounds = array("q", [0])
+        start = 0
+        with self._path.open("wb") as file:
+            for part in parts:
+                number = pq.read_metadata(part).num_rows
+                inside = rows[(rows >= start) & (rows < start + number)] - start
+                start += number
+                if not len(inside):
+                    continue
+                texts = pq.read_table(part, columns=["text"]).take(pa.array(inside))
+                for batch in texts.to_batches(4096):
+                    for ngrams in ngram_sets(_words(batch), size):
+                        file.write(ngrams.tobytes())
+                        self._bounds.append(self._bounds[-1] + len(ngrams))
+        self._all = np.memmap(self._path, np.uint64) if self._bounds[-1] else np.empty(0, np.uint64)
+
+    def __enter__(self) -> "_NgramStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._all
+
+    def of(self, row: int) -> np.ndarray:
+        """The n-grams of a candidate: sorted hashes."""
+        at = int(np.searchsorted(self._rows, row))
+        return self._all[self._bounds[at] : self._bounds[at + 1]]
+
+
+def _words(batch: pa.RecordBatch) -> pa.StringArray:
+    import daft
+    from daft import col
+
+    # Numbered, since a runner may return rows in any order.
+    numbered = pa.table({"text": batch["text"], "at": pa.array(range(len(batch)))})
+    words = daft.from_arrow(numbered).select(col("at"), normalised(col("text")).alias("words"))
+    table = words.to_arrow().sort_by("at")
+    return table["words"].cast(pa.string()).combine_chunks()

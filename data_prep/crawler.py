@@ -1,0 +1,184 @@
+"""The crawl itself: a Scrapy spider over a list of URLs, each of which ends with a status.
+
+Added to what Scrapy does: retries that wait, as long as Retry-After says or twice as long each
+time; refusal of what is no text as soon as its headers are known; memory that does not grow
+with the list.
+"""
+
+import asyncio
+import heapq
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import scrapy
+from scrapy import signals
+from scrapy.exceptions import (
+    CannotResolveHostError,
+    DownloadCancelledError,
+    DownloadConnectionRefusedError,
+    DownloadTimeoutError,
+    IgnoreRequest,
+    ResponseDataLossError,
+    StopDownload,
+)
+
+from data_prep.politeness import Politeness, PrivateAddressError, RobotsUnavailableError
+from data_prep.urls import MEDIA, PRIVATE, Link
+from data_prep.warc import TEXTUAL
+
+RETRIED = frozenset({408, 429, 500, 502, 503, 504, 522, 524})
+FINAL = (IgnoreRequest, DownloadCancelledError, StopDownload)
+
+
+class PageSpider(scrapy.Spider):
+    """Fetches what `todo` yields, (id, url), and hands every outcome to `settle`.
+
+    `settle(id, url, status, response)` is called once for each URL, with a response only where
+    the status is `fetched`.
+    """
+
+    name = "pages"
+
+    def __init__(
+        self,
+        todo: Iterator[tuple[str, str]],
+        settle: Callable[[str, str, str, Any], None],
+        clean: Callable[[str], Link | str],
+        politeness: Politeness,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.clean = clean
+        self._todo, self._settle, self._polite = todo, settle, politeness
+        self._under_way = 0
+        self._waiting: list[tuple[float, str, scrapy.Request]] = []
+        self.failure: BaseException | None = None
+
+    @classmethod
+    def from_crawler(cls, crawler: Any, *args: Any, **kwargs: Any) -> "PageSpider":
+        """Scrapy's constructor."""
+        spider = super().from_crawler(crawler, *args, **kwargs)
+        crawler.signals.connect(spider.check_headers, signals.headers_received)
+        return spider
+
+    async def start(self) -> AsyncIterator[Any]:
+        """Yield requests as there is room for them, and retries as they are due."""
+        window = 50 * self._polite.concurrency  # wide enough that slow hosts do not fill it
+        todo = iter(self._todo)
+        more = True
+        while more or self._under_way:
+            if self._waiting and self._waiting[0][0] <= time.monotonic():
+                yield heapq.heappop(self._waiting)[2]
+            elif more and self._under_way < window:
+                if (entry := next(todo, None)) is None:
+                    more = False
+                else:
+                    self._under_way += 1
+                    yield self._request(*entry)
+            else:
+                await asyncio.sleep(0.05)
+
+    def _request(self, name: str, url: str) -> scrapy.Request:
+        return scrapy.Request(
+            url, self.parse_page, errback=self.parse_failure, dont_filter=True,
+            meta={"id": name, "posted": url, "attempt": 0},
+        )  # fmt: skip
+
+    def check_headers(self, headers: Any, request: scrapy.Request, **_: Any) -> None:
+        """Stop the download of what is no text; redirects and errors need no body of a type."""
+        kind = (headers.get(b"Content-Type") or b"").decode("latin-1").partition(";")[0]
+        if kind and kind.strip().lower() not in TEXTUAL and "id" in request.meta:
+            if headers.get(b"Location"):
+                return
+            request.meta["not_text"] = True
+            raise StopDownload(fail=True)
+
+    def parse_page(self, response: Any) -> None:
+        """A response: a page, an error to retry, or an error."""
+        meta = response.request.meta
+        if response.status in RETRIED and meta["attempt"] < self._polite.retries:
+            self._slow_down(meta)
+            self._retry(meta, _retry_after(response.headers.get("Retry-After")))
+        elif response.status != 200:
+            self._done(meta, f"http {response.status}")
+        else:
+            kind = (response.headers.get("Content-Type") or b"").decode("latin-1")
+            textual = kind.partition(";")[0].strip().lower() in TEXTUAL
+            self._done(meta, "fetched" if textual else "not text", response)
+
+    def parse_failure(self, failure: Any) -> None:
+        """No response: refused by a rule, too large, or a failure that may pass."""
+        request, error = failure.request, failure.value
+        meta, status = request.meta, _status_of(error)
+        if meta.get("not_text"):
+            status = "not text"
+        retry = not isinstance(error, FINAL) and status != PRIVATE
+        if retry and meta["attempt"] < self._polite.retries:
+            self._retry(meta, None)
+        else:
+            self._done(meta, status)
+
+    def _retry(self, meta: dict[str, Any], wait: float | None) -> None:
+        request = self._request(meta["id"], meta["posted"])
+        request.meta["attempt"] = attempt = meta["attempt"] + 1
+        backed_off = max(self._polite.delay, 0.1) * 2**attempt
+        due = time.monotonic() + min(max(wait or 0, backed_off), self._polite.max_wait)
+        heapq.heappush(self._waiting, (due, meta["id"], request))
+
+    def _slow_down(self, meta: dict[str, Any]) -> None:
+        """A host that asks for patience gets twice the delay for all its pages."""
+        slot = self.crawler.engine.downloader.slots.get(meta.get("download_slot", ""))
+        if slot is not None:
+            slot.delay = min(slot.delay * 2, self._polite.max_wait)
+
+    def _done(self, meta: dict[str, Any], status: str, response: Any = None) -> None:
+        try:
+            self._settle(meta["id"], meta["posted"], status, response)
+        except BaseException as error:  # Scrapy would log it and go on; a full disk ends a crawl
+            self.failure = self.failure or error
+            self.crawler.engine.close_spider(self, "failed")
+            raise
+        self._under_way -= 1
+
+
+def _retry_after(header: bytes | None) -> float | None:
+    """Seconds that a Retry-After header asks for, as a number or a date."""
+    text = (header or b"").decode("latin-1").strip()
+    if text.isdigit():
+        return float(text)
+    try:
+        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
+    except (ValueError, TypeError):
+        return None
+
+
+def _status_of(error: BaseException) -> str:
+    """A reason that can be counted."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and len(causes) < 10:
+        causes.append(cause)
+        causes += [r.value for r in getattr(cause, "reasons", []) or [] if hasattr(r, "value")]
+        cause = cause.__cause__ or cause.__context__
+    if any(isinstance(c, PrivateAddressError) for c in causes):
+        return PRIVATE
+    text = str(error)
+    known = {
+        "robots.txt": "robots.txt",
+        "max redirections": "redirect loop",
+        "DOWNLOAD_MAXSIZE": "too large",
+    }
+    if isinstance(error, IgnoreRequest):
+        return next((status for part, status in known.items() if part in text), text or MEDIA)
+    kinds = {
+        RobotsUnavailableError: "robots.txt unavailable",
+        DownloadTimeoutError: "timeout",
+        CannotResolveHostError: "no such host",
+        DownloadConnectionRefusedError: "connection refused",
+        DownloadCancelledError: "too large",
+        ResponseDataLossError: "cut short",
+    }
+    found = next((status for kind, status in kinds.items() if isinstance(error, kind)), "")
+    return found or ("TLS error" if "SSL" in repr(causes) else "connection failed")

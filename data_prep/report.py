@@ -1,0 +1,189 @@
+r"""What became of the posts: a page of tables and plots over the stages' manifests.
+
+    python data_prep/report.py links=corpus/links pages=corpus/pages \
+        documents=corpus/documents dedup=corpus/dedup out=corpus/report
+
+Stages that are left out leave out their part of the report.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from omegaconf import DictConfig, OmegaConf
+
+from data_prep.ledger import MANIFEST, aside, read_manifest
+from webtext_gpt.cli import entry_point
+from webtext_gpt.errors import UserError
+
+STAGES = ("links", "pages", "documents", "dedup")
+TOP = 20
+
+
+def write_report(
+    stages: Mapping[str, str | Path], out: str | Path, webtext_domains: str | Path | None = None
+) -> Path:
+    """Write `report.md` and its plots from the folders of some stages; returns its path.
+
+    `webtext_domains` is a table of lines `count name`, as OpenAI published WebText's.
+
+    Raises:
+        UserError: a folder that is no finished corpus of its stage; a table that is none.
+    """
+    manifests = {}
+    for stage, folder in stages.items():
+        if not (Path(folder) / MANIFEST).exists():
+            raise UserError(f"{folder}: no {MANIFEST}; run data_prep/{stage}.py first")
+        manifests[stage] = read_manifest(Path(folder) / MANIFEST)
+        if manifests[stage].get("stage") != stage:
+            raise UserError(f"{folder} was made by {manifests[stage].get('stage')}, not {stage}")
+    out = Path(out)
+    if out.exists() and any(p.name != "report.md" and p.suffix != ".png" for p in out.iterdir()):
+        raise UserError(f"{out} holds more than a report; choose another out=")
+    out.mkdir(parents=True, exist_ok=True)
+    theirs = _webtext(Path(webtext_domains)) if webtext_domains else {}
+    text = ["# Corpus report", "", *_funnel(manifests, out)]
+    last = next((s for s in ("dedup", "documents") if s in stages), None)
+    if last:
+        files = sorted(Path(stages[last]).glob("documents-*.parquet"))
+        text += [*_domains(files, theirs), *_lengths(files, out), *_languages(files)]
+    if "dedup" in stages:
+        text += _clusters(Path(stages["dedup"]) / "clusters.parquet", out)
+    with aside(out / "report.md") as temporary:
+        temporary.write_text("\n".join(text) + "\n", "utf-8")
+    return out / "report.md"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    cells = [[f"{c:,}" if isinstance(c, int) else str(c) for c in row] for row in rows]
+    lines = [" | ".join(row) for row in [list(head), ["---"] * len(head), *cells]]
+    return [*(f"| {line} |" for line in lines), ""]
+
+
+def _funnel(manifests: Mapping[str, Mapping[str, Any]], out: Path) -> list[str]:
+    text, bars = ["## From posts to documents", ""], []
+    for stage in STAGES:
+        if stage not in manifests:
+            continue
+        manifest = manifests[stage]
+        bars += [(f"{stage}: in", manifest["rows_in"]), (f"{stage}: out", manifest["rows_out"])]
+        text += [f"### {stage}", ""]
+        rows = [("in", manifest["rows_in"])]
+        rows += sorted(manifest["rejected"].items(), key=lambda item: (-item[1], item[0]))
+        if manifest["rows_used"] != manifest["rows_out"]:
+            rows.append(("used, then merged", manifest["rows_used"]))
+        text += _table(("", "rows"), [*rows, ("**out**", manifest["rows_out"])])
+    figure, axes = _figure()
+    names, values = zip(*bars, strict=True)
+    axes.barh(names, values)
+    axes.invert_yaxis()
+    axes.set_xlabel("rows")
+    _save(figure, out / "funnel.png")
+    return [*text, "![From posts to documents](funnel.png)", ""]
+
+
+def _column(files: Sequence[Path], name: str) -> Iterator[pa.Array]:
+    for path in files:
+        file = pq.ParquetFile(path)
+        if name in file.schema_arrow.names:
+            for batch in file.iter_batches(columns=[name]):
+                yield batch.column(0)
+
+
+def _counts(files: Sequence[Path], name: str) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for column in _column(files, name):
+        counts.update(value for value in column.to_pylist() if value)
+    return counts
+
+
+def _webtext(path: Path) -> dict[str, int]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+        pairs = [line.strip().partition(" ") for line in lines if line.strip()]
+        return {name: int(count) for count, _, name in pairs}  # one of OpenAI's has no name
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: no table of `count name` lines: {error}") from error
+
+
+def _domains(files: Sequence[Path], theirs: Mapping[str, int]) -> list[str]:
+    """Registered domains; WebText's table names them without their suffix."""
+    ours = _counts(files, "domain")
+    total, of = sum(ours.values()) or 1, sum(theirs.values()) or 1
+    rank = {name: at + 1 for at, name in enumerate(theirs)}
+    rows = []
+    for name, count in sorted(ours.items(), key=lambda item: (-item[1], item[0]))[:TOP]:
+        label = name.partition(".")[0]
+        there = f"{theirs[label] / of:.2%} (no. {rank[label]})" if label in theirs else "-"
+        rows.append((name, count, f"{count / total:.2%}", there))
+    head = ("domain", "documents", "share", "share of WebText's top 1,000")
+    return ["## Domains", "", *_table(head, rows)]
+
+
+def _lengths(files: Sequence[Path], out: Path) -> list[str]:
+    import pyarrow.compute as pc
+
+    lengths = [pc.utf8_length(column).to_numpy() for column in _column(files, "text")]
+    values = np.concatenate(lengths) if lengths else np.empty(0, np.int64)
+    if not len(values):
+        return ["## Lengths", "", "No documents.", ""]
+    figure, axes = _figure()
+    axes.hist(np.log10(np.maximum(values, 1)), bins=50)
+    axes.set_xlabel("log10 of characters")
+    axes.set_ylabel("documents")
+    _save(figure, out / "lengths.png")
+    points = [(f"{p} %", int(np.percentile(values, p))) for p in (5, 25, 50, 75, 95)]
+    rows = [("documents", len(values)), ("characters", int(values.sum())), *points]
+    return ["## Lengths", "", *_table(("", "characters"), rows), "![Lengths](lengths.png)", ""]
+
+
+def _languages(files: Sequence[Path]) -> list[str]:
+    counts = _counts(files, "language").most_common(TOP)
+    return ["## Languages", "", *_table(("language", "documents"), counts)] if counts else []
+
+
+def _clusters(path: Path, out: Path) -> list[str]:
+    table = pq.read_table(path)
+    kinds = Counter(table["kind"].to_pylist())
+    sizes = Counter(count + 1 for count in Counter(table["kept"].to_pylist()).values())
+    if not sizes:
+        return ["## Copies", "", "None.", ""]
+    figure, axes = _figure()
+    axes.bar(list(sizes), list(sizes.values()))
+    axes.set_yscale("log")
+    axes.set_xlabel("documents in a cluster")
+    axes.set_ylabel("clusters")
+    _save(figure, out / "clusters.png")
+    rows = [("exact copies", kinds["exact"]), ("near copies", kinds["near"]),
+            ("clusters", sizes.total()), ("largest cluster", max(sizes))]  # fmt: skip
+    return ["## Copies", "", *_table(("", ""), rows), "![Clusters](clusters.png)", ""]
+
+
+def _figure() -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _save(figure: Any, path: Path) -> None:
+    with aside(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
+
+
+@entry_point("data_prep/report")
+def main(cfg: DictConfig) -> None:
+    """Compose the configuration, write the report, print where it is."""
+    options: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    stages = {stage: options[stage] for stage in STAGES if options[stage]}
+    if not stages:
+        raise UserError(f"nothing to report on: give {', '.join(f'{s}=FOLDER' for s in STAGES)}")
+    print(write_report(stages, options["out"], options["webtext_domains"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Documents of any files, in an order that only their content decides, in bounded memory.
+
+Each input is cut into runs, sorted by a hash of the id and written with small row groups; a
+part of the result is one range of that hash, gathered from all runs and sorted by id.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import xxhash
+
+from data_prep.dumps import BrokenDumpError, line_batches
+from webtext_gpt.errors import UserError
+
+RUN_CHARACTERS = 64 << 20  # of text held while a run is sorted
+ROWS_AT_ONCE = 1024
+ROW_GROUP = 1024
+# Texts do not repeat, so that dictionaries of them only cost time; ranges of slots are sought.
+SCRATCH: dict[str, Any] = {
+    "compression": "lz4", "use_dictionary": False, "write_statistics": ["slot"],
+}  # fmt: skip
+SLOTS = 1 << 32
+
+SUFFIXES = (
+    ".parquet",
+    ".jsonl",
+    ".ndjson",
+    *(f".jsonl{s}" for s in (".gz", ".zst", ".xz", ".bz2")),
+)
+
+
+def schema_of(carried: Sequence[str]) -> pa.Schema:
+    """`slot`, `id`, `text`, and the columns carried along."""
+    names = ["id", "text", *carried]
+    return pa.schema([("slot", pa.uint32()), *((name, pa.string()) for name in names)])
+
+
+def write_runs(
+    path: Path, target: Path, carried: Sequence[str], on_bytes: Callable[[int], None]
+) -> dict[str, Any]:
+    """Sort one file's documents into runs; count rows, bytes of text and rejected rows.
+
+    Raises:
+        UserError: not Parquet or JSONL, damaged, or without the columns `id` and `text`.
+    """
+    schema, rejected = schema_of(carried), Counter[str]()
+    rows = size = held = 0
+    read = _parquet_tables if path.suffix == ".parquet" else _json_tables
+    run: list[pa.Table] = []
+    with pq.ParquetWriter(target, schema, **SCRATCH) as writer:
+
+        def flush() -> None:
+            table = pa.concat_tables([schema.empty_table(), *run])
+            writer.write_table(table.sort_by([("slot", "ascending")]), ROW_GROUP)
+            run.clear()
+
+        for table, faults in read(path, carried, on_bytes):
+            rows += table.num_rows + faults.total()
+            rejected.update(faults)
+            ids = table["id"].to_pylist()
+            slots = pa.array([xxhash.xxh3_64_intdigest(i.encode()) >> 32 for i in ids], pa.uint32())
+            run.append(table.add_column(0, "slot", slots))
+            held += pc.sum(pc.utf8_length(table["text"])).as_py() or 0
+            if held >= RUN_CHARACTERS:
+                flush()
+                size, held = size + held, 0
+        flush()
+    return {"rows": rows, "characters": size + held, "rejected": dict(rejected)}
+
+
+def read_part(runs: Sequence[Path], low: int, high: int) -> pa.Table:
+    """All documents of the runs with `low <= slot < high`, sorted by id, then by text."""
+    wanted = (pc.field("slot") >= low) & (pc.field("slot") < high)
+    table = ds.dataset([str(run) for run in runs], format="parquet").to_table(filter=wanted)
+    return table.sort_by([("id", "ascending"), ("text", "ascending")])
+
+
+def _parquet_tables(
+    path: Path, carried: Sequence[str], on_bytes: Callable[[int], None]
+) -> Iterator[tuple[pa.Table, Counter[str]]]:
+    try:
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
+        for name in ("id", "text"):
+            if name not in names:
+                raise UserError(f"{path}: no column {name!r} among {', '.join(names)}")
+        share = path.stat().st_size / max(file.metadata.num_rows, 1)
+        columns = [name for name in ("id", "text", *carried) if name in names]
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
+            yield _sound(
+                [
+                    batch.column(name).cast(pa.string())
+                    if name in columns
+                    else pa.nulls(len(batch), pa.string())
+                    for name in ("id", "text", *carried)
+                ],
+                carried,
+            )
+            on_bytes(round(share * len(batch)))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise UserError(f"{path}: no Parquet that can be read: {error}") from error
+
+
+def _json_tables(
+    path: Path, carried: Sequence[str], on_bytes: Callable[[int], None]
+) -> Iterator[tuple[pa.Table, Counter[str]]]:
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    names = ("id", "text", *carried)
+    read = bad = 0
+    try:
+        for lines in line_batches(path, on_bytes):
+            rows, before = [], bad
+            for line in lines:
+                try:
+                    row = decode(line)
+                except msgspec.DecodeError:
+                    bad += 1
+                    continue
+                rows.append([_text(row.get(name), name) for name in names])
+            read += len(lines)
+            if read and bad == read:
+                raise UserError(f"{path}: none of the first {read:,} rows is a JSON object")
+            columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+            table, faults = _sound([pa.array(list(c), pa.string()) for c in columns], carried)
+            faults["malformed row"] += bad - before
+            yield table, +faults
+    except BrokenDumpError as error:
+        raise UserError(f"{path}: {error}, after {read:,} rows") from error
+
+
+def _text(value: Any, name: str) -> str | None:
+    """A JSON value as text; an id may be a number, a text may be nothing else."""
+    if isinstance(value, str):
+        return value
+    if value is None or name == "text" or (name == "id" and type(value) is not int):
+        return None
+    return str(value)
+
+
+def _sound(columns: list[pa.Array], carried: Sequence[str]) -> tuple[pa.Table, Counter[str]]:
+    """Rows with an id and a text, and how many lack which."""
+    table = pa.Table.from_arrays(columns, names=["id", "text", *carried])
+    named = pc.is_valid(table["id"])
+    blank = pc.equal(pc.utf8_length(pc.utf8_ltrim_whitespace(table["text"])), 0)
+    written = pc.invert(pc.fill_null(blank, True))
+    sound = table.filter(pc.and_(named, written))
+    nameless = table.num_rows - (pc.sum(named).as_py() or 0)
+    faults = Counter({"no id": nameless, "no text": table.num_rows - sound.num_rows - nameless})
+    return sound, +faults

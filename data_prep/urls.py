@@ -1,0 +1,249 @@
+"""From a URL as posted to one that can be fetched, and to the identity that variants share.
+
+Parsing is the WHATWG URL standard's (ada): IDNA, case of the host, default ports, dot segments
+and percent-encoding come out of it. Hosts are judged by registered domain, from the public
+suffix list that tldextract carries, never by substring.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from html import unescape
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import ada_url
+import tldextract
+import xxhash
+
+from webtext_gpt.errors import UserError
+
+MALFORMED = "malformed URL"
+OTHER_SCHEME = "not http"
+MEDIA = "media or binary file"
+PRIVATE = "private address"
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+HOSTS_REMEMBERED = 1 << 16
+
+# Only with its semicolon: a bare `&copy=` is a parameter.
+_ENTITY = re.compile(r"&(?:[a-zA-Z][a-zA-Z0-9]{1,30}|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});")
+_ESCAPE = re.compile(r"%([0-9a-fA-F]{2})")
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_ESCAPES = {
+    f"{byte:02x}": chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in range(256)
+}
+_WRAPPERS = (  # a page that shows another one, whose URL is in its own
+    re.compile(r"https?://web\.archive\.org/web/[0-9a-z_*]+/(?P<inner>.+)", re.I),
+    re.compile(r"https?://(?:www\.)?archive\.(?:today|is|ph|li|vn|fo|md)/"
+               r"(?:[0-9.\-]+|newest|o/\w+)/(?P<inner>https?:.+)", re.I),
+    re.compile(r"https?://(?:www\.)?google\.[a-z.]+/amp/(?P<secure>s/)?(?P<inner>.+)", re.I),
+    re.compile(r"https?://[^/]+\.cdn\.ampproject\.org/[a-z]/(?P<secure>s/)?(?P<inner>.+)", re.I),
+)  # fmt: skip
+
+
+class Link(NamedTuple):
+    """One cleaned URL."""
+
+    id: str  # 32 hex digits: XXH3 of the identity
+    url: str  # can be fetched
+    domain: str  # registered domain, as `nytimes.com` or `bbc.co.uk`
+
+
+class Host(NamedTuple):
+    """What is known of a host; `reason` is empty unless its pages are rejected."""
+
+    identity: str
+    domain: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class UrlRules:
+    """Which URLs are taken, and what is folded.
+
+    `hosts` gives for each reason the domains that it rejects; an entry covers its sub-domains,
+    and may itself be one (`maps.google.com`). `extensions` come without the dot. A tracking
+    parameter that ends in `*` is a prefix. `unwrap` follows archive and AMP wrappers.
+    """
+
+    hosts: Mapping[str, frozenset[str]]
+    extensions: frozenset[str]
+    tracking: tuple[str, ...]
+    unwrap: bool = False
+    allow_private: bool = False
+
+
+def url_rules(options: Mapping[str, Any], *, allow_private: bool = False) -> UrlRules:
+    """The rules that `urls` of a configuration gives, as plain values.
+
+    Raises:
+        UserError: the block list cannot be read.
+    """
+    hosts = {reason: frozenset(names) for reason, names in options["hosts"].items()}
+    hosts["blocked domain"] = frozenset(listed(options["blocked_domains"]))
+    return UrlRules(
+        hosts=hosts,
+        extensions=frozenset(options["extensions"]),
+        tracking=tuple(options["tracking"]),
+        unwrap=options["unwrap"],
+        allow_private=allow_private,
+    )
+
+
+def listed(names: Any) -> list[str]:
+    """A list of names from the configuration: the list itself, or the lines of the file named.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if not isinstance(names, str):
+        return [str(name) for name in names]
+    try:
+        lines = Path(names).expanduser().read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{names}: no list of names could be read: {error}") from error
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def url_cleaner(rules: UrlRules) -> Callable[[str], Link | str]:
+    """Make the function that turns a posted URL into a `Link`, or into the reason against it.
+
+    The identity folds scheme, `www.`, trailing slash, order of parameters, case and needless
+    use of percent-encoding, and, as the URL itself, drops fragment (but `#!`), tracking
+    parameters and credentials.
+    """
+    host_of = _host_judge(rules)
+    prefixes = tuple(name[:-1] for name in rules.tracking if name.endswith("*"))
+    names = frozenset(name for name in rules.tracking if not name.endswith("*"))
+    extensions = rules.extensions
+
+    def kept(parameter: str) -> bool:
+        name = parameter.partition("=")[0].lower()
+        return bool(name) and name not in names and not name.startswith(prefixes)
+
+    def clean(raw: str) -> Link | str:
+        text = _unescaped(raw) if "&" in raw else raw
+        if rules.unwrap:
+            text = _unwrapped(text)
+        try:
+            href = ada_url.URL(text).href
+        except ValueError:
+            return MALFORMED
+        scheme, _, rest = href.partition("://")
+        if scheme not in ("http", "https"):
+            return OTHER_SCHEME
+        rest, _, fragment = rest.partition("#")
+        rest, _, query = rest.partition("?")
+        authority, _, path = rest.partition("/")
+        authority = authority.rpartition("@")[2]
+        name, port = authority, ""
+        if ":" in authority and not authority.endswith("]"):
+            name, _, port = authority.rpartition(":")
+        host = host_of(name)
+        if host.reason:
+            return host.reason
+        if "." in path:
+            extension = path.rpartition("/")[2].rpartition(".")[2]
+            if extension.lower() in extensions:
+                return MEDIA
+        parameters = [p for p in query.split("&") if kept(p)] if query else []
+        tail = f"#{fragment}" if fragment.startswith("!") else ""
+        query = "?" + "&".join(parameters) if parameters else ""
+        url = f"{scheme}://{authority}/{path}{query}{tail}"
+        if len(parameters) > 1:
+            query = "?" + "&".join(sorted(parameters))
+        where = f"{path.rstrip('/')}{query}{tail}"
+        if "%" in where:
+            where = _ESCAPE.sub(_folded_escape, where)
+        identity = f"{host.identity}:{port}/{where}" if port else f"{host.identity}/{where}"
+        return Link(xxhash.xxh3_128_hexdigest(identity.encode()), url, host.domain)
+
+    return clean
+
+
+def _unescaped(raw: str) -> str:
+    """HTML entities resolved, as often as they were applied (dumps hold `&amp;amp;`)."""
+    for _ in range(3):
+        if not _ENTITY.search(raw):
+            break
+        raw = _ENTITY.sub(lambda entity: unescape(entity[0]), raw)
+    return raw
+
+
+def _folded_escape(escape: re.Match[str]) -> str:
+    return _ESCAPES[escape[1].lower()]
+
+
+def _unwrapped(url: str) -> str:
+    """The URL inside an archive or AMP wrapper, or the URL itself."""
+    for pattern in _WRAPPERS:
+        if match := pattern.match(url.strip()):
+            inner = match["inner"]
+            if "%3a%2f%2f" in inner[:16].lower():
+                inner = unquote(inner)
+            if re.match(r"https?:/", inner, re.I):
+                return re.sub(r"^(https?):/+", r"\1://", inner, flags=re.I)
+            scheme = "https" if match.groupdict().get("secure") else "http"
+            return f"{scheme}://{inner}"
+    return url
+
+
+def _host_judge(rules: UrlRules) -> Callable[[str], Host]:
+    # Suffixes of companies (blogspot.com) count as domains: WebText's own table counts so.
+    registered = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+    reason_of = {
+        domain.lower().strip("."): reason
+        for reason, domains in rules.hosts.items()
+        for domain in domains
+    }
+
+    @lru_cache(HOSTS_REMEMBERED)
+    def judge(name: str) -> Host:
+        host = name.rstrip(".")
+        if (address := _address(host)) is not None:
+            public = is_public(address) or rules.allow_private
+            return Host(host, host, "" if public else PRIVATE)
+        parts = registered(host)
+        domain = parts.top_domain_under_public_suffix
+        if not domain:
+            local = rules.allow_private and host == "localhost"
+            return Host(host, host, "" if local else MALFORMED)
+        labels = host.split(".")
+        for start in range(len(labels) - 1):
+            if reason := reason_of.get(".".join(labels[start:])):
+                return Host(host, domain, reason)
+        bare = host[4:] if host.startswith("www.") and host != domain else host
+        return Host(bare, domain, "")
+
+    return judge
+
+
+def is_public(address: IPAddress) -> bool:
+    """Whether an address is one of the internet's: not loopback, private, link-local, ...
+
+    IPv6 addresses that carry an IPv4 one (mapped, 6to4, Teredo, NAT64) are judged by it too.
+    """
+    if not address.is_global or address.is_multicast or address.is_reserved:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if address.teredo:
+            inner = address.teredo[1]
+        elif address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        return inner is None or is_public(inner)
+    return True
+
+
+def _address(host: str) -> IPAddress | None:
+    try:
+        return ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None

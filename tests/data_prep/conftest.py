@@ -1,0 +1,81 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """Shared real data, beside the repository (or, in a worktree, one folder up)."""
+    for folder in (ROOT.parent, ROOT.parent.parent):
+        if (folder / "shared/realdata").is_dir():
+            return folder / "shared/realdata"
+    pytest.skip("shared/realdata is not beside this checkout")
+
+
+@pytest.fixture
+def stage() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `python data_prep/<stage>.py key=value ...` and return the finished process."""
+
+    def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(ROOT / f"data_prep/{name}.py"), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def killed() -> Callable[..., int]:
+    """Run a stage, killing it with SIGKILL after random waits, until it ends; how often killed."""
+
+    def run(name: str, *arguments: str, kills: int, shortest: float, longest: float) -> int:
+        rng, times = random.Random(name), 0
+        command = [sys.executable, str(ROOT / f"data_prep/{name}.py"), *arguments]
+        while True:
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                start_new_session=True,
+            )  # fmt: skip
+            try:
+                wait = rng.uniform(shortest, longest) if times < kills else 300
+                output, _ = process.communicate(timeout=wait)
+            except subprocess.TimeoutExpired:
+                assert times < kills, f"{name} did not end"
+                os.kill(process.pid, signal.SIGKILL)
+                process.communicate()
+                times += 1
+                time.sleep(0.1)
+                continue
+            assert process.returncode == 0, output
+            return times
+
+    return run
+
+
+def corpus_bytes(folder: Path) -> dict[str, bytes]:
+    """Every file of a corpus but the manifest, whose seconds differ from run to run."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "manifest.json"
+    }
+
+
+def manifest_of(folder: Path) -> dict:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["rows_in"] == manifest["rows_used"] + sum(manifest["rejected"].values())
+    return manifest

@@ -1,0 +1,254 @@
+import json
+import random
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_prep.candidates import Verifier, groups_of_equal
+from data_prep.dedup import deduplicate
+from data_prep.text import jaccard, ngram_sets
+from webtext_gpt.errors import UserError
+
+from .conftest import corpus_bytes, manifest_of
+
+Stage = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def jsonl(path: Path, rows: list[Any]) -> str:
+    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows))
+    return str(path)
+
+
+def made_up(count: int, words: int = 300, seed: int = 0) -> list[dict[str, str]]:
+    """Documents of random words; every tenth comes again with 0 to 9 words changed."""
+    rng = random.Random(seed)
+    documents = [[f"w{rng.randrange(5000)}" for _ in range(words)] for _ in range(count)]
+    for number in range(0, count, 10):
+        copy = list(documents[number])
+        for at in rng.sample(range(words), number // 10 % 10):
+            copy[at] = f"x{rng.randrange(10**9)}"
+        documents.append(copy)
+    return [{"id": f"d{n:05d}", "text": " ".join(d), "url": f"http://a.com/{n}"}
+            for n, d in enumerate(documents)]  # fmt: skip
+
+
+def kept_ids(out: Path) -> list[str]:
+    return [
+        i
+        for p in sorted(out.glob("documents-*.parquet"))
+        for i in pq.read_table(p)["id"].to_pylist()
+    ]
+
+
+def clusters(out: Path) -> list[dict[str, Any]]:
+    return pq.read_table(out / "clusters.parquet").to_pylist()
+
+
+def plain_jaccard(one: str, other: str, n: int = 5) -> float:
+    """The textbook: sets of tuples of words."""
+    a, b = (
+        {tuple(w[i : i + n]) for i in range(max(len(w) - n + 1, 1))}
+        for w in (one.lower().split(), other.lower().split())
+    )
+    return len(a & b) / len(a | b)
+
+
+def test_ngram_sets_by_hand() -> None:
+    """`a b c a b c` has ab, bc, ca; `b a` has ba alone; `a b c` shares ab and bc."""
+    sets = ngram_sets(pa.array(["a b c a b c", "b a", "a b c", "", "a"]), 2)
+    assert [len(s) for s in sets] == [3, 1, 2, 0, 1]
+    assert jaccard(sets[0], sets[2]) == 2 / 3
+    assert jaccard(sets[0], sets[1]) == 0
+    assert jaccard(sets[3], sets[3]) == 0
+
+
+def test_similarity_is_that_of_the_textbook() -> None:
+    rows = made_up(20)
+    texts = [row["text"] for row in rows]
+    sets = ngram_sets(pa.array(texts), 5)
+    for one, other in [(0, 20), (10, 21), (1, 2)]:
+        assert jaccard(sets[one], sets[other]) == plain_jaccard(texts[one], texts[other])
+
+
+def test_groups_of_equal() -> None:
+    assert [g.tolist() for g in groups_of_equal(np.array([5, 1, 5, 2, 1, 5]))] == [
+        [1, 4],
+        [0, 2, 5],
+    ]
+    assert [g.tolist() for g in groups_of_equal(np.array([[1, 2], [2, 1], [1, 2]]))] == [[0, 2]]
+    assert list(groups_of_equal(np.array([], np.uint64))) == []
+
+
+def test_skipping_known_pairs_changes_no_component() -> None:
+    """A chain 0-1-2-3 in any order of buckets is one component, though 0 and 3 share nothing."""
+    sets = {n: np.arange(n * 2, n * 2 + 20, dtype=np.uint64) for n in range(4)}
+    for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
+        verifier = Verifier(sets.__getitem__, 0.8)
+        verifier.compare_all(np.array(sorted(order)))
+        assert sorted(verifier.edges) == [(0, 1), (1, 2), (2, 3)]
+
+
+def test_exact_near_and_different(tmp_path: Path) -> None:
+    words = [f"word{n}" for n in range(100)]
+    text = " ".join(words)
+    rows = [
+        {"id": "c", "text": text},
+        {"id": "b", "text": text.upper().replace(" ", ",  ") + "!"},  # the same words
+        {"id": "a", "text": " ".join(["other", *words[1:]])},  # one 5-gram of 96 differs
+        {"id": "far", "text": " ".join([f"x{n}" for n in range(30)] + words[30:])},
+        {"id": "e", "text": "quite short"},
+        {"id": "f", "text": "Quite short?"},
+        {"id": "e", "text": "quite short"},
+        {"id": "g", "text": " \n"},
+        {"id": None, "text": "x"},
+        {"id": 7, "text": "seven"},
+        "{broken",
+    ]
+    source = jsonl(tmp_path / "documents.jsonl", rows)
+    out = tmp_path / "out"
+    deduplicate([source], out)
+    manifest = manifest_of(out)
+    assert sorted(kept_ids(out)) == ["7", "a", "e", "far"]
+    assert manifest["rejected"] == {
+        "exact duplicate": 1, "near duplicate": 2, "repeated id": 1, "no text": 1, "no id": 1,
+        "malformed row": 1,
+    }  # fmt: skip
+    assert clusters(out) == [
+        {"kept": "a", "dropped": "b", "similarity": 95 / 97, "kind": "near"},
+        {"kept": "a", "dropped": "c", "similarity": 95 / 97, "kind": "near"},
+        {"kept": "e", "dropped": "f", "similarity": 1.0, "kind": "exact"},
+    ]
+
+
+def test_parquet_and_carried_columns(tmp_path: Path) -> None:
+    rows = made_up(30)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    deduplicate([str(tmp_path / "a.parquet")], tmp_path / "out", carry=["url", "title"])
+    table = pa.concat_tables(pq.read_table(p) for p in (tmp_path / "out").glob("documents-*"))
+    assert table.column_names == ["id", "text", "url", "title"]
+    by_id = {row["id"]: row for row in rows}
+    for row in table.to_pylist():
+        assert row == {**by_id[row["id"]], "title": None}
+
+
+def test_a_finished_folder_stands_for_its_parts(tmp_path: Path) -> None:
+    deduplicate([jsonl(tmp_path / "d.jsonl", made_up(30))], tmp_path / "once")
+    again = deduplicate([str(tmp_path / "once")], tmp_path / "twice")
+    assert again["rows_in"] == again["rows_out"] == len(kept_ids(tmp_path / "once"))
+
+
+def test_files_order_and_workers_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = made_up(200)
+    monkeypatch.setattr("data_prep.shuffle.RUN_CHARACTERS", 50_000)
+    monkeypatch.setattr("data_prep.signatures.PARTS_AT_ONCE", 2)
+    one = jsonl(tmp_path / "all.jsonl", rows)
+    deduplicate([one], tmp_path / "one", part_characters=100_000)
+    assert len(list((tmp_path / "one").glob("documents-*"))) > 2
+    random.Random(1).shuffle(rows)
+    first = jsonl(tmp_path / "a.jsonl", rows[:70])
+    pq.write_table(pa.Table.from_pylist(rows[70:]), tmp_path / "b.parquet")
+    monkeypatch.setattr("data_prep.dedup.SMALL_INPUT", 0)  # two processes
+    deduplicate(
+        [str(tmp_path / "b.parquet"), first],
+        tmp_path / "two",
+        part_characters=100_000,
+        workers_at_once=2,
+    )
+    assert corpus_bytes(tmp_path / "one") == corpus_bytes(tmp_path / "two")
+
+
+def test_planted_copies_are_found_and_nothing_else(tmp_path: Path) -> None:
+    """Each copy shares 300 words with its original but 0 to 9: a similarity of at least 0.72."""
+    rows = made_up(500)
+    deduplicate([jsonl(tmp_path / "d.jsonl", rows)], tmp_path / "out")
+    texts = {row["id"]: row["text"] for row in rows}
+    expected = {
+        (f"d{n:05d}", f"d{500 + n // 10:05d}")
+        for n in range(0, 500, 10)
+        if plain_jaccard(rows[n]["text"], rows[500 + n // 10]["text"]) >= 0.8
+    }
+    found = clusters(tmp_path / "out")
+    assert {(c["kept"], c["dropped"]) for c in found} == expected
+    for c in found:
+        assert c["similarity"] == plain_jaccard(texts[c["kept"]], texts[c["dropped"]])
+
+
+def test_killed_and_run_again_gives_the_same_bytes(
+    tmp_path: Path, stage: Stage, killed: Callable[..., int]
+) -> None:
+    source = jsonl(tmp_path / "d.jsonl", made_up(6000))
+    done = stage("dedup", f"documents=[{source}]", f"out={tmp_path / 'calm'}")
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "rough"
+    assert killed("dedup", f"documents=[{source}]", f"out={out}", kills=4, shortest=0.6, longest=2)
+    assert corpus_bytes(out) == corpus_bytes(tmp_path / "calm")
+    again = stage("dedup", f"documents=[{source}]", f"out={out}", "threshold=0.5")
+    assert again.returncode == 1
+    assert "threshold is 0.8 there, 0.5 here" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a.parquet", b"PAR1 no", "no Parquet that can be read"),
+        ("a.jsonl", b"hello\nworld\n", "none of the first 2 rows is a JSON object"),
+        ("a.jsonl.gz", b"hello", "named .gz"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, data: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match=message) as error:
+        deduplicate([str(tmp_path / name)], tmp_path / "out")
+    assert name in str(error.value)
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a"], "body": ["x"]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: no column 'text'"):
+        deduplicate([str(tmp_path / "a.parquet")], tmp_path / "out")
+
+
+@pytest.mark.parametrize("size", [1000, 2500])
+def test_gold_pairs(tmp_path: Path, realdata: Path, size: int) -> None:
+    rows = [
+        dict(zip(("id", "text"), line.split(" ", 1), strict=True))
+        for line in (realdata / f"neardup/articles_{size}.train").read_text().splitlines()
+    ]
+    truth = {
+        frozenset(line.split())
+        for line in (realdata / f"neardup/articles_{size}.truth").read_text().splitlines()
+    }
+    deduplicate([jsonl(tmp_path / "d.jsonl", rows)], tmp_path / "out")
+    assert {frozenset((c["kept"], c["dropped"])) for c in clusters(tmp_path / "out")} == truth
+
+
+def test_ray_of_two_workers_gives_the_bytes_of_the_native_runner(
+    tmp_path: Path, stage: Stage
+) -> None:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        cluster.add_node(num_cpus=1)
+        source = jsonl(tmp_path / "d.jsonl", made_up(300))
+        arguments = (f"documents=[{source}]", "part_characters=100000")
+        native = stage("dedup", *arguments, f"out={tmp_path / 'native'}")
+        assert native.returncode == 0, native.stderr
+        ray = stage(
+            "dedup", *arguments, f"out={tmp_path / 'ray'}",
+            "engine=ray", f"engine.address='{cluster.address}'",
+        )  # fmt: skip
+        assert ray.returncode == 0, ray.stderr
+    finally:
+        cluster.shutdown()
+    assert len(corpus_bytes(tmp_path / "native")) > 3
+    assert corpus_bytes(tmp_path / "native") == corpus_bytes(tmp_path / "ray")

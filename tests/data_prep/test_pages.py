@@ -1,0 +1,255 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import xxhash
+from fastwarc.warc import ArchiveIterator as FastIterator
+from fastwarc.warc import WarcRecordType
+from warcio.archiveiterator import ArchiveIterator
+
+from data_prep.journal import Journal
+
+from .conftest import ROOT, manifest_of
+from .site import Site, page
+
+Stage = Callable[..., subprocess.CompletedProcess[str]]
+LOCAL = ("allow_private=true", "politeness.delay=0", "politeness.per_host=8")
+
+
+def links(path: Path, urls: list[str], domain: str = "127.0.0.1") -> str:
+    ids = [xxhash.xxh3_128_hexdigest(url.encode()) for url in urls]
+    pq.write_table(pa.table({"id": ids, "url": urls, "domain": [domain] * len(urls)}), path)
+    return str(path)
+
+
+def statuses(out: Path) -> dict[str, str]:
+    rows = pq.read_table(out / "status.parquet").to_pylist()
+    found = {row["url"]: row["status"] for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def archived(out: Path) -> dict[str, bytes]:
+    """Bodies by URL, as warcio reads them; fastwarc has to agree, and no page comes twice."""
+    bodies: dict[str, bytes] = {}
+    for path in sorted(out.glob("pages-*.warc.gz")):
+        with path.open("rb") as file:
+            for record in ArchiveIterator(file, check_digests="raise"):
+                if record.rec_type == "response":
+                    url = record.rec_headers.get_header("WARC-Target-URI")
+                    assert url not in bodies
+                    bodies[url] = record.content_stream().read()
+        with path.open("rb") as file:
+            for record in FastIterator(file, record_types=WarcRecordType.response):
+                assert record.verify_payload_digest()
+                assert record.reader.read() == bodies[record.headers["WARC-Target-URI"]]
+    return bodies
+
+
+def test_every_url_of_a_bad_site_ends_with_a_status(tmp_path: Path, stage: Stage) -> None:
+    with socket.socket() as closed, Site() as site:
+        closed.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        expected = {
+            "/ok/1": "fetched", "/packed": "fetched", "/moved": "fetched",
+            "/slow": "timeout", "/drip": "timeout", "/endless": "too large", "/bomb": "too large",
+            "/loop": "redirect loop", "/to-blocked": "wikipedia",
+            "/to-picture": "media or binary file", "/private/1": "robots.txt",
+            "/patience429": "fetched", "/patience503": "fetched", "/never": "http 503",
+            "/missing": "http 404", "/picture": "not text", "/short": "cut short",
+        }  # fmt: skip
+        wanted = {site.root + path: status for path, status in expected.items()}
+        wanted[f"http://127.0.0.1:{closed.getsockname()[1]}/"] = "connection refused"
+        wanted[site.root.replace("http:", "https:") + "/tls"] = "TLS error"
+        source = links(tmp_path / "links.parquet", list(wanted))
+        out = tmp_path / "out"
+        done = stage(
+            "pages", f"links=[{source}]", f"out={out}", *LOCAL, "politeness.timeout=2",
+            "politeness.max_bytes=1000000", "politeness.retries=1",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert statuses(out) == wanted
+        assert site.hits["/private/1"] == 0
+        assert site.hits["/x.jpg"] == 0
+        assert site.hits["/patience429"] == site.hits["/never"] == 2
+        bodies = archived(out)
+        assert bodies[site.root + "/packed"] == page("/packed")
+        assert bodies[site.root + "/ok/moved"] == page("/ok/moved")
+        assert len(bodies) == 5
+        manifest = manifest_of(out)
+        assert (manifest["rows_in"], manifest["rows_out"]) == (19, 5)
+
+
+def test_patience_lasts_as_long_as_asked(tmp_path: Path, stage: Stage) -> None:
+    with Site() as site:
+        source = links(tmp_path / "links.parquet", [site.root + "/patience429"])
+        start = time.monotonic()
+        done = stage("pages", f"links=[{source}]", f"out={tmp_path / 'out'}", *LOCAL)
+        assert done.returncode == 0, done.stderr
+        assert time.monotonic() - start > 1  # what Retry-After says
+
+
+def test_killed_five_times_no_page_is_lost_or_fetched_twice(tmp_path: Path) -> None:
+    with Site(delay=0.02) as site:
+        urls = [f"{site.root}/ok/{n}" for n in range(400)]
+        source = links(tmp_path / "links.parquet", urls)
+        out = tmp_path / "out"
+        command = [
+            sys.executable, str(ROOT / "data_prep/pages.py"), f"links=[{source}]", f"out={out}",
+            *LOCAL, "politeness.concurrency=8", "archive_bytes=20000",
+        ]  # fmt: skip
+        journal = out / "_work/journal.jsonl"
+        for kill in range(5):
+            process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            goal = (kill + 1) * 40
+            while not journal.exists() or journal.read_bytes().count(b"\n") < goal:
+                assert process.poll() is None
+                time.sleep(0.01)
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            whole = journal.read_bytes().rpartition(b"\n")[0].splitlines()
+            settled = {json.loads(line)["url"] for line in whole}
+            assert len(settled) == len(whole)
+            seen = len(site.log)
+            time.sleep(0.2)
+            seen = len(site.log)
+            assert not settled & {site.root + path for path in site.log[seen:]}
+            before = Counter(site.log)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert process.returncode == 0, process.stderr
+        again = {path for path, n in (Counter(site.log) - before).items() if n}
+        assert not settled & {site.root + path for path in again}  # none that was settled
+        assert statuses(out) == dict.fromkeys(urls, "fetched")
+        assert archived(out) == {url: page(url.removeprefix(site.root)) for url in urls}
+
+
+def test_robots_rules_hold_for_all_who_ask_at_once(tmp_path: Path, stage: Stage) -> None:
+    with Site() as site:
+        urls = [f"{site.root}/private/{n}" for n in range(30)]
+        source = links(tmp_path / "links.parquet", urls)
+        done = stage("pages", f"links=[{source}]", f"out={tmp_path / 'out'}", *LOCAL)
+        assert done.returncode == 0, done.stderr
+        assert statuses(tmp_path / "out") == dict.fromkeys(urls, "robots.txt")
+        assert dict(site.hits) == {"/robots.txt": 1}
+
+
+def test_a_host_that_cannot_be_asked_is_left_alone(tmp_path: Path, stage: Stage) -> None:
+    with Site(robots=503) as refuses, Site(robots=404) as has_none:
+        urls = [*(f"{refuses.root}/ok/{n}" for n in range(9)), has_none.root + "/ok/1"]
+        source = links(tmp_path / "links.parquet", urls)
+        done = stage("pages", f"links=[{source}]", f"out={tmp_path / 'out'}", *LOCAL,
+                     "politeness.retries=1")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        expected = dict.fromkeys(urls, "robots.txt unavailable") | {urls[-1]: "fetched"}
+        assert statuses(tmp_path / "out") == expected
+        assert set(refuses.hits) == {"/robots.txt"}
+        assert 2 <= refuses.hits["/robots.txt"] <= 4  # retries ask again, but not each for itself
+
+
+RESOLVES_TO_LOOPBACK = """
+import sys
+from data_prep import pages
+from data_prep.urls import UrlRules
+import socket
+real = socket.getaddrinfo
+def fake(host, *args, **kwargs):
+    return real("127.0.0.1" if host == "inside.example.com" else host, *args, **kwargs)
+socket.getaddrinfo = fake
+socket.gethostbyname = lambda host: "127.0.0.1"
+pages.fetch_pages([sys.argv[1]], sys.argv[2], UrlRules({}, frozenset(), ()),
+                  {"user_agent": "test", "delay": 0.0, "timeout": 5.0, "retries": 0})
+"""
+
+
+def test_it_never_connects_inside(tmp_path: Path) -> None:
+    """Neither by address, nor by a name that resolves to one, robots.txt included."""
+    with Site() as site:
+        port = site.root.rpartition(":")[2]
+        urls = [
+            f"http://127.0.0.1:{port}/a", f"http://[::1]:{port}/b", f"http://0x7f.1:{port}/c",
+            "http://169.254.169.254/latest/meta-data", "http://10.0.0.1/",
+            f"http://inside.example.com:{port}/d",
+        ]  # fmt: skip
+        source = links(tmp_path / "links.parquet", urls, "example.com")
+        done = subprocess.run(
+            [sys.executable, "-c", RESOLVES_TO_LOOPBACK, source, str(tmp_path / "out")],
+            capture_output=True, text=True, timeout=60, check=False, cwd=ROOT,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert set(statuses(tmp_path / "out").values()) == {"private address"}
+        assert not site.log
+
+
+def test_shards_share_the_hosts(tmp_path: Path, stage: Stage) -> None:
+    with Site() as site:
+        urls = [f"{site.root}/ok/{n}" for n in range(20)]
+        ids = [xxhash.xxh3_128_hexdigest(url.encode()) for url in urls]
+        domains = [f"site{n % 5}.com" for n in range(20)]
+        pq.write_table(
+            pa.table({"id": ids, "url": urls, "domain": domains}), tmp_path / "l.parquet"
+        )
+        found = []
+        for shard in ("1/2", "2/2"):
+            out = tmp_path / shard.replace("/", "-")
+            done = stage(
+                "pages", f"links=[{tmp_path / 'l.parquet'}]", f"out={out}", f"shard={shard}", *LOCAL
+            )
+            assert done.returncode == 0, done.stderr
+            assert manifest_of(out)["rows_in"] == 20
+            found.append(set(statuses(out)))
+        assert found[0] | found[1] == set(urls)
+        assert not found[0] & found[1]
+        hosts = [{domains[urls.index(url)] for url in urls_} for urls_ in found]
+        assert not hosts[0] & hosts[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["shard=3/2"], "shard=3/2: expected i/n"),
+        (["links=[nowhere.parquet]"], "nowhere.parquet: no such file"),
+        (["links=[bad.parquet]"], "bad.parquet: no links that can be read"),
+    ],
+)
+def test_bad_input(
+    tmp_path: Path,
+    stage: Stage,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.parquet").write_bytes(b"no")
+    links(tmp_path / "links.parquet", ["http://a.com/"])
+    done = stage("pages", "links=[links.parquet]", f"out={tmp_path / 'out'}", *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+
+
+def test_a_torn_journal_is_cut_to_whole_lines(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "journal.jsonl"
+    entry: dict[str, Any] = {"url": "u", "status": "fetched", "final_url": "u", "bytes": 1}
+    journal = Journal(tmp_path / "out", path, 10**9)
+    ids = [f"{number:016x}{0:016x}" for number in range(4)]
+    for number in range(3):
+        journal.settle({**entry, "id": ids[number]}, b"record%d" % number)
+    journal.close()
+    archive = tmp_path / "out/pages-00000.warc.gz"
+    archive.write_bytes(archive.read_bytes() + b"half a rec")
+    path.write_bytes(path.read_bytes()[:-5])
+    again = Journal(tmp_path / "out", path, 10**9)
+    assert archive.read_bytes() == b"record0record1"
+    assert again.is_settled(ids).tolist() == [True, True, False, False]
+    assert len(list(again.entries())) == 2
+    again.close()
