@@ -48,8 +48,9 @@ def compose() -> Callable[..., DictConfig]:
     """`compose(config_name, *overrides)`: the real configuration, as an entry point gets it."""
 
     def _compose(name: str, *overrides: str) -> DictConfig:
-        with hydra.initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-            return hydra.compose(name, overrides=list(overrides))
+        folder, _, config_name = name.rpartition("/")
+        with hydra.initialize_config_dir(str(REPOSITORY / "conf" / folder), version_base="1.3"):
+            return hydra.compose(config_name, overrides=list(overrides))
 
     return _compose
 

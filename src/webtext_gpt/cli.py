@@ -6,7 +6,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,7 +23,9 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable of Hydra's: with `1`, errors keep their tracebacks."""
 
 
-def entry_point(config: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+def entry_point(
+    config: str, verbatim: Sequence[str] = ()
+) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """Decorate `main(cfg)` of a script into a Hydra main over `conf/{config}.yaml`.
 
     `conf/` is looked for beside the script, then one folder up. Where `config` names a folder
@@ -31,7 +33,8 @@ def entry_point(config: str) -> Callable[[Callable[[DictConfig], None]], Callabl
     input (`UserError`, an override that does not compose, a file that cannot be read or written)
     ends with a message and exit code 1. `HYDRA_FULL_ERROR=1` shows the traceback instead.
 
-    `resume=RUN_DIR` on the command line makes RUN_DIR the run's folder.
+    `resume=RUN_DIR` on the command line makes RUN_DIR the run's folder. The values of the keys in
+    `verbatim` are text as it stands, not Hydra's grammar of lists, sweeps and interpolations.
     """
     folder, _, config_name = config.rpartition("/")
 
@@ -40,7 +43,7 @@ def entry_point(config: str) -> Callable[[Callable[[DictConfig], None]], Callabl
             script = Path(task.__code__.co_filename).resolve()
             conf = next(p / "conf" for p in script.parents if (p / "conf").is_dir()) / folder
             show_traceback = os.environ.get(FULL_ERROR) == "1"
-            sys.argv[1:] = list(_resume_in_place(sys.argv[1:]))
+            sys.argv[1:] = list(_prepared(sys.argv[1:], verbatim))
 
             @functools.wraps(task)
             def job(cfg: DictConfig) -> None:
@@ -105,15 +108,26 @@ def _exit(message: str) -> NoReturn:
     sys.exit(1)
 
 
-def _resume_in_place(arguments: list[str]) -> Iterator[str]:
-    """Add Hydra's run folder to the overrides where `resume=` names one."""
+def _prepared(arguments: Sequence[str], verbatim: Sequence[str]) -> Iterator[str]:
+    """Quote what is verbatim, and add Hydra's run folder where `resume=` names one."""
     for argument in arguments:
-        yield argument
-        key, _, value = argument.partition("=")
-        folder = value.strip("'\"")
-        if key == "resume" and folder not in ("", "null"):
-            quoted = folder.rstrip("/").replace("\\", "\\\\").replace('"', '\\"')
-            yield f'hydra.run.dir="{quoted}"'
+        key, equals, value = argument.partition("=")
+        yield f"{key}={_quoted(value)}" if equals and key in verbatim else argument
+        if key == "resume" and value not in ("", "null"):
+            yield f"hydra.run.dir={_quoted(value.strip(QUOTES).rstrip('/'))}"
+
+
+QUOTES = "'\""
+
+
+def _quoted(value: str) -> str:
+    """A string that Hydra's grammar reads as `value`, unless it is quoted already."""
+    if len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES:
+        return value
+    # A backslash escapes in front of a quote alone, and the last one stands in front of one.
+    text = re.sub(r'(\\*)"', r'\1\1\\"', value)
+    text = re.sub(r"(\\+)$", r"\1\1", text)
+    return '"' + text.replace("${", "\\${") + '"'
 
 
 def _explain(error: BaseException, conf: Path | None, config_name: str) -> str:

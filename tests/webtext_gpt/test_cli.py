@@ -64,3 +64,29 @@ def test_generate_needs_a_checkpoint(tmp_path: Path) -> None:
         assert message in result.stderr
         assert "Traceback" not in result.stderr
     assert not (tmp_path / "hacked").exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Hello, my name is",
+        "a=b (c) [d] {e: f} # g",
+        'say "so"',
+        "it's",
+        "${oc.env:HOME}",
+        "back\\slash \\",
+        'odd \\"quote\\"',
+        "",
+        "null",
+        "3",
+        "caf\u00e9\n\ttab",
+    ],
+)
+def test_verbatim_values_come_through(value: str) -> None:
+    from hydra import compose, initialize_config_dir
+
+    from webtext_gpt.cli import _prepared
+
+    (argument,) = _prepared([f"prompt={value}"], ["prompt"])
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        assert compose("generate", overrides=[argument]).prompt == value
