@@ -5,7 +5,7 @@ from omegaconf import DictConfig
 from webtext_gpt.cli import entry_point
 
 
-@entry_point("generate", verbatim=["prompt"])
+@entry_point("generate", verbatim=["prompt", "checkpoint"])
 def main(cfg: DictConfig) -> None:
     """Load the model, print its samples."""
     from webtext_gpt.checkpoint import load_model  # imports torch: not for --help

@@ -5,7 +5,7 @@ from omegaconf import DictConfig
 from webtext_gpt.cli import entry_point, run_folder
 
 
-@entry_point("train")
+@entry_point("train", verbatim=["run_dir", "resume"])
 def main(cfg: DictConfig) -> None:
     """Train, then say what came out."""
     from webtext_gpt.training.report import print_report  # imports torch: not for --help

@@ -48,7 +48,9 @@ def entry_point(
             @functools.wraps(task)
             def job(cfg: DictConfig) -> None:
                 if not show_traceback:
-                    del os.environ[FULL_ERROR]  # processes that we start decide for themselves
+                    os.environ.pop(
+                        FULL_ERROR, None
+                    )  # processes that we start decide for themselves
                 with clear_errors(show_traceback):  # here too, before Hydra adds a line of its own
                     task(cfg)
 
@@ -109,12 +111,25 @@ def _exit(message: str) -> NoReturn:
 
 
 def _prepared(arguments: Sequence[str], verbatim: Sequence[str]) -> Iterator[str]:
-    """Quote what is verbatim, and add Hydra's run folder where `resume=` names one."""
+    """Quote what is verbatim; with `resume=RUN_DIR`, make RUN_DIR the run's folder.
+
+    Keys of a continued run are those of its own configuration, so they are forced through
+    Hydra's composition of the defaults, and checked when the run is opened.
+    """
+    resumes = any(
+        a.startswith("resume=") and a not in ("resume=", "resume=null") for a in arguments
+    )
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        yield f"{key}={_quoted(value)}" if equals and key in verbatim else argument
-        if key == "resume" and value not in ("", "null"):
-            yield f"hydra.run.dir={_quoted(value.strip(QUOTES).rstrip('/'))}"
+        if equals and key in verbatim and argument not in ("resume=", "resume=null"):
+            yield f"{key}={_quoted(value)}"
+        elif resumes and "." in key and not key.startswith(("+", "~", "-", "hydra.")):
+            yield f"++{argument}"
+        else:
+            yield argument
+        if resumes and key == "resume":
+            folder = Path(value.strip(QUOTES)).expanduser()
+            yield f"hydra.run.dir={_quoted(str(folder))}"
 
 
 QUOTES = "'\""

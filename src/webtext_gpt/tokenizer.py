@@ -227,7 +227,7 @@ def read_text(path: str | Path) -> str:
     """
     data = Path(path).read_bytes()
     try:
-        return data.decode("utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8")
+        return data.decode("utf-8").removeprefix("\ufeff")  # a byte order mark is no text
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not UTF-8: byte {data[error.start]:#04x} at position {error.start}; "

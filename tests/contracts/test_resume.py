@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from webtext_gpt.checkpoint import read_checkpoint
@@ -69,6 +70,30 @@ def test_what_may_not_be_done_to_a_finished_run(small_run: list[str], tmp_path: 
         assert message in refused.stderr
         assert "Traceback" not in refused.stderr
         assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_moved_run_goes_on_with_another_micro_batch(small_run: list[str], tmp_path: Path) -> None:
+    """Where it lies now, with keys of its own groups, and with the same global batches."""
+    base = [o for o in small_run if not o.startswith(("run_dir", "trainer.max_steps"))]
+    base += ["scheduler=constant", "scheduler.warmup_steps=2"]  # does not depend on the length
+    whole, part, moved = tmp_path / "whole", tmp_path / "part", tmp_path / "moved = here"
+    for folder, steps in ((whole, 10), (part, 5)):
+        arguments = [f"trainer.max_steps={steps}", f"run_dir={folder}"]
+        subprocess.run([*TRAIN, *base, *arguments], check=True, timeout=300)
+    part.rename(moved)
+    changed = ["trainer.max_steps=10", "micro_batch_size=4", "data.text_key=text"]
+    subprocess.run([*TRAIN, f"resume={moved}", *changed], check=True, timeout=300)
+    assert not part.exists()
+    expected, found = (read_metrics(run / "metrics.csv") for run in (whole, moved))
+    assert [row["step"] for row in found] == [row["step"] for row in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-4)
+        if ours["step"] in (3, 6, 9, 10):
+            assert ours["val_loss"] == pytest.approx(theirs["val_loss"], abs=1e-4)
+    again = [*TRAIN, f"resume={moved}"]
+    refused = subprocess.run(again, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "has taken its 10 steps" in refused.stderr
 
 
 def test_resume_needs_a_run(tmp_path: Path) -> None:

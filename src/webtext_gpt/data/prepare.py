@@ -12,7 +12,7 @@ from filelock import FileLock
 from webtext_gpt.data.shards import VERSION, Split, TokenShards, write_shards
 from webtext_gpt.data.sources import TextSource
 from webtext_gpt.errors import UserError
-from webtext_gpt.tokenizer import Tokenizer
+from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
 
 TokenizerRecipe = Tokenizer | Callable[[Iterable[str]], Tokenizer]
 """A finished tokenizer, or a `functools.partial` that makes one from the training texts."""
@@ -47,11 +47,7 @@ def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Pat
             print(f"building token shards in {folder} (done once)", flush=True)
             by_document = _splits_by_document(source)
             documents = functools.partial(_split_documents, source, by_document)
-            tokenizer = (
-                recipe
-                if isinstance(recipe, Tokenizer)
-                else recipe(text for split, text in documents() if split == "train")
-            )
+            tokenizer = recipe if isinstance(recipe, Tokenizer) else _make(recipe, documents())
             provenance["split"] = "by document hash" if by_document else "tail of each document"
             write_shards(
                 documents(), tokenizer, folder, provenance, total_bytes=source.total_bytes()
@@ -64,6 +60,14 @@ def _recipe_fingerprint(recipe: TokenizerRecipe) -> dict[str, Any]:
         return {"sha256": recipe.hash}
     assert isinstance(recipe, functools.partial)  # noqa: S101 - how Hydra makes recipes
     return {"recipe": recipe.func.__name__, **recipe.keywords}
+
+
+def _make(
+    recipe: Callable[[Iterable[str]], Tokenizer], documents: Iterable[tuple[Split, str]]
+) -> Tokenizer:
+    """Learn a tokenizer from the training split; an alphabet, from all of the text."""
+    whole = getattr(recipe, "func", recipe) is build_char_vocabulary
+    return recipe(text for split, text in documents if whole or split == "train")
 
 
 def held_out(text: str, fraction: float) -> bool:

@@ -204,7 +204,11 @@ def _json_lines_texts(file: Path, key: str) -> Iterator[str]:
         for number, line in enumerate(stream, start=1):
             where = f"{file}, line {number}"
             try:
-                row = json.loads(line.decode("utf-8")) if line.strip() else None
+                row = (
+                    json.loads(line.decode("utf-8").removeprefix("\ufeff"))
+                    if line.strip()
+                    else None
+                )
             except UnicodeDecodeError as error:
                 raise UserError(
                     f"{where} is not UTF-8: byte {line[error.start]:#04x} at position "
@@ -242,6 +246,12 @@ def _parquet_texts(file: Path, key: str) -> Iterator[str]:
 def _checked_text(value: object, where: str, key: str) -> str:
     if not isinstance(value, str):
         raise UserError(f"{where}: {key!r} is {type(value).__name__}, not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{where}: character {error.start} of {key!r} is half of a surrogate pair"
+        ) from error
     return value
 
 

@@ -49,6 +49,8 @@ def plan_batch(
     Raises:
         UserError: the batch does not divide; the message names the nearest that do.
     """
+    if micro_batch_size is not None and micro_batch_size < 1:
+        raise UserError(f"micro_batch_size={micro_batch_size} must be at least 1, or null")
     unit = block_size * devices * (micro_batch_size or 1)
     if global_batch_tokens is None:
         global_batch_tokens = -(-DEFAULT_SEQUENCES * block_size // unit) * unit

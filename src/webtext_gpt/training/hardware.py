@@ -1,5 +1,6 @@
 """What the machine can do: precision, and peak speed of matrix multiplication."""
 
+import re
 import time
 
 import torch
@@ -39,7 +40,9 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
         return _measured_peak(dtype)
     if device.type == "cuda" and dtype == torch.bfloat16:
         name = torch.cuda.get_device_name(device)
-        return next((peak for part, peak in _GPU_PEAKS.items() if part in name), None)
+        return next(
+            (peak for part, peak in _GPU_PEAKS.items() if re.search(rf"\b{part}\b", name)), None
+        )
     return None
 
 

@@ -27,6 +27,8 @@ class CSVLogger(Logger):
         self.path = Path(run_dir) / METRICS
         self._columns: list[str] = ["step"]
         self._rows: dict[int, dict[str, Any]] = {}
+        self._written = -1  # last step in the file
+        self._whole = True  # whether the file has to be written anew
         for row in read_metrics(self.path):
             if row["step"] <= first_step:
                 self._add(int(row["step"]), row)
@@ -56,18 +58,28 @@ class CSVLogger(Logger):
         self._add(step or 0, {k: v for k, v in metrics.items() if k != "epoch"})
 
     def _add(self, step: int, metrics: dict[str, Any]) -> None:
-        self._columns += [name for name in metrics if name not in self._columns]
+        new = [name for name in metrics if name not in self._columns]
+        self._columns += new
         self._rows.setdefault(step, {}).update(metrics, step=step)
+        self._whole |= bool(new) or step <= self._written
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the file anew, beside its name, and rename it."""
-        partial = self.path.with_name(f".{METRICS}.partial")
-        with partial.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, self._columns)
-            writer.writeheader()
-            writer.writerows(self._rows[step] for step in sorted(self._rows))
-        partial.replace(self.path)
+        """Append new rows; where a column or an earlier row is new, write the file anew."""
+        if self._whole:
+            partial = self.path.with_name(f".{METRICS}.partial")
+            with partial.open("w", newline="") as stream:
+                writer = csv.DictWriter(stream, self._columns)
+                writer.writeheader()
+                writer.writerows(self._rows[step] for step in sorted(self._rows))
+            partial.replace(self.path)
+        else:
+            with self.path.open("a", newline="") as stream:
+                new = [step for step in reversed(self._rows) if step > self._written]
+                rows = [self._rows[step] for step in reversed(new)]
+                csv.DictWriter(stream, self._columns).writerows(rows)
+        self._whole = False
+        self._written = max(self._rows, default=-1)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

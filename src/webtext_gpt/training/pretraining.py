@@ -2,6 +2,7 @@
 
 import functools
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ class PretrainingModule(L.LightningModule):
     Attributes:
         validation_metrics: of the last validation, see `on_validation_epoch_end`.
         validated_step: optimizer steps taken before it.
+        started: reading of `time.perf_counter` when training began, earlier parts deducted.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class PretrainingModule(L.LightningModule):
         self.loss = torch.compile(loss) if compile_model else loss
         self.validation_metrics: dict[str, float] = {}
         self.validated_step = -1
+        self.started = time.perf_counter()
         self._step_losses: list[Tensor] = []
         self._val_sums = torch.zeros(2, dtype=torch.float64)  # nats, tokens
 
@@ -117,6 +120,11 @@ class PretrainingModule(L.LightningModule):
         """Log loss (nats a token), perplexity, and bits a byte of the validation text."""
         nats, tokens = self.trainer.strategy.reduce(self._val_sums, reduce_op="sum").tolist()
         loss = nats / tokens
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the validation loss is {loss} after step {self.global_step}: training has "
+                "diverged; lower optimizer.lr, or lengthen scheduler.warmup_steps"
+            )
         self.validated_step = self.global_step
         self.validation_metrics = {
             "val_loss": loss,
@@ -136,7 +144,19 @@ class PretrainingModule(L.LightningModule):
             describe(self.model, self.tokenizer),
             corpus=self.corpus,
             max_steps=self.trainer.max_steps,
+            seconds=time.perf_counter() - self.started,
         )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Count the micro-batches of the past as if they had been divided as they are now.
+
+        Lightning steps when their number divides by the accumulation, which may have changed.
+        """
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        finished = checkpoint["global_step"] * self.trainer.accumulate_grad_batches
+        if progress["total"]["ready"] != finished:
+            for counts in (progress["total"], progress["current"]):
+                counts.update(dict.fromkeys(counts, finished))
 
     def refuse_other_training(self, checkpoint: dict[str, Any]) -> None:
         """Keep a run from going on with another model, tokenizer or corpus.

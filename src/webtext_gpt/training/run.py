@@ -1,6 +1,7 @@
 """One pretraining run, from its configuration to `summary.json`."""
 
 import json
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,15 +89,22 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         val_tokens_per_byte=(data.validation.n_tokens - 1) / data.validation.n_bytes,
         compile_model=cfg.compile,
     )
+    seconds_before = 0.0
     if resumed is not None:
         module.refuse_other_training(resumed)
+        seconds_before = resumed["seconds"]
+        if 0 < trainer.max_steps <= resumed["global_step"]:
+            raise UserError(
+                f"the run in {run_dir} has taken its {trainer.max_steps} steps; to train on, set "
+                "trainer.max_steps (or trainer.max_tokens) above that"
+            )
     if trainer.is_global_zero:
         save_config(cfg, run_dir)
         print(_plan_text(trainer, module, data, plan), flush=True)
 
-    started = time.perf_counter()
+    module.started = time.perf_counter() - seconds_before
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - module.started
     interrupted = any(c.interrupted for c in trainer.callbacks if isinstance(c, GracefulInterrupt))
     if not interrupted and module.validated_step != trainer.global_step:
         trainer.validate(module, data, verbose=False)
@@ -105,7 +113,7 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     if interrupted:
         raise UserError(
             f"interrupted; step {trainer.global_step} is saved. "
-            f"Continue with: python train.py resume={run_dir}"
+            f"Continue with: python train.py resume={shlex.quote(str(run_dir))}"
         )
     summary = summarize(trainer, module, data.validation, seconds)
     (run_dir / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")

@@ -4,7 +4,6 @@ import logging
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,8 @@ def build_trainer(
         arguments["max_steps"] = OPEN
         if max_tokens is None:
             minutes = DEFAULT_MINUTES if minutes is None else minutes
-            callbacks = [*callbacks, TimeBudget(minutes)]
+    if minutes is not None:
+        callbacks = [TimeBudget(minutes), *callbacks]
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its greetings, its tips
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # its own use of torch
     try:
@@ -65,7 +65,6 @@ def build_trainer(
             callbacks=list(callbacks),
             logger=list(loggers),
             default_root_dir=run_dir,
-            max_time=None if minutes is None else timedelta(minutes=minutes),
             plugins=[AtomicCheckpointIO()],
             use_distributed_sampler=False,  # our samplers know the devices
             check_val_every_n_epoch=None,  # there is one epoch, without end
@@ -107,6 +106,8 @@ def set_lengths(
         steps = planned_steps
     if steps < 1 and steps != OPEN:
         raise UserError("trainer.max_steps and trainer.max_tokens must be above 0, or null")
+    if trainer.limit_val_batches == 0:
+        raise UserError("trainer.limit_val_batches=0 leaves nothing to measure; give 1 or more")
     if validate_every < 1:
         raise UserError(f"validate_every={validate_every} must be at least 1 optimizer step")
     trainer.fit_loop.epoch_loop.max_steps = steps

@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 
 from webtext_gpt.checkpoint import BEST, FOLDER, LAST
+from webtext_gpt.errors import UserError
 
 
 class Checkpoints(L.Callback):
@@ -27,6 +28,8 @@ class Checkpoints(L.Callback):
         keep_every: int | None = None,
         monitor: str = "val_loss",
     ) -> None:
+        if save_every < 1:
+            raise UserError(f"callbacks.checkpoints.save_every={save_every} must be at least 1")
         self.folder = Path(run_dir) / FOLDER
         self.save_every = save_every
         self.keep_every = keep_every

@@ -44,6 +44,10 @@ class Samples(L.Callback):
         }
         self.latest: list[str] = []
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Refuse a prompt that the tokenizer cannot encode, before any training."""
+        pl_module.tokenizer.encode(self.prompt)
+
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write samples, unless this is the check before training."""
         if not trainer.sanity_checking:

@@ -17,24 +17,39 @@ class Throughput(L.Callback):
     """
 
     def __init__(self) -> None:
-        self.total_seconds = 0.0
-        self.total_tokens = 0
-        self._peak: float | None = None
-        self._seconds = 0.0
+        self._total_seconds = 0.0
+        self._total_tokens = 0
+        self._seconds = 0.0  # since the last log
         self._tokens = 0
-        self._last_step = -1
+        self._peak: float | None = None
+        self._warm = False
+        self._last_step = 0
         self._started = 0.0
 
     @property
     def tokens_per_second(self) -> float | None:
         """Over the whole run so far; `None` before the second step."""
-        return self.total_tokens / self.total_seconds if self.total_seconds else None
+        seconds = self._total_seconds + self._seconds
+        return (self._total_tokens + self._tokens) / seconds if seconds else None
+
+    def state_dict(self) -> dict[str, float]:
+        """Time and tokens so far, for a run that goes on."""
+        return {
+            "seconds": self._total_seconds + self._seconds,
+            "tokens": self._total_tokens + self._tokens,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Take up what `state_dict` gave."""
+        self._total_seconds = state_dict["seconds"]
+        self._total_tokens = int(state_dict["tokens"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Find the peak of the hardware at the run's precision."""
         dtype = torch.bfloat16 if str(trainer.precision).startswith("bf16") else torch.float32
         self._peak = peak_flops(pl_module.device, dtype)
         self._last_step = trainer.global_step
+        self._warm = False
 
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         """Start the clock of a micro-batch."""
@@ -45,16 +60,19 @@ class Throughput(L.Callback):
     ) -> None:
         """Stop the clock; after a whole step that is to be logged, log."""
         stepped = trainer.global_step != self._last_step
-        log_now = stepped and trainer.global_step % trainer.log_every_n_steps == 0
+        every = trainer.log_every_n_steps
+        log_now = stepped and every > 0 and trainer.global_step % every == 0
         if log_now and pl_module.device.type == "cuda":
             torch.cuda.synchronize()
-        self._seconds += time.perf_counter() - self._started
+        if self._warm:
+            self._seconds += time.perf_counter() - self._started
         if not stepped:
             return
-        if self._last_step >= 0:
-            self._tokens += pl_module.tokens_per_step
         self._last_step = trainer.global_step
-        if log_now:
+        if self._warm:
+            self._tokens += pl_module.tokens_per_step
+        self._warm = True
+        if log_now and self._seconds:
             self._log(trainer, pl_module)
 
     def _log(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -68,8 +86,8 @@ class Throughput(L.Callback):
         self._start_window()
 
     def _start_window(self) -> None:
-        self.total_seconds += self._seconds
-        self.total_tokens += self._tokens
+        self._total_seconds += self._seconds
+        self._total_tokens += self._tokens
         self._seconds, self._tokens = 0.0, 0
 
 

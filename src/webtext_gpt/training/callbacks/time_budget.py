@@ -15,7 +15,7 @@ FEWEST_PASSES = 4
 
 
 class TimeBudget(L.Callback):
-    """Where `trainer.max_steps` is open, sets it to what fits into the time.
+    """Ends training after a time; where `trainer.max_steps` is open, sets it to what fits.
 
     A learning-rate schedule has to know its end. The number of steps is fixed before the first
     and saved in checkpoints, so that a run that is continued has the same end.
@@ -26,6 +26,35 @@ class TimeBudget(L.Callback):
 
     def __init__(self, minutes: float) -> None:
         self.minutes = minutes
+        self._earlier = 0.0  # seconds, of the parts of the run before this one
+        self._started = time.monotonic()
+        self._last_step = 0
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of training so far, earlier parts included."""
+        return self._earlier + time.monotonic() - self._started
+
+    def state_dict(self) -> dict[str, float]:
+        """The time used, for a run that goes on."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Take up what `state_dict` gave."""
+        self._earlier = state_dict["seconds"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+        self._last_step = trainer.global_step
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: object) -> None:
+        """After a whole optimizer step, stop when the first process's time is up."""
+        if trainer.global_step == self._last_step:
+            return
+        self._last_step = trainer.global_step
+        if trainer.strategy.broadcast(self.seconds > 60 * self.minutes):
+            trainer.should_stop = True
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Measure on the first process, tell the others."""
