@@ -13,15 +13,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="session")
-def realdata() -> Path:
-    """Shared real data, beside the repository (or, in a worktree, one folder up)."""
-    for folder in (ROOT.parent, ROOT.parent.parent):
-        if (folder / "shared/realdata").is_dir():
-            return folder / "shared/realdata"
-    pytest.skip("shared/realdata is not beside this checkout")
-
-
 @pytest.fixture
 def stage() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `python data_prep/<stage>.py key=value ...` and return the finished process."""
