@@ -79,3 +79,24 @@ def small_run(prose_file: Path, tmp_path: Path) -> list[str]:
         f"cache_dir={tmp_path / 'cache'}",
         f"run_dir={tmp_path / 'run'}",
     ]
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint file with random weights, far from uniform, and a vocabulary of 280."""
+    import torch
+
+    from webtext_gpt.checkpoint import describe
+    from webtext_gpt.model import GPT, GPTConfig
+    from webtext_gpt.tokenizer import train_bpe
+
+    tokenizer = train_bpe([prose], 280)
+    torch.manual_seed(0)
+    shape = {"n_layer": 2, "n_head": 2, "n_embd": 32, "block_size": 64}
+    model = GPT(GPTConfig(**shape, vocab_size=tokenizer.vocab_size))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    path = tmp_path_factory.mktemp("checkpoint") / "small.ckpt"
+    torch.save({"state_dict": state, **describe(model, tokenizer)}, path)
+    return path

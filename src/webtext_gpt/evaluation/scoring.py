@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
@@ -112,7 +113,8 @@ class Scorer:
 
         Args:
             windows: each of at most `block_size + 1` tokens.
-            banned: `(vocab_size,)`, true for the ids that `likeliest_allowed` passes over.
+            banned: true for the ids that `likeliest_allowed` passes over; ids beyond its end,
+                which a padded vocabulary has, are passed over too.
             progress: called with the number of windows that were just scored.
         """
         scores: list[Score | None] = [None] * len(windows)
@@ -182,6 +184,9 @@ class Scorer:
         spans = [(end - window.scored, end) for end, window in zip(ends, windows, strict=True)]
         states = torch.cat([hidden[row, a:b] for row, (a, b) in enumerate(spans)])
         targets = torch.cat([tokens[row, a + 1 : b + 1] for row, (a, b) in enumerate(spans)])
+        if banned is not None:
+            padding = self.model.config.vocab_size - len(banned)
+            banned = F.pad(banned.to(device), (0, padding), value=True)
         parts = []
         for state, target in zip(states.split(LOGIT_ROWS), targets.split(LOGIT_ROWS), strict=True):
             logits = self.model.lm_head(state).float()
@@ -190,7 +195,7 @@ class Scorer:
             likeliest = logits.argmax(dim=-1)
             allowed = likeliest
             if banned is not None:
-                allowed = logits.masked_fill(banned.to(device), float("-inf")).argmax(dim=-1)
+                allowed = logits.masked_fill(banned, float("-inf")).argmax(dim=-1)
             parts.append((log_probability.cpu(), likeliest.cpu(), allowed.cpu()))
         columns = [torch.cat(column) for column in zip(*parts, strict=True)]
         sizes = [window.scored for window in windows]
