@@ -43,7 +43,7 @@ def prose_file(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def compose() -> Callable[..., DictConfig]:
     """`compose(config_name, *overrides)`: the real configuration, as an entry point gets it."""
 
