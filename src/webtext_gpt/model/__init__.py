@@ -1,6 +1,7 @@
-"""The model: `GPT` and its configuration."""
+"""The model: `GPT`, a classification head on it, and their configurations."""
 
+from webtext_gpt.model.classifier import ClassifierConfig, GPTClassifier
 from webtext_gpt.model.config import GPTConfig
 from webtext_gpt.model.gpt import GPT, IGNORED, cross_entropy
 
-__all__ = ["GPT", "IGNORED", "GPTConfig", "cross_entropy"]
+__all__ = ["GPT", "IGNORED", "ClassifierConfig", "GPTClassifier", "GPTConfig", "cross_entropy"]

@@ -1,0 +1,345 @@
+"""Folders as Hugging Face's transformers write and read them, in and out; names on its hub.
+
+A folder is `config.json`, weights as safetensors or `pytorch_model.bin`, in one file or in shards
+with an index, and the tokenizer's files.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from webtext_gpt.errors import UserError
+from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
+from webtext_gpt.tokenizer import Tokenizer, read_text
+from webtext_gpt.weights import vocabulary
+from webtext_gpt.weights.format import Format
+from webtext_gpt.weights.gpt1 import EARLY_ENDINGS, GPT1
+from webtext_gpt.weights.gpt2 import GPT2
+from webtext_gpt.weights.tensors import read_pickle, read_safetensors, refuse, take
+from webtext_gpt.weights.tokenizer_files import (
+    given_tokenizer,
+    read_gpt1_tokenizer,
+    read_tokenizer,
+    tokenizer_files,
+)
+from webtext_gpt.weights.write import shards, write_folder
+
+CONFIG = "config.json"
+FORMATS = {format_.model_type: format_ for format_ in (GPT2, GPT1)}
+PREFIX = "transformer."
+LM_HEAD = "lm_head.weight"
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+# Masks that old files hold as buffers, and GPT-1's positions 0, 1, 2, ...
+BUFFERS = re.compile(r"(transformer\.)?(h\.\d+\.attn\.(bias|masked_bias)|position_ids)")
+
+MAX_SHARD_BYTES = 5 * 10**9
+
+
+def load(folder: str | Path, tokenizer: str | Path | None = None) -> tuple[GPT, Tokenizer]:
+    """The language model of a folder, in evaluation mode on the CPU in fp32, and its tokenizer.
+
+    GPT-1 gets a row for `<|endoftext|>`, see `vocabulary.add_end_of_text`.
+
+    Args:
+        folder: with `config.json`.
+        tokenizer: see `given_tokenizer`; by default the folder's own.
+
+    Raises:
+        UserError: a file is missing or damaged, the model is none that ours can express, or it is
+            a classifier.
+    """
+    folder = Path(folder).expanduser()
+    fields = read_config(folder)
+    if is_classifier(fields):
+        raise UserError(
+            f"{folder} holds a classifier ({_architecture(fields)}), not a language model"
+        )
+    format_, config = _configuration(folder, fields)
+    tensors = _read_weights(folder, format_, config)
+    with torch.device("meta"):
+        model = GPT(config)
+    _fill(model, tensors, format_, folder)
+    ours = _tokenizer(folder, format_, tokenizer)
+    if format_ is GPT1 and ours.vocab_size == config.vocab_size + 1:
+        vocabulary.add_end_of_text(model, ours)
+    vocabulary.check(model, ours)
+    return model.eval(), ours
+
+
+def load_classifier(
+    folder: str | Path, tokenizer: str | Path | None = None
+) -> tuple[GPTClassifier, Tokenizer]:
+    """The classifier of a folder, as `load` reads a language model.
+
+    Raises:
+        UserError: as `load`, or it holds no classifier.
+    """
+    folder = Path(folder).expanduser()
+    fields = read_config(folder)
+    if not is_classifier(fields):
+        raise UserError(f"{folder} holds {_architecture(fields)}, not a classifier")
+    format_, config = _configuration(folder, {**fields, "tie_word_embeddings": True})
+    tensors = _read_weights(folder, format_, config)
+    model = _empty_classifier(folder, config, fields, tensors)
+    _fill(model, tensors, format_, folder)
+    ours = _tokenizer(folder, format_, tokenizer)
+    if ours.end_of_text < config.vocab_size:  # a GPT-1 classifier needs no such token
+        vocabulary.check(model.body, ours)
+    return model.eval(), ours
+
+
+def save(
+    model: GPT | GPTClassifier,
+    tokenizer: Tokenizer,
+    folder: str | Path,
+    force: bool = False,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+) -> None:
+    """Write a folder that `AutoTokenizer` and `AutoModelForCausalLM` load, or a classifier's class.
+
+    Nothing is seen under the folder's name before all of it is written.
+
+    Args:
+        model: kept as it is; stored in fp32.
+        tokenizer: the model's.
+        folder: new or empty.
+        force: replace files of the same names in a folder that is not empty.
+        max_shard_bytes: of a file of weights; more are written, with an index, where need be.
+
+    Raises:
+        UserError: the folder is not empty, or Hugging Face's classes cannot express the model.
+        OSError: a file cannot be written.
+    """
+    body = model.body if isinstance(model, GPTClassifier) else model
+    classifier = model.config if isinstance(model, GPTClassifier) else None
+    format_ = GPT2 if body.config.norm == "pre" else GPT1
+    if classifier is not None and not body.config.tied_embeddings:
+        raise UserError(
+            "model.tied_embeddings=false cannot be exported with a classification head: "
+            f"{format_.classifier} has no output layer to keep the body's in"
+        )
+    vocabulary.check(body, tokenizer)
+    config = {
+        "architectures": [format_.classifier if classifier else format_.language_model],
+        **format_.write_config(body.config),
+        "bos_token_id": tokenizer.end_of_text,
+        "eos_token_id": tokenizer.end_of_text,
+        **(_classifier_fields(classifier) if classifier else {}),
+    }
+    files = {CONFIG: _json(config)}
+    if classifier is None:
+        ends = ("bos_token_id", "eos_token_id", "pad_token_id")
+        files["generation_config.json"] = _json(dict.fromkeys(ends, tokenizer.end_of_text))
+    files.update(tokenizer_files(tokenizer, body.config.block_size, classifier))
+    parameters = dict(model.named_parameters())
+    weights = {}
+    for ours, theirs, transposed in format_.renamed(model, PREFIX):
+        value = parameters[ours].detach()
+        weights[theirs] = value.T if transposed else value
+    write_folder(Path(folder).expanduser(), files, shards(weights, max_shard_bytes), force)
+
+
+def download(name: str) -> Path:
+    """The folder of a model on the hub, fetched unless it is in Hugging Face's cache.
+
+    Raises:
+        UserError: the hub cannot be reached, or has no such model.
+    """
+    from huggingface_hub import snapshot_download
+
+    stems = ("model*.safetensors", "model.safetensors.index.json")
+    texts = ["config.json", "tokenizer.json", "vocab.json", "merges.txt"]
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=[*texts, *stems]))
+        if not any(folder.glob("model*.safetensors")):
+            bins = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
+            folder = Path(snapshot_download(name, allow_patterns=[*texts, *bins]))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"{name} does not exist (looked from {Path.cwd()}), and Hugging Face's hub did not "
+            f"give a model of that name: {reason}"
+        ) from error
+    return folder
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The fields of `config.json`.
+
+    Raises:
+        UserError: it is missing, or no JSON object.
+    """
+    file = folder / CONFIG
+    if not file.is_file():
+        raise UserError(f"{folder} has no {CONFIG}")
+    return _json_object(file)
+
+
+def is_classifier(fields: Mapping[str, Any]) -> bool:
+    """Whether a `config.json` is that of a sequence classifier."""
+    return _architecture(fields).endswith("ForSequenceClassification")
+
+
+def _architecture(fields: Mapping[str, Any]) -> str:
+    named = fields.get("architectures")
+    return str(named[0]) if isinstance(named, list) and named else "a model without architectures"
+
+
+def _configuration(folder: Path, fields: Mapping[str, Any]) -> tuple[Format, GPTConfig]:
+    model_type = fields.get("model_type", "openai-gpt" if "afn" in fields else "gpt2")
+    if not isinstance(model_type, str) or model_type not in FORMATS:
+        raise UserError(
+            f"{folder / CONFIG}: model_type is {model_type!r}; {' and '.join(FORMATS)} can be read"
+        )
+    try:
+        return FORMATS[model_type], FORMATS[model_type].read_config(fields)
+    except UserError as error:
+        raise UserError(f"{folder / CONFIG}: {error}") from error
+
+
+def _fill(
+    model: GPT | GPTClassifier, tensors: dict[str, Tensor], format_: Format, folder: Path
+) -> None:
+    """Give a model on the meta device the folder's weights, and tie what is tied."""
+    body = model.body if isinstance(model, GPTClassifier) else model
+    prefix = PREFIX if any(name.startswith(PREFIX) for name in tensors) else ""
+    embedding = prefix + format_.names["wte.weight"]
+    if body.config.tied_embeddings and embedding in tensors and LM_HEAD in tensors:
+        if not torch.equal(tensors[LM_HEAD], tensors[embedding]):
+            raise UserError(
+                f"{folder}: {LM_HEAD} differs from {embedding}, and {CONFIG} says that they are "
+                "one; set tie_word_embeddings to false there to read both"
+            )
+        del tensors[LM_HEAD]
+    take(model, tensors, format_.renamed(model, prefix), folder)
+    if body.config.tied_embeddings:
+        body.lm_head.weight = body.wte.weight
+
+
+def _empty_classifier(
+    folder: Path, body: GPTConfig, fields: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> GPTClassifier:
+    """On the meta device, with the labels of `config.json`, or else one a row of `score`."""
+    if "score.weight" not in tensors or tensors["score.weight"].dim() != 2:
+        refuse(folder, missing=["score.weight, (labels, n_embd)"])
+    id2label = fields.get("id2label") or {
+        str(i): f"LABEL_{i}" for i in range(len(tensors["score.weight"]))
+    }
+    try:
+        labels = tuple(str(id2label[str(i)]) for i in range(len(id2label)))
+        pad = fields.get("pad_token_id")
+        config = ClassifierConfig(
+            labels=labels,
+            pad_token_id=fields["eos_token_id"] if pad is None else pad,
+            start_token_id=fields.get("start_token_id"),
+            delimiter_token_id=fields.get("delimiter_token_id"),
+            extract_token_id=fields.get("extract_token_id"),
+            dropout=fields.get("classifier_dropout", 0.0),
+        )
+        with torch.device("meta"):
+            return GPTClassifier(GPT(body), config)
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder / CONFIG}: id2label must number the labels from 0, and pad_token_id or "
+            f"eos_token_id must be an id ({type(error).__name__}: {error})"
+        ) from error
+    except UserError as error:
+        raise UserError(f"{folder / CONFIG}: {error}") from error
+
+
+def _classifier_fields(config: ClassifierConfig) -> dict[str, Any]:
+    return {
+        "pad_token_id": config.pad_token_id,
+        "id2label": {str(i): label for i, label in enumerate(config.labels)},
+        "label2id": {label: i for i, label in enumerate(config.labels)},
+        "start_token_id": config.start_token_id,
+        "delimiter_token_id": config.delimiter_token_id,
+        "extract_token_id": config.extract_token_id,
+        "classifier_dropout": config.dropout,
+    }
+
+
+def _read_weights(folder: Path, format_: Format, config: GPTConfig) -> dict[str, Tensor]:
+    """Every tensor of a folder that is a weight, by the names of today."""
+    tensors = _read_files(folder)
+    if config.n_layer > len(tensors):  # before a model of so many layers is made
+        raise UserError(
+            f"{folder / CONFIG}: n_layer is {config.n_layer}, and there are {len(tensors)} "
+            "tensors in all"
+        )
+    if format_ is GPT1:
+        return {_spelled_out(name): value for name, value in tensors.items()}
+    return tensors
+
+
+def _read_files(folder: Path) -> dict[str, Tensor]:
+    """The tensors of a folder's files, safetensors before pickles."""
+    for name in WEIGHT_FILES:
+        single, index = folder / name, folder / f"{name}.index.json"
+        files = [single] if single.is_file() else _indexed(index) if index.is_file() else []
+        if files:
+            read = read_safetensors if name.endswith(".safetensors") else read_pickle
+            tensors: dict[str, Tensor] = {}
+            for file in files:
+                tensors.update(named_tensors(read(file), file))
+            return tensors
+    raise UserError(f"{folder} holds neither {' nor '.join(WEIGHT_FILES)}, nor an index of shards")
+
+
+def _indexed(index: Path) -> list[Path]:
+    """The files of a sharded model, all of them beside its index."""
+    weight_map = _json_object(index).get("weight_map")
+    names = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
+    if not names:
+        raise UserError(f"{index} has no weight_map")
+    for name in names:
+        if Path(name).name != name or not (index.parent / name).is_file():
+            raise UserError(f"{index} names {name!r}, which is no file beside it")
+    return [index.parent / name for name in names]
+
+
+def named_tensors(contents: Any, file: Path) -> dict[str, Tensor]:
+    """The weights by name among what a file holds.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    if not isinstance(contents, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
+        for name, value in contents.items()
+    ):
+        raise UserError(f"{file} is not a dictionary of dense tensors by name")
+    return {name: value for name, value in contents.items() if not BUFFERS.fullmatch(name)}
+
+
+def _spelled_out(name: str) -> str:
+    for ending, full in EARLY_ENDINGS.items():
+        if name.endswith(ending):
+            return name.removesuffix(ending) + full
+    return name
+
+
+def _tokenizer(folder: Path, format_: Format, given: str | Path | None) -> Tokenizer:
+    if given is not None:
+        return given_tokenizer(given)
+    return read_gpt1_tokenizer(folder) if format_ is GPT1 else read_tokenizer(folder)
+
+
+def _json_object(file: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(read_text(file))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{file} is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise UserError(f"{file} holds no JSON object")
+    return fields
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
