@@ -165,8 +165,8 @@ def read_merges(path: str | Path) -> list[tuple[str, str]]:
     Raises:
         UserError: a line is not two tokens.
     """
-    lines = [line for line in read_text(path).splitlines() if line.strip()]
-    pairs = [line.split(" ") for line in lines if not line.startswith("#version")]
+    lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
+    pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
     for number, pair in enumerate(pairs):
         if len(pair) != 2:
             raise UserError(f"{path}: merge {number} is {' '.join(pair)!r}, not two tokens")
