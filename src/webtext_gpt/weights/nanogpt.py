@@ -18,7 +18,7 @@ from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import vocabulary
 from webtext_gpt.weights.format import renamed
 from webtext_gpt.weights.gpt2 import NAMES
-from webtext_gpt.weights.tensors import take
+from webtext_gpt.weights.tensors import refuse, take
 from webtext_gpt.weights.tokenizer_files import given_tokenizer
 
 FILE = "ckpt.pt"
@@ -54,6 +54,8 @@ def load(
         raise UserError(f"{file}: `model` is not a dictionary of tensors by name")
     tensors = {str(name).removeprefix(COMPILED): value for name, value in weights.items()}
     tensors = {n: t for n, t in tensors.items() if not n.endswith(".attn.bias")}  # its causal mask
+    if not biased:
+        refuse(file, unknown=[name for name in tensors if name.endswith(".bias")])
     if config.n_layer > len(tensors):
         raise UserError(f"{file}: n_layer is {config.n_layer}, with {len(tensors)} tensors in all")
     head, rows = (tensors.get(name) for name in ("lm_head.weight", PREFIX + "wte.weight"))
