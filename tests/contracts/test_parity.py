@@ -1,4 +1,4 @@
-"""Contract 2: with the same weights, Hugging Face's logits; export, then import, is the identity."""
+"""Contract 2: with the same weights, Hugging Face's logits; out and in again is the identity."""
 
 import gc
 import hashlib

@@ -65,11 +65,7 @@ def load(folder: str | Path, tokenizer: str | Path | None = None) -> tuple[GPT, 
     with torch.device("meta"):
         model = GPT(config)
     _fill(model, tensors, format_, folder)
-    ours = _tokenizer(folder, format_, tokenizer)
-    if format_ is GPT1 and ours.vocab_size == config.vocab_size + 1:
-        vocabulary.add_end_of_text(model, ours)
-    vocabulary.check(model, ours)
-    return model.eval(), ours
+    return model.eval(), _tokenizer(model, folder, format_, tokenizer)
 
 
 def load_classifier(
@@ -88,10 +84,7 @@ def load_classifier(
     tensors = _read_weights(folder, format_, config)
     model = _empty_classifier(folder, config, fields, tensors)
     _fill(model, tensors, format_, folder)
-    ours = _tokenizer(folder, format_, tokenizer)
-    if ours.end_of_text < config.vocab_size:  # a GPT-1 classifier needs no such token
-        vocabulary.check(model.body, ours)
-    return model.eval(), ours
+    return model.eval(), _tokenizer(model.body, folder, format_, tokenizer)
 
 
 def save(
@@ -325,10 +318,16 @@ def _spelled_out(name: str) -> str:
     return name
 
 
-def _tokenizer(folder: Path, format_: Format, given: str | Path | None) -> Tokenizer:
+def _tokenizer(model: GPT, folder: Path, format_: Format, given: str | Path | None) -> Tokenizer:
+    """The tokenizer that is given or the folder's; the model has a row for each of its ids then."""
     if given is not None:
-        return given_tokenizer(given)
-    return read_gpt1_tokenizer(folder) if format_ is GPT1 else read_tokenizer(folder)
+        tokenizer = given_tokenizer(given)
+    else:
+        tokenizer = (read_gpt1_tokenizer if format_ is GPT1 else read_tokenizer)(folder)
+    if format_ is GPT1 and tokenizer.vocab_size == model.config.vocab_size + 1:
+        vocabulary.add_end_of_text(model, tokenizer)
+    vocabulary.check(model, tokenizer)
+    return tokenizer
 
 
 def _json_object(file: Path) -> dict[str, Any]:

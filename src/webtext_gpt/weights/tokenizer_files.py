@@ -73,7 +73,9 @@ def given_tokenizer(path: str | Path) -> Tokenizer:
             f"{file} is a pickle, which could run code, and is not read; for a character model "
             "give the text it was made of: tokenizer=input.txt"
         )
-    return load_gpt2(path if not file.exists() else file)
+    if file.is_dir():
+        return read_tokenizer(file)
+    return _wrapped(_backend(file), file) if file.is_file() else load_gpt2(path)
 
 
 def tokenizer_files(
@@ -167,11 +169,11 @@ def _gpt1_backend(vocab: Path, merges: Path) -> tokenizers.Tokenizer:
     return backend
 
 
-def _wrapped(backend: tokenizers.Tokenizer, folder: Path) -> Tokenizer:
+def _wrapped(backend: tokenizers.Tokenizer, source: Path) -> Tokenizer:
     try:
         return Tokenizer(backend)
     except UserError as error:
-        raise UserError(f"{folder}: {error}") from error
+        raise UserError(f"{source}: {error}") from error
 
 
 def _json(value: Any) -> str:

@@ -58,7 +58,7 @@ def write_folder(
         OSError: a file cannot be written; nothing is left behind.
     """
     refuse_occupied(folder, force)
-    folder = folder.absolute()
+    folder = folder.resolve()  # a link's target, so that what is aside is on the same disk
     occupied = folder.is_dir() and any(folder.iterdir())
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.partial")

@@ -283,7 +283,7 @@ def test_shards_hold_all_and_no_more_than_they_may(tokenizer: Tokenizer, tmp_pat
     model = GPT(GPTConfig(**SMALL))
     hugging_face.save(model, tokenizer, tmp_path / "out", max_shard_bytes=2000)
     files = sorted((tmp_path / "out").glob("*.safetensors"))
-    assert [f.name for f in files][0] == f"model-00001-of-{len(files):05d}.safetensors"
+    assert files[0].name == f"model-00001-of-{len(files):05d}.safetensors"
     held = [load_file(file) for file in files]
     assert max(sum(4 * t.numel() for t in tensors.values()) for tensors in held) <= 2000
     index = json.loads((tmp_path / "out" / "model.safetensors.index.json").read_text())
