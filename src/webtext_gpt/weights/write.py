@@ -69,6 +69,8 @@ def write_folder(
             (partial / name).write_text(text, encoding="utf-8")
         for name, tensors in weights.items():
             _save_safetensors(tensors, partial / name)
+            # safetensors writes files that only their owner may read
+            shutil.copymode(partial / next(iter(texts)), partial / name)
         if len(weights) > 1:
             (partial / INDEX).write_text(_index(weights), encoding="utf-8")
         for file in partial.iterdir():

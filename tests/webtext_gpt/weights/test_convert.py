@@ -1,11 +1,13 @@
 """The command that converts, on a model trained here, and what others make of its output."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hydra
 import pytest
 import torch
 from omegaconf import DictConfig
@@ -98,6 +100,22 @@ def test_a_trained_model_in_transformers(trained: Path, tmp_path: Path) -> None:
         convert(back, folder)
     with pytest.raises(UserError, match="back.ckpt carries its tokenizer"):
         convert(back, tmp_path / "other", tokenizer=folder)
+
+
+def test_commands_of_the_documents_compose() -> None:
+    conf = REPOSITORY / "src" / "webtext_gpt" / "weights" / "conf"
+    lines = [
+        line
+        for document in ("README.md", "docs/weights.md")
+        for line in (REPOSITORY / document).read_text().splitlines()
+        if line.startswith("python -m webtext_gpt.weights ")
+    ]
+    assert len(lines) >= 4
+    for line in lines:
+        words = shlex.split(line, comments=True)[3:]
+        with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+            cfg = hydra.compose("weights", words)
+        assert all(f"{key}={cfg[key]}" in words for key in ("checkpoint", "out"))
 
 
 def test_errors_are_one_message(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def test_the_files_are_those_of_a_language_model(folder: Path) -> None:
         "tokenizer.json",
         "tokenizer_config.json",
     }
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
 
 
 def test_a_folder_is_a_checkpoint_like_any(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

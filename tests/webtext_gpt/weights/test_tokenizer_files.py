@@ -1,6 +1,8 @@
 """Tokenizers of exported and foreign models: the same ids on both sides, on hard strings."""
 
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,21 +44,35 @@ def _exported(tokenizer: Tokenizer, folder: Path, **extra: int) -> Path:
     return folder
 
 
-def _check_ids(ours: Tokenizer, folder: Path, texts: list[str]) -> None:
+@pytest.fixture
+def remarks() -> Iterator[list[str]]:
+    """What transformers logs meanwhile."""
+    from transformers.utils import logging as theirs
+
+    records: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: records.append(record.getMessage())
+    theirs.add_handler(handler)
+    yield records
+    theirs.remove_handler(handler)
+
+
+def _check_ids(ours: Tokenizer, folder: Path, remarks: list[str]) -> None:
     from transformers import AutoTokenizer
 
     theirs = AutoTokenizer.from_pretrained(folder)
-    for text in texts:
+    assert remarks == []
+    for text in HARD:
         assert theirs(text).input_ids == ours.encode(text), repr(text)
         assert theirs.decode(ours.encode(text)) == ours.decode(ours.encode(text)) == text
     assert theirs.bos_token_id == theirs.eos_token_id == ours.end_of_text
     assert len(theirs) == ours.vocab_size
 
 
-def test_gpt2s_own_vocabulary(realdata: Path, tmp_path: Path) -> None:
+def test_gpt2s_own_vocabulary(realdata: Path, tmp_path: Path, remarks: list[str]) -> None:
     ours = load_gpt2(realdata / "tokenizer")
     folder = _exported(ours, tmp_path / "out")
-    _check_ids(ours, folder, HARD)
+    _check_ids(ours, folder, remarks)
     vocab = json.loads((folder / "vocab.json").read_text())
     assert vocab == json.loads((realdata / "tokenizer" / "encoder.json").read_text())
     merges = (folder / "merges.txt").read_text().split("\n")
@@ -65,15 +81,15 @@ def test_gpt2s_own_vocabulary(realdata: Path, tmp_path: Path) -> None:
     assert from_gpt2_files(folder / "vocab.json", folder / "merges.txt").hash == ours.hash
 
 
-def test_a_trained_vocabulary(prose: str, tmp_path: Path) -> None:
+def test_a_trained_vocabulary(prose: str, tmp_path: Path, remarks: list[str]) -> None:
     ours = train_bpe([prose], 280)
-    _check_ids(ours, _exported(ours, tmp_path / "out"), HARD)
+    _check_ids(ours, _exported(ours, tmp_path / "out"), remarks)
 
 
-def test_characters(tmp_path: Path) -> None:
+def test_characters(tmp_path: Path, remarks: list[str]) -> None:
     ours = build_char_vocabulary(HARD)
     folder = _exported(ours, tmp_path / "out")
-    _check_ids(ours, folder, HARD)
+    _check_ids(ours, folder, remarks)
     assert not (folder / "merges.txt").exists()
 
 
@@ -94,7 +110,7 @@ def test_end_of_text_in_a_text_is_text_to_us_and_an_end_to_transformers(
 
 
 def test_a_classifiers_tokenizer_puts_its_tokens_around(prose: str, tmp_path: Path) -> None:
-    from transformers import AutoTokenizer
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     ours = train_bpe([prose], 280)
     special = {  # four ids that prose does not need
@@ -107,9 +123,15 @@ def test_a_classifiers_tokenizer_puts_its_tokens_around(prose: str, tmp_path: Pa
     cat, dog = ours.encode("the cat"), ours.encode("a dog")
     assert theirs("the cat").input_ids == [0, *cat, 2]
     assert theirs("the cat", "a dog").input_ids == [0, *cat, 1, *dog, 2]
-    padded = theirs(["the cat sees a dog", "a"], padding=True).input_ids
-    assert padded[1][-1] == 3
     again, tokenizer = hugging_face.load_classifier(tmp_path / "out")
+    batch = theirs(["a dog", "a"], padding=True, return_tensors="pt")
+    assert batch.input_ids[1, -1] == 3
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    with torch.inference_mode():
+        expected = model(**batch).logits
+        for text, logits in zip(("a dog", "a"), expected, strict=True):
+            alone = again(torch.tensor([[0, *ours.encode(text), 2]]))[0]
+            torch.testing.assert_close(alone, logits, atol=1e-5, rtol=0)
     assert tokenizer.hash == ours.hash  # what is put around is the model's, not the vocabulary's
     assert again.config.extract_token_id == 2
 
