@@ -7,6 +7,9 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import annotated_gpt2, hugging_face, nanogpt
+from webtext_gpt.weights.folder import CONFIG, named_tensors
+from webtext_gpt.weights.hub import download
+from webtext_gpt.weights.tensors import read_pickle
 
 FILES = (".pt", ".pth", ".bin", ".safetensors")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -27,7 +30,7 @@ def is_foreign(path: str | Path) -> bool:
     """
     local = Path(path).expanduser()
     if local.is_dir():
-        return any((local / name).is_file() for name in (hugging_face.CONFIG, nanogpt.FILE))
+        return any((local / name).is_file() for name in (CONFIG, nanogpt.FILE))
     if local.is_file():
         return local.suffix in FILES
     name = str(path)
@@ -52,14 +55,14 @@ def load(path: str | Path, tokenizer: str | Path | None = None) -> tuple[GPT, To
         local = local / nanogpt.FILE
     if local.is_file():
         return _load_file(local, tokenizer)
-    folder = local if local.is_dir() else hugging_face.download(str(path))
+    folder = local if local.is_dir() else download(str(path))
     return hugging_face.load(folder, tokenizer)
 
 
 def _load_file(file: Path, tokenizer: str | Path | None) -> tuple[GPT, Tokenizer]:
     if file.suffix == ".safetensors":
         raise UserError(f"{file} has no configuration; name its folder, with config.json")
-    contents = hugging_face.read_pickle(file)
+    contents = read_pickle(file)
     if isinstance(contents, dict) and "model_args" in contents:
         return nanogpt.load(file, contents, tokenizer)
-    return annotated_gpt2.load(file, hugging_face.named_tensors(contents, file), tokenizer)
+    return annotated_gpt2.load(file, named_tensors(contents, file), tokenizer)

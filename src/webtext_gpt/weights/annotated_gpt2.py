@@ -17,7 +17,7 @@ from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import vocabulary
 from webtext_gpt.weights.format import is_conv1d, renamed
 from webtext_gpt.weights.gpt2 import NAMES
-from webtext_gpt.weights.tensors import take
+from webtext_gpt.weights.tensors import same, take
 from webtext_gpt.weights.tokenizer_files import given_tokenizer
 
 HEAD_WIDTH = 64
@@ -45,7 +45,7 @@ def load(
     annotated = any(".feedforward." in name for name in tensors)
     names = ANNOTATED_NAMES if annotated else NAMES
     head, rows = tensors.get(names["lm_head.weight"]), tensors.get(names["wte.weight"])
-    if head is not None and rows is not None and torch.equal(head, rows):
+    if head is not None and rows is not None and same(head, rows):
         del tensors[names["lm_head.weight"]]
     with torch.device("meta"):
         model = GPT(_configuration(file, tensors))

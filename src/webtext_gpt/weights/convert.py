@@ -7,6 +7,8 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import hugging_face, is_foreign, load
+from webtext_gpt.weights.folder import CONFIG, is_classifier, read_config
+from webtext_gpt.weights.hub import download
 from webtext_gpt.weights.write import refuse_occupied
 
 OURS = ".ckpt"
@@ -55,9 +57,7 @@ def read_any(
             raise UserError(f"{path} carries its tokenizer; leave tokenizer out")
         return load_any(path)
     local = Path(path).expanduser()
-    folder = local if local.exists() else hugging_face.download(str(path))
-    if (folder / hugging_face.CONFIG).is_file() and hugging_face.is_classifier(
-        hugging_face.read_config(folder)
-    ):
+    folder = local if local.exists() else download(str(path))
+    if (folder / CONFIG).is_file() and is_classifier(read_config(folder)):
         return hugging_face.load_classifier(folder, tokenizer)
     return load(folder, tokenizer)

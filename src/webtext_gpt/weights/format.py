@@ -70,6 +70,8 @@ class Format:
             _check_number(name, fields[name], whole=True)
         for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop", "initializer_range"):
             _check_number(name, fields[name])
+        if not isinstance(fields["tie_word_embeddings"], bool):
+            raise UserError(f"tie_word_embeddings is {fields['tie_word_embeddings']!r}, no boolean")
         return GPTConfig(
             n_layer=fields["n_layer"],
             n_head=fields["n_head"],
@@ -135,6 +137,9 @@ class Format:
 
 
 LAYER_NORM_EPSILON = 1e-5
+PREFIX = "transformer."
+"""Of the names of all weights but the heads', in most files."""
+
 HEADS = ("lm_head.weight", "score.weight")
 BODY = "body."
 """Our prefix of a classifier's language model."""
@@ -151,7 +156,7 @@ def renamed(
     transposed: Callable[[str], bool],
     prefix: str = "",
 ) -> Iterator[tuple[str, str, bool]]:
-    """Our name, their name, and whether they store the transpose, of each weight in `names`.
+    """Our name, their name, and whether they store the transpose, of each weight of a model.
 
     Args:
         model: ours; a weight that is tied to another is named once.
@@ -163,9 +168,8 @@ def renamed(
         bare = ours.removeprefix(BODY)
         number = bare.split(".")[1] if bare.startswith("blocks.") else ""
         key = bare.replace(number, "{}", 1) if number else bare
-        if key in names:
-            theirs = names[key].format(number)
-            yield ours, theirs if theirs in HEADS else prefix + theirs, transposed(bare)
+        theirs = names[key].format(number)
+        yield ours, theirs if theirs in HEADS else prefix + theirs, transposed(bare)
 
 
 def _check_number(name: str, value: Any, whole: bool = False) -> None:

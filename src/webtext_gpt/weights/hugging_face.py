@@ -1,10 +1,9 @@
-"""Folders as Hugging Face's transformers write and read them, in and out; names on its hub.
+"""Models in folders as Hugging Face's transformers write and read them, in and out.
 
 A folder is `config.json`, weights as safetensors or `pytorch_model.bin`, in one file or in shards
 with an index, and the tokenizer's files.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,28 +14,29 @@ from torch import Tensor
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
-from webtext_gpt.tokenizer import Tokenizer, read_text
+from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import vocabulary
-from webtext_gpt.weights.format import Format
+from webtext_gpt.weights.folder import (
+    CONFIG,
+    architecture,
+    is_classifier,
+    read_config,
+    read_weights,
+)
+from webtext_gpt.weights.format import PREFIX, Format
 from webtext_gpt.weights.gpt1 import EARLY_ENDINGS, GPT1
 from webtext_gpt.weights.gpt2 import GPT2
-from webtext_gpt.weights.tensors import read_pickle, read_safetensors, refuse, take
+from webtext_gpt.weights.tensors import refuse, same, take
 from webtext_gpt.weights.tokenizer_files import (
     given_tokenizer,
     read_gpt1_tokenizer,
     read_tokenizer,
     tokenizer_files,
 )
-from webtext_gpt.weights.write import shards, write_folder
+from webtext_gpt.weights.write import shards, to_json, write_folder
 
-CONFIG = "config.json"
 FORMATS = {format_.model_type: format_ for format_ in (GPT2, GPT1)}
-PREFIX = "transformer."
 LM_HEAD = "lm_head.weight"
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-
-# Masks that old files hold as buffers, and GPT-1's positions 0, 1, 2, ...
-BUFFERS = re.compile(r"(transformer\.)?(h\.\d+\.attn\.(bias|masked_bias)|position_ids)")
 
 MAX_SHARD_BYTES = 5 * 10**9
 
@@ -58,10 +58,10 @@ def load(folder: str | Path, tokenizer: str | Path | None = None) -> tuple[GPT, 
     fields = read_config(folder)
     if is_classifier(fields):
         raise UserError(
-            f"{folder} holds a classifier ({_architecture(fields)}), not a language model"
+            f"{folder} holds a classifier ({architecture(fields)}), not a language model"
         )
     format_, config = _configuration(folder, fields)
-    tensors = _read_weights(folder, format_, config)
+    tensors = _weights(folder, format_, config)
     with torch.device("meta"):
         model = GPT(config)
     _fill(model, tensors, format_, folder)
@@ -79,9 +79,9 @@ def load_classifier(
     folder = Path(folder).expanduser()
     fields = read_config(folder)
     if not is_classifier(fields):
-        raise UserError(f"{folder} holds {_architecture(fields)}, not a classifier")
+        raise UserError(f"{folder} holds {architecture(fields)}, not a classifier")
     format_, config = _configuration(folder, {**fields, "tie_word_embeddings": True})
-    tensors = _read_weights(folder, format_, config)
+    tensors = _weights(folder, format_, config)
     model = _empty_classifier(folder, config, fields, tensors)
     _fill(model, tensors, format_, folder)
     return model.eval(), _tokenizer(model.body, folder, format_, tokenizer)
@@ -125,10 +125,10 @@ def save(
         "eos_token_id": tokenizer.end_of_text,
         **(_classifier_fields(classifier) if classifier else {}),
     }
-    files = {CONFIG: _json(config)}
+    files = {CONFIG: to_json(config)}
     if classifier is None:
         ends = ("bos_token_id", "eos_token_id", "pad_token_id")
-        files["generation_config.json"] = _json(dict.fromkeys(ends, tokenizer.end_of_text))
+        files["generation_config.json"] = to_json(dict.fromkeys(ends, tokenizer.end_of_text))
     files.update(tokenizer_files(tokenizer, body.config.block_size, classifier))
     parameters = dict(model.named_parameters())
     weights = {}
@@ -136,52 +136,6 @@ def save(
         value = parameters[ours].detach()
         weights[theirs] = value.T if transposed else value
     write_folder(Path(folder).expanduser(), files, shards(weights, max_shard_bytes), force)
-
-
-def download(name: str) -> Path:
-    """The folder of a model on the hub, fetched unless it is in Hugging Face's cache.
-
-    Raises:
-        UserError: the hub cannot be reached, or has no such model.
-    """
-    from huggingface_hub import snapshot_download
-
-    stems = ("model*.safetensors", "model.safetensors.index.json")
-    texts = ["config.json", "tokenizer.json", "vocab.json", "merges.txt"]
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=[*texts, *stems]))
-        if not any(folder.glob("model*.safetensors")):
-            bins = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
-            folder = Path(snapshot_download(name, allow_patterns=[*texts, *bins]))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"{name} does not exist (looked from {Path.cwd()}), and Hugging Face's hub did not "
-            f"give a model of that name: {reason}"
-        ) from error
-    return folder
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The fields of `config.json`.
-
-    Raises:
-        UserError: it is missing, or no JSON object.
-    """
-    file = folder / CONFIG
-    if not file.is_file():
-        raise UserError(f"{folder} has no {CONFIG}")
-    return _json_object(file)
-
-
-def is_classifier(fields: Mapping[str, Any]) -> bool:
-    """Whether a `config.json` is that of a sequence classifier."""
-    return _architecture(fields).endswith("ForSequenceClassification")
-
-
-def _architecture(fields: Mapping[str, Any]) -> str:
-    named = fields.get("architectures")
-    return str(named[0]) if isinstance(named, list) and named else "a model without architectures"
 
 
 def _configuration(folder: Path, fields: Mapping[str, Any]) -> tuple[Format, GPTConfig]:
@@ -204,7 +158,7 @@ def _fill(
     prefix = PREFIX if any(name.startswith(PREFIX) for name in tensors) else ""
     embedding = prefix + format_.names["wte.weight"]
     if body.config.tied_embeddings and embedding in tensors and LM_HEAD in tensors:
-        if not torch.equal(tensors[LM_HEAD], tensors[embedding]):
+        if not same(tensors[LM_HEAD], tensors[embedding]):
             raise UserError(
                 f"{folder}: {LM_HEAD} differs from {embedding}, and {CONFIG} says that they are "
                 "one; set tie_word_embeddings to false there to read both"
@@ -258,64 +212,18 @@ def _classifier_fields(config: ClassifierConfig) -> dict[str, Any]:
     }
 
 
-def _read_weights(folder: Path, format_: Format, config: GPTConfig) -> dict[str, Tensor]:
-    """Every tensor of a folder that is a weight, by the names of today."""
-    tensors = _read_files(folder)
+def _weights(folder: Path, format_: Format, config: GPTConfig) -> dict[str, Tensor]:
+    """The folder's tensors by the names of today, if there are enough for so many layers."""
+    tensors = read_weights(folder)
     if config.n_layer > len(tensors):  # before a model of so many layers is made
         raise UserError(
             f"{folder / CONFIG}: n_layer is {config.n_layer}, and there are {len(tensors)} "
             "tensors in all"
         )
-    if format_ is GPT1:
-        return {_spelled_out(name): value for name, value in tensors.items()}
-    return tensors
-
-
-def _read_files(folder: Path) -> dict[str, Tensor]:
-    """The tensors of a folder's files, safetensors before pickles."""
-    for name in WEIGHT_FILES:
-        single, index = folder / name, folder / f"{name}.index.json"
-        files = [single] if single.is_file() else _indexed(index) if index.is_file() else []
-        if files:
-            read = read_safetensors if name.endswith(".safetensors") else read_pickle
-            tensors: dict[str, Tensor] = {}
-            for file in files:
-                tensors.update(named_tensors(read(file), file))
-            return tensors
-    raise UserError(f"{folder} holds neither {' nor '.join(WEIGHT_FILES)}, nor an index of shards")
-
-
-def _indexed(index: Path) -> list[Path]:
-    """The files of a sharded model, all of them beside its index."""
-    weight_map = _json_object(index).get("weight_map")
-    names = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
-    if not names:
-        raise UserError(f"{index} has no weight_map")
-    for name in names:
-        if Path(name).name != name or not (index.parent / name).is_file():
-            raise UserError(f"{index} names {name!r}, which is no file beside it")
-    return [index.parent / name for name in names]
-
-
-def named_tensors(contents: Any, file: Path) -> dict[str, Tensor]:
-    """The weights by name among what a file holds.
-
-    Raises:
-        UserError: it holds something else.
-    """
-    if not isinstance(contents, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
-        for name, value in contents.items()
-    ):
-        raise UserError(f"{file} is not a dictionary of dense tensors by name")
-    return {name: value for name, value in contents.items() if not BUFFERS.fullmatch(name)}
-
-
-def _spelled_out(name: str) -> str:
-    for ending, full in EARLY_ENDINGS.items():
-        if name.endswith(ending):
-            return name.removesuffix(ending) + full
-    return name
+    if format_ is not GPT1:
+        return tensors
+    endings = re.compile("({})$".format("|".join(map(re.escape, EARLY_ENDINGS))))
+    return {endings.sub(lambda m: EARLY_ENDINGS[m[1]], n): t for n, t in tensors.items()}
 
 
 def _tokenizer(model: GPT, folder: Path, format_: Format, given: str | Path | None) -> Tokenizer:
@@ -328,17 +236,3 @@ def _tokenizer(model: GPT, folder: Path, format_: Format, given: str | Path | No
         vocabulary.add_end_of_text(model, tokenizer)
     vocabulary.check(model, tokenizer)
     return tokenizer
-
-
-def _json_object(file: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(read_text(file))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file} is not JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise UserError(f"{file} holds no JSON object")
-    return fields
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

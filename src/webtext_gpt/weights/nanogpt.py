@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.model.config import GPT2_VOCAB_SIZE
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import vocabulary
-from webtext_gpt.weights.format import renamed
+from webtext_gpt.weights.folder import named_tensors
+from webtext_gpt.weights.format import PREFIX, renamed
 from webtext_gpt.weights.gpt2 import NAMES
-from webtext_gpt.weights.tensors import refuse, take
+from webtext_gpt.weights.tensors import refuse, same, take
 from webtext_gpt.weights.tokenizer_files import given_tokenizer
 
 FILE = "ckpt.pt"
 COMPILED = "_orig_mod."
-PREFIX = "transformer."
 PADDED_VOCAB_SIZE = 50_304
 """GPT-2's vocabulary filled up to a multiple of 64, nanoGPT's default."""
 
@@ -48,18 +47,15 @@ def load(
     """
     config, biased = _configuration(file, contents.get("model_args"))
     weights = contents.get("model")
-    if not isinstance(weights, dict) or not all(
-        isinstance(value, Tensor) for value in weights.values()
-    ):
-        raise UserError(f"{file}: `model` is not a dictionary of tensors by name")
-    tensors = {str(name).removeprefix(COMPILED): value for name, value in weights.items()}
-    tensors = {n: t for n, t in tensors.items() if not n.endswith(".attn.bias")}  # its causal mask
+    if not isinstance(weights, dict):
+        raise UserError(f"{file}: `model` is not a dictionary")
+    tensors = named_tensors({str(n).removeprefix(COMPILED): t for n, t in weights.items()}, file)
     if not biased:
         refuse(file, unknown=[name for name in tensors if name.endswith(".bias")])
     if config.n_layer > len(tensors):
         raise UserError(f"{file}: n_layer is {config.n_layer}, with {len(tensors)} tensors in all")
     head, rows = (tensors.get(name) for name in ("lm_head.weight", PREFIX + "wte.weight"))
-    if head is not None and rows is not None and torch.equal(head, rows):
+    if head is not None and rows is not None and same(head, rows):
         del tensors["lm_head.weight"]
     with torch.device("meta"):
         model = GPT(config)

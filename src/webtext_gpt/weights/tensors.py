@@ -111,6 +111,13 @@ def take(
     model.load_state_dict(weights, strict=False, assign=True)
 
 
+def same(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors hold the same values, NaN where the other has NaN."""
+    if (first.dtype, first.shape) != (second.dtype, second.shape):
+        return False
+    return bool(((first == second) | (first.isnan() & second.isnan())).all())
+
+
 def refuse(
     source: Path,
     *,

@@ -17,6 +17,7 @@ from webtext_gpt.tokenizer import (
     read_merges,
     read_text,
 )
+from webtext_gpt.weights.write import to_json
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -102,7 +103,7 @@ def tokenizer_files(
         },
         "special_tokens_map.json": special,
     }
-    written = {name: _json(value) for name, value in files.items()}
+    written = {name: to_json(value) for name, value in files.items()}
     model = contents["model"]
     if model["type"] == "BPE":
         pairs = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
@@ -174,7 +175,3 @@ def _wrapped(backend: tokenizers.Tokenizer, source: Path) -> Tokenizer:
         return Tokenizer(backend)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

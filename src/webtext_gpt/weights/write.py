@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -103,6 +104,11 @@ def refuse_occupied(folder: Path, force: bool) -> None:
         )
 
 
+def to_json(value: Any) -> str:
+    """The text of a JSON file, as Hugging Face indents it."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
 def _stale(folder: Path, written: set[str]) -> Iterator[Path]:
     for file in folder.iterdir():
         if STALE.fullmatch(file.name) and file.name not in written:
@@ -113,7 +119,7 @@ def _index(weights: Mapping[str, Mapping[str, Tensor]]) -> str:
     weight_map = {name: file for file, tensors in weights.items() for name in tensors}
     size = sum(value.numel() * 4 for tensors in weights.values() for value in tensors.values())
     index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
-    return json.dumps(index, indent=2) + "\n"
+    return to_json(index)
 
 
 def _save_safetensors(tensors: Mapping[str, Tensor], file: Path) -> None:

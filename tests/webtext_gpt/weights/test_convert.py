@@ -48,10 +48,6 @@ def _call(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _convert(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return _call("-m", "webtext_gpt.weights", *arguments)
-
-
 @pytest.fixture
 def trained(compose: Callable[..., DictConfig], small_run: list[str], tmp_path: Path) -> Path:
     pretrain(compose("train", *small_run))
@@ -61,7 +57,7 @@ def trained(compose: Callable[..., DictConfig], small_run: list[str], tmp_path: 
 def test_a_trained_model_in_transformers(trained: Path, tmp_path: Path) -> None:
     """Loaded by the Auto classes without a word, it writes the same text; and back it comes."""
     folder, back = tmp_path / "exported", tmp_path / "back.ckpt"
-    result = _convert(f"checkpoint={trained}", f"out={folder}")
+    result = _call("-m", "webtext_gpt.weights", f"checkpoint={trained}", f"out={folder}")
     assert result.returncode == 0, result.stderr
     model, tokenizer = load_model(trained)
     expected = f"GPT, {model.num_parameters:,} parameters, {tokenizer.vocab_size} token ids"
@@ -118,9 +114,9 @@ def test_commands_of_the_documents_compose() -> None:
         assert all(f"{key}={cfg[key]}" in words for key in ("checkpoint", "out"))
 
 
-def test_errors_are_one_message(tmp_path: Path) -> None:
-    result = _convert(f"checkpoint={tmp_path / 'gone'}", f"out={tmp_path / 'out'}")
-    assert result.returncode == 1
-    assert "gone does not exist" in result.stderr
-    assert "Traceback" not in result.stderr
+def test_what_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="gone does not exist"):
+        convert(tmp_path / "gone", tmp_path / "out")
+    with pytest.raises(UserError, match="holds no checkpoint"):
+        convert(tmp_path, tmp_path / "out.ckpt")
     assert list(tmp_path.iterdir()) == []

@@ -89,6 +89,8 @@ def test_a_folder_is_a_checkpoint_like_any(folder: Path, monkeypatch: pytest.Mon
         ({"n_head": 3}, "n_embd=8 does not divide"),
         ({"n_layer": 10**9}, "n_layer is 1000000000, and there are 28 tensors"),
         ({"resid_pdrop": None}, "resid_pdrop is None, not a number"),
+        ({"resid_pdrop": 1.5}, r"config\.json: model.resid_dropout is 1.5"),
+        ({"tie_word_embeddings": "no"}, "tie_word_embeddings is 'no', no boolean"),
         ({"architectures": ["GPT2ForSequenceClassification"]}, "holds a classifier"),
     ],
     ids=str,
@@ -139,6 +141,10 @@ def test_fields_that_change_no_number_are_accepted(folder: Path) -> None:
         ),
         (
             lambda t: t.update({"lm_head.weight": torch.zeros(4, 8)}),
+            ["lm_head.weight differs from transformer.wte.weight"],
+        ),
+        (
+            lambda t: t.update({"lm_head.weight": t["transformer.wte.weight"].half()}),
             ["lm_head.weight differs from transformer.wte.weight"],
         ),
     ],
