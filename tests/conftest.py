@@ -1,7 +1,8 @@
 """Fixtures shared by all tests: the real data beside the checkout, small corpora, small runs."""
 
+import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hydra
@@ -79,3 +80,16 @@ def small_run(prose_file: Path, tmp_path: Path) -> list[str]:
         f"cache_dir={tmp_path / 'cache'}",
         f"run_dir={tmp_path / 'run'}",
     ]
+
+
+@pytest.fixture
+def transformers_remarks() -> Iterator[list[str]]:
+    """What transformers logs meanwhile, from warnings on."""
+    from transformers.utils import logging as theirs
+
+    remarks: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: remarks.append(record.getMessage())
+    theirs.add_handler(handler)
+    yield remarks
+    theirs.remove_handler(handler)

@@ -47,8 +47,8 @@ def _hashes(folder: Path) -> dict[str, str]:
     return found
 
 
-def _check_round_trip(model: GPT, tokenizer: Tokenizer, folder: Path) -> None:
-    """Export, transformers' logits, import, export: the same bytes."""
+def _check_round_trip(model: GPT, tokenizer: Tokenizer, folder: Path, remarks: list[str]) -> None:
+    """Export, transformers' logits without a remark, import, export: the same bytes."""
     from transformers import AutoModelForCausalLM
 
     config, tokens = model.config, torch.randint(model.config.vocab_size, (2, 100))
@@ -57,6 +57,7 @@ def _check_round_trip(model: GPT, tokenizer: Tokenizer, folder: Path) -> None:
     hugging_face.save(model, tokenizer, folder / "out")
     del model
     theirs = AutoModelForCausalLM.from_pretrained(folder / "out")
+    assert remarks == []
     with torch.inference_mode():
         torch.testing.assert_close(theirs(tokens).logits, ours, atol=1e-4, rtol=0)
     tied = theirs.get_output_embeddings().weight is theirs.get_input_embeddings().weight
@@ -74,28 +75,34 @@ def _check_round_trip(model: GPT, tokenizer: Tokenizer, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("size", "n_layer"), [("small", 2), ("medium", 2), ("large", 2), ("xl", 2)]
 )
-def test_gpt2_out_and_in(size: str, n_layer: int, tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_gpt2_out_and_in(
+    size: str, n_layer: int, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
+) -> None:
     """The widths and heads of the four sizes, with fewer layers and a small vocabulary."""
     _, n_head, n_embd = SHAPES[size]
     model = _random_gpt(n_layer=n_layer, n_head=n_head, n_embd=n_embd, attn_dropout=0.2)
-    _check_round_trip(model, tokenizer, tmp_path)
+    _check_round_trip(model, tokenizer, tmp_path, transformers_remarks)
 
 
-def test_gpt2_small_in_full(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_gpt2_small_in_full(
+    tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
+) -> None:
     model = _random_gpt(vocab_size=50_257, block_size=1024)
     assert model.num_parameters == 124_439_808
-    _check_round_trip(model, tokenizer, tmp_path)
+    _check_round_trip(model, tokenizer, tmp_path, transformers_remarks)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["medium", "large", "xl"])
-def test_gpt2_in_full(size: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_gpt2_in_full(
+    size: str, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
+) -> None:
     """Needs 13 GB of memory and of disk for xl, which is written in shards."""
     n_layer, n_head, n_embd = SHAPES[size]
     model = _random_gpt(
         n_layer=n_layer, n_head=n_head, n_embd=n_embd, vocab_size=50_257, block_size=1024
     )
-    _check_round_trip(model, tokenizer, tmp_path)
+    _check_round_trip(model, tokenizer, tmp_path, transformers_remarks)
 
 
 @pytest.mark.parametrize(
@@ -110,10 +117,12 @@ def test_gpt2_in_full(size: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_other_models_out_and_in(options: dict, tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_other_models_out_and_in(
+    options: dict, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
+) -> None:
     """GPT-1, and what else Hugging Face's two classes can express."""
     model = _random_gpt(n_layer=2, n_head=4, n_embd=64, **options)
-    _check_round_trip(model, tokenizer, tmp_path)
+    _check_round_trip(model, tokenizer, tmp_path, transformers_remarks)
 
 
 @pytest.mark.parametrize("in_pickles", [False, True])
@@ -166,7 +175,9 @@ def _pickled(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
-def test_classifiers_out_and_in(norm: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_classifiers_out_and_in(
+    norm: str, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
+) -> None:
     from transformers import AutoModelForSequenceClassification
 
     body = _random_gpt(n_layer=2, n_head=4, n_embd=64, norm=norm)
@@ -179,6 +190,7 @@ def test_classifiers_out_and_in(norm: str, tokenizer: Tokenizer, tmp_path: Path)
         tokens[row, length:] = config.pad_token_id
     hugging_face.save(model, tokenizer, tmp_path / "out")
     theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    assert transformers_remarks == []
     assert theirs.config.id2label == {0: "bad", 1: "so-so", 2: "gut"}
     with torch.inference_mode():
         expected = theirs(tokens).logits

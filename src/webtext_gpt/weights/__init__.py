@@ -63,6 +63,8 @@ def _load_file(file: Path, tokenizer: str | Path | None) -> tuple[GPT, Tokenizer
     if file.suffix == ".safetensors":
         raise UserError(f"{file} has no configuration; name its folder, with config.json")
     contents = read_pickle(file)
+    if isinstance(contents, dict) and "model_config" in contents:
+        raise UserError(f"{file} is a checkpoint of webtext-gpt; let its name end in .ckpt")
     if isinstance(contents, dict) and "model_args" in contents:
         return nanogpt.load(file, contents, tokenizer)
     return annotated_gpt2.load(file, named_tensors(contents, file), tokenizer)

@@ -43,3 +43,6 @@ def test_something_else_is_refused(tmp_path: Path) -> None:
     torch.save({"layer.weight": torch.zeros(2, 2)}, tmp_path / "other.pt")
     with pytest.raises(UserError, match=r"other\.pt holds neither a checkpoint of"):
         load(tmp_path / "other.pt")
+    torch.save({"state_dict": {}, "model_config": {}}, tmp_path / "ours.pt")
+    with pytest.raises(UserError, match=r"ours\.pt is a checkpoint of webtext-gpt.*\.ckpt"):
+        load(tmp_path / "ours.pt")

@@ -1,8 +1,6 @@
 """Tokenizers of exported and foreign models: the same ids on both sides, on hard strings."""
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,24 +42,11 @@ def _exported(tokenizer: Tokenizer, folder: Path, **extra: int) -> Path:
     return folder
 
 
-@pytest.fixture
-def remarks() -> Iterator[list[str]]:
-    """What transformers logs meanwhile."""
-    from transformers.utils import logging as theirs
-
-    records: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: records.append(record.getMessage())
-    theirs.add_handler(handler)
-    yield records
-    theirs.remove_handler(handler)
-
-
-def _check_ids(ours: Tokenizer, folder: Path, remarks: list[str]) -> None:
+def _check_ids(ours: Tokenizer, folder: Path, transformers_remarks: list[str]) -> None:
     from transformers import AutoTokenizer
 
     theirs = AutoTokenizer.from_pretrained(folder)
-    assert remarks == []
+    assert transformers_remarks == []
     for text in HARD:
         assert theirs(text).input_ids == ours.encode(text), repr(text)
         assert theirs.decode(ours.encode(text)) == ours.decode(ours.encode(text)) == text
@@ -69,10 +54,12 @@ def _check_ids(ours: Tokenizer, folder: Path, remarks: list[str]) -> None:
     assert len(theirs) == ours.vocab_size
 
 
-def test_gpt2s_own_vocabulary(realdata: Path, tmp_path: Path, remarks: list[str]) -> None:
+def test_gpt2s_own_vocabulary(
+    realdata: Path, tmp_path: Path, transformers_remarks: list[str]
+) -> None:
     ours = load_gpt2(realdata / "tokenizer")
     folder = _exported(ours, tmp_path / "out")
-    _check_ids(ours, folder, remarks)
+    _check_ids(ours, folder, transformers_remarks)
     vocab = json.loads((folder / "vocab.json").read_text())
     assert vocab == json.loads((realdata / "tokenizer" / "encoder.json").read_text())
     merges = (folder / "merges.txt").read_text().split("\n")
@@ -81,15 +68,15 @@ def test_gpt2s_own_vocabulary(realdata: Path, tmp_path: Path, remarks: list[str]
     assert from_gpt2_files(folder / "vocab.json", folder / "merges.txt").hash == ours.hash
 
 
-def test_a_trained_vocabulary(prose: str, tmp_path: Path, remarks: list[str]) -> None:
+def test_a_trained_vocabulary(prose: str, tmp_path: Path, transformers_remarks: list[str]) -> None:
     ours = train_bpe([prose], 280)
-    _check_ids(ours, _exported(ours, tmp_path / "out"), remarks)
+    _check_ids(ours, _exported(ours, tmp_path / "out"), transformers_remarks)
 
 
-def test_characters(tmp_path: Path, remarks: list[str]) -> None:
+def test_characters(tmp_path: Path, transformers_remarks: list[str]) -> None:
     ours = build_char_vocabulary(HARD)
     folder = _exported(ours, tmp_path / "out")
-    _check_ids(ours, folder, remarks)
+    _check_ids(ours, folder, transformers_remarks)
     assert not (folder / "merges.txt").exists()
 
 
