@@ -9,7 +9,7 @@ A character vocabulary lives in the same file format, for models of single chara
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
@@ -86,6 +86,14 @@ class Tokenizer:
         """`decode` of each sequence, on all cores."""
         ids = [[int(i) for i in sequence] for sequence in sequences]
         return self._backend.decode_batch(ids, skip_special_tokens=False)
+
+    def incremental_decoder(self) -> Callable[[int], str]:
+        """A function that takes one id after another and returns the text that each completes.
+
+        A token that ends within a character completes nothing; the next one brings it.
+        """
+        stream = tokenizers.decoders.DecodeStream(skip_special_tokens=False)
+        return lambda token: stream.step(self._backend, token) or ""
 
     @property
     def hash(self) -> str:
