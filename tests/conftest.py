@@ -1,7 +1,8 @@
 """Fixtures shared by all tests: the real data beside the checkout, small corpora, small runs."""
 
+import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hydra
@@ -86,7 +87,7 @@ def small_checkpoint(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A checkpoint file with random weights, far from uniform, and a vocabulary of 280."""
     import torch
 
-    from webtext_gpt.checkpoint import describe
+    from webtext_gpt.checkpoint import save_model
     from webtext_gpt.model import GPT, GPTConfig
     from webtext_gpt.tokenizer import train_bpe
 
@@ -96,7 +97,19 @@ def small_checkpoint(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
     model = GPT(GPTConfig(**shape, vocab_size=tokenizer.vocab_size))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     path = tmp_path_factory.mktemp("checkpoint") / "small.ckpt"
-    torch.save({"state_dict": state, **describe(model, tokenizer)}, path)
+    save_model(model, tokenizer, path)
     return path
+
+
+@pytest.fixture
+def transformers_remarks() -> Iterator[list[str]]:
+    """What transformers logs meanwhile, from warnings on."""
+    from transformers.utils import logging as theirs
+
+    remarks: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: remarks.append(record.getMessage())
+    theirs.add_handler(handler)
+    yield remarks
+    theirs.remove_handler(handler)

@@ -158,18 +158,27 @@ def from_gpt2_files(vocab: str | Path, merges: str | Path) -> Tokenizer:
     Raises:
         UserError: a file is not what its name says.
     """
-    lines = read_text(merges).splitlines()
-    pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
-    for number, pair in enumerate(pairs):
-        if len(pair) != 2:
-            raise UserError(f"{merges}: merge {number} is {' '.join(pair)!r}, not two tokens")
+    pairs = read_merges(merges)
     try:
-        ids = json.loads(read_text(vocab))
-        backend = _byte_level(models.BPE(ids, [(left, right) for left, right in pairs]))
+        backend = _byte_level(models.BPE(json.loads(read_text(vocab)), pairs))
     except Exception as error:  # the backend raises plain Exception
         raise UserError(f"{vocab} and {merges} are not a BPE vocabulary: {error}") from error
     backend.add_special_tokens([END_OF_TEXT])
     return Tokenizer(backend)
+
+
+def read_merges(path: str | Path) -> list[tuple[str, str]]:
+    """The pairs of a file of merges, in order.
+
+    Raises:
+        UserError: a line is not two tokens.
+    """
+    lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
+    pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+    for number, pair in enumerate(pairs):
+        if len(pair) != 2:
+            raise UserError(f"{path}: merge {number} is {' '.join(pair)!r}, not two tokens")
+    return [(left, right) for left, right in pairs]
 
 
 def load_gpt2(path: str | Path) -> Tokenizer:

@@ -61,7 +61,9 @@ def theirs(trained: Path, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("export") / "model"
     model, tokenizer = load_model(trained)
     hugging_face.save(model, tokenizer, folder)
-    return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(
+        folder
+    )
 
 
 @torch.inference_mode()
@@ -101,9 +103,7 @@ def test_lambada(trained: Path, theirs, realdata: Path) -> None:
 
 
 @pytest.mark.parametrize("stride", [64, 128])
-def test_wikitext2(
-    trained: Path, theirs, realdata: Path, tmp_path: Path, stride: int
-) -> None:
+def test_wikitext2(trained: Path, theirs, realdata: Path, tmp_path: Path, stride: int) -> None:
     model, tokenizer = theirs
     original = (realdata / "evalsets" / "wikitext2_test.raw").read_text(encoding="utf-8")
     original = "".join(original.splitlines(keepends=True)[:N_LINES])
