@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from webtext_gpt.generation import GREEDY, generate
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
 from webtext_gpt.weights import hugging_face
@@ -103,6 +104,24 @@ def test_gpt2_in_full(
         n_layer=n_layer, n_head=n_head, n_embd=n_embd, vocab_size=50_257, block_size=1024
     )
     _check_round_trip(model, tokenizer, tmp_path, transformers_remarks)
+
+
+@pytest.mark.parametrize("n_layer", [2, pytest.param(12, marks=pytest.mark.slow)])
+def test_greedy_text_of_200_tokens(n_layer: int, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = _random_gpt(n_layer=n_layer, vocab_size=50_257, block_size=1024)
+    with torch.no_grad():
+        model.wpe.weight.normal_(std=0.3)  # or every text would soon repeat itself
+    hugging_face.save(model, tokenizer, tmp_path / "out")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    prompt = torch.randint(50_257, (1, 7))
+    settings = {"do_sample": False, "max_new_tokens": 200, "eos_token_id": None}
+    mask = torch.ones_like(prompt)
+    expected = theirs.generate(prompt, attention_mask=mask, **settings)[0, 7:].tolist()
+    [mine] = generate(model, prompt.tolist(), max_new_tokens=200, sampling=GREEDY)
+    assert mine == expected
+    assert len(set(mine)) > 50
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def theirs(trained: Path, tmp_path_factory: pytest.TempPathFactory):
 
 @torch.inference_mode()
 def _nats(model, ids: list[int], first: int) -> tuple[float, list[int]]:
-    """Minus the log-probability of the tokens from `first` on, and the likeliest in their places."""
+    """Minus ln p of the tokens from `first` on, and the likeliest ones in their places."""
     logits = model(torch.tensor([ids[:-1]])).logits[0, first - 1 :].double()
     targets = torch.tensor(ids[first:])
     nats = -logits.log_softmax(-1).gather(1, targets[:, None]).sum()
