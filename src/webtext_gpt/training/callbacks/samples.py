@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.generation import sample_texts
+from webtext_gpt.training.whole_model import whole_model
 
 
 class Samples(L.Callback):
@@ -53,11 +53,11 @@ class Samples(L.Callback):
         if not trainer.sanity_checking:
             self._write(trainer, pl_module)
 
-    @rank_zero_only
     def _write(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.latest = sample_texts(
-            pl_module.model, pl_module.tokenizer, self.prompt, **self.settings
-        )
+        with whole_model(trainer, pl_module.model) as model:
+            if model is None:  # the first process writes
+                return
+            self.latest = sample_texts(model, pl_module.tokenizer, self.prompt, **self.settings)
         with self.path.open("a", encoding="utf-8") as stream:
             for text in self.latest:
                 stream.write(f"=== step {trainer.global_step}\n{text}\n\n")
