@@ -31,7 +31,8 @@ def find_devices(settings: Mapping[str, Any], check: bool = True) -> Devices:
 
     Args:
         settings: of the trainer.
-        check: whether this machine has to have them; an estimate is made for any number.
+        check: whether this machine has to have them. An estimate is made for any number; more
+            than there are CPU cores are taken for GPUs of another machine.
 
     Raises:
         UserError: there is no such accelerator here, there are fewer devices than asked for, or
@@ -41,6 +42,8 @@ def find_devices(settings: Mapping[str, Any], check: bool = True) -> Devices:
     num_nodes = int(settings["num_nodes"])
     available = _available(kind)
     per_node = _requested(settings["devices"], kind, available)
+    if not check and settings["accelerator"] == "auto" and per_node > available:
+        kind = "cuda"
     if check:
         if kind != "cpu" and not available:
             raise UserError(

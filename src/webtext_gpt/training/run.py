@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 import lightning as L
+import torch
 from hydra.utils import instantiate
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
@@ -15,11 +16,14 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.training.batch import BatchPlan, plan_batch
 from webtext_gpt.training.compose import compose_trainer, fit, open_run, refuse_finished
+from webtext_gpt.training.devices import find_devices
+from webtext_gpt.training.estimate import memory_table
+from webtext_gpt.training.hardware import best_precision
 from webtext_gpt.training.loggers import where
 from webtext_gpt.training.pretraining import PretrainingModule
 from webtext_gpt.training.recompute import recompute_activations
 from webtext_gpt.training.run_dir import SUMMARY, save_config
-from webtext_gpt.training.strategy import partitions_parameters
+from webtext_gpt.training.strategy import BUCKET, partitions_parameters
 from webtext_gpt.training.summary import Summary, summarize
 from webtext_gpt.training.trainer import set_lengths
 
@@ -40,6 +44,9 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
             or written to the run's folder then. Or training met a loss that is not finite.
         Stopped: training was interrupted, and is saved.
     """
+    if cfg.estimate:
+        print(estimate(cfg))
+        return {}
     run = open_run(cfg, overrides)
     cfg = run.cfg
     L.seed_everything(cfg.seed, verbose=False)
@@ -91,6 +98,36 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     for line in filter(None, map(where, trainer.loggers)):
         print(line)
     return summary
+
+
+def estimate(cfg: DictConfig) -> str:
+    """What the configured training would need of each device, whether or not they are here.
+
+    The vocabulary is the model's, or the tokenizer's as it is set; no data is read. More devices
+    than there are CPU cores are GPUs of another machine, which multiply in bf16.
+
+    Raises:
+        UserError: the batch does not divide.
+    """
+    devices = find_devices(cfg.trainer, check=False)
+    vocab_size = cfg.model.get("vocab_size") or cfg.tokenizer.get("vocab_size")
+    config = instantiate(cfg.model, vocab_size=vocab_size)  # null stands for GPT-2's
+    plan = plan_batch(
+        cfg.global_batch_tokens, config.block_size, devices.count, cfg.micro_batch_size
+    )
+    precision = cfg.trainer.precision
+    if precision == "auto":
+        absent = devices.kind == "cuda" and not torch.cuda.is_available()
+        precision = "bf16-mixed" if absent else best_precision(devices.kind)
+    return memory_table(
+        config,
+        plan,
+        devices.count,
+        half=str(precision).startswith(("bf16", "16")),
+        recompute=cfg.activation_checkpointing,
+        on_gpu=devices.kind == "cuda",
+        bucket=cfg.strategy.get("reduce_bucket_size") or BUCKET,
+    )
 
 
 def build_model(cfg: DictConfig, config: GPTConfig, trainer: L.Trainer) -> GPT:

@@ -11,6 +11,9 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.training.devices import Devices
 from webtext_gpt.training.launcher import WatchedDDPStrategy
 
+BUCKET = 50_000_000
+"""Gradients that DeepSpeed reduces at once, in values, unless set otherwise."""
+
 
 def automatic(devices: Devices) -> str | Strategy:
     """One process on one device; on several ZeRO-2 between GPUs, DDP between CPUs."""
@@ -57,7 +60,7 @@ def deepspeed(
     devices: Devices,
     stage: int,
     offload: bool = False,
-    reduce_bucket_size: int = 50_000_000,
+    reduce_bucket_size: int = BUCKET,
     allgather_bucket_size: int = 200_000_000,
 ) -> Strategy:
     """DeepSpeed's ZeRO (Rajbhandari et al. 2020), between GPUs or CPU processes.

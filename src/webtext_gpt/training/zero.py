@@ -24,6 +24,7 @@ from webtext_gpt.checkpoint_parts import (
     part_name,
     write_complete,
 )
+from webtext_gpt.training.estimate import LIVE_PARAMETERS
 from webtext_gpt.training.launcher import WatchedLaunch
 
 
@@ -44,6 +45,10 @@ def zero_config(
         "reduce_bucket_size": reduce_bucket_size,
         "allgather_bucket_size": allgather_bucket_size,
     }
+    if stage == 3:  # DeepSpeed's own limits keep a whole model of this size gathered
+        zero["stage3_max_live_parameters"] = LIVE_PARAMETERS
+        zero["stage3_max_reuse_distance"] = LIVE_PARAMETERS
+        zero["stage3_prefetch_bucket_size"] = LIVE_PARAMETERS // 4
     if offload:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": on_gpu}
         if stage == 3:
