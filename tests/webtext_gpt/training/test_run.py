@@ -30,7 +30,10 @@ def test_a_run_leaves_its_record(finished: Path) -> None:
     expected = {"checkpoints", "metrics.csv", "loss.png", "samples.txt", "summary.json"}
     assert names == expected | {"config.yaml"}
     assert (finished / "loss.png").read_bytes().startswith(PNG)
-    assert {p.name for p in (finished / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    saved = finished / "checkpoints"
+    steps = {"step-00000038.ckpt", "step-00000040.ckpt"}  # every second one, and the newest two
+    assert {p.name for p in saved.iterdir()} == {"best.ckpt", "last.ckpt", *steps}
+    assert (saved / "last.ckpt").readlink() == Path("step-00000040.ckpt")  # wherever the run lies
     rows = list(csv.DictReader((finished / "metrics.csv").open()))
     assert [int(row["step"]) for row in rows] == list(range(1, 41))
     assert {"train_loss", "val_loss", "lr", "tokens", "tokens_per_second"} <= set(rows[0])
