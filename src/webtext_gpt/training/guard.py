@@ -3,11 +3,23 @@
 import statistics
 from collections import deque
 
+from webtext_gpt.errors import UserError
+
 USUAL = 100
 """Steps whose median gradient norm counts as usual."""
 FEWEST = 20
 """Steps before anything is called unusual."""
 CHOICES = ("stop", "skip")
+
+
+def check_choice(not_finite: str) -> None:
+    """Refuse what is none of `CHOICES`.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not_finite not in CHOICES:
+        raise UserError(f"guard.not_finite={not_finite} is neither {' nor '.join(CHOICES)}")
 
 
 class GradientNorms:

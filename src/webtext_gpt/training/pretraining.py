@@ -17,7 +17,7 @@ from webtext_gpt.checkpoint import describe, saved_checkpoints
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, cross_entropy
 from webtext_gpt.tokenizer import Tokenizer
-from webtext_gpt.training.guard import GradientNorms
+from webtext_gpt.training.guard import GradientNorms, check_choice
 
 MOST_NAMED = 20
 """Documents that a message about a batch names."""
@@ -62,6 +62,7 @@ class PretrainingModule(L.LightningModule):
         spike: float = 10.0,
     ) -> None:
         super().__init__()
+        check_choice(not_finite)
         self.model = model
         self.tokenizer = tokenizer
         self.corpus = corpus
