@@ -74,6 +74,8 @@ def find_checkpoint(path: str | Path, names: tuple[str, ...]) -> Path:
     for name in names:
         if (path / FOLDER / name).exists():
             return path / FOLDER / name
+    if saved := saved_checkpoints(path):  # a killed run may have had no time for a link
+        return saved[0]
     if not path.exists():
         raise UserError(f"{path} does not exist (looked from {Path.cwd()})")
     raise UserError(f"{path} holds no checkpoint: neither {' nor '.join(names)} in {FOLDER}/")

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import (
     _basic_subprocess_cmd,
     _hydra_subprocess_cmd,
@@ -165,6 +165,10 @@ class WatchedLaunch:
 
 class WatchedDDPStrategy(WatchedLaunch, DDPStrategy):
     """DDP whose processes are watched."""
+
+
+class WatchedFSDPStrategy(WatchedLaunch, FSDPStrategy):
+    """FSDP whose processes are watched."""
 
 
 def follow_parent() -> None:

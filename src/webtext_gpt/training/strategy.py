@@ -9,7 +9,7 @@ from lightning.pytorch.strategies import FSDPStrategy, Strategy
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.training.devices import Devices
-from webtext_gpt.training.launcher import WatchedDDPStrategy
+from webtext_gpt.training.launcher import WatchedDDPStrategy, WatchedFSDPStrategy
 
 BUCKET = 50_000_000
 """Gradients that DeepSpeed reduces at once, in values, unless set otherwise."""
@@ -48,7 +48,7 @@ def fsdp(devices: Devices, sharding_strategy: str = "FULL_SHARD") -> Strategy:
 
     from webtext_gpt.model.gpt import Block
 
-    return FSDPStrategy(
+    return WatchedFSDPStrategy(
         auto_wrap_policy=ModuleWrapPolicy({Block}),
         sharding_strategy=sharding_strategy,
         state_dict_type="full",  # one file, as with one process

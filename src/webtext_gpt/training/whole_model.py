@@ -5,6 +5,9 @@ from contextlib import contextmanager
 
 import lightning as L
 import torch
+from lightning.pytorch.strategies import FSDPStrategy, Strategy
+from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from webtext_gpt.model import GPT
 from webtext_gpt.training.strategy import partitions_parameters
@@ -31,14 +34,26 @@ def whole_model(trainer: L.Trainer, model: GPT) -> Iterator[GPT | None]:
 
 
 def _gathered(trainer: L.Trainer, model: GPT) -> GPT | None:
-    import deepspeed
-
     whole = None
     if trainer.is_global_zero:
         with torch.device(trainer.strategy.root_device), torch.random.fork_rng():
             whole = GPT(model.config)
-    for name, parameter in model.named_parameters():
-        with deepspeed.zero.GatheredParameters([parameter]), torch.no_grad():
-            if whole is not None:
+    for name, parameter in _each_in_place(trainer.strategy, model):
+        if whole is not None:
+            with torch.no_grad():
                 whole.get_parameter(name).copy_(parameter)
     return whole.train(model.training) if whole is not None else None
+
+
+def _each_in_place(strategy: Strategy, model: GPT) -> Iterator[tuple[str, nn.Parameter]]:
+    """Each parameter while all of it is here; FSDP can gather nothing less than all of them."""
+    if isinstance(strategy, FSDPStrategy):
+        with FullyShardedDataParallel.summon_full_params(strategy.model, writeback=False):
+            for name, parameter in model.named_parameters():
+                yield name.replace("_fsdp_wrapped_module.", ""), parameter
+        return
+    import deepspeed
+
+    for name, parameter in model.named_parameters():
+        with deepspeed.zero.GatheredParameters([parameter]):
+            yield name, parameter

@@ -63,7 +63,10 @@ class Checkpoints(L.Callback):
                 remove(left)
             for later in saved_checkpoints(self.run_dir):
                 if later.name > STEP_NAME.format(step=trainer.global_step):
-                    later.rename(later.with_name(f"{later.name}.damaged"))
+                    aside = later.with_name(f"{later.name}.damaged")
+                    remove(aside)
+                    later.rename(aside)
+                    (self.folder / LAST).unlink(missing_ok=True)
 
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         """Save after a step of the right number, or with the best validation."""

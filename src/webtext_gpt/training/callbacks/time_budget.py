@@ -58,10 +58,11 @@ class TimeBudget(L.Callback):
         data = trainer.datamodule
         shape = (data.micro_batch_size, data.block_size)
         tokens = torch.randint(probe.config.vocab_size, shape, generator=generator).to(device)
+        half = str(trainer.precision).startswith("bf16")
         times: list[float] = []
         while len(times) < FEWEST_PASSES or sum(times) < PROBE_SECONDS:
             started = time.perf_counter()
-            with trainer.precision_plugin.forward_context(), torch.random.fork_rng():
+            with torch.autocast(device.type, torch.bfloat16, enabled=half), torch.random.fork_rng():
                 cross_entropy(probe(tokens), tokens).backward()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
