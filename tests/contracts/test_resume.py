@@ -5,13 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint import read_checkpoint
+from webtext_gpt.errors import UserError
 from webtext_gpt.training.loggers import read_metrics
+from webtext_gpt.training.run import pretrain
 
 REPOSITORY = Path(__file__).parents[2]
 TRAIN = [sys.executable, str(REPOSITORY / "train.py")]
@@ -94,6 +98,28 @@ def test_a_moved_run_goes_on_with_another_micro_batch(small_run: list[str], tmp_
     refused = subprocess.run(again, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "has taken its 10 steps" in refused.stderr
+
+
+def test_a_relative_path_is_that_of_the_folder_the_run_was_begun_in(
+    small_run: list[str],
+    compose: Callable[..., DictConfig],
+    prose_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(prose_file.parent)
+    relative = [o for o in small_run if not o.startswith("data.path")] + ["data.path=prose.*"]
+    assert pretrain(compose("train", *relative))["step"] == 6
+    monkeypatch.chdir(tmp_path)
+    again = [f"resume={tmp_path / 'run'}", f"run_dir={tmp_path / 'run'}"]
+    assert pretrain(compose("train", *again), ["trainer.max_steps=7"])["step"] == 7
+
+
+def test_resume_auto_needs_the_same_folder_every_time(
+    small_run: list[str], compose: Callable[..., DictConfig]
+) -> None:
+    with pytest.raises(UserError, match="resume=auto needs run_dir="):
+        pretrain(compose("train", *small_run, "resume=auto"), ["resume=auto"])
 
 
 def test_resume_needs_a_run(tmp_path: Path) -> None:

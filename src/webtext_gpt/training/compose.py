@@ -56,6 +56,8 @@ def open_run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Run:
     first = rank_zero_only.rank == 0
     checkpoint = None
     if cfg.resume == AUTO:
+        if overrides and not any(o.startswith("run_dir=") for o in overrides):
+            raise UserError("resume=auto needs run_dir=..., the same folder at every start")
         if holds_run(folder):
             checkpoint = newest_complete(folder, say=first)
     elif cfg.resume:

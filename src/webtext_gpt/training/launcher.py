@@ -210,7 +210,19 @@ def _cause_said_once(watch: Watch | None) -> Iterator[None]:
                 raise UserError(death) from None
         elif _lost_another(error):
             time.sleep(LOST_SECONDS)  # whoever started us ends us meanwhile
-        elif rank_zero_only.rank != 0:
+        raise
+
+
+@contextlib.contextmanager
+def first_process_speaks() -> Iterator[None]:
+    """Hold an error back for a moment in processes other than the first.
+
+    What the first one finds as well, it says, and its launcher ends the others meanwhile.
+    """
+    try:
+        yield
+    except Exception:
+        if rank_zero_only.rank != 0:
             time.sleep(SPEAK_SECONDS)
         raise
 

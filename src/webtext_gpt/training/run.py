@@ -19,6 +19,7 @@ from webtext_gpt.training.compose import compose_trainer, fit, open_run, refuse_
 from webtext_gpt.training.devices import find_devices
 from webtext_gpt.training.estimate import memory_table
 from webtext_gpt.training.hardware import best_precision
+from webtext_gpt.training.launcher import first_process_speaks
 from webtext_gpt.training.loggers import where
 from webtext_gpt.training.pretraining import PretrainingModule
 from webtext_gpt.training.recompute import recompute_activations
@@ -28,6 +29,7 @@ from webtext_gpt.training.summary import Summary, summarize
 from webtext_gpt.training.trainer import set_lengths
 
 
+@first_process_speaks()
 def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     """Train a model as `conf/train.yaml` composes it, in the folder `cfg.run_dir`.
 
