@@ -110,6 +110,43 @@ def test_two_processes_leave_one_folder_and_one_log(name: str, two: Two) -> None
     assert (run / "samples.txt").read_text().count("=== step") == 3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["strategy=deepspeed_zero3_offload"],
+        ["strategy=deepspeed_zero3", "activation_checkpointing=true"],
+        ["strategy=deepspeed_zero2", "compile=true"],
+        ["strategy=ddp", "compile=true", "activation_checkpointing=true"],
+    ],
+    ids=" ".join,
+)
+def test_losses_do_not_depend_on_what_saves_memory_or_time(
+    arguments: list[str], one: Path, overrides: list[str], tmp_path: Path
+) -> None:
+    _train([*overrides, "trainer.devices=2", *arguments, f"run_dir={tmp_path / 'run'}"])
+    _assert_close_runs(tmp_path / "run", one)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_processes_too(one: Path, overrides: list[str], tmp_path: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*torchrun, "--nproc-per-node=2", str(REPOSITORY / "train.py"), *overrides]
+    command += ["trainer.devices=2", TWO["deepspeed_zero2"]]
+    run = tmp_path / "run"
+    subprocess.run([*command, f"run_dir={run}"], check=True, timeout=300, capture_output=True)
+    _assert_close_runs(run, one)
+    refused = subprocess.run(
+        [*command, f"run_dir={tmp_path / 'other'}", "global_batch_tokens=96"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert refused.returncode != 0
+    assert refused.stderr.count("error: global_batch_tokens=96") == 1
+
+
 def test_zero_checkpoints_are_read_as_any_other(one: Path, two: Two) -> None:
     """Consolidated and tied, by every command."""
     expected, _ = load_model(one / "checkpoints" / "last.ckpt")
