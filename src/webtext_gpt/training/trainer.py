@@ -58,6 +58,11 @@ def build_trainer(
         arguments["max_steps"] = OPEN
         if max_tokens is None:
             minutes = DEFAULT_MINUTES if minutes is None else minutes
+    if arguments.get("gradient_clip_algorithm") not in (None, "norm"):
+        raise UserError(
+            "trainer.gradient_clip_algorithm: every strategy clips gradients by their global norm; "
+            f"leave {arguments['gradient_clip_algorithm']} out"
+        )
     strategy = make_strategy(devices)
     _refuse_precision(arguments["precision"], strategy)
     if arguments["devices"] == "auto":
