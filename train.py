@@ -14,7 +14,8 @@ def main(cfg: DictConfig) -> None:
     with run_folder() as (run_dir, overrides):
         cfg.run_dir = run_dir
         summary = pretrain(cfg, overrides)
-        print_report(run_dir, summary)
+        if summary:
+            print_report(run_dir, summary)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,29 @@
-"""Checkpoints: written so that they are whole or absent, read without running anything."""
+"""Checkpoints: written so that they are whole or absent, read without running anything.
+
+A checkpoint is one file, as one process or DDP writes it, or a folder in parts, as ZeRO does
+(`webtext_gpt.checkpoint_parts`). Whoever reads one need not know which.
+"""
 
 import os
+import shutil
+import zipfile
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from webtext_gpt.checkpoint_parts import (
+    COMPLETE,
+    STATE,
+    SavedParameters,
+    consolidated,
+    files_of,
+    pieces_of_whole,
+    read_pieces,
+)
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer
@@ -15,6 +32,8 @@ from webtext_gpt.weights import is_foreign, load
 FOLDER = "checkpoints"
 LAST = "last.ckpt"
 BEST = "best.ckpt"
+STEP_NAME = "step-{step:08d}.ckpt"
+STEPS = "step-????????.ckpt"
 
 
 def describe(model: GPT | GPTClassifier, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -38,11 +57,12 @@ def save_model(model: GPT | GPTClassifier, tokenizer: Tokenizer, path: str | Pat
 
 
 def load_model(path: str | Path) -> tuple[GPT, Tokenizer]:
-    """The model, in evaluation mode on the CPU, and the tokenizer of a run or checkpoint file.
+    """The model, in evaluation mode on the CPU, and the tokenizer of a run or checkpoint.
 
     Args:
-        path: a run's folder (its best checkpoint, or else its last) or a `.ckpt` file; or what
-            `webtext_gpt.weights.load` reads: a Hugging Face folder or hub name, nanoGPT's file.
+        path: a run's folder (its best checkpoint, or else its last), or a checkpoint: a `.ckpt`
+            file, or a folder that ZeRO wrote; or what `webtext_gpt.weights.load` reads: a Hugging
+            Face folder or hub name, nanoGPT's file.
 
     Raises:
         UserError: there is no checkpoint, it is a classifier's, or it is not one of ours or
@@ -59,7 +79,7 @@ def load_model(path: str | Path) -> tuple[GPT, Tokenizer]:
 def load_any(path: str | Path) -> tuple[GPT | GPTClassifier, Tokenizer]:
     """As `load_model`, of a checkpoint of ours, with its classification head if it has one."""
     file = find_checkpoint(path, (BEST, LAST))
-    checkpoint = read_checkpoint(file)
+    checkpoint = open_checkpoint(file).whole(with_optimizer=False)
     try:
         body = GPT(GPTConfig(**checkpoint["model_config"]))
         head = checkpoint.get("classifier_config")
@@ -73,41 +93,178 @@ def load_any(path: str | Path) -> tuple[GPT | GPTClassifier, Tokenizer]:
 
 
 def find_checkpoint(path: str | Path, names: tuple[str, ...]) -> Path:
-    """The file that `path` names: itself, or the first of `names` that a run's folder has.
+    """The checkpoint that `path` names: itself, or the first of `names` that a run's folder has.
 
     Raises:
         UserError: there is none.
     """
     path = Path(path).expanduser()
-    if path.is_file():
+    if path.is_file() or (path / COMPLETE).is_file():
         return path
     for name in names:
-        if (path / FOLDER / name).is_file():
+        if (path / FOLDER / name).exists():
             return path / FOLDER / name
+    if saved := saved_checkpoints(path):  # a killed run may have had no time for a link
+        return saved[0]
     if not path.exists():
         raise UserError(f"{path} does not exist (looked from {Path.cwd()})")
     raise UserError(f"{path} holds no checkpoint: neither {' nor '.join(names)} in {FOLDER}/")
 
 
-def read_checkpoint(file: str | Path) -> dict[str, Any]:
-    """The contents of a checkpoint file: tensors and plain values, never code.
+def saved_checkpoints(run_dir: str | Path) -> list[Path]:
+    """The checkpoints of a run, newest first."""
+    return sorted((Path(run_dir) / FOLDER).glob(STEPS), reverse=True)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that is open: its values are read when they are asked for."""
+
+    path: Path
+    state: dict[str, Any]
+    """Plain values; where the checkpoint is one file, the tensors too, memory-mapped."""
+
+    def whole(self, with_optimizer: bool = True) -> dict[str, Any]:
+        """Its contents as one process would have written them, tied weights tied."""
+        if not self.path.is_dir():
+            return self.state
+        return consolidated(self.state, self._pieces(), with_optimizer)
+
+    def parameters(self, names: list[list[str]]) -> SavedParameters:
+        """Values by parameter and place, for processes that hold only some of them.
+
+        Args:
+            names: of the parameters of each group of the optimizer.
+        """
+        if self.path.is_dir():
+            return self._pieces()
+        return SavedParameters(pieces_of_whole(self.state, names))
+
+    def _pieces(self) -> SavedParameters:
+        files = [file for file in files_of(self.path) if file.name != STATE]
+        return SavedParameters(read_pieces(map(_read_file, files)))
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Open a checkpoint of either form: tensors and plain values, never code.
 
     Raises:
-        UserError: the file is damaged, or holds something else.
+        UserError: it is damaged, incomplete, or something else.
     """
+    path = Path(path)
+    if path.is_dir():
+        files_of(path)
+        return Checkpoint(path, _read_file(path / STATE))
+    return Checkpoint(path, _read_file(path))
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The contents of a checkpoint of either form, as one process would have written them.
+
+    Raises:
+        UserError: it is damaged, incomplete, or something else.
+    """
+    return open_checkpoint(path).whole()
+
+
+def _read_file(file: Path) -> dict[str, Any]:
     try:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises whatever zipfile, pickle or its reader meet
         raise UserError(f"{file} cannot be read as a checkpoint: {error}") from error
 
 
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, every byte of it read; `None` if nothing is.
+
+    torch's files are zip archives that hold a CRC-32 of each tensor and of the rest, which
+    torch itself does not look at when it maps a file.
+    """
+    try:
+        for file, size in (files_of(path) if path.is_dir() else {path: None}).items():
+            found = file.stat().st_size
+            if size not in (None, found):
+                return f"{file.name} has {found:,} bytes instead of {size:,}"
+            with zipfile.ZipFile(file) as archive:
+                if record := archive.testzip():
+                    return f"{file.name}: {record} does not have its checksum"
+            _read_file(file)
+    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        return str(error)
+    except (zipfile.BadZipFile, zlib.error) as error:
+        return f"{path.name}: {error}"
+    return None
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Give a finished file or folder its name; what had that name is removed."""
+    old = path.with_name(f".{path.name}.old")
+    if partial.is_dir() or path.is_dir():  # cannot be replaced in one step
+        remove(old)
+        if path.exists():
+            path.rename(old)
+    partial.replace(path)
+    remove(old)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the name too outlives a power failure
+    finally:
+        os.close(folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_file(contents: dict[str, Any], path: Path) -> None:
+    """Write a file of tensors and plain values to the disk itself.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk.
+    """
+    try:
+        with path.open("wb") as stream:
+            torch.save(contents, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except RuntimeError as error:  # torch's writer hides what the file system said
+        if isinstance(error.__context__, OSError):
+            cause = error.__context__
+            raise OSError(cause.errno, cause.strerror, str(path)) from error
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its name and renames it, so that no reader meets half of one."""
+    """Writes a checkpoint beside its name and renames it, so that no reader meets half of one.
+
+    Args:
+        opened: the checkpoint that training will go on from, so that it is opened once.
+    """
+
+    def __init__(self, opened: Checkpoint | None = None) -> None:
+        super().__init__()
+        self.opened = opened
+
+    def open(self, path: str | Path) -> Checkpoint:
+        """The checkpoint at `path`."""
+        if self.opened is not None and self.opened.path == Path(path):
+            return self.opened
+        return open_checkpoint(path)
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The contents of a checkpoint of either form."""
+        return self.open(path).whole()
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write the file.
+        """Write one file.
 
         Raises:
             OSError: it cannot be written, as on a full disk; nothing is left behind.
@@ -116,16 +273,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.partial")
         try:
-            with partial.open("wb") as stream:
-                torch.save(checkpoint, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            partial.replace(path)
-        except RuntimeError as error:  # torch's writer hides what the file system said
-            if isinstance(error.__context__, OSError):
-                cause = error.__context__
-                raise OSError(cause.errno, cause.strerror, str(path)) from error
-            raise
+            write_file(checkpoint, partial)
+            publish(partial, path)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from error
         finally:

@@ -83,7 +83,7 @@ def clear_errors(
     except (HydraException, OmegaConfBaseException, UserError, OSError) as error:
         if show_traceback:
             raise
-        _exit(_explain(error, conf, config_name))
+        _exit(_explain(error, conf, config_name), getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         _exit("interrupted")
 
@@ -104,10 +104,10 @@ def run_folder() -> Iterator[tuple[str, list[str]]]:
             folder.rmdir()
 
 
-def _exit(message: str) -> NoReturn:
+def _exit(message: str, code: int = 1) -> NoReturn:
     sys.stdout.flush()
     print(f"\nerror: {message}", file=sys.stderr, flush=True)
-    sys.exit(1)
+    sys.exit(code)
 
 
 def _prepared(arguments: Sequence[str], verbatim: Sequence[str]) -> Iterator[str]:
@@ -116,12 +116,10 @@ def _prepared(arguments: Sequence[str], verbatim: Sequence[str]) -> Iterator[str
     Keys of a continued run are those of its own configuration, so they are forced through
     Hydra's composition of the defaults, and checked when the run is opened.
     """
-    resumes = any(
-        a.startswith("resume=") and a not in ("resume=", "resume=null") for a in arguments
-    )
+    resumes = any(a.startswith("resume=") and a not in NO_FOLDER for a in arguments)
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if equals and key in verbatim and argument not in ("resume=", "resume=null"):
+        if equals and key in verbatim and argument not in NO_FOLDER:
             yield f"{key}={_quoted(value)}"
         elif resumes and "." in key and not key.startswith(("+", "~", "-", "hydra.")):
             yield f"++{argument}"
@@ -133,6 +131,8 @@ def _prepared(arguments: Sequence[str], verbatim: Sequence[str]) -> Iterator[str
 
 
 QUOTES = "'\""
+NO_FOLDER = ("resume=", "resume=null", "resume=auto")
+"""Values of `resume` that leave the run's folder to `run_dir`."""
 
 
 def _quoted(value: str) -> str:

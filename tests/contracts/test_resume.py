@@ -5,13 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint import read_checkpoint
+from webtext_gpt.errors import Stopped, UserError
+from webtext_gpt.training.callbacks.interrupt import GracefulInterrupt
 from webtext_gpt.training.loggers import read_metrics
+from webtext_gpt.training.run import pretrain
 
 REPOSITORY = Path(__file__).parents[2]
 TRAIN = [sys.executable, str(REPOSITORY / "train.py")]
@@ -94,6 +99,56 @@ def test_a_moved_run_goes_on_with_another_micro_batch(small_run: list[str], tmp_
     refused = subprocess.run(again, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "has taken its 10 steps" in refused.stderr
+
+
+def test_a_relative_path_is_that_of_the_folder_the_run_was_begun_in(
+    small_run: list[str],
+    compose: Callable[..., DictConfig],
+    prose_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(prose_file.parent)
+    relative = [o for o in small_run if not o.startswith("data.path")] + ["data.path=prose.*"]
+    assert pretrain(compose("train", *relative))["step"] == 6
+    monkeypatch.chdir(tmp_path)
+    again = [f"resume={tmp_path / 'run'}", f"run_dir={tmp_path / 'run'}"]
+    assert pretrain(compose("train", *again), ["trainer.max_steps=7"])["step"] == 7
+
+
+def test_a_validation_that_was_broken_off_is_made_up(
+    small_run: list[str],
+    compose: Callable[..., DictConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    pretrain(compose("train", *small_run, f"run_dir={whole}"))
+    cfg = compose("train", *small_run, "resume=auto", "micro_batch_size=2")
+
+    def asked_while_validating(self: GracefulInterrupt, *_: object) -> None:
+        self._requested = signal.SIGTERM
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GracefulInterrupt, "on_validation_epoch_start", asked_while_validating)
+        with pytest.raises(Stopped, match="stopped by SIGTERM; step 3 is saved") as stopped:
+            pretrain(cfg)
+    assert stopped.value.exit_code == 75
+    assert not any("val_loss" in row for row in read_metrics(run / "metrics.csv"))
+    pretrain(cfg)
+    expected, found = (read_metrics(folder / "metrics.csv") for folder in (whole, run))
+    assert [row["step"] for row in found] == [1, 2, 3, 4, 5, 6]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.get("val_loss") == pytest.approx(theirs.get("val_loss"), abs=1e-5)
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-5)
+    assert (run / "samples.txt").read_text().count("=== step") == 2
+
+
+def test_resume_auto_needs_the_same_folder_every_time(
+    small_run: list[str], compose: Callable[..., DictConfig]
+) -> None:
+    with pytest.raises(UserError, match="resume=auto needs run_dir="):
+        pretrain(compose("train", *small_run, "resume=auto"), ["resume=auto"])
 
 
 def test_resume_needs_a_run(tmp_path: Path) -> None:

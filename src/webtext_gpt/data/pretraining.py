@@ -40,6 +40,16 @@ class TrainingBlocks(Dataset):
         self.block_size = block_size
         self.seed = seed
 
+    def documents(self, sample: int) -> list[int]:
+        """Numbers, in the order of the shards, of the documents that a sample reads."""
+        n_tokens = self.stream.n_tokens
+        start = block_start(sample, self.seed, n_tokens, self.block_size)
+        end = start + self.block_size + 1
+        found = [*self.stream.document_numbers(start, min(end, n_tokens))]
+        if end > n_tokens:
+            found += self.stream.document_numbers(0, end - n_tokens)
+        return found
+
     def __getitem__(self, sample: int) -> Batch:
         """Inputs and targets `(T,)` of one sample."""
         start = block_start(sample, self.seed, self.stream.n_tokens, self.block_size)
@@ -139,6 +149,21 @@ class PretrainingData(L.LightningDataModule):
         mine = range(rank, len(windows), world_size)
         starts = range(0, len(mine), self.micro_batch_size)
         return self._loader(windows, [list(mine[i : i + self.micro_batch_size]) for i in starts])
+
+    def samples(self, step: int, world_size: int) -> np.ndarray:
+        """Numbers of the samples of a step: `(micro-batches, processes, micro_batch_size)`.
+
+        Args:
+            step: optimizer steps taken before it.
+            world_size: processes that share it.
+        """
+        first = step * self.global_batch_size
+        samples = np.arange(first, first + self.global_batch_size)
+        return samples.reshape(-1, world_size, self.micro_batch_size)
+
+    def documents(self, sample: int) -> list[int]:
+        """Numbers of the training documents, in the order of the shards, that a sample reads."""
+        return self.training.documents(sample)
 
     def _loader(self, blocks: Dataset, batches: Iterable[list[int]]) -> DataLoader:
         return DataLoader(

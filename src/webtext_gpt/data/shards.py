@@ -315,3 +315,14 @@ class TokenStream:
         for tokens, starts in zip(self._maps, self._starts, strict=True):
             for begin, end in zip(starts, np.append(starts[1:], len(tokens)), strict=True):
                 yield tokens[begin + 1 : end]
+
+    def document_numbers(self, start: int, end: int) -> range:
+        """Numbers of the documents, counted from 0, that tokens `start` to `end` belong to."""
+        first, last = (self._document_number(position) for position in (start, end - 1))
+        return range(first, last + 1)
+
+    def _document_number(self, position: int) -> int:
+        number = int(np.searchsorted(self._ends, position, side="right"))
+        offset = position - (int(self._ends[number]) - len(self._maps[number]))
+        within = int(np.searchsorted(self._starts[number], offset, side="right")) - 1
+        return sum(len(starts) for starts in self._starts[:number]) + within

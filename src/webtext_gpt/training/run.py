@@ -1,31 +1,35 @@
 """One pretraining run, from its configuration to `summary.json`."""
 
 import json
-import shlex
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import lightning as L
+import torch
 from hydra.utils import instantiate
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint import read_checkpoint
 from webtext_gpt.data.prepare import prepare_shards
 from webtext_gpt.data.pretraining import PretrainingData
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.training.batch import BatchPlan, plan_batch
-from webtext_gpt.training.callbacks.interrupt import GracefulInterrupt
-from webtext_gpt.training.loggers import CSVLogger, where
+from webtext_gpt.training.compose import compose_trainer, fit, open_run, refuse_finished
+from webtext_gpt.training.devices import find_devices
+from webtext_gpt.training.estimate import memory_table
+from webtext_gpt.training.hardware import best_precision
+from webtext_gpt.training.launcher import first_process_speaks
+from webtext_gpt.training.loggers import where
 from webtext_gpt.training.pretraining import PretrainingModule
-from webtext_gpt.training.run_dir import SUMMARY, refuse_other_run, reopen, save_config
+from webtext_gpt.training.recompute import recompute_activations
+from webtext_gpt.training.run_dir import SUMMARY, save_config
+from webtext_gpt.training.strategy import BUCKET, partitions_parameters
 from webtext_gpt.training.summary import Summary, summarize
-from webtext_gpt.training.trainer import build_trainer, set_lengths
+from webtext_gpt.training.trainer import set_lengths
 
 
+@first_process_speaks()
 def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     """Train a model as `conf/train.yaml` composes it, in the folder `cfg.run_dir`.
 
@@ -39,36 +43,27 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
 
     Raises:
         UserError: something in the configuration or the data cannot be used; nothing was trained
-            or written to the run's folder then. Or training was interrupted, and is saved.
+            or written to the run's folder then. Or training met a loss that is not finite.
+        Stopped: training was interrupted, and is saved.
     """
-    run_dir = Path(cfg.run_dir)
-    checkpoint = None
-    if cfg.resume:
-        cfg, checkpoint = reopen(run_dir, overrides)
-    elif rank_zero_only.rank == 0:
-        refuse_other_run(run_dir)
-    resumed = read_checkpoint(checkpoint) if checkpoint else None
+    if cfg.estimate:
+        print(estimate(cfg))
+        return {}
+    run = open_run(cfg, overrides)
+    cfg = run.cfg
     L.seed_everything(cfg.seed, verbose=False)
-
     shards = open_shards(cfg)
     config = model_config(cfg.model, shards)
-    trainer = build_trainer(
-        cfg.trainer,
-        run_dir=run_dir,
-        strategy=instantiate(cfg.strategy),
-        callbacks=list(instantiate(cfg.callbacks).values()),
-        loggers=[CSVLogger(run_dir, resumed["global_step"] if resumed else 0)]
-        + ([instantiate(cfg.logger)] if cfg.logger else []),
-    )
     plan = plan_batch(
-        cfg.global_batch_tokens, config.block_size, trainer.world_size, cfg.micro_batch_size
+        cfg.global_batch_tokens, config.block_size, run.devices.count, cfg.micro_batch_size
     )
+    trainer = compose_trainer(run)
     set_lengths(
         trainer,
         plan,
         max_tokens=cfg.trainer.max_tokens,
         validate_every=cfg.validate_every,
-        planned_steps=resumed["max_steps"] if resumed else None,
+        planned_steps=run.state["max_steps"] if run.state else None,
     )
     data = PretrainingData(
         shards,
@@ -79,7 +74,7 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         num_workers=cfg.num_workers,
     )
     module = PretrainingModule(
-        GPT(config),
+        build_model(cfg, config, trainer),
         shards.tokenizer,
         corpus=shards.hash,
         make_optimizer=instantiate(cfg.optimizer),
@@ -88,38 +83,71 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         tokens_per_step=plan.tokens,
         val_tokens_per_byte=(data.validation.n_tokens - 1) / data.validation.n_bytes,
         compile_model=cfg.compile,
+        not_finite=cfg.guard.not_finite,
+        spike=cfg.guard.spike,
     )
-    seconds_before = 0.0
-    if resumed is not None:
-        module.refuse_other_training(resumed)
-        seconds_before = resumed["seconds"]
-        if 0 < trainer.max_steps <= resumed["global_step"]:
-            raise UserError(
-                f"the run in {run_dir} has taken its {trainer.max_steps} steps; to train on, set "
-                "trainer.max_steps (or trainer.max_tokens) above that"
-            )
+    if run.state is not None:
+        module.refuse_other_training(run.state)
+        refuse_finished(run, trainer)
     if trainer.is_global_zero:
-        save_config(cfg, run_dir)
+        save_config(cfg, run.folder)
         print(_plan_text(trainer, module, data, plan), flush=True)
-
-    module.started = time.perf_counter() - seconds_before
-    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    seconds = time.perf_counter() - module.started
-    interrupted = any(c.interrupted for c in trainer.callbacks if isinstance(c, GracefulInterrupt))
-    if not interrupted and module.validated_step != trainer.global_step:
-        trainer.validate(module, data, verbose=False)
+    fit(run, trainer, module, data)
     if not trainer.is_global_zero:
         return {}
-    if interrupted:
-        raise UserError(
-            f"interrupted; step {trainer.global_step} is saved. "
-            f"Continue with: python train.py resume={shlex.quote(str(run_dir))}"
-        )
-    summary = summarize(trainer, module, data.validation, seconds)
-    (run_dir / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+    summary = summarize(trainer, module, data.validation)
+    (run.folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
     for line in filter(None, map(where, trainer.loggers)):
         print(line)
     return summary
+
+
+def estimate(cfg: DictConfig) -> str:
+    """What the configured training would need of each device, whether or not they are here.
+
+    The vocabulary is the model's, or the tokenizer's as it is set; no data is read. More devices
+    than there are CPU cores are GPUs of another machine, which multiply in bf16.
+
+    Raises:
+        UserError: the batch does not divide.
+    """
+    devices = find_devices(cfg.trainer, check=False)
+    vocab_size = cfg.model.get("vocab_size") or cfg.tokenizer.get("vocab_size")
+    config = instantiate(cfg.model, vocab_size=vocab_size)  # null stands for GPT-2's
+    plan = plan_batch(
+        cfg.global_batch_tokens, config.block_size, devices.count, cfg.micro_batch_size
+    )
+    precision = cfg.trainer.precision
+    if precision == "auto":
+        absent = devices.kind == "cuda" and not torch.cuda.is_available()
+        precision = "bf16-mixed" if absent else best_precision(devices.kind)
+    return memory_table(
+        config,
+        plan,
+        devices.count,
+        half=str(precision).startswith(("bf16", "16")),
+        recompute=cfg.activation_checkpointing,
+        on_gpu=devices.kind == "cuda",
+        bucket=cfg.strategy.get("reduce_bucket_size") or BUCKET,
+    )
+
+
+def build_model(cfg: DictConfig, config: GPTConfig, trainer: L.Trainer) -> GPT:
+    """The model to train, with what is applied to it from outside.
+
+    Raises:
+        UserError: `compile` does not go with the strategy.
+    """
+    if cfg.compile and partitions_parameters(trainer.strategy):
+        raise UserError(
+            "compile=true does not go with a strategy that divides parameters, since each layer's "
+            "are gathered by code that cannot be compiled; use strategy=deepspeed_zero2, "
+            "deepspeed_zero1 or ddp, or compile=false"
+        )
+    model = GPT(config)
+    if cfg.activation_checkpointing:
+        recompute_activations(model)
+    return model
 
 
 def open_shards(cfg: DictConfig) -> TokenShards:
@@ -158,7 +186,7 @@ def _plan_text(
     stream = data.training.stream
     length = f"{trainer.max_steps:,}" if trainer.max_steps > 0 else "as many as fit,"
     return (
-        f"model       {module.model.num_parameters:,} parameters, "
+        f"model       {module.num_parameters:,} parameters, "
         f"context {plan.block_size}, vocabulary {module.tokenizer.vocab_size:,}\n"
         f"corpus      {stream.n_tokens:,} tokens of {stream.n_documents:,} documents for training, "
         f"{data.validation.n_tokens:,} held out\n"

@@ -1,16 +1,26 @@
 """A run's folder: refused when it holds another run, opened again to go on with its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from glob import glob
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from webtext_gpt.checkpoint import BEST, FOLDER, LAST, read_checkpoint
+from webtext_gpt.checkpoint import Checkpoint, damage, open_checkpoint, saved_checkpoints
 from webtext_gpt.errors import UserError
 
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
+MAY_CHANGE = ("strategy", "logger")
+"""Groups that a run may continue with another choice of."""
+PATHS = ("cache_dir", "data.path", "data.name", "data.data_files", "tokenizer.path")
+"""Keys whose values may be files, relative to the folder that a run was started from."""
+
+
+def holds_run(run_dir: Path) -> bool:
+    """Whether a run was begun in the folder."""
+    return (run_dir / CONFIG).is_file()
 
 
 def refuse_other_run(run_dir: Path) -> None:
@@ -19,34 +29,35 @@ def refuse_other_run(run_dir: Path) -> None:
     Raises:
         UserError: the folder holds a run.
     """
-    if (run_dir / CONFIG).exists():
+    if holds_run(run_dir):
         raise UserError(
             f"{run_dir} already holds a run; continue it with resume={run_dir}, "
             "or name another run_dir"
         )
 
 
-def reopen(run_dir: Path, overrides: Sequence[str]) -> tuple[DictConfig, Path | None]:
-    """The configuration and newest checkpoint of a run to continue; none if it saved none.
+def reopen(run_dir: Path, overrides: Sequence[str], composed: DictConfig) -> DictConfig:
+    """The configuration of a run to continue.
 
     Args:
         run_dir: the run's folder.
         overrides: `key=value` arguments of this call, applied to the run's own configuration.
+        composed: this call's own configuration, of which a changed strategy or logger is taken.
 
     Raises:
         UserError: the folder holds no run, or an override does not fit.
     """
-    if not (run_dir / CONFIG).is_file():
+    if not holds_run(run_dir):
         raise UserError(f"resume={run_dir}: no run is there (it has no {CONFIG})")
-    saved = [run_dir / FOLDER / name for name in (LAST, BEST)]
-    steps = {path: read_checkpoint(path)["global_step"] for path in saved if path.is_file()}
-    checkpoint = max(steps, key=lambda path: steps[path]) if steps else None
     cfg = OmegaConf.load(run_dir / CONFIG)
     assert isinstance(cfg, DictConfig)  # noqa: S101 - written by `save_config`
     OmegaConf.set_struct(cfg, True)
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
         if key in ("resume", "run_dir"):
+            continue
+        if key in MAY_CHANGE:
+            cfg[key] = composed[key]
             continue
         try:
             if isinstance(OmegaConf.select(cfg, key), DictConfig):
@@ -58,10 +69,59 @@ def reopen(run_dir: Path, overrides: Sequence[str]) -> tuple[DictConfig, Path | 
         except OmegaConfBaseException as error:
             raise UserError(f"{key}={value} does not fit the run in {run_dir}: {error}") from error
     cfg.run_dir = str(run_dir)  # the folder may have been moved
-    return cfg, checkpoint
+    return cfg
+
+
+def newest_complete(run_dir: Path, say: bool = True) -> Checkpoint | None:
+    """The newest checkpoint of a run of which every byte is right; `None` if it saved none.
+
+    Args:
+        run_dir: the run's folder.
+        say: name those that are damaged.
+
+    Raises:
+        UserError: all are damaged.
+    """
+    saved = saved_checkpoints(run_dir)
+    for path in saved:
+        problem = damage(path)
+        if problem is None:
+            return open_checkpoint(path)
+        if say:
+            print(f"{path} is damaged ({problem}); the checkpoint before it is used", flush=True)
+    if saved:
+        raise UserError(
+            f"every checkpoint of {run_dir} is damaged; start a new run in another run_dir"
+        )
+    return None
 
 
 def save_config(cfg: DictConfig, run_dir: Path) -> None:
-    """Write the composed configuration, by which the folder is known to hold a run."""
+    """Write the composed configuration, by which the folder is known to hold a run.
+
+    Relative paths in it are made absolute: a run may be continued from another folder.
+    """
     run_dir.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(cfg, run_dir / CONFIG)
+    saved = cfg.copy()
+    for key, value in _files(cfg):
+        OmegaConf.update(saved, key, value)
+    partial = run_dir / f".{CONFIG}.partial"
+    OmegaConf.save(saved, partial)
+    partial.replace(run_dir / CONFIG)
+
+
+def _files(cfg: DictConfig) -> Iterator[tuple[str, str | list[str]]]:
+    for key in PATHS:
+        value = OmegaConf.select(cfg, key)
+        if isinstance(value, str):
+            yield key, _absolute(value)
+        elif isinstance(value, ListConfig):
+            yield key, [_absolute(v) for v in value]
+
+
+def _absolute(value: str) -> str:
+    """A relative path or glob pattern of files that are there, made absolute; else as it is."""
+    path = Path(value)
+    if path.is_absolute() or value.startswith("~") or not glob(value):
+        return value
+    return str(Path.cwd() / path)

@@ -18,16 +18,13 @@ Summary = dict[str, Any]
 """Names and figures; `None` where one was not measured."""
 
 
-def summarize(
-    trainer: L.Trainer, module: PretrainingModule, validation: TokenStream, seconds: float
-) -> Summary:
+def summarize(trainer: L.Trainer, module: PretrainingModule, validation: TokenStream) -> Summary:
     """What `summary.json` holds: losses of the last validation, compressors' figures, speed.
 
     Args:
         trainer: after training and validation.
         module: what was trained.
         validation: the split that was measured; the compressors get the text of all of it.
-        seconds: wall-clock time of training, validations included.
     """
     tokens = trainer.global_step * module.tokens_per_step
     throughput = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)
@@ -38,9 +35,9 @@ def summarize(
         **compressed_bits_per_byte(decoded_documents(validation, module.tokenizer)),
         "step": trainer.global_step,
         "tokens": tokens,
-        "seconds": seconds,
+        "seconds": module.seconds,
         "tokens_per_second": throughput.tokens_per_second if throughput else None,
-        "parameters": module.model.num_parameters,
+        "parameters": module.num_parameters,
     }
 
 

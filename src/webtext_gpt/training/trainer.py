@@ -3,33 +3,35 @@
 import logging
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DeepSpeedStrategy, Strategy
 
-from webtext_gpt.checkpoint import AtomicCheckpointIO
+from webtext_gpt.checkpoint import AtomicCheckpointIO, Checkpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.training.batch import BatchPlan
-from webtext_gpt.training.callbacks.time_budget import TimeBudget
+from webtext_gpt.training.callbacks.checkpoints import Checkpoints
+from webtext_gpt.training.callbacks.time_budget import OPEN, TimeBudget
+from webtext_gpt.training.devices import Devices
 from webtext_gpt.training.hardware import best_precision
 
 DEFAULT_MINUTES = 5
 """Of training where nothing says how long."""
-OPEN = -1
-"""Lightning's `max_steps` for no limit."""
 
 
 def build_trainer(
     settings: Mapping[str, Any],
     *,
     run_dir: Path,
-    strategy: Any,
+    devices: Devices,
+    make_strategy: Callable[[Devices], str | Strategy],
     callbacks: Sequence[L.Callback],
     loggers: Sequence[Logger],
+    checkpoint: Checkpoint | None = None,
 ) -> L.Trainer:
     """A trainer that counts optimizer steps, on the given devices.
 
@@ -39,9 +41,11 @@ def build_trainer(
             `set_lengths`. Where neither steps nor tokens are given, as many steps are planned
             as fit into the time (`DEFAULT_MINUTES` unless given).
         run_dir: the run's folder.
-        strategy: a Lightning strategy or its name.
+        devices: see `find_devices`.
+        make_strategy: a Lightning strategy, or its name, for the devices.
         callbacks: what happens beside training.
         loggers: where metrics go.
+        checkpoint: what training will go on from.
 
     Raises:
         UserError: Lightning refuses a setting, as more devices than there are.
@@ -49,23 +53,33 @@ def build_trainer(
     arguments = {str(name): value for name, value in settings.items()}
     max_tokens, minutes = arguments.pop("max_tokens"), arguments.pop("max_minutes")
     if arguments["precision"] == "auto":
-        arguments["precision"] = best_precision(_device_type(arguments["accelerator"]))
+        arguments["precision"] = best_precision(devices.kind)
     if arguments["max_steps"] is None:
         arguments["max_steps"] = OPEN
         if max_tokens is None:
             minutes = DEFAULT_MINUTES if minutes is None else minutes
+    if arguments.get("gradient_clip_algorithm") not in (None, "norm"):
+        raise UserError(
+            "trainer.gradient_clip_algorithm: every strategy clips gradients by their global norm; "
+            f"leave {arguments['gradient_clip_algorithm']} out"
+        )
+    strategy = make_strategy(devices)
+    _refuse_precision(arguments["precision"], strategy)
+    if arguments["devices"] == "auto":
+        arguments["devices"] = devices.per_node
     if minutes is not None:
         callbacks = [TimeBudget(minutes), *callbacks]
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its greetings, its tips
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # its own use of torch
+    # A checkpoint holds what the others have done by then.
+    callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoints))
+    _silence_lightning()
     try:
         return L.Trainer(
             **arguments,
             strategy=strategy,
-            callbacks=list(callbacks),
+            callbacks=callbacks,
             logger=list(loggers),
             default_root_dir=run_dir,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(checkpoint)],
             use_distributed_sampler=False,  # our samplers know the devices
             check_val_every_n_epoch=None,  # there is one epoch, without end
             num_sanity_val_steps=0,
@@ -75,6 +89,24 @@ def build_trainer(
         )
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"trainer: {error}") from error
+
+
+NOISE = (
+    ".*LeafSpec.*",
+    ".*handles gradient clipping internally.*",  # so does our module, where DeepSpeed does not
+    ".*It is recommended to use `self.log.*sync_dist.*",  # the values are the same everywhere
+    ".*all_gather_into_tensor.*",
+    ".*reduce_scatter_tensor.*",
+)
+"""Warnings of Lightning and DeepSpeed about their own use of torch, and about what we know."""
+
+
+def _silence_lightning() -> None:
+    """Drop greetings and tips."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message=message)
 
 
 def set_lengths(
@@ -113,12 +145,13 @@ def set_lengths(
     trainer.fit_loop.epoch_loop.max_steps = steps
     trainer.accumulate_grad_batches = plan.accumulation
     trainer.val_check_interval = validate_every * plan.accumulation
+    if isinstance(trainer.strategy, DeepSpeedStrategy):
+        trainer.strategy.config["train_micro_batch_size_per_gpu"] = plan.micro_batch_size
 
 
-def _device_type(accelerator: str) -> str:
-    """`cuda`, `mps` or `cpu`: what Lightning's name for an accelerator stands for here."""
-    if accelerator in ("cpu", "cuda", "mps"):
-        return accelerator
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+def _refuse_precision(precision: Any, strategy: str | Strategy) -> None:
+    if isinstance(strategy, DeepSpeedStrategy) and str(precision).startswith("16"):
+        raise UserError(
+            f"trainer.precision={precision} needs a loss scale, which checkpoints in parts do not "
+            "hold; use bf16-mixed or 32-true with DeepSpeed, or strategy=ddp"
+        )

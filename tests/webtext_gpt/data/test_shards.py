@@ -126,3 +126,15 @@ def test_nothing_is_left_of_a_failed_write(tokenizer: Tokenizer, tmp_path: Path)
     with pytest.raises(UserError, match="'n', is not among the 3"):
         write_shards(documents, tokenizer, tmp_path / "shards", {})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [(0, 1, [0]), (0, 4, [0]), (3, 5, [0, 1]), (4, 6, [1]), (5, 7, [1, 2]), (2, 11, [0, 1, 2])],
+)
+def test_positions_know_their_documents(
+    folder: Path, start: int, end: int, expected: list[int]
+) -> None:
+    """Tokens 0 to 3 are the first document's, 4 and 5 the second's, the rest the third's."""
+    train = TokenShards(folder).split("train")
+    assert list(train.document_numbers(start, end)) == expected

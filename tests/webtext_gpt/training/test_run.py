@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from webtext_gpt.checkpoint import load_model
 from webtext_gpt.data.pretraining import ValidationWindows
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
+from webtext_gpt.training.loggers import read_metrics
 from webtext_gpt.training.run import pretrain
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -30,7 +33,10 @@ def test_a_run_leaves_its_record(finished: Path) -> None:
     expected = {"checkpoints", "metrics.csv", "loss.png", "samples.txt", "summary.json"}
     assert names == expected | {"config.yaml"}
     assert (finished / "loss.png").read_bytes().startswith(PNG)
-    assert {p.name for p in (finished / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    saved = finished / "checkpoints"
+    steps = {"step-00000038.ckpt", "step-00000040.ckpt"}  # every second one, and the newest two
+    assert {p.name for p in saved.iterdir()} == {"best.ckpt", "last.ckpt", *steps}
+    assert (saved / "last.ckpt").readlink() == Path("step-00000040.ckpt")  # wherever the run lies
     rows = list(csv.DictReader((finished / "metrics.csv").open()))
     assert [int(row["step"]) for row in rows] == list(range(1, 41))
     assert {"train_loss", "val_loss", "lr", "tokens", "tokens_per_second"} <= set(rows[0])
@@ -103,6 +109,26 @@ def test_compiled_training_has_the_same_losses_and_names(
         float(eager[0]["train_loss"]), rel=1e-4
     )
     load_model(tmp_path / "compiled")
+
+
+def test_recomputed_activations_change_nothing(
+    compose: Callable[..., DictConfig], small_run: list[str], tmp_path: Path
+) -> None:
+    dropout = [f"model.{place}_dropout=0.1" for place in ("embd", "attn", "resid")]
+    curves = []
+    for recompute in (False, True):
+        run = tmp_path / str(recompute)
+        overrides = [*dropout, f"activation_checkpointing={recompute}", f"run_dir={run}"]
+        pretrain(compose("train", *small_run, *overrides))
+        curves.append([row["train_loss"] for row in read_metrics(run / "metrics.csv")])
+    assert curves[0] == curves[1]
+
+
+def test_deepspeed_is_imported_where_it_trains_alone() -> None:
+    code = "import sys, webtext_gpt.training.run; print('deepspeed' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert printed.strip() == "False"
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,27 @@
-"""Checkpoints of a run: the best, the last, and every N steps one that stays."""
+"""Checkpoints of a run: the newest, the best, and every N steps one that stays."""
 
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 
-from webtext_gpt.checkpoint import BEST, FOLDER, LAST
+from webtext_gpt.checkpoint import BEST, FOLDER, LAST, STEP_NAME, remove, saved_checkpoints
 from webtext_gpt.errors import UserError
 
 
 class Checkpoints(L.Callback):
-    """Writes `best.ckpt`, `last.ckpt` and `step-00001000.ckpt` under the run's `checkpoints/`.
+    """Writes `step-00001000.ckpt` under `checkpoints/`; `last.ckpt` and `best.ckpt` are links.
+
+    A checkpoint is written between two steps: the metrics of the step before are in the loggers
+    by then, and a validation due after it is done, so that a run killed at any time loses
+    nothing and repeats nothing that its checkpoint has.
 
     Args:
         run_dir: the run's folder.
-        save_every: optimizer steps between two writes of `last.ckpt`; it is also written when
-            training ends or is interrupted.
-        keep_every: optimizer steps between two checkpoints that are kept; `None` keeps none.
+        save_every: optimizer steps between two checkpoints; one is also written after a
+            validation better than all before, and when training ends or is interrupted.
+        keep_last: how many of the newest are kept, so that a damaged one does no harm.
+        keep_every: optimizer steps between two checkpoints that stay; `None` keeps none.
         monitor: metric of the validation whose least value is the best.
     """
 
@@ -25,50 +30,95 @@ class Checkpoints(L.Callback):
         run_dir: str,
         *,
         save_every: int,
+        keep_last: int = 2,
         keep_every: int | None = None,
         monitor: str = "val_loss",
     ) -> None:
-        if save_every < 1:
-            raise UserError(f"callbacks.checkpoints.save_every={save_every} must be at least 1")
-        self.folder = Path(run_dir) / FOLDER
+        for name, value in (("save_every", save_every), ("keep_last", keep_last)):
+            if value < 1:
+                raise UserError(f"callbacks.checkpoints.{name}={value} must be at least 1")
+        self.run_dir = Path(run_dir)
+        self.folder = self.run_dir / FOLDER
         self.save_every = save_every
+        self.keep_last = keep_last
         self.keep_every = keep_every
         self.monitor = monitor
         self.best: float | None = None
-        self._last_step = 0
+        self._best_step: int | None = None
+        self._saved_step = 0
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far, for a run that goes on."""
-        return {"best": self.best}
+        return {"best": self.best, "best_step": self._best_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what `state_dict` gave."""
-        self.best = state_dict["best"]
+        self.best, self._best_step = state_dict["best"], state_dict["best_step"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Remember the step that training starts from."""
-        self._last_step = trainer.global_step
+        """Clear what a killed run left half-written, and put damaged checkpoints aside."""
+        self._saved_step = trainer.global_step
+        if trainer.is_global_zero:
+            for left in (*self.folder.glob(".*.partial"), *self.folder.glob(".*.old")):
+                remove(left)
+            for later in saved_checkpoints(self.run_dir):
+                if later.name > STEP_NAME.format(step=trainer.global_step):
+                    aside = later.with_name(f"{later.name}.damaged")
+                    remove(aside)
+                    later.rename(aside)
+                    (self.folder / LAST).unlink(missing_ok=True)
 
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        """Save when a whole optimizer step, of the right number, is done."""
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        """Save after a step of the right number, or with the best validation."""
         step = trainer.global_step
-        if step == self._last_step:
-            return
-        self._last_step = step
-        if self.keep_every and step % self.keep_every == 0:
-            trainer.save_checkpoint(self.folder / f"step-{step:08d}.ckpt", weights_only=False)
-        if step % self.save_every == 0:
-            trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+        if step != self._saved_step and self._is_due(step):
+            self.save(trainer)
+
+    def _is_due(self, step: int) -> bool:
+        kept = self.keep_every is not None and step % self.keep_every == 0
+        return step % self.save_every == 0 or kept or step == self._best_step
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save when the metric is better than before."""
+        """Remember the step of the best metric."""
         value = trainer.callback_metrics.get(self.monitor)
         if trainer.sanity_checking or value is None:
             return
         if self.best is None or float(value) < self.best:
-            self.best = float(value)
-            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
+            self.best, self._best_step = float(value), trainer.global_step
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save where training stopped, be it early."""
-        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+        if trainer.global_step != self._saved_step:
+            self.save(trainer)
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Write a checkpoint of the step that training stands at; every process takes part."""
+        for logger in trainer.loggers:
+            logger.save()  # what a killed run would otherwise have lost
+        step = trainer.global_step
+        path = self.folder / STEP_NAME.format(step=step)
+        trainer.save_checkpoint(path, weights_only=False)
+        self._saved_step = step
+        if trainer.is_global_zero:
+            self._point(LAST, path.name)
+            if step == self._best_step:
+                self._point(BEST, path.name)
+            self._clear()
+
+    def _point(self, name: str, target: str) -> None:
+        """Make a link in the folder point to a checkpoint beside it."""
+        partial = self.folder / f".{name}.partial"
+        partial.unlink(missing_ok=True)
+        partial.symlink_to(target)
+        partial.replace(self.folder / name)
+
+    def _clear(self) -> None:
+        """Remove checkpoints that need not stay."""
+        best = self.folder / BEST
+        stay = {best.readlink().name} if best.is_symlink() else set()
+        for path in saved_checkpoints(self.run_dir)[self.keep_last :]:
+            step = int(path.stem.removeprefix("step-"))
+            if path.name not in stay and not (self.keep_every and step % self.keep_every == 0):
+                old = path.with_name(f".{path.name}.old")
+                path.rename(old)  # a folder half removed is not taken for a checkpoint
+                remove(old)

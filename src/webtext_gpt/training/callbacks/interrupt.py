@@ -1,5 +1,6 @@
-"""Ctrl-C ends training after the step under way, with everything saved."""
+"""Ctrl-C, SIGTERM or a scheduler's warning ends training at the next step, everything saved."""
 
+import shlex
 import signal
 from types import FrameType
 from typing import Any
@@ -7,42 +8,78 @@ from typing import Any
 import lightning as L
 import torch
 
+from webtext_gpt.errors import EXIT_PREEMPTED, Stopped
+from webtext_gpt.training.callbacks.checkpoints import Checkpoints
+
+SYSTEM = (signal.SIGTERM, signal.SIGUSR1)
+"""What schedulers send before they end a job; SLURM sends what its `--signal` names."""
+
 
 class GracefulInterrupt(L.Callback):
-    """Turns the first Ctrl-C into an orderly stop; a second one stops at once.
+    """Turns a signal to any process into an orderly stop of all; a second Ctrl-C stops at once.
 
-    Attributes:
-        interrupted: whether training was stopped so.
+    All processes agree after every step. A validation that is due or under way is put off: the
+    continued run begins with it.
     """
 
     def __init__(self) -> None:
-        self.interrupted = False
-        self._requested = False
+        self._requested = 0  # the signal's number
         self._last_step = 0
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take over SIGINT."""
+        """Take over the signals."""
         self._last_step = trainer.global_step
-        self._previous = signal.signal(signal.SIGINT, self._request)
+        for number in (signal.SIGINT, *SYSTEM):
+            self._previous[number] = signal.signal(number, self._request)
 
     def _request(self, signum: int, frame: FrameType | None) -> None:
-        self._requested = True
-        signal.signal(signal.SIGINT, self._previous)
+        self._requested = signum
+        if signum == signal.SIGINT:
+            signal.signal(signum, self._previous[signum])
 
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        """After a whole optimizer step, stop if any process was asked to."""
-        if trainer.global_step == self._last_step:
-            return
-        self._last_step = trainer.global_step
-        requested = self._requested
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        """Between two steps, stop if any process was asked to."""
+        if trainer.global_step != self._last_step:
+            self._last_step = trainer.global_step
+            self._stop_if_asked(trainer)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put the validation off if any process was asked to stop."""
+        self._stop_if_asked(trainer)
+
+    def on_validation_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        """Break the validation off if any process was asked to stop."""
+        self._stop_if_asked(trainer)
+
+    def _stop_if_asked(self, trainer: L.Trainer) -> None:
+        signum = self._requested
         if trainer.world_size > 1:
-            flag = torch.tensor(float(requested), device=trainer.strategy.root_device)
-            requested = bool(trainer.strategy.reduce(flag, reduce_op="sum") > 0)
-        if requested:
-            self.interrupted = True
-            trainer.should_stop = True
+            flag = torch.tensor(float(signum), device=trainer.strategy.root_device)
+            torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+            signum = int(flag)
+        if not signum:
+            return
+        for callback in trainer.callbacks:
+            if isinstance(callback, Checkpoints):
+                callback.save(trainer)
+        name = signal.Signals(signum).name
+        raise Stopped(
+            f"{'interrupted' if signum == signal.SIGINT else f'stopped by {name}'}; "
+            f"step {trainer.global_step} is saved. Continue with: "
+            f"python train.py resume={shlex.quote(str(trainer.default_root_dir))}",
+            exit_code=EXIT_PREEMPTED if signum in SYSTEM else 1,
+        )
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Give SIGINT back."""
-        signal.signal(signal.SIGINT, self._previous)
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        self._restore()
+
+    def on_exception(self, trainer: L.Trainer, *args: Any) -> None:
+        """Give the signals back."""
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()

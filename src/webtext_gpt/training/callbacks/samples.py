@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import lightning as L
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.generation import Sampling, complete
+from webtext_gpt.training.whole_model import whole_model
 
 
 class Samples(L.Callback):
@@ -49,16 +49,18 @@ class Samples(L.Callback):
         if not trainer.sanity_checking:
             self._write(trainer, pl_module)
 
-    @rank_zero_only
     def _write(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        continuations = complete(
-            pl_module.model,
-            pl_module.tokenizer,
-            [self.prompt] * self.num_samples,
-            max_new_tokens=self.max_new_tokens,
-            sampling=self.sampling,
-            seed=self.seed,
-        )
+        with whole_model(trainer, pl_module.model) as model:
+            if model is None:  # the first process writes
+                return
+            continuations = complete(
+                model,
+                pl_module.tokenizer,
+                [self.prompt] * self.num_samples,
+                max_new_tokens=self.max_new_tokens,
+                sampling=self.sampling,
+                seed=self.seed,
+            )
         self.latest = [self.prompt + text for text in continuations]
         with self.path.open("a", encoding="utf-8") as stream:
             for text in self.latest:

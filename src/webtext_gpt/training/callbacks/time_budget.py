@@ -8,6 +8,8 @@ import torch
 
 from webtext_gpt.model import cross_entropy
 
+OPEN = -1
+"""Lightning's `max_steps` for no limit."""
 SHARE = 0.85
 """Of the time is planned with; the rest is for validation, and for speed that varies."""
 PROBE_SECONDS = 3.0
@@ -26,39 +28,25 @@ class TimeBudget(L.Callback):
 
     def __init__(self, minutes: float) -> None:
         self.minutes = minutes
-        self._earlier = 0.0  # seconds, of the parts of the run before this one
-        self._started = time.monotonic()
         self._last_step = 0
 
-    @property
-    def seconds(self) -> float:
-        """Wall-clock time of training so far, earlier parts included."""
-        return self._earlier + time.monotonic() - self._started
-
-    def state_dict(self) -> dict[str, float]:
-        """The time used, for a run that goes on."""
-        return {"seconds": self.seconds}
-
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Take up what `state_dict` gave."""
-        self._earlier = state_dict["seconds"]
-
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
-        self._started = time.monotonic()
+        """Remember the step that training starts from."""
         self._last_step = trainer.global_step
 
-    def on_train_batch_end(self, trainer: L.Trainer, *args: object) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: object
+    ) -> None:
         """After a whole optimizer step, stop when the first process's time is up."""
         if trainer.global_step == self._last_step:
             return
         self._last_step = trainer.global_step
-        if trainer.strategy.broadcast(self.seconds > 60 * self.minutes):
+        if trainer.strategy.broadcast(pl_module.seconds > 60 * self.minutes):
             trainer.should_stop = True
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Measure on the first process, tell the others."""
-        if stage == "fit" and trainer.max_steps == -1:
+        if stage == "fit" and trainer.max_steps == OPEN:
             steps = self._steps(trainer, pl_module) if trainer.is_global_zero else 0
             trainer.fit_loop.epoch_loop.max_steps = trainer.strategy.broadcast(steps)
 
@@ -70,10 +58,11 @@ class TimeBudget(L.Callback):
         data = trainer.datamodule
         shape = (data.micro_batch_size, data.block_size)
         tokens = torch.randint(probe.config.vocab_size, shape, generator=generator).to(device)
+        half = str(trainer.precision).startswith("bf16")
         times: list[float] = []
         while len(times) < FEWEST_PASSES or sum(times) < PROBE_SECONDS:
             started = time.perf_counter()
-            with trainer.precision_plugin.forward_context(), torch.random.fork_rng():
+            with torch.autocast(device.type, torch.bfloat16, enabled=half), torch.random.fork_rng():
                 cross_entropy(probe(tokens), tokens).backward()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)

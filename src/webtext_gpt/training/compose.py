@@ -1,0 +1,124 @@
+"""What all entry points that train have in common: a run is opened, a trainer composed, and run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from omegaconf import DictConfig
+
+from webtext_gpt.checkpoint import Checkpoint
+from webtext_gpt.errors import UserError
+from webtext_gpt.training.devices import Devices, find_devices
+from webtext_gpt.training.launcher import follow_parent
+from webtext_gpt.training.loggers import CSVLogger
+from webtext_gpt.training.run_dir import holds_run, newest_complete, refuse_other_run, reopen
+from webtext_gpt.training.trainer import build_trainer
+
+AUTO = "auto"
+"""Value of `resume` that begins a run, or continues it where it was begun."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is about to begin or to go on."""
+
+    cfg: DictConfig
+    folder: Path
+    devices: Devices
+    checkpoint: Checkpoint | None
+    """What it goes on from."""
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """Plain values of the checkpoint."""
+        return self.checkpoint.state if self.checkpoint else None
+
+
+def open_run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Run:
+    """Open the run that a configuration asks for, new or continued, and find its devices.
+
+    Args:
+        cfg: composed; where `cfg.resume` names a run, that run's own takes its place.
+        overrides: this call's `key=value` arguments, which may change a continued run.
+
+    Raises:
+        UserError: the folder holds another run, or none to continue; its checkpoints are
+            damaged; the devices are not there; or several processes are asked for in a sweep.
+    """
+    follow_parent()
+    folder = Path(cfg.run_dir)
+    first = rank_zero_only.rank == 0
+    checkpoint = None
+    if cfg.resume == AUTO:
+        if overrides and not any(o.startswith("run_dir=") for o in overrides):
+            raise UserError("resume=auto needs run_dir=..., the same folder at every start")
+        if holds_run(folder):
+            checkpoint = newest_complete(folder, say=first)
+    elif cfg.resume:
+        cfg = reopen(folder, overrides, cfg)
+        checkpoint = newest_complete(folder, say=first)
+    elif first:
+        refuse_other_run(folder)
+    devices = find_devices(cfg.trainer)
+    if devices.count > 1 and HydraConfig.initialized():
+        _refuse_sweep(HydraConfig.get().mode)
+    return Run(cfg, folder, devices, checkpoint)
+
+
+def _refuse_sweep(mode: RunMode | None) -> None:
+    if mode == RunMode.MULTIRUN:
+        raise UserError(
+            "a sweep (-m) trains with one process at a time, since every further process would "
+            "begin the sweep anew; set trainer.devices=1, or start each run by itself from a "
+            "shell loop: for lr in 1e-3 2e-3; do python train.py optimizer.lr=$lr ...; done"
+        )
+
+
+def compose_trainer(run: Run) -> L.Trainer:
+    """The trainer of a run, with its strategy, callbacks and loggers.
+
+    Raises:
+        UserError: a setting is refused.
+    """
+    cfg, step = run.cfg, run.state["global_step"] if run.state else 0
+    return build_trainer(
+        cfg.trainer,
+        run_dir=run.folder,
+        devices=run.devices,
+        make_strategy=instantiate(cfg.strategy),
+        callbacks=list(instantiate(cfg.callbacks).values()),
+        loggers=[CSVLogger(run.folder, step)] + ([instantiate(cfg.logger)] if cfg.logger else []),
+        checkpoint=run.checkpoint,
+    )
+
+
+def refuse_finished(run: Run, trainer: L.Trainer) -> None:
+    """Keep a run from being continued beyond its end.
+
+    Raises:
+        UserError: it has taken its steps.
+    """
+    if run.state is not None and 0 < trainer.max_steps <= run.state["global_step"]:
+        raise UserError(
+            f"the run in {run.folder} has taken its {trainer.max_steps} steps; to train on, set "
+            "trainer.max_steps (or trainer.max_tokens) above that"
+        )
+
+
+def fit(
+    run: Run, trainer: L.Trainer, module: L.LightningModule, data: L.LightningDataModule
+) -> None:
+    """Train to the end, from the checkpoint if there is one.
+
+    Raises:
+        Stopped: a signal asked for it; everything is saved.
+        UserError: training met something that it cannot go on with.
+    """
+    path = run.checkpoint.path if run.checkpoint else None
+    trainer.fit(module, data, ckpt_path=path, weights_only=True)

@@ -1,0 +1,238 @@
+"""What happens to a run to which something happens: a dead process, a signal, a loss gone bad."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from webtext_gpt.checkpoint import damage, read_checkpoint
+from webtext_gpt.errors import UserError
+from webtext_gpt.training.loggers import read_metrics
+from webtext_gpt.training.run import pretrain
+
+REPOSITORY = Path(__file__).parents[2]
+TRAIN = [sys.executable, str(REPOSITORY / "train.py")]
+ALTERED = [sys.executable, str(REPOSITORY / "tests" / "contracts" / "altered_train.py")]
+TWO = ("ddp", "deepspeed_zero1", "deepspeed_zero2", "deepspeed_zero3")
+ENDLESS = ["trainer.max_steps=1000000", "validate_every=1000000"]
+
+
+def _begin(arguments: list[str], run: Path) -> subprocess.Popen:
+    """Start a run and wait for its first checkpoint."""
+    process = subprocess.Popen(
+        [*TRAIN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    return process
+
+
+def _children(pid: int) -> list[int]:
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _two_processes_of_which_one_is_killed(
+    small_run: list[str], run: Path, strategy: str, first: bool
+) -> None:
+    two = ["trainer.devices=2", f"strategy={strategy}"]
+    process = _begin([*small_run, *ENDLESS, *two], run)
+    (child,) = _children(process.pid)
+    killed_at = time.monotonic()
+    os.kill(process.pid if first else child, signal.SIGKILL)
+    _, stderr = process.communicate(timeout=60)
+    while _is_running(child):
+        assert time.monotonic() - killed_at < 60
+        time.sleep(0.05)
+    assert process.returncode != 0
+    assert stderr.count("error:") == 1
+    assert "Traceback" not in stderr
+    assert (f"pid {process.pid}) is gone" if first else f"pid {child}) was ended by SIG") in stderr
+    assert len(stderr.splitlines()) < 20
+
+
+def test_a_killed_process_ends_the_run_and_is_named_once(
+    small_run: list[str], tmp_path: Path
+) -> None:
+    _two_processes_of_which_one_is_killed(small_run, tmp_path / "run", "ddp", first=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("strategy", "first"),
+    [
+        ("ddp", True),
+        ("deepspeed_zero2", False),
+        ("deepspeed_zero2", True),
+        ("deepspeed_zero3", False),
+    ],
+)
+def test_whichever_process_is_killed(
+    strategy: str, first: bool, small_run: list[str], tmp_path: Path
+) -> None:
+    _two_processes_of_which_one_is_killed(small_run, tmp_path / "run", strategy, first)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGUSR1", marks=pytest.mark.slow)])
+def test_a_schedulers_signal_saves_and_resume_auto_goes_on(
+    name: str, small_run: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    command = [*small_run, "resume=auto"]  # the same for every start, as a scheduler's is
+    process = _begin([*command, *ENDLESS], run)
+    process.send_signal(getattr(signal, name))
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert f"stopped by {name}; step " in stderr
+    saved = (run / "checkpoints" / "last.ckpt").resolve()
+    assert damage(saved) is None
+    step = read_checkpoint(saved)["global_step"]
+    assert [row["step"] for row in read_metrics(run / "metrics.csv")] == list(range(1, step + 1))
+    more = [*command, f"trainer.max_steps={step + 3}", "validate_every=1000000"]
+    subprocess.run([*TRAIN, *more], check=True, timeout=100, capture_output=True)
+    rows = read_metrics(run / "metrics.csv")
+    assert [row["step"] for row in rows] == list(range(1, step + 4))
+
+
+def test_resume_auto_refuses_another_model(
+    small_run: list[str], compose: Callable[..., DictConfig]
+) -> None:
+    again = [*small_run, "resume=auto", "trainer.max_steps=9"]
+    assert pretrain(compose("train", *small_run, "resume=auto"))["step"] == 6
+    assert pretrain(compose("train", *again))["step"] == 9
+    with pytest.raises(UserError, match="the run to continue has another model_config"):
+        pretrain(compose("train", *again, "model.n_layer=3"))
+
+
+def test_deepspeed_is_given_what_was_asked_for(small_run: list[str], tmp_path: Path) -> None:
+    asked = ["strategy=deepspeed_zero2", "micro_batch_size=2", "trainer.gradient_clip_val=0.7"]
+    asked += ["trainer.max_steps=1", "optimizer.weight_decay=0.05", "optimizer.betas=[0.8,0.9]"]
+    asked += ["trainer.precision=bf16-mixed", "optimizer.eps=1e-7"]
+    environment = {**os.environ, "PROBE": str(tmp_path / "probe.json")}
+    subprocess.run([*ALTERED, *small_run, *asked], check=True, timeout=100, env=environment)
+    peak = 1e-2 / 2  # the first of two steps of warm-up
+    shared = {"lr": peak, "betas": [0.8, 0.9], "eps": 1e-7}
+    assert json.loads((tmp_path / "probe.json").read_text()) == {
+        "gradient_accumulation_steps": 4,  # 256 tokens are 8 sequences of 32, 2 at a time
+        "micro_batch_size": 2,
+        "batch_size": 8,
+        "gradient_clipping": 0.7,
+        "stage": 2,
+        "bf16": True,
+        "fp16": False,
+        "dtype": "torch.bfloat16",
+        "optimizer": "AdamW",
+        "groups": [{**shared, "weight_decay": 0.05}, {**shared, "weight_decay": 0.0}],
+        "own_scheduler": False,  # Lightning steps it, as under every other strategy
+    }
+    (row,) = read_metrics(tmp_path / "run" / "metrics.csv")
+    assert row["lr"] == pytest.approx(peak)
+    assert row["train_loss"] == pytest.approx(5.63, abs=0.1)  # ln 280, by a new model
+
+
+def _poisoned(arguments: list[str], step: int, rank: int = 0) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "POISON": f"{step}:{rank}"}
+    return subprocess.run(
+        [*ALTERED, *arguments],
+        env=environment,
+        timeout=200,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_step(
+    small_run: list[str], tmp_path: Path
+) -> None:
+    ended = _poisoned([*small_run, "micro_batch_size=2"], step=5)
+    assert ended.returncode == 1
+    assert "the loss is nan in step 5, whose batch has the training documents 0." in ended.stderr
+    good = tmp_path / "run" / "checkpoints" / "step-00000004.ckpt"
+    assert f"the last good checkpoint is {good}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    weights = read_checkpoint(good)["state_dict"]
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+def _assert_step_was_skipped(run: Path, skipped: int) -> None:
+    before, after, later = (
+        read_checkpoint(run / "checkpoints" / f"step-{step:08d}.ckpt")
+        for step in (skipped - 1, skipped, skipped + 1)
+    )
+    for name, value in before["state_dict"].items():
+        assert torch.equal(after["state_dict"][name], value)
+    moments = [c["optimizer_states"][0]["state"][0]["exp_avg"] for c in (before, after)]
+    assert torch.equal(*moments)
+    weights = "model.blocks.0.mlp.c_fc.weight"
+    assert not torch.equal(later["state_dict"][weights], after["state_dict"][weights])
+
+
+SKIP = ["guard.not_finite=skip", "micro_batch_size=2", "callbacks.checkpoints.save_every=1"]
+SKIP += ["callbacks.checkpoints.keep_last=10"]
+
+
+def test_a_step_is_skipped_if_asked(small_run: list[str], tmp_path: Path) -> None:
+    ended = _poisoned([*small_run, *SKIP], step=3)
+    assert ended.returncode == 0, ended.stderr
+    assert "the loss is nan in step 3" in ended.stderr
+    assert "the step is skipped" in ended.stderr
+    _assert_step_was_skipped(tmp_path / "run", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", TWO)
+def test_all_processes_skip_what_one_finds(
+    strategy: str, small_run: list[str], tmp_path: Path
+) -> None:
+    two = ["trainer.devices=2", f"strategy={strategy}"]
+    ended = _poisoned([*small_run, *SKIP, *two], step=3, rank=1)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("the step is skipped") == 1
+    _assert_step_was_skipped(tmp_path / "run", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "deepspeed_zero3"])
+def test_all_processes_stop_for_what_one_finds(
+    strategy: str, small_run: list[str], tmp_path: Path
+) -> None:
+    two = ["trainer.devices=2", f"strategy={strategy}"]
+    ended = _poisoned([*small_run, "micro_batch_size=2", *two], step=5, rank=1)
+    assert ended.returncode == 1
+    assert ended.stderr.count("the loss is nan in step 5") == 1
+
+
+def test_a_sweep_of_several_processes_is_refused(small_run: list[str], tmp_path: Path) -> None:
+    sweep = ["-m", *small_run, "optimizer.lr=1e-2,2e-2", "trainer.devices=2"]
+    refused = subprocess.run([*TRAIN, *sweep], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "a sweep (-m) trains with one process at a time" in refused.stderr
+    assert not list((tmp_path / "run").rglob("config.yaml"))
+
+
+@pytest.mark.slow
+def test_a_sweep_of_one_process_trains_each(small_run: list[str], tmp_path: Path) -> None:
+    sweep = ["-m", *small_run, "optimizer.lr=1e-2,2e-2"]
+    subprocess.run([*TRAIN, *sweep], check=True, timeout=200)
+    peaks = []
+    for number in (0, 1):
+        rows = read_metrics(tmp_path / "run" / str(number) / "metrics.csv")
+        peaks.append(max(row["lr"] for row in rows))
+    assert peaks == pytest.approx([1e-2, 2e-2])

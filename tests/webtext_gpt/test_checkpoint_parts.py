@@ -1,0 +1,170 @@
+"""Checkpoints in parts: pieces put together, damage found, what is incomplete refused."""
+
+import itertools
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from webtext_gpt.checkpoint import (
+    damage,
+    describe,
+    load_model,
+    open_checkpoint,
+    publish,
+    read_checkpoint,
+    write_file,
+)
+from webtext_gpt.checkpoint_parts import (
+    COMPLETE,
+    STATE,
+    Piece,
+    SavedParameters,
+    part_contents,
+    part_name,
+    write_complete,
+)
+from webtext_gpt.errors import UserError
+from webtext_gpt.model import GPT, GPTConfig
+from webtext_gpt.tokenizer import build_char_vocabulary
+
+CONFIG = GPTConfig(n_layer=1, n_head=1, n_embd=8, block_size=4, vocab_size=4)
+PARTS = 3
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[GPT, Path]:
+    """A model whose flattened parameters were cut at odd places among three processes."""
+    torch.manual_seed(0)
+    model = GPT(CONFIG)
+    names = [f"model.{name}" for name, _ in model.named_parameters()]
+    folder = tmp_path / "checkpoints" / "step-00000007.ckpt"
+    folder.mkdir(parents=True)
+    parts: list[list[Piece]] = [[] for _ in range(PARTS)]
+    for name, parameter in model.named_parameters():
+        flat = parameter.detach().flatten()
+        cuts = [0, len(flat) // 3, 2 * len(flat) // 3 + 1, len(flat)]
+        for part, begin, end in zip(parts, cuts, cuts[1:], strict=False):
+            values = {"weight": flat[begin:end], "exp_avg": 2 * flat[begin:end]}
+            part.append(Piece(f"model.{name}", begin, values))
+    for number, pieces in enumerate(parts):
+        write_file(part_contents(pieces), folder / part_name(number))
+    description = {
+        "shapes": {f"model.{n}": list(p.shape) for n, p in model.named_parameters()},
+        "tied": {"model.lm_head.weight": "model.wte.weight"},
+        "groups": [{"lr": 0.5, "names": names}],
+        "step": 7.0,
+    }
+    state = {**describe(model, build_char_vocabulary(["abc"])), "global_step": 7}
+    write_file({**state, "parts": description}, folder / STATE)
+    write_complete(folder, PARTS)
+    return model, folder
+
+
+def test_the_parts_are_one_checkpoint(saved: tuple[GPT, Path]) -> None:
+    model, folder = saved
+    loaded, tokenizer = load_model(folder)
+    assert loaded.lm_head.weight is loaded.wte.weight
+    assert tokenizer.encode("cab") == [2, 0, 1]
+    whole = read_checkpoint(folder)
+    weights = whole["state_dict"]
+    assert weights["model.lm_head.weight"] is weights["model.wte.weight"]
+    assert weights.keys() == {f"model.{name}" for name in model.state_dict()}
+    optimizer = torch.optim.AdamW(model.parameters())
+    optimizer.load_state_dict(whole["optimizer_states"][0])  # as torch itself reads it
+    for name, value in model.named_parameters():
+        assert torch.equal(loaded.get_parameter(name), value)
+        assert torch.equal(optimizer.state[value]["exp_avg"], 2 * value)
+        assert optimizer.state[value]["step"] == 7
+
+
+def test_any_range_is_put_together_from_the_pieces_that_have_it() -> None:
+    values = torch.arange(100.0)
+    cuts = [0, 1, 40, 41, 99, 100]
+    pieces = [
+        Piece("w", begin, {"weight": values[begin:end]}) for begin, end in itertools.pairwise(cuts)
+    ]
+    random.Random(0).shuffle(pieces)
+    saved = SavedParameters(pieces)
+    for start in range(100):
+        for length in (1, 2, 39, 100 - start):
+            if start + length <= 100:
+                found = saved.read("w", "weight", start, length)
+                assert torch.equal(found, values[start : start + length])
+    with pytest.raises(UserError, match="lacks 5 of the values of w"):
+        saved.read("w", "weight", 95, 10)
+
+
+def test_one_file_and_parts_give_the_same_values(saved: tuple[GPT, Path], tmp_path: Path) -> None:
+    _, folder = saved
+    parts = open_checkpoint(folder)
+    write_file(parts.whole(), tmp_path / "whole.ckpt")
+    file = open_checkpoint(tmp_path / "whole.ckpt")
+    names = parts.state["parts"]["groups"][0]["names"]
+    for name in names:
+        for key in ("weight", "exp_avg"):
+            ours, theirs = (c.parameters([names]).read(name, key, 3, 5) for c in (parts, file))
+            assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_folder_cut_at_a_random_byte_is_damaged(saved: tuple[GPT, Path], seed: int) -> None:
+    _, folder = saved
+    assert damage(folder) is None
+    draw = random.Random(seed)
+    file = draw.choice(sorted(folder.iterdir()))
+    data = file.read_bytes()
+    file.write_bytes(data[: draw.randrange(len(data) - 1)])
+    assert damage(folder) is not None
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_flipped_bit_is_found_or_changes_nothing(saved: tuple[GPT, Path], seed: int) -> None:
+    _, folder = saved
+    before = read_checkpoint(folder)["state_dict"]
+    draw = random.Random(seed)
+    file = folder / part_name(draw.randrange(PARTS))
+    data = bytearray(file.read_bytes())
+    data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    file.write_bytes(data)
+    if damage(folder) is None:
+        after = read_checkpoint(folder)["state_dict"]
+        assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_values_that_were_altered_are_found(saved: tuple[GPT, Path]) -> None:
+    """Which torch, mapping the file, does not see."""
+    _, folder = saved
+    file = folder / part_name(1)
+    value = saved[0].wte.weight.detach().flatten()[15].numpy().tobytes()
+    data = file.read_bytes()
+    at = data.index(value)
+    file.write_bytes(data[:at] + bytes([value[0] ^ 1]) + data[at + 1 :])
+    read_checkpoint(folder)
+    assert "does not have its checksum" in damage(folder) or "CRC" in damage(folder)
+
+
+def test_a_folder_that_is_not_complete_is_refused(saved: tuple[GPT, Path]) -> None:
+    _, folder = saved
+    (folder / COMPLETE).unlink()
+    with pytest.raises(UserError, match="step-00000007.ckpt is not complete"):
+        open_checkpoint(folder)
+
+
+def test_publishing_takes_the_place_of_a_file_or_folder(tmp_path: Path) -> None:
+    for old in ("file", "folder", None):
+        for new in ("file", "folder"):
+            path, partial = tmp_path / "a.ckpt", tmp_path / ".a.ckpt.partial"
+            for kind, place in ((old, path), (new, partial)):
+                if kind == "file":
+                    place.write_text(kind)
+                elif kind == "folder":
+                    place.mkdir()
+                    (place / "inside").write_text(kind)
+            publish(partial, path)
+            assert path.is_dir() == (new == "folder")
+            assert [p.name for p in tmp_path.iterdir()] == ["a.ckpt"]
+            (path / "inside").unlink() if path.is_dir() else path.unlink()
+            if path.is_dir():
+                path.rmdir()

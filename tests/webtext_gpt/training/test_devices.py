@@ -1,0 +1,112 @@
+"""How many devices a run gets, and what is refused before anything starts."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from webtext_gpt.errors import UserError
+from webtext_gpt.training.devices import Devices, find_devices
+from webtext_gpt.training.run import pretrain
+from webtext_gpt.training.strategy import automatic, deepspeed
+
+
+def _settings(devices: object, accelerator: str = "cpu", num_nodes: int = 1) -> dict[str, object]:
+    return {"devices": devices, "accelerator": accelerator, "num_nodes": num_nodes}
+
+
+@pytest.mark.parametrize(
+    ("devices", "cores", "expected"),
+    [("auto", 4, 1), (3, 4, 3), ("2", 4, 2), (-1, 4, 4), ([0, 1], 4, 2), ("0,1,2", 4, 3)],
+)
+def test_counts(
+    devices: object, cores: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert find_devices(_settings(devices)) == Devices("cpu", expected)
+
+
+def test_nodes_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    assert find_devices(_settings("auto", "cuda", num_nodes=2)).count == 16
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (_settings(8), "asks for 8 processes, but there are 2 CPU cores here; set trainer.dev"),
+        (_settings(2, "cuda"), "accelerator=cuda: there is no such device here"),
+        (_settings("auto", "gpu"), "accelerator=gpu: there is no such device here"),
+        (_settings(1, "abacus"), "'abacus' is not one of auto, cpu, gpu, cuda, mps"),
+        (_settings(0), "trainer.devices=0 must be at least 1"),
+        (_settings("many"), "'many' is neither a number, a list of GPUs, nor auto"),
+    ],
+)
+def test_what_is_not_there_is_refused(
+    settings: dict, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserError, match=message):
+        find_devices(settings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "launcher"),
+    [
+        ({"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4"}, "torchrun"),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_JOB_NAME": "gpt"}, "srun"),
+    ],
+)
+def test_the_launchers_number_has_to_agree(
+    environment: dict[str, str], launcher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    find_devices(_settings(2, num_nodes=2))
+    with pytest.raises(UserError, match=f"{launcher} has started 4 processes, but .* = 2; make"):
+        find_devices(_settings(2))
+
+
+def test_auto_takes_zero2_on_gpus_and_ddp_on_cpus() -> None:
+    assert automatic(Devices("cuda", 1)) == "auto"
+    zero = automatic(Devices("cuda", 8))
+    assert zero.config["zero_optimization"]["stage"] == 2
+    assert zero.config["zero_optimization"]["overlap_comm"] is True
+    assert type(automatic(Devices("cpu", 2))).__name__ == "WatchedDDPStrategy"
+
+
+def test_offload_keeps_states_off_the_gpu() -> None:
+    config = deepspeed(Devices("cuda", 8), stage=3, offload=True).config["zero_optimization"]
+    assert config["offload_optimizer"] == {"device": "cpu", "pin_memory": True}
+    assert config["offload_param"] == {"device": "cpu", "pin_memory": True}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["strategy=fsdp"], "strategy=fsdp runs on cuda, but the devices are cpu; on CPUs, ZeRO"),
+        (["trainer.devices=2", "global_batch_tokens=96"], "nearest possible: 64 or 128"),
+        (["strategy=deepspeed_zero2", "trainer.precision=16-mixed"], "use bf16-mixed or 32-true"),
+        (["strategy=deepspeed_zero3", "compile=true"], "compile=true does not go with"),
+        (["callbacks.checkpoints.keep_last=0"], "keep_last=0 must be at least 1"),
+        (["guard.not_finite=ignore"], "guard.not_finite=ignore is neither stop nor skip"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_anything_is_written(
+    overrides: list[str],
+    message: str,
+    compose: Callable[..., DictConfig],
+    small_run: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")  # which a strategy sets, for this process
+    with pytest.raises(Exception, match=message) as caught:
+        pretrain(compose("train", *small_run, *overrides))
+    assert isinstance(caught.value, UserError) or isinstance(caught.value.__cause__, UserError)
+    assert not (tmp_path / "run").exists()

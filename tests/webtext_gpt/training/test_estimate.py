@@ -1,0 +1,76 @@
+"""The memory estimate, by hand."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from webtext_gpt.model import GPTConfig
+from webtext_gpt.training.estimate import activation_bytes, count_parameters, estimate_memory
+
+REPOSITORY = Path(__file__).parents[3]
+SMALL = 124_439_808
+
+
+def test_parameters_are_counted_without_allocating() -> None:
+    assert count_parameters(GPTConfig()) == SMALL
+    xl = GPTConfig(n_layer=48, n_head=25, n_embd=1600)
+    assert count_parameters(xl) == 1_557_611_200
+
+
+@pytest.mark.parametrize(
+    ("stage", "half", "parameters", "gradients", "optimizer"),
+    [  # bytes a parameter on each of 8 devices; Rajbhandari et al. 2020, figure 1
+        (0, False, 4, 4, 8),
+        (0, True, 4, 4, 8),  # autocast keeps fp32 weights
+        (1, True, 2, 2, 12 / 8),
+        (2, True, 2, 2 / 8, 12 / 8),
+        (3, True, 2 / 8, 2 / 8, 12 / 8),
+        (2, False, 4, 4 / 8, 12 / 8),
+    ],
+)
+def test_states(
+    stage: int, half: bool, parameters: float, gradients: float, optimizer: float
+) -> None:
+    memory = estimate_memory(SMALL, stage, 8, half=half, activations=0)
+    assert memory.parameters == parameters * SMALL
+    assert memory.gradients == gradients * SMALL
+    assert memory.optimizer == optimizer * SMALL
+
+
+def test_the_papers_example() -> None:
+    """7.5 B parameters on 64 devices: 120, 31.4, 16.6 and 1.9 GB (figure 1)."""
+    for stage, expected in ((1, 31.4), (2, 16.6), (3, 1.9)):
+        memory = estimate_memory(7_500_000_000, stage, 64, half=True, activations=0)
+        states = memory.parameters + memory.gradients + memory.optimizer
+        assert states / 1e9 == pytest.approx(expected, abs=0.05)
+
+
+def test_activations() -> None:
+    config = GPTConfig(n_layer=3, n_head=2, n_embd=64, block_size=128, vocab_size=1000)
+    tokens, unit = 4 * 128, 4 * 128 * 64 * 4
+    logits = tokens * 1000 * 8
+    assert activation_bytes(config, 4, half=False) == (3 * 16 + 2) * unit + logits
+    recomputed = activation_bytes(config, 4, half=False, recompute=True)
+    assert recomputed == (3 + 16 + 2) * unit + logits
+
+
+def test_the_table_needs_no_such_machine(tmp_path: Path) -> None:
+    """GPT-2 medium on eight GPUs: 354,823,168 parameters, 2 sequences of 1,024 tokens each."""
+    command = [sys.executable, str(REPOSITORY / "train.py"), "model=medium", "tokenizer=gpt2"]
+    command += ["trainer.devices=8", "trainer.accelerator=cuda", "estimate=true"]
+    command += ["trainer.precision=bf16-mixed", f"run_dir={tmp_path / 'run'}"]
+    printed = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True)
+    lines = printed.stdout.splitlines()
+    assert "354,823,168 parameters" in lines[0]
+    gib = 354_823_168 / 2**30
+    expected = {"ZeRO-0": (4, 4, 8), "ZeRO-1": (2, 2, 1.5), "ZeRO-2": (2, 0.25, 1.5)}
+    expected["ZeRO-3"] = (0.25, 0.25, 1.5)
+    for line in lines[2:]:
+        name = line.split()[0]
+        found = [float(word) for word in line.replace("(one process, DDP)", "").split()[1:]]
+        assert found[:3] == pytest.approx([gib * b for b in expected.pop(name)], abs=6e-4)
+        assert found[5] == pytest.approx(sum(found[:5]), abs=3e-3)
+    assert not expected
+    assert not (tmp_path / "run").exists()
