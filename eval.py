@@ -13,7 +13,8 @@ def main(cfg: DictConfig) -> None:
     """Evaluate a model, or draw runs by size; print tables."""
     with run_folder() as (run_dir, _):
         if cfg.report is not None:
-            _report_scaling([Path(run).expanduser() for run in cfg.report], Path(run_dir))
+            runs = [cfg.report] if isinstance(cfg.report, str) else list(cfg.report)
+            _report_scaling([Path(run).expanduser() for run in runs], Path(run_dir))
         elif cfg.checkpoint is None:
             raise UserError("checkpoint has no value; give checkpoint=..., or report=[RUN,RUN]")
         else:

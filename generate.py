@@ -3,6 +3,7 @@
 from omegaconf import DictConfig
 
 from webtext_gpt.cli import entry_point
+from webtext_gpt.errors import UserError
 
 
 @entry_point("generate", verbatim=["prompt", "checkpoint", "prompts", "out"])
@@ -10,6 +11,7 @@ def main(cfg: DictConfig) -> None:
     """Load the model, print what it writes, or what it expects next."""
     from webtext_gpt.checkpoint import load_model  # imports torch: not for --help
     from webtext_gpt.generation import Sampling, show
+    from webtext_gpt.generation.prompts import stop_strings
     from webtext_gpt.training.hardware import place_for_inference
 
     sampling = Sampling(
@@ -21,12 +23,14 @@ def main(cfg: DictConfig) -> None:
     model, tokenizer = load_model(cfg.checkpoint)
     place_for_inference(model, cfg.device, cfg.precision)
     if cfg.next is not None:
+        if cfg.prompts is not None:
+            raise UserError("next= is for prompt=, not for a file of prompts=")
         show.candidates(model, tokenizer, cfg.prompt, n=cfg.next, steps=cfg.steps)
         return
     settings = {
         "max_new_tokens": cfg.max_new_tokens,
         "sampling": sampling,
-        "stop": [cfg.stop] if isinstance(cfg.stop, str) else list(cfg.stop),
+        "stop": stop_strings(cfg.stop),
         "overflow": cfg.overflow,
         "num_beams": cfg.num_beams,
     }

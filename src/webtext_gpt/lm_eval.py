@@ -14,8 +14,9 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 
 from webtext_gpt.checkpoint import load_model
+from webtext_gpt.cli import clear_errors
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.prompted import cut_beginning
+from webtext_gpt.evaluation.prompted import cut_beginning, room_for_prompt
 from webtext_gpt.evaluation.scoring import Scorer, Window
 from webtext_gpt.generation import Sampling, complete
 from webtext_gpt.progress import progress_bar
@@ -117,7 +118,7 @@ class WebtextGPT(TemplateLM):
             for _, group in groupby((r.args for r in requests), key=lambda args: repr(args[1])):
                 pairs = list(group)
                 settings = _generation_settings(dict(pairs[0][1]))
-                room = self.scorer.block_size - settings["max_new_tokens"]
+                room = room_for_prompt(self.scorer, settings["max_new_tokens"])
                 prompts = [cut_beginning(self._tokenizer, context, room) for context, _ in pairs]
                 for start in range(0, len(prompts), self.batch_size):
                     batch = prompts[start : start + self.batch_size]
@@ -141,6 +142,7 @@ def _generation_settings(given: dict[str, Any]) -> dict[str, Any]:
         temperature=1.0 if temperature is None else temperature,
         top_k=given.pop("top_k", None),
         top_p=given.pop("top_p", None),
+        repetition_penalty=given.pop("repetition_penalty", 1.0),
     )
     limit = given.pop("max_gen_toks", GENERATION_LIMIT)
     if given:
@@ -155,4 +157,5 @@ def _generation_settings(given: dict[str, Any]) -> dict[str, Any]:
 if __name__ == "__main__":
     from lm_eval.__main__ import cli_evaluate
 
-    cli_evaluate()
+    with clear_errors():
+        cli_evaluate()

@@ -51,6 +51,14 @@ def text_value(row: Row, column: str, place: str) -> str:
     return value
 
 
+def texts_value(row: Row, column: str, place: str) -> list[str]:
+    """The texts of a column that holds lists of them. Raises as `text_value` does."""
+    values = row[column]
+    if not isinstance(values, list):
+        raise UserError(f"{place}: {column!r} is {type(values).__name__}, not a list of texts")
+    return [text_value({column: value}, column, place) for value in values]
+
+
 def _json_lines_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
     position = 0
     with file.open("rb") as stream:

@@ -1,14 +1,20 @@
 """What every benchmark has: a name, data, and figures that come out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from webtext_gpt.checks import whole_number
 from webtext_gpt.data.rows import JSON_LINES, PARQUET, Row, read_rows
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import read_text
+
+PARQUET_BRANCH = "refs/convert/parquet"
 
 
 class MissingDataError(UserError):
@@ -23,11 +29,19 @@ class Options:
         limit: take only the first so many examples (of a running text, windows).
         detokenise: undo a benchmark's tokenisation, as the paper does; else score it as it is.
         batch_size: prompts continued at once.
+
+    Raises:
+        UserError: a number is out of range.
     """
 
     limit: int | None = None
     detokenise: bool = True
     batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        if self.limit is not None:
+            whole_number("limit", self.limit, least=1)
+        whole_number("batch_size", self.batch_size, least=1)
 
 
 @dataclass(frozen=True)
@@ -81,7 +95,9 @@ class Source:
     Attributes:
         files: names that its file may have in `data_dir`; the first found is read.
         columns: of JSONL and Parquet files, and of the dataset on the hub.
-        hub: `datasets` name, with its configuration, split and revision.
+        hub: `datasets` name, with its configuration and split.
+        data_files: the split's files on the hub, where it has no configuration; then they are
+            those of the hub's own Parquet branch, since the dataset itself is a script.
         origin: where its authors publish it.
     """
 
@@ -90,7 +106,7 @@ class Source:
     hub: str | None = None
     config: str | None = None
     split: str = "test"
-    revision: str | None = None
+    data_files: str | None = None
     origin: str = ""
 
     def file(self, data_dir: Path) -> Path:
@@ -109,18 +125,18 @@ class Source:
             + "".join(f"; {part}" for part in (where, advice) if part)
         )
 
-    def rows(self, data_dir: Path | None) -> list[tuple[str, Row]]:
-        """The rows with their places, of a JSONL or Parquet file or of the hub.
+    def rows(self, data_dir: Path | None, limit: int | None = None) -> list[tuple[str, Row]]:
+        """The first rows with their places, of a JSONL or Parquet file or of the hub.
 
         Raises:
             MissingDataError: there are none to be had.
         """
         if data_dir is not None:
-            rows = list(read_rows(self.file(data_dir), self.columns))
+            rows = list(islice(read_rows(self.file(data_dir), self.columns), limit))
             if not rows:
                 raise UserError(f"{self.file(data_dir)} is empty")
             return rows
-        return [(f"{self.hub}, row {n}", row) for n, row in enumerate(self._hub_rows())]
+        return [(f"{self.hub}, row {n}", row) for n, row in enumerate(self._hub_rows(limit))]
 
     def text(self, data_dir: Path | None) -> str:
         """The whole text: of a plain file, or the rows of the first column as lines."""
@@ -134,7 +150,7 @@ class Source:
             raise UserError(f"{self.file(data_dir) if data_dir else self.hub} holds no text")
         return text
 
-    def _hub_rows(self) -> list[Row]:
+    def _hub_rows(self, limit: int | None = None) -> list[Row]:
         if self.hub is None:
             raise MissingDataError(
                 f"this benchmark is not on the hub; get it from {self.origin}, and give data_dir="
@@ -144,15 +160,35 @@ class Source:
 
         try:
             loaded = datasets.load_dataset(
-                self.hub, self.config, split=self.split, revision=self.revision
+                self.hub,
+                self.config,
+                split=self.split,
+                revision=PARQUET_BRANCH if self.data_files else None,
+                data_files={self.split: self.data_files} if self.data_files else None,
+                streaming=True,  # or all of its splits would be fetched
             )
-            return [{c: row[c] for c in self.columns} for row in loaded]
-        except (OSError, ValueError, KeyError, datasets.exceptions.DatasetsError) as error:
+            return [{c: row[c] for c in self.columns} for row in islice(loaded, limit)]
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+            KeyError,
+            datasets.exceptions.DatasetsError,
+        ) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise MissingDataError(
                 f"{self.hub} cannot be loaded from the hub ({reason}); give data_dir=FOLDER with "
                 f"{self.files[0]} in it"
             ) from error
+
+
+@contextmanager
+def named(place: str) -> Iterator[None]:
+    """Say where an example stands in the message of what is wrong with it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
 
 
 def counted(name: str, total: int, unit: str) -> Any:

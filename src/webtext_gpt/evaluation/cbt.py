@@ -7,9 +7,9 @@ the twenty sentences before.
 from dataclasses import dataclass
 from pathlib import Path
 
-from webtext_gpt.data.rows import JSON_LINES, PARQUET, Row
+from webtext_gpt.data.rows import JSON_LINES, PARQUET, Row, text_value, texts_value
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.benchmark import Measured, Options, Source, counted
+from webtext_gpt.evaluation.benchmark import Measured, Options, Source, counted, named
 from webtext_gpt.evaluation.detokenizers import ONE_BILLION_WORDS
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.tokenizer import read_text
@@ -28,24 +28,25 @@ class ChildrensBookTest:
 
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measured:
         """See `Benchmark.run`."""
-        rows = self.rows(data_dir)[: options.limit]
+        rows = self.rows(data_dir, options.limit)
         right = 0
         with counted(self.name, len(rows), "question") as bar:
             for place, row in rows:
                 context, texts = question(place, row, options.detokenise)
-                scores = [float(s.sum()) for s in scorer.choices(context, texts)]
+                with named(place):
+                    scores = [float(s.sum()) for s in scorer.choices(context, texts)]
                 best = max(range(len(texts)), key=scores.__getitem__)
                 right += row["options"][best] == row["answer"]
                 bar.update()
         return Measured({"accuracy": 100 * right / len(rows)}, len(rows))
 
-    def rows(self, data_dir: Path | None) -> list[tuple[str, Row]]:
+    def rows(self, data_dir: Path | None, limit: int | None) -> list[tuple[str, Row]]:
         """Questions as the hub has them, from its rows or the authors' text file."""
         if data_dir is not None:
             file = self.source.file(data_dir)
             if file.suffix not in JSON_LINES | PARQUET:
-                return _authors_rows(file)
-        return self.source.rows(data_dir)
+                return _authors_rows(file)[:limit]
+        return self.source.rows(data_dir, limit)
 
 
 def question(place: str, row: Row, detokenise: bool) -> tuple[str, list[str]]:
@@ -54,13 +55,14 @@ def question(place: str, row: Row, detokenise: bool) -> tuple[str, list[str]]:
     Raises:
         UserError: there is no gap, or the answer is none of the choices.
     """
-    before, gap, after = row["question"].partition(BLANK)
-    if not gap or row["answer"] not in row["options"]:
+    before, gap, after = text_value(row, "question", place).partition(BLANK)
+    options = texts_value(row, "options", place)
+    if not gap or row["answer"] not in options:
         what = f"no {BLANK} in its question" if not gap else "an answer that is no choice"
         raise UserError(f"{place} has {what}")
-    lines = [*row["sentences"], ""]
+    lines = [*texts_value(row, "sentences", place), ""]
     context = "\n".join(lines)
-    wholes = [f"{context}{before}{option}{after}" for option in row["options"]]
+    wholes = [f"{context}{before}{option}{after}" for option in options]
     if detokenise:
         wholes = [ONE_BILLION_WORDS.detokenise(_without_penn_brackets(text)) for text in wholes]
         context = ONE_BILLION_WORDS.detokenise(_without_penn_brackets(context))

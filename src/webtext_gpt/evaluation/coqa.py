@@ -8,11 +8,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from webtext_gpt.data.rows import JSON_LINES, PARQUET, Row
+from webtext_gpt.data.rows import JSON_LINES, PARQUET, Row, text_value, texts_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.answers import best_f1
 from webtext_gpt.evaluation.benchmark import Measured, Options, Source
-from webtext_gpt.evaluation.prompted import answers, cut_beginning
+from webtext_gpt.evaluation.prompted import answers, cut_beginning, room_for_prompt
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.tokenizer import read_text
 
@@ -36,9 +36,9 @@ class CoQA:
 
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measured:
         """See `Benchmark.run`."""
-        asked = [pair for row in self.rows(data_dir) for pair in conversation(*row)]
-        asked = asked[: options.limit]
-        room = scorer.block_size - LONGEST_ANSWER
+        rows = self.rows(data_dir, options.limit)  # each has a question at least
+        asked = [pair for row in rows for pair in conversation(*row)][: options.limit]
+        room = room_for_prompt(scorer, LONGEST_ANSWER)
         written = answers(
             scorer,
             self.name,
@@ -50,24 +50,25 @@ class CoQA:
         scores = [best_f1(text, refs) for text, (_, refs) in zip(written, asked, strict=True)]
         return Measured({"f1": 100 * sum(scores) / len(scores)}, len(scores))
 
-    def rows(self, data_dir: Path | None) -> list[tuple[str, Row]]:
+    def rows(self, data_dir: Path | None, limit: int | None) -> list[tuple[str, Row]]:
         """Conversations: of the hub's form, or the authors' JSON file."""
         if data_dir is not None:
             file = self.source.file(data_dir)
             if file.suffix not in JSON_LINES | PARQUET:
-                return _authors_rows(file)
-        return self.source.rows(data_dir)
+                return _authors_rows(file)[:limit]
+        return self.source.rows(data_dir, limit)
 
 
 def conversation(place: str, row: Row) -> list[tuple[str, list[str]]]:
     """Each question's prompt and the references of its answer."""
     given = row["answers"]
-    texts = given["input_text"] if isinstance(given, dict) else given
-    if len(texts) != len(row["questions"]):
-        raise UserError(f"{place} has {len(row['questions'])} questions, {len(texts)} answers")
-    prompt = row["story"].strip() + "\n"
+    texts = given.get("input_text") if isinstance(given, dict) else given
+    questions = texts_value(row, "questions", place)
+    if not isinstance(texts, list) or len(texts) != len(questions):
+        raise UserError(f"{place} has {len(questions)} questions, but not as many answers")
+    prompt = text_value(row, "story", place).strip() + "\n"
     turns = []
-    for question, answer in zip(row["questions"], texts, strict=True):
+    for question, answer in zip(questions, texts, strict=True):
         references = [answer] if isinstance(answer, str) else list(answer)
         prompt += f"\nQ: {question.strip()}\nA:"
         turns.append((prompt, references))

@@ -3,7 +3,6 @@
 The paper scored the last *token* of each passage; a word may be several. Both are given.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from torch import Tensor
 
 from webtext_gpt.data.rows import text_value
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.benchmark import Measured, Options, Source, counted
-from webtext_gpt.evaluation.scoring import Score, Scorer
+from webtext_gpt.evaluation.benchmark import Measured, Options, Source, counted, named
+from webtext_gpt.evaluation.scoring import Score, Scorer, perplexity
 from webtext_gpt.tokenizer import Tokenizer
 
 _WORDS = """
@@ -55,20 +54,22 @@ class Lambada:
 
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measured:
         """See `Benchmark.run`."""
-        rows = self.source.rows(data_dir)[: options.limit]
-        windows = [scorer.continuation(*split_last_word(row, place)) for place, row in rows]
+        windows = []
+        for place, row in self.source.rows(data_dir, options.limit):
+            with named(place):
+                windows.append(scorer.continuation(*split_last_word(row, place)))
         banned = stop_word_tokens(scorer.tokenizer)
         with counted(self.name, len(windows), "passage") as bar:
             scores = scorer.score(windows, banned, progress=bar.update)
-        targets = [window.tokens[-window.scored :] for window in windows]
+        targets = [[int(t) for t in window.tokens[-window.scored :]] for window in windows]
         answers = [_Answer.of(*pair) for pair in zip(scores, targets, strict=True)]
         n = len(answers)
         return Measured(
             {
-                "perplexity": math.exp(-sum(a.word for a in answers) / n),
+                "perplexity": perplexity(sum(a.word for a in answers), n),
                 "accuracy": 100 * sum(a.is_word for a in answers) / n,
                 "accuracy_stop_words": 100 * sum(a.is_word_filtered for a in answers) / n,
-                "last_token_perplexity": math.exp(-sum(a.token for a in answers) / n),
+                "last_token_perplexity": perplexity(sum(a.token for a in answers), n),
                 "last_token_accuracy": 100 * sum(a.is_token for a in answers) / n,
                 "last_token_accuracy_stop_words": (
                     100 * sum(a.is_token_filtered for a in answers) / n
@@ -112,7 +113,7 @@ def split_last_word(row: dict[str, object], place: str) -> tuple[str, str]:
     """
     context, space, word = text_value(row, "text", place).rstrip().rpartition(" ")
     if not context or not word:
-        raise UserError(f"{place} has no last word after another one")
+        raise UserError("there is no last word after another one")
     return context, space + word
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from webtext_gpt.data.rows import text_value
 from webtext_gpt.evaluation.answers import exact_match
 from webtext_gpt.evaluation.benchmark import Measured, Options, Source
-from webtext_gpt.evaluation.prompted import answers
+from webtext_gpt.evaluation.prompted import answers, cut_beginning, room_for_prompt
 from webtext_gpt.evaluation.scoring import Scorer
 
 EXAMPLES = (
@@ -40,14 +40,16 @@ class NaturalQuestions:
 
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measured:
         """See `Benchmark.run`."""
-        rows = self.source.rows(data_dir)[: options.limit]
+        rows = self.source.rows(data_dir, options.limit)
+        room = room_for_prompt(scorer, LONGEST_ANSWER)
         examples = "".join(f"Q: {question}?\nA: {answer}\n" for question, answer in EXAMPLES)
+        questions = [text_value(row, "question", place).rstrip("?") for place, row in rows]
         written = answers(
             scorer,
             self.name,
             [
-                f"{examples}Q: {text_value(row, 'question', place).rstrip('?')}?\nA:"
-                for place, row in rows
+                cut_beginning(scorer.tokenizer, f"{examples}Q: {question}?\nA:", room)
+                for question in questions
             ],
             max_new_tokens=LONGEST_ANSWER,
             batch_size=options.batch_size,

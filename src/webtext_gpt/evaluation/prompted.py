@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 
+from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import counted
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.generation import GREEDY, Sampling, complete
 from webtext_gpt.tokenizer import Tokenizer
+
+HALF = "\ufffd"
+"""What the bytes of half a character are decoded to."""
 
 
 def answers(
@@ -42,13 +46,28 @@ def answers(
     return texts
 
 
+def room_for_prompt(scorer: Scorer, n_new: int) -> int:
+    """Tokens of the context that are left beside `n_new`.
+
+    Raises:
+        UserError: there are none.
+    """
+    room = scorer.block_size - n_new
+    if room < 1:
+        raise UserError(
+            f"{n_new} tokens are to be written, which leaves nothing of the model's context of "
+            f"{scorer.block_size} for a prompt; this needs a model with a longer one"
+        )
+    return room
+
+
 def cut_end(tokenizer: Tokenizer, text: str, n_tokens: int) -> str:
-    """The beginning of a text, of at most so many tokens."""
+    """The beginning of a text, of at most so many tokens; half a character is left out."""
     ids = tokenizer.encode(text)
-    return text if len(ids) <= n_tokens else tokenizer.decode(ids[: max(0, n_tokens)])
+    return text if len(ids) <= n_tokens else tokenizer.decode(ids[:n_tokens]).rstrip(HALF)
 
 
 def cut_beginning(tokenizer: Tokenizer, text: str, n_tokens: int) -> str:
-    """The end of a text, of at most so many tokens."""
+    """The end of a text, of at most so many tokens; half a character is left out."""
     ids = tokenizer.encode(text)
-    return text if len(ids) <= n_tokens else tokenizer.decode(ids[-max(1, n_tokens) :])
+    return text if len(ids) <= n_tokens else tokenizer.decode(ids[-n_tokens:]).lstrip(HALF)

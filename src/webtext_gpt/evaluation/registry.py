@@ -1,6 +1,7 @@
 """The benchmarks by name, and what the paper's models reached on them."""
 
 import math
+from collections.abc import Sequence
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Benchmark
@@ -50,19 +51,25 @@ PAPER = {
     ("one_billion_words", "perplexity"): (75.20, 55.72, 44.575, 42.16),
     ("winograd", "accuracy"): (None, None, None, 70.70),
     ("coqa", "f1"): (None, None, None, 55.0),
+    ("cnn_dailymail", "rouge1"): (None, None, None, 29.34),
+    ("cnn_dailymail", "rouge2"): (None, None, None, 8.27),
+    ("cnn_dailymail", "rougeL"): (None, None, None, 26.58),
+    ("cnn_dailymail", "rouge_average"): (None, None, None, 21.40),
+    ("wmt14_en_fr", "bleu"): (None, None, None, 5.0),
+    ("wmt14_fr_en", "bleu"): (None, None, None, 11.5),
     ("natural_questions", "exact_match"): (None, None, None, 4.1),
 }
-"""Table 3 of the paper and sections 3.4, 3.5, 3.8, by the sizes in order."""
+"""Tables 3 and 4 of the paper and its sections 3.4 to 3.8, by the sizes in order."""
 
 
-def chosen(tasks: str | list[str]) -> list[Benchmark]:
+def chosen(tasks: str | Sequence[str]) -> list[Benchmark]:
     """The benchmarks of the given names; `all` is every one.
 
     Raises:
         UserError: there is none of that name.
     """
-    names = [tasks] if isinstance(tasks, str) else list(tasks)
-    if names == ["all"]:
+    names = list(tasks) if isinstance(tasks, Sequence) and not isinstance(tasks, str) else [tasks]
+    if "all" in names:
         return list(BENCHMARKS.values())
     for name in names:
         if name not in BENCHMARKS:

@@ -1,5 +1,6 @@
 """Figures beside the paper's, as a table to read."""
 
+import math
 from collections.abc import Sequence
 
 from webtext_gpt.evaluation.benchmark import Result
@@ -76,4 +77,6 @@ def _markdown_rows(rows: Sequence[Sequence[str]]) -> list[str]:
 def _shown(value: float | None) -> str:
     if value is None:
         return "-"
+    if not math.isfinite(value):
+        return str(value)
     return f"{value:,.0f}" if value == int(value) or abs(value) >= 10_000 else f"{value:,.2f}"

@@ -1,13 +1,15 @@
 """Several benchmarks on one model, and their figures in files."""
 
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.benchmark import Benchmark, MissingDataError, Options, Result
+from webtext_gpt.evaluation.benchmark import Benchmark, Options, Result
 from webtext_gpt.evaluation.report import markdown
 from webtext_gpt.evaluation.scoring import Scorer
 
@@ -24,7 +26,8 @@ def evaluate(
 ) -> Iterator[list[Result]]:
     """Run benchmarks one after another, yielding the figures of each.
 
-    A benchmark without data is passed over, and named at the end.
+    A benchmark without data, or with data that is not what it should be, is passed over and
+    named at the end.
 
     Args:
         scorer: the model.
@@ -33,28 +36,27 @@ def evaluate(
         options: how they are run.
 
     Raises:
-        MissingDataError: after all others, naming the benchmarks that have no data.
-        UserError: a benchmark's data is not what it should be.
+        UserError: after all others, naming the benchmarks that could not be run, and why.
     """
     options = options or Options()
     if data_dir is not None and not data_dir.is_dir():
         raise UserError(f"data_dir={data_dir} is no folder (looked from {Path.cwd()})")
-    missing: dict[str, str] = {}
+    failed: dict[str, str] = {}
     for benchmark in benchmarks:
         start = time.perf_counter()
         try:
             measured = benchmark.run(scorer, data_dir, options)
-        except MissingDataError as error:
-            missing[benchmark.name] = str(error)
+        except (UserError, OSError) as error:
+            failed[benchmark.name] = str(error)
             continue
         seconds = time.perf_counter() - start
         yield [
             Result(benchmark.name, metric, value, measured.examples, seconds)
             for metric, value in {**measured.metrics, **measured.counts}.items()
         ]
-    if missing:
-        listed = "\n".join(f"- {name}: {reason}" for name, reason in missing.items())
-        raise MissingDataError(f"{len(missing)} of {len(benchmarks)} tasks have no data:\n{listed}")
+    if failed:
+        listed = "\n".join(f"- {name}: {reason}" for name, reason in failed.items())
+        raise UserError(f"{len(failed)} of {len(benchmarks)} tasks could not be run:\n{listed}")
 
 
 def refuse_other_evaluation(out: Path) -> None:
@@ -78,9 +80,14 @@ def write(results: Sequence[Result], out: Path, title: str, n_parameters: int) -
     """
     out.mkdir(parents=True, exist_ok=True)
     for name, text in (
-        (RESULTS, json.dumps([asdict(result) for result in results], indent=1) + "\n"),
+        (RESULTS, json.dumps([_plain(result) for result in results], indent=1) + "\n"),
         (REPORT, markdown(results, title, n_parameters)),
     ):
         partial = out / f".{name}.partial"
         partial.write_text(text, encoding="utf-8")
         partial.replace(out / name)
+
+
+def _plain(result: Result) -> dict[str, Any]:
+    """The figure as JSON can hold it: one that is no number is null."""
+    return {**asdict(result), "value": result.value if math.isfinite(result.value) else None}

@@ -4,10 +4,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from webtext_gpt.checks import whole_number
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, KeyValueCache
 from webtext_gpt.tokenizer import Tokenizer
@@ -20,7 +22,7 @@ LOGIT_ROWS = 512
 class Window:
     """Tokens of which the last `scored` are predicted, each from all before it."""
 
-    tokens: Sequence[int]
+    tokens: Sequence[int] | np.ndarray
     scored: int
 
 
@@ -56,13 +58,13 @@ class Scorer:
         self.tokenizer = tokenizer
         self.block_size = model.config.block_size
         self.stride = max(1, self.block_size // 2) if stride is None else stride
-        if not 1 <= self.stride <= self.block_size:
+        whole_number("stride", self.stride, least=1)
+        whole_number("batch_tokens", batch_tokens, least=1)
+        if self.stride > self.block_size:
             raise UserError(
-                f"stride={stride} must be at least 1 and at most the model's context of "
-                f"{self.block_size}"
+                f"stride={stride} is above the model's context of {self.block_size}; no token "
+                "would be seen from there"
             )
-        if batch_tokens < 1:
-            raise UserError(f"batch_tokens={batch_tokens} must be at least 1")
         self.batch_tokens = batch_tokens
 
     def continuation(self, context: str, text: str) -> Window:
@@ -93,7 +95,7 @@ class Scorer:
         The first predicts `block_size` tokens, from end-of-text on; each further one moves on
         by the stride and predicts what is new; the last one ends with the text.
         """
-        tokens = [self.tokenizer.end_of_text, *self.tokenizer.encode(text)]
+        tokens = np.array([self.tokenizer.end_of_text, *self.tokenizer.encode(text)])
         total = len(tokens) - 1
         windows = []
         done = 0
@@ -117,21 +119,28 @@ class Scorer:
                 which a padded vocabulary has, are passed over too.
             progress: called with the number of windows that were just scored.
         """
-        scores: list[Score | None] = [None] * len(windows)
-        for places in self._batches(windows):
-            batch = [windows[place] for place in places]
-            for place, score in zip(places, self._score_batch(batch, banned), strict=True):
-                scores[place] = score
-            progress(len(places))
-        return [score for score in scores if score is not None]
+        scores = dict(self._scored(windows, banned, progress))
+        return [scores[place] for place in range(len(windows))]
 
     def total(
         self, windows: Sequence[Window], progress: Callable[[int], object] = lambda n: None
     ) -> tuple[float, int]:
         """The log-probability of all scored tokens, in nats, and their number."""
-        scores = self.score(windows, progress=progress)
-        log_probability = math.fsum(float(s.log_probabilities.sum()) for s in scores)
+        scores = self._scored(windows, None, progress)
+        log_probability = math.fsum(float(s.log_probabilities.sum()) for _, s in scores)
         return log_probability, sum(window.scored for window in windows)
+
+    def _scored(
+        self,
+        windows: Sequence[Window],
+        banned: Tensor | None,
+        progress: Callable[[int], object],
+    ) -> Iterator[tuple[int, Score]]:
+        """Each window's place and score, in the order in which they are computed."""
+        for places in self._batches(windows):
+            batch = [windows[place] for place in places]
+            yield from zip(places, self._score_batch(batch, banned), strict=True)
+            progress(len(places))
 
     @torch.inference_mode()
     def choices(self, context: str, texts: Sequence[str]) -> list[Tensor]:
@@ -203,7 +212,15 @@ class Scorer:
         return [Score(*values) for values in zip(*split, strict=True)]
 
 
-def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
+def _padded(rows: Sequence[Sequence[int] | np.ndarray]) -> Tensor:
     """`(len(rows), longest)` token ids, zeros after the shorter rows."""
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
+    tensors = [torch.from_numpy(np.asarray(row, dtype=np.int64)) for row in rows]
+    return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True)
+
+
+def perplexity(log_probability: float, n: int) -> float:
+    """exp(-ln p / n); infinite where no number can hold it."""
+    try:
+        return math.exp(-log_probability / n)
+    except OverflowError:
+        return math.inf

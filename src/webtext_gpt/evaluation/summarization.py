@@ -9,7 +9,7 @@ from pathlib import Path
 
 from webtext_gpt.data.rows import text_value
 from webtext_gpt.evaluation.benchmark import Measured, Options, Source
-from webtext_gpt.evaluation.prompted import answers, cut_end
+from webtext_gpt.evaluation.prompted import answers, cut_end, room_for_prompt
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.generation import Sampling
 
@@ -37,8 +37,8 @@ class Summarization:
         """See `Benchmark.run`."""
         from rouge_score.rouge_scorer import RougeScorer
 
-        rows = self.source.rows(data_dir)[: options.limit]
-        room = scorer.block_size - SUMMARY_TOKENS - len(scorer.tokenizer.encode(HINT))
+        rows = self.source.rows(data_dir, options.limit)
+        room = room_for_prompt(scorer, SUMMARY_TOKENS + len(scorer.tokenizer.encode(HINT)))
         articles = [text_value(row, "article", place).strip() for place, row in rows]
         written = answers(
             scorer,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Measured, Options, Source
-from webtext_gpt.evaluation.prompted import answers, cut_beginning
+from webtext_gpt.evaluation.prompted import answers, cut_beginning, room_for_prompt
 from webtext_gpt.evaluation.scoring import Scorer
 
 EXAMPLES = (
@@ -43,14 +43,14 @@ class Translation:
         """See `Benchmark.run`."""
         import sacrebleu
 
-        rows = self.source.rows(data_dir)[: options.limit]
+        rows = self.source.rows(data_dir, options.limit)
         pairs = []
         for place, row in rows:
             pair = row["translation"]
             if not isinstance(pair, dict) or not {self.origin, self.target} <= set(pair):
                 raise UserError(f"{place}: translation is not {{{self.origin}, {self.target}}}")
             pairs.append((pair[self.origin].strip(), pair[self.target].strip()))
-        room = scorer.block_size - LONGEST_TRANSLATION
+        room = room_for_prompt(scorer, LONGEST_TRANSLATION)
         written = answers(
             scorer,
             self.name,

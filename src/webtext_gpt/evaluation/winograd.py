@@ -7,9 +7,10 @@ probability of what follows them; in full, by that of the whole sentence (Trinh 
 from dataclasses import dataclass
 from pathlib import Path
 
-from webtext_gpt.data.rows import Row
+from webtext_gpt.checks import whole_number
+from webtext_gpt.data.rows import Row, text_value, texts_value
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.benchmark import Measured, Options, Source, counted
+from webtext_gpt.evaluation.benchmark import Measured, Options, Source, counted, named
 from webtext_gpt.evaluation.scoring import Scorer
 
 POSSESSIVES = frozenset(("my", "his", "her", "our", "their"))
@@ -20,8 +21,7 @@ SOURCE = Source(
     files=("winograd_test.jsonl", "winograd_test.parquet"),
     columns=("text", "pronoun", "pronoun_loc", "options", "label"),
     hub="ErnestSDavis/winograd_wsc",
-    config="wsc273",
-    revision="refs/convert/parquet",
+    data_files="wsc273/test/*.parquet",
 )
 
 
@@ -34,10 +34,13 @@ class WinogradSchemas:
 
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measured:
         """See `Benchmark.run`."""
-        rows = self.source.rows(data_dir)[: options.limit]
+        rows = self.source.rows(data_dir, options.limit)
         schemas = [substituted(place, row) for place, row in rows]
-        parts = [scorer.continuation(*pair) for pairs in schemas for pair in pairs]
-        wholes = [scorer.continuation("", a + b) for pairs in schemas for a, b in pairs]
+        parts, wholes = [], []
+        for (place, _), pairs in zip(rows, schemas, strict=True):
+            with named(place):
+                parts += [scorer.continuation(*pair) for pair in pairs]
+                wholes += [scorer.continuation("", a + b) for a, b in pairs]
         with counted(self.name, len(parts) + len(wholes), "sentence") as bar:
             partial, full = (
                 [float(s.log_probabilities.sum()) for s in scorer.score(w, progress=bar.update)]
@@ -60,15 +63,19 @@ def substituted(place: str, row: Row) -> list[tuple[str, str]]:
     Raises:
         UserError: the pronoun is not where the row says.
     """
-    text, pronoun, start = row["text"], row["pronoun"], row["pronoun_loc"]
+    text, pronoun = text_value(row, "text", place), text_value(row, "pronoun", place)
+    start = row["pronoun_loc"]
+    with named(place):
+        whole_number("pronoun_loc", start, least=0)
     end = start + len(pronoun)
     if text[start:end] != pronoun:
         raise UserError(f"{place}: {pronoun!r} is not at character {start} of the text")
     pairs = []
-    for option in row["options"]:
+    begins_sentence = text[:start].rstrip()[-1:] in ("", *'.!?"')
+    for option in texts_value(row, "options", place):
         first, space, rest = option.partition(" ")
-        if text[:start].strip() and first.lower() in DETERMINERS:
-            first = first.lower()  # it begins no sentence here
+        if not begins_sentence and first.lower() in DETERMINERS:
+            first = first.lower()
         possessive = "'s" if pronoun.lower() in POSSESSIVES and option[-2:] != "'s" else ""
         pairs.append((text[:start] + first + space + rest + possessive, text[end:]))
     return pairs

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from webtext_gpt.checks import whole_number
 from webtext_gpt.errors import UserError
 from webtext_gpt.generation.reader import Reader
 from webtext_gpt.model import GPT
@@ -36,9 +37,9 @@ def beam_search(
     Raises:
         UserError: a setting is out of range, or the prompt is empty.
     """
-    if num_beams < 1 or not prompt:
-        what = "the prompt holds no token" if not prompt else f"num_beams={num_beams}"
-        raise UserError(f"beam search needs a prompt and at least one beam, but {what}")
+    whole_number("num_beams", num_beams, least=1)
+    if not prompt:
+        raise UserError("the prompt holds no token; begin it with end-of-text")
     reader = Reader(model, len(prompt) + max_new_tokens)
     beams: list[list[int]] = [[]]
     scores = torch.zeros(1, dtype=torch.float64)

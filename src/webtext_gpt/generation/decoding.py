@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from webtext_gpt.checks import whole_number
 from webtext_gpt.errors import UserError
 from webtext_gpt.generation.reader import Reader
 from webtext_gpt.generation.sampling import Sampling
@@ -13,7 +14,6 @@ from webtext_gpt.model import GPT
 OVERFLOWS = ("slide", "refuse")
 
 
-@torch.inference_mode()
 def generate(
     model: GPT,
     prompts: Sequence[Sequence[int]],
@@ -49,12 +49,31 @@ def generate(
             slide.
     """
     sampling = sampling or Sampling()
-    _check(prompts, max_new_tokens, overflow, model.config.block_size)
+    block_size = model.config.block_size
+    check_prompts(prompts, max_new_tokens, overflow, block_size)
     uniforms = _uniforms(seeds, len(prompts), max_new_tokens)
     texts = [list(prompt) for prompt in prompts]
-    rows = list(range(len(prompts)))  # those that go on
-    reader = Reader(model, max(map(len, prompts), default=0) + max_new_tokens, use_cache)
-    for step in range(max_new_tokens if rows else 0):
+    overflows = [len(prompt) + max_new_tokens > block_size for prompt in prompts]
+    for does_overflow in (False, True):  # apart, or one long text would slow all others down
+        rows = [row for row in range(len(prompts)) if overflows[row] == does_overflow]
+        _continue(model, texts, rows, sampling, uniforms, finished, use_cache)
+    return [text[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]
+
+
+@torch.inference_mode()
+def _continue(
+    model: GPT,
+    texts: list[list[int]],
+    rows: list[int],
+    sampling: Sampling,
+    uniforms: Tensor,
+    finished: Callable[[int, int], bool],
+    use_cache: bool,
+) -> None:
+    """Add tokens to the texts of these rows, until each is finished or has them all."""
+    n_steps = uniforms.size(1)
+    reader = Reader(model, max((len(texts[row]) for row in rows), default=0) + n_steps, use_cache)
+    for step in range(n_steps if rows else 0):
         going = [texts[row] for row in rows]
         logits = reader.next_logits(going)
         chosen = sampling.choose(logits, going, uniforms[rows, step]).tolist()
@@ -68,17 +87,20 @@ def generate(
         if len(staying) < len(rows):
             reader.keep(staying)
             rows = [rows[place] for place in staying]
-    return [text[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]
 
 
-def _check(
+def check_prompts(
     prompts: Sequence[Sequence[int]], max_new_tokens: int, overflow: str, block_size: int
 ) -> None:
-    if max_new_tokens < 0:
-        raise UserError(f"max_new_tokens={max_new_tokens} must be 0 or above")
+    """Refuse prompts that cannot be continued as asked.
+
+    Raises:
+        UserError: names the first such prompt, counting from 1, or the setting.
+    """
+    whole_number("max_new_tokens", max_new_tokens, least=0)
     if overflow not in OVERFLOWS:
         raise UserError(f"overflow={overflow!r} is not one of {', '.join(OVERFLOWS)}")
-    for number, prompt in enumerate(prompts):
+    for number, prompt in enumerate(prompts, start=1):
         if not prompt:
             raise UserError(f"prompt {number} holds no token; begin it with end-of-text")
         if overflow == "refuse" and len(prompt) + max_new_tokens > block_size:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from webtext_gpt.errors import UserError
+from webtext_gpt.checks import whole_number
 from webtext_gpt.generation.reader import Reader
 from webtext_gpt.model import GPT
 from webtext_gpt.tokenizer import Tokenizer
@@ -32,9 +32,8 @@ def next_tokens(
     Raises:
         UserError: n or steps is below 1, or the prompt has characters that the model lacks.
     """
-    for name, value in (("next", n), ("steps", steps)):
-        if value < 1:
-            raise UserError(f"{name}={value} must be at least 1")
+    whole_number("next", n, least=1)
+    whole_number("steps", steps, least=1)
     text = tokenizer.encode(prompt) or [tokenizer.end_of_text]
     reader = Reader(model, len(text) + steps)
     for _ in range(steps):

@@ -1,8 +1,10 @@
 """Many prompts from a file, their continuations into another."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from webtext_gpt.data.rows import JSON_LINES, PARQUET, read_rows, text_value
 from webtext_gpt.errors import UserError
@@ -12,6 +14,8 @@ from webtext_gpt.tokenizer import read_text
 def read_prompts(path: str | Path) -> list[str]:
     """The prompts of a file: a row each of JSONL and Parquet (`prompt`), else a line each.
 
+    An empty line is an empty prompt, but for those at the file's end.
+
     Raises:
         UserError: the file cannot be read as what its name says, or holds no prompt.
     """
@@ -19,10 +23,25 @@ def read_prompts(path: str | Path) -> list[str]:
     if path.suffix.lower() in JSON_LINES | PARQUET:
         prompts = [text_value(row, "prompt", place) for place, row in read_rows(path, ["prompt"])]
     else:
-        prompts = read_text(path).splitlines()
+        text = read_text(path).replace("\r\n", "\n").rstrip("\n")
+        prompts = text.split("\n") if text else []
     if not prompts:
         raise UserError(f"{path} holds no prompt; write one a line")
     return prompts
+
+
+def stop_strings(given: Any) -> list[str]:
+    r"""Strings of the setting `stop`: none, one or several, where `\n`, `\t` and `\\` are escapes.
+
+    Raises:
+        UserError: one is something else than text.
+    """
+    strings = [] if given is None else [given] if isinstance(given, str) else list(given)
+    for text in strings:
+        if not isinstance(text, str):
+            raise UserError(f'stop={text!r} is no text; put it in quotes, as stop=["5"]')
+    escapes = {"n": "\n", "t": "\t", "\\": "\\"}
+    return [re.sub(r"\\([nt\\])", lambda match: escapes[match[1]], text) for text in strings]
 
 
 def write_completions(path: str | Path, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from webtext_gpt.checks import number, whole_number
 from webtext_gpt.errors import UserError
+
+COLDEST = 1e-5
+"""Below this temperature the likeliest token is all that is left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +35,14 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.repetition_penalty > 0:
+        if not number("repetition_penalty", self.repetition_penalty) > 0:
             found = self.repetition_penalty
             raise UserError(f"repetition_penalty={found} must be above 0; 1 is no penalty")
-        if not self.temperature >= 0:
+        if not number("temperature", self.temperature) >= 0:
             raise UserError(f"temperature={self.temperature} must be 0 (likeliest token) or above")
-        if self.top_k is not None and not (isinstance(self.top_k, int) and self.top_k >= 1):
-            raise UserError(
-                f"top_k={self.top_k} must be a whole number above 0, or null for no limit"
-            )
-        if self.top_p is not None and not 0 < self.top_p <= 1:
+        if self.top_k is not None:
+            whole_number("top_k", self.top_k, least=1)
+        if self.top_p is not None and not 0 < number("top_p", self.top_p) <= 1:
             raise UserError(
                 f"top_p={self.top_p} must lie above 0 and be at most 1, or null for no limit"
             )
@@ -57,7 +59,7 @@ class Sampling:
         logits = logits.float()
         if self.repetition_penalty != 1:
             logits = penalise(logits, texts, self.repetition_penalty)
-        if self.temperature == 0:
+        if self.temperature < COLDEST:
             return logits.argmax(dim=-1)
         kept = truncate(logits / self.temperature, self.top_k, self.top_p)
         cumulated = kept.double().softmax(dim=-1).cumsum(dim=-1)

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from webtext_gpt.checks import whole_number
 from webtext_gpt.errors import UserError
+from webtext_gpt.generation.decoding import check_prompts
 from webtext_gpt.generation.explorer import next_tokens
 from webtext_gpt.generation.prompts import read_prompts, write_completions
-from webtext_gpt.generation.texts import complete
+from webtext_gpt.generation.texts import complete, encode_prompts
 from webtext_gpt.model import GPT
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
@@ -54,12 +56,19 @@ def samples(
     Raises:
         UserError: a setting is out of range, or the file of prompts cannot be read.
     """
-    for name, value in (("num_samples", num_samples), ("batch_size", batch_size)):
-        if value < 1:
-            raise UserError(f"{name}={value} must be at least 1")
+    whole_number("num_samples", num_samples, least=1)
+    whole_number("batch_size", batch_size, least=1)
+    if seed is not None:
+        whole_number("seed", seed, least=0)
     if prompts is not None and prompt:
         raise UserError("give prompt= or prompts=FILE, not both")
     texts = [prompt] if prompts is None else read_prompts(prompts)
+    check_prompts(  # all of them, before the first is continued
+        encode_prompts(tokenizer, texts),
+        settings["max_new_tokens"],
+        settings.get("overflow", "slide"),
+        model.config.block_size,
+    )
     jobs = [text for text in texts for _ in range(num_samples)]
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     make = partial(_completions, model, tokenizer, jobs, batch_size, seed, settings)

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+from webtext_gpt.checks import whole_number
 from webtext_gpt.errors import UserError
 from webtext_gpt.generation.beams import beam_search
-from webtext_gpt.generation.decoding import generate
+from webtext_gpt.generation.decoding import check_prompts, generate
 from webtext_gpt.generation.sampling import Sampling
 from webtext_gpt.model import GPT
 from webtext_gpt.tokenizer import Tokenizer
@@ -44,10 +45,12 @@ def complete(
     Raises:
         UserError: a setting is out of range, or a prompt has characters that the model lacks.
     """
-    if "" in stop:
-        raise UserError("an empty string in stop would end every text before it begins")
-    encoded = [ids.tolist() for ids in tokenizer.encode_batch(list(prompts))]
-    encoded = [ids or [tokenizer.end_of_text] for ids in encoded]
+    for text in stop:
+        if not isinstance(text, str) or not text:
+            raise UserError(f"stop holds {text!r}, but needs texts of a character or more")
+    whole_number("num_beams", num_beams, least=1)
+    encoded = encode_prompts(tokenizer, prompts)
+    check_prompts(encoded, max_new_tokens, overflow, model.config.block_size)
     if num_beams > 1:
         new = [
             beam_search(
@@ -77,6 +80,21 @@ def complete(
     for ending, text in zip(endings, texts, strict=True):
         ending.show_rest(text)
     return texts
+
+
+def encode_prompts(tokenizer: Tokenizer, prompts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each prompt; of an empty one, end-of-text.
+
+    Raises:
+        UserError: one has characters that the model lacks; it is named, counting from 1.
+    """
+    encoded = []
+    for number, prompt in enumerate(prompts, start=1):
+        try:
+            encoded.append(tokenizer.encode(prompt) or [tokenizer.end_of_text])
+        except UserError as error:
+            raise UserError(f"prompt {number}: {error}") from error
+    return encoded
 
 
 def _text(tokenizer: Tokenizer, ids: list[int], stop: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Each benchmark on a few examples, against figures worked out by hand or by the plainest loop."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from webtext_gpt.evaluation.registry import BENCHMARKS
 from webtext_gpt.evaluation.scoring import Score, Scorer
 from webtext_gpt.evaluation.summarization import sentences
 from webtext_gpt.evaluation.translation import ENGLISH_TO_FRENCH, FRENCH_TO_ENGLISH
-from webtext_gpt.evaluation.winograd import substituted
+from webtext_gpt.evaluation.winograd import WinogradSchemas, substituted
 from webtext_gpt.tokenizer import Tokenizer
 
 Reference = Callable[[str, str], float]
@@ -135,7 +136,50 @@ def test_sentences_of_1bw_are_documents(
     (tmp_path / "one_billion_words_test.txt").write_text("The cat sat .\nA dog , too .\n")
     measured = _run("one_billion_words", scorer, tmp_path)
     total = log_probability("", "The cat sat.") + log_probability("", "A dog, too.")
-    assert measured.metrics["perplexity"] == pytest.approx(math.exp(-total / 9), rel=1e-4)
+    assert measured.metrics == pytest.approx(
+        {
+            "perplexity": math.exp(-total / 9),
+            "token_perplexity": math.exp(-total / measured.counts["tokens"]),
+            "bits_per_byte": -total / math.log(2) / 23,
+        },
+        rel=1e-4,
+    )
+    limited = _run("one_billion_words", scorer, tmp_path, limit=1)
+    total = log_probability("", "The cat sat.")
+    assert limited.metrics["perplexity"] == pytest.approx(math.exp(-total / 4), rel=1e-4)
+
+
+def test_sentences_longer_than_the_context_are_scored_whole(
+    scorer: Scorer, log_probability: Reference, tmp_path: Path
+) -> None:
+    sentence = "the\u2028cat saw zebras " * 12 + "."  # a line of its own, whatever Unicode says
+    (tmp_path / "one_billion_words_test.txt").write_text(f"{sentence}\n" * 3)
+    once = _run("one_billion_words", scorer, tmp_path, limit=1)
+    whole = _run("one_billion_words", scorer, tmp_path)
+    assert once.examples > 1
+    assert whole.counts["lines"] == 3
+    assert once.metrics == pytest.approx(whole.metrics)
+
+
+def test_lines_may_end_as_on_windows(scorer: Scorer, tmp_path: Path) -> None:
+    text = " \n = Cats = \n \n The cat , sat . \n"
+    for name, ends in (("unix", "\n"), ("windows", "\r\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "wikitext2_test.raw").write_bytes(text.replace("\n", ends).encode())
+    unix = _run("wikitext2", scorer, tmp_path / "unix")
+    assert _run("wikitext2", scorer, tmp_path / "windows") == unix
+
+
+def test_prompts_need_room(scorer: Scorer, tmp_path: Path) -> None:
+    _write_rows(tmp_path / "cnn_dailymail_test.jsonl", [{"article": "a", "highlights": "b"}])
+    with pytest.raises(UserError, match="context of 64"):
+        _run("cnn_dailymail", scorer, tmp_path)
+
+
+def test_half_a_character_is_left_out(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode("é☃ the cat")  # two bytes and three are five tokens
+    assert prompted.cut_beginning(tokenizer, "é☃ the cat", len(ids) - 1) == "☃ the cat"
+    assert prompted.cut_end(tokenizer, "the é☃", len(tokenizer.encode("the é☃")) - 1) == "the é"
 
 
 def test_bits_of_enwik8_and_text8(
@@ -220,10 +264,14 @@ def test_candidates_take_the_pronouns_place() -> None:
         ("The city refused because the city", " feared it."),
         ("The city refused because Al Gore", " feared it."),
     ]
+    begins = {**row, "text": "It sat. They left.", "pronoun": "They", "pronoun_loc": 8}
+    assert substituted("x", begins)[0] == ("It sat. The city", " left.")
     own = {**row, "text": "Ann took her bag.", "pronoun": "her", "pronoun_loc": 9}
     assert substituted("x", own)[1] == ("Ann took Al Gore's", " bag.")
     with pytest.raises(UserError, match="'they' is not at character 3"):
         substituted("x", {**row, "pronoun_loc": 3})
+    with pytest.raises(UserError, match="pronoun_loc=3.5"):
+        substituted("x", {**row, "pronoun_loc": 3.5})
 
 
 def test_answers_are_compared_as_squad_does() -> None:
@@ -343,11 +391,20 @@ def test_missing_data_says_what_to_do(scorer: Scorer, tmp_path: Path, name: str)
         _run(name, scorer, tmp_path)
 
 
+_CBT_ROW = '{"sentences": ["a"], "options": ["b", "c"], "answer": "b", %s}\n'
+_COQA_ROW = '{"questions": ["a"], "answers": ["b"], "story": %s}\n'
+
+
 @pytest.mark.parametrize(
     ("name", "file", "text", "message"),
     [
         ("lambada", "lambada_test.jsonl", "", "is empty"),
-        ("lambada", "lambada_test.jsonl", '{"text": "one"}\n', "line 1 has no last word"),
+        ("lambada", "lambada_test.jsonl", '{"text": "one"}\n', "line 1: there is no last word"),
+        ("wikitext2", "wikitext2_test.raw", "a b c\n" * 9, "9 of 9 lines do not begin and end"),
+        ("cbt_cn", "cbt_cn_test.jsonl", _CBT_ROW % '"question": 5', "'question' is int, not text"),
+        ("cbt_cn", "cbt_cn_test.jsonl", _CBT_ROW % '"question": "x"', "no XXXXX"),
+        ("coqa", "coqa_validation.jsonl", _COQA_ROW % "1", "'story' is int, not text"),
+        ("coqa", "coqa_validation.jsonl", _COQA_ROW % '"s", "answers": {}', "not as many answers"),
         ("lambada", "lambada_test.jsonl", '{"txt": "a b"}\n', "line 1 has no key 'text'"),
         ("wikitext2", "wikitext2_test.raw", " \n", "holds no text"),
         ("text8", "text8_test.txt", "", "is empty"),
@@ -360,3 +417,24 @@ def test_bad_data_is_named(
     (tmp_path / file).write_text(text)
     with pytest.raises(UserError, match=message):
         _run(name, scorer, tmp_path)
+
+
+def test_the_hubs_folders_give_one_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the hub's Parquet branch has them: CONFIG/SPLIT/0000.parquet."""
+    import datasets
+
+    rows = [WINOGRAD, {**WINOGRAD, "label": 0}]
+    for folder, split, some in (
+        ("wsc273", "test", rows),
+        ("wsc285", "test", rows[:1]),
+        ("wsc273", "train", rows[:1]),
+    ):
+        path = tmp_path / "hub" / folder / split
+        path.mkdir(parents=True)
+        datasets.Dataset.from_list(some).to_parquet(path / "0000.parquet")
+    source = dataclasses.replace(WinogradSchemas().source, hub=str(tmp_path / "hub"))
+    assert [row["label"] for _, row in source.rows(None)] == [1, 0]
+    assert [row["label"] for _, row in source.rows(None, limit=1)] == [1]
+    absent = dataclasses.replace(source, hub=str(tmp_path / "none"))
+    with pytest.raises(MissingDataError, match=r"cannot be loaded .* winograd_test.jsonl in it"):
+        absent.rows(None)

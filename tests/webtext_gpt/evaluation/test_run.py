@@ -1,6 +1,7 @@
 """Several benchmarks at once: what is written, what is printed, what is missing."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation import registry, report
-from webtext_gpt.evaluation.benchmark import MissingDataError, Options, Result
+from webtext_gpt.evaluation.benchmark import Options, Result
 from webtext_gpt.evaluation.run import evaluate, refuse_other_evaluation, write
 from webtext_gpt.evaluation.scoring import Scorer
 
@@ -28,12 +29,12 @@ def data_dir(tmp_path: Path) -> Path:
 def test_what_is_missing_is_named_after_the_rest(scorer: Scorer, data_dir: Path) -> None:
     benchmarks = registry.chosen(["cbt_cn", "lambada", "text8", "ptb"])
     found = []
-    with pytest.raises(MissingDataError) as raised:
+    with pytest.raises(UserError) as raised:
         found.extend(
             r for results in evaluate(scorer, benchmarks, data_dir=data_dir) for r in results
         )
     message = str(raised.value)
-    assert "2 of 4 tasks have no data" in message
+    assert "2 of 4 tasks could not be run" in message
     assert "- cbt_cn:" in message
     assert "- text8:" in message
     assert "mattmahoney.net" in message
@@ -77,6 +78,29 @@ def test_tasks_are_chosen_by_name() -> None:
     for names in (["lambda"], []):
         with pytest.raises(UserError, match="tasks: all, lambada, cbt_cn"):
             registry.chosen(names)
+    assert len(registry.chosen(["ptb", "all"])) == len(registry.BENCHMARKS)
+
+
+def test_bad_data_stops_its_task_alone(scorer: Scorer, data_dir: Path) -> None:
+    (data_dir / "lambada_test.jsonl").write_text('{"text": "one two"}\n{"text": "one"}\n')
+    found: list[list[Result]] = []
+    with pytest.raises(UserError, match=r"- lambada: .*line 2: there is no last word"):
+        found.extend(evaluate(scorer, registry.chosen(["lambada", "ptb"]), data_dir=data_dir))
+    assert [results[0].task for results in found] == ["ptb"]
+
+
+def test_figures_that_are_no_numbers_are_written(tmp_path: Path) -> None:
+    results = [Result("ptb", "perplexity", v, 1, 1.0) for v in (math.nan, math.inf, 2.5)]
+    write(results, tmp_path, "mine", 1_000)
+    text = (tmp_path / "evaluation.json").read_text()
+    assert [row["value"] for row in json.loads(text)] == [None, None, 2.5]
+    assert "| nan |" in (tmp_path / "evaluation.md").read_text()
+
+
+@pytest.mark.parametrize("settings", [{"limit": 0}, {"limit": "x"}, {"batch_size": 0}])
+def test_options_out_of_range_are_refused(settings: dict) -> None:
+    with pytest.raises(UserError, match="must be a whole number, 1 or above"):
+        Options(**settings)
 
 
 def test_every_column_of_the_papers_table_is_a_figure() -> None:
@@ -108,7 +132,7 @@ def test_the_command(small_checkpoint: Path, data_dir: Path, tmp_path: Path) -> 
         timeout=120,
     )
     assert ran.returncode == 1  # one task had no data
-    assert "1 of 3 tasks have no data:\n- text8" in ran.stderr
+    assert "1 of 3 tasks could not be run:\n- text8" in ran.stderr
     assert "Traceback" not in ran.stderr
     assert "GPT-2 small (paper)" in ran.stdout
     rows = json.loads((out / "evaluation.json").read_text())

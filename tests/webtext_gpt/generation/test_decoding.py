@@ -41,7 +41,7 @@ def test_a_context_that_is_full_slides(model: GPT) -> None:
 
 def test_or_is_refused(model: GPT) -> None:
     generate(model, [[0] * 5], max_new_tokens=3, overflow="refuse")
-    with pytest.raises(UserError, match="prompt 1 has 6 tokens, and with max_new_tokens=3"):
+    with pytest.raises(UserError, match="prompt 2 has 6 tokens, and with max_new_tokens=3"):
         generate(model, [[0], [0] * 6], max_new_tokens=3, overflow="refuse")
 
 
@@ -54,7 +54,7 @@ def test_a_prompt_longer_than_the_context_shows_its_end(model: GPT) -> None:
 def test_nothing_from_nothing(model: GPT) -> None:
     assert generate(model, [], max_new_tokens=3) == []
     assert generate(model, [[0], [1]], max_new_tokens=0) == [[], []]
-    with pytest.raises(UserError, match="prompt 1 holds no token"):
+    with pytest.raises(UserError, match="prompt 2 holds no token"):
         generate(model, [[0], []], max_new_tokens=3)
     with pytest.raises(UserError, match="max_new_tokens=-1"):
         generate(model, [[0]], max_new_tokens=-1)

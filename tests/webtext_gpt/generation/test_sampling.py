@@ -66,6 +66,11 @@ def test_samples_follow_the_models_probabilities(model: GPT) -> None:
     torch.testing.assert_close(shares, expected, atol=0.015, rtol=0)  # four standard deviations
 
 
+def test_a_temperature_near_zero_takes_the_likeliest() -> None:
+    numbers = torch.tensor([0.99], dtype=torch.float64)
+    assert Sampling(temperature=1e-40).choose(LOGITS[None], [[]], numbers).tolist() == [0]
+
+
 def test_repetition_penalty_equals_transformers() -> None:
     from transformers import RepetitionPenaltyLogitsProcessor
 
@@ -83,6 +88,8 @@ def test_repetition_penalty_equals_transformers() -> None:
         ({"temperature": float("nan")}, "temperature=nan"),
         ({"top_k": 0}, "top_k=0"),
         ({"top_k": 1.5}, "top_k=1.5"),
+        ({"temperature": "hot"}, "temperature=hot"),
+        ({"top_p": "x"}, "top_p=x"),
         ({"top_p": 0.0}, "top_p=0.0"),
         ({"top_p": 1.1}, "top_p=1.1"),
         ({"repetition_penalty": 0.0}, "repetition_penalty=0.0"),

@@ -9,7 +9,7 @@ import torch
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.generation import GREEDY, complete, next_tokens, show
-from webtext_gpt.generation.prompts import read_prompts, write_completions
+from webtext_gpt.generation.prompts import read_prompts, stop_strings, write_completions
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer, train_bpe
 
@@ -36,7 +36,7 @@ def test_text_ends_before_a_stop_string(model: GPT, tokenizer: Tokenizer) -> Non
     ends = [min(t.find("ca") % 99, t.find("dd") % 99) for t in whole]  # -1, none, becomes 98
     assert ended == [text[:end] for text, end in zip(whole, ends, strict=True)]
     assert sum(end < 98 for end in ends) > 5
-    with pytest.raises(UserError, match="empty string in stop"):
+    with pytest.raises(UserError, match="stop holds ''"):
         complete(model, tokenizer, ["a"], stop=["b", ""])
 
 
@@ -92,8 +92,8 @@ def test_candidates_are_the_models_probabilities(model: GPT, tokenizer: Tokenize
 
 
 def test_prompts_of_files(tmp_path: Path) -> None:
-    (tmp_path / "p.txt").write_text("one\ntwo \n\n three")
-    assert read_prompts(tmp_path / "p.txt") == ["one", "two ", "", " three"]
+    (tmp_path / "p.txt").write_bytes("one\r\ntwo \u2028x\n\n three\n\n".encode())
+    assert read_prompts(tmp_path / "p.txt") == ["one", "two \u2028x", "", " three"]
     (tmp_path / "p.jsonl").write_text('{"prompt": "a\\nb", "id": 1}\n\n{"prompt": "c"}\n')
     assert read_prompts(tmp_path / "p.jsonl") == ["a\nb", "c"]
     (tmp_path / "bad.jsonl").write_text('{"prompt": "a"}\n{"text": "c"}\n')
@@ -138,6 +138,40 @@ def test_a_file_of_prompts_to_a_file_of_completions(
         print_samples(prompts=str(prompts), out=str(out))
 
 
+def test_prompts_are_checked_before_the_first_is_continued(
+    print_samples: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = tmp_path / "p.txt"
+    for text, settings, message in (
+        ("a\nb\nabcdabcd\n", {"overflow": "refuse", "max_new_tokens": 1}, "prompt 3 has 8"),
+        ("a\nb\nxyz\n", {"max_new_tokens": 1}, "prompt 3: character 0, 'x'"),
+    ):
+        prompts.write_text(text)
+        with pytest.raises(UserError, match=message):
+            print_samples(prompts=str(prompts), settings=settings)
+    assert capsys.readouterr().out == ""
+
+
+def test_beams_obey_the_context(model: GPT, tokenizer: Tokenizer) -> None:
+    with pytest.raises(UserError, match="does not fit"):
+        complete(model, tokenizer, ["abcdabc"], max_new_tokens=5, num_beams=2, overflow="refuse")
+
+
+@pytest.mark.parametrize(
+    ("given", "strings"),
+    [
+        (None, []),
+        ("a", ["a"]),
+        ([r"\n", r"x\ty", r"\\n"], ["\n", "x\ty", r"\n"]),
+        (["\n", r"\d"], ["\n", r"\d"]),
+    ],
+)
+def test_stop_strings_of_a_command_line(given: object, strings: list[str]) -> None:
+    assert stop_strings(given) == strings
+    with pytest.raises(UserError, match="stop=5 is no text"):
+        stop_strings([5])
+
+
 def test_half_a_file_of_completions_is_none(tmp_path: Path) -> None:
     def pairs():
         yield "a", "b"
@@ -163,6 +197,10 @@ def test_a_single_sample_streams_what_it_would_print(
     [
         ({"num_samples": 0}, "num_samples=0"),
         ({"batch_size": 0}, "batch_size=0"),
+        ({"num_samples": "x"}, "num_samples=x"),
+        ({"seed": -1}, "seed=-1"),
+        ({"settings": {"max_new_tokens": -1}}, "max_new_tokens=-1"),
+        ({"settings": {"max_new_tokens": 9, "num_beams": 0}}, "num_beams=0"),
         ({"prompt": "a", "prompts": "p.txt"}, "not both"),
     ],
 )

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lightning as L
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Options
 from webtext_gpt.evaluation.registry import chosen
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.training.whole_model import whole_model
 
 
 class ZeroShot(L.Callback):
@@ -58,19 +58,23 @@ class ZeroShot(L.Callback):
             for logger in trainer.loggers:
                 logger.log_metrics({"step": float(step), **figures}, step=step)
 
-    @rank_zero_only
     def _figures(
         self, trainer: L.Trainer, pl_module: L.LightningModule, limit: int | None
     ) -> dict[str, float]:
-        scorer = Scorer(pl_module.model, pl_module.tokenizer)
-        options = Options(limit=limit)
-        was_training = pl_module.training
-        pl_module.eval()
-        with trainer.strategy.precision_plugin.forward_context():
-            figures = {
-                f"{benchmark.name}_{metric}": value
-                for benchmark in self.benchmarks
-                for metric, value in benchmark.run(scorer, self.data_dir, options).metrics.items()
-            }
-        pl_module.train(was_training)
+        with whole_model(trainer, pl_module.model) as model:
+            if model is None:  # the first process measures
+                return {}
+            options = Options(limit=limit)
+            was_training = model.training
+            model.eval()
+            with trainer.strategy.precision_plugin.forward_context():
+                scorer = Scorer(model, pl_module.tokenizer)
+                figures = {
+                    f"{benchmark.name}_{metric}": value
+                    for benchmark in self.benchmarks
+                    for metric, value in benchmark.run(
+                        scorer, self.data_dir, options
+                    ).metrics.items()
+                }
+            model.train(was_training)
         return figures
