@@ -5,28 +5,43 @@ from omegaconf import DictConfig
 from webtext_gpt.cli import entry_point
 
 
-@entry_point("generate", verbatim=["prompt", "checkpoint"])
+@entry_point("generate", verbatim=["prompt", "checkpoint", "prompts", "out"])
 def main(cfg: DictConfig) -> None:
-    """Load the model, print its samples."""
+    """Load the model, print what it writes, or what it expects next."""
     from webtext_gpt.checkpoint import load_model  # imports torch: not for --help
-    from webtext_gpt.generation import sample_texts
+    from webtext_gpt.generation import Sampling, show
+    from webtext_gpt.training.hardware import place_for_inference
 
-    model, tokenizer = load_model(cfg.checkpoint)
-    texts = sample_texts(
-        model,
-        tokenizer,
-        cfg.prompt,
-        num_samples=cfg.num_samples,
-        max_new_tokens=cfg.max_new_tokens,
+    sampling = Sampling(
+        repetition_penalty=cfg.repetition_penalty,
         temperature=cfg.temperature,
         top_k=cfg.top_k,
         top_p=cfg.top_p,
-        seed=cfg.seed,
     )
-    for number, text in enumerate(texts, start=1):
-        if len(texts) > 1:
-            print(f"=== sample {number}")
-        print(text)
+    model, tokenizer = load_model(cfg.checkpoint)
+    place_for_inference(model, cfg.device, cfg.precision)
+    if cfg.next is not None:
+        show.candidates(model, tokenizer, cfg.prompt, n=cfg.next, steps=cfg.steps)
+        return
+    settings = {
+        "max_new_tokens": cfg.max_new_tokens,
+        "sampling": sampling,
+        "stop": [cfg.stop] if isinstance(cfg.stop, str) else list(cfg.stop),
+        "overflow": cfg.overflow,
+        "num_beams": cfg.num_beams,
+    }
+    show.samples(
+        model,
+        tokenizer,
+        prompt=cfg.prompt,
+        prompts=cfg.prompts,
+        out=cfg.out,
+        num_samples=cfg.num_samples,
+        batch_size=cfg.batch_size,
+        seed=cfg.seed,
+        stream=cfg.stream,
+        settings=settings,
+    )
 
 
 if __name__ == "__main__":

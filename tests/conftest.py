@@ -1,7 +1,8 @@
 """Fixtures shared by all tests: the real data beside the checkout, small corpora, small runs."""
 
+import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hydra
@@ -43,7 +44,7 @@ def prose_file(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def compose() -> Callable[..., DictConfig]:
     """`compose(config_name, *overrides)`: the real configuration, as an entry point gets it."""
 
@@ -79,3 +80,36 @@ def small_run(prose_file: Path, tmp_path: Path) -> list[str]:
         f"cache_dir={tmp_path / 'cache'}",
         f"run_dir={tmp_path / 'run'}",
     ]
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint file with random weights, far from uniform, and a vocabulary of 280."""
+    import torch
+
+    from webtext_gpt.checkpoint import save_model
+    from webtext_gpt.model import GPT, GPTConfig
+    from webtext_gpt.tokenizer import train_bpe
+
+    tokenizer = train_bpe([prose], 280)
+    torch.manual_seed(0)
+    shape = {"n_layer": 2, "n_head": 2, "n_embd": 32, "block_size": 64}
+    model = GPT(GPTConfig(**shape, vocab_size=tokenizer.vocab_size))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    path = tmp_path_factory.mktemp("checkpoint") / "small.ckpt"
+    save_model(model, tokenizer, path)
+    return path
+
+
+@pytest.fixture
+def transformers_remarks() -> Iterator[list[str]]:
+    """What transformers logs meanwhile, from warnings on."""
+    from transformers.utils import logging as theirs
+
+    remarks: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: remarks.append(record.getMessage())
+    theirs.add_handler(handler)
+    yield remarks
+    theirs.remove_handler(handler)

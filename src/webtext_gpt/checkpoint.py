@@ -25,8 +25,9 @@ from webtext_gpt.checkpoint_parts import (
     read_pieces,
 )
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, GPTConfig
+from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer
+from webtext_gpt.weights import is_foreign, load
 
 FOLDER = "checkpoints"
 LAST = "last.ckpt"
@@ -35,9 +36,24 @@ STEP_NAME = "step-{step:08d}.ckpt"
 STEPS = "step-????????.ckpt"
 
 
-def describe(model: GPT, tokenizer: Tokenizer) -> dict[str, Any]:
+def describe(model: GPT | GPTClassifier, tokenizer: Tokenizer) -> dict[str, Any]:
     """What a checkpoint needs beside the weights to be read alone; plain values only."""
-    return {"model_config": model.config.to_dict(), "tokenizer": tokenizer.to_json()}
+    described: dict[str, Any] = {"tokenizer": tokenizer.to_json()}
+    if isinstance(model, GPTClassifier):
+        described["classifier_config"] = model.config.to_dict()
+        model = model.body
+    return {"model_config": model.config.to_dict(), **described}
+
+
+def save_model(model: GPT | GPTClassifier, tokenizer: Tokenizer, path: str | Path) -> None:
+    """Write a checkpoint of a model that is not in training, for `load_model`.
+
+    Raises:
+        OSError: the file cannot be written; nothing is left behind.
+    """
+    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
+    contents = {"state_dict": weights, **describe(model, tokenizer)}
+    AtomicCheckpointIO().save_checkpoint(contents, path)
 
 
 def load_model(path: str | Path) -> tuple[GPT, Tokenizer]:
@@ -45,15 +61,29 @@ def load_model(path: str | Path) -> tuple[GPT, Tokenizer]:
 
     Args:
         path: a run's folder (its best checkpoint, or else its last), or a checkpoint: a `.ckpt`
-            file, or a folder that ZeRO wrote.
+            file, or a folder that ZeRO wrote; or what `webtext_gpt.weights.load` reads: a Hugging
+            Face folder or hub name, nanoGPT's file.
 
     Raises:
-        UserError: there is no checkpoint, or it is not one of ours or damaged.
+        UserError: there is no checkpoint, it is a classifier's, or it is not one of ours or
+            damaged.
     """
+    if is_foreign(path):
+        return load(path)
+    model, tokenizer = load_any(path)
+    if isinstance(model, GPTClassifier):
+        raise UserError(f"{path} holds a classifier, not a language model")
+    return model, tokenizer
+
+
+def load_any(path: str | Path) -> tuple[GPT | GPTClassifier, Tokenizer]:
+    """As `load_model`, of a checkpoint of ours, with its classification head if it has one."""
     file = find_checkpoint(path, (BEST, LAST))
     checkpoint = open_checkpoint(file).whole(with_optimizer=False)
     try:
-        model = GPT(GPTConfig(**checkpoint["model_config"]))
+        body = GPT(GPTConfig(**checkpoint["model_config"]))
+        head = checkpoint.get("classifier_config")
+        model = GPTClassifier(body, ClassifierConfig(**head)) if head is not None else body
         weights = checkpoint["state_dict"]
         model.load_state_dict({k.removeprefix("model."): v for k, v in weights.items()})
         tokenizer = Tokenizer.from_json(checkpoint["tokenizer"])

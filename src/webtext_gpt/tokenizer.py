@@ -9,7 +9,7 @@ A character vocabulary lives in the same file format, for models of single chara
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
@@ -87,6 +87,14 @@ class Tokenizer:
         ids = [[int(i) for i in sequence] for sequence in sequences]
         return self._backend.decode_batch(ids, skip_special_tokens=False)
 
+    def incremental_decoder(self) -> Callable[[int], str]:
+        """A function that takes one id after another and returns the text that each completes.
+
+        A token that ends within a character completes nothing; the next one brings it.
+        """
+        stream = tokenizers.decoders.DecodeStream(skip_special_tokens=False)
+        return lambda token: stream.step(self._backend, token) or ""
+
     @property
     def hash(self) -> str:
         """SHA-256 of the vocabulary and rules: equal hashes give equal ids."""
@@ -150,18 +158,27 @@ def from_gpt2_files(vocab: str | Path, merges: str | Path) -> Tokenizer:
     Raises:
         UserError: a file is not what its name says.
     """
-    lines = read_text(merges).splitlines()
-    pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
-    for number, pair in enumerate(pairs):
-        if len(pair) != 2:
-            raise UserError(f"{merges}: merge {number} is {' '.join(pair)!r}, not two tokens")
+    pairs = read_merges(merges)
     try:
-        ids = json.loads(read_text(vocab))
-        backend = _byte_level(models.BPE(ids, [(left, right) for left, right in pairs]))
+        backend = _byte_level(models.BPE(json.loads(read_text(vocab)), pairs))
     except Exception as error:  # the backend raises plain Exception
         raise UserError(f"{vocab} and {merges} are not a BPE vocabulary: {error}") from error
     backend.add_special_tokens([END_OF_TEXT])
     return Tokenizer(backend)
+
+
+def read_merges(path: str | Path) -> list[tuple[str, str]]:
+    """The pairs of a file of merges, in order.
+
+    Raises:
+        UserError: a line is not two tokens.
+    """
+    lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
+    pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+    for number, pair in enumerate(pairs):
+        if len(pair) != 2:
+            raise UserError(f"{path}: merge {number} is {' '.join(pair)!r}, not two tokens")
+    return [(left, right) for left, right in pairs]
 
 
 def load_gpt2(path: str | Path) -> Tokenizer:

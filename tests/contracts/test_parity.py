@@ -1,59 +1,204 @@
-"""Contract 2, as far as the model goes: with the same weights, Hugging Face's logits."""
+"""Contract 2: with the same weights, Hugging Face's logits; out and in again is the identity."""
+
+import gc
+import hashlib
+from pathlib import Path
 
 import pytest
 import torch
 
-from webtext_gpt.model import GPT, GPTConfig
+from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
+from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
+from webtext_gpt.weights import hugging_face
 
-TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # theirs are Conv1D, (in, out)
+SHAPES = {
+    "small": (12, 12, 768),
+    "medium": (24, 16, 1024),
+    "large": (36, 20, 1280),
+    "xl": (48, 25, 1600),
+}
+VOCAB_SIZE = 500
 
 
-def _copy(theirs: torch.nn.Module, ours: GPT) -> None:
-    weights = {}
-    for name, value in theirs.state_dict().items():
-        our_name = name.replace("transformer.", "").replace("h.", "blocks.", 1)
-        weights[our_name] = value.T if name.endswith(TRANSPOSED) else value
-    missing, unexpected = ours.load_state_dict(weights, strict=False)
-    assert not missing
-    assert not unexpected
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return build_char_vocabulary(["abc"])
+
+
+def _randomize(model: torch.nn.Module) -> None:
+    """Biases and gains too: their initial values hide errors."""
+    for name, value in model.named_parameters():
+        is_gain = "ln_" in name and name.endswith("weight")
+        torch.nn.init.normal_(value, mean=1.0 if is_gain else 0.0, std=0.1 if is_gain else 0.02)
+
+
+def _random_gpt(seed: int = 0, **config: object) -> GPT:
+    torch.manual_seed(seed)
+    model = GPT(GPTConfig(**{"vocab_size": VOCAB_SIZE, "block_size": 128, **config})).eval()
+    _randomize(model)
+    return model
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    found = {}
+    for file in folder.iterdir():
+        with file.open("rb") as stream:
+            found[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
+
+
+def _check_round_trip(model: GPT, tokenizer: Tokenizer, folder: Path, remarks: list[str]) -> None:
+    """Export, transformers' logits without a remark, import, export: the same bytes."""
+    from transformers import AutoModelForCausalLM
+
+    config, tokens = model.config, torch.randint(model.config.vocab_size, (2, 100))
+    with torch.inference_mode():
+        ours = model(tokens)
+    hugging_face.save(model, tokenizer, folder / "out")
+    del model
+    theirs = AutoModelForCausalLM.from_pretrained(folder / "out")
+    assert remarks == []
+    with torch.inference_mode():
+        torch.testing.assert_close(theirs(tokens).logits, ours, atol=1e-4, rtol=0)
+    tied = theirs.get_output_embeddings().weight is theirs.get_input_embeddings().weight
+    assert tied == config.tied_embeddings
+    del theirs
+    gc.collect()
+    again, its_tokenizer = hugging_face.load(folder / "out")
+    assert again.config == config
+    assert not again.training
+    assert (again.lm_head.weight is again.wte.weight) == config.tied_embeddings
+    hugging_face.save(again, its_tokenizer, folder / "again")
+    assert _hashes(folder / "out") == _hashes(folder / "again")
 
 
 @pytest.mark.parametrize(
-    ("n_layer", "n_head", "n_embd"), [(2, 12, 768), (2, 16, 1024), (1, 20, 1280), (1, 25, 1600)]
+    ("size", "n_layer"), [("small", 2), ("medium", 2), ("large", 2), ("xl", 2)]
 )
-def test_logits_equal_transformers_gpt2(n_layer: int, n_head: int, n_embd: int) -> None:
+def test_gpt2_out_and_in(
+    size: str, n_layer: int, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
+) -> None:
     """The widths and heads of the four sizes, with fewer layers and a small vocabulary."""
-    from transformers import GPT2Config, GPT2LMHeadModel
+    _, n_head, n_embd = SHAPES[size]
+    model = _random_gpt(n_layer=n_layer, n_head=n_head, n_embd=n_embd, attn_dropout=0.2)
+    _check_round_trip(model, tokenizer, tmp_path, transformers_remarks)
+
+
+def test_gpt2_small_in_full(
+    tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
+) -> None:
+    model = _random_gpt(vocab_size=50_257, block_size=1024)
+    assert model.num_parameters == 124_439_808
+    _check_round_trip(model, tokenizer, tmp_path, transformers_remarks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["medium", "large", "xl"])
+def test_gpt2_in_full(
+    size: str, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
+) -> None:
+    """Needs 13 GB of memory and of disk for xl, which is written in shards."""
+    n_layer, n_head, n_embd = SHAPES[size]
+    model = _random_gpt(
+        n_layer=n_layer, n_head=n_head, n_embd=n_embd, vocab_size=50_257, block_size=1024
+    )
+    _check_round_trip(model, tokenizer, tmp_path, transformers_remarks)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"norm": "post"},
+        {"norm": "post", "activation": "relu"},
+        {"activation": "gelu"},
+        {"activation": "relu"},
+        {"tied_embeddings": False},
+        {"norm": "post", "tied_embeddings": False},
+    ],
+    ids=str,
+)
+def test_other_models_out_and_in(
+    options: dict, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
+) -> None:
+    """GPT-1, and what else Hugging Face's two classes can express."""
+    model = _random_gpt(n_layer=2, n_head=4, n_embd=64, **options)
+    _check_round_trip(model, tokenizer, tmp_path, transformers_remarks)
+
+
+@pytest.mark.parametrize("in_pickles", [False, True])
+@pytest.mark.parametrize("in_shards", [False, True])
+@pytest.mark.parametrize("kind", ["GPT2LMHeadModel", "GPT2Model", "OpenAIGPTLMHeadModel"])
+def test_what_transformers_saves(
+    kind: str, in_shards: bool, in_pickles: bool, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    """`GPT2Model` is saved without the prefix `transformer.` and without a head."""
+    import transformers
 
     torch.manual_seed(0)
-    theirs = GPT2LMHeadModel(
-        GPT2Config(n_layer=n_layer, n_head=n_head, n_embd=n_embd, vocab_size=500)
-    ).eval()
-    for parameter in theirs.parameters():  # biases and gains too: their initial values hide errors
-        torch.nn.init.normal_(parameter, std=0.05)
-    ours = GPT(GPTConfig(n_layer=n_layer, n_head=n_head, n_embd=n_embd, vocab_size=500)).eval()
-    _copy(theirs, ours)
-    tokens = torch.randint(500, (2, 100))
+    sizes = {"n_layer": 2, "n_head": 4, "n_embd": 64, "n_positions": 128, "vocab_size": VOCAB_SIZE}
+    config_class = getattr(transformers, kind).config_class
+    theirs = getattr(transformers, kind)(config_class(**sizes, resid_pdrop=0.25)).eval()
+    _randomize(theirs)
+    theirs.save_pretrained(tmp_path, max_shard_size="100KB" if in_shards else "5GB")
+    if in_pickles:
+        _pickled(tmp_path)
+    assert (len(list(tmp_path.glob("*.index.json"))) == 1) == in_shards
+    tokenizer.save(tmp_path / "tokenizer.json")
+    ours, _ = hugging_face.load(tmp_path)
+    assert ours.config.resid_dropout == 0.25
+    tokens = torch.randint(VOCAB_SIZE, (2, 100))
     with torch.inference_mode():
-        torch.testing.assert_close(ours(tokens), theirs(tokens).logits, atol=1e-4, rtol=1e-4)
+        if kind == "GPT2Model":
+            expected, found = theirs(tokens).last_hidden_state, ours.hidden_states(tokens)
+        else:
+            expected, found = theirs(tokens).logits, ours(tokens)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
-def test_logits_equal_transformers_gpt1() -> None:
-    from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
+def _pickled(folder: Path) -> None:
+    """Turn a folder's safetensors into pickles, as folders of years ago have them."""
+    from safetensors.torch import load_file
 
-    torch.manual_seed(0)
-    theirs = OpenAIGPTLMHeadModel(OpenAIGPTConfig(n_layer=2, vocab_size=500)).eval()
-    for parameter in theirs.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    config = GPTConfig(n_layer=2, vocab_size=500, block_size=512, norm="post")
-    ours = GPT(config).eval()
-    renamed = {"tokens_embed": "wte", "positions_embed": "wpe"}
-    for old, new in renamed.items():
-        setattr(theirs.transformer, new, getattr(theirs.transformer, old))
-        delattr(theirs.transformer, old)
-    _copy(theirs, ours)
-    for old, new in renamed.items():
-        setattr(theirs.transformer, old, getattr(theirs.transformer, new))
-    tokens = torch.randint(500, (2, 100))
+    for file in list(folder.glob("model*.safetensors")):
+        name = file.name.replace("model", "pytorch_model", 1).replace(".safetensors", ".bin")
+        tensors = load_file(file)
+        if "transformer.h.0.attn.c_attn.weight" in tensors:  # buffers of early releases
+            mask = torch.ones(1, 1, 128, 128, dtype=torch.uint8).tril()
+            tensors["transformer.h.0.attn.bias"] = mask
+            tensors["transformer.h.0.attn.masked_bias"] = torch.tensor(-1e4)
+        torch.save(tensors, folder / name)
+        file.unlink()
+    for index in folder.glob("*.index.json"):
+        text = index.read_text().replace("model-", "pytorch_model-").replace(".safetensors", ".bin")
+        (folder / "pytorch_model.bin.index.json").write_text(text)
+        index.unlink()
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_classifiers_out_and_in(
+    norm: str, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
+) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    body = _random_gpt(n_layer=2, n_head=4, n_embd=64, norm=norm)
+    config = ClassifierConfig(labels=("bad", "so-so", "gut"), pad_token_id=3, extract_token_id=2)
+    model = GPTClassifier(body, config).eval()
+    torch.nn.init.normal_(model.head.weight)
+    tokens = torch.randint(4, VOCAB_SIZE, (4, 30))
+    lengths = torch.tensor([30, 1, 7, 29])
+    for row, length in enumerate(lengths):
+        tokens[row, length:] = config.pad_token_id
+    hugging_face.save(model, tokenizer, tmp_path / "out")
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    assert transformers_remarks == []
+    assert theirs.config.id2label == {0: "bad", 1: "so-so", 2: "gut"}
     with torch.inference_mode():
-        torch.testing.assert_close(ours(tokens), theirs(tokens).logits, atol=1e-4, rtol=1e-4)
+        expected = theirs(tokens).logits
+        torch.testing.assert_close(model(tokens), expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(model(tokens, lengths), expected, atol=1e-4, rtol=0)
+    again, its_tokenizer = hugging_face.load_classifier(tmp_path / "out")
+    assert again.config == config
+    assert again.body.config == body.config
+    assert again.body.lm_head.weight is again.body.wte.weight
+    hugging_face.save(again, its_tokenizer, tmp_path / "again")
+    assert _hashes(tmp_path / "out") == _hashes(tmp_path / "again")

@@ -5,13 +5,13 @@ fingerprint of what goes in, by which its token shards are found again.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from glob import glob
 from pathlib import Path
 from typing import Any, Protocol
 
 from webtext_gpt.data.docstrings import collect_docstrings, installed_packages
+from webtext_gpt.data.rows import JSON_LINES, PARQUET, MissingColumnError, read_rows, text_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import read_text
 
@@ -64,8 +64,6 @@ class Docstrings:
         return self._texts
 
 
-PARQUET = {".parquet", ".pq"}
-JSON_LINES = {".jsonl", ".ndjson"}
 PLAIN = {".txt", ".text", ".md"}
 
 
@@ -96,12 +94,17 @@ class Files:
         """Documents in the order of the files' names and of their rows."""
         for file in self.files:
             suffix = file.suffix.lower()
-            if suffix in PARQUET:
-                yield from _parquet_texts(file, self.text_key)
-            elif suffix in JSON_LINES:
-                yield from _json_lines_texts(file, self.text_key)
+            if suffix in PARQUET | JSON_LINES:
+                yield from self._texts_of_rows(file)
             else:
                 yield read_text(file)
+
+    def _texts_of_rows(self, file: Path) -> Iterator[str]:
+        try:
+            for place, row in read_rows(file, [self.text_key]):
+                yield text_value(row, self.text_key, place)
+        except MissingColumnError as error:
+            raise UserError(f"{error}; set data.text_key") from error
 
     def fingerprint(self) -> dict[str, Any]:
         """The name and content hash of every file."""
@@ -165,7 +168,8 @@ class Hub:
     def documents(self) -> Iterator[str]:
         """The rows' text in the dataset's order."""
         for number, text in enumerate(self.dataset[self.text_key]):
-            yield _checked_text(text, f"{self._identity['name']}, row {number}", self.text_key)
+            place = f"{self._identity['name']}, row {number}"
+            yield text_value({self.text_key: text}, self.text_key, place)
 
     def fingerprint(self) -> dict[str, Any]:
         """The dataset's name and its own fingerprint of its content."""
@@ -196,63 +200,6 @@ def _find(pattern: str) -> Iterator[Path]:
         what = "a folder without text, JSONL or Parquet files" if path.is_dir() else "not there"
         raise UserError(f"data.path={pattern} is {what} (looked from {Path.cwd()})")
     yield from found
-
-
-def _json_lines_texts(file: Path, key: str) -> Iterator[str]:
-    position = 0
-    with file.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            where = f"{file}, line {number}"
-            try:
-                row = (
-                    json.loads(line.decode("utf-8").removeprefix("\ufeff"))
-                    if line.strip()
-                    else None
-                )
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{where} is not UTF-8: byte {line[error.start]:#04x} at position "
-                    f"{position + error.start} of the file"
-                ) from error
-            except json.JSONDecodeError as error:
-                raise UserError(f"{where} is not JSON: {error}") from error
-            position += len(line)
-            if row is None:
-                continue
-            if not isinstance(row, dict) or key not in row:
-                keys = ", ".join(row) if isinstance(row, dict) else type(row).__name__
-                raise UserError(f"{where} has no key {key!r}, only {keys}; set data.text_key")
-            yield _checked_text(row[key], where, key)
-
-
-def _parquet_texts(file: Path, key: str) -> Iterator[str]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.ParquetFile(file)
-    except pyarrow.ArrowInvalid as error:
-        raise UserError(f"{file} is not Parquet: {error}") from error
-    if key not in table.schema_arrow.names:
-        names = ", ".join(table.schema_arrow.names)
-        raise UserError(f"{file} has no column {key!r}, only {names}; set data.text_key")
-    number = 0
-    for batch in table.iter_batches(columns=[key], batch_size=1024):
-        for value in batch.column(0):
-            yield _checked_text(value.as_py(), f"{file}, row {number}", key)
-            number += 1
-
-
-def _checked_text(value: object, where: str, key: str) -> str:
-    if not isinstance(value, str):
-        raise UserError(f"{where}: {key!r} is {type(value).__name__}, not text")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise UserError(
-            f"{where}: character {error.start} of {key!r} is half of a surrogate pair"
-        ) from error
-    return value
 
 
 def _sha256(file: Path) -> str:

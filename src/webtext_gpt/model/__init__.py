@@ -1,6 +1,16 @@
-"""The model: `GPT` and its configuration."""
+"""The model: `GPT`, a classification head on it, and their configurations."""
 
+from webtext_gpt.model.cache import KeyValueCache
+from webtext_gpt.model.classifier import ClassifierConfig, GPTClassifier
 from webtext_gpt.model.config import GPTConfig
 from webtext_gpt.model.gpt import GPT, IGNORED, cross_entropy
 
-__all__ = ["GPT", "IGNORED", "GPTConfig", "cross_entropy"]
+__all__ = [
+    "GPT",
+    "IGNORED",
+    "ClassifierConfig",
+    "GPTClassifier",
+    "GPTConfig",
+    "KeyValueCache",
+    "cross_entropy",
+]

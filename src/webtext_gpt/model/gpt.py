@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from webtext_gpt.model.attention import CausalSelfAttention
+from webtext_gpt.model.cache import KeyValueCache
 from webtext_gpt.model.config import GPTConfig
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -46,21 +47,23 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """Attention, then the perceptron, each added to the residual stream."""
 
-    def __init__(self, config: GPTConfig) -> None:
+    def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()
         self.pre_norm = config.norm == "pre"
         self.ln_1 = nn.LayerNorm(config.n_embd)
-        self.attn = CausalSelfAttention(config)
+        self.attn = CausalSelfAttention(config, layer)
         self.ln_2 = nn.LayerNorm(config.n_embd)
         self.mlp = MLP(config)
         self.dropout = nn.Dropout(config.resid_dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `(B, T, n_embd)` to `(B, T, n_embd)`."""
+    def forward(
+        self, x: Tensor, cache: KeyValueCache | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Map `(B, T, n_embd)` to `(B, T, n_embd)`; cache and mask are attention's."""
         if self.pre_norm:
-            x = x + self.dropout(self.attn(self.ln_1(x)))
+            x = x + self.dropout(self.attn(self.ln_1(x), cache, mask))
             return x + self.dropout(self.mlp(self.ln_2(x)))
-        x = self.ln_1(x + self.dropout(self.attn(x)))
+        x = self.ln_1(x + self.dropout(self.attn(x, cache, mask)))
         return self.ln_2(x + self.dropout(self.mlp(x)))
 
 
@@ -84,7 +87,7 @@ class GPT(nn.Module):
             table = sinusoidal_positions(config.block_size, config.n_embd)
             self.register_buffer("sinusoids", table, persistent=False)
         self.dropout = nn.Dropout(config.embd_dropout)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd) if config.norm == "pre" else nn.Identity()
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         self.init_weights()
@@ -105,27 +108,36 @@ class GPT(nn.Module):
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=std)
 
-    def hidden_states(self, tokens: Tensor) -> Tensor:
-        """Final hidden states `(B, T, n_embd)` of token ids `(B, T)`, after the last norm."""
+    def hidden_states(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """Final hidden states `(B, T, n_embd)` of token ids `(B, T)`, after the last norm.
+
+        With a cache, the tokens continue those that are in it, and are added to it.
+        """
         T = tokens.size(1)
+        start = cache.seen if cache else 0
         block_size = self.config.block_size
-        if block_size < T:
-            raise ValueError(f"{T} tokens do not fit in the model's context of {block_size}")
+        if block_size < start + T:
+            raise ValueError(
+                f"{start + T} tokens do not fit in the model's context of {block_size}"
+            )
         x = self.wte(tokens)
         if self.config.scale_embeddings:
             x = x * math.sqrt(self.config.n_embd)
         if self.config.positions == "learned":
-            x = x + self.wpe.weight[:T]
+            table = self.wpe.weight
         else:
-            x = x + self.get_buffer("sinusoids")[:T].to(x.dtype)
-        x = self.dropout(x)
+            table = self.get_buffer("sinusoids").to(x.dtype)
+        x = self.dropout(x + (table[cache.positions(T)] if cache else table[:T]))
+        mask = cache.mask(T) if cache else None
         for block in self.blocks:
-            x = block(x)
+            x = block(x, cache, mask) if cache else block(x)
+        if cache:
+            cache.advance(T)
         return self.ln_f(x)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Next-token logits `(B, T, vocab_size)` of token ids `(B, T)`."""
-        return self.lm_head(self.hidden_states(tokens))
+    def forward(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """Next-token logits `(B, T, vocab_size)` of ids `(B, T)`; cache as in `hidden_states`."""
+        return self.lm_head(self.hidden_states(tokens, cache))
 
     @property
     def num_parameters(self) -> int:

@@ -4,6 +4,9 @@ import re
 import time
 
 import torch
+from torch import nn
+
+from webtext_gpt.errors import UserError
 
 # Dense bf16 peaks in FLOP/s, as the vendors state them, longest name first.
 _GPU_PEAKS = {
@@ -29,6 +32,30 @@ def best_precision(device_type: str) -> str:
     else:
         native = False
     return "bf16-mixed" if native else "32-true"
+
+
+def place_for_inference(model: nn.Module, device: str, precision: str) -> None:
+    """Move a model, in place, to where it runs and into the number format it runs in.
+
+    Args:
+        model: in evaluation mode.
+        device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, ...
+        precision: `fp32`, `bf16`, or `auto`: bf16 on GPUs that multiply it, else fp32.
+
+    Raises:
+        UserError: there is no such device or precision.
+    """
+    if precision not in ("auto", "fp32", "bf16"):
+        raise UserError(f"precision={precision} is not one of auto, fp32, bf16")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if precision == "auto":
+        on_gpu = device.startswith("cuda") and best_precision("cuda") == "bf16-mixed"
+        precision = "bf16" if on_gpu else "fp32"
+    try:
+        model.to(device, torch.bfloat16 if precision == "bf16" else torch.float32)
+    except (RuntimeError, AssertionError) as error:  # torch raises either
+        raise UserError(f"device={device} cannot be used here: {error}") from error
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:

@@ -1,11 +1,10 @@
 """What the model writes, while it learns."""
 
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 
-from webtext_gpt.generation import sample_texts
+from webtext_gpt.generation import Sampling, complete
 from webtext_gpt.training.whole_model import whole_model
 
 
@@ -17,8 +16,8 @@ class Samples(L.Callback):
         prompt: what to continue; empty begins a new document.
         num_samples: texts each time.
         max_new_tokens: length of each.
-        temperature: see `webtext_gpt.generation.generate`.
-        top_k: see `webtext_gpt.generation.generate`.
+        temperature: see `webtext_gpt.generation.Sampling`.
+        top_k: see `webtext_gpt.generation.Sampling`.
         seed: of the sampling, so that texts of different steps can be compared.
     """
 
@@ -35,13 +34,10 @@ class Samples(L.Callback):
     ) -> None:
         self.path = Path(run_dir) / "samples.txt"
         self.prompt = prompt
-        self.settings: dict[str, Any] = {
-            "num_samples": num_samples,
-            "max_new_tokens": max_new_tokens,
-            "temperature": temperature,
-            "top_k": top_k,
-            "seed": seed,
-        }
+        self.num_samples = num_samples
+        self.max_new_tokens = max_new_tokens
+        self.sampling = Sampling(temperature=temperature, top_k=top_k)
+        self.seed = seed
         self.latest: list[str] = []
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -57,7 +53,15 @@ class Samples(L.Callback):
         with whole_model(trainer, pl_module.model) as model:
             if model is None:  # the first process writes
                 return
-            self.latest = sample_texts(model, pl_module.tokenizer, self.prompt, **self.settings)
+            continuations = complete(
+                model,
+                pl_module.tokenizer,
+                [self.prompt] * self.num_samples,
+                max_new_tokens=self.max_new_tokens,
+                sampling=self.sampling,
+                seed=self.seed,
+            )
+        self.latest = [self.prompt + text for text in continuations]
         with self.path.open("a", encoding="utf-8") as stream:
             for text in self.latest:
                 stream.write(f"=== step {trainer.global_step}\n{text}\n\n")

@@ -1,0 +1,60 @@
+"""Natural Questions without a passage (Kwiatkowski et al. 2019; section 3.8).
+
+Example questions with short answers show the style; an answer counts when it has the words of a
+reference.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from webtext_gpt.data.rows import text_value
+from webtext_gpt.evaluation.answers import exact_match
+from webtext_gpt.evaluation.benchmark import Measured, Options, Source
+from webtext_gpt.evaluation.prompted import answers
+from webtext_gpt.evaluation.scoring import Scorer
+
+EXAMPLES = (
+    ("who wrote the play hamlet", "William Shakespeare"),
+    ("what is the capital of australia", "Canberra"),
+    ("when did the first world war end", "1918"),
+    ("how many strings does a violin have", "four"),
+    ("what gas do plants take in from the air", "carbon dioxide"),
+)
+LONGEST_ANSWER = 24
+
+
+SOURCE = Source(
+    files=("natural_questions_validation.jsonl", "natural_questions_validation.parquet"),
+    columns=("question", "answer"),
+    hub="google-research-datasets/nq_open",
+    split="validation",
+)
+
+
+@dataclass(frozen=True)
+class NaturalQuestions:
+    """Share of exact answers."""
+
+    name: str = "natural_questions"
+    source: Source = SOURCE
+
+    def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measured:
+        """See `Benchmark.run`."""
+        rows = self.source.rows(data_dir)[: options.limit]
+        examples = "".join(f"Q: {question}?\nA: {answer}\n" for question, answer in EXAMPLES)
+        written = answers(
+            scorer,
+            self.name,
+            [
+                f"{examples}Q: {text_value(row, 'question', place).rstrip('?')}?\nA:"
+                for place, row in rows
+            ],
+            max_new_tokens=LONGEST_ANSWER,
+            batch_size=options.batch_size,
+            stop=["\n"],
+        )
+        right = sum(
+            exact_match(text, [row["answer"]] if isinstance(row["answer"], str) else row["answer"])
+            for text, (_, row) in zip(written, rows, strict=True)
+        )
+        return Measured({"exact_match": 100 * right / len(rows)}, len(rows))

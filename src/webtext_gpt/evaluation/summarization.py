@@ -1,0 +1,65 @@
+"""CNN and Daily Mail: summaries after `TL;DR:` (See et al. 2017; section 3.6).
+
+100 tokens are sampled with top-k 2, and their first three sentences taken for the summary.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from webtext_gpt.data.rows import text_value
+from webtext_gpt.evaluation.benchmark import Measured, Options, Source
+from webtext_gpt.evaluation.prompted import answers, cut_end
+from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.generation import Sampling
+
+HINT = "\nTL;DR:"
+SUMMARY_TOKENS = 100
+SUMMARY_SENTENCES = 3
+
+
+SOURCE = Source(
+    files=("cnn_dailymail_test.jsonl", "cnn_dailymail_test.parquet"),
+    columns=("article", "highlights"),
+    hub="abisee/cnn_dailymail",
+    config="3.0.0",
+)
+
+
+@dataclass(frozen=True)
+class Summarization:
+    """F-measures of ROUGE-1, ROUGE-2 and ROUGE-L, and their mean."""
+
+    name: str = "cnn_dailymail"
+    source: Source = SOURCE
+
+    def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measured:
+        """See `Benchmark.run`."""
+        from rouge_score.rouge_scorer import RougeScorer
+
+        rows = self.source.rows(data_dir)[: options.limit]
+        room = scorer.block_size - SUMMARY_TOKENS - len(scorer.tokenizer.encode(HINT))
+        articles = [text_value(row, "article", place).strip() for place, row in rows]
+        written = answers(
+            scorer,
+            self.name,
+            [cut_end(scorer.tokenizer, article, room) + HINT for article in articles],
+            max_new_tokens=SUMMARY_TOKENS,
+            batch_size=options.batch_size,
+            sampling=Sampling(top_k=2),
+        )
+        rouge = RougeScorer(["rouge1", "rouge2", "rougeLsum"], use_stemmer=True)
+        totals = dict.fromkeys(("rouge1", "rouge2", "rougeLsum"), 0.0)
+        for text, (place, row) in zip(written, rows, strict=True):
+            summary = "\n".join(sentences(text)[:SUMMARY_SENTENCES])
+            scores = rouge.score(text_value(row, "highlights", place), summary)
+            for kind in totals:
+                totals[kind] += scores[kind].fmeasure
+        r1, r2, rl = (100 * total / len(rows) for total in totals.values())
+        figures = {"rouge1": r1, "rouge2": r2, "rougeL": rl, "rouge_average": (r1 + r2 + rl) / 3}
+        return Measured(figures, len(rows))
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, by their last characters."""
+    return [part.strip() for part in re.split(r"(?<=[.!?])\s+|\n+", text) if part.strip()]

@@ -1,0 +1,158 @@
+"""Our models under EleutherAI's lm-evaluation-harness.
+
+`python -m webtext_gpt.lm_eval --model webtext_gpt --model_args checkpoint=RUN --tasks ...` takes
+every argument of `lm_eval`. The harness finds only the models that are registered with it, and
+offers no way to add one from outside; this module registers ours and calls its command line.
+"""
+
+import math
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lm_eval.api.model import TemplateLM
+from lm_eval.api.registry import register_model
+
+from webtext_gpt.checkpoint import load_model
+from webtext_gpt.errors import UserError
+from webtext_gpt.evaluation.prompted import cut_beginning
+from webtext_gpt.evaluation.scoring import Scorer, Window
+from webtext_gpt.generation import Sampling, complete
+from webtext_gpt.progress import progress_bar
+from webtext_gpt.training.hardware import place_for_inference
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+
+GENERATION_LIMIT = 256
+"""New tokens where a task does not say, as the harness has it."""
+
+
+@register_model("webtext_gpt")
+class WebtextGPT(TemplateLM):
+    """The harness's requests, answered by `Scorer` and `complete`.
+
+    Args:
+        checkpoint: a run's folder, a `.ckpt` file, a Hugging Face folder or hub name.
+        device: `auto`, `cpu`, `cuda`, ...
+        precision: `fp32`, `bf16` or `auto`.
+        batch_size: prompts continued at once; scoring is batched by tokens.
+        batch_tokens: tokens scored at once.
+        max_batch_size: of the harness's interface, not used.
+
+    Raises:
+        UserError: the model cannot be loaded, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str,
+        device: str = "auto",
+        precision: str = "fp32",
+        batch_size: int | str = 8,
+        batch_tokens: int = 8192,
+        max_batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        model, self._tokenizer = load_model(checkpoint)
+        if not torch.cuda.is_available() and device.startswith("cuda"):
+            device = "cpu"  # the harness asks for cuda:0 where nobody said anything
+        place_for_inference(model, device, precision)
+        # Windows that do not overlap are the harness's own.
+        stride = model.config.block_size
+        self.scorer = Scorer(model, self._tokenizer, int(batch_tokens), stride)
+        self.batch_size = 8 if str(batch_size).startswith("auto") else int(batch_size)
+
+    @property
+    def eot_token_id(self) -> int:
+        """The end-of-text token, after which a document begins."""
+        return self._tokenizer.end_of_text
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
+    ) -> list[int]:
+        """Token ids; no special token is ever added."""
+        return self._tokenizer.encode(string)
+
+    def _loglikelihood_tokens(
+        self,
+        requests: list[tuple[tuple[str, str], list[int], list[int]]],
+        disable_tqdm: bool = False,
+        **kwargs: Any,
+    ) -> list[tuple[float, bool]]:
+        longest = self.scorer.block_size
+        windows = []
+        for (_, text), context, continuation in requests:
+            if not 0 < len(continuation) <= longest:
+                raise UserError(
+                    f"a text of {len(continuation)} tokens cannot be scored by a model with a "
+                    f"context of {longest}: {text[:60]!r}"
+                )
+            tokens = [*context, *continuation][-(longest + 1) :]
+            windows.append(Window(tokens, len(continuation)))
+        with progress_bar("scoring", total=len(windows), disable=disable_tqdm) as bar:
+            scores = self.scorer.score(windows, progress=bar.update)
+        return [
+            (
+                math.fsum(score.log_probabilities.tolist()),
+                score.likeliest.tolist() == list(window.tokens[-window.scored :]),
+            )
+            for score, window in zip(scores, windows, strict=True)
+        ]
+
+    def loglikelihood_rolling(
+        self, requests: list["Instance"], disable_tqdm: bool = False
+    ) -> list[float]:
+        """The log-probability of each whole text, by windows that do not overlap."""
+        totals = []
+        for request in progress_bar("scoring texts", iterable=requests, disable=disable_tqdm):
+            total, _ = self.scorer.total(self.scorer.sliding_windows(request.args[0]))
+            totals.append(total)
+        return totals
+
+    def generate_until(self, requests: list["Instance"], disable_tqdm: bool = False) -> list[str]:
+        """What the model writes after each context, greedily unless a task asks for sampling."""
+        texts = []
+        with progress_bar("generating", total=len(requests), disable=disable_tqdm) as bar:
+            for _, group in groupby((r.args for r in requests), key=lambda args: repr(args[1])):
+                pairs = list(group)
+                settings = _generation_settings(dict(pairs[0][1]))
+                room = self.scorer.block_size - settings["max_new_tokens"]
+                prompts = [cut_beginning(self._tokenizer, context, room) for context, _ in pairs]
+                for start in range(0, len(prompts), self.batch_size):
+                    batch = prompts[start : start + self.batch_size]
+                    model = self.scorer.model
+                    texts += complete(model, self._tokenizer, batch, seed=start, **settings)
+                    bar.update(len(batch))
+        return texts
+
+
+def _generation_settings(given: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `complete` from those of a harness task.
+
+    Raises:
+        UserError: it asks for something that we do not have.
+    """
+    stop = given.pop("until", None) or []
+    temperature = given.pop("temperature", None)
+    if not given.pop("do_sample", bool(temperature)):
+        temperature = 0.0
+    sampling = Sampling(
+        temperature=1.0 if temperature is None else temperature,
+        top_k=given.pop("top_k", None),
+        top_p=given.pop("top_p", None),
+    )
+    limit = given.pop("max_gen_toks", GENERATION_LIMIT)
+    if given:
+        raise UserError(f"generation settings {sorted(given)} of the task are not supported")
+    return {
+        "stop": [stop] if isinstance(stop, str) else [text for text in stop if text],
+        "sampling": sampling,
+        "max_new_tokens": limit,
+    }
+
+
+if __name__ == "__main__":
+    from lm_eval.__main__ import cli_evaluate
+
+    cli_evaluate()

@@ -1,0 +1,80 @@
+"""Zero-shot benchmarks while the model learns."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning as L
+
+from webtext_gpt.errors import UserError
+from webtext_gpt.evaluation.benchmark import Options
+from webtext_gpt.evaluation.registry import chosen
+from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.training.whole_model import whole_model
+
+
+class ZeroShot(L.Callback):
+    """Logs the figures of benchmarks every so many optimizer steps, as `lambada_accuracy`.
+
+    The first process measures, the others wait for it.
+
+    Args:
+        every: optimizer steps between two measurements.
+        tasks: names of `webtext_gpt.evaluation.registry`.
+        data_dir: folder with their files; `None` loads them by `datasets` name.
+        limit: examples of each task; `None` takes all.
+
+    Raises:
+        UserError: there is no such task; when training begins: its data is not there.
+    """
+
+    def __init__(
+        self,
+        every: int,
+        tasks: Sequence[str],
+        data_dir: str | None = None,
+        limit: int | None = None,
+    ) -> None:
+        if every < 1:
+            raise UserError(f"callbacks.zero_shot.every={every} must be at least 1")
+        self.every = every
+        self.benchmarks = chosen(list(tasks))
+        self.data_dir = None if data_dir is None else Path(data_dir).expanduser()
+        self.limit = limit
+        self._measured_step = 0
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take every task's first example, so that what is missing is known before training."""
+        self._measured_step = trainer.global_step
+        self._figures(trainer, pl_module, limit=1)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: object
+    ) -> None:
+        """Measure after every `every` steps."""
+        step = trainer.global_step
+        if step % self.every == 0 and step != self._measured_step:
+            self._measured_step = step
+            figures = self._figures(trainer, pl_module, self.limit)
+            for logger in trainer.loggers:
+                logger.log_metrics({"step": float(step), **figures}, step=step)
+
+    def _figures(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, limit: int | None
+    ) -> dict[str, float]:
+        options = Options(limit=limit)
+        with (
+            whole_model(trainer, pl_module.model) as model,
+            trainer.strategy.precision_plugin.forward_context(),
+        ):
+            if model is None:  # the first process measures
+                return {}
+            scorer = Scorer(model, pl_module.tokenizer)
+            was_training = model.training
+            model.eval()
+            figures = {
+                f"{benchmark.name}_{metric}": value
+                for benchmark in self.benchmarks
+                for metric, value in benchmark.run(scorer, self.data_dir, options).metrics.items()
+            }
+            model.train(was_training)
+        return figures

@@ -1,0 +1,177 @@
+"""Tokenizers of foreign models: from Hugging Face's files and to them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers
+
+from webtext_gpt.errors import UserError
+from webtext_gpt.model import ClassifierConfig
+from webtext_gpt.tokenizer import (
+    END_OF_TEXT,
+    Tokenizer,
+    build_char_vocabulary,
+    load_gpt2,
+    read_merges,
+    read_text,
+)
+from webtext_gpt.weights.write import to_json
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a GPT-2 folder.
+
+    What its `tokenizer.json` adds to a text, cuts off it or fills it up with is left out: texts
+    are encoded as they stand.
+
+    Raises:
+        UserError: there is none, or none with `<|endoftext|>`.
+    """
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return load_gpt2(folder)
+    return _wrapped(_backend(file), folder)
+
+
+def read_gpt1_tokenizer(folder: Path) -> Tokenizer:
+    """GPT-1's tokenizer, which lower-cases and splits at punctuation, with `<|endoftext|>` added.
+
+    GPT-1 was trained without such a token; the id is one above its vocabulary. Decoding gives
+    words joined by single spaces, not the very text.
+
+    Raises:
+        UserError: there is none.
+    """
+    file, vocab, merges = (folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt"))
+    if file.is_file():
+        backend = _backend(file)
+    elif vocab.is_file() and merges.is_file():
+        backend = _gpt1_backend(vocab, merges)
+    else:
+        raise UserError(f"{folder} holds neither tokenizer.json nor vocab.json with merges.txt")
+    if backend.token_to_id(END_OF_TEXT) is None:
+        backend.add_special_tokens([END_OF_TEXT])
+    return _wrapped(backend, folder)
+
+
+def given_tokenizer(path: str | Path) -> Tokenizer:
+    """A tokenizer that the user names for a model that comes without.
+
+    Args:
+        path: a `tokenizer.json`, a folder or hub name with one (see `load_gpt2`), or a `.txt`
+            file, whose characters are the vocabulary in code point order.
+
+    Raises:
+        UserError: it is nothing of these.
+    """
+    file = Path(path).expanduser()
+    if file.suffix == ".txt":
+        return build_char_vocabulary([read_text(file)])
+    if file.suffix == ".pkl":
+        raise UserError(
+            f"{file} is a pickle, which could run code, and is not read; for a character model "
+            "give the text it was made of: tokenizer=input.txt"
+        )
+    if file.is_dir():
+        return read_tokenizer(file)
+    return _wrapped(_backend(file), file) if file.is_file() else load_gpt2(path)
+
+
+def tokenizer_files(
+    tokenizer: Tokenizer, block_size: int, classifier: ClassifierConfig | None = None
+) -> dict[str, str]:
+    """Names and contents of the files from which `AutoTokenizer` makes this tokenizer.
+
+    A classifier's adds the start, delimiter and extract tokens to what it is given.
+    """
+    contents = json.loads(tokenizer.to_json())
+    ids = _ids(contents)
+    tokens = {number: token for token, number in ids.items()}
+    special = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
+    if classifier is not None:
+        special["pad_token"] = tokens[classifier.pad_token_id]
+        contents["post_processor"] = _template(classifier, tokens)
+    files = {
+        "tokenizer.json": contents,
+        "tokenizer_config.json": {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": block_size,
+            "clean_up_tokenization_spaces": False,
+            **special,
+        },
+        "special_tokens_map.json": special,
+    }
+    written = {name: to_json(value) for name, value in files.items()}
+    model = contents["model"]
+    if model["type"] == "BPE":
+        pairs = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
+        written["merges.txt"] = "".join(
+            line + "\n" for line in ("#version: 0.2", *(" ".join(pair) for pair in pairs))
+        )
+        written["vocab.json"] = json.dumps(ids, ensure_ascii=False)
+    return written
+
+
+def _ids(contents: dict[str, Any]) -> dict[str, int]:
+    """Every token's id, in order of ids."""
+    ids = dict(contents["model"]["vocab"])
+    ids.update({token["content"]: token["id"] for token in contents["added_tokens"]})
+    return dict(sorted(ids.items(), key=lambda item: item[1]))
+
+
+def _template(config: ClassifierConfig, tokens: dict[int, str]) -> dict[str, Any] | None:
+    """`tokenizers`' post-processor that puts the special tokens around one text, or two."""
+    start, delimiter, extract = (
+        [] if number is None else [{"SpecialToken": {"id": tokens[number], "type_id": 0}}]
+        for number in (config.start_token_id, config.delimiter_token_id, config.extract_token_id)
+    )
+    if not (start or delimiter or extract):
+        return None
+    text, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+    used = {piece["SpecialToken"]["id"] for piece in (*start, *delimiter, *extract)}
+    return {
+        "type": "TemplateProcessing",
+        "single": [*start, text, *extract],
+        "pair": [*start, text, *delimiter, second, *extract],
+        "special_tokens": {
+            token: {"id": token, "ids": [number], "tokens": [token]}
+            for number, token in tokens.items()
+            if token in used
+        },
+    }
+
+
+def _backend(file: Path) -> tokenizers.Tokenizer:
+    try:
+        contents = json.loads(read_text(file))
+        contents.update(post_processor=None, truncation=None, padding=None)
+        return tokenizers.Tokenizer.from_str(json.dumps(contents))
+    except Exception as error:  # the backend raises plain Exception
+        raise UserError(f"{file} is not a tokenizer.json: {error}") from error
+
+
+def _gpt1_backend(vocab: Path, merges: Path) -> tokenizers.Tokenizer:
+    pairs = read_merges(merges)
+    try:
+        model = models.BPE(
+            json.loads(read_text(vocab)),
+            pairs,
+            unk_token="<unk>",  # noqa: S106
+            end_of_word_suffix="</w>",
+        )
+    except Exception as error:  # the backend raises plain Exception
+        raise UserError(f"{vocab} and {merges} are not a BPE vocabulary: {error}") from error
+    backend = tokenizers.Tokenizer(model)
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.BPEDecoder(suffix="</w>")
+    return backend
+
+
+def _wrapped(backend: tokenizers.Tokenizer, source: Path) -> Tokenizer:
+    try:
+        return Tokenizer(backend)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error

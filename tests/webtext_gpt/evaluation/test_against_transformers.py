@@ -1,0 +1,135 @@
+"""Our figures on real benchmarks equal those of transformers with a plain loop over an export.
+
+The model is one that was trained here for a few steps, with GPT-2's own vocabulary.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from webtext_gpt.checkpoint import load_model
+from webtext_gpt.evaluation.benchmark import Options
+from webtext_gpt.evaluation.detokenizers import WIKITEXT
+from webtext_gpt.evaluation.registry import BENCHMARKS
+from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.generation import GREEDY, generate
+from webtext_gpt.training.run import pretrain
+from webtext_gpt.weights import hugging_face
+
+N_PASSAGES = 60
+N_LINES = 60
+
+
+@pytest.fixture(scope="module")
+def trained(
+    realdata: Path, tmp_path_factory: pytest.TempPathFactory, compose: Callable[..., DictConfig]
+) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    pretrain(
+        compose(
+            "train",
+            "data=files",
+            f"data.path={realdata / 'text' / 'tinyshakespeare.txt'}",
+            "tokenizer=gpt2",
+            f"tokenizer.path={realdata / 'tokenizer'}",
+            "model.n_layer=2",
+            "model.n_head=2",
+            "model.n_embd=32",
+            "model.block_size=128",
+            "global_batch_tokens=1024",
+            "optimizer.lr=1e-2",
+            "trainer.max_steps=20",
+            "trainer.accelerator=cpu",
+            "trainer.precision=32-true",
+            "trainer.limit_val_batches=1",
+            f"cache_dir={folder / 'cache'}",
+            f"run_dir={folder / 'run'}",
+        )
+    )
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def theirs(trained: Path, tmp_path_factory: pytest.TempPathFactory):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("export") / "model"
+    model, tokenizer = load_model(trained)
+    hugging_face.save(model, tokenizer, folder)
+    return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(
+        folder
+    )
+
+
+@torch.inference_mode()
+def _nats(model, ids: list[int], first: int) -> tuple[float, list[int]]:
+    """Minus the log-probability of the tokens from `first` on, and the likeliest in their place."""
+    logits = model(torch.tensor([ids[:-1]])).logits[0, first - 1 :].double()
+    targets = torch.tensor(ids[first:])
+    nats = -logits.log_softmax(-1).gather(1, targets[:, None]).sum()
+    return float(nats), logits.argmax(-1).tolist()
+
+
+def test_lambada(trained: Path, theirs, realdata: Path) -> None:
+    model, tokenizer = theirs
+    lines = (realdata / "evalsets" / "lambada_test.jsonl").read_text(encoding="utf-8").splitlines()
+    word, token, words_right, tokens_right = 0.0, 0.0, 0, 0
+    for line in lines[:N_PASSAGES]:
+        text = json.loads(line)["text"]
+        ids = tokenizer(text).input_ids
+        first = len(tokenizer(text[: text.rindex(" ")]).input_ids)
+        assert len(ids) <= 128  # so that none is cut
+        nats, likeliest = _nats(model, ids, first)
+        word += nats
+        words_right += likeliest == ids[first:]
+        nats, likeliest = _nats(model, ids, len(ids) - 1)
+        token += nats
+        tokens_right += likeliest == ids[-1:]
+    mine = BENCHMARKS["lambada"].run(
+        Scorer(*load_model(trained)), realdata / "evalsets", Options(limit=N_PASSAGES)
+    )
+    expected = {
+        "perplexity": math.exp(word / N_PASSAGES),
+        "accuracy": 100 * words_right / N_PASSAGES,
+        "last_token_perplexity": math.exp(token / N_PASSAGES),
+        "last_token_accuracy": 100 * tokens_right / N_PASSAGES,
+    }
+    assert {name: mine.metrics[name] for name in expected} == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("stride", [64, 128])
+def test_wikitext2(trained: Path, theirs, realdata: Path, tmp_path: Path, stride: int) -> None:
+    model, tokenizer = theirs
+    original = (realdata / "evalsets" / "wikitext2_test.raw").read_text(encoding="utf-8")
+    original = "".join(original.splitlines(keepends=True)[:N_LINES])
+    (tmp_path / "wikitext2_test.raw").write_text(original, encoding="utf-8")
+    ids = [tokenizer.eos_token_id, *tokenizer(WIKITEXT.detokenise(original)).input_ids]
+    nats, done = 0.0, 1
+    while done < len(ids):
+        end = min(129 if done == 1 else done + stride, len(ids))
+        start = max(0, end - 129)  # 128 are read, and the last one is predicted too
+        nats += _nats(model, ids[start:end], done - start)[0]
+        done = end
+    scorer = Scorer(*load_model(trained), stride=stride)
+    mine = BENCHMARKS["wikitext2"].run(scorer, tmp_path, Options())
+    words = len(original.split())
+    assert mine.metrics["perplexity"] == pytest.approx(math.exp(nats / words), rel=1e-3)
+    assert mine.counts["tokens"] == len(ids) - 1
+
+
+@pytest.mark.parametrize("prompt", ["ROMEO:", "The cat"])
+def test_greedy_text(trained: Path, theirs, prompt: str) -> None:
+    their_model, their_tokenizer = theirs
+    model, tokenizer = load_model(trained)
+    encoded = their_tokenizer(prompt, return_tensors="pt")
+    room = 128 - encoded.input_ids.size(1)
+    generated = their_model.generate(
+        **encoded, do_sample=False, max_new_tokens=room, eos_token_id=None, pad_token_id=0
+    )
+    [mine] = generate(model, [tokenizer.encode(prompt)], max_new_tokens=room, sampling=GREEDY)
+    assert mine == generated[0, encoded.input_ids.size(1) :].tolist()

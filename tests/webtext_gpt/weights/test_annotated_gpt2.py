@@ -1,0 +1,48 @@
+"""Bare state dicts of GPT-2, under The Annotated GPT-2's names and under OpenAI's."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from webtext_gpt.errors import UserError
+from webtext_gpt.tokenizer import build_char_vocabulary
+from webtext_gpt.weights import load
+
+
+@pytest.mark.parametrize("annotated", [True, False])
+def test_logits(annotated: bool, tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    theirs = GPT2LMHeadModel(
+        GPT2Config(n_layer=2, n_head=2, n_embd=128, n_positions=16, vocab_size=5)
+    ).eval()
+    for value in theirs.parameters():
+        torch.nn.init.normal_(value, std=0.1)
+    weights = {n.removeprefix("transformer."): v for n, v in theirs.state_dict().items()}
+    head = weights.pop("lm_head.weight")
+    weights["h.0.attn.bias"] = torch.ones(1, 1, 16, 16).tril()
+    if annotated:
+        weights = {n.replace(".mlp.", ".feedforward."): v for n, v in weights.items()}
+        weights["out.weight"] = head
+    torch.save(weights, tmp_path / "gpt2.bin")
+    build_char_vocabulary(["abcd"]).save(tmp_path / "tokenizer.json")
+    model, _ = load(tmp_path / "gpt2.bin", tokenizer=tmp_path / "tokenizer.json")
+    assert model.config.n_head == 2  # 64 wide, as in every GPT-2
+    tokens = torch.randint(5, (2, 16))
+    with torch.inference_mode():
+        torch.testing.assert_close(model(tokens), theirs(tokens).logits, atol=1e-4, rtol=0)
+    weights.pop("h.1.ln_2.bias")
+    torch.save(weights, tmp_path / "gpt2.bin")
+    with pytest.raises(UserError, match=r"1 missing: h\.1\.ln_2\.bias"):
+        load(tmp_path / "gpt2.bin", tokenizer=tmp_path / "tokenizer.json")
+
+
+def test_something_else_is_refused(tmp_path: Path) -> None:
+    torch.save({"layer.weight": torch.zeros(2, 2)}, tmp_path / "other.pt")
+    with pytest.raises(UserError, match=r"other\.pt holds neither a checkpoint of"):
+        load(tmp_path / "other.pt")
+    torch.save({"state_dict": {}, "model_config": {}}, tmp_path / "ours.pt")
+    with pytest.raises(UserError, match=r"ours\.pt is a checkpoint of webtext-gpt.*\.ckpt"):
+        load(tmp_path / "ours.pt")

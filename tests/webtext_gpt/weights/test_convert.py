@@ -1,0 +1,122 @@
+"""The command that converts, on a model trained here, and what others make of its output."""
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from webtext_gpt.checkpoint import load_any, load_model
+from webtext_gpt.errors import UserError
+from webtext_gpt.model import ClassifierConfig, GPTClassifier
+from webtext_gpt.training.run import pretrain
+from webtext_gpt.weights import hugging_face
+from webtext_gpt.weights.convert import convert
+
+REPOSITORY = Path(__file__).parents[3]
+
+THEIR_SIDE = """
+import json, sys
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
+disable_progress_bar()
+folder, classifier, prompt = sys.argv[1:]
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder)
+inputs = tokenizer(tokenizer.bos_token + prompt, return_tensors="pt")
+tokens = model.generate(**inputs, max_new_tokens=20, do_sample=False)[0]
+head = AutoModelForSequenceClassification.from_pretrained(classifier)
+AutoTokenizer.from_pretrained(classifier)
+print(json.dumps([tokenizer.decode(tokens[1:]), head.config.id2label[1]]))
+"""
+
+
+def _call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        cwd=REPOSITORY,
+        check=False,
+    )
+
+
+@pytest.fixture
+def trained(compose: Callable[..., DictConfig], small_run: list[str], tmp_path: Path) -> Path:
+    pretrain(compose("train", *small_run))
+    return tmp_path / "run"
+
+
+def test_a_trained_model_in_transformers(trained: Path, tmp_path: Path) -> None:
+    """Loaded by the Auto classes without a word, it writes the same text; and back it comes."""
+    folder, back = tmp_path / "exported", tmp_path / "back.ckpt"
+    result = _call("-m", "webtext_gpt.weights", f"checkpoint={trained}", f"out={folder}")
+    assert result.returncode == 0, result.stderr
+    model, tokenizer = load_model(trained)
+    expected = f"GPT, {model.num_parameters:,} parameters, {tokenizer.vocab_size} token ids"
+    assert expected in result.stdout
+    head = ClassifierConfig(labels=("bad", "good"), pad_token_id=1, extract_token_id=0)
+    classifier = GPTClassifier(model, head).eval()
+    hugging_face.save(classifier, tokenizer, tmp_path / "classifier")
+
+    prompt = "the old river"
+    theirs = _call("-c", THEIR_SIDE, str(folder), str(tmp_path / "classifier"), prompt)
+    assert (theirs.returncode, theirs.stderr) == (0, "")
+    tokens = [tokenizer.end_of_text, *tokenizer.encode(prompt)]
+    for _ in range(20):
+        with torch.inference_mode():
+            tokens.append(int(model(torch.tensor([tokens[-32:]]))[0, -1].argmax()))
+    assert json.loads(theirs.stdout) == [tokenizer.decode(tokens[1:]), "good"]
+
+    convert(folder, back)
+    again, its_tokenizer = load_model(back)
+    assert again.config == model.config
+    assert its_tokenizer.hash == tokenizer.hash
+    for name, value in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
+    convert(tmp_path / "classifier", tmp_path / "classifier.ckpt")
+    loaded, _ = load_any(tmp_path / "classifier.ckpt")
+    assert isinstance(loaded, GPTClassifier)
+    assert loaded.config == head
+    convert(tmp_path / "classifier.ckpt", tmp_path / "again")
+    for file in (tmp_path / "classifier").iterdir():
+        assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
+
+    with pytest.raises(UserError, match="back.ckpt exists.*force=true"):
+        convert(folder, back)
+    convert(folder, back, force=True)
+    with pytest.raises(UserError, match="exported is not empty.*force=true"):
+        convert(back, folder)
+    with pytest.raises(UserError, match="back.ckpt carries its tokenizer"):
+        convert(back, tmp_path / "other", tokenizer=folder)
+
+
+def test_commands_of_the_documents_compose() -> None:
+    conf = REPOSITORY / "src" / "webtext_gpt" / "weights" / "conf"
+    lines = [
+        line
+        for document in ("README.md", "docs/weights.md")
+        for line in (REPOSITORY / document).read_text().splitlines()
+        if line.startswith("python -m webtext_gpt.weights ")
+    ]
+    assert len(lines) >= 4
+    for line in lines:
+        words = shlex.split(line, comments=True)[3:]
+        with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+            cfg = hydra.compose("weights", words)
+        assert all(f"{key}={cfg[key]}" in words for key in ("checkpoint", "out"))
+
+
+def test_what_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="gone does not exist"):
+        convert(tmp_path / "gone", tmp_path / "out")
+    with pytest.raises(UserError, match="holds no checkpoint"):
+        convert(tmp_path, tmp_path / "out.ckpt")
+    assert list(tmp_path.iterdir()) == []
