@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from transformers import GPT2LMHeadModel
-from webtext_gpt.weights import hugging_face
 
 from webtext_gpt.evaluation.scoring import Scorer, Window
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer, load_gpt2
+from webtext_gpt.weights import hugging_face
 
 
 def main() -> None:

@@ -35,7 +35,8 @@ def overrides(prose_file: Path, tmp_path_factory: pytest.TempPathFactory) -> lis
         "data=files",
         f"data.path={prose_file}",
         "tokenizer.vocab_size=280",
-        *("model.n_layer=2", "model.n_head=2", "model.n_embd=32", "model.block_size=32"),
+        # Odd sizes: two processes cannot halve every parameter.
+        *("model.n_layer=2", "model.n_head=3", "model.n_embd=33", "model.block_size=32"),
         "global_batch_tokens=256",  # 8 sequences, 2 at a time: accumulated over 4 or 2 passes
         "micro_batch_size=2",
         f"trainer.max_steps={STEPS}",

@@ -199,7 +199,7 @@ def _cause_said_once(watch: Watch | None) -> Iterator[None]:
     except Stopped:
         if watch is not None:
             watch.join_processes()
-        elif PARENT in os.environ:
+        if rank_zero_only.rank != 0:
             sys.exit(EXIT_PREEMPTED)  # the first process says it
         raise
     except Exception as error:

@@ -231,8 +231,7 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
             flat = zero.fp32_partitioned_groups_flat[group]
             parameter.ds_tensor.copy_(flat[offset : offset + length])
         if kept := zero.persistent_parameters:  # small ones, which every process holds whole
-            kept[0].partition(kept)
-            kept[0].all_gather(kept)
+            kept[0].partition(kept)  # as at a start: DeepSpeed learns who reads them as it gathers
 
 
 def _forgo_compiled_reduction() -> None:

@@ -61,20 +61,20 @@ class ZeroShot(L.Callback):
     def _figures(
         self, trainer: L.Trainer, pl_module: L.LightningModule, limit: int | None
     ) -> dict[str, float]:
-        with whole_model(trainer, pl_module.model) as model:
+        options = Options(limit=limit)
+        with (
+            whole_model(trainer, pl_module.model) as model,
+            trainer.strategy.precision_plugin.forward_context(),
+        ):
             if model is None:  # the first process measures
                 return {}
-            options = Options(limit=limit)
+            scorer = Scorer(model, pl_module.tokenizer)
             was_training = model.training
             model.eval()
-            with trainer.strategy.precision_plugin.forward_context():
-                scorer = Scorer(model, pl_module.tokenizer)
-                figures = {
-                    f"{benchmark.name}_{metric}": value
-                    for benchmark in self.benchmarks
-                    for metric, value in benchmark.run(
-                        scorer, self.data_dir, options
-                    ).metrics.items()
-                }
+            figures = {
+                f"{benchmark.name}_{metric}": value
+                for benchmark in self.benchmarks
+                for metric, value in benchmark.run(scorer, self.data_dir, options).metrics.items()
+            }
             model.train(was_training)
         return figures
