@@ -21,7 +21,7 @@ import numpy as np
 import xxhash
 from numba import njit
 
-from data_prep.kernels import U, high_product, mix, prefetch
+from data_prep.bits import U, high_product, mix, prefetch
 from data_prep.ledger import aside
 from data_prep.words import NGRAM, NORMALISATION
 from webtext_gpt.errors import UserError

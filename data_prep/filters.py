@@ -20,9 +20,9 @@ from numba import njit
 from omegaconf import DictConfig
 
 from data_prep import ledger, workers
+from data_prep.bits import U
 from data_prep.bloom import BloomFilter, blocks_for
 from data_prep.engine import NATIVE, each_on
-from data_prep.kernels import U
 from data_prep.settings import settings
 from data_prep.texts import SUFFIXES, Layout, batches
 from data_prep.words import ngrams

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from data_prep.kernels import U
+from data_prep.bits import U
 from data_prep.texts import Layout, batches
 from data_prep.words import Ngrams, check_hashes, ngrams
 

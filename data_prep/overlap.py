@@ -93,7 +93,7 @@ def measure_overlap(
         "lines": rules.layout.lines, "text_key": rules.layout.text_key, "worst": rules.worst,
         "keep_filter": keep_filter, "tests": {test.name: test.inputs for test in sets},
     }  # fmt: skip
-    with ledger.Ledger(Path(out), "overlap", config, inputs) as book:
+    with ledger.Ledger(Path(out), "overlap", config, inputs, sources=ledger.sources(paths)) as book:
         if book.manifest is None:
             results = [TestResult.of(test, ngrams(test.texts)) for test in sets]
             exact = ExactSet.of([result.grams for result in results])
@@ -285,15 +285,14 @@ def print_overlap(manifest: Mapping[str, Any]) -> None:
         print(f"removed {manifest['over_threshold']:,} of {manifest['rows_in']:,} documents")
 
 
-@entry_point("data_prep/overlap", open_keys=["tests"])
-def main(cfg: DictConfig) -> None:
-    """Compose the configuration, measure, print the table."""
+def run(cfg: DictConfig) -> dict[str, Any]:
+    """Measure as a composed configuration says. Returns the manifest."""
     kinds: dict[str, type] = {
         "direction": str, "lines": bool, "text_key": str, "rate": float, "remove": bool,
         "threshold": int, "worst": int, "keep_filter": bool,
     }  # fmt: skip
     options = settings(cfg, kinds | ({"train": list} if cfg.train is not None else {}))
-    manifest = measure_overlap(
+    return measure_overlap(
         options["train"] or [],
         options["tests"],
         options["out"],
@@ -304,8 +303,14 @@ def main(cfg: DictConfig) -> None:
         workers_at_once=options["workers"],
         engine=options["engine"],
     )
+
+
+@entry_point("data_prep/overlap", open_keys=["tests"])
+def main(cfg: DictConfig) -> None:
+    """Compose the configuration, measure, print the table."""
+    manifest = run(cfg)
     print_overlap(manifest)
-    print(Path(options["out"]) / "overlap.md")
+    print(Path(cfg.out) / "overlap.md")
 
 
 def overlap_rules(options: Mapping[str, Any]) -> OverlapRules:
