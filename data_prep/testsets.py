@@ -50,6 +50,8 @@ def load_test_set(
     patterns = [where] if isinstance(where, str) else list(where)
     if len(patterns) == 1 and not _on_disk(patterns[0]):
         if (path := _evaluation_set(patterns[0], evalsets)) is None:
+            if patterns[0].endswith(SUFFIXES) or patterns[0].startswith(("/", ".", "~")):
+                raise UserError(f"tests.{name}={patterns[0]}: no such file or folder")
             return _from_datasets(name, patterns[0], layout.text_key, evalsets)
         if path.name.startswith("wikitext"):
             return _articles(name, path)

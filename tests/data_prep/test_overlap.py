@@ -338,8 +338,8 @@ def test_bad_files_are_refused_by_name(tmp_path: Path, corpus: Path) -> None:
     ):
         with pytest.raises(UserError, match=message):
             measure(tmp_path, train, tests, out=f"out-{train.name}")
-    with pytest.raises(UserError, match=r"tests\.t=nowhere: no such file, no evaluation set in"):
-        measure(tmp_path, corpus, {"t": "nowhere"}, evalsets=tmp_path, out="x")
+    with pytest.raises(UserError, match=r"tests\.t=\./nowhere: no such file or folder"):
+        measure(tmp_path, corpus, {"t": "./nowhere"}, out="x")
 
 
 def test_a_test_set_of_the_datasets_library(
@@ -354,6 +354,14 @@ def test_a_test_set_of_the_datasets_library(
     monkeypatch.setattr(datasets, "load_dataset", load)
     found = measure(tmp_path, corpus, {"t": "owner/set:small:validation"})
     assert found["t"]["overlapping"] == 33
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise datasets.exceptions.DatasetNotFoundError("cannot be reached")
+
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(UserError, match=r"tests\.t=nowhere: no such file, no evaluation set in .*, "
+                                        "and `datasets` cannot load it: cannot be reached"):  # fmt: skip
+        measure(tmp_path, corpus, {"t": "nowhere"}, evalsets=tmp_path, out="x")
 
 
 def test_rows_without_text_are_counted(tmp_path: Path) -> None:
