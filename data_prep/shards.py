@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig
 
 from data_prep import ledger, workers
@@ -32,7 +33,7 @@ from webtext_gpt.data.shards import (
     write_files,
 )
 from webtext_gpt.errors import UserError
-from webtext_gpt.fast_encoding import Encode, fast_encoder
+from webtext_gpt.fast_encoding import FastEncoder
 from webtext_gpt.tokenizer import Tokenizer, load_gpt2
 
 CHECKED = 16
@@ -115,18 +116,17 @@ def _tokenize(
 def _encoded(
     path: Path, layout: Layout, own: Tokenizer, val_fraction: float, rejected: Counter[str]
 ) -> Iterator[tuple[Split, str, Any]]:
-    encode: Encode = fast_encoder(own)
-    checked = 0
+    encoder, checked = FastEncoder(own), 0
     for batch in batches(path, layout, workers.advance):
         rejected.update(batch.rejected)
-        for text in batch.texts.to_pylist():
-            ids = encode(text)
-            if checked < CHECKED:
-                checked += 1
-                if ids.tolist() != own.encode(text):
-                    raise RuntimeError(
-                        f"{path}: the fast encoder's ids differ from the tokenizer's"
-                    )
+        texts = batch.texts.to_pylist()
+        found = encoder.encode_batch(texts)
+        some = max(CHECKED - checked, 0)
+        for ids, due in zip(found[:some], own.encode_batch(texts[:some]), strict=True):
+            if not np.array_equal(ids, due):
+                raise RuntimeError(f"{path}: the fast encoder's ids differ from the tokenizer's")
+        checked += len(texts)
+        for text, ids in zip(texts, found, strict=True):
             yield ("validation" if held_out(text, val_fraction) else "train"), text, ids
 
 

@@ -1,5 +1,6 @@
 """The fast encoder gives the ids of `tokenizers`, on any text and any vocabulary."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.fast_encoding import _mergeable_ranks, fast_encoder
+from webtext_gpt.fast_encoding import FastEncoder
 from webtext_gpt.tokenizer import (
     END_OF_TEXT,
     Tokenizer,
@@ -24,6 +25,10 @@ ODD = [
 ]  # fmt: skip
 
 
+def ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    return FastEncoder(tokenizer).encode_batch([text])[0].tolist()
+
+
 @pytest.fixture(scope="module")
 def trained(prose: str) -> Tokenizer:
     return train_bpe([prose, " ".join(ODD), prose[::-1]], 900)
@@ -33,44 +38,65 @@ def trained(prose: str) -> Tokenizer:
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
 @example(text=ODD[1])
 def test_any_text_of_a_trained_vocabulary(text: str, trained: Tokenizer) -> None:
-    assert fast_encoder(trained)(text).tolist() == trained.encode(text)
+    assert ids(trained, text) == trained.encode(text)
 
 
 @pytest.mark.parametrize("text", ODD)
 def test_odd_texts(text: str, trained: Tokenizer) -> None:
-    assert _mergeable_ranks(trained) is not None
-    assert fast_encoder(trained)(text).tolist() == trained.encode(text)
+    assert FastEncoder(trained).is_fast
+    assert ids(trained, text) == trained.encode(text)
 
 
 def test_gpt2s_vocabulary_on_real_text(realdata: Path) -> None:
     gpt2 = load_gpt2(realdata / "tokenizer")
-    assert _mergeable_ranks(gpt2) is not None
-    encode = fast_encoder(gpt2)
+    assert FastEncoder(gpt2).is_fast
     novel = sorted((realdata / "text/novels").glob("*.txt"))[0].read_text()[:300_000]
     wiki = (realdata / "evalsets/wikitext2_test.raw").read_text()[:300_000]
     for text in (novel, wiki, *ODD):
-        assert encode(text).tolist() == gpt2.encode(text)
+        assert ids(gpt2, text) == gpt2.encode(text)
 
 
 def test_a_vocabulary_of_real_text_on_other_text(realdata: Path) -> None:
     novels = sorted((realdata / "text/novels").glob("*.txt"))[:2]
     own = train_bpe([novels[0].read_text()], 4000)
     text = novels[1].read_text()[:500_000]
-    assert _mergeable_ranks(own) is not None
-    assert fast_encoder(own)(text).tolist() == own.encode(text)
+    assert FastEncoder(own).is_fast
+    assert ids(own, text) == own.encode(text)
 
 
-def test_a_million_spaces_go_the_slow_way(trained: Tokenizer) -> None:
-    text = " " * 1_000_000
-    assert fast_encoder(trained)(text).tolist() == trained.encode(text)
+@pytest.mark.parametrize("piece", [" ", "a", "\u00e9", "."])
+@pytest.mark.parametrize("count", [255, 256, 257, 100_000])
+def test_long_pieces(piece: str, count: int, trained: Tokenizer) -> None:
+    text = f"x{piece * count} y"
+    assert ids(trained, text) == trained.encode(text)
+
+
+def test_characters_of_every_kind_next_to_each_other(trained: Tokenizer) -> None:
+    """Contractions, spaces of every kind, new letters, marks, digits, drawn at random."""
+    drawn = random.Random(0)
+    alphabet = " \t\n\r'stlervmdSTL\xa0\u2003\x85\x1c\u3000\xe9\u0301\u0660\u4e00\u200d-!5\xb2"
+    alphabet += "".join(map(chr, (0x1E4D0, 0x10D40, 0x2EBF0, 0x1F469, 0x1D7D8, 0xE0100, 0x10FFFD)))
+    texts = ["".join(drawn.choices(alphabet, k=drawn.randint(1, 40))) for _ in range(3000)]
+    for own, due in zip(
+        FastEncoder(trained).encode_batch(texts), trained.encode_batch(texts), strict=True
+    ):
+        assert own.tolist() == other.tolist()
+
+
+def test_batches_share_what_is_remembered(trained: Tokenizer, prose: str) -> None:
+    encoder = FastEncoder(trained)
+    texts = [prose[at : at + 97] for at in range(0, 9700, 97)] + ["", prose]
+    for _ in range(2):
+        found = encoder.encode_batch(texts)
+        assert [f.tolist() for f in found] == [trained.encode(text) for text in texts]
 
 
 def test_half_of_a_surrogate_pair_is_refused(trained: Tokenizer) -> None:
     with pytest.raises(UserError, match="character 1 is half of a surrogate pair"):
-        fast_encoder(trained)("a\ud800")
+        ids(trained, "a\ud800")
 
 
 def test_other_kinds_of_vocabulary_go_the_slow_way() -> None:
     characters = build_char_vocabulary(["abc"])
-    assert _mergeable_ranks(characters) is None
-    assert fast_encoder(characters)("cab").tolist() == [2, 0, 1]
+    assert not FastEncoder(characters).is_fast
+    assert ids(characters, "cab") == [2, 0, 1]
