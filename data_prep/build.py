@@ -83,6 +83,8 @@ def build(plan: Plan, compose: Compose) -> dict[str, dict[str, Any]]:
         raise UserError(f"limit={plan.limit}: must be at least 1")
     stages = plan.stages()
     configs = {stage: _configured(plan, stage, compose(stage)) for stage in stages}
+    if "tokenizer" not in stages and OmegaConf.is_missing(configs["shards"], "tokenizer"):
+        raise UserError("from=shards needs shards.tokenizer=FOLDER or a tokenizer.json")
     manifests: dict[str, dict[str, Any]] = {}
     inputs = plan.inputs
     for number, stage in enumerate(stages, start=1):
@@ -95,7 +97,7 @@ def build(plan: Plan, compose: Compose) -> dict[str, dict[str, Any]]:
         print(f"[{number}/{len(stages)}] {stage}", flush=True)
         if stage != "tokenizer" or cfg.gpt2 is None:
             cfg[INPUT[stage]] = inputs
-        if stage == "shards":
+        if stage == "shards" and "tokenizer" in stages:
             cfg.tokenizer = str(plan.out / "tokenizer")
         cfg.out = str(plan.out / stage)
         manifests[stage] = import_module(f"data_prep.{stage}").run(cfg)

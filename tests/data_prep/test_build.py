@@ -13,6 +13,7 @@ import zstandard
 
 from data_prep import ledger
 from webtext_gpt.data.shards import TokenShards
+from webtext_gpt.tokenizer import train_bpe
 
 from .conftest import ROOT, corpus_bytes, manifest_of
 from .site import Site
@@ -121,6 +122,17 @@ def test_a_killed_build_goes_on_to_the_same_bytes(
         assert corpus_bytes(tmp_path / "whole" / name) == corpus_bytes(tmp_path / "again" / name)
 
 
+def test_only_shards_from_own_documents_and_tokenizer(
+    tmp_path: Path, own_texts: Path, stage: Stage, prose: str
+) -> None:
+    train_bpe([prose], 300).save(tmp_path / "tokenizer.json")
+    vocabulary = f"shards.tokenizer={tmp_path / 'tokenizer.json'}"
+    done = stage("build", "from=shards", f"inputs=[{own_texts}]", f"out={tmp_path / 'out'}",
+                 vocabulary, "shards.val_fraction=0.2")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert TokenShards(tmp_path / "out/shards").tokenizer.vocab_size == 300
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -130,6 +142,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(
         (["dumps=[x]", "limit=0"], "limit=0: must be at least 1"),
         (["dumps=[x]", "links.min_carma=5"], "links.*min_carma"),
         (["dumps=[nothing]"], "nothing: no such file"),
+        (["from=shards", "inputs=[x]"], "from=shards needs shards.tokenizer="),
     ],
 )
 def test_bad_settings_are_refused_by_name(
