@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from omegaconf import DictConfig
 
 from data_prep import ledger, workers
@@ -27,9 +25,10 @@ from data_prep.filters import build_filter, count_ngrams
 from data_prep.inverse import ExactSet, Scan, scan_file
 from data_prep.overlap_report import write_report
 from data_prep.overlap_result import Holders, TestResult, overlap_of
+from data_prep.remainder import Remainder
 from data_prep.settings import settings
 from data_prep.testsets import load_test_set
-from data_prep.texts import SUFFIXES, Batch, Layout
+from data_prep.texts import SUFFIXES, Layout
 from data_prep.words import NGRAM, NORMALISATION, ngrams
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
@@ -195,54 +194,13 @@ def _scan(
 ) -> dict[str, Any]:
     """Scan one training file into `_work`; with `remove`, write what stays of it into `out`."""
     name = prints[path]["xxh3"]
-    with ledger.aside(out / "_work" / f"{name}.npz") as temporary, _Remainder(out, name) as rest:
+    with ledger.aside(out / "_work" / f"{name}.npz") as temporary, Remainder(out, name) as rest:
         scan = scan_file(
             path, rules.layout, exact, members, rules.threshold, workers.advance,
             keep=rest.keep if rules.remove else None,
         )  # fmt: skip
         scan.save(temporary)
     return {"documents": scan.counts["documents"]}
-
-
-class _Remainder:
-    """The documents of one file that stay: its own rows, or `id` and `text` of plain text."""
-
-    def __init__(self, out: Path, name: str) -> None:
-        self._out, self._name = out, name
-        self._writer: Any = None
-        self._file: Path | None = None
-
-    def __enter__(self) -> "_Remainder":
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        if self._file is not None and not kind:
-            self._temporary.replace(self._file)
-
-    @property
-    def _temporary(self) -> Path:
-        assert self._file is not None  # noqa: S101 - for the type checker
-        return self._file.with_name(f".{self._file.name}.tmp")
-
-    def keep(self, batch: Batch, stays: np.ndarray) -> None:
-        rows = batch.rows
-        if rows is None:
-            rows = pa.table({"id": batch.names, "text": batch.texts})
-        rows = rows.filter(pa.array(stays))
-        lines = rows.column_names == ["line"]
-        if self._writer is None:
-            suffix = "jsonl" if lines else "parquet"
-            self._file = self._out / f"documents-{self._name}.{suffix}"
-            self._writer = (
-                self._temporary.open("wb") if lines
-                else pq.ParquetWriter(self._temporary, rows.schema, compression="zstd")
-            )  # fmt: skip
-        if lines:
-            self._writer.writelines(line + b"\n" for line in rows["line"].to_pylist())
-        else:
-            self._writer.write_table(rows)
 
 
 def _finish(book: ledger.Ledger, run: _Run, scans: list[Scan], watch: ledger.Stopwatch) -> None:

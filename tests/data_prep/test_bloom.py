@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_prep.bloom import HEADER_BYTES, BloomFilter, blocks_for, rate_of_load
-from data_prep.filters import MARGIN, Count, _register
+from data_prep.distinct import MARGIN, Count, _register
 from webtext_gpt.errors import UserError
 
 
