@@ -112,7 +112,7 @@ def _exit(message: str) -> NoReturn:
 
 
 def _prepared(
-    arguments: Sequence[str], verbatim: Sequence[str], open_keys: Sequence[str]
+    arguments: Sequence[str], verbatim: Sequence[str], open_keys: Sequence[str] = ()
 ) -> Iterator[str]:
     """Quote what is verbatim, let open keys be new; `resume=RUN_DIR` is the run's folder too.
 
