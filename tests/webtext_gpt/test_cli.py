@@ -93,5 +93,7 @@ def test_verbatim_values_come_through(value: str) -> None:
 
 
 def test_keys_under_an_open_one_may_be_new() -> None:
+    from webtext_gpt.cli import _prepared
+
     given = ["tests.wiki=a/b.txt", "tests={}", "train=[x]", "other.name=1"]
     assert list(_prepared(given, [], ["tests"])) == ["++tests.wiki=a/b.txt", *given[1:]]
