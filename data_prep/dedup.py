@@ -67,7 +67,9 @@ def deduplicate(
         "carry": list(carry),
         "part_characters": part_characters,
     }  # fmt: skip
-    with ledger.Ledger(Path(out), "dedup", config, list(prints.values())) as book:
+    with ledger.Ledger(
+        Path(out), "dedup", config, list(prints.values()), sources=ledger.sources(prints)
+    ) as book:
         if book.manifest is None:
             start_engine(engine)
             counts = _cut_into_runs(book, prints, list(carry), workers_at_once)
@@ -167,15 +169,14 @@ def _write(
     )
 
 
-@entry_point("data_prep/dedup")
-def main(cfg: DictConfig) -> None:
-    """Compose the configuration, de-duplicate, print the counts."""
+def run(cfg: DictConfig) -> dict[str, Any]:
+    """De-duplicate as a composed configuration says. Returns the manifest."""
     options = settings(
         cfg,
         {"documents": list, "carry": list, "threshold": float, "ngram": int, "bands": int,
          "rows": int, "split": int, "part_characters": int},
     )  # fmt: skip
-    manifest = deduplicate(
+    return deduplicate(
         options["documents"],
         options["out"],
         threshold=options["threshold"],
@@ -188,6 +189,12 @@ def main(cfg: DictConfig) -> None:
         workers_at_once=options["workers"],
         engine=options["engine"],
     )
+
+
+@entry_point("data_prep/dedup")
+def main(cfg: DictConfig) -> None:
+    """Compose the configuration, de-duplicate, print the counts."""
+    manifest = run(cfg)
     ledger.print_counts(manifest)
 
 

@@ -69,7 +69,9 @@ def build_documents(
         **asdict(rules), "keep_dropped": keep_dropped, "max_page_bytes": max_page_bytes,
         "page_seconds": page_seconds, "page_memory_bytes": page_memory_bytes,
     }  # fmt: skip
-    with ledger.Ledger(Path(out), "documents", config, list(prints.values())) as book:
+    with ledger.Ledger(
+        Path(out), "documents", config, list(prints.values()), sources=ledger.sources(prints)
+    ) as book:
         if book.manifest is None:
             todo = [path for path, entry in prints.items() if book.done(entry["xxh3"]) is None]
             judges = _Judges(judge, rules, workers_at_once, page_seconds, page_memory_bytes)
@@ -238,16 +240,15 @@ def _start_judge(parent: int, memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 
 
-@entry_point("data_prep/documents")
-def main(cfg: DictConfig) -> None:
-    """Compose the configuration, extract the documents, print the counts."""
+def run(cfg: DictConfig) -> dict[str, Any]:
+    """Extract the documents that a composed configuration asks for. Returns the manifest."""
     options = settings(
         cfg,
         {"pages": list, "keep_dropped": bool, "max_page_bytes": int, "page_seconds": float,
          "page_memory_bytes": int, "text.language": str, "text.min_language": float,
          "text.min_tokens": int, "text.gopher": bool, "text.c4": bool, "text.mask": bool},
     )  # fmt: skip
-    manifest = build_documents(
+    return build_documents(
         options["pages"],
         options["out"],
         TextRules(**options["text"]),
@@ -257,6 +258,12 @@ def main(cfg: DictConfig) -> None:
         page_memory_bytes=options["page_memory_bytes"],
         workers_at_once=options["workers"],
     )
+
+
+@entry_point("data_prep/documents")
+def main(cfg: DictConfig) -> None:
+    """Compose the configuration, extract the documents, print the counts."""
+    manifest = run(cfg)
     ledger.print_counts(manifest)
     for name in manifest["broken"]:
         print(f"  {name}: damaged; what could be read of it was taken")

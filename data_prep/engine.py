@@ -1,10 +1,14 @@
 """The engine that runs relational steps: Daft, on this machine or on a Ray cluster."""
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
+from data_prep import workers
 from webtext_gpt.errors import UserError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 NATIVE = {"name": "native"}
 
@@ -44,3 +48,44 @@ def _join_ray(address: str | None) -> None:
         ray.init(address=address, log_to_driver=False, include_dashboard=False)
     except ConnectionError as error:
         raise UserError(f"engine.address={address}: no Ray cluster answers: {error}") from error
+
+
+def each_on(
+    engine: Mapping[str, Any],
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    workers_at_once: int | None,
+    *,
+    total: int,
+    unit: str,
+    label: str,
+) -> Iterator[tuple[Task, Result]]:
+    """As `workers.each`: in processes of this machine, or as tasks of a Ray cluster.
+
+    Raises:
+        UserError: a task raised it, or a worker was ended from outside.
+    """
+    if engine["name"] == "native":
+        yield from workers.each(
+            function, tasks, workers_at_once, total=total, unit=unit, label=label
+        )
+        return
+    start_engine(engine)
+    import ray
+    from tqdm import tqdm
+
+    run: Any = ray.remote(lambda task: function(task))  # noqa: PLW0108 - Ray takes no partial
+    left, waiting = list(reversed(tasks)), dict[Any, Task]()
+    with tqdm(total=len(tasks), unit="task", desc=label, disable=None) as bar:
+        while left or waiting:
+            while left and len(waiting) < (workers_at_once or len(tasks)):
+                task = left.pop()
+                waiting[run.remote(task)] = task
+            (done, *_), _ = ray.wait(list(waiting))
+            try:
+                yield waiting.pop(done), ray.get(done)
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, UserError):
+                    raise error.cause from error
+                raise
+            bar.update()

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -40,6 +40,13 @@ def fingerprint(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
     return {"name": path.name, "bytes": path.stat().st_size, "xxh3": digest.hexdigest()}
+
+
+def sources(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """The manifests of the finished corpora that some files are parts of, one a folder."""
+    folders = {path.parent for path in paths}
+    found = [read_manifest(f / MANIFEST) for f in folders if (f / MANIFEST).exists()]
+    return sorted(found, key=lambda manifest: json.dumps(manifest.get("inputs"), sort_keys=True))
 
 
 def expand(patterns: Iterable[str], suffixes: tuple[str, ...] = ()) -> list[Path]:
@@ -97,18 +104,29 @@ class Ledger:
     fingerprints of what is read. Both decide whether a folder found half-made, or finished,
     is this corpus or another one. Use as a context manager: the folder is locked meanwhile.
 
+    `sources` are the manifests of the folders that the inputs lie in, as `sources` finds them,
+    so that each manifest leads back to the dumps. `format` is written as it is given.
+
     Raises:
         UserError: `out` holds something else, another corpus, or another process is at work.
     """
 
     def __init__(
-        self, out: Path, stage: str, config: dict[str, Any], inputs: list[dict[str, Any]]
+        self,
+        out: Path,
+        stage: str,
+        config: dict[str, Any],
+        inputs: list[dict[str, Any]],
+        *,
+        sources: Sequence[dict[str, Any]] = (),
+        format: int | str = FORMAT,
     ) -> None:
         self.out = out
         self.work = out / "_work"
         # Hashes alone decide the order, so that it is not that of the command line.
         self.inputs = sorted(inputs, key=lambda entry: (entry["xxh3"], entry["name"]))
-        self._plan = {"stage": stage, "format": FORMAT, "config": config, "inputs": self.inputs}
+        self._plan = {"stage": stage, "format": format, "config": config, "inputs": self.inputs}
+        self._sources = list(sources)
         self._lock: IO[str] | None = None
         self._refuse_repeats()
         self.manifest = self._open()
@@ -211,6 +229,7 @@ class Ledger:
             **counts,
             "rejected": dict(sorted(rejected.items())),
             **more,
+            "sources": self._sources,
             "bytes": sum(p.stat().st_size for p in files),
             "seconds": round(seconds, 3),
         }

@@ -223,21 +223,26 @@ def post_rules(options: Any) -> reddit.PostRules:
     )
 
 
-@entry_point("data_prep/links")
-def main(cfg: DictConfig) -> None:
-    """Compose the configuration, build the links, print the counts."""
+def run(cfg: DictConfig) -> dict[str, Any]:
+    """Build the links that a composed configuration asks for. Returns the manifest."""
     options = settings(
         cfg,
         {"dumps": list, "min_karma": int, "karma": str, "over_18": bool, "allow_private": bool,
          "urls.unwrap": bool},
     )  # fmt: skip
-    manifest = build_links(
+    return build_links(
         options["dumps"],
         options["out"],
         post_rules(options),
         workers_at_once=options["workers"],
         engine=options["engine"],
     )
+
+
+@entry_point("data_prep/links")
+def main(cfg: DictConfig) -> None:
+    """Compose the configuration, build the links, print the counts."""
+    manifest = run(cfg)
     ledger.print_counts(manifest)
 
 

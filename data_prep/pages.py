@@ -62,7 +62,7 @@ def fetch_pages(
         "urls": _digest(rules), "allow_private": rules.allow_private,
     }  # fmt: skip
     prints = [ledger.fingerprint(path) for path in paths]
-    with ledger.Ledger(Path(out), "pages", config, prints) as book:
+    with ledger.Ledger(Path(out), "pages", config, prints, sources=ledger.sources(paths)) as book:
         if book.manifest is None:
             journal = Journal(book.out, book.work / "journal.jsonl", archive_bytes)
             total, others = _count(paths, number, of)
@@ -213,15 +213,14 @@ def _finish(
     book.finish(rows_in=total + others, rows_out=fetched, rejected=counts, seconds=watch.seconds)
 
 
-@entry_point("data_prep/pages")
-def main(cfg: DictConfig) -> None:
-    """Compose the configuration, fetch the pages, print the counts."""
+def run(cfg: DictConfig) -> dict[str, Any]:
+    """Fetch the pages that a composed configuration asks for. Returns the manifest."""
     polite = {"delay": float, "timeout": float, "max_wait": float, "verify_tls": bool,
               "user_agent": str, "per_host": int, "concurrency": int, "max_bytes": int,
               "retries": int, "max_redirects": int}  # fmt: skip
     kinds = {f"politeness.{key}": kind for key, kind in polite.items()}
     options = settings(cfg, {"links": list, "allow_private": bool, "archive_bytes": int, **kinds})
-    manifest = fetch_pages(
+    return fetch_pages(
         options["links"],
         options["out"],
         url_rules(options["urls"], allow_private=options["allow_private"]),
@@ -229,6 +228,12 @@ def main(cfg: DictConfig) -> None:
         shard=str(options["shard"]),
         archive_bytes=options["archive_bytes"],
     )
+
+
+@entry_point("data_prep/pages")
+def main(cfg: DictConfig) -> None:
+    """Compose the configuration, fetch the pages, print the counts."""
+    manifest = run(cfg)
     ledger.print_counts(manifest)
 
 

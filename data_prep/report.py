@@ -20,7 +20,7 @@ from data_prep.ledger import MANIFEST, aside, read_manifest
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
 
-STAGES = ("links", "pages", "documents", "dedup")
+STAGES = ("links", "pages", "documents", "dedup", "overlap", "shards")
 TOP = 20
 
 
@@ -53,6 +53,10 @@ def write_report(
         text += [*_domains(files, theirs), *_lengths(files, out), *_languages(files)]
     if "dedup" in stages:
         text += _clusters(Path(stages["dedup"]) / "clusters.parquet", out)
+    if "overlap" in stages:
+        text += _overlap(manifests["overlap"])
+    if "shards" in stages:
+        text += _tokens(manifests["shards"])
     with aside(out / "report.md") as temporary:
         temporary.write_text("\n".join(text) + "\n", "utf-8")
     return out / "report.md"
@@ -161,6 +165,28 @@ def _clusters(path: Path, out: Path) -> list[str]:
     rows = [("exact copies", kinds["exact"]), ("near copies", kinds["near"]),
             ("clusters", sizes.total()), ("largest cluster", max(sizes))]  # fmt: skip
     return ["## Copies", "", *_table(("", ""), rows), "![Clusters](clusters.png)", ""]
+
+
+def _overlap(manifest: Mapping[str, Any]) -> list[str]:
+    """Table 6 of the GPT-2 paper, by test set."""
+    rows = []
+    for name, record in manifest["results"].items():
+        main, left = record["overlap"], record.get("after_removal", {})
+        shares = [main["percent"], left.get("percent")]
+        shown = ["-" if share is None else f"{share:.2f}" for share in shares]
+        rows.append((name, main["ngrams"], main["overlapping"], *shown, main.get("note", "")))
+    head = ("test set", "8-grams", "in train", "%", "% without documents over the threshold", "")
+    return ["## Overlap with test sets", "", *_table(head, rows)]
+
+
+def _tokens(manifest: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for split in ("train", "validation"):
+        files = [file for file in manifest["files"] if file["split"] == split]
+        counts = [sum(f[key] for f in files) for key in ("n_documents", "n_bytes", "n_tokens")]
+        rows.append((split, *counts, f"{counts[1] / max(counts[2], 1):.2f}"))
+    head = ("split", "documents", "bytes", "tokens", "bytes a token")
+    return ["## Tokens", "", *_table(head, rows)]
 
 
 def _figure() -> Any:

@@ -24,7 +24,7 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 def entry_point(
-    config: str, verbatim: Sequence[str] = ()
+    config: str, verbatim: Sequence[str] = (), open_keys: Sequence[str] = ()
 ) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """Decorate `main(cfg)` of a script into a Hydra main over `conf/{config}.yaml`.
 
@@ -35,6 +35,7 @@ def entry_point(
 
     `resume=RUN_DIR` on the command line makes RUN_DIR the run's folder. The values of the keys in
     `verbatim` are text as it stands, not Hydra's grammar of lists, sweeps and interpolations.
+    Keys under those in `open_keys` have names of the user's choice (`tests.NAME=PATH`).
     """
     folder, _, config_name = config.rpartition("/")
 
@@ -43,7 +44,7 @@ def entry_point(
             script = Path(task.__code__.co_filename).resolve()
             conf = next(p / "conf" for p in script.parents if (p / "conf").is_dir()) / folder
             show_traceback = os.environ.get(FULL_ERROR) == "1"
-            sys.argv[1:] = list(_prepared(sys.argv[1:], verbatim))
+            sys.argv[1:] = list(_prepared(sys.argv[1:], verbatim, open_keys))
 
             @functools.wraps(task)
             def job(cfg: DictConfig) -> None:
@@ -110,8 +111,10 @@ def _exit(message: str, code: int = 1) -> NoReturn:
     sys.exit(code)
 
 
-def _prepared(arguments: Sequence[str], verbatim: Sequence[str]) -> Iterator[str]:
-    """Quote what is verbatim; with `resume=RUN_DIR`, make RUN_DIR the run's folder.
+def _prepared(
+    arguments: Sequence[str], verbatim: Sequence[str], open_keys: Sequence[str] = ()
+) -> Iterator[str]:
+    """Quote what is verbatim, let open keys be new; `resume=RUN_DIR` is the run's folder too.
 
     Keys of a continued run are those of its own configuration, so they are forced through
     Hydra's composition of the defaults, and checked when the run is opened.
@@ -121,7 +124,10 @@ def _prepared(arguments: Sequence[str], verbatim: Sequence[str]) -> Iterator[str
         key, equals, value = argument.partition("=")
         if equals and key in verbatim and argument not in NO_FOLDER:
             yield f"{key}={_quoted(value)}"
-        elif resumes and "." in key and not key.startswith(("+", "~", "-", "hydra.")):
+        elif "." in key and (
+            key.partition(".")[0] in open_keys
+            or (resumes and not key.startswith(("+", "~", "-", "hydra.")))
+        ):
             yield f"++{argument}"
         else:
             yield argument

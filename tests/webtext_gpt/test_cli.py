@@ -90,3 +90,10 @@ def test_verbatim_values_come_through(value: str) -> None:
     (argument,) = _prepared([f"prompt={value}"], ["prompt"])
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         assert compose("generate", overrides=[argument]).prompt == value
+
+
+def test_keys_under_an_open_one_may_be_new() -> None:
+    from webtext_gpt.cli import _prepared
+
+    given = ["tests.wiki=a/b.txt", "tests={}", "train=[x]", "other.name=1"]
+    assert list(_prepared(given, [], ["tests"])) == ["++tests.wiki=a/b.txt", *given[1:]]

@@ -15,7 +15,7 @@ A folder is written beside its final name and renamed when it is whole.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
 
+FORMAT = "webtext-gpt token shards"
 VERSION = 1
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
@@ -85,18 +86,11 @@ def write_shards(
     shutil.rmtree(partial, ignore_errors=True)  # left by a killed writer
     partial.mkdir(parents=True)
     try:
-        files = _write_files(documents, tokenizer, partial, total_bytes, shard_tokens)
+        with progress_bar("tokenizing", total=total_bytes, unit="B", unit_scale=True) as bar:
+            encoded = _encoded(documents, tokenizer)
+            files = write_files(encoded, tokenizer, partial, bar.update, shard_tokens=shard_tokens)
         tokenizer.save(partial / TOKENIZER)
-        manifest = {
-            "format": "webtext-gpt token shards",
-            "version": VERSION,
-            "dtype": token_dtype(tokenizer.vocab_size).name,
-            "vocab_size": tokenizer.vocab_size,
-            "end_of_text": tokenizer.end_of_text,
-            "tokenizer_sha256": tokenizer.hash,
-            "files": [asdict(file) for file in files],
-            "source": source,
-        }
+        manifest = manifest_of(tokenizer, files, source)
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         partial.rename(folder)
     except OSError as error:
@@ -105,32 +99,65 @@ def write_shards(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_files(
-    documents: Iterable[tuple[Split, str]],
+def manifest_of(
+    tokenizer: Tokenizer, files: Sequence[ShardFile], source: dict[str, Any]
+) -> dict[str, Any]:
+    """What a shard folder's manifest says."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "dtype": token_dtype(tokenizer.vocab_size).name,
+        "vocab_size": tokenizer.vocab_size,
+        "end_of_text": tokenizer.end_of_text,
+        "tokenizer_sha256": tokenizer.hash,
+        "files": [asdict(file) for file in files],
+        "source": source,
+    }
+
+
+def write_files(
+    documents: Iterable[tuple[Split, str, np.ndarray]],
     tokenizer: Tokenizer,
     folder: Path,
-    total_bytes: int | None,
-    shard_tokens: int,
+    on_bytes: Callable[[int], Any],
+    *,
+    prefix: str = "",
+    shard_tokens: int = SHARD_TOKENS,
 ) -> list[ShardFile]:
+    """Write the files of tokens and document starts; a folder may hold those of several calls.
+
+    Args:
+        documents: split, text and token ids of each.
+        tokenizer: whose ids they are.
+        folder: where the files go.
+        on_bytes: told of the UTF-8 bytes of each document's text.
+        prefix: in front of the files' numbers, which begin at 0 at every call.
+        shard_tokens: tokens after which a new file begins.
+    """
     dtype = token_dtype(tokenizer.vocab_size)
     end_of_text = np.array([tokenizer.end_of_text], dtype=dtype)
     writers: dict[Split, _Writer] = {}
     finished: list[ShardFile] = []
     opened = 0
-    with progress_bar("tokenizing", total=total_bytes, unit="B", unit_scale=True) as bar:
-        for batch in _batches(documents):
-            texts = [text for _, text in batch]
-            for (split, text), ids in zip(batch, tokenizer.encode_batch(texts), strict=True):
-                if split not in writers:
-                    writers[split] = _Writer(folder, opened, split)
-                    opened += 1
-                n_bytes = len(text.encode())
-                writers[split].write(np.concatenate((end_of_text, ids.astype(dtype))), n_bytes)
-                bar.update(n_bytes)
-                if writers[split].n_tokens >= shard_tokens:
-                    finished.append(writers.pop(split).close())
+    for split, text, ids in documents:
+        if split not in writers:
+            writers[split] = _Writer(folder, f"{prefix}{opened:05d}", split)
+            opened += 1
+        n_bytes = len(text.encode())
+        writers[split].write(np.concatenate((end_of_text, ids.astype(dtype))), n_bytes)
+        on_bytes(n_bytes)
+        if writers[split].n_tokens >= shard_tokens:
+            finished.append(writers.pop(split).close())
     finished += [writer.close() for writer in writers.values()]
     return sorted(finished, key=lambda file: file.tokens_file)
+
+
+def _encoded(
+    documents: Iterable[tuple[Split, str]], tokenizer: Tokenizer
+) -> Iterator[tuple[Split, str, np.ndarray]]:
+    for batch in _batches(documents):
+        ids = tokenizer.encode_batch([text for _, text in batch])
+        yield from ((split, text, i) for (split, text), i in zip(batch, ids, strict=True))
 
 
 def _batches(documents: Iterable[tuple[Split, str]]) -> Iterator[list[tuple[Split, str]]]:
@@ -150,10 +177,10 @@ def _batches(documents: Iterable[tuple[Split, str]]) -> Iterator[list[tuple[Spli
 class _Writer:
     """Appends documents to one file of tokens and one of document starts, hashing as it goes."""
 
-    def __init__(self, folder: Path, number: int, split: Split) -> None:
+    def __init__(self, folder: Path, number: str, split: Split) -> None:
         self.split = split
-        self.tokens_path = folder / f"tokens-{number:05d}.bin"
-        self.documents_path = folder / f"documents-{number:05d}.bin"
+        self.tokens_path = folder / f"tokens-{number}.bin"
+        self.documents_path = folder / f"documents-{number}.bin"
         self.file = self.tokens_path.open("wb")
         self.sha256 = hashlib.sha256()
         self.starts: list[int] = []

@@ -1,0 +1,128 @@
+"""8-grams a second into and out of a Bloom filter, beside rbloom and a Python set, in one run.
+
+    python benchmarks/overlap_speed.py REALDATA [millions]
+
+One core. Ours three times: hashes alone into a filter of `millions` items (200 by default, over a
+gigabyte, far beyond the caches); from text, normalising included; and the inverse direction. The
+peers get the 8-grams of the novels as Python strings, normalised before the clock starts, and
+again from text. Bits an item are those of memory, over the items that were added.
+"""
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import rbloom
+import xxhash
+
+from data_prep.bloom import BloomFilter, blocks_for
+from data_prep.inverse import ExactSet
+from data_prep.words import Ngrams, ngrams
+
+WORDS = re.compile(r"[^\W_]+")
+BATCH = 4_000_000
+
+
+def seconds(task: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    task()
+    return time.perf_counter() - start
+
+
+def show(what: str, items: int, add: float, hit: float, miss: float, bits: float) -> None:
+    rates = "  ".join(f"{items / s / 1e6:8.2f}" if s else "       -" for s in (add, hit, miss))
+    print(f"{what:44} {rates}  {bits:8.1f}")
+
+
+def hashes_alone(millions: int) -> None:
+    """A filter of many items, batch by batch, so that it is as cold as that of a corpus."""
+    rng = np.random.default_rng(0)
+    items = millions * 1_000_000
+    made, add = BloomFilter(blocks_for(items)), 0.0
+    for start in range(0, items, BATCH):
+        batch = rng.integers(0, 2**64, min(BATCH, items - start), np.uint64)
+        add += seconds(lambda batch=batch: made.add(batch))
+    scale = items / len(batch)
+    hit = seconds(lambda: made.contains(batch)) * scale
+    strangers = rng.integers(0, 2**64, len(batch), np.uint64)
+    miss = seconds(lambda: made.contains(strangers)) * scale
+    found = int(made.contains(strangers).sum())
+    show(f"ours, hashes alone, {millions} M items", items, add, hit, miss, made.n_bytes * 8 / items)
+    print(f"    of {len(strangers):,} strangers found: {found}; rate by its bits: "
+          f"{made.false_positive_rate():.3g}")  # fmt: skip
+
+
+def normalised(text: str) -> list[str]:
+    words = WORDS.findall(text.lower())
+    return [" ".join(words[at : at + 8]) for at in range(len(words) - 7)]
+
+
+def from_text(texts: list[str], tests: list[str]) -> None:
+    arrow, asked = pa.array(texts), pa.array(tests)
+    grams = ngrams(arrow)
+    items, distinct = len(grams.hashes), len(np.unique(grams.hashes))
+    made = BloomFilter(blocks_for(distinct))
+    normalise = seconds(lambda: ngrams(arrow))
+    size = sum(len(text.encode()) for text in texts) / 1e6
+    print(f"    normalising and hashing alone: {items / normalise / 1e6:.1f} M 8-grams/s, "
+          f"{size / normalise:.0f} MB/s")  # fmt: skip
+    add = seconds(lambda: made.add(ngrams(arrow).hashes))
+    hit = seconds(lambda: made.contains(ngrams(arrow).hashes))
+    show("ours, from text", items, add, hit, 0, made.n_bytes * 8 / distinct)
+    exact = ExactSet.of([ngrams(asked)])
+
+    def inverse(grams: Ngrams) -> None:
+        exact.find(grams)
+
+    show("ours, from text, inverse (exact set of tests)", items, 0, 0,
+         seconds(lambda: inverse(ngrams(arrow))), 0)  # fmt: skip
+
+
+def peers(texts: list[str], strangers: list[str]) -> None:
+    strings = [gram for text in texts for gram in normalised(text)]
+    distinct = len(set(strings))
+
+    def to_hash(value: str) -> int:
+        return xxhash.xxh3_128_intdigest(value.encode()) - 2**127
+
+    for name, make in (
+        ("rbloom, 8-grams as Python strings", lambda: rbloom.Bloom(distinct, 1e-8)),
+        ("rbloom, the same, 128-bit xxh3", lambda: rbloom.Bloom(distinct, 1e-8, to_hash)),
+        ("a Python set, the same", set),
+    ):
+        made: Any = make()
+        add = seconds(lambda made=made: made.update(strings))
+        hit = seconds(lambda made=made: [gram in made for gram in strings])
+        miss = seconds(lambda made=made: [gram in made for gram in strangers])
+        bits = made.size_in_bits if hasattr(made, "size_in_bits") else (
+            8 * (sys.getsizeof(made) + sum(sys.getsizeof(gram) for gram in made))
+        )  # fmt: skip
+        show(name, len(strings), add, hit, miss * len(strings) / len(strangers), bits / distinct)
+    made = rbloom.Bloom(distinct, 1e-8)
+    add = seconds(lambda: made.update(g for text in texts for g in normalised(text)))
+    show("rbloom, from text", len(strings), add, 0, 0, made.size_in_bits / distinct)
+
+
+def main() -> None:
+    novels = sorted((Path(sys.argv[1]) / "text/novels").glob("*.txt"))
+    millions = int(sys.argv[2]) if len(sys.argv) > 2 else 200
+    texts = [path.read_text() for path in novels]
+    wiki = (Path(sys.argv[1]) / "evalsets/wikitext2_test.raw").read_text()
+    warm = BloomFilter(8)
+    warm.add(ngrams(pa.array(["one two three four five six seven eight"])).hashes)
+    warm.contains(np.zeros(1, np.uint64))
+    ExactSet.of([ngrams(pa.array([wiki[:2000]]))]).find(ngrams(pa.array(["a"])))
+    print(f"{'millions of 8-grams a second, one core':44} {'add':>8}  {'hit':>8}  {'miss':>8}  "
+          f"{'bits':>8}")  # fmt: skip
+    hashes_alone(millions)
+    from_text(texts, [wiki])
+    peers(texts[:12], normalised(wiki))
+
+
+if __name__ == "__main__":
+    main()

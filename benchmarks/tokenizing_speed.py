@@ -1,0 +1,97 @@
+"""Megabytes of text a second into GPT-2's ids: the stage, tiktoken and tokenizers, in one run.
+
+    python benchmarks/tokenizing_speed.py REALDATA [repeats]
+
+The 40 novels in documents of 5,000 characters, two Parquet files, two cores. The stage's time is
+that of its whole command on disk: reading, splitting, encoding, hashing, writing; once with the
+start of the process and once without. The peers' is that of encoding alone, texts in memory.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tiktoken
+
+from webtext_gpt.data.shards import TokenShards
+from webtext_gpt.fast_encoding import FastEncoder, _byte_alphabet
+from webtext_gpt.tokenizer import GPT2_PATTERN, load_gpt2
+
+CORES = 2
+TIMES = 3
+
+
+def best(task: Callable[[], Any], repeats: int) -> tuple[float, Any]:
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = task()
+        taken.append(time.perf_counter() - start)
+    return min(taken), result
+
+
+def stage(folder: Path, vocabulary: Path, out: Path) -> float:
+    """Seconds of the work, as the manifest has them."""
+    subprocess.run(["rm", "-rf", str(out)], check=True)
+    subprocess.run(
+        [sys.executable, "data_prep/shards.py", f"documents=[{folder}]",
+         f"tokenizer={vocabulary}", f"out={out}", f"workers={CORES}"],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    return float(json.loads((out / "manifest.json").read_text())["seconds"])
+
+
+def main() -> None:
+    realdata, repeats = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 2
+    novels = sorted((realdata / "text/novels").glob("*.txt"))
+    texts = [t[at : at + 5000] for t in (p.read_text() for p in novels)
+             for at in range(0, len(t), 5000)] * TIMES  # fmt: skip
+    texts = [f"{number} {text}" for number, text in enumerate(texts)]
+    size = sum(len(text.encode()) for text in texts) / 1e6
+    gpt2 = load_gpt2(realdata / "tokenizer")
+    byte_of = {stand_in: byte for byte, stand_in in enumerate(_byte_alphabet())}
+    vocab = json.loads((realdata / "tokenizer/encoder.json").read_text())
+    ranks = {bytes(byte_of[c] for c in token): number for token, number in vocab.items()
+             if number != gpt2.end_of_text}  # fmt: skip
+    peer = tiktoken.Encoding("gpt2", pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens={})
+    print(f"{len(texts):,} documents, {size:.1f} MB, {CORES} cores")
+    theirs, ids = best(lambda: peer.encode_ordinary_batch(texts, num_threads=CORES), repeats)
+    print(f"tiktoken.encode_ordinary_batch     {size / theirs:6.1f} MB/s")
+    slow, own = best(lambda: gpt2.encode_batch(texts[: len(texts) // TIMES]), repeats)
+    print(f"tokenizers.encode_batch_fast       {size / TIMES / slow:6.1f} MB/s")
+    assert all(a.tolist() == b for a, b in zip(own, ids, strict=False))
+    encoder = FastEncoder(gpt2)
+    encoder.encode_batch(["compiled"])
+    alone, found = best(lambda: encoder.encode_batch(texts), repeats)
+    print(f"FastEncoder, one core              {size / alone:6.1f} MB/s")
+    assert all(np.array_equal(a, b) for a, b in zip(found, ids, strict=True))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, out = Path(scratch) / "documents", Path(scratch) / "shards"
+        folder.mkdir()
+        for number in range(CORES):
+            part = texts[number::CORES]
+            names = [f"{number}-{n}" for n in range(len(part))]
+            pq.write_table(pa.table({"id": names, "text": part}), folder / f"{number}.parquet")
+        whole, _ = best(lambda: stage(folder, realdata / "tokenizer", out), repeats)
+        work = json.loads((out / "manifest.json").read_text())["seconds"]
+        print(f"the stage, files to shards         {size / work:6.1f} MB/s")
+        print(f"the same with the command's start  {size / whole:6.1f} MB/s")
+        shards = TokenShards(out)
+        total = sum(shards.split(s).n_tokens for s in ("train", "validation"))
+        assert total == sum(len(i) + 1 for i in ids)
+        ours = sorted(tuple(d[:50]) for s in ("train", "validation")
+                      for d in shards.split(s).documents())  # fmt: skip
+        assert ours == sorted(tuple(np.array(i[:50], np.uint16)) for i in ids)
+        print("the ids are the same")
+
+
+if __name__ == "__main__":
+    main()

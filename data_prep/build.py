@@ -1,0 +1,185 @@
+r"""The whole corpus by one command: from Reddit dumps, or from any later stage, to token shards.
+
+    python data_prep/build.py dumps=[RS_2013-*.zst] out=corpus
+    python data_prep/build.py from=documents inputs=[crawl/*.warc.gz] out=corpus
+    python data_prep/build.py from=tokenizer inputs=[my_texts.jsonl] out=corpus
+
+Every stage has a folder of its own in `out`, and its settings under its name
+(`links.min_karma=5`). Killed or interrupted, the same command goes on where it was.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from data_prep import ledger
+from data_prep.limit import KIND, take
+from data_prep.report import STAGES as REPORTED
+from data_prep.report import write_report
+from data_prep.settings import settings
+from data_prep.texts import Layout
+from webtext_gpt.cli import entry_point
+from webtext_gpt.errors import UserError
+
+STAGES = ("links", "pages", "documents", "dedup", "overlap", "tokenizer", "shards")
+INPUT = {
+    "links": "dumps", "pages": "links", "documents": "pages", "dedup": "documents",
+    "overlap": "train", "tokenizer": "documents", "shards": "documents",
+}  # fmt: skip
+"""The key of each stage's configuration that names what it reads."""
+
+Compose = Callable[[str], DictConfig]
+"""From a stage's name to its configuration as it stands in conf/data_prep."""
+
+
+@dataclass
+class Plan:
+    """What is built.
+
+    Attributes:
+        out: the folder of all stages' folders.
+        inputs: what the first stage reads.
+        first: the first stage.
+        limit: rows that a trial takes, or None.
+        settings: by stage, the keys of its configuration that are not as they stand.
+        shared: keys that every stage gets which has them (`workers`, `engine`).
+        webtext_domains: a table for the report.
+    """
+
+    out: Path
+    inputs: list[str]
+    first: str = "links"
+    limit: int | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    webtext_domains: str | None = None
+
+    def stages(self) -> list[str]:
+        """The stages that are run, in order; overlap only where test sets are named."""
+        asked = bool(self.settings.get("overlap", {}).get("tests"))
+        late = STAGES[STAGES.index(self.first) :]
+        return [stage for stage in late if stage != "overlap" or asked]
+
+    def limited(self) -> str | None:
+        """The stage in front of which a trial's rows are taken: of links, else of documents."""
+        if self.limit is None:
+            return None
+        wanted = "pages" if self.first in ("links", "pages") else "dedup"
+        return next(s for s in self.stages() if STAGES.index(s) >= STAGES.index(wanted))
+
+
+def build(plan: Plan, compose: Compose) -> dict[str, dict[str, Any]]:
+    """Run all stages of a plan, write the report, and return the stages' manifests.
+
+    Raises:
+        UserError: bad input of any stage; settings of a stage that do not exist.
+    """
+    if plan.limit is not None and plan.limit < 1:
+        raise UserError(f"limit={plan.limit}: must be at least 1")
+    stages = plan.stages()
+    configs = {stage: _configured(plan, stage, compose(stage)) for stage in stages}
+    if "tokenizer" not in stages and OmegaConf.is_missing(configs["shards"], "tokenizer"):
+        raise UserError("from=shards needs shards.tokenizer=FOLDER or a tokenizer.json")
+    manifests: dict[str, dict[str, Any]] = {}
+    inputs = plan.inputs
+    for number, stage in enumerate(stages, start=1):
+        cfg = configs[stage]
+        if stage == plan.limited():
+            assert plan.limit is not None  # noqa: S101 - for the type checker
+            target = plan.out / KIND
+            ledger.print_counts(take(inputs, target, plan.limit, _layout(configs)))
+            inputs = [str(target)]
+        print(f"[{number}/{len(stages)}] {stage}", flush=True)
+        if stage != "tokenizer" or cfg.gpt2 is None:
+            cfg[INPUT[stage]] = inputs
+        if stage == "shards" and "tokenizer" in stages:
+            cfg.tokenizer = str(plan.out / "tokenizer")
+        cfg.out = str(plan.out / stage)
+        manifests[stage] = import_module(f"data_prep.{stage}").run(cfg)
+        _show(stage, manifests[stage])
+        if stage != "tokenizer" and (stage != "overlap" or cfg.remove):
+            inputs = [cfg.out]
+    reported = {stage: plan.out / stage for stage in stages if stage in REPORTED}
+    write_report(reported, plan.out / "report", plan.webtext_domains)
+    return manifests
+
+
+def _configured(plan: Plan, stage: str, cfg: DictConfig) -> DictConfig:
+    """A stage's configuration with the plan's keys in it."""
+    OmegaConf.set_struct(cfg, True)
+    own = dict(plan.settings.get(stage, {}))
+    shared = {key: value for key, value in plan.shared.items() if key in cfg}
+    try:
+        for key, value in shared.items():
+            OmegaConf.update(cfg, key, value, merge=False, force_add=key == "engine")
+        if "tests" in own:
+            OmegaConf.update(cfg, "tests", own.pop("tests"), force_add=True)
+        return OmegaConf.merge(cfg, own)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise UserError(f"{stage}.{str(error).splitlines()[0]}") from error
+
+
+def _layout(configs: Mapping[str, DictConfig]) -> Layout:
+    shards = configs["shards"]
+    return Layout(shards.lines, shards.text_key)
+
+
+def _show(stage: str, manifest: Mapping[str, Any]) -> None:
+    from data_prep.overlap import print_overlap
+    from data_prep.shards import print_shards
+    from data_prep.tokenizer import print_tokenizer
+
+    shown: dict[str, Callable[[Any], None]] = {
+        "overlap": print_overlap, "tokenizer": print_tokenizer, "shards": print_shards,
+    }  # fmt: skip
+    shown.get(stage, ledger.print_counts)(manifest)
+
+
+def train_commands(shards: Path, tokens: int) -> Sequence[str]:
+    """The commands that train on a built corpus: a small model, and the paper's."""
+    return (
+        f"python train.py data=shards data.path={shards}",
+        f"python train.py experiment=webtext data.path={shards} trainer.devices=8",
+    )[:: 1 if tokens < 10**9 else -1]
+
+
+@entry_point("data_prep/build", open_keys=STAGES)
+def main(cfg: DictConfig) -> None:
+    """Compose the configuration, run the stages, say how to train on the result."""
+    from hydra import compose
+
+    kinds: dict[str, type] = {"from": str, "out": str}
+    lists = {key: list for key in ("dumps", "inputs") if cfg[key] is not None}
+    limit = {"limit": int} if cfg.limit is not None else {}
+    options = settings(cfg, kinds | lists | limit)
+    first = options["from"]
+    if first not in STAGES:
+        raise UserError(f"from={first}: expected one of {', '.join(STAGES)}")
+    inputs = options["dumps"] if first == "links" else options["inputs"]
+    if not inputs:
+        raise UserError(
+            "give dumps=[FILES]" if first == "links"
+            else f"from={first} needs inputs=[FILES]: what {first}.py reads as {INPUT[first]}="
+        )  # fmt: skip
+    plan = Plan(
+        out=Path(options["out"]), inputs=inputs, first=first, limit=options["limit"],
+        settings={stage: options[stage] or {} for stage in STAGES},
+        shared={"workers": options["workers"], "engine": options["engine"],
+                "evalsets": options["evalsets"]},
+        webtext_domains=options["webtext_domains"],
+    )  # fmt: skip
+    manifests = build(plan, compose)
+    shards = plan.out / "shards"
+    tokens = sum(file["n_tokens"] for file in manifests["shards"]["files"])
+    print(f"\nreport  {plan.out / 'report' / 'report.md'}\ntrain with")
+    for command in train_commands(shards, tokens):
+        print(f"  {command}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The overlap report: overlap.json, overlap.md, overlap.png, tables of samples and documents."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_prep.ledger import aside, write_json
+from data_prep.overlap_result import Holders, TestResult
+
+SAMPLES = pa.schema([
+    ("test", pa.string()), ("sample", pa.string()), ("ngrams", pa.int64()),
+    ("overlapping", pa.int64()), ("percent", pa.float64()),
+    ("passages", pa.list_(pa.string())),
+])  # fmt: skip
+DOCUMENTS = pa.schema([
+    ("id", pa.string()), ("file", pa.string()), ("test", pa.string()),
+    ("shared", pa.int64()), ("ngrams", pa.int64()), ("over_threshold", pa.bool_()),
+])  # fmt: skip
+PASSAGES = 5
+"""Passages of a sample that the page shows, and"""
+LONGEST_PASSAGE = 400
+"""characters of each; `samples.parquet` has all."""
+
+
+def write_report(
+    out: Path, results: Sequence[TestResult], holders: Holders, threshold: int, worst: int
+) -> None:
+    """Write the whole report of some test sets into `out`."""
+    write_json(out / "overlap.json", {r.name: r.figures(r.main) for r in results})
+    _write_samples(out / "samples.parquet", results)
+    _write_documents(out / "train_documents.parquet", results, holders)
+    _plot(out / "overlap.png", results)
+    text = ["# Overlap of test sets with the training set", "", *_table_6(results)]
+    text += [*_distribution(results), "![Overlap by sample](overlap.png)", ""]
+    if holders.scans:
+        text += _documents(results, holders, threshold)
+    for result in results:
+        text += _worst(result, holders, worst)
+    with aside(out / "overlap.md") as temporary:
+        temporary.write_text("\n".join(text) + "\n", "utf-8")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    lines = [" | ".join(map(_cell, row)) for row in [head, ["---"] * len(head), *rows]]
+    return [*(f"| {line} |" for line in lines), ""]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2f}"
+
+
+def _table_6(results: Sequence[TestResult]) -> list[str]:
+    rows = []
+    for result in results:
+        main = result.figures(result.main)
+        exact = result.by_test and int(result.by_test.found.sum())
+        rows.append((
+            result.name, len(result.test.texts), main["ngrams"], main["overlapping"],
+            f"**{_percent(main['percent'])}**", _percent(main["percent_unique"]), exact,
+            f"{main['false_positive_bound']:.2g}",
+        ))  # fmt: skip
+    head = ("test set", "samples", "8-grams", "in train", "% (Table 6)", "% of distinct",
+            "in train, exactly", "false positives")  # fmt: skip
+    text = [
+        "The share of a test set's 8-grams (lower-cased alphanumeric words) that the training set",
+        "holds, as in Table 6 of Radford et al. 2019.", "", *_table(head, rows),
+    ]  # fmt: skip
+    return (
+        text + [f"- **{result.name}**: {result.note}." for result in results if result.note] + [""]
+    )
+
+
+def _distribution(results: Sequence[TestResult]) -> list[str]:
+    rows = []
+    for result in results:
+        _, sizes, found = result.shares()
+        if not len(sizes):
+            continue
+        shares = 100 * found / sizes
+        rows.append((
+            result.name, len(shares), len(result.test.texts) - len(shares),
+            f"{np.median(shares):.2f} %", f"{np.mean(shares < 1):.1%}",
+            f"{np.mean(found == 0):.1%}", f"{shares.max():.2f} %",
+        ))  # fmt: skip
+    head = ("test set", "samples with 8-grams", "shorter", "median overlap", "under 1 %", "none",
+            "largest")  # fmt: skip
+    return ["## By sample", "", *_table(head, rows)] if rows else []
+
+
+def _documents(results: Sequence[TestResult], holders: Holders, threshold: int) -> list[str]:
+    over = sum(int((~scan.stays).sum()) for scan in holders.scans)
+    total = sum(scan.counts["documents"] for scan in holders.scans)
+    touched = sum(len(scan.names) for scan in holders.scans)
+    rows = []
+    for result in results:
+        if result.after_removal is not None:
+            left = result.figures(result.after_removal)
+            rows.append((result.name, left["overlapping"], _percent(left["percent"])))
+    return [
+        "## Training documents", "",
+        f"{touched:,} of {total:,} documents hold an 8-gram of a test set, {over:,} of them "
+        f"{threshold:,} or more different ones of one test set (`threshold`): "
+        "`train_documents.parquet` lists them. Without these {0:,}:".format(over), "",
+        *_table(("test set", "in train", "%"), rows),
+    ]  # fmt: skip
+
+
+def _worst(result: TestResult, holders: Holders, worst: int) -> list[str]:
+    samples, sizes, found = result.shares()
+    order = np.lexsort((samples, -sizes, -found / np.maximum(sizes, 1)))[:worst]
+    text = [f"## Most of {result.name} in train", ""]
+    for at in order:
+        if not found[at]:
+            break
+        sample = int(samples[at])
+        share = 100 * found[at] / sizes[at]
+        text += [f"**{_cell(result.test.ids[sample].as_py())}**: {found[at]:,} of {sizes[at]:,} "
+                 f"8-grams ({share:.1f} %)", ""]  # fmt: skip
+        passages = result.passages(sample)
+        text += [f"> {_shown(passage)}\n>" for passage in passages[:PASSAGES]]
+        if len(passages) > PASSAGES:
+            text.append(f"> and {len(passages) - PASSAGES:,} more, in samples.parquet")
+        first, last = result.grams.offsets[sample : sample + 2]
+        there = result.which[first:last][result.main.found[first:last]]
+        held = [f"{_cell(name)} ({count:,})" for name, count in holders.of(there, 3)]
+        text += ["", *([f"In train: {', '.join(held)}", ""] if held else [])]
+    return text if len(text) > 2 else []
+
+
+def _shown(passage: str) -> str:
+    line = " ".join(passage.split())
+    return line if len(line) <= LONGEST_PASSAGE else line[:LONGEST_PASSAGE] + " ..."
+
+
+def _write_samples(path: Path, results: Sequence[TestResult]) -> None:
+    tables = [SAMPLES.empty_table()]
+    for result in results:
+        numbers, sizes, found = result.shares()
+        columns = [
+            pa.array([result.name] * len(numbers), pa.string()),
+            result.test.ids.take(pa.array(numbers)), pa.array(sizes), pa.array(found),
+            pa.array(100 * found / np.maximum(sizes, 1), pa.float64()),
+            pa.array([result.passages(int(n)) for n in numbers], pa.list_(pa.string())),
+        ]  # fmt: skip
+        tables.append(pa.Table.from_arrays(columns, schema=SAMPLES))
+    with aside(path) as temporary:
+        pq.write_table(pa.concat_tables(tables), temporary, compression="zstd")
+
+
+def _write_documents(path: Path, results: Sequence[TestResult], holders: Holders) -> None:
+    """A row for each training document and test set of which it holds 8-grams."""
+    if not holders.scans:
+        return
+    names = np.array([result.name for result in results], object)
+    with (
+        aside(path) as temporary,
+        pq.ParquetWriter(temporary, DOCUMENTS, compression="zstd") as writer,
+    ):
+        for file, scan in zip(holders.files, holders.scans, strict=True):
+            document, test = np.nonzero(scan.shared)
+            ids = pa.array(scan.names, pa.string()).take(pa.array(document, pa.int64()))
+            columns = [
+                ids, pa.array([file] * len(document), pa.string()),
+                pa.array(names[test], pa.string()),
+                pa.array(scan.shared[document, test]), pa.array(scan.sizes[document]),
+                pa.array(~scan.stays[document]),
+            ]  # fmt: skip
+            writer.write_table(pa.Table.from_arrays(columns, schema=DOCUMENTS))
+
+
+def _plot(path: Path, results: Sequence[TestResult]) -> None:
+    """The paper's figure 5: how the overlap is distributed over samples."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for result in results:
+        _, sizes, found = result.shares()
+        shares = np.sort(100 * found / np.maximum(sizes, 1))
+        touched = shares[shares > 0]
+        reaching = 100 * np.arange(len(touched), 0, -1) / max(len(shares), 1)
+        none = f" (none in {np.mean(shares == 0):.1%})" if len(shares) else ""
+        heights = [*reaching[:1], *reaching, 0] if len(touched) else [0, 0]
+        axes.step([1e-3, *touched, 100], heights, where="pre", label=f"{result.name}{none}")
+    axes.set_xscale("log")
+    axes.set_xlim(0.01, 100)
+    axes.set_yscale("symlog", linthresh=0.01)
+    axes.set_ylim(0, 120)
+    axes.set_yticks([0, 0.01, 0.1, 1, 10, 100], ["0", "0.01", "0.1", "1", "10", "100"])
+    axes.set_xticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1", "10", "100"])
+    axes.set_xlabel("8-grams of a sample found in train (%)")
+    axes.set_ylabel("samples with at least that (%)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with aside(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})

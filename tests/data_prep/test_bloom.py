@@ -1,0 +1,149 @@
+"""The Bloom filter: its rate by computation and by trial, its merging, its file."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.bloom import HEADER_BYTES, BloomFilter, blocks_for, rate_of_load
+from data_prep.distinct import MARGIN, Count, _register
+from webtext_gpt.errors import UserError
+
+
+def draw(seed: int, count: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 2**64, count, np.uint64)
+
+
+def filled(blocks: int, hashes: np.ndarray) -> BloomFilter:
+    made = BloomFilter(blocks)
+    made.add(hashes)
+    return made
+
+
+@pytest.mark.parametrize("rate", [1e-2, 1e-3, 1e-4])
+def test_the_rate_holds_by_trial(rate: float) -> None:
+    items, asked = 200_000, 5_000_000
+    made = filled(blocks_for(items, rate), draw(1, items))
+    assert made.contains(draw(1, items)).all()
+    found = int(made.contains(draw(2, asked)).sum())
+    spread = 4 * math.sqrt(rate * asked)  # four standard deviations of a binomial
+    assert abs(found - rate * asked) < spread + 0.03 * rate * asked
+    assert made.false_positive_rate() == pytest.approx(found / asked, abs=spread / asked)
+
+
+def test_one_in_a_hundred_million_takes_less_than_1_2_times_the_optimum() -> None:
+    optimum = math.log(1e8) / math.log(2) ** 2
+    assert optimum == pytest.approx(38.34, abs=0.01)
+    for items in (10**6, 10**9, 8 * 10**9):
+        assert blocks_for(int(items * MARGIN)) * 2 * 512 / items < 1.2 * optimum
+
+
+def test_the_rate_is_that_of_simulated_blocks() -> None:
+    """The formula beside balls thrown into blocks by numpy."""
+    rng, load, blocks = np.random.default_rng(0), 23.0, 4000
+    items = rng.poisson(load, blocks)
+    passing = []
+    for count in items:
+        bits = np.zeros((8, 64), bool)
+        bits[np.tile(np.arange(8), count), rng.integers(0, 64, 8 * count)] = True
+        for half in (0, 4):
+            bits[half + rng.integers(0, 4, count), rng.integers(0, 64, count)] = True
+        share = bits.mean(axis=1)
+        passing.append(share.prod() * share[:4].mean() * share[4:].mean())
+    simulated, error = np.mean(passing), np.std(passing) / math.sqrt(blocks)
+    assert rate_of_load(load) == pytest.approx(simulated**2, rel=8 * error / simulated)
+    assert rate_of_load(load) > simulated**2 * (1 - 4 * error / simulated)  # never the lower
+
+
+def test_a_filter_built_for_1e_8_keeps_it_and_finds_no_stranger() -> None:
+    items = 500_000
+    made = filled(blocks_for(items), draw(1, items))
+    assert made.false_positive_rate() < 1e-8
+    assert not made.contains(draw(2, 1_000_000)).any()
+
+
+def test_shares_of_the_blocks_together_are_the_whole() -> None:
+    hashes, whole, parts = draw(3, 10_000), BloomFilter(300), BloomFilter(300)
+    whole.add(hashes)
+    for number in (2, 0, 1):
+        parts.add_share(hashes, number, 3)
+    assert (parts.words == whole.words).all()
+
+
+def test_parts_merged_in_any_order_are_the_whole(tmp_path: Path) -> None:
+    hashes = draw(4, 30_000)
+    filled(1000, hashes).save(tmp_path / "whole")
+    for order in ((0, 1, 2), (2, 0, 1)):
+        merged = BloomFilter(1000)
+        for part in order:
+            merged.merge(filled(1000, hashes[part::3]))
+        merged.save(tmp_path / "merged")
+        assert (tmp_path / "merged").read_bytes() == (tmp_path / "whole").read_bytes()
+    with pytest.raises(UserError, match="1,000 and 999 blocks cannot be merged"):
+        merged.merge(BloomFilter(999))
+
+
+def test_a_saved_filter_is_mapped_and_loaded(tmp_path: Path) -> None:
+    made = filled(100, draw(5, 1000))
+    made.save(tmp_path / "f.bloom")
+    for mapped in (True, False):
+        again = BloomFilter.load(tmp_path / "f.bloom", mapped)
+        assert (again.words == made.words).all()
+        assert again.contains(draw(5, 1000)).all()
+        assert (again.blocks, again.added) == (100, 1000)
+
+
+def damaged(path: Path, how: str) -> str:
+    data = path.read_bytes()
+    if how == "cut":
+        path.write_bytes(data[:-1])
+        return "has .* bytes, its header states"
+    if how == "alien":
+        path.write_bytes(b"PAR1" + data)
+        return "is no Bloom filter of ours"
+    if how == "empty":
+        path.write_bytes(b"")
+        return "is no Bloom filter of ours"
+    path.write_bytes(
+        data[:HEADER_BYTES].replace(b'"added": 1', b'"added": 7') + data[HEADER_BYTES:]
+    )
+    return "header is damaged"
+
+
+@pytest.mark.parametrize("how", ["cut", "alien", "empty", "header"])
+def test_a_file_that_does_not_fit_is_refused_by_name(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "f.bloom"
+    filled(10, draw(1, 1)).save(path)
+    message = damaged(path, how)
+    with pytest.raises(UserError, match=message) as refusal:
+        BloomFilter.load(path)
+    assert str(path) in str(refusal.value)
+
+
+@pytest.mark.parametrize(("key", "other"), [("NORMALISATION", "ascii-v0"), ("NGRAM", 13)])
+def test_other_ngrams_are_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, other: str | int
+) -> None:
+    path = tmp_path / "f.bloom"
+    with monkeypatch.context() as changed:
+        changed.setattr(f"data_prep.bloom.{key}", other)
+        filled(10, draw(1, 1)).save(path)
+    with pytest.raises(UserError, match=rf"f\.bloom: {key.lower()} is {other!r} there"):
+        BloomFilter.load(path)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, 0.9, 1e-30])
+def test_an_impossible_rate_is_refused(rate: float) -> None:
+    with pytest.raises(UserError, match="rate="):
+        blocks_for(1000, rate)
+
+
+@pytest.mark.parametrize("distinct", [0, 1, 1000, 100_000, 3_000_000])
+def test_distinct_hashes_are_estimated(distinct: int) -> None:
+    registers = np.zeros(1 << 18, np.uint8)
+    hashes = draw(6, distinct)
+    _register(registers, hashes)
+    _register(registers, hashes[: distinct // 2])  # repeats change nothing
+    capacity = Count(registers, 2 * distinct, 0).capacity()
+    assert distinct <= capacity <= 1.02 * distinct + 2 or distinct == 0

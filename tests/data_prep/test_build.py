@@ -1,0 +1,157 @@
+"""All stages by one command, from any of them on, and the way back to the dump."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from data_prep import ledger
+from webtext_gpt.data.shards import TokenShards
+from webtext_gpt.tokenizer import train_bpe
+
+from .conftest import ROOT, corpus_bytes, manifest_of
+from .site import Site
+from .test_end_to_end import article
+
+Stage = Callable[..., subprocess.CompletedProcess[str]]
+SMALL = ["tokenizer.vocab_size=400", "shards.val_fraction=0.2"]
+
+
+def dump_of(path: Path, root: str, pages: int) -> Path:
+    rows = (
+        {"id": f"p{n}", "url": f"{root}/page/{n}", "score": 9, "created_utc": n,
+         "subreddit": "news", "is_self": False}
+        for n in range(1, pages + 1)
+    )  # fmt: skip
+    path.write_bytes(zstandard.compress("".join(json.dumps(r) + "\n" for r in rows).encode()))
+    return path
+
+
+def ancestors(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield manifest
+    for source in manifest["sources"]:
+        yield from ancestors(source)
+
+
+@pytest.mark.slow
+def test_from_a_dump_to_a_trained_model(tmp_path: Path, stage: Stage) -> None:
+    out = tmp_path / "corpus"
+    (tmp_path / "test.txt").write_text(
+        "The harbour of number 97 was near the ferry and the morning. Nothing else is known here."
+    )
+    with Site(article) as site:
+        dump = dump_of(tmp_path / "RS.zst", site.root, 24)
+        arguments = [
+            f"dumps=[{dump}]", f"out={out}", "links.allow_private=true", "limit=20",
+            "pages.allow_private=true", "pages.politeness.delay=0", "pages.politeness.per_host=8",
+            f"overlap.tests.own={tmp_path / 'test.txt'}", "overlap.remove=true",
+            "overlap.threshold=500", *SMALL,
+        ]  # fmt: skip
+        done = stage("build", *arguments)
+        assert done.returncode == 0, done.stderr
+        hits = sum(site.hits.values())
+        again = stage("build", *arguments)
+        assert again.returncode == 0, again.stderr
+        assert sum(site.hits.values()) == hits  # nothing is fetched twice
+    for number, name in enumerate(
+        ("links", "pages", "documents", "dedup", "overlap", "tokenizer", "shards"), start=1
+    ):
+        assert f"[{number}/7] {name}" in done.stdout
+        assert manifest_of(out / name)["stage"] == name
+    assert manifest_of(out / "limit")["rejected"] == {"over the limit": 4}
+    assert manifest_of(out / "dedup")["rows_out"] == 20
+    report = (out / "report/report.md").read_text()
+    for part in ("### links", "### shards", "## Overlap with test sets", "| own |", "## Tokens"):
+        assert part in report
+
+    way = [m["stage"] for m in ancestors(manifest_of(out / "shards"))]
+    assert way[0] == "shards"
+    assert {"overlap", "dedup", "documents", "pages", "limit", "links", "tokenizer"} <= set(way)
+    links = next(m for m in ancestors(manifest_of(out / "shards")) if m["stage"] == "links")
+    assert links["inputs"] == [ledger.fingerprint(dump)]
+
+    command = next(line for line in done.stdout.splitlines() if "data=shards" in line).split()
+    assert command[:3] == ["python", "train.py", "data=shards"]
+    trained = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *command[2:], "model.n_layer=1", "model.n_head=2",
+         "model.n_embd=32", "model.block_size=32", "global_batch_tokens=128",
+         "trainer.max_steps=4", "trainer.accelerator=cpu", "trainer.precision=32-true",
+         "callbacks.samples.max_new_tokens=3", f"run_dir={tmp_path / 'run'}"],
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
+    assert (tmp_path / "run/checkpoints/last.ckpt").exists()
+
+
+@pytest.fixture
+def own_texts(tmp_path: Path) -> Path:
+    path = tmp_path / "own.jsonl"
+    rows = [{"id": n, "text": article(f"/page/{n}").decode()} for n in range(40)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_own_documents_start_at_any_stage(tmp_path: Path, own_texts: Path, stage: Stage) -> None:
+    for first in ("dedup", "tokenizer"):
+        out = tmp_path / first
+        done = stage("build", f"from={first}", f"inputs=[{own_texts}]", f"out={out}", "limit=30",
+                     *SMALL)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert f"python train.py data=shards data.path={out / 'shards'}" in done.stdout
+        shards = TokenShards(out / "shards")
+        assert sum(shards.split(s).n_documents for s in ("train", "validation")) == 30
+        kept = {r["id"] for p in (out / "limit").glob("*.parquet")
+                for r in pq.read_table(p, columns=["id"]).to_pylist()}  # fmt: skip
+        assert len(kept) == 30
+
+
+def test_a_killed_build_goes_on_to_the_same_bytes(
+    tmp_path: Path, own_texts: Path, stage: Stage, killed: Callable[..., int]
+) -> None:
+    arguments = ["from=dedup", f"inputs=[{own_texts}]", "workers=1", *SMALL]
+    assert stage("build", f"out={tmp_path / 'whole'}", *arguments).returncode == 0
+    assert killed("build", f"out={tmp_path / 'again'}", *arguments, kills=2, shortest=0.7,
+                  longest=1.4)  # fmt: skip
+    for name in ("dedup", "tokenizer", "shards"):
+        assert corpus_bytes(tmp_path / "whole" / name) == corpus_bytes(tmp_path / "again" / name)
+
+
+def test_only_shards_from_own_documents_and_tokenizer(
+    tmp_path: Path, own_texts: Path, stage: Stage, prose: str
+) -> None:
+    own = train_bpe([prose], 300)
+    own.save(tmp_path / "tokenizer.json")
+    vocabulary = f"shards.tokenizer={tmp_path / 'tokenizer.json'}"
+    done = stage("build", "from=shards", f"inputs=[{own_texts}]", f"out={tmp_path / 'out'}",
+                 vocabulary, "shards.val_fraction=0.2")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert TokenShards(tmp_path / "out/shards").tokenizer.hash == own.hash
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], r"give dumps=\[FILES\]"),
+        (["from=dedup"], r"from=dedup needs inputs=\[FILES\]: what dedup.py reads as documents="),
+        (["from=extract", "inputs=[x]"], "from=extract: expected one of links, pages"),
+        (["dumps=[x]", "limit=0"], "limit=0: must be at least 1"),
+        (["dumps=[x]", "links.min_carma=5"], "links.*min_carma"),
+        (["dumps=[nothing]"], "nothing: no such file"),
+        (["from=shards", "inputs=[x]"], "from=shards needs shards.tokenizer="),
+    ],
+)
+def test_bad_settings_are_refused_by_name(
+    tmp_path: Path, stage: Stage, arguments: list[str], message: str
+) -> None:
+    import re
+
+    done = stage("build", f"out={tmp_path / 'out'}", *arguments)
+    assert done.returncode == 1
+    assert re.search(message, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,100 @@
+"""The fast encoder gives the ids of `tokenizers`, on any text and any vocabulary."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from webtext_gpt.errors import UserError
+from webtext_gpt.fast_encoding import FastEncoder
+from webtext_gpt.tokenizer import (
+    END_OF_TEXT,
+    Tokenizer,
+    build_char_vocabulary,
+    load_gpt2,
+    train_bpe,
+)
+
+ODD = [
+    "", " ", "\n\n  a\t b ", f"before{END_OF_TEXT}after {END_OF_TEXT}", "it's WE'LL don\u2019t",
+    "naïve café — “quotes” …", "日本語のテキスト", "👩‍👩‍👧 é\u0301 \u200b\ufeff", "a" * 3000,
+    "\u00a0\u2003x\x1c\x85 y", "1234567890 3.14 ½ ²", "مرحبا بالعالم",
+    "\x00\x01\x7f", " " * 500 + "x",
+]  # fmt: skip
+
+
+def ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    return FastEncoder(tokenizer).encode_batch([text])[0].tolist()
+
+
+@pytest.fixture(scope="module")
+def trained(prose: str) -> Tokenizer:
+    return train_bpe([prose, " ".join(ODD), prose[::-1]], 900)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
+@example(text=ODD[1])
+def test_any_text_of_a_trained_vocabulary(text: str, trained: Tokenizer) -> None:
+    assert ids(trained, text) == trained.encode(text)
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_odd_texts(text: str, trained: Tokenizer) -> None:
+    assert FastEncoder(trained).is_fast
+    assert ids(trained, text) == trained.encode(text)
+
+
+def test_gpt2s_vocabulary_on_real_text(realdata: Path) -> None:
+    gpt2 = load_gpt2(realdata / "tokenizer")
+    assert FastEncoder(gpt2).is_fast
+    novel = sorted((realdata / "text/novels").glob("*.txt"))[0].read_text()[:300_000]
+    wiki = (realdata / "evalsets/wikitext2_test.raw").read_text()[:300_000]
+    for text in (novel, wiki, *ODD):
+        assert ids(gpt2, text) == gpt2.encode(text)
+
+
+def test_a_vocabulary_of_real_text_on_other_text(realdata: Path) -> None:
+    novels = sorted((realdata / "text/novels").glob("*.txt"))[:2]
+    own = train_bpe([novels[0].read_text()], 4000)
+    text = novels[1].read_text()[:500_000]
+    assert FastEncoder(own).is_fast
+    assert ids(own, text) == own.encode(text)
+
+
+@pytest.mark.parametrize("piece", [" ", "a", "\u00e9", "."])
+@pytest.mark.parametrize("count", [255, 256, 257, 100_000])
+def test_long_pieces(piece: str, count: int, trained: Tokenizer) -> None:
+    text = f"x{piece * count} y"
+    assert ids(trained, text) == trained.encode(text)
+
+
+def test_characters_of_every_kind_next_to_each_other(trained: Tokenizer) -> None:
+    """Contractions, spaces of every kind, new letters, marks, digits, drawn at random."""
+    drawn = random.Random(0)
+    alphabet = " \t\n\r'stlervmdSTL\xa0\u2003\x85\x1c\u3000\xe9\u0301\u0660\u4e00\u200d-!5\xb2"
+    alphabet += "".join(map(chr, (0x1E4D0, 0x10D40, 0x2EBF0, 0x1F469, 0x1D7D8, 0xE0100, 0x10FFFD)))
+    texts = ["".join(drawn.choices(alphabet, k=drawn.randint(1, 40))) for _ in range(3000)]
+    found, due = FastEncoder(trained).encode_batch(texts), trained.encode_batch(texts)
+    assert [one.tolist() for one in found] == [other.tolist() for other in due]
+
+
+def test_batches_share_what_is_remembered(trained: Tokenizer, prose: str) -> None:
+    encoder = FastEncoder(trained)
+    texts = [prose[at : at + 97] for at in range(0, 9700, 97)] + ["", prose]
+    for _ in range(2):
+        found = encoder.encode_batch(texts)
+        assert [f.tolist() for f in found] == [trained.encode(text) for text in texts]
+
+
+def test_half_of_a_surrogate_pair_is_refused(trained: Tokenizer) -> None:
+    with pytest.raises(UserError, match="character 1 is half of a surrogate pair"):
+        ids(trained, "a\ud800")
+
+
+def test_other_kinds_of_vocabulary_go_the_slow_way() -> None:
+    characters = build_char_vocabulary(["abc"])
+    assert not FastEncoder(characters).is_fast
+    assert ids(characters, "cab") == [2, 0, 1]
