@@ -82,6 +82,7 @@ def write_scaling_report(runs: Sequence[Path], out: Path) -> str:
 def draw(fits: Sequence[Fit], picture: Path) -> None:
     """Both perplexities over the number of parameters, axes logarithmic."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.add_subplot()
@@ -94,7 +95,10 @@ def draw(fits: Sequence[Fit], picture: Path) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(sizes, [_short(size) for size in sizes])
-    axes.minorticks_off()
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("parameters")
     axes.set_ylabel("perplexity a token")
     axes.grid(alpha=0.3)
