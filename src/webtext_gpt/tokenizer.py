@@ -42,8 +42,8 @@ class Tokenizer:
         backend.encode_special_tokens = True
         self._backend = backend
         self.end_of_text: int = end_of_text
-        self.vocab_size: int = backend.get_vocab_size()
-        """Number of ids, `<|endoftext|>` included."""
+        self.vocab_size: int = max(backend.get_vocab().values()) + 1
+        """One above the highest id, `<|endoftext|>`'s included."""
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`.

@@ -29,6 +29,8 @@ def is_foreign(path: str | Path) -> bool:
     A path whose first folder exists here is never taken for a hub name.
     """
     local = Path(path).expanduser()
+    if local.is_dir() and (local / "checkpoints").is_dir():
+        return False  # a run of ours, whatever has been exported into it
     if local.is_dir():
         return any((local / name).is_file() for name in (CONFIG, nanogpt.FILE))
     if local.is_file():
@@ -67,4 +69,6 @@ def _load_file(file: Path, tokenizer: str | Path | None) -> tuple[GPT, Tokenizer
         raise UserError(f"{file} is a checkpoint of webtext-gpt; let its name end in .ckpt")
     if isinstance(contents, dict) and "model_args" in contents:
         return nanogpt.load(file, contents, tokenizer)
+    if (file.parent / CONFIG).is_file():
+        raise UserError(f"{file} has its configuration beside it, in {CONFIG}; name the folder")
     return annotated_gpt2.load(file, named_tensors(contents, file), tokenizer)

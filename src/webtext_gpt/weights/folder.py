@@ -56,7 +56,10 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             read = read_safetensors if name.endswith(".safetensors") else read_pickle
             tensors: dict[str, Tensor] = {}
             for file in files:
-                tensors.update(named_tensors(read(file), file))
+                part = named_tensors(read(file), file)
+                if twice := sorted(part.keys() & tensors.keys()):
+                    raise UserError(f"{file} holds {twice[0]}, which another shard holds too")
+                tensors.update(part)
             return tensors
     raise UserError(f"{folder} holds neither {' nor '.join(WEIGHT_FILES)}, nor an index of shards")
 
@@ -80,7 +83,10 @@ def named_tensors(contents: Any, file: Path) -> dict[str, Tensor]:
         UserError: it holds something else.
     """
     if not isinstance(contents, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
+        isinstance(name, str)
+        and isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"  # on the meta device there would be no values
         for name, value in contents.items()
     ):
         raise UserError(f"{file} is not a dictionary of dense tensors by name")
@@ -90,7 +96,7 @@ def named_tensors(contents: Any, file: Path) -> dict[str, Tensor]:
 def _json_object(file: Path) -> dict[str, Any]:
     try:
         fields = json.loads(read_text(file))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # bad JSON, or numbers and depths beyond reason
         raise UserError(f"{file} is not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise UserError(f"{file} holds no JSON object")

@@ -16,6 +16,10 @@ LINEAR = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_
 """Weights of linear layers, which OpenAI's and Hugging Face's Conv1D store as (in, out)."""
 
 
+LARGEST = 2**31
+"""Above any number in a configuration, and small enough for tensors' sizes to be counted."""
+
+
 @dataclass(frozen=True)
 class Format:
     """One of Hugging Face's model types, as far as this project's model can express it.
@@ -54,6 +58,10 @@ class Format:
                 raise UserError(
                     f"{name} is {fields[name]!r}; this model computes with {value!r} only"
                 )
+        for name in ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size"):
+            _check_number(name, fields[name], whole=True)
+        for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop", "initializer_range"):
+            _check_number(name, fields[name])
         n_inner = fields.get("n_inner")
         if n_inner is not None and n_inner != 4 * fields["n_embd"]:
             raise UserError(
@@ -61,15 +69,11 @@ class Format:
                 f"{4 * fields['n_embd']}"
             )
         activation = fields[self.activation_field]
-        if activation not in self.activations:
+        if not isinstance(activation, str) or activation not in self.activations:
             raise UserError(
                 f"{self.activation_field} is {activation!r}, not one of "
                 f"{', '.join(self.activations)}"
             )
-        for name in ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size"):
-            _check_number(name, fields[name], whole=True)
-        for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop", "initializer_range"):
-            _check_number(name, fields[name])
         if not isinstance(fields["tie_word_embeddings"], bool):
             raise UserError(f"tie_word_embeddings is {fields['tie_word_embeddings']!r}, no boolean")
         return GPTConfig(
@@ -175,3 +179,5 @@ def renamed(
 def _check_number(name: str, value: Any, whole: bool = False) -> None:
     if not isinstance(value, int if whole else int | float) or isinstance(value, bool):
         raise UserError(f"{name} is {value!r}, not a {'whole ' if whole else ''}number")
+    if not 0 <= value < LARGEST:
+        raise UserError(f"{name} is {value!r}, which no model has")

@@ -68,6 +68,11 @@ def load(
     )
     model.lm_head.weight = model.wte.weight
     ours = _tokenizer(file, config.vocab_size, tokenizer)
+    if Path(tokenizer or "").suffix == ".txt" and ours.vocab_size != config.vocab_size + 1:
+        raise UserError(
+            f"{tokenizer} has {ours.vocab_size - 1} different characters and the model "
+            f"{config.vocab_size}; give the text that the model was made of"
+        )
     if ours.vocab_size == config.vocab_size + 1:
         vocabulary.add_end_of_text(model, ours)
     else:

@@ -31,6 +31,12 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     """
     file = folder / "tokenizer.json"
     if not file.is_file():
+        if (folder / "added_tokens.json").is_file():
+            raise UserError(
+                f"{folder} has added_tokens.json but no tokenizer.json, which would hold all of "
+                "its tokenizer; write one with transformers: "
+                "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+            )
         return load_gpt2(folder)
     return _wrapped(_backend(file), folder)
 
@@ -68,7 +74,8 @@ def given_tokenizer(path: str | Path) -> Tokenizer:
     """
     file = Path(path).expanduser()
     if file.suffix == ".txt":
-        return build_char_vocabulary([read_text(file)])
+        text = read_text(file).replace("\r\n", "\n").replace("\r", "\n")  # as Python reads text
+        return build_char_vocabulary([text])
     if file.suffix == ".pkl":
         raise UserError(
             f"{file} is a pickle, which could run code, and is not read; for a character model "
@@ -99,6 +106,8 @@ def tokenizer_files(
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": block_size,
             "clean_up_tokenization_spaces": False,
+            # Or transformers 4 would also give token types, which GPT-2 adds to its input.
+            "model_input_names": ["input_ids", "attention_mask"],
             **special,
         },
         "special_tokens_map.json": special,

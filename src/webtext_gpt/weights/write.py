@@ -13,11 +13,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.weights.folder import CONFIG
 
 SINGLE = "model.safetensors"
 INDEX = f"{SINGLE}.index.json"
-STALE = re.compile(r"(model|pytorch_model)(-\d+-of-\d+)?\.(safetensors|bin)(\.index\.json)?")
-"""Weights that a reader would prefer to ours, or mix with them."""
+STALE = re.compile(
+    r"(model|pytorch_model)(-\d+-of-\d+)?\.(safetensors|bin)(\.index\.json)?"
+    r"|(added_tokens|vocab|generation_config)\.json|merges\.txt|chat_template\.jinja"
+)
+"""Files of another model that a reader would prefer to ours, or mix with them."""
 
 
 def shards(weights: Mapping[str, Tensor], max_bytes: int) -> dict[str, dict[str, Tensor]]:
@@ -56,11 +60,10 @@ def write_folder(
 
     Raises:
         UserError: the folder is not empty.
-        OSError: a file cannot be written; nothing is left behind.
+        OSError: a file cannot be written; what was there stays.
     """
     refuse_occupied(folder, force)
     folder = folder.resolve()  # a link's target, so that what is aside is on the same disk
-    occupied = folder.is_dir() and any(folder.iterdir())
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -77,16 +80,20 @@ def write_folder(
         for file in partial.iterdir():
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
-        if not occupied:
-            partial.replace(folder)
-            return
-        written = {file.name for file in partial.iterdir()}
-        for file in list(_stale(folder, written)):
-            file.unlink()
-        for name in sorted(written, key=lambda name: name == "config.json"):  # it comes last
-            (partial / name).replace(folder / name)
-    finally:
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if not folder.exists():
+        partial.replace(folder)
+        return
+    # From here on an interruption leaves what is new in the one folder or the other.
+    written = {file.name for file in partial.iterdir()}
+    for name in written - {CONFIG}:
+        (partial / name).replace(folder / name)
+    for file in list(_stale(folder, written)):
+        file.unlink()
+    (partial / CONFIG).replace(folder / CONFIG)
+    partial.rmdir()
 
 
 def refuse_occupied(folder: Path, force: bool) -> None:
