@@ -17,7 +17,13 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.training.devices import Devices, find_devices
 from webtext_gpt.training.launcher import follow_parent
 from webtext_gpt.training.loggers import CSVLogger
-from webtext_gpt.training.run_dir import holds_run, newest_complete, refuse_other_run, reopen
+from webtext_gpt.training.run_dir import (
+    holds_run,
+    newest_complete,
+    refuse_other_run,
+    reopen,
+    summarized_step,
+)
 from webtext_gpt.training.trainer import build_trainer
 
 AUTO = "auto"
@@ -98,17 +104,27 @@ def compose_trainer(run: Run) -> L.Trainer:
     )
 
 
-def refuse_finished(run: Run, trainer: L.Trainer) -> None:
-    """Keep a run from being continued beyond its end.
+def is_finished(run: Run, trainer: L.Trainer) -> bool:
+    """Whether a continued run has taken its steps, and its summary is written.
+
+    Where the summary is missing, as after a signal during the last validation, what is left of
+    the run is done.
 
     Raises:
-        UserError: it has taken its steps.
+        UserError: it is finished, and was to be continued by name.
     """
-    if run.state is not None and 0 < trainer.max_steps <= run.state["global_step"]:
-        raise UserError(
-            f"the run in {run.folder} has taken its {trainer.max_steps} steps; to train on, set "
-            "trainer.max_steps (or trainer.max_tokens) above that"
-        )
+    step = run.state["global_step"] if run.state else 0
+    if not 0 < trainer.max_steps <= step or summarized_step(run.folder) != step:
+        return False
+    message = (
+        f"the run in {run.folder} has taken its {trainer.max_steps} steps; to train on, set "
+        "trainer.max_steps (or trainer.max_tokens) above that"
+    )
+    if run.cfg.resume != AUTO:
+        raise UserError(message)
+    if rank_zero_only.rank == 0:
+        print(message, flush=True)
+    return True
 
 
 def fit(

@@ -90,7 +90,7 @@ def test_offload_keeps_states_off_the_gpu() -> None:
     [
         (["strategy=fsdp"], "strategy=fsdp runs on cuda, but the devices are cpu; on CPUs, ZeRO"),
         (["trainer.devices=2", "global_batch_tokens=96"], "nearest possible: 64 or 128"),
-        (["strategy=deepspeed_zero2", "trainer.precision=16-mixed"], "use bf16-mixed or 32-true"),
+        (["strategy=deepspeed_zero2", "trainer.precision=16-mixed"], "use bf16-mixed, or 32-true"),
         (["strategy=deepspeed_zero3", "compile=true"], "compile=true does not go with"),
         (["callbacks.checkpoints.keep_last=0"], "keep_last=0 must be at least 1"),
         (["guard.not_finite=ignore"], "guard.not_finite=ignore is neither stop nor skip"),

@@ -45,15 +45,15 @@ class Checkpoints(L.Callback):
         self.monitor = monitor
         self.best: float | None = None
         self._best_step: int | None = None
-        self._saved_step = 0
+        self._saved_step: int | None = 0
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far, for a run that goes on."""
         return {"best": self.best, "best_step": self._best_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
-        self.best, self._best_step = state_dict["best"], state_dict["best_step"]
+        """Take up what `state_dict` gave; earlier versions did not know the step."""
+        self.best, self._best_step = state_dict["best"], state_dict.get("best_step")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Clear what a killed run left half-written, and put damaged checkpoints aside."""
@@ -83,11 +83,17 @@ class Checkpoints(L.Callback):
         value = trainer.callback_metrics.get(self.monitor)
         if trainer.sanity_checking or value is None:
             return
+        if trainer.global_step == self._saved_step:
+            self._saved_step = None  # made up on continuing: what is saved does not have it
         if self.best is None or float(value) < self.best:
             self.best, self._best_step = float(value), trainer.global_step
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save where training stopped, be it early."""
+        self.save_new(trainer)
+
+    def save_new(self, trainer: L.Trainer) -> None:
+        """Write a checkpoint, unless there is one that has all that training has done."""
         if trainer.global_step != self._saved_step:
             self.save(trainer)
 
