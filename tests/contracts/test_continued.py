@@ -12,8 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from webtext_gpt.checkpoint import read_checkpoint
 from webtext_gpt.errors import Stopped, UserError
+from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.callbacks.interrupt import GracefulInterrupt
-from webtext_gpt.training.loggers import read_metrics
+from webtext_gpt.training.launcher import CHOSEN
+from webtext_gpt.training.loggers import keep_id, read_metrics, wandb
 from webtext_gpt.training.run import pretrain
 
 Train = Callable[..., dict]
@@ -136,3 +138,94 @@ def asked_after_a_step(self: GracefulInterrupt, trainer: object, *_: object) -> 
         monitor(self, trainer)
 
     self._stop_if_asked = stop_at_a_new_step
+
+
+def test_a_run_of_an_earlier_version_goes_on_from_its_only_file(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    saved = tmp_path / "run" / "checkpoints"
+    train("trainer.max_steps=4")
+    last = torch.load(saved / "last.ckpt", weights_only=True)
+    for key in ("validated_step", "validation_metrics", "gradient_norms", "tokens_per_step"):
+        del last[key]
+    shutil.rmtree(saved)
+    saved.mkdir()
+    torch.save(last, saved / "last.ckpt")
+    before = _rows(tmp_path / "run", "train_loss")
+    assert train("trainer.max_steps=6")["step"] == 6
+    assert _rows(tmp_path / "run", "train_loss")[:4] == before
+    assert "holds no checkpoint" not in capsys.readouterr().out
+
+
+def test_a_run_without_a_checkpoint_says_that_it_begins_again(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    train("trainer.max_steps=4")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    train("trainer.max_steps=4")
+    assert "holds no checkpoint yet; the run begins again at step 0" in capsys.readouterr().out
+    assert [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.csv")] == [1, 2, 3, 4]
+    assert (tmp_path / "run" / "samples.txt").read_text().count("=== step") == 2
+
+
+def test_a_row_cut_in_a_number_is_dropped(train: Train, tmp_path: Path) -> None:
+    train("trainer.max_steps=4")
+    metrics = tmp_path / "run" / "metrics.csv"
+    metrics.write_bytes(metrics.read_bytes() + b"5,1e-")
+    assert _rows(tmp_path / "run", "step") == [1, 2, 3, 4]
+    train()
+    assert _rows(tmp_path / "run", "step") == [1, 2, 3, 4, 5, 6]
+
+
+def test_samples_after_the_last_validation_are_dropped(train: Train, tmp_path: Path) -> None:
+    train("trainer.max_steps=3")
+    samples = tmp_path / "run" / "samples.txt"
+    with samples.open("a") as stream:
+        stream.write("=== step 6\nwritten by a run that was killed\n\n")
+    train()
+    text = samples.read_text()
+    assert [text.count(f"=== step {step}\n") for step in (3, 6)] == [1, 1]
+    assert "killed" not in text
+
+
+def test_tensorboard_drops_what_comes_again(train: Train, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train("trainer.max_steps=6", "logger=tensorboard")
+    saved = tmp_path / "run" / "checkpoints"
+    for path in saved.iterdir():  # killed after step 4 was saved
+        if path.name != "step-00000004.ckpt":
+            path.unlink()
+    (tmp_path / "run" / "summary.json").unlink()
+    train("trainer.max_steps=6", "logger=tensorboard")
+    record = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert [event.step for event in record.Scalars("train_loss")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_continued_run_is_the_same_for_wandb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    first, other = (wandb(str(tmp_path), "project") for _ in range(2))
+    assert first.version != other.version
+    keep_id(first, tmp_path)
+    assert wandb(str(tmp_path), "project", first_step=4).version == first.version
+
+
+def test_a_started_process_takes_the_first_ones_choice(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train("trainer.max_steps=4", "callbacks.checkpoints.keep_last=3")
+    monkeypatch.setenv(CHOSEN, str(tmp_path / "run" / "checkpoints" / "step-00000002.ckpt"))
+    started: list[int] = []
+    monkeypatch.setattr(Agreement, "setup", lambda self, *_, **__: started.append(self.step))
+    train("trainer.max_steps=6")
+    assert started == [2]
+
+
+def test_fsdp_and_others_do_not_continue_one_another(train: Train, tmp_path: Path) -> None:
+    train("trainer.max_steps=4")
+    file = (tmp_path / "run" / "checkpoints" / "last.ckpt").resolve()
+    torch.save({**torch.load(file, weights_only=True), "fsdp": True}, file)
+    with pytest.raises(UserError, match="cannot be carried over between fsdp and others"):
+        train()

@@ -268,6 +268,7 @@ class TrainingModule(L.LightningModule):
             max_steps=self.trainer.max_steps,
             tokens_per_step=self.tokens_per_step,
             seed=self.seed,
+            fsdp=isinstance(self.trainer.strategy, FSDPStrategy),
             seconds=self.seconds,
             validated_step=self.validated_step,
             validation_metrics=self.validation_metrics,

@@ -15,11 +15,11 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.training.batch import BatchPlan, plan_batch
 from webtext_gpt.training.compose import compose_trainer, fit, is_finished, open_run
-from webtext_gpt.training.devices import find_devices
+from webtext_gpt.training.devices import Devices, find_devices
 from webtext_gpt.training.estimate import memory_table
 from webtext_gpt.training.hardware import best_precision
 from webtext_gpt.training.launcher import first_process_speaks
-from webtext_gpt.training.loggers import where
+from webtext_gpt.training.loggers import keep_id, where
 from webtext_gpt.training.pretraining import PretrainingModule
 from webtext_gpt.training.recompute import recompute_activations
 from webtext_gpt.training.run_dir import save_config, save_summary
@@ -95,6 +95,8 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
             return {}
     if trainer.is_global_zero:
         save_config(cfg, run.folder, global_batch_tokens=plan.tokens)
+        for logger in trainer.loggers:
+            keep_id(logger, run.folder)
         print(_plan_text(trainer, module, data, plan), flush=True)
     fit(run, trainer, module, data)
     if not trainer.is_global_zero:
@@ -133,7 +135,18 @@ def estimate(cfg: DictConfig) -> str:
         recompute=cfg.activation_checkpointing,
         on_gpu=devices.kind == "cuda",
         bucket=cfg.strategy.get("reduce_bucket_size") or BUCKET,
+        pure=precision == "bf16-true",
+        own_stage=_zero_stage(cfg.strategy, devices),
+        offload=devices.kind == "cuda" and bool(cfg.strategy.get("offload")),
     )
+
+
+def _zero_stage(strategy: DictConfig, devices: Devices) -> int | None:
+    """The stage of ZeRO that a strategy is on these devices; none for FSDP."""
+    name = strategy.get("_target_", "").rpartition(".")[2]
+    if name == "automatic":
+        return 2 if devices.count > 1 and devices.kind == "cuda" else 0
+    return 0 if name == "ddp" else strategy.get("stage")
 
 
 def build_model(cfg: DictConfig, config: GPTConfig, trainer: L.Trainer) -> GPT:

@@ -9,7 +9,13 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from webtext_gpt.checkpoint import Checkpoint, damage, open_checkpoint, saved_checkpoints
+from webtext_gpt.checkpoint import (
+    Checkpoint,
+    damage,
+    open_checkpoint,
+    restore_replaced,
+    saved_checkpoints,
+)
 from webtext_gpt.errors import UserError
 
 CONFIG = "config.yaml"
@@ -79,11 +85,14 @@ def newest_complete(run_dir: Path, say: bool = True) -> Checkpoint | None:
 
     Args:
         run_dir: the run's folder.
-        say: name those that are damaged.
+        say: this is the first process, which names those that are damaged and puts in order what
+            a killed run left.
 
     Raises:
         UserError: all are damaged.
     """
+    if say:
+        restore_replaced(run_dir)
     saved = saved_checkpoints(run_dir)
     for path in saved:
         problem = damage(path)
@@ -95,6 +104,8 @@ def newest_complete(run_dir: Path, say: bool = True) -> Checkpoint | None:
         raise UserError(
             f"every checkpoint of {run_dir} is damaged; start a new run in another run_dir"
         )
+    if say:
+        print(f"{run_dir} holds no checkpoint yet; the run begins again at step 0", flush=True)
     return None
 
 

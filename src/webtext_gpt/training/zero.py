@@ -129,7 +129,7 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
             step = checkpoint.state["parts"]["step"]
         else:
             (optimizer,) = checkpoint.state["optimizer_states"]
-            step = float(optimizer["state"][0]["step"]) if optimizer["state"] else 0.0
+            step = max((float(state["step"]) for state in optimizer["state"].values()), default=0.0)
         self._fill(saved, step)
         return checkpoint.state
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import lightning as L
 
-from webtext_gpt.checkpoint import BEST, FOLDER, LAST, STEP_NAME, remove, saved_checkpoints
+from webtext_gpt.checkpoint import BEST, FOLDER, LAST, STEP_NAME, STEPS, remove
 from webtext_gpt.errors import UserError
 
 
@@ -61,12 +61,13 @@ class Checkpoints(L.Callback):
         if trainer.is_global_zero:
             for left in (*self.folder.glob(".*.partial"), *self.folder.glob(".*.old")):
                 remove(left)
-            for later in saved_checkpoints(self.run_dir):
+            for later in self.folder.glob(STEPS):
                 if later.name > STEP_NAME.format(step=trainer.global_step):
                     aside = later.with_name(f"{later.name}.damaged")
                     remove(aside)
                     later.rename(aside)
-                    (self.folder / LAST).unlink(missing_ok=True)
+                    if (self.folder / LAST).is_symlink():
+                        (self.folder / LAST).unlink()
 
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         """Save after a step of the right number, or with the best validation."""
@@ -122,7 +123,7 @@ class Checkpoints(L.Callback):
         """Remove checkpoints that need not stay."""
         best = self.folder / BEST
         stay = {best.readlink().name} if best.is_symlink() else set()
-        for path in saved_checkpoints(self.run_dir)[self.keep_last :]:
+        for path in sorted(self.folder.glob(STEPS), reverse=True)[self.keep_last :]:
             step = int(path.stem.removeprefix("step-"))
             if path.name not in stay and not (self.keep_every and step % self.keep_every == 0):
                 old = path.with_name(f".{path.name}.old")
