@@ -84,7 +84,7 @@ def load_any(path: str | Path) -> tuple[GPT | GPTClassifier, Tokenizer]:
     Of a run, a damaged checkpoint is named on standard error, and the next one taken.
     """
     file = find_checkpoint(path, (BEST, LAST))
-    others = saved_checkpoints(path)
+    others = saved_checkpoints(Path(path).expanduser())
     while problem := damage(file):
         others = [other for other in others if not other.samefile(file)]
         if not others:

@@ -3,6 +3,8 @@
 import json
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from webtext_gpt.training.launcher import CHOSEN
 from webtext_gpt.training.loggers import keep_id, read_metrics, wandb
 from webtext_gpt.training.run import pretrain
 
+REPOSITORY = Path(__file__).parents[2]
 Train = Callable[..., dict]
 
 
@@ -55,6 +58,25 @@ def test_another_order_of_samples_is_refused(key: str, train: Train) -> None:
     train("trainer.max_steps=2")
     with pytest.raises(UserError, match=f"{key}={theirs}.*but this call {asked}; set {key}="):
         train("trainer.max_steps=4", f"{key}={asked}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [2, 3])
+def test_this_calls_optimizer_holds_under_zero(
+    stage: int, small_run: list[str], tmp_path: Path
+) -> None:
+    zero = [*small_run, "resume=auto", "trainer.devices=2", f"strategy=deepspeed_zero{stage}"]
+    command = [sys.executable, str(REPOSITORY / "train.py"), *zero, "scheduler=constant"]
+    for changed in (["trainer.max_steps=4"], ["optimizer.lr=1e-5", "optimizer.weight_decay=0.3"]):
+        subprocess.run([*command, *changed], check=True, timeout=100, capture_output=True)
+    assert _rows(tmp_path / "run", "lr")[2:] == pytest.approx([1e-2, 1e-2, 1e-5, 1e-5])
+    saved = tmp_path / "run" / "checkpoints"
+    before, after = (read_checkpoint(saved / f"step-0000000{step}.ckpt") for step in (4, 6))
+    groups = after["optimizer_states"][0]["param_groups"]
+    assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
+    name = "model.blocks.0.mlp.c_fc.weight"
+    moved = after["state_dict"][name] - before["state_dict"][name]
+    assert 0 < moved.abs().max() < 2 * 1e-5 * 10  # Adam's step is about the rate; the old, 2e-2
 
 
 def test_this_calls_optimizer_holds(train: Train, tmp_path: Path) -> None:
@@ -117,6 +139,10 @@ def test_a_best_model_found_when_continuing_is_kept(
         patched.setattr(GracefulInterrupt, "on_validation_epoch_start", asked_while_validating)
         with pytest.raises(Stopped, match="step 3 is saved"):
             train()
+        first = (tmp_path / "run" / "checkpoints" / "last.ckpt").stat().st_ino
+        with pytest.raises(Stopped, match="step 3 is saved"):
+            train()
+        assert (tmp_path / "run" / "checkpoints" / "last.ckpt").stat().st_ino == first
     with monkeypatch.context() as patched:
         patched.setattr(GracefulInterrupt, "on_train_start", asked_after_a_step)
         with pytest.raises(Stopped, match="step 4 is saved"):
