@@ -6,6 +6,7 @@ A checkpoint is one file, as one process or DDP writes it, or a folder in parts,
 
 import os
 import shutil
+import sys
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from webtext_gpt.checkpoint_parts import (
     files_of,
     pieces_of_whole,
     read_pieces,
+    sync_folder,
 )
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
@@ -77,8 +79,19 @@ def load_model(path: str | Path) -> tuple[GPT, Tokenizer]:
 
 
 def load_any(path: str | Path) -> tuple[GPT | GPTClassifier, Tokenizer]:
-    """As `load_model`, of a checkpoint of ours, with its classification head if it has one."""
+    """As `load_model`, of a checkpoint of ours, with its classification head if it has one.
+
+    Of a run, a damaged checkpoint is named on standard error, and the next one taken.
+    """
     file = find_checkpoint(path, (BEST, LAST))
+    others = saved_checkpoints(Path(path).expanduser())
+    while problem := damage(file):
+        others = [other for other in others if not other.samefile(file)]
+        if not others:
+            raise UserError(f"{file} cannot be read as a checkpoint: {problem}")
+        message = f"{file} is damaged ({problem}); {others[0]} is used instead"
+        print(message, file=sys.stderr, flush=True)
+        file = others[0]
     checkpoint = open_checkpoint(file).whole(with_optimizer=False)
     try:
         body = GPT(GPTConfig(**checkpoint["model_config"]))
@@ -112,8 +125,19 @@ def find_checkpoint(path: str | Path, names: tuple[str, ...]) -> Path:
 
 
 def saved_checkpoints(run_dir: str | Path) -> list[Path]:
-    """The checkpoints of a run, newest first."""
-    return sorted((Path(run_dir) / FOLDER).glob(STEPS), reverse=True)
+    """The checkpoints of a run, newest first; earlier versions kept the last alone, as a file."""
+    folder = Path(run_dir) / FOLDER
+    last = folder / LAST
+    alone = [last] if last.is_file() and not last.is_symlink() else []
+    return sorted(folder.glob(STEPS), reverse=True) + alone
+
+
+def restore_replaced(run_dir: str | Path) -> None:
+    """Give whole checkpoints their names back that `publish` took when it was killed."""
+    for old in (Path(run_dir) / FOLDER).glob(f".{STEPS}.old"):
+        path = old.with_name(old.name.removeprefix(".").removesuffix(".old"))
+        if not path.exists() and damage(old) is None:
+            old.rename(path)
 
 
 @dataclass(frozen=True)
@@ -205,11 +229,7 @@ def publish(partial: Path, path: Path) -> None:
             path.rename(old)
     partial.replace(path)
     remove(old)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the name too outlives a power failure
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def remove(path: Path) -> None:

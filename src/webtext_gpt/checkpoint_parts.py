@@ -10,8 +10,10 @@ under any strategy can put together what it needs, whichever processes wrote the
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +52,27 @@ def part_contents(pieces: Iterable[Piece]) -> dict[str, Any]:
 
 
 def write_complete(folder: Path, parts: int) -> None:
-    """Declare a folder complete: its files are written, and will not change."""
+    """Declare a folder complete, on the disk itself: its files are written, and will not change."""
     names = [STATE, *map(part_name, range(parts))]
     manifest = {
         "format": "webtext-gpt checkpoint in parts",
         "version": VERSION,
         "files": {name: (folder / name).stat().st_size for name in names},
     }
-    (folder / COMPLETE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    with (folder / COMPLETE).open("w", encoding="utf-8") as stream:
+        stream.write(json.dumps(manifest, indent=2) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, so that they outlive a power failure."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def files_of(folder: Path) -> dict[Path, int]:
@@ -134,7 +149,8 @@ def pieces_of_whole(checkpoint: dict[str, Any], names: list[list[str]]) -> Itera
         names: of the parameters of each group of the optimizer.
     """
     (optimizer,) = checkpoint["optimizer_states"]
-    for number, name in enumerate(name for group in names for name in group):
+    numbers = [number for group in optimizer["param_groups"] for number in group["params"]]
+    for number, name in zip(numbers, chain.from_iterable(names), strict=True):
         state = optimizer["state"].get(number, {})
         moments = {k: v.flatten() for k, v in state.items() if torch.is_tensor(v) and v.dim()}
         yield Piece(name, 0, {WEIGHT: checkpoint["state_dict"][name].flatten(), **moments})

@@ -219,6 +219,20 @@ def test_all_processes_stop_for_what_one_finds(
     assert ended.stderr.count("the loss is nan in step 5") == 1
 
 
+def test_a_launchers_processes_need_one_folder(small_run: list[str]) -> None:
+    arguments = [o for o in small_run if not o.startswith("run_dir")]
+    started = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "RANK": "0"}
+    refused = subprocess.run(
+        [*TRAIN, *arguments, "trainer.devices=2"],
+        env={**os.environ, **started},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert "torchrun starts processes that each would name a run's folder" in refused.stderr
+
+
 def test_a_sweep_of_several_processes_is_refused(small_run: list[str], tmp_path: Path) -> None:
     sweep = ["-m", *small_run, "optimizer.lr=1e-2,2e-2", "trainer.devices=2"]
     refused = subprocess.run([*TRAIN, *sweep], capture_output=True, text=True, check=False)

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from webtext_gpt.checkpoint import (
     open_checkpoint,
     publish,
     read_checkpoint,
+    restore_replaced,
     write_file,
 )
 from webtext_gpt.checkpoint_parts import (
@@ -23,6 +25,7 @@ from webtext_gpt.checkpoint_parts import (
     SavedParameters,
     part_contents,
     part_name,
+    pieces_of_whole,
     write_complete,
 )
 from webtext_gpt.errors import UserError
@@ -143,6 +146,69 @@ def test_values_that_were_altered_are_found(saved: tuple[GPT, Path]) -> None:
     file.write_bytes(data[:at] + bytes([value[0] ^ 1]) + data[at + 1 :])
     read_checkpoint(folder)
     assert "does not have its checksum" in damage(folder) or "CRC" in damage(folder)
+
+
+def test_the_manifest_is_on_the_disk_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (STATE, part_name(0)):
+        (tmp_path / name).write_bytes(b"x")
+    synced: list[Path] = []
+    monkeypatch.setattr(
+        "os.fsync", lambda number: synced.append(Path(f"/proc/self/fd/{number}").readlink())
+    )
+    write_complete(tmp_path, 1)
+    assert synced == [tmp_path / COMPLETE, tmp_path]
+
+
+def test_moments_are_found_by_the_numbers_of_the_groups() -> None:
+    """FSDP numbers parameters as the model lists them, not as the groups do."""
+    names = [["matrix a", "matrix b"], ["gain"]]
+    numbers = {"matrix a": 0, "gain": 1, "matrix b": 2}
+    checkpoint = {
+        "state_dict": {name: torch.zeros(2) for name in numbers},
+        "optimizer_states": [
+            {
+                "state": {n: {"exp_avg": torch.full((2,), float(n))} for n in range(3)},
+                "param_groups": [{"params": [0, 2]}, {"params": [1]}],
+            }
+        ],
+    }
+    for piece in pieces_of_whole(checkpoint, names):
+        assert piece.values["exp_avg"].tolist() == [numbers[piece.name]] * 2
+
+
+def test_a_run_whose_best_is_damaged_is_read_from_the_next(
+    saved: tuple[GPT, Path], capsys: pytest.CaptureFixture
+) -> None:
+    model, folder = saved
+    newer = folder.with_name("step-00000009.ckpt")
+    shutil.copytree(folder, newer)
+    (folder.parent / "best.ckpt").symlink_to(newer.name)
+    file = newer / part_name(1)
+    content = bytearray(file.read_bytes())
+    place = content.index(model.wte.weight.detach().flatten()[12:20].numpy().tobytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+    loaded, _ = load_model(folder.parents[1])
+    assert torch.equal(loaded.wte.weight, model.wte.weight)
+    said = capsys.readouterr().err
+    assert "best.ckpt is damaged (part-00001.ckpt: " in said
+    assert f"{folder} is used instead" in said
+    with pytest.raises(UserError, match="step-00000009.ckpt cannot be read as a checkpoint: part-"):
+        load_model(newer)
+
+
+def test_what_publishing_took_away_is_given_back(saved: tuple[GPT, Path]) -> None:
+    _, folder = saved
+    old = folder.with_name(f".{folder.name}.old")
+    folder.rename(old)
+    restore_replaced(folder.parents[1])
+    assert damage(folder) is None
+    folder.rename(old)
+    (old / part_name(2)).unlink()  # half removed
+    restore_replaced(folder.parents[1])
+    assert not folder.exists()
 
 
 def test_a_folder_that_is_not_complete_is_refused(saved: tuple[GPT, Path]) -> None:

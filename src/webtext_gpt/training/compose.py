@@ -1,5 +1,6 @@
 """What all entry points that train have in common: a run is opened, a trainer composed, and run."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,24 @@ import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint import Checkpoint
+from webtext_gpt.checkpoint import Checkpoint, open_checkpoint
 from webtext_gpt.errors import UserError
-from webtext_gpt.training.devices import Devices, find_devices
-from webtext_gpt.training.launcher import follow_parent
+from webtext_gpt.training.callbacks.agreement import Agreement
+from webtext_gpt.training.devices import Devices, external_launcher, find_devices
+from webtext_gpt.training.launcher import CHOSEN, follow_parent
 from webtext_gpt.training.loggers import CSVLogger
-from webtext_gpt.training.run_dir import holds_run, newest_complete, refuse_other_run, reopen
+from webtext_gpt.training.run_dir import (
+    holds_run,
+    newest_complete,
+    refuse_other_run,
+    reopen,
+    summarized_step,
+)
 from webtext_gpt.training.trainer import build_trainer
 
 AUTO = "auto"
@@ -55,20 +65,38 @@ def open_run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Run:
     folder = Path(cfg.run_dir)
     first = rank_zero_only.rank == 0
     checkpoint = None
+    if (
+        external_launcher() is not None
+        and HydraConfig.initialized()
+        and not cfg.resume
+        and not any(o.startswith("run_dir=") for o in overrides)
+    ):
+        raise UserError(
+            f"{external_launcher()} starts processes that each would name a run's folder by their "
+            "own clock; give run_dir=..."
+        )
     if cfg.resume == AUTO:
         if overrides and not any(o.startswith("run_dir=") for o in overrides):
             raise UserError("resume=auto needs run_dir=..., the same folder at every start")
         if holds_run(folder):
-            checkpoint = newest_complete(folder, say=first)
+            checkpoint = _chosen(folder)
     elif cfg.resume:
         cfg = reopen(folder, overrides, cfg)
-        checkpoint = newest_complete(folder, say=first)
+        checkpoint = _chosen(folder)
     elif first:
         refuse_other_run(folder)
     devices = find_devices(cfg.trainer)
     if devices.count > 1 and HydraConfig.initialized():
         _refuse_sweep(HydraConfig.get().mode)
     return Run(cfg, folder, devices, checkpoint)
+
+
+def _chosen(folder: Path) -> Checkpoint | None:
+    """What a run goes on from: chosen, every byte read, by the first process of a machine."""
+    chosen = os.environ.get(CHOSEN)
+    if chosen is None:
+        return newest_complete(folder, say=rank_zero_only.rank == 0)
+    return open_checkpoint(chosen) if chosen else None
 
 
 def _refuse_sweep(mode: RunMode | None) -> None:
@@ -87,28 +115,57 @@ def compose_trainer(run: Run) -> L.Trainer:
         UserError: a setting is refused.
     """
     cfg, step = run.cfg, run.state["global_step"] if run.state else 0
-    return build_trainer(
+    trainer = build_trainer(
         cfg.trainer,
         run_dir=run.folder,
         devices=run.devices,
         make_strategy=instantiate(cfg.strategy),
-        callbacks=list(instantiate(cfg.callbacks).values()),
-        loggers=[CSVLogger(run.folder, step)] + ([instantiate(cfg.logger)] if cfg.logger else []),
+        callbacks=[Agreement(step), *instantiate(cfg.callbacks).values()],
+        loggers=[CSVLogger(run.folder, step), *_further_logger(cfg.logger, step)],
         checkpoint=run.checkpoint,
     )
+    if run.state is not None:
+        _refuse_crossing(run.state, trainer)
+    return trainer
 
 
-def refuse_finished(run: Run, trainer: L.Trainer) -> None:
-    """Keep a run from being continued beyond its end.
+def _further_logger(cfg: DictConfig | None, first_step: int) -> list[Logger]:
+    return [instantiate(cfg, first_step=first_step)] if cfg else []
+
+
+def _refuse_crossing(state: dict[str, Any], trainer: L.Trainer) -> None:
+    """FSDP numbers optimizer states in another order, and which way has not been tried."""
+    is_fsdp = isinstance(trainer.strategy, FSDPStrategy)
+    if state.get("fsdp", False) != is_fsdp:
+        theirs, ours = ("another", "fsdp") if is_fsdp else ("fsdp", "another")
+        raise UserError(
+            f"the run to continue was trained with {theirs} strategy, this call asks for {ours}; "
+            "optimizer states cannot be carried over between fsdp and others. Set strategy="
+            f"{'auto, ddp or deepspeed_zero3' if is_fsdp else 'fsdp'}, or start a new run"
+        )
+
+
+def is_finished(run: Run, trainer: L.Trainer) -> bool:
+    """Whether a continued run has taken its steps, and its summary is written.
+
+    Where the summary is missing, as after a signal during the last validation, what is left of
+    the run is done.
 
     Raises:
-        UserError: it has taken its steps.
+        UserError: it is finished, and was to be continued by name.
     """
-    if run.state is not None and 0 < trainer.max_steps <= run.state["global_step"]:
-        raise UserError(
-            f"the run in {run.folder} has taken its {trainer.max_steps} steps; to train on, set "
-            "trainer.max_steps (or trainer.max_tokens) above that"
-        )
+    step = run.state["global_step"] if run.state else 0
+    if not 0 < trainer.max_steps <= step or summarized_step(run.folder) != step:
+        return False
+    message = (
+        f"the run in {run.folder} has taken its {trainer.max_steps} steps; to train on, set "
+        "trainer.max_steps (or trainer.max_tokens) above that"
+    )
+    if run.cfg.resume != AUTO:
+        raise UserError(message)
+    if rank_zero_only.rank == 0:
+        print(message, flush=True)
+    return True
 
 
 def fit(

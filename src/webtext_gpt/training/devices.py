@@ -9,6 +9,12 @@ import torch
 
 from webtext_gpt.errors import UserError
 
+LAUNCHERS = {
+    "torchrun": ("TORCHELASTIC_RUN_ID", "WORLD_SIZE"),
+    "srun": ("SLURM_PROCID", "SLURM_NTASKS"),
+}
+"""Environment variables by which a launcher is known, and that hold its number of processes."""
+
 
 @dataclass(frozen=True)
 class Devices:
@@ -113,16 +119,21 @@ def _requested(devices: Any, kind: str, available: int) -> int:
 
 def _check_launcher(per_node: int, num_nodes: int) -> None:
     """Refuse another number of processes than torchrun or SLURM has started."""
-    for marker, world_size, launcher in (
-        ("TORCHELASTIC_RUN_ID", "WORLD_SIZE", "torchrun"),
-        ("SLURM_PROCID", "SLURM_NTASKS", "srun"),
-    ):
-        started = os.environ.get(world_size)
+    launcher = external_launcher()
+    if launcher is not None:
+        started = os.environ[LAUNCHERS[launcher][1]]
+        if int(started) != per_node * num_nodes:
+            raise UserError(
+                f"{launcher} has started {started} processes, but trainer.devices={per_node} "
+                f"x trainer.num_nodes={num_nodes} = {per_node * num_nodes}; make them agree"
+            )
+
+
+def external_launcher() -> str | None:
+    """What has started this process and others beside it: `torchrun`, `srun`, or nothing."""
+    for launcher, (marker, world_size) in LAUNCHERS.items():
         interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
-        if marker in os.environ and started and not (launcher == "srun" and interactive):
-            if int(started) != per_node * num_nodes:
-                raise UserError(
-                    f"{launcher} has started {started} processes, but trainer.devices={per_node} "
-                    f"x trainer.num_nodes={num_nodes} = {per_node * num_nodes}; make them agree"
-                )
-            return
+        started = marker in os.environ and os.environ.get(world_size)
+        if started and not (launcher == "srun" and interactive):
+            return launcher
+    return None

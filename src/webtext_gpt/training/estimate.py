@@ -44,6 +44,8 @@ def estimate_memory(
     activations: float,
     bucket: int = 50_000_000,
     on_gpu: bool = True,
+    pure: bool = False,
+    offload: bool = False,
 ) -> Memory:
     """Memory of a device under ZeRO-`stage`; stage 0 is DDP, or one process alone.
 
@@ -55,16 +57,21 @@ def estimate_memory(
         activations: bytes, see `activation_bytes`.
         bucket: gradients that are reduced at once, in values.
         on_gpu: two buckets are in use then, one filled while the other is sent.
+        pure: bf16-true, under which DDP's states are bf16 too.
+        offload: optimizer states, and under stage 3 parameters, are not on the device.
     """
+    if stage == 0 and pure:
+        return Memory(2 * n_parameters, 2 * n_parameters, 4 * n_parameters, 0, activations)
     if stage == 0:
         casts = 2 * n_parameters if half else 0  # autocast's copies of the weights
         return Memory(4 * n_parameters, 4 * n_parameters, 8 * n_parameters, casts, activations)
     width = 2 if half else 4
+    shared = devices if stage == 3 else 1
     gathered = min(n_parameters, LIVE_PARAMETERS) * width if stage == 3 else 0
     return Memory(
-        parameters=width * n_parameters / (devices if stage == 3 else 1),
+        parameters=0 if offload and stage == 3 else width * n_parameters / shared,
         gradients=width * n_parameters / (devices if stage >= 2 else 1),
-        optimizer=12 * n_parameters / devices,
+        optimizer=0 if offload else 12 * n_parameters / devices,
         buffers=width * bucket * (2 if on_gpu else 1) + gathered,
         activations=activations,
     )
@@ -111,6 +118,9 @@ def memory_table(
     recompute: bool,
     on_gpu: bool,
     bucket: int = 50_000_000,
+    pure: bool = False,
+    own_stage: int | None = None,
+    offload: bool = False,
 ) -> str:
     """The estimate for ZeRO-0 to 3 in lines for a reader, in GiB a device.
 
@@ -122,6 +132,9 @@ def memory_table(
         recompute: activation checkpointing.
         on_gpu: else processes on the CPU.
         bucket: see `estimate_memory`.
+        pure: see `estimate_memory`.
+        own_stage: of this call's strategy, whose row is marked; `None` where it has none.
+        offload: this call's strategy offloads from GPUs to the machine's memory.
     """
     n_parameters = count_parameters(config)
     activations = activation_bytes(config, plan.micro_batch_size, half=half, recompute=recompute)
@@ -141,9 +154,18 @@ def memory_table(
             activations=activations,
             bucket=bucket,
             on_gpu=on_gpu,
+            pure=pure,
+            offload=offload and stage == own_stage,
         )
         values = [getattr(memory, field.name) for field in fields(memory)]
         widths = (10, 9, 9, 7, 11)
         columns = "  ".join(f"{v / 2**30:{w}.3f}" for v, w in zip(values, widths, strict=True))
-        lines.append(f"ZeRO-{name:<21} {columns}  {memory.total / 2**30:7.3f}")
+        mark = "  <- this call" if stage == own_stage else ""
+        lines.append(f"ZeRO-{name:<21} {columns}  {memory.total / 2**30:7.3f}{mark}")
+    if offload:
+        width = (2 if half else 4) if own_stage == 3 else 0
+        lines.append(
+            f"machine memory for what is offloaded, over all machines: "
+            f"{(12 + width) * n_parameters / 2**30:.3f} GiB"
+        )
     return "\n".join(lines)

@@ -30,6 +30,8 @@ from webtext_gpt.errors import EXIT_PREEMPTED, Stopped, UserError
 
 PARENT = "WEBTEXT_GPT_PARENT"
 """Environment variable of started processes: the id of the one that started them."""
+CHOSEN = "WEBTEXT_GPT_CHECKPOINT"
+"""Environment variable of started processes: what the first one goes on from; empty for nothing."""
 POLL_SECONDS = 0.2
 SPEAK_SECONDS = 3.0
 """A process other than the first waits so long before it reports an error that all may have."""
@@ -114,7 +116,12 @@ class WatchedLauncher(_SubprocessScriptLauncher):
         )
         watch = None
         if not self.cluster_environment.creates_processes_externally:
-            self._call_children_scripts()
+            opened = trainer.strategy.checkpoint_io.opened if trainer else None
+            os.environ[CHOSEN] = str(opened.path.absolute()) if opened else ""
+            try:
+                self._call_children_scripts()
+            finally:
+                del os.environ[CHOSEN]  # of this run alone
             watch = Watch(self.procs)
             watch.start()
         _set_num_threads_if_needed(num_processes=self.num_processes)
@@ -200,7 +207,8 @@ def _cause_said_once(watch: Watch | None) -> Iterator[None]:
         if watch is not None:
             watch.join_processes()
         if rank_zero_only.rank != 0:
-            sys.exit(EXIT_PREEMPTED)  # the first process says it
+            # The first process says it. To srun and torchrun, another code would be a failure.
+            sys.exit(EXIT_PREEMPTED if PARENT in os.environ else 0)
         raise
     except Exception as error:
         if watch is not None:

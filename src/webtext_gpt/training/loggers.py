@@ -2,6 +2,7 @@
 
 import csv
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 METRICS = "metrics.csv"
+WANDB_ID = "wandb_id.txt"
 
 
 class CSVLogger(Logger):
@@ -88,26 +90,41 @@ class CSVLogger(Logger):
 
 
 def read_metrics(path: str | Path) -> list[dict[str, float]]:
-    """The rows of a `metrics.csv`, without their empty cells; none where there is no file."""
+    """The rows of a `metrics.csv`, without their empty cells; none where there is no file.
+
+    A last line that a killed run left without its end is not a row.
+    """
     path = Path(path)
     if not path.is_file():
         return []
     with path.open(newline="") as stream:
         return [
             {name: float(value) for name, value in row.items() if value not in ("", None)}
-            for row in csv.DictReader(stream)
+            for row in csv.DictReader(line for line in stream if line.endswith("\n"))
         ]
 
 
-def tensorboard(run_dir: str) -> TensorBoardLogger:
-    """TensorBoard's event files in the run's folder: `tensorboard --logdir RUN_DIR`."""
-    return TensorBoardLogger(run_dir, name="tensorboard", version="")
+def tensorboard(run_dir: str, first_step: int = 0) -> TensorBoardLogger:
+    """TensorBoard's event files in the run's folder: `tensorboard --logdir RUN_DIR`.
+
+    Args:
+        run_dir: the run's folder.
+        first_step: step that the run continues from; what is there of later ones is not shown.
+    """
+    return TensorBoardLogger(run_dir, name="tensorboard", version="", purge_step=first_step + 1)
 
 
-def wandb(run_dir: str, project: str, name: str | None = None) -> WandbLogger:
+def wandb(run_dir: str, project: str, name: str | None = None, first_step: int = 0) -> WandbLogger:
     """Weights & Biases: online with an account, else offline in the run's folder.
 
-    `WANDB_MODE`, where set, decides. An offline run is uploaded later by `wandb sync`.
+    `WANDB_MODE`, where set, decides. An offline run is uploaded later by `wandb sync`. A continued
+    run is the same there, by the id that `keep_id` wrote.
+
+    Args:
+        run_dir: the run's folder.
+        project: of Weights & Biases.
+        name: of the run; `None` takes that of its folder.
+        first_step: step that the run continues from; steps are a metric there, so it says nothing.
     """
     import wandb as client
 
@@ -118,9 +135,21 @@ def wandb(run_dir: str, project: str, name: str | None = None) -> WandbLogger:
         except client.errors.Error as error:  # an account, but no way to it now
             print(f"Weights & Biases cannot be reached, so the run is kept offline: {error}")
             mode = "offline"
+    kept = Path(run_dir) / WANDB_ID
     return WandbLogger(
-        project=project, name=name or Path(run_dir).name, save_dir=run_dir, mode=mode
+        project=project,
+        name=name or Path(run_dir).name,
+        save_dir=run_dir,
+        mode=mode,
+        id=kept.read_text().strip() if kept.is_file() else secrets.token_hex(4),
+        resume="allow",
     )
+
+
+def keep_id(logger: Logger, run_dir: Path) -> None:
+    """Write down which run of Weights & Biases a run is, for when it is continued."""
+    if isinstance(logger, WandbLogger):
+        (run_dir / WANDB_ID).write_text(f"{logger.version}\n")
 
 
 def where(logger: Logger) -> str | None:

@@ -73,6 +73,7 @@ class TrainingModule(L.LightningModule):
         self.validation_metrics: dict[str, float] = {}
         self.validated_step = -1
         self.parameter_names: list[list[str]] = []
+        self._optimizer_settings: list[dict[str, Any]] = []
         self._step_losses: list[Tensor] = []
         self._step = 0  # the one under way, from 1
         self._skipping = False
@@ -90,6 +91,10 @@ class TrainingModule(L.LightningModule):
         optimizer = self.make_optimizer(self.model)
         names = {parameter: name for name, parameter in self.named_parameters()}
         self.parameter_names = [[names[p] for p in g["params"]] for g in optimizer.param_groups]
+        self._optimizer_settings = [
+            {key: value for key, value in group.items() if key != "params"}
+            for group in optimizer.param_groups
+        ]
         schedule = functools.partial(self.schedule, total_steps=self.trainer.max_steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
         return {
@@ -105,8 +110,25 @@ class TrainingModule(L.LightningModule):
         """
         self._began = time.monotonic()
         self.trainer.fit_loop.epoch_loop.restarting = False
-        if self.validation_due:
+        self._apply_optimizer_settings()
+        ended = 0 < self.trainer.max_steps <= self.global_step
+        if self.validation_due or (ended and self.validated_step != self.global_step):
             self._validate()
+
+    def _apply_optimizer_settings(self) -> None:
+        """Let this call's optimizer and schedule hold, whatever a checkpoint had."""
+        (config,) = self.trainer.lr_scheduler_configs
+        scheduler = config.scheduler
+        scheduler.base_lrs = [settings["lr"] for settings in self._optimizer_settings]
+        rates = [
+            peak * factor(scheduler.last_epoch)
+            for peak, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+        ]
+        scheduler._last_lr = rates
+        for group, settings, rate in zip(
+            scheduler.optimizer.param_groups, self._optimizer_settings, rates, strict=True
+        ):
+            group.update(settings, initial_lr=settings["lr"], lr=rate)
 
     @property
     def validation_due(self) -> bool:
@@ -178,8 +200,6 @@ class TrainingModule(L.LightningModule):
             norm = self.trainer.strategy.model.clip_grad_norm_(limit)
         else:
             norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit)
-        if self.trainer.precision.startswith("16") and not norm.isfinite():
-            return  # the loss scaler skips the step, and lowers its scale
         self._look_at_norm(float(norm))
         if self._skipping:  # an optimizer leaves alone what has no gradient
             optimizer.zero_grad(set_to_none=True)
@@ -246,6 +266,9 @@ class TrainingModule(L.LightningModule):
         """Add the clock and what is known of the last validation and gradients."""
         checkpoint.update(
             max_steps=self.trainer.max_steps,
+            tokens_per_step=self.tokens_per_step,
+            seed=self.seed,
+            fsdp=isinstance(self.trainer.strategy, FSDPStrategy),
             seconds=self.seconds,
             validated_step=self.validated_step,
             validation_metrics=self.validation_metrics,
@@ -263,6 +286,7 @@ class TrainingModule(L.LightningModule):
         for counts in (progress["total"], progress["current"]):
             counts.update(dict.fromkeys(counts, finished))
         self._earlier_seconds = checkpoint["seconds"]
-        self.validated_step = checkpoint["validated_step"]
-        self.validation_metrics = checkpoint["validation_metrics"]
-        self.norms.load_state_dict(checkpoint["gradient_norms"])
+        if "validated_step" in checkpoint:  # earlier versions did not keep the rest
+            self.validated_step = checkpoint["validated_step"]
+            self.validation_metrics = checkpoint["validation_metrics"]
+            self.norms.load_state_dict(checkpoint["gradient_norms"])

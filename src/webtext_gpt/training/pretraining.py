@@ -83,7 +83,7 @@ class PretrainingModule(TrainingModule):
         checkpoint.update(describe(self.model, self.tokenizer), corpus=self.corpus)
 
     def refuse_other_training(self, checkpoint: dict[str, Any]) -> None:
-        """Keep a run from going on with another model, tokenizer or corpus.
+        """Keep a run from going on with another model, tokenizer, corpus, batch or seed.
 
         Raises:
             UserError: names what differs.
@@ -95,3 +95,10 @@ class PretrainingModule(TrainingModule):
                 f"the run to continue has another {' and another '.join(different)} than this "
                 "call; start a new run, or restore what changed"
             )
+        for key, name in (("tokens_per_step", "global_batch_tokens"), ("seed", "seed")):
+            theirs, ours = checkpoint.get(key), getattr(self, key)
+            if theirs not in (None, ours):
+                raise UserError(
+                    f"the run to continue has {name}={theirs}, by which the order of its samples "
+                    f"is counted, but this call {ours}; set {name}={theirs}, or start a new run"
+                )

@@ -1,6 +1,5 @@
 """One pretraining run, from its configuration to `summary.json`."""
 
-import json
 from collections.abc import Sequence
 
 import lightning as L
@@ -15,15 +14,15 @@ from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.training.batch import BatchPlan, plan_batch
-from webtext_gpt.training.compose import compose_trainer, fit, open_run, refuse_finished
-from webtext_gpt.training.devices import find_devices
+from webtext_gpt.training.compose import compose_trainer, fit, is_finished, open_run
+from webtext_gpt.training.devices import Devices, find_devices
 from webtext_gpt.training.estimate import memory_table
 from webtext_gpt.training.hardware import best_precision
 from webtext_gpt.training.launcher import first_process_speaks
-from webtext_gpt.training.loggers import where
+from webtext_gpt.training.loggers import keep_id, where
 from webtext_gpt.training.pretraining import PretrainingModule
 from webtext_gpt.training.recompute import recompute_activations
-from webtext_gpt.training.run_dir import SUMMARY, save_config
+from webtext_gpt.training.run_dir import save_config, save_summary
 from webtext_gpt.training.strategy import BUCKET, partitions_parameters
 from webtext_gpt.training.summary import Summary, summarize
 from webtext_gpt.training.trainer import set_lengths
@@ -39,7 +38,8 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         overrides: this call's `key=value` arguments, which may change a continued run.
 
     Returns:
-        What `summary.json` holds; nothing on processes other than the first.
+        What `summary.json` holds; nothing on processes other than the first, or where
+        `resume=auto` finds the run finished.
 
     Raises:
         UserError: something in the configuration or the data cannot be used; nothing was trained
@@ -54,8 +54,11 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     L.seed_everything(cfg.seed, verbose=False)
     shards = open_shards(cfg)
     config = model_config(cfg.model, shards)
+    global_batch_tokens = cfg.global_batch_tokens
+    if global_batch_tokens is None and run.state is not None:
+        global_batch_tokens = run.state.get("tokens_per_step")  # not derived from other devices
     plan = plan_batch(
-        cfg.global_batch_tokens, config.block_size, run.devices.count, cfg.micro_batch_size
+        global_batch_tokens, config.block_size, run.devices.count, cfg.micro_batch_size
     )
     trainer = compose_trainer(run)
     set_lengths(
@@ -88,15 +91,18 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     )
     if run.state is not None:
         module.refuse_other_training(run.state)
-        refuse_finished(run, trainer)
+        if is_finished(run, trainer):
+            return {}
     if trainer.is_global_zero:
-        save_config(cfg, run.folder)
+        save_config(cfg, run.folder, global_batch_tokens=plan.tokens)
+        for logger in trainer.loggers:
+            keep_id(logger, run.folder)
         print(_plan_text(trainer, module, data, plan), flush=True)
     fit(run, trainer, module, data)
     if not trainer.is_global_zero:
         return {}
     summary = summarize(trainer, module, data.validation)
-    (run.folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+    save_summary(summary, run.folder)
     for line in filter(None, map(where, trainer.loggers)):
         print(line)
     return summary
@@ -129,7 +135,18 @@ def estimate(cfg: DictConfig) -> str:
         recompute=cfg.activation_checkpointing,
         on_gpu=devices.kind == "cuda",
         bucket=cfg.strategy.get("reduce_bucket_size") or BUCKET,
+        pure=precision == "bf16-true",
+        own_stage=_zero_stage(cfg.strategy, devices),
+        offload=devices.kind == "cuda" and bool(cfg.strategy.get("offload")),
     )
+
+
+def _zero_stage(strategy: DictConfig, devices: Devices) -> int | None:
+    """The stage of ZeRO that a strategy is on these devices; none for FSDP."""
+    name = strategy.get("_target_", "").rpartition(".")[2]
+    if name == "automatic":
+        return 2 if devices.count > 1 and devices.kind == "cuda" else 0
+    return 0 if name == "ddp" else strategy.get("stage")
 
 
 def build_model(cfg: DictConfig, config: GPTConfig, trainer: L.Trainer) -> GPT:

@@ -1,13 +1,21 @@
 """A run's folder: refused when it holds another run, opened again to go on with its own."""
 
+import json
 from collections.abc import Iterator, Sequence
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from webtext_gpt.checkpoint import Checkpoint, damage, open_checkpoint, saved_checkpoints
+from webtext_gpt.checkpoint import (
+    Checkpoint,
+    damage,
+    open_checkpoint,
+    restore_replaced,
+    saved_checkpoints,
+)
 from webtext_gpt.errors import UserError
 
 CONFIG = "config.yaml"
@@ -77,11 +85,14 @@ def newest_complete(run_dir: Path, say: bool = True) -> Checkpoint | None:
 
     Args:
         run_dir: the run's folder.
-        say: name those that are damaged.
+        say: this is the first process, which names those that are damaged and puts in order what
+            a killed run left.
 
     Raises:
         UserError: all are damaged.
     """
+    if say:
+        restore_replaced(run_dir)
     saved = saved_checkpoints(run_dir)
     for path in saved:
         problem = damage(path)
@@ -93,16 +104,37 @@ def newest_complete(run_dir: Path, say: bool = True) -> Checkpoint | None:
         raise UserError(
             f"every checkpoint of {run_dir} is damaged; start a new run in another run_dir"
         )
+    if say:
+        print(f"{run_dir} holds no checkpoint yet; the run begins again at step 0", flush=True)
     return None
 
 
-def save_config(cfg: DictConfig, run_dir: Path) -> None:
+def save_summary(summary: dict[str, Any], run_dir: Path) -> None:
+    """Write the figures of a finished run, by which it is known to be finished."""
+    partial = run_dir / f".{SUMMARY}.partial"
+    partial.write_text(json.dumps(summary, indent=2) + "\n")
+    partial.replace(run_dir / SUMMARY)
+
+
+def summarized_step(run_dir: Path) -> int | None:
+    """The step that a run's summary tells of; `None` where it has none."""
+    path = run_dir / SUMMARY
+    return json.loads(path.read_text())["step"] if path.is_file() else None
+
+
+def save_config(cfg: DictConfig, run_dir: Path, **settled: Any) -> None:
     """Write the composed configuration, by which the folder is known to hold a run.
 
     Relative paths in it are made absolute: a run may be continued from another folder.
+
+    Args:
+        cfg: composed.
+        run_dir: the run's folder.
+        settled: values of keys that may have been left open, as a continued run has to have them.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     saved = cfg.copy()
+    saved.update(settled)
     for key, value in _files(cfg):
         OmegaConf.update(saved, key, value)
     partial = run_dir / f".{CONFIG}.partial"

@@ -9,6 +9,8 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loops.fit_loop import _FitLoop
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DeepSpeedStrategy, Strategy
 
 from webtext_gpt.checkpoint import AtomicCheckpointIO, Checkpoint
@@ -64,8 +66,10 @@ def build_trainer(
             f"leave {arguments['gradient_clip_algorithm']} out"
         )
     strategy = make_strategy(devices)
-    _refuse_precision(arguments["precision"], strategy)
-    if arguments["devices"] == "auto":
+    _refuse_precision(arguments["precision"])
+    requested = arguments["devices"]
+    by_index = "," in requested if isinstance(requested, str) else not isinstance(requested, int)
+    if devices.kind != "cuda" or not by_index:  # Lightning's CPUs have no index
         arguments["devices"] = devices.per_node
     if minutes is not None:
         callbacks = [TimeBudget(minutes), *callbacks]
@@ -73,7 +77,7 @@ def build_trainer(
     callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoints))
     _silence_lightning()
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             **arguments,
             strategy=strategy,
             callbacks=callbacks,
@@ -89,6 +93,20 @@ def build_trainer(
         )
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"trainer: {error}") from error
+    trainer.fit_loop.__class__ = FitLoop
+    environment = trainer._accelerator_connector.cluster_environment
+    if isinstance(environment, SLURMEnvironment):
+        environment.auto_requeue = False  # Lightning's signal handler would save beside ours
+    return trainer
+
+
+class FitLoop(_FitLoop):
+    """Lightning's loop, begun also where no step is left: what follows the last may be missing."""
+
+    @property
+    def skip(self) -> bool:
+        """Never: a run that is not to go on at all is refused before."""
+        return False
 
 
 NOISE = (
@@ -149,9 +167,9 @@ def set_lengths(
         trainer.strategy.config["train_micro_batch_size_per_gpu"] = plan.micro_batch_size
 
 
-def _refuse_precision(precision: Any, strategy: str | Strategy) -> None:
-    if isinstance(strategy, DeepSpeedStrategy) and str(precision).startswith("16"):
+def _refuse_precision(precision: Any) -> None:
+    if str(precision).startswith("16") or precision == "transformer-engine-float16":
         raise UserError(
-            f"trainer.precision={precision} needs a loss scale, which checkpoints in parts do not "
-            "hold; use bf16-mixed or 32-true with DeepSpeed, or strategy=ddp"
+            f"trainer.precision={precision}: training in fp16 needs a loss scale, which is not "
+            "supported; use bf16-mixed, or 32-true where the hardware has no bf16"
         )

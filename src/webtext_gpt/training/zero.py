@@ -126,13 +126,10 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
         names = self.lightning_module.parameter_names
         saved = checkpoint.parameters(names)
         if "parts" in checkpoint.state:
-            groups, step = (checkpoint.state["parts"][key] for key in ("groups", "step"))
+            step = checkpoint.state["parts"]["step"]
         else:
             (optimizer,) = checkpoint.state["optimizer_states"]
-            groups = optimizer["param_groups"]
-            step = float(optimizer["state"][0]["step"]) if optimizer["state"] else 0.0
-        for mine, theirs in zip(self._zero.optimizer.param_groups, groups, strict=True):
-            mine.update({k: v for k, v in theirs.items() if k not in ("params", "names")})
+            step = max((float(state["step"]) for state in optimizer["state"].values()), default=0.0)
         self._fill(saved, step)
         return checkpoint.state
 

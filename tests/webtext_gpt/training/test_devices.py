@@ -2,15 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import lightning as L
 import pytest
 import torch
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import Stopped, UserError
+from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.devices import Devices, find_devices
+from webtext_gpt.training.launcher import PARENT, _cause_said_once
 from webtext_gpt.training.run import pretrain
 from webtext_gpt.training.strategy import automatic, deepspeed
+from webtext_gpt.training.trainer import build_trainer
 
 
 def _settings(devices: object, accelerator: str = "cpu", num_nodes: int = 1) -> dict[str, object]:
@@ -71,6 +78,71 @@ def test_the_launchers_number_has_to_agree(
         find_devices(_settings(2))
 
 
+@pytest.mark.parametrize("theirs", [4, 6])
+def test_all_go_on_from_the_same_step(theirs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reduce(value: torch.Tensor, operation: object) -> None:
+        choose = min if operation == torch.distributed.ReduceOp.MIN else max
+        value.fill_(choose(float(value), theirs))
+
+    monkeypatch.setattr("torch.distributed.all_reduce", reduce)
+    trainer = SimpleNamespace(
+        world_size=2, strategy=SimpleNamespace(root_device=torch.device("cpu"))
+    )
+    if theirs == 6:
+        Agreement(6).setup(trainer, None, "fit")
+    else:
+        with pytest.raises(UserError, match="of steps 4 and 6; all machines need the same run_dir"):
+            Agreement(6).setup(trainer, None, "fit")
+
+
+@pytest.mark.parametrize("devices", ["[0]", "-1", "'1'"])
+def test_what_passes_the_check_is_what_lightning_gets(
+    devices: str,
+    compose: Callable[..., DictConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("webtext_gpt.training.devices._available", lambda kind: 1)
+    settings = [f"trainer.devices={devices}", "trainer.accelerator=cpu", "trainer.max_steps=1"]
+    assert _trainer(compose("train", *settings), tmp_path).num_devices == 1
+
+
+def _trainer(cfg: DictConfig, run_dir: Path) -> L.Trainer:
+    return build_trainer(
+        cfg.trainer,
+        run_dir=run_dir,
+        devices=find_devices(cfg.trainer),
+        make_strategy=lambda _: "auto",
+        callbacks=[],
+        loggers=[],
+    )
+
+
+@pytest.mark.parametrize(("parent", "code"), [(None, 0), ("1", 75)])
+def test_further_processes_stop_without_a_failure(
+    parent: str | None, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """srun and torchrun take another code than 0 for one; our own launcher knows 75."""
+    if parent is not None:
+        monkeypatch.setenv(PARENT, parent)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    with pytest.raises(SystemExit) as ended, _cause_said_once(None):
+        raise Stopped("stopped by SIGTERM", exit_code=75)
+    assert ended.value.code == code
+
+
+def test_lightning_does_not_requeue_by_itself(
+    compose: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = {"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+    for name, value in {**task, "SLURM_JOB_NAME": "train", "SLURM_JOB_ID": "12345"}.items():
+        monkeypatch.setenv(name, value)
+    trainer = _trainer(compose("train", "trainer.devices=1", "trainer.accelerator=cpu"), tmp_path)
+    environment = trainer._accelerator_connector.cluster_environment
+    assert isinstance(environment, SLURMEnvironment)
+    assert not environment.auto_requeue
+
+
 def test_auto_takes_zero2_on_gpus_and_ddp_on_cpus() -> None:
     assert automatic(Devices("cuda", 1)) == "auto"
     zero = automatic(Devices("cuda", 8))
@@ -90,7 +162,7 @@ def test_offload_keeps_states_off_the_gpu() -> None:
     [
         (["strategy=fsdp"], "strategy=fsdp runs on cuda, but the devices are cpu; on CPUs, ZeRO"),
         (["trainer.devices=2", "global_batch_tokens=96"], "nearest possible: 64 or 128"),
-        (["strategy=deepspeed_zero2", "trainer.precision=16-mixed"], "use bf16-mixed or 32-true"),
+        (["strategy=deepspeed_zero2", "trainer.precision=16-mixed"], "use bf16-mixed, or 32-true"),
         (["strategy=deepspeed_zero3", "compile=true"], "compile=true does not go with"),
         (["callbacks.checkpoints.keep_last=0"], "keep_last=0 must be at least 1"),
         (["guard.not_finite=ignore"], "guard.not_finite=ignore is neither stop nor skip"),

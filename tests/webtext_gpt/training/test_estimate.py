@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
 
 from webtext_gpt.model import GPTConfig
 from webtext_gpt.training.estimate import activation_bytes, count_parameters, estimate_memory
+from webtext_gpt.training.run import estimate
 
 REPOSITORY = Path(__file__).parents[3]
 SMALL = 124_439_808
@@ -47,6 +50,23 @@ def test_the_papers_example() -> None:
         assert states / 1e9 == pytest.approx(expected, abs=0.05)
 
 
+def test_pure_bf16_has_no_copy_in_fp32() -> None:
+    memory = estimate_memory(SMALL, 0, 1, half=True, activations=0, pure=True)
+    assert memory.total == (2 + 2 + 4) * SMALL
+
+
+def test_what_is_offloaded_is_the_machines(compose: Callable[..., DictConfig]) -> None:
+    """354,823,168 parameters: 12 + 2 bytes of each in the machine, gradients on the device."""
+    settings = ["model=medium", "tokenizer=gpt2", "trainer.devices=8", "trainer.accelerator=cuda"]
+    settings += ["trainer.precision=bf16-mixed", "strategy=deepspeed_zero3_offload"]
+    *_, zero2, zero3, machine = estimate(compose("train", *settings)).splitlines()
+    gib = 354_823_168 / 2**30
+    assert zero3.endswith("<- this call")
+    assert [float(word) for word in zero3.split()[1:4]] == [0, round(gib / 4, 3), 0]
+    assert float(zero2.split()[3]) == pytest.approx(gib * 1.5, abs=6e-4)
+    assert float(machine.split()[-2]) == pytest.approx(gib * 14, abs=6e-4)
+
+
 def test_activations() -> None:
     config = GPTConfig(n_layer=3, n_head=2, n_embd=64, block_size=128, vocab_size=1000)
     tokens, unit = 4 * 128, 4 * 128 * 64 * 4
@@ -69,7 +89,9 @@ def test_the_table_needs_no_such_machine(tmp_path: Path) -> None:
     expected["ZeRO-3"] = (0.25, 0.25, 1.5)
     for line in lines[2:]:
         name = line.split()[0]
-        found = [float(word) for word in line.replace("(one process, DDP)", "").split()[1:]]
+        assert line.endswith("<- this call") == (name == "ZeRO-2")  # auto on GPUs
+        columns = line.replace("(one process, DDP)", "").partition("<-")[0]
+        found = [float(word) for word in columns.split()[1:]]
         assert found[:3] == pytest.approx([gib * b for b in expected.pop(name)], abs=6e-4)
         assert found[5] == pytest.approx(sum(found[:5]), abs=3e-3)
     assert not expected

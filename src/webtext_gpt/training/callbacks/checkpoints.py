@@ -5,7 +5,7 @@ from typing import Any
 
 import lightning as L
 
-from webtext_gpt.checkpoint import BEST, FOLDER, LAST, STEP_NAME, remove, saved_checkpoints
+from webtext_gpt.checkpoint import BEST, FOLDER, LAST, STEP_NAME, STEPS, remove
 from webtext_gpt.errors import UserError
 
 
@@ -45,15 +45,15 @@ class Checkpoints(L.Callback):
         self.monitor = monitor
         self.best: float | None = None
         self._best_step: int | None = None
-        self._saved_step = 0
+        self._saved_step: int | None = 0
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far, for a run that goes on."""
         return {"best": self.best, "best_step": self._best_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
-        self.best, self._best_step = state_dict["best"], state_dict["best_step"]
+        """Take up what `state_dict` gave; earlier versions did not know the step."""
+        self.best, self._best_step = state_dict["best"], state_dict.get("best_step")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Clear what a killed run left half-written, and put damaged checkpoints aside."""
@@ -61,12 +61,13 @@ class Checkpoints(L.Callback):
         if trainer.is_global_zero:
             for left in (*self.folder.glob(".*.partial"), *self.folder.glob(".*.old")):
                 remove(left)
-            for later in saved_checkpoints(self.run_dir):
+            for later in self.folder.glob(STEPS):
                 if later.name > STEP_NAME.format(step=trainer.global_step):
                     aside = later.with_name(f"{later.name}.damaged")
                     remove(aside)
                     later.rename(aside)
-                    (self.folder / LAST).unlink(missing_ok=True)
+                    if (self.folder / LAST).is_symlink():
+                        (self.folder / LAST).unlink()
 
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         """Save after a step of the right number, or with the best validation."""
@@ -83,11 +84,17 @@ class Checkpoints(L.Callback):
         value = trainer.callback_metrics.get(self.monitor)
         if trainer.sanity_checking or value is None:
             return
+        if trainer.global_step == self._saved_step:
+            self._saved_step = None  # made up on continuing: what is saved does not have it
         if self.best is None or float(value) < self.best:
             self.best, self._best_step = float(value), trainer.global_step
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save where training stopped, be it early."""
+        self.save_new(trainer)
+
+    def save_new(self, trainer: L.Trainer) -> None:
+        """Write a checkpoint, unless there is one that has all that training has done."""
         if trainer.global_step != self._saved_step:
             self.save(trainer)
 
@@ -116,7 +123,7 @@ class Checkpoints(L.Callback):
         """Remove checkpoints that need not stay."""
         best = self.folder / BEST
         stay = {best.readlink().name} if best.is_symlink() else set()
-        for path in saved_checkpoints(self.run_dir)[self.keep_last :]:
+        for path in sorted(self.folder.glob(STEPS), reverse=True)[self.keep_last :]:
             step = int(path.stem.removeprefix("step-"))
             if path.name not in stay and not (self.keep_every and step % self.keep_every == 0):
                 old = path.with_name(f".{path.name}.old")

@@ -62,7 +62,7 @@ class GracefulInterrupt(L.Callback):
             return
         for callback in trainer.callbacks:
             if isinstance(callback, Checkpoints):
-                callback.save(trainer)
+                callback.save_new(trainer)
         name = signal.Signals(signum).name
         raise Stopped(
             f"{'interrupted' if signum == signal.SIGINT else f'stopped by {name}'}; "

@@ -1,8 +1,10 @@
 """What the model writes, while it learns."""
 
+import re
 from pathlib import Path
 
 import lightning as L
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.generation import Sampling, complete
 from webtext_gpt.training.whole_model import whole_model
@@ -43,6 +45,19 @@ class Samples(L.Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Refuse a prompt that the tokenizer cannot encode, before any training."""
         pl_module.tokenizer.encode(self.prompt)
+
+    @rank_zero_only
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Drop what a killed run wrote after the validation that the run goes on from."""
+        if not self.path.is_file():
+            return
+        text = self.path.read_text(encoding="utf-8")
+        heads = re.finditer(r"^=== step (\d+)$", text, re.MULTILINE)
+        later = [head.start() for head in heads if int(head[1]) > pl_module.validated_step]
+        if later:
+            partial = self.path.with_name(f".{self.path.name}.partial")
+            partial.write_text(text[: later[0]], encoding="utf-8")
+            partial.replace(self.path)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write samples, unless this is the check before training."""
