@@ -137,21 +137,29 @@ class _Run:
     ) -> None:
         self.book, self.prints, self.rules = book, prints, rules
         self.exact, self.results = exact, results
+        self.counts = Counter[str]()
+        """Documents and 8-grams of train, and rows that held no text by reason."""
         self._on: dict[str, Any] = {"workers_at_once": workers_at_once, "engine": engine}
 
     def ask_train_filter(self, given: Path | None, keep: bool) -> None:
         """The paper's direction: build the filter of train, or take one, and ask for the tests."""
         kept = self.book.out / "train.bloom"
         file = given or (kept if keep else self.book.work / kept.name)
-        if given is None and not file.exists():
+        if given is None:
             paths, layout = list(self.prints), self.rules.layout
             record = self.book.done("count")
             if record is None:
                 count = count_ngrams(paths, layout, **self._on)
-                record = self.book.finish_unit("count", {"items": count.capacity()})
+                record = self.book.finish_unit("count", {
+                    "items": count.capacity(), "ngrams": count.ngrams,
+                    "documents": count.documents, "rejected": dict(count.rejected),
+                })  # fmt: skip
+            self.counts = Counter(record["rejected"])
+            self.counts += Counter(documents=record["documents"], ngrams=record["ngrams"])
             blocks = blocks_for(record["items"], self.rules.rate)
-            whole = build_filter(paths, layout, blocks, scratch=self.book.work, **self._on)
-            whole.save(file)
+            if not file.exists():
+                whole = build_filter(paths, layout, blocks, scratch=self.book.work, **self._on)
+                whole.save(file)
         asked = BloomFilter.load(file)
         found = asked.contains(self.exact.hashes)
         bound = max(self.rules.rate if given is None else 0.0, asked.false_positive_rate())
@@ -176,11 +184,14 @@ class _Run:
             self.book.finish_unit(self.prints[path]["xxh3"], record)
         scans = [Scan.load(self.book.work / f"{e['xxh3']}.npz") for e in self.book.inputs
                  if self.book.done(e["xxh3"])]  # fmt: skip
-        times = sum((scan.times for scan in scans), np.zeros(len(self.exact), np.int64))
-        left = sum((scan.left for scan in scans), np.zeros(len(self.exact), np.int64))
+        times, left = np.zeros((2, len(self.exact)), np.int64)
+        for scan in scans:
+            times[scan.grams] += scan.times
+            left[scan.grams] += scan.left
         for result in self.results:
             result.by_test = overlap_of(result, times > 0, 0.0)
             result.after_removal = overlap_of(result, left > 0, 0.0)
+        self.counts = sum((scan.counts for scan in scans), Counter[str]())
         return scans
 
 
@@ -209,7 +220,7 @@ def _finish(book: ledger.Ledger, run: _Run, scans: list[Scan], watch: ledger.Sto
         result.note_likeness(set(names))
     holders = Holders(scans, [e["name"] for e in book.inputs if book.done(e["xxh3"])])
     write_report(book.out, run.results, holders, run.rules.threshold, run.rules.worst)
-    counts = sum((scan.counts for scan in scans), Counter[str]())
+    counts = Counter(run.counts)
     documents, removed = counts.pop("documents", 0), counts.pop("removed", 0)
     total = counts.pop("ngrams", 0)
     rejected = Counter(counts)

@@ -4,7 +4,9 @@ import json
 import random
 import re
 import subprocess
-from collections.abc import Callable, Mapping
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_prep import filters
 from data_prep.bloom import BloomFilter, blocks_for
+from data_prep.distinct import Count
 from data_prep.filters import build_filter, count_ngrams, merge_filters
+from data_prep.inverse import ExactSet, Scan, scan_file
 from data_prep.overlap import OverlapRules, measure_overlap
 from data_prep.texts import Layout
 from data_prep.words import ngrams
@@ -268,15 +273,19 @@ def test_removal_keeps_columns_lines_and_what_is_under_the_threshold(
 def test_what_is_no_test_set_is_said_and_not_counted_as_none(tmp_path: Path, corpus: Path) -> None:
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "blank.jsonl").write_text('{"text": "  "}\n')
+    (tmp_path / "nothing.jsonl").write_text("")
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "no_row.parquet")
     (tmp_path / "short.txt").write_text("seven words are not eight of them")
     (tmp_path / "part.txt").write_text(sentences(3, 50))
     (tmp_path / "other.txt").write_text(sentences(999, 50))
     files = {name: tmp_path / f"{name}.txt" for name in ("empty", "short", "part", "other")}
     files |= {"blank": tmp_path / "blank.jsonl", "same": corpus / "a.parquet"}
+    files |= {"nothing": tmp_path / "nothing.jsonl", "no_row": tmp_path / "no_row.parquet"}
     found = measure(tmp_path, corpus, files)
-    assert found["empty"]["note"] == found["blank"]["note"] == "empty: it has no text"
+    for name in ("empty", "blank", "nothing", "no_row"):
+        assert found[name]["note"].startswith("empty: it has no text")
     assert "no sample has 8 words" in found["short"]["note"]
-    for name in ("empty", "blank", "short"):
+    for name in ("empty", "blank", "nothing", "no_row", "short"):
         assert found[name]["percent"] is None
         assert found[name]["percent_unique"] is None
     assert found["same"]["note"] == "is among the training files themselves"
@@ -374,3 +383,86 @@ def test_rows_without_text_are_counted(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path / "out")
     assert manifest["rejected"] == {"malformed row": 1, "no text": 2}
     assert (manifest["rows_in"], manifest["rows_out"]) == (4, 1)
+
+
+@pytest.mark.parametrize("direction", ["train", "test", "both"])
+def test_rows_are_counted_in_every_direction(tmp_path: Path, direction: str) -> None:
+    train = tmp_path / "train.jsonl"
+    rows = [json.dumps({"text": sentences(n, 50)}) for n in range(3)] + ["{broken", '{"text": 1}']
+    train.write_text("\n".join(rows))
+    (tmp_path / "t.txt").write_text(sentences(1, 20))
+    measure(tmp_path, train, {"t": tmp_path / "t.txt"}, direction=direction)
+    manifest = manifest_of(tmp_path / "out")
+    assert manifest["rejected"] == {"malformed row": 1, "no text": 1}
+    assert (manifest["rows_in"], manifest["rows_out"]) == (5, 3)
+    assert manifest["train_ngrams"] == 3 * 43
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "txt"])
+def test_files_of_which_nothing_stays_leave_a_corpus_that_can_be_read(
+    tmp_path: Path, kind: str
+) -> None:
+    """Two such files: each without a row they would be one input given twice."""
+    folder = tmp_path / "train"
+    folder.mkdir()
+    for name, numbers in (("a", [1]), ("b", [2]), ("c", [3, 4])):
+        texts = [sentences(n, 50) for n in numbers]
+        if kind == "parquet":
+            pq.write_table(pa.table({"text": texts}), folder / f"{name}.parquet")
+        else:
+            rows = [json.dumps({"text": t}) if kind == "jsonl" else t for t in texts]
+            (folder / f"{name}.{kind}").write_text("\n".join(rows))
+    test = tmp_path / "test.txt"
+    test.write_text(" x ".join(sentences(n, 50) for n in (1, 2, 3)))
+    layout = Layout(lines=kind == "txt")
+    measure(tmp_path, folder, {"t": test}, remove=True, layout=layout)
+    left = list((tmp_path / "out").glob("documents-*"))
+    assert len(left) == 1
+    after = measure(tmp_path, tmp_path / "out", {"t": test}, out="after", layout=layout)
+    assert after["t"]["overlapping"] == 0
+    assert manifest_of(tmp_path / "after")["rows_in"] == 1
+
+
+def test_a_column_named_line_is_parquet_still(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"line": [sentences(n, 50) for n in (1, 2)]}), tmp_path / "a.parquet")
+    (tmp_path / "t.txt").write_text(sentences(1, 50))
+    measure(tmp_path, tmp_path / "a.parquet", {"t": tmp_path / "t.txt"}, remove=True,
+            layout=Layout(text_key="line"))  # fmt: skip
+    (left,) = (tmp_path / "out").glob("documents-*")
+    assert pq.read_table(left).to_pylist() == [{"line": sentences(2, 50)}]
+
+
+def test_what_a_scan_holds_grows_with_what_was_found(tmp_path: Path) -> None:
+    asked = ngrams(pa.array([sentences(n, 1000) for n in range(20)]))
+    exact = ExactSet.of([asked])
+    assert len(exact) == 20 * 993
+    (tmp_path / "train.txt").write_text(f"{sentences(5, 30)} x {sentences(99, 500)}")
+    members = np.ones((1, len(exact)), np.bool_)
+    found = scan_file(tmp_path / "train.txt", Layout(), exact, members, 1, lambda _: None)
+    found.save(tmp_path / "scan.npz")
+    again = Scan.load(tmp_path / "scan.npz")
+    for scan in (found, again):
+        assert exact.hashes[scan.grams].tolist() == sorted(asked.hashes[5 * 993 :][:23].tolist())
+        assert scan.times.tolist() == [1] * 23
+        assert scan.left.tolist() == [0] * 23
+
+
+def test_counts_of_many_files_are_not_held_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Count]] = []
+    most = []
+
+    def each(*_: Any, **__: Any) -> Iterator[tuple[Path, Count]]:
+        for number in range(50):
+            most.append(sum(one() is not None for one in made))
+            count = Count(np.full(1 << 18, number % 7, np.uint8), 1, 1, Counter({"no text": 1}))
+            made.append(weakref.ref(count))
+            yield tmp_path, count
+            del count
+
+    monkeypatch.setattr(filters, "each_on", each)
+    count = count_ngrams([tmp_path], Layout())
+    assert (count.ngrams, count.documents, count.rejected) == (50, 50, {"no text": 50})
+    assert (count.registers == 6).all()
+    assert max(most) <= 2
