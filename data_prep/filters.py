@@ -155,6 +155,7 @@ def main(cfg: DictConfig) -> None:
         whole = merge_filters(ledger.expand(options["merge"], (".bloom",)))
     else:
         paths = ledger.expand(options["train"], SUFFIXES)
+        ledger.refuse_repeats(map(ledger.fingerprint, paths))
         layout = Layout(options["lines"], options["text_key"])
         shared = {"workers_at_once": options["workers"], "engine": options["engine"]}
         items = options["ngrams"] or count_ngrams(paths, layout, **shared).capacity()
