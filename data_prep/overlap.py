@@ -45,7 +45,8 @@ class OverlapRules:
         rate: false positives of the Bloom filter.
         remove: whether documents over the threshold are left out of a copy of the corpus.
         threshold: distinct 8-grams of one test set from which a document is over it.
-        layout: how documents lie in the files of train and tests.
+        layout: how documents lie in the files of train.
+        tests_layout: how samples lie in those of the tests; default, as in train.
         worst: samples that the report shows of each test set.
     """
 
@@ -54,6 +55,7 @@ class OverlapRules:
     remove: bool = False
     threshold: int = 1
     layout: Layout = field(default_factory=Layout)
+    tests_layout: Layout | None = None
     worst: int = 5
 
 
@@ -85,12 +87,14 @@ def measure_overlap(
     inputs = list(prints.values())
     if filter_file:
         inputs.append(ledger.fingerprint(Path(filter_file)))
-    sets = [load_test_set(n, where, rules.layout, evalsets) for n, where in sorted(tests.items())]
+    layout = rules.tests_layout or rules.layout
+    sets = [load_test_set(n, where, layout, evalsets) for n, where in sorted(tests.items())]
     config = {
         "ngram": NGRAM, "normalisation": NORMALISATION, "direction": rules.direction,
         "rate": rules.rate, "remove": rules.remove, "threshold": rules.threshold,
         "lines": rules.layout.lines, "text_key": rules.layout.text_key, "worst": rules.worst,
-        "keep_filter": keep_filter, "tests": {test.name: test.inputs for test in sets},
+        "keep_filter": keep_filter,
+        "tests": {test.name: {"cut": test.cut, "files": test.inputs} for test in sets},
     }  # fmt: skip
     with ledger.Ledger(Path(out), "overlap", config, inputs, sources=ledger.sources(paths)) as book:
         if book.manifest is None:
@@ -185,9 +189,9 @@ class _Run:
         scans = [Scan.load(self.book.work / f"{e['xxh3']}.npz") for e in self.book.inputs
                  if self.book.done(e["xxh3"])]  # fmt: skip
         times, left = np.zeros((2, len(self.exact)), np.int64)
-        for scan in scans:
-            times[scan.grams] += scan.times
-            left[scan.grams] += scan.left
+        for one in scans:
+            times[one.grams] += one.times
+            left[one.grams] += one.left
         for result in self.results:
             result.by_test = overlap_of(result, times > 0, 0.0)
             result.after_removal = overlap_of(result, left > 0, 0.0)
@@ -260,7 +264,9 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "direction": str, "lines": bool, "text_key": str, "rate": float, "remove": bool,
         "threshold": int, "worst": int, "keep_filter": bool,
     }  # fmt: skip
-    options = settings(cfg, kinds | ({"train": list} if cfg.train is not None else {}))
+    optional = {"train": list, "tests_lines": bool, "tests_text_key": str}
+    kinds |= {key: kind for key, kind in optional.items() if cfg[key] is not None}
+    options = settings(cfg, kinds)
     return measure_overlap(
         options["train"] or [],
         options["tests"],
@@ -284,12 +290,17 @@ def main(cfg: DictConfig) -> None:
 
 def overlap_rules(options: Mapping[str, Any]) -> OverlapRules:
     """The rules in a composed configuration."""
+    lines, key = options["tests_lines"], options["tests_text_key"]
     return OverlapRules(
         direction=options["direction"],
         rate=options["rate"],
         remove=options["remove"],
         threshold=options["threshold"],
         layout=Layout(options["lines"], options["text_key"]),
+        tests_layout=Layout(
+            options["lines"] if lines is None else lines,
+            options["text_key"] if key is None else key,
+        ),
         worst=options["worst"],
     )
 
