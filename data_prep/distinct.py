@@ -1,7 +1,7 @@
 """How many distinct 8-grams there are: HyperLogLog (Flajolet et al. 2007), Ertl's estimator."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Count:
     registers: np.ndarray
     ngrams: int
     documents: int
-    rejected: Counter[str]
+    rejected: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def nothing(cls) -> "Count":
