@@ -8,6 +8,8 @@ Every stage has a folder of its own in `out`, and its settings under its name
 (`links.min_karma=5`). Killed or interrupted, the same command goes on where it was.
 """
 
+import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -23,7 +25,7 @@ from data_prep.report import STAGES as REPORTED
 from data_prep.report import write_report
 from data_prep.settings import settings
 from data_prep.texts import Layout
-from webtext_gpt.cli import entry_point
+from webtext_gpt.cli import entry_point, quoted
 from webtext_gpt.errors import UserError
 
 STAGES = ("links", "pages", "documents", "dedup", "overlap", "tokenizer", "shards")
@@ -60,10 +62,16 @@ class Plan:
     webtext_domains: str | None = None
 
     def stages(self) -> list[str]:
-        """The stages that are run, in order; overlap only where test sets are named."""
-        asked = bool(self.settings.get("overlap", {}).get("tests"))
-        late = STAGES[STAGES.index(self.first) :]
-        return [stage for stage in late if stage != "overlap" or asked]
+        """The stages that are run, in order.
+
+        Overlap is only where test sets are named, tokenizer where `shards` is not given one.
+        """
+        left_out = set()
+        if not self.settings.get("overlap", {}).get("tests"):
+            left_out.add("overlap")
+        if self.settings.get("shards", {}).get("tokenizer") is not None:
+            left_out.add("tokenizer")
+        return [s for s in STAGES[STAGES.index(self.first) :] if s not in left_out]
 
     def limited(self) -> str | None:
         """The stage in front of which a trial's rows are taken: of links, else of documents."""
@@ -81,6 +89,7 @@ def build(plan: Plan, compose: Compose) -> dict[str, dict[str, Any]]:
     """
     if plan.limit is not None and plan.limit < 1:
         raise UserError(f"limit={plan.limit}: must be at least 1")
+    _refuse_keys_of_build(plan)
     stages = plan.stages()
     configs = {stage: _configured(plan, stage, compose(stage)) for stage in stages}
     if "tokenizer" not in stages and OmegaConf.is_missing(configs["shards"], "tokenizer"):
@@ -107,6 +116,22 @@ def build(plan: Plan, compose: Compose) -> dict[str, dict[str, Any]]:
     reported = {stage: plan.out / stage for stage in stages if stage in REPORTED}
     write_report(reported, plan.out / "report", plan.webtext_domains)
     return manifests
+
+
+def _refuse_keys_of_build(plan: Plan) -> None:
+    """Refuse settings that `build` would overwrite, or would not use."""
+    for stage, own in plan.settings.items():
+        source = "dumps=, or from= and inputs=" if stage == plan.first else "the stage before"
+        for key, instead in ((INPUT[stage], f"comes from {source}"), ("out", "is out/STAGE")):
+            if key in own:
+                raise UserError(f"{stage}.{key}={own[key]}: build sets this key; it {instead}")
+    if "tokenizer" not in plan.stages() and "shards" in plan.settings:
+        given = plan.settings["shards"].get("tokenizer")
+        if given is not None and (plan.settings.get("tokenizer") or plan.first == "tokenizer"):
+            raise UserError(
+                f"shards.tokenizer={given} leaves no tokenizer to make: drop it, or drop "
+                "tokenizer.* and from=tokenizer"
+            )
 
 
 def _configured(plan: Plan, stage: str, cfg: DictConfig) -> DictConfig:
@@ -141,10 +166,17 @@ def _show(stage: str, manifest: Mapping[str, Any]) -> None:
 
 
 def train_commands(shards: Path, tokens: int) -> Sequence[str]:
-    """The commands that train on a built corpus: a small model, and the paper's."""
+    """The commands that train on a built corpus: a small model, and the paper's.
+
+    The path is quoted for Hydra's grammar and then for the shell, where it needs that.
+    """
+    path = str(shards)
+    if not re.fullmatch(r"[A-Za-z0-9_./-]+", path):
+        path = quoted(path)
+    data = shlex.quote(f"data.path={path}")
     return (
-        f"python train.py data=shards data.path={shards}",
-        f"python train.py experiment=webtext data.path={shards} trainer.devices=8",
+        f"python train.py data=shards {data}",
+        f"python train.py experiment=webtext {data} trainer.devices=8",
     )[:: 1 if tokens < 10**9 else -1]
 
 

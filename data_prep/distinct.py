@@ -1,6 +1,7 @@
 """How many distinct 8-grams there are: HyperLogLog (Flajolet et al. 2007), Ertl's estimator."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,24 @@ class Count:
         registers: HyperLogLog's, (2^18,); those of two sets together are the larger of each.
         ngrams: occurrences.
         documents: texts read.
+        rejected: rows that held no text, by reason.
     """
 
     registers: np.ndarray
     ngrams: int
     documents: int
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def nothing(cls) -> "Count":
+        """The count of no file."""
+        return cls(np.zeros(1 << _REGISTER_BITS, np.uint8), 0, 0, Counter())
 
     def __or__(self, other: "Count") -> "Count":
-        registers = np.maximum(self.registers, other.registers)
-        return Count(registers, self.ngrams + other.ngrams, self.documents + other.documents)
+        return Count(
+            np.maximum(self.registers, other.registers), self.ngrams + other.ngrams,
+            self.documents + other.documents, self.rejected + other.rejected,
+        )  # fmt: skip
 
     def capacity(self) -> int:
         """Distinct 8-grams to make room for: the estimate and a margin, at most all of them.
@@ -76,11 +86,13 @@ def _tau(x: float) -> float:
 def count_file(path: Path, layout: Layout) -> Count:
     """Count the 8-grams of one file."""
     registers, total, documents = np.zeros(1 << _REGISTER_BITS, np.uint8), 0, 0
+    rejected = Counter[str]()
     for batch in batches(path, layout, workers.advance):
         hashes = ngrams(batch.texts).hashes
         _register(registers, hashes)
         total, documents = total + len(hashes), documents + len(batch.texts)
-    return Count(registers, total, documents)
+        rejected += batch.rejected
+    return Count(registers, total, documents, rejected)
 
 
 @njit(nogil=True, cache=True)

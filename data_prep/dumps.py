@@ -59,33 +59,47 @@ def line_batches(path: Path, on_bytes: Callable[[int], None]) -> Iterator[list[b
         UserError: see `compression`.
         BrokenDumpError: the frame is cut or damaged; all whole lines before came already.
     """
-    rest, overlong = b"", False
+    for lines in every_line(path, on_bytes, MAX_ROW_BYTES):
+        rows = (OVERLONG if line is None else line for line in lines)
+        yield [row for row in rows if row and not row.isspace()]
+
+
+def every_line(
+    path: Path, on_bytes: Callable[[int], None], longest: int
+) -> Iterator[list[bytes | None]]:
+    """As `line_batches`, with empty lines, and None for a line of more than `longest` bytes."""
+    begun: list[bytes] = []  # the line that has no end yet
+    length, overlong = 0, False
     blocks: list[bytes] = []
     held = 0
-    kind = compression(path)
+
+    def split() -> list[bytes | None]:
+        """All lines there are; the last one has no end yet."""
+        first, *lines = b"".join([*begun, *blocks]).split(b"\n")
+        cut = overlong or len(first) > longest  # overlong: its start was thrown away
+        return [None if cut else first, *lines]
+
     try:
-        for block in _blocks(path, kind, on_bytes):
+        for block in _blocks(path, compression(path), on_bytes):
             blocks.append(block)
             held += len(block)
             if held < BATCH_BYTES:
                 continue
-            *lines, rest = b"".join([rest, *blocks]).split(b"\n")
+            if any(b"\n" in piece for piece in blocks):
+                *lines, rest = split()
+                assert rest is not None  # noqa: S101 - a later line than the first
+                begun, length, overlong = [rest], len(rest), False
+                yield lines
+            else:  # joined only when its end comes, since it may be long
+                begun += blocks
+                length += held
+            if overlong or length > longest:
+                begun, overlong = [], True
             blocks, held = [], 0
-            if overlong and lines:  # the end of a line whose start was thrown away
-                lines[0], overlong = OVERLONG, False
-            if len(rest) > MAX_ROW_BYTES or overlong:
-                rest, overlong = b"", True
-            yield [line for line in lines if line and not line.isspace()]
     except BrokenDumpError:
-        yield _whole(b"".join([rest, *blocks]).split(b"\n")[:-1], overlong)
+        yield split()[:-1]
         raise
-    yield _whole(b"".join([rest, *blocks]).split(b"\n"), overlong)
-
-
-def _whole(lines: list[bytes], overlong: bool) -> list[bytes]:
-    if overlong and lines:
-        lines[0] = OVERLONG
-    return [line for line in lines if line and not line.isspace()]
+    yield split()
 
 
 def _blocks(path: Path, kind: str, on_bytes: Callable[[int], None]) -> Iterator[bytes]:

@@ -39,14 +39,11 @@ def count_ngrams(
     Raises:
         UserError: a file that cannot be read, or not one 8-gram in all of them.
     """
-    found = [
-        count
-        for _, count in each_on(
-            engine, partial(count_file, layout=layout), paths, workers_at_once,
-            total=sum(path.stat().st_size for path in paths), unit="B", label="counting 8-grams",
-        )
-    ]  # fmt: skip
-    count = reduce(Count.__or__, found)
+    found = each_on(
+        engine, partial(count_file, layout=layout), paths, workers_at_once,
+        total=sum(path.stat().st_size for path in paths), unit="B", label="counting 8-grams",
+    )  # fmt: skip
+    count = reduce(lambda whole, one: whole | one[1], found, Count.nothing())
     if not count.ngrams:
         raise UserError(f"train: no document of {paths[0]} and the other files has 8 words")
     return count
@@ -158,6 +155,7 @@ def main(cfg: DictConfig) -> None:
         whole = merge_filters(ledger.expand(options["merge"], (".bloom",)))
     else:
         paths = ledger.expand(options["train"], SUFFIXES)
+        ledger.refuse_repeats(map(ledger.fingerprint, paths))
         layout = Layout(options["lines"], options["text_key"])
         shared = {"workers_at_once": options["workers"], "engine": options["engine"]}
         items = options["ngrams"] or count_ngrams(paths, layout, **shared).capacity()

@@ -77,7 +77,8 @@ class Scan:
     """What one training file holds of the set.
 
     Attributes:
-        times: occurrences in the file of each 8-gram of the set.
+        grams: those of the set's 8-grams that the file holds, ascending.
+        times: occurrences in the file of each of them.
         left: the same, in documents that stay.
         holders: (pairs, 2): 8-gram and document, `HOLDERS` of an 8-gram at most.
         names: of the documents that hold any.
@@ -87,6 +88,7 @@ class Scan:
         counts: documents, 8-grams, and rows that held no text by reason.
     """
 
+    grams: np.ndarray
     times: np.ndarray
     left: np.ndarray
     holders: np.ndarray
@@ -103,8 +105,9 @@ class Scan:
         values = np.array(list(self.counts.values()), np.int64)
         with path.open("wb") as file:
             np.savez_compressed(
-                file, times=self.times, left=self.left, holders=self.holders, names=names,
-                shared=self.shared, sizes=self.sizes, stays=self.stays, keys=keys, values=values,
+                file, grams=self.grams, times=self.times, left=self.left, holders=self.holders,
+                names=names, shared=self.shared, sizes=self.sizes, stays=self.stays,
+                keys=keys, values=values,
             )  # fmt: skip
 
     @classmethod
@@ -115,8 +118,9 @@ class Scan:
                 dict(zip(stored["keys"].tolist(), stored["values"].tolist(), strict=True))
             )
             return cls(
-                stored["times"], stored["left"], stored["holders"], stored["names"].tolist(),
-                stored["shared"], stored["sizes"], stored["stays"], counts,
+                stored["grams"], stored["times"], stored["left"], stored["holders"],
+                stored["names"].tolist(), stored["shared"], stored["sizes"], stored["stays"],
+                counts,
             )  # fmt: skip
 
 
@@ -168,9 +172,9 @@ def scan_file(
         counts["removed"] += int((~stays).sum())
         if keep is not None:
             keep(batch, of_batch)
-    none = np.empty(0, np.int64)
+    none, some = np.empty(0, np.int64), np.flatnonzero(times)
     return Scan(
-        times, left, np.array(holders, np.int64).reshape(-1, 2), names,
+        some, times[some], left[some], np.array(holders, np.int64).reshape(-1, 2), names,
         np.concatenate([none.reshape(0, tests), *shared]), np.concatenate([none, *sizes]),
         np.concatenate([none.astype(np.bool_), *stay]), counts,
     )  # fmt: skip

@@ -42,6 +42,21 @@ def fingerprint(path: Path) -> dict[str, Any]:
     return {"name": path.name, "bytes": path.stat().st_size, "xxh3": digest.hexdigest()}
 
 
+def refuse_repeats(prints: Iterable[dict[str, Any]]) -> None:
+    """Refuse files of one content, whose documents would count twice; `prints` in any order.
+
+    Raises:
+        UserError: two have the same hash.
+    """
+    ordered = sorted(prints, key=lambda entry: (entry["xxh3"], entry["name"]))
+    for one, other in pairwise(ordered):
+        if one["xxh3"] == other["xxh3"]:
+            raise UserError(
+                f"{one['name']} and {other['name']} have the same content: give each input once; "
+                "leave one of the two out, or move it out of the folder"
+            )
+
+
 def sources(paths: Iterable[Path]) -> list[dict[str, Any]]:
     """The manifests of the finished corpora that some files are parts of, one a folder."""
     folders = {path.parent for path in paths}
@@ -128,7 +143,7 @@ class Ledger:
         self._plan = {"stage": stage, "format": format, "config": config, "inputs": self.inputs}
         self._sources = list(sources)
         self._lock: IO[str] | None = None
-        self._refuse_repeats()
+        refuse_repeats(self.inputs)
         self.manifest = self._open()
 
     def __enter__(self) -> "Ledger":
@@ -145,13 +160,6 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         if self._lock:
             self._lock.close()
-
-    def _refuse_repeats(self) -> None:
-        for one, other in pairwise(self.inputs):
-            if one["xxh3"] == other["xxh3"]:
-                raise UserError(
-                    f"{one['name']} and {other['name']} have the same content: give each input once"
-                )
 
     def _open(self) -> dict[str, Any] | None:
         """The manifest if the folder is finished and is this corpus; None if work is left."""

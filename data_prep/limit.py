@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +52,18 @@ def take(inputs: Sequence[str], out: str | Path, limit: int, layout: Layout) -> 
 
 def _write(path: Path, layout: Layout, target: Path, highest: np.uint64) -> int:
     """Write the rows of one file whose rank is no higher; how many."""
-    rows, writer = 0, None
-    with ledger.aside(target) as temporary:
+    if not any((_ranks(table) <= highest).any() for table in _tables(path, layout, Counter())):
+        return 0  # several files without a row would be one input given twice
+    rows = 0
+    with ledger.aside(target) as temporary, ExitStack() as stack:
+        writer = None
         for table in _tables(path, layout, Counter()):
             kept = table.filter(pa.array(_ranks(table) <= highest))
-            writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
+            writer = writer or stack.enter_context(
+                pq.ParquetWriter(temporary, table.schema, compression="zstd")
+            )
             writer.write_table(kept)
             rows += kept.num_rows
-        if writer is None:
-            pq.write_table(pa.table({"id": pa.array([], pa.string())}), temporary)
-        else:
-            writer.close()
     return rows
 
 
@@ -87,6 +89,6 @@ def _tables(path: Path, layout: Layout, rejected: Counter[str]) -> Iterator[pa.T
     for found in batches(path, layout):
         rejected.update(found.rejected)
         rows = found.rows
-        if rows is None or "id" not in rows.column_names:
+        if found.kind == "jsonl" or "id" not in rows.column_names:
             rows = pa.table({"id": found.names, layout.text_key: found.texts})
         yield rows

@@ -45,7 +45,8 @@ class OverlapRules:
         rate: false positives of the Bloom filter.
         remove: whether documents over the threshold are left out of a copy of the corpus.
         threshold: distinct 8-grams of one test set from which a document is over it.
-        layout: how documents lie in the files of train and tests.
+        layout: how documents lie in the files of train.
+        tests_layout: how samples lie in those of the tests; default, as in train.
         worst: samples that the report shows of each test set.
     """
 
@@ -54,6 +55,7 @@ class OverlapRules:
     remove: bool = False
     threshold: int = 1
     layout: Layout = field(default_factory=Layout)
+    tests_layout: Layout | None = None
     worst: int = 5
 
 
@@ -85,12 +87,14 @@ def measure_overlap(
     inputs = list(prints.values())
     if filter_file:
         inputs.append(ledger.fingerprint(Path(filter_file)))
-    sets = [load_test_set(n, where, rules.layout, evalsets) for n, where in sorted(tests.items())]
+    layout = rules.tests_layout or rules.layout
+    sets = [load_test_set(n, where, layout, evalsets) for n, where in sorted(tests.items())]
     config = {
         "ngram": NGRAM, "normalisation": NORMALISATION, "direction": rules.direction,
         "rate": rules.rate, "remove": rules.remove, "threshold": rules.threshold,
         "lines": rules.layout.lines, "text_key": rules.layout.text_key, "worst": rules.worst,
-        "keep_filter": keep_filter, "tests": {test.name: test.inputs for test in sets},
+        "keep_filter": keep_filter,
+        "tests": {test.name: {"cut": test.cut, "files": test.inputs} for test in sets},
     }  # fmt: skip
     with ledger.Ledger(Path(out), "overlap", config, inputs, sources=ledger.sources(paths)) as book:
         if book.manifest is None:
@@ -137,21 +141,29 @@ class _Run:
     ) -> None:
         self.book, self.prints, self.rules = book, prints, rules
         self.exact, self.results = exact, results
+        self.counts = Counter[str]()
+        """Documents and 8-grams of train, and rows that held no text by reason."""
         self._on: dict[str, Any] = {"workers_at_once": workers_at_once, "engine": engine}
 
     def ask_train_filter(self, given: Path | None, keep: bool) -> None:
         """The paper's direction: build the filter of train, or take one, and ask for the tests."""
         kept = self.book.out / "train.bloom"
         file = given or (kept if keep else self.book.work / kept.name)
-        if given is None and not file.exists():
+        if given is None:
             paths, layout = list(self.prints), self.rules.layout
             record = self.book.done("count")
             if record is None:
                 count = count_ngrams(paths, layout, **self._on)
-                record = self.book.finish_unit("count", {"items": count.capacity()})
+                record = self.book.finish_unit("count", {
+                    "items": count.capacity(), "ngrams": count.ngrams,
+                    "documents": count.documents, "rejected": dict(count.rejected),
+                })  # fmt: skip
+            self.counts = Counter(record["rejected"])
+            self.counts += Counter(documents=record["documents"], ngrams=record["ngrams"])
             blocks = blocks_for(record["items"], self.rules.rate)
-            whole = build_filter(paths, layout, blocks, scratch=self.book.work, **self._on)
-            whole.save(file)
+            if not file.exists():
+                whole = build_filter(paths, layout, blocks, scratch=self.book.work, **self._on)
+                whole.save(file)
         asked = BloomFilter.load(file)
         found = asked.contains(self.exact.hashes)
         bound = max(self.rules.rate if given is None else 0.0, asked.false_positive_rate())
@@ -176,11 +188,14 @@ class _Run:
             self.book.finish_unit(self.prints[path]["xxh3"], record)
         scans = [Scan.load(self.book.work / f"{e['xxh3']}.npz") for e in self.book.inputs
                  if self.book.done(e["xxh3"])]  # fmt: skip
-        times = sum((scan.times for scan in scans), np.zeros(len(self.exact), np.int64))
-        left = sum((scan.left for scan in scans), np.zeros(len(self.exact), np.int64))
+        times, left = np.zeros((2, len(self.exact)), np.int64)
+        for one in scans:
+            times[one.grams] += one.times
+            left[one.grams] += one.left
         for result in self.results:
             result.by_test = overlap_of(result, times > 0, 0.0)
             result.after_removal = overlap_of(result, left > 0, 0.0)
+        self.counts = sum((scan.counts for scan in scans), Counter[str]())
         return scans
 
 
@@ -209,7 +224,7 @@ def _finish(book: ledger.Ledger, run: _Run, scans: list[Scan], watch: ledger.Sto
         result.note_likeness(set(names))
     holders = Holders(scans, [e["name"] for e in book.inputs if book.done(e["xxh3"])])
     write_report(book.out, run.results, holders, run.rules.threshold, run.rules.worst)
-    counts = sum((scan.counts for scan in scans), Counter[str]())
+    counts = Counter(run.counts)
     documents, removed = counts.pop("documents", 0), counts.pop("removed", 0)
     total = counts.pop("ngrams", 0)
     rejected = Counter(counts)
@@ -249,7 +264,9 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "direction": str, "lines": bool, "text_key": str, "rate": float, "remove": bool,
         "threshold": int, "worst": int, "keep_filter": bool,
     }  # fmt: skip
-    options = settings(cfg, kinds | ({"train": list} if cfg.train is not None else {}))
+    optional = {"train": list, "tests_lines": bool, "tests_text_key": str}
+    kinds |= {key: kind for key, kind in optional.items() if cfg[key] is not None}
+    options = settings(cfg, kinds)
     return measure_overlap(
         options["train"] or [],
         options["tests"],
@@ -273,12 +290,17 @@ def main(cfg: DictConfig) -> None:
 
 def overlap_rules(options: Mapping[str, Any]) -> OverlapRules:
     """The rules in a composed configuration."""
+    lines, key = options["tests_lines"], options["tests_text_key"]
     return OverlapRules(
         direction=options["direction"],
         rate=options["rate"],
         remove=options["remove"],
         threshold=options["threshold"],
         layout=Layout(options["lines"], options["text_key"]),
+        tests_layout=Layout(
+            options["lines"] if lines is None else lines,
+            options["text_key"] if key is None else key,
+        ),
         worst=options["worst"],
     )
 

@@ -11,6 +11,9 @@ from data_prep.inverse import Scan
 from data_prep.testsets import TestSet
 from data_prep.words import NGRAM, Ngrams, spans
 
+SURELY_PART = 10_000
+"""Distinct 8-grams from which a test set that is in train as a whole is said to be part of it."""
+
 
 @dataclass(frozen=True)
 class Overlap:
@@ -58,7 +61,14 @@ class TestResult:
             note = "empty: it has no text"
         elif not len(grams.hashes):
             note = f"no sample has {NGRAM} words, so there is no {NGRAM}-gram to look for"
-        return cls(test, grams, note=note)
+        result = cls(test, grams)
+        result._add_note(note)
+        for reason, count in sorted(test.rejected.items()):
+            result._add_note(f"left out: {count:,} ({reason})")
+        return result
+
+    def _add_note(self, note: str) -> None:
+        self.note = "; ".join(filter(None, (self.note, note)))
 
     @property
     def name(self) -> str:
@@ -73,15 +83,19 @@ class TestResult:
         return asked
 
     def note_likeness(self, train: set[str]) -> None:
-        """Note where the test set is the training set, or part of it; `train` are file hashes."""
+        """Note where the test set is in the training set; `train` are file hashes."""
         same = sum(entry["xxh3"] in train for entry in self.test.inputs)
-        if self.note:
+        if not len(self.grams.hashes):
             return
         if same:
             which = "is" if same == len(self.test.inputs) else f"{same} of its files are"
-            self.note = f"{which} among the training files themselves"
+            self._add_note(f"{which} among the training files themselves")
         elif self.main.found.all():
-            self.note = "every 8-gram is in train: it is the training set, or part of it"
+            beyond_chance = self.main.unique >= SURELY_PART
+            self._add_note(
+                f"every {NGRAM}-gram is in train"
+                + (": it is the training set, or part of it" if beyond_chance else "")
+            )
 
     def shares(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of each sample that has 8-grams: its number, its 8-grams, and how many are in train."""

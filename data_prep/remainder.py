@@ -13,7 +13,8 @@ from data_prep.texts import Batch
 class Remainder:
     """The documents of one file that stay: its own rows, or `id` and `text` of plain text.
 
-    Use as a context manager: `out/documents-NAME.parquet`, or `.jsonl`, appears at its end.
+    Use as a context manager: `out/documents-NAME.parquet`, or `.jsonl`, appears at its end, where
+    any stays.
     """
 
     def __init__(self, out: Path, name: str) -> None:
@@ -37,11 +38,9 @@ class Remainder:
 
     def keep(self, batch: Batch, stays: np.ndarray) -> None:
         """Write the documents of a batch of which `stays` is true."""
-        rows = batch.rows
-        if rows is None:
-            rows = pa.table({"id": batch.names, "text": batch.texts})
-        rows = rows.filter(pa.array(stays))
-        lines = rows.column_names == ["line"]
+        rows, lines = batch.rows.filter(pa.array(stays)), batch.kind == "jsonl"
+        if not rows.num_rows:
+            return  # a file without a document would be an input that holds nothing
         if self._writer is None:
             suffix = "jsonl" if lines else "parquet"
             self._file = self._out / f"documents-{self._name}.{suffix}"

@@ -78,6 +78,9 @@ def build_shards(
         Path(out), "shards", config, list(prints.values()), sources=made_by, format=FORMAT
     ) as book:
         if book.manifest is None:
+            if not FastEncoder(encoder).is_fast:
+                print("shards: no byte-level BPE of GPT-2's kind, so `tokenizers` encodes, "
+                      "several times slower", flush=True)  # fmt: skip
             todo = [path for path, entry in prints.items() if book.done(entry["xxh3"]) is None]
             todo.sort(key=lambda path: -path.stat().st_size)  # the longest first
             tokenize = partial(

@@ -1,7 +1,8 @@
 """Test sets by path, by the name of an evaluation set in a folder, or by a `datasets` name."""
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import xxhash
 from data_prep.ledger import expand, fingerprint
 from data_prep.texts import SUFFIXES, Layout, batches
 from webtext_gpt.errors import UserError
-from webtext_gpt.tokenizer import read_text
 
 _ARTICLE = re.compile(r"(?m)^(?= = [^=\n].*? = ?$)")  # WikiText's titles of articles
+_WIKITEXT = re.compile(r"\s*? = [^=\n].*? = ?\n")
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,17 @@ class TestSet:
         ids: of each sample, strings.
         texts: of each sample, strings.
         inputs: fingerprints of what was read.
+        cut: by what samples were told from one another: `articles`, `lines`, `files`, or rows with
+            their text in a column.
+        rejected: rows that held no text, by reason.
     """
 
     name: str
     ids: pa.Array
     texts: pa.Array
     inputs: list[dict[str, Any]]
+    cut: str
+    rejected: Counter[str] = field(default_factory=Counter)
 
     __test__ = False  # pytest: not a class of tests
 
@@ -41,8 +47,9 @@ def load_test_set(
     """Read the samples of one test set.
 
     `where` is a path or glob of text, JSONL or Parquet; else the name of a file in the folder
-    `evalsets` without its ending (`wikitext2_test`; WikiText is cut into articles); else
-    `NAME[:CONFIG[:SPLIT]]` of the `datasets` library, of whose splits `test` is the default.
+    `evalsets` without its ending (`wikitext2_test`); else `NAME[:CONFIG[:SPLIT]]` of the `datasets`
+    library, of whose splits `test` is the default. A text file that begins with a title as
+    WikiText writes it is cut into its articles, unless lines are asked for.
 
     Raises:
         UserError: nothing of the kind is found, or it cannot be read.
@@ -53,15 +60,26 @@ def load_test_set(
             if patterns[0].endswith(SUFFIXES) or patterns[0].startswith(("/", ".", "~")):
                 raise UserError(f"tests.{name}={patterns[0]}: no such file or folder")
             return _from_datasets(name, patterns[0], layout.text_key, evalsets)
-        if path.name.startswith("wikitext"):
-            return _articles(name, path)
         patterns = [str(path)]
     paths = expand(patterns, SUFFIXES)
-    read = [batch for path in paths for batch in batches(path, layout)]
-    ids = pa.chunked_array([batch.names for batch in read], pa.string()).combine_chunks()
-    texts = [batch.texts.cast(pa.large_string()) for batch in read]
-    whole = pa.chunked_array(texts, pa.large_string()).combine_chunks()
-    return TestSet(name, ids, whole, [fingerprint(path) for path in paths])
+    ids, texts, cuts, rejected = [], [], set(), Counter[str]()
+    for path in paths:
+        for batch in batches(path, layout):
+            cut = f"rows, text in {layout.text_key}"
+            names, found = batch.names, batch.texts.cast(pa.large_string())
+            if batch.kind == "text":
+                cut = "lines" if layout.lines else "files"
+                if cut == "files" and len(found) and _WIKITEXT.match(found[0].as_py()):
+                    cut, (names, found) = "articles", _articles(found[0].as_py())
+            cuts.add(cut)
+            ids.append(names)
+            texts.append(found)
+            rejected += batch.rejected
+    return TestSet(
+        name, pa.chunked_array(ids, pa.string()).combine_chunks(),
+        pa.chunked_array(texts, pa.large_string()).combine_chunks(),
+        [fingerprint(path) for path in paths], "; ".join(sorted(cuts)), rejected,
+    )  # fmt: skip
 
 
 def _on_disk(pattern: str) -> bool:
@@ -81,11 +99,11 @@ def _evaluation_set(name: str, evalsets: str | Path | None) -> Path | None:
     return next((p for p in sorted(folder.iterdir()) if name in (p.stem, p.name)), None)
 
 
-def _articles(name: str, path: Path) -> TestSet:
-    parts = [part for part in _ARTICLE.split(read_text(path)) if part.strip()]
+def _articles(text: str) -> tuple[pa.Array, pa.Array]:
+    """Titles and texts of a WikiText file's articles."""
+    parts = [part for part in _ARTICLE.split(text) if part.strip()]
     titles = [part.strip().partition("\n")[0].strip(" =") for part in parts]
-    texts = pa.array(parts, pa.large_string())
-    return TestSet(name, pa.array(titles, pa.string()), texts, [fingerprint(path)])
+    return pa.array(titles, pa.string()), pa.array(parts, pa.large_string())
 
 
 def _from_datasets(name: str, where: str, text_key: str, evalsets: str | Path | None) -> TestSet:
@@ -111,4 +129,4 @@ def _from_datasets(name: str, where: str, text_key: str, evalsets: str | Path | 
     for text in texts.to_pylist():
         digest.update(text.encode() + b"\0")
     entry = {"name": where, "bytes": texts.nbytes, "xxh3": digest.hexdigest()}
-    return TestSet(name, ids, texts, [entry])
+    return TestSet(name, ids, texts, [entry], f"rows, text in {text_key}")

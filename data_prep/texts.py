@@ -1,21 +1,22 @@
 """Documents of any files as batches of Arrow strings: text, JSONL and Parquet.
 
 A text file is one document, or with `lines` one document a line. JSONL and Parquet have a
-document a row, its text in `text_key`, named by `id` where there is one and else by file and row.
+document a row, its text in `text_key`, named by `id` where there is one and else by file and the
+number of its line or row, from 1.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data_prep.dumps import BrokenDumpError, line_batches
+from data_prep.dumps import BrokenDumpError, every_line
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import read_text
 
@@ -24,8 +25,9 @@ JSON_LINES = tuple(f"{kind}{packed}" for kind in (".jsonl", ".ndjson")
                    for packed in ("", ".gz", ".zst", ".xz", ".bz2"))  # fmt: skip
 PLAIN = (".txt", ".text", ".md", ".raw", ".tokens")
 SUFFIXES = (*PARQUET, *JSON_LINES, *PLAIN)
-BATCH_CHARACTERS = 4 << 20
 ROWS_AT_ONCE = 1024
+LONGEST_LINE = 1 << 30
+"""Bytes of a line, which is held in memory; text8, for instance, is one line of 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,16 @@ class Batch:
     Attributes:
         names: of each, a string array.
         texts: of each, a string array without nulls.
-        rows: the rows as they stood in the file, where it is Parquet or JSONL.
+        rows: the rows as they stood in the file: all columns of Parquet, `line` of JSONL, and
+            `id` and `text` of plain text.
+        kind: of the file.
         rejected: rows that held no text, by reason.
     """
 
     names: pa.Array
     texts: pa.Array
-    rows: pa.Table | None
+    rows: pa.Table
+    kind: Literal["parquet", "jsonl", "text"]
     rejected: Counter[str]
 
 
@@ -62,7 +67,7 @@ def batches(
 
     Raises:
         UserError: a file that cannot be read as what its name says, without the text's column,
-            or with text that is no UTF-8.
+            with text that is no UTF-8, or with a line over LONGEST_LINE.
     """
     if path.name.endswith(PARQUET):
         yield from _parquet(path, layout.text_key, on_bytes)
@@ -71,25 +76,27 @@ def batches(
     elif layout.lines:
         yield from _lines(path, on_bytes)
     else:
-        text = read_text(path)
+        text = pa.array([read_text(path)], pa.large_string())
         on_bytes(path.stat().st_size)
-        yield _batch(path, 0, pa.array([text]), None, pa.array([path.name]))
+        name = pa.array([path.name])
+        yield _batch("text", text, pa.table({"id": name, "text": text}), name)
 
 
 def _batch(
-    path: Path, first: int, texts: pa.Array, rows: pa.Table | None, names: pa.Array | None
+    kind: Literal["parquet", "jsonl", "text"], texts: pa.Array, rows: pa.Table, names: pa.Array
 ) -> Batch:
-    """A batch without the rows that hold no text, numbered from `first` where they are nameless."""
-    numbers = pa.array(range(first, first + len(texts))).cast(pa.string())
-    numbered = pc.binary_join_element_wise(path.name, numbers, ":")
-    names = numbered if names is None else pc.coalesce(names.cast(pa.string()), numbered)
+    """A batch without the rows that hold no text."""
     sound = pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), False)
     lost = len(texts) - (pc.sum(sound).as_py() or 0)
-    rejected = Counter({"no text": lost}) if lost else Counter[str]()
     if lost:
-        texts, names = texts.filter(sound), names.filter(sound)
-        rows = None if rows is None else rows.filter(sound)
-    return Batch(names, texts, rows, rejected)
+        texts, names, rows = (column.filter(sound) for column in (texts, names, rows))
+    return Batch(names, texts, rows, kind, +Counter({"no text": lost}))
+
+
+def _numbered(path: Path, numbers: Iterable[int], ids: pa.Array | None = None) -> pa.Array:
+    """Names of rows: their ids, else the file and their numbers."""
+    named = pa.array([f"{path.name}:{number}" for number in numbers], pa.string())
+    return named if ids is None else pc.coalesce(ids.cast(pa.string()), named)
 
 
 def _parquet(path: Path, key: str, on_bytes: Callable[[int], None]) -> Iterator[Batch]:
@@ -98,15 +105,15 @@ def _parquet(path: Path, key: str, on_bytes: Callable[[int], None]) -> Iterator[
         if key not in (found := file.schema_arrow.names):
             raise UserError(f"{path}: no column {key!r} among {', '.join(found)}; set text_key")
         share = path.stat().st_size / max(file.metadata.num_rows, 1)
-        first = 0
+        first = 1
         for batch in file.iter_batches(ROWS_AT_ONCE):
             texts = batch.column(key)
             if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
                 raise UserError(f"{path}: column {key!r} holds {texts.type}, not text")
             texts.validate(full=True)
-            rows = pa.Table.from_batches([batch])
-            names = batch.column("id") if "id" in found else None
-            yield _batch(path, first, texts, rows, names)
+            ids = batch.column("id") if "id" in found else None
+            names = _numbered(path, range(first, first + len(batch)), ids)
+            yield _batch("parquet", texts, pa.Table.from_batches([batch]), names)
             first += len(batch)
             on_bytes(round(share * len(batch)))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
@@ -115,45 +122,64 @@ def _parquet(path: Path, key: str, on_bytes: Callable[[int], None]) -> Iterator[
 
 def _json_lines(path: Path, key: str, on_bytes: Callable[[int], None]) -> Iterator[Batch]:
     decode = msgspec.json.Decoder(dict[str, Any]).decode
-    first = bad = keyless = 0
-    try:
-        for lines in line_batches(path, on_bytes):
-            rows, before = [], bad
-            for line in lines:
-                try:
-                    row = decode(line)
-                except msgspec.DecodeError:
-                    bad += 1
-                    continue
-                keyless += key not in row
-                rows.append((row, line))
-            if bad + keyless == (read := first + len(lines)):
-                what = "is a JSON object" if bad else f"has a key {key!r}; set text_key"
-                raise UserError(f"{path}: none of the first {read:,} rows {what}")
-            found = [row.get(key) for row, _ in rows]
-            texts = pa.array([t if isinstance(t, str) else None for t in found], pa.string())
-            ids = [None if row.get("id") is None else str(row["id"]) for row, _ in rows]
-            table = pa.table({"line": pa.array([line for _, line in rows], pa.binary())})
-            batch = _batch(path, first, texts, table, pa.array(ids, pa.string()))
-            if bad > before:
-                batch.rejected["malformed row"] = bad - before
-            first += len(lines)
-            yield batch
-    except BrokenDumpError as error:
-        raise UserError(f"{path}: {error}, after {first:,} rows") from error
+    read = bad = keyless = 0
+    for lines in _numbered_lines(path, on_bytes):
+        rows, before = [], bad
+        for number, line in lines:
+            try:
+                row = decode(line)
+            except msgspec.DecodeError:
+                bad += 1
+                continue
+            keyless += key not in row
+            rows.append((number, row, line))
+        read += len(lines)
+        if read and bad + keyless == read:
+            what = "is a JSON object" if bad else f"has a key {key!r}; set text_key"
+            raise UserError(f"{path}: none of the first {read:,} rows {what}")
+        found = [row.get(key) for _, row, _ in rows]
+        texts = pa.array([t if isinstance(t, str) else None for t in found], pa.large_string())
+        ids = [None if row.get("id") is None else str(row["id"]) for _, row, _ in rows]
+        names = _numbered(path, (number for number, _, _ in rows), pa.array(ids, pa.string()))
+        table = pa.table({"line": pa.array([line for _, _, line in rows], pa.large_binary())})
+        batch = _batch("jsonl", texts, table, names)
+        batch.rejected += Counter({"malformed row": bad - before})
+        yield batch
 
 
 def _lines(path: Path, on_bytes: Callable[[int], None]) -> Iterator[Batch]:
-    first = 0
+    for lines in _numbered_lines(path, on_bytes):
+        found = []
+        for number, line in lines:
+            try:
+                found.append(line.decode().removeprefix("\ufeff"))
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{path} is not UTF-8 ({error.reason}) in line {number:,}; convert it, for "
+                    "instance with iconv"
+                ) from error
+        texts = pa.array(found, pa.large_string())
+        names = _numbered(path, (number for number, _ in lines))
+        yield _batch("text", texts, pa.table({"id": names, "text": texts}), names)
+
+
+def _numbered_lines(
+    path: Path, on_bytes: Callable[[int], None]
+) -> Iterator[list[tuple[int, bytes]]]:
+    """Lists of the lines that are not empty, with their numbers in the file, from 1."""
+    first = 1
     try:
-        for lines in line_batches(path, on_bytes):
-            texts = [line.decode().removeprefix("\ufeff") for line in lines]
-            yield _batch(path, first, pa.array(texts, pa.string()), None, None)
+        for lines in every_line(path, on_bytes, LONGEST_LINE):
+            found = []
+            for number, line in enumerate(lines, first):
+                if line is None:
+                    raise UserError(
+                        f"{path}: line {number:,} has more than {LONGEST_LINE:,} bytes; divide "
+                        "it, or without lines=true read the file as one document"
+                    )
+                if line.strip():
+                    found.append((number, line))
             first += len(lines)
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8 ({error.reason}) in the lines after the first {first:,}; "
-            "convert it, for instance with iconv"
-        ) from error
+            yield found
     except BrokenDumpError as error:
-        raise UserError(f"{path}: {error}, after {first:,} lines") from error
+        raise UserError(f"{path}: {error}, after {first - 1:,} lines") from error

@@ -23,7 +23,7 @@ from numba import njit
 from data_prep.bits import U, mix
 
 NGRAM = 8
-NORMALISATION = "nfc-lower-alnum-v1"
+NORMALISATION = "nfc-lower-alnum-v2"
 """Names these rules in files that depend on them."""
 
 SEPARATOR, LETTER, ALONE, REWRITE = 0, 1, 2, 3
@@ -85,10 +85,14 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
 @cache
 def _rewritten_tables() -> tuple[np.ndarray, np.ndarray]:
     """The tables for texts that are rewritten already: nothing asks for it again."""
+    import regex
+
     kinds, lower = _tables()
     kinds = kinds.copy()
-    kinds[(kinds == REWRITE) & (lower != 0)] = LETTER
-    kinds[kinds == REWRITE] = SEPARATOR
+    unspaced = regex.compile(_UNSPACED)
+    for code in np.flatnonzero(kinds == REWRITE).tolist():
+        word = ALONE if unspaced.match(chr(code)) else LETTER
+        kinds[code] = word if lower[code] else SEPARATOR
     return kinds, lower
 
 

@@ -123,7 +123,7 @@ def _prepared(
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if equals and key in verbatim and argument not in NO_FOLDER:
-            yield f"{key}={_quoted(value)}"
+            yield f"{key}={quoted(value)}"
         elif "." in key and (
             key.partition(".")[0] in open_keys
             or (resumes and not key.startswith(("+", "~", "-", "hydra.")))
@@ -133,7 +133,7 @@ def _prepared(
             yield argument
         if resumes and key == "resume":
             folder = Path(value.strip(QUOTES)).expanduser()
-            yield f"hydra.run.dir={_quoted(str(folder))}"
+            yield f"hydra.run.dir={quoted(str(folder))}"
 
 
 QUOTES = "'\""
@@ -141,7 +141,7 @@ NO_FOLDER = ("resume=", "resume=null", "resume=auto")
 """Values of `resume` that leave the run's folder to `run_dir`."""
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """A string that Hydra's grammar reads as `value`, unless it is quoted already."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES:
         return value

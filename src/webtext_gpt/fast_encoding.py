@@ -79,20 +79,36 @@ class FastEncoder:
 def _gpt2_like(tokenizer: Tokenizer) -> dict[str, Any] | None:
     """The BPE model of a tokenizer that cuts as GPT-2's; None of any other kind."""
     plain = json.loads(tokenizer.to_json())
-    model, cuts = plain["model"], plain.get("pre_tokenizer") or {}
-    steps = cuts.get("pretokenizers", [])
+    model = plain["model"]
     usual = (
         model["type"] == "BPE"
         and plain["normalizer"] is None
         and not any(model.get(k) for k in ("dropout", "ignore_merges", "byte_fallback"))
         and not (model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"))
-        and [token["content"] for token in plain["added_tokens"]] == [END_OF_TEXT]
-        and [step["type"] for step in steps] == ["Split", "ByteLevel"]
-        and steps[0]["pattern"] == {"Regex": GPT2_PATTERN}
-        and not steps[1]["add_prefix_space"]
+        and plain["truncation"] is None
+        and plain["padding"] is None
+        and [(t["content"], t["special"]) for t in plain["added_tokens"]] == [(END_OF_TEXT, True)]
+        and _cuts_as_gpt2(plain["pre_tokenizer"] or {})
         and all(token in model["vocab"] for token in _byte_alphabet())
     )
     return dict(model) if usual else None
+
+
+def _cuts_as_gpt2(cuts: dict[str, Any]) -> bool:
+    """Whether a pre-tokenizer is GPT-2's expression: `ByteLevel` alone has it built in."""
+    if cuts.get("type") == "ByteLevel":
+        return bool(cuts["use_regex"] and not cuts["add_prefix_space"])
+    steps = cuts.get("pretokenizers", [])
+    if [step["type"] for step in steps] != ["Split", "ByteLevel"]:
+        return False
+    split, level = steps
+    return bool(
+        split["pattern"] == {"Regex": GPT2_PATTERN}
+        and split["behavior"] == "Isolated"
+        and not split["invert"]
+        and not level["add_prefix_space"]
+        and not level["use_regex"]
+    )
 
 
 def _byte_alphabet() -> list[str]:

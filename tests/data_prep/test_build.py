@@ -1,6 +1,7 @@
 """All stages by one command, from any of them on, and the way back to the dump."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,8 +11,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from omegaconf import DictConfig
 
 from data_prep import ledger
+from data_prep.build import Plan, build, train_commands
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.tokenizer import train_bpe
 
@@ -144,6 +147,10 @@ def test_only_shards_from_own_documents_and_tokenizer(
         (["dumps=[x]", "links.min_carma=5"], "links.*min_carma"),
         (["dumps=[nothing]"], "nothing: no such file"),
         (["from=shards", "inputs=[x]"], "from=shards needs shards.tokenizer="),
+        (["dumps=[x]", "dedup.documents=[y]"], "dedup.documents=.*: build sets this key; it comes"),
+        (["from=dedup", "inputs=[x]", "shards.out=y"], "shards.out=y: build sets this key"),
+        (["from=tokenizer", "inputs=[x]", "shards.tokenizer=y"], "leaves no tokenizer to make"),
+        (["dumps=[x]", "shards.tokenizer=y", "tokenizer.vocab_size=300"], "leaves no tokenizer"),
     ],
 )
 def test_bad_settings_are_refused_by_name(
@@ -155,3 +162,28 @@ def test_bad_settings_are_refused_by_name(
     assert done.returncode == 1
     assert re.search(message, done.stderr), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_tokenizer_of_ones_own_is_used(
+    tmp_path: Path, own_texts: Path, prose: str, compose: Callable[..., DictConfig]
+) -> None:
+    own = train_bpe([prose], 300)
+    own.save(tmp_path / "tokenizer.json")
+    given = {"tokenizer": str(tmp_path / "tokenizer.json"), "val_fraction": 0.2}
+    plan = Plan(tmp_path / "out", [str(own_texts)], first="dedup", settings={"shards": given})
+    manifests = build(plan, lambda stage: compose(f"data_prep/{stage}"))
+    assert list(manifests) == ["dedup", "shards"]
+    assert TokenShards(tmp_path / "out/shards").tokenizer.hash == own.hash
+
+
+@pytest.mark.parametrize(
+    "folder", ["corpus", "my corpus", "a=b", "a,b", "it's", "[x]", "$HOME", "${x}", 'q"q', "~", "é"]
+)
+def test_the_commands_name_the_folder_whatever_it_is_called(
+    folder: str, compose: Callable[..., DictConfig]
+) -> None:
+    shards = Path(folder) / "shards"
+    for command in train_commands(shards, 1):
+        python, script, *overrides = shlex.split(command)
+        assert (python, script) == ("python", "train.py")
+        assert compose("train", *overrides).data.path == str(shards)

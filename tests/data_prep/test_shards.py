@@ -15,7 +15,7 @@ from data_prep.tokenizer import build_tokenizer
 from webtext_gpt.data.prepare import held_out
 from webtext_gpt.data.shards import TokenShards, write_shards
 from webtext_gpt.errors import UserError
-from webtext_gpt.tokenizer import END_OF_TEXT, Tokenizer, train_bpe
+from webtext_gpt.tokenizer import END_OF_TEXT, Tokenizer, build_char_vocabulary, train_bpe
 
 from .conftest import corpus_bytes, manifest_of
 
@@ -202,3 +202,15 @@ def test_gpt2s_own_tokenizer_is_taken(tmp_path: Path, realdata: Path) -> None:
     made = Tokenizer.load(tmp_path / "t/tokenizer.json")
     assert made.encode("Hello world") == [15496, 995]  # as OpenAI's encoder gives
     assert made.end_of_text == 50256
+
+
+def test_a_slow_tokenizer_is_said(
+    tmp_path: Path, corpus: Path, tokenizer: Path, texts: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    build_shards([str(corpus)], tokenizer, tmp_path / "fast", workers_at_once=1)
+    assert "slower" not in capsys.readouterr().out
+    characters = tmp_path / "characters.json"
+    build_char_vocabulary(texts).save(characters)
+    build_shards([str(corpus)], characters, tmp_path / "slow", workers_at_once=1)
+    assert "several times slower" in capsys.readouterr().out

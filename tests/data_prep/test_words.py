@@ -45,6 +45,12 @@ def test_one_text_written_in_two_ways(one: str, other: str) -> None:
     assert len(grams.hashes) == 2
 
 
+def test_marks_of_unspaced_scripts_are_words_of_their_own() -> None:
+    """Also those that NFC moves: Thai U+0E38 (class 103), Burmese U+103A (9)."""
+    for text, count in (("\u0e01\u0e38ka", 3), ("\u1000\u103a42", 3), ("\u1019\u103a\u1037x", 4)):
+        assert np.diff(ngrams(pa.array([text])).word_offsets).tolist() == [count]
+
+
 def test_order_and_every_word_count() -> None:
     plain = ["a", "b", "c", "d", "e", "f", "g", "h"]
     swapped = [[*plain[:i], plain[j], *plain[i + 1 : j], plain[i], *plain[j + 1 :]]
@@ -73,6 +79,7 @@ def test_a_sliced_array_is_read_where_it_begins() -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=60), max_size=6))
 @example(["ก่า ka", "か\u3099", "ᄀ\u1161\u11a8", "ΣΑΣ.Σ", "ǅ ß ẞ ﬁ", "a\u0301\u0323", "\u0345x"])
+@example(["\u0e38ka \u0e01\u0e38ka", "\u103aka \u1000\u103a9", "\u0eb8ka", "\u17ddka"])
 def test_words_are_those_of_the_rule(texts: list[str]) -> None:
     grams = ngrams(pa.array(texts, pa.string()))
     assert np.diff(grams.word_offsets).tolist() == [len(words_of(text)) for text in texts]

@@ -1,7 +1,10 @@
 """The fast encoder gives the ids of `tokenizers`, on any text and any vocabulary."""
 
+import json
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -98,3 +101,58 @@ def test_other_kinds_of_vocabulary_go_the_slow_way() -> None:
     characters = build_char_vocabulary(["abc"])
     assert not FastEncoder(characters).is_fast
     assert ids(characters, "cab") == [2, 0, 1]
+
+
+def altered(tokenizer: Tokenizer, change: Callable[[dict[str, Any]], Any]) -> Tokenizer:
+    plain = json.loads(tokenizer.to_json())
+    change(plain)
+    return Tokenizer.from_json(json.dumps(plain))
+
+
+def split_of(plain: dict[str, Any]) -> dict[str, Any]:
+    return plain["pre_tokenizer"]["pretokenizers"][0]
+
+
+@pytest.mark.parametrize("trim", [True, False])
+def test_byte_level_with_its_own_expression_is_gpt2s(trained: Tokenizer, trim: bool) -> None:
+    """As GPT-2's `tokenizer.json` on the hub has it."""
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": trim,
+             "use_regex": True}  # fmt: skip
+    hub = altered(trained, lambda plain: plain.update(pre_tokenizer=level, post_processor=level))
+    assert FastEncoder(hub).is_fast
+    drawn = random.Random(1)
+    alphabet = " \t\n'stlervmdST\xa0\u2003\x85\xe9\u0301\u0660\u4e00\u200d-!5\xb2"
+    texts = ODD + ["".join(drawn.choices(alphabet, k=30)) for _ in range(1000)]
+    found, due = FastEncoder(hub).encode_batch(texts), hub.encode_batch(texts)
+    assert [one.tolist() for one in found] == [other.tolist() for other in due]
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "a token that is no special one": lambda p: p["added_tokens"][0].update(special=False),
+    "truncation": lambda p: p.update(
+        truncation={"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
+    ),
+    "padding": lambda p: p.update(
+        padding={"strategy": {"Fixed": 40}, "direction": "Right", "pad_to_multiple_of": None,
+                 "pad_id": 0, "pad_type_id": 0, "pad_token": "!"}
+    ),
+    "pieces joined to the next": lambda p: split_of(p).update(behavior="MergedWithNext"),
+    "pieces removed": lambda p: split_of(p).update(behavior="Removed"),
+    "what is between the pieces": lambda p: split_of(p).update(behavior="Removed", invert=True),
+    "a leading space": lambda p: p.update(
+        pre_tokenizer={"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True,
+                       "use_regex": True}
+    ),
+    "no expression": lambda p: p.update(
+        pre_tokenizer={"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+                       "use_regex": False}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_is_almost_gpt2s_keeps_its_own_ids(trained: Tokenizer, name: str) -> None:
+    other = altered(trained, CHANGES[name])
+    for text in (f"one, two{END_OF_TEXT} three", "a b  c d e f g h", ""):
+        assert ids(other, text) == other.encode(text)
+    assert not FastEncoder(other).is_fast
