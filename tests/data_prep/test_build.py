@@ -114,6 +114,7 @@ def test_own_documents_start_at_any_stage(tmp_path: Path, own_texts: Path, stage
         assert len(kept) == 30
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_to_the_same_bytes(
     tmp_path: Path, own_texts: Path, stage: Stage, killed: Callable[..., int]
 ) -> None:

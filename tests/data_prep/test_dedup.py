@@ -230,6 +230,7 @@ def test_gold_pairs(tmp_path: Path, realdata: Path, size: int) -> None:
     assert {frozenset((c["kept"], c["dropped"])) for c in clusters(tmp_path / "out")} == truth
 
 
+@pytest.mark.slow
 def test_ray_of_two_workers_gives_the_bytes_of_the_native_runner(
     tmp_path: Path, stage: Stage
 ) -> None:

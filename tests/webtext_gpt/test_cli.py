@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from webtext_gpt.checkpoint import load_model
+from webtext_gpt.errors import UserError
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -53,10 +56,11 @@ def test_errors_fit_on_one_screen(tmp_path: Path, arguments: list[str], message:
 
 def test_generate_needs_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "pickle.ckpt").write_bytes(b"cos\nsystem\n(S'touch hacked'\ntR.")
+    for folder, message in (("nowhere", "does not exist"), (".", "holds no checkpoint")):
+        with pytest.raises(UserError, match=message):
+            load_model(tmp_path / folder)
     for argument, message in (
         ("top_k=3", "checkpoint has no value; give checkpoint=..."),
-        ("checkpoint=nowhere", "nowhere does not exist"),
-        ("checkpoint=.", "holds no checkpoint"),
         ("checkpoint=pickle.ckpt", "pickle.ckpt cannot be read as a checkpoint"),
     ):
         result = _call("generate.py", argument, cwd=tmp_path)

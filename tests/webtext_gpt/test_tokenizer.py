@@ -128,7 +128,7 @@ def test_gpt2_ids_equal_tiktokens_on_real_text(gpt2: Tokenizer, tiktoken_gpt2, r
     files = sorted((realdata / "text").rglob("*.txt"))
     assert len(files) >= 41
     for file in files:
-        text = read_text(file)
+        text = read_text(file)[:250_000]
         assert gpt2.encode(text) == tiktoken_gpt2.encode_ordinary(text), file.name
 
 
