@@ -97,7 +97,7 @@ class Files:
             if suffix in PARQUET | JSON_LINES:
                 yield from self._texts_of_rows(file)
             else:
-                yield read_text(file)
+                yield read_text(file).replace("\r\n", "\n")  # Windows' line ends are no text
 
     def _texts_of_rows(self, file: Path) -> Iterator[str]:
         try:
@@ -111,6 +111,7 @@ class Files:
         return {
             "kind": "files",
             "text_key": self.text_key,
+            "line_ends": "\n",
             "files": [[file.name, _sha256(file)] for file in self.files],
         }
 
