@@ -1,6 +1,6 @@
 """What every benchmark has: a name, data, and figures that come out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,6 +15,9 @@ from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import read_text
 
 PARQUET_BRANCH = "refs/convert/parquet"
+
+Parser = Callable[[Path], Iterable[tuple[str, Row]]]
+"""Reads a file's rows, each with its place for messages."""
 
 
 class MissingDataError(UserError):
@@ -125,16 +128,27 @@ class Source:
             + "".join(f"; {part}" for part in (where, advice) if part)
         )
 
-    def rows(self, data_dir: Path | None, limit: int | None = None) -> list[tuple[str, Row]]:
-        """The first rows with their places, of a JSONL or Parquet file or of the hub.
+    def rows(
+        self, data_dir: Path | None, limit: int | None = None, parse: Parser | None = None
+    ) -> list[tuple[str, Row]]:
+        """The first rows with their places, of a file or of the hub.
+
+        Args:
+            data_dir: the file's folder; `None` loads from the hub.
+            limit: take only the first so many; `None` takes all.
+            parse: reads a file that is neither JSONL nor Parquet, in its authors' own form.
 
         Raises:
             MissingDataError: there are none to be had.
+            UserError: the file is empty, or not what it should be.
         """
         if data_dir is not None:
-            rows = list(islice(read_rows(self.file(data_dir), self.columns), limit))
+            file = self.file(data_dir)
+            own_form = parse is not None and file.suffix not in JSON_LINES | PARQUET
+            found = parse(file) if parse and own_form else read_rows(file, self.columns)
+            rows = list(islice(found, limit))
             if not rows:
-                raise UserError(f"{self.file(data_dir)} is empty")
+                raise UserError(f"{file} is empty")
             return rows
         return [(f"{self.hub}, row {n}", row) for n, row in enumerate(self._hub_rows(limit))]
 

@@ -7,7 +7,7 @@ the twenty sentences before.
 from dataclasses import dataclass
 from pathlib import Path
 
-from webtext_gpt.data.rows import JSON_LINES, PARQUET, Row, text_value, texts_value
+from webtext_gpt.data.rows import Row, text_value, texts_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Measured, Options, Source, counted, named
 from webtext_gpt.evaluation.detokenizers import ONE_BILLION_WORDS
@@ -28,7 +28,7 @@ class ChildrensBookTest:
 
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measured:
         """See `Benchmark.run`."""
-        rows = self.rows(data_dir, options.limit)
+        rows = self.source.rows(data_dir, options.limit, parse=_authors_rows)
         right = 0
         with counted(self.name, len(rows), "question") as bar:
             for place, row in rows:
@@ -39,14 +39,6 @@ class ChildrensBookTest:
                 right += row["options"][best] == row["answer"]
                 bar.update()
         return Measured({"accuracy": 100 * right / len(rows)}, len(rows))
-
-    def rows(self, data_dir: Path | None, limit: int | None) -> list[tuple[str, Row]]:
-        """Questions as the hub has them, from its rows or the authors' text file."""
-        if data_dir is not None:
-            file = self.source.file(data_dir)
-            if file.suffix not in JSON_LINES | PARQUET:
-                return _authors_rows(file)[:limit]
-        return self.source.rows(data_dir, limit)
 
 
 def question(place: str, row: Row, detokenise: bool) -> tuple[str, list[str]]:
@@ -80,7 +72,7 @@ def _authors_rows(file: Path) -> list[tuple[str, Row]]:
     for number, block in enumerate(read_text(file).strip().split("\n\n"), start=1):
         place = f"{file}, question {number}"
         lines = [line.partition(" ")[2] for line in block.splitlines()]
-        fields = [field for field in lines[-1].split("\t") if field]
+        fields = [field for line in lines[-1:] for field in line.split("\t") if field]
         if len(lines) != N_SENTENCES + 1 or len(fields) != 3:
             raise UserError(
                 f"{place} is not {N_SENTENCES} sentences and a line of question, answer and choices"

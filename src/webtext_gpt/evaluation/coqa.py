@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from webtext_gpt.data.rows import JSON_LINES, PARQUET, Row, text_value, texts_value
+from webtext_gpt.data.rows import Row, text_value, texts_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.answers import best_f1
 from webtext_gpt.evaluation.benchmark import Measured, Options, Source
@@ -36,7 +36,8 @@ class CoQA:
 
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measured:
         """See `Benchmark.run`."""
-        rows = self.rows(data_dir, options.limit)  # each has a question at least
+        # each conversation has a question at least
+        rows = self.source.rows(data_dir, options.limit, parse=_authors_rows)
         asked = [pair for row in rows for pair in conversation(*row)][: options.limit]
         room = room_for_prompt(scorer, LONGEST_ANSWER)
         written = answers(
@@ -49,14 +50,6 @@ class CoQA:
         )
         scores = [best_f1(text, refs) for text, (_, refs) in zip(written, asked, strict=True)]
         return Measured({"f1": 100 * sum(scores) / len(scores)}, len(scores))
-
-    def rows(self, data_dir: Path | None, limit: int | None) -> list[tuple[str, Row]]:
-        """Conversations: of the hub's form, or the authors' JSON file."""
-        if data_dir is not None:
-            file = self.source.file(data_dir)
-            if file.suffix not in JSON_LINES | PARQUET:
-                return _authors_rows(file)[:limit]
-        return self.source.rows(data_dir, limit)
 
 
 def conversation(place: str, row: Row) -> list[tuple[str, list[str]]]:

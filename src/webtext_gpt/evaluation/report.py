@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from webtext_gpt.evaluation.benchmark import Result
 from webtext_gpt.evaluation.registry import nearest_size, papers_figure
+from webtext_gpt.evaluation.tables import aligned, markdown_table
 
 COLUMNS = {
     "LAMBADA ppl": ("lambada", "last_token_perplexity"),
@@ -41,37 +42,20 @@ def all_figures(results: Sequence[Result], n_parameters: int) -> list[list[str]]
     return rows
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """A table for the terminal: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
-
-
 def terminal(results: Sequence[Result], title: str, n_parameters: int) -> str:
     """Both tables for the terminal."""
     tables = papers_table(results, title, n_parameters), all_figures(results, n_parameters)
-    return "\n\n".join(_aligned(table) for table in tables)
+    return "\n\n".join(aligned(table) for table in tables)
 
 
 def markdown(results: Sequence[Result], title: str, n_parameters: int) -> str:
     """Both tables as a document."""
     tables = papers_table(results, title, n_parameters), all_figures(results, n_parameters)
-    first, second = ("\n".join(_markdown_rows(table)) for table in tables)
+    first, second = (markdown_table(table) for table in tables)
     return (
         f"# Zero-shot evaluation of {title}\n\n{n_parameters:,} parameters\n\n{first}\n\n"
         f"## All figures\n\n{second}\n"
     )
-
-
-def _markdown_rows(rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return [lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]
 
 
 def _shown(value: float | None) -> str:

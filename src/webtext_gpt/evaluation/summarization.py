@@ -9,6 +9,7 @@ from pathlib import Path
 
 from webtext_gpt.data.rows import text_value
 from webtext_gpt.evaluation.benchmark import Measured, Options, Source
+from webtext_gpt.evaluation.generated import rouge
 from webtext_gpt.evaluation.prompted import answers, cut_end, room_for_prompt
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.generation import Sampling
@@ -35,8 +36,6 @@ class Summarization:
 
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measured:
         """See `Benchmark.run`."""
-        from rouge_score.rouge_scorer import RougeScorer
-
         rows = self.source.rows(data_dir, options.limit)
         room = room_for_prompt(scorer, SUMMARY_TOKENS + len(scorer.tokenizer.encode(HINT)))
         articles = [text_value(row, "article", place).strip() for place, row in rows]
@@ -48,14 +47,9 @@ class Summarization:
             batch_size=options.batch_size,
             sampling=Sampling(top_k=2),
         )
-        rouge = RougeScorer(["rouge1", "rouge2", "rougeLsum"], use_stemmer=True)
-        totals = dict.fromkeys(("rouge1", "rouge2", "rougeLsum"), 0.0)
-        for text, (place, row) in zip(written, rows, strict=True):
-            summary = "\n".join(sentences(text)[:SUMMARY_SENTENCES])
-            scores = rouge.score(text_value(row, "highlights", place), summary)
-            for kind in totals:
-                totals[kind] += scores[kind].fmeasure
-        r1, r2, rl = (100 * total / len(rows) for total in totals.values())
+        summaries = ["\n".join(sentences(text)[:SUMMARY_SENTENCES]) for text in written]
+        highlights = [text_value(row, "highlights", place) for place, row in rows]
+        r1, r2, rl = rouge(summaries, highlights, ("rouge1", "rouge2", "rougeLsum")).values()
         figures = {"rouge1": r1, "rouge2": r2, "rougeL": rl, "rouge_average": (r1 + r2 + rl) / 3}
         return Measured(figures, len(rows))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Measured, Options, Source
+from webtext_gpt.evaluation.generated import bleu
 from webtext_gpt.evaluation.prompted import answers, cut_beginning, room_for_prompt
 from webtext_gpt.evaluation.scoring import Scorer
 
@@ -41,8 +42,6 @@ class Translation:
 
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measured:
         """See `Benchmark.run`."""
-        import sacrebleu
-
         rows = self.source.rows(data_dir, options.limit)
         pairs = []
         for place, row in rows:
@@ -60,8 +59,8 @@ class Translation:
             stop=["\n"],
         )
         references = [reference for _, reference in pairs]
-        bleu = sacrebleu.corpus_bleu([text.strip() for text in written], [references])
-        return Measured({"bleu": bleu.score}, len(pairs))
+        score = bleu([text.strip() for text in written], references)
+        return Measured({"bleu": score}, len(pairs))
 
     def prompt(self, text: str) -> str:
         """Example pairs, then the text to be translated."""

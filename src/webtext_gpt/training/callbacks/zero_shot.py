@@ -5,7 +5,7 @@ from pathlib import Path
 
 import lightning as L
 
-from webtext_gpt.errors import UserError
+from webtext_gpt.checks import whole_number
 from webtext_gpt.evaluation.benchmark import Options
 from webtext_gpt.evaluation.registry import chosen
 from webtext_gpt.evaluation.scoring import Scorer
@@ -34,8 +34,7 @@ class ZeroShot(L.Callback):
         data_dir: str | None = None,
         limit: int | None = None,
     ) -> None:
-        if every < 1:
-            raise UserError(f"callbacks.zero_shot.every={every} must be at least 1")
+        whole_number("callbacks.zero_shot.every", every, least=1)
         self.every = every
         self.benchmarks = chosen(list(tasks))
         self.data_dir = None if data_dir is None else Path(data_dir).expanduser()
