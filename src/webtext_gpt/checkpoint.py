@@ -9,6 +9,7 @@ import shutil
 import sys
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from webtext_gpt.checkpoint_parts import (
     sync_folder,
 )
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
+from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig, language_model
+from webtext_gpt.model.lora import add_lora, merge_lora
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import is_foreign, load
 
@@ -43,8 +45,7 @@ def describe(model: GPT | GPTClassifier, tokenizer: Tokenizer) -> dict[str, Any]
     described: dict[str, Any] = {"tokenizer": tokenizer.to_json()}
     if isinstance(model, GPTClassifier):
         described["classifier_config"] = model.config.to_dict()
-        model = model.body
-    return {"model_config": model.config.to_dict(), **described}
+    return {"model_config": language_model(model).config.to_dict(), **described}
 
 
 def save_model(model: GPT | GPTClassifier, tokenizer: Tokenizer, path: str | Path) -> None:
@@ -94,15 +95,31 @@ def load_any(path: str | Path) -> tuple[GPT | GPTClassifier, Tokenizer]:
         file = others[0]
     checkpoint = open_checkpoint(file).whole(with_optimizer=False)
     try:
-        body = GPT(GPTConfig(**checkpoint["model_config"]))
-        head = checkpoint.get("classifier_config")
-        model = GPTClassifier(body, ClassifierConfig(**head)) if head is not None else body
+        model, tokenizer = build(checkpoint)
         weights = checkpoint["state_dict"]
         model.load_state_dict({k.removeprefix("model."): v for k, v in weights.items()})
-        tokenizer = Tokenizer.from_json(checkpoint["tokenizer"])
+        if checkpoint.get("lora"):
+            merge_lora(model)
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{file} is not a checkpoint of webtext-gpt: {error}") from error
     return model.eval(), tokenizer
+
+
+def build(checkpoint: Mapping[str, Any]) -> tuple[GPT | GPTClassifier, Tokenizer]:
+    """The model of a checkpoint's plain values, its weights new, and the tokenizer."""
+    model: GPT | GPTClassifier = GPT(GPTConfig(**checkpoint["model_config"]))
+    if head := checkpoint.get("classifier_config"):
+        model = GPTClassifier(model, ClassifierConfig(**head))
+    if lora := checkpoint.get("lora"):
+        add_lora(model, **lora)
+    return model, Tokenizer.from_json(checkpoint["tokenizer"])
+
+
+def saved_task(path: str | Path) -> dict[str, Any] | None:
+    """Plain values of the task that a classifier of ours was trained on; `None` if not known."""
+    if is_foreign(path):
+        return None
+    return open_checkpoint(find_checkpoint(path, (BEST, LAST))).state.get("task")
 
 
 def find_checkpoint(path: str | Path, names: tuple[str, ...]) -> Path:

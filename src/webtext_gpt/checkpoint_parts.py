@@ -154,6 +154,10 @@ def pieces_of_whole(checkpoint: dict[str, Any], names: list[list[str]]) -> Itera
         state = optimizer["state"].get(number, {})
         moments = {k: v.flatten() for k, v in state.items() if torch.is_tensor(v) and v.dim()}
         yield Piece(name, 0, {WEIGHT: checkpoint["state_dict"][name].flatten(), **moments})
+    trained = set(chain.from_iterable(names))
+    for name, value in checkpoint["state_dict"].items():
+        if name not in trained:  # frozen, or tied to one that is trained
+            yield Piece(name, 0, {WEIGHT: value.flatten()})
 
 
 def consolidated(

@@ -9,7 +9,7 @@ A character vocabulary lives in the same file format, for models of single chara
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -94,6 +94,19 @@ class Tokenizer:
         """
         stream = tokenizers.decoders.DecodeStream(skip_special_tokens=False)
         return lambda token: stream.step(self._backend, token) or ""
+
+    def token_id(self, token: str) -> int | None:
+        """The id of a token by its name in the vocabulary; `None` if there is no such token."""
+        return self._backend.token_to_id(token)
+
+    def with_tokens(self, tokens: Sequence[str]) -> "Tokenizer":
+        """A copy with further tokens, as a fine-tuned model needs; those that exist stay.
+
+        They take the next ids. No text encodes to them, whatever is written in it.
+        """
+        backend = tokenizers.Tokenizer.from_str(self._backend.to_str())
+        backend.add_special_tokens(list(tokens))
+        return Tokenizer(backend)
 
     @property
     def hash(self) -> str:

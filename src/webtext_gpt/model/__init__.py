@@ -1,7 +1,7 @@
 """The model: `GPT`, a classification head on it, and their configurations."""
 
 from webtext_gpt.model.cache import KeyValueCache
-from webtext_gpt.model.classifier import ClassifierConfig, GPTClassifier
+from webtext_gpt.model.classifier import ClassifierConfig, GPTClassifier, language_model
 from webtext_gpt.model.config import GPTConfig
 from webtext_gpt.model.gpt import GPT, IGNORED, cross_entropy
 
@@ -13,4 +13,5 @@ __all__ = [
     "GPTConfig",
     "KeyValueCache",
     "cross_entropy",
+    "language_model",
 ]

@@ -21,6 +21,8 @@ class ClassifierConfig:
     """What a classification head and its inputs are made of.
 
     A text is read as `[start] text [delimiter second-text] extract`, and padded on the right.
+    Pairs without an order, as two sentences compared, can be read both ways round, and the two
+    states added (section 3.3).
 
     Attributes:
         labels: names of the classes in the order of the logits; a single one for a regression.
@@ -28,6 +30,7 @@ class ClassifierConfig:
         start_token_id: in front of every text; `None` for nothing.
         delimiter_token_id: between the two texts of a pair; `None` for nothing.
         extract_token_id: after every text; `None` leaves the text's own last token in its place.
+        both_orders: pairs are read both ways round.
         dropout: on the state that the head reads.
 
     Raises:
@@ -39,6 +42,7 @@ class ClassifierConfig:
     start_token_id: int | None = None
     delimiter_token_id: int | None = None
     extract_token_id: int | None = None
+    both_orders: bool = False
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -84,37 +88,44 @@ class GPTClassifier(nn.Module):
         nn.init.normal_(self.head.weight, std=body.config.init_std)
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Class logits `(B, n_labels)` of token ids `(B, T)`, padded on the right.
+        """Class logits `(B, n_labels)` of token ids, padded on the right.
 
         Args:
-            tokens: `(B, T)` token ids.
+            tokens: `(B, T)` token ids, or `(B, 2, T)`: each pair both ways round.
             lengths: `(B,)` tokens of each sequence without its padding; else each ends at its
                 last token that is not `pad_token_id`.
         """
-        return self.classify(self.extract_states(tokens, lengths))
+        return self.classify(self.extract_states(self.hidden_states(tokens), tokens, lengths))
 
-    def forward_with_lm(
-        self, tokens: Tensor, lengths: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Class logits `(B, n_labels)` and next-token logits `(B, T, vocab_size)` of one pass.
+    def hidden_states(self, tokens: Tensor) -> Tensor:
+        """The body's final hidden states, `(B, T, n_embd)` or `(B, 2, T, n_embd)`."""
+        hidden = self.body.hidden_states(tokens.flatten(0, -2))
+        return hidden.unflatten(0, tokens.shape[:-1])
 
-        For the auxiliary language-model loss (Radford et al. 2018, section 3.2).
+    def extract_states(
+        self, hidden: Tensor, tokens: Tensor, lengths: Tensor | None = None
+    ) -> Tensor:
+        """What the head reads, `(B, n_embd)`: the last tokens' states, both orders' added.
+
+        Args:
+            hidden: of `hidden_states`.
+            tokens: as in `forward`.
+            lengths: as in `forward`.
         """
-        hidden = self.body.hidden_states(tokens)
-        states = _select(hidden, self.last_positions(tokens, lengths))
-        return self.classify(states), self.body.lm_head(hidden)
+        if tokens.dim() == 2:
+            tokens, hidden = tokens[:, None], hidden[:, None]
+        last = self.last_positions(tokens[:, 0], lengths)  # (B,), the same in both orders
+        rows = torch.arange(last.size(0), device=last.device)
+        return hidden[rows, :, last].sum(dim=1)
 
-    def extract_states(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Final hidden states `(B, n_embd)` of the last tokens.
+    def classify(self, states: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Class logits `(B, n_labels)` of states `(B, n_embd)`.
 
-        Texts compared in both orders have theirs added before `classify` (Radford et al. 2018,
-        section 3.3).
+        Args:
+            states: of `extract_states`.
+            kept: `(B, n_embd)` factors in the place of dropout's own draw.
         """
-        return _select(self.body.hidden_states(tokens), self.last_positions(tokens, lengths))
-
-    def classify(self, states: Tensor) -> Tensor:
-        """Class logits `(B, n_labels)` of states `(B, n_embd)`."""
-        return self.head(self.dropout(states))
+        return self.head(self.dropout(states) if kept is None else states * kept)
 
     def last_positions(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Position `(B,)` of each sequence's last token; 0 where there is padding alone."""
@@ -124,8 +135,9 @@ class GPTClassifier(nn.Module):
         return (positions * (tokens != self.config.pad_token_id)).amax(dim=1)
 
 
-def _select(hidden: Tensor, positions: Tensor) -> Tensor:
-    return hidden[torch.arange(hidden.size(0), device=hidden.device), positions]
+def language_model(model: GPT | GPTClassifier) -> GPT:
+    """The language model that a model is, or has underneath."""
+    return model.body if isinstance(model, GPTClassifier) else model
 
 
 def _check_id(name: str, value: int, vocab_size: int) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from webtext_gpt.checks import whole_number
 from webtext_gpt.errors import UserError
 
 MICRO_BATCH_TOKENS = 8192
@@ -65,6 +66,44 @@ def plan_batch(
             f"nearest possible: {' or '.join(nearest)}"
         )
     share = global_batch_tokens // (block_size * devices)  # sequences of a device in a step
+    return _divided(share, block_size, devices, micro_batch_size)
+
+
+def plan_examples(
+    batch_size: int, longest: int, devices: int, micro_batch_size: int | None = None
+) -> BatchPlan:
+    """Divide a global batch of examples over devices and micro-batches.
+
+    Args:
+        batch_size: examples of one optimizer step.
+        longest: tokens of the longest example.
+        devices: processes over all nodes.
+        micro_batch_size: as in `plan_batch`.
+
+    Raises:
+        UserError: the batch does not divide; the message names the nearest that do.
+    """
+    whole_number("batch_size", batch_size, 1)
+    if micro_batch_size is not None:
+        whole_number("micro_batch_size", micro_batch_size, 1)
+    unit = devices * (micro_batch_size or 1)
+    if batch_size % unit:
+        below = batch_size // unit * unit
+        nearest = [str(n) for n in (below, below + unit) if n > 0]
+        parts = f"{devices} devices"
+        if micro_batch_size:
+            parts += f" x micro_batch_size={micro_batch_size}"
+        raise UserError(
+            f"batch_size={batch_size} does not divide by {parts}; "
+            f"nearest possible: {' or '.join(nearest)}"
+        )
+    return _divided(batch_size // devices, longest, devices, micro_batch_size)
+
+
+def _divided(
+    share: int, block_size: int, devices: int, micro_batch_size: int | None
+) -> BatchPlan:
+    """The plan of a device's share, in sequences."""
     if micro_batch_size is None:
         most = max(1, MICRO_BATCH_TOKENS // block_size)
         micro_batch_size = max(m for m in range(1, min(share, most) + 1) if share % m == 0)

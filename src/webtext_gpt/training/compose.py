@@ -20,12 +20,15 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.devices import Devices, external_launcher, find_devices
 from webtext_gpt.training.launcher import CHOSEN, follow_parent
-from webtext_gpt.training.loggers import CSVLogger
+from webtext_gpt.training.loggers import CSVLogger, keep_id, where
+from webtext_gpt.training.module import TrainingModule
 from webtext_gpt.training.run_dir import (
     holds_run,
     newest_complete,
     refuse_other_run,
     reopen,
+    save_config,
+    save_summary,
     summarized_step,
 )
 from webtext_gpt.training.trainer import build_trainer
@@ -120,7 +123,7 @@ def compose_trainer(run: Run) -> L.Trainer:
         run_dir=run.folder,
         devices=run.devices,
         make_strategy=instantiate(cfg.strategy),
-        callbacks=[Agreement(step), *instantiate(cfg.callbacks).values()],
+        callbacks=[Agreement(step), *filter(None, instantiate(cfg.callbacks).values())],
         loggers=[CSVLogger(run.folder, step), *_further_logger(cfg.logger, step)],
         checkpoint=run.checkpoint,
     )
@@ -168,14 +171,60 @@ def is_finished(run: Run, trainer: L.Trainer) -> bool:
     return True
 
 
-def fit(
-    run: Run, trainer: L.Trainer, module: L.LightningModule, data: L.LightningDataModule
-) -> None:
-    """Train to the end, from the checkpoint if there is one.
+def module_options(cfg: DictConfig) -> dict[str, Any]:
+    """Arguments of `TrainingModule` that every entry point takes from its configuration alike."""
+    return {
+        "make_optimizer": instantiate(cfg.optimizer),
+        "schedule": instantiate(cfg.scheduler),
+        "seed": cfg.seed,
+        "compile_model": cfg.compile,
+        "not_finite": cfg.guard.not_finite,
+        "spike": cfg.guard.spike,
+    }
+
+
+def carry_out(
+    run: Run,
+    trainer: L.Trainer,
+    module: TrainingModule,
+    data: L.LightningDataModule,
+    plan: str,
+    **settled: Any,
+) -> bool:
+    """Train to the end, from the checkpoint if there is one, and write the run's configuration.
+
+    Args:
+        run: of `open_run`.
+        trainer: of `compose_trainer`.
+        module: what is trained.
+        data: what it is trained on.
+        plan: what is about to be done, to be printed.
+        settled: values of keys that may have been left open, as a continued run has to have them.
+
+    Returns:
+        Whether there was anything to do: a finished run is left alone.
 
     Raises:
         Stopped: a signal asked for it; everything is saved.
-        UserError: training met something that it cannot go on with.
+        UserError: the run to continue is another; or training met something that it cannot go on
+            with.
     """
+    if run.state is not None:
+        module.refuse_other_training(run.state)
+        if is_finished(run, trainer):
+            return False
+    if trainer.is_global_zero:
+        save_config(run.cfg, run.folder, **settled)
+        for logger in trainer.loggers:
+            keep_id(logger, run.folder)
+        print(plan, flush=True)
     path = run.checkpoint.path if run.checkpoint else None
     trainer.fit(module, data, ckpt_path=path, weights_only=True)
+    return True
+
+
+def conclude(run: Run, trainer: L.Trainer, summary: dict[str, Any]) -> None:
+    """Write the summary of a run that is over, and say where else its figures are."""
+    save_summary(summary, run.folder)
+    for line in filter(None, map(where, trainer.loggers)):
+        print(line)

@@ -10,11 +10,13 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from lightning.pytorch.strategies import FSDPStrategy
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from webtext_gpt.checkpoint import saved_checkpoints
+from webtext_gpt.checkpoint import describe, saved_checkpoints
 from webtext_gpt.errors import UserError
+from webtext_gpt.model import GPT, GPTClassifier
+from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.guard import GradientNorms, check_choice
 
 MOST_NAMED = 20
@@ -24,12 +26,14 @@ MOST_NAMED = 20
 class TrainingModule(L.LightningModule):
     """Trains a model step by step, the same under every strategy, and exactly resumable.
 
-    A subclass gives `validation_step` and keeps `validation_metrics` and `validated_step`. Its
-    data module has `samples` and `documents`, as `PretrainingData` has.
+    A subclass gives `validation_step`, and `validation_figures` when it is over. Its data module
+    has `samples` and `documents`, as `PretrainingData` has.
 
     Args:
         model: what is trained.
+        tokenizer: saved in checkpoints, so that they can be read alone.
         loss: mean of a micro-batch, from the batch's tensors.
+        corpus: hash of the training data, by which a continued run knows it again.
         make_optimizer: the optimizer of a model's parameters.
         schedule: factor of the peak learning rate from the steps taken before and `total_steps`.
         seed: of dropout.
@@ -45,12 +49,17 @@ class TrainingModule(L.LightningModule):
         parameter_names: of each group of the optimizer, in its order.
     """
 
+    BATCH = ("tokens_per_step", "global_batch_tokens")
+    """Attribute that says how large a global batch is, and the setting it comes from."""
+
     def __init__(
         self,
-        model: nn.Module,
+        model: GPT | GPTClassifier,
+        tokenizer: Tokenizer,
         loss: Callable[..., Tensor],
         *,
-        make_optimizer: Callable[[nn.Module], torch.optim.Optimizer],
+        corpus: str,
+        make_optimizer: Callable[..., torch.optim.Optimizer],
         schedule: Callable[..., float],
         seed: int,
         tokens_per_step: int,
@@ -61,6 +70,8 @@ class TrainingModule(L.LightningModule):
         super().__init__()
         check_choice(not_finite)
         self.model = model
+        self.tokenizer = tokenizer
+        self.corpus = corpus
         # A function, not a compiled module: names in checkpoints stay as they are.
         self.loss = torch.compile(loss) if compile_model else loss
         self.make_optimizer = make_optimizer
@@ -155,8 +166,8 @@ class TrainingModule(L.LightningModule):
             step = self.seed * 2**32 + self.global_step
             torch.manual_seed((step * self.trainer.world_size + self.trainer.global_rank) % 2**63)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Mean loss of one micro-batch, in nats a token."""
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        """Mean loss of one micro-batch, in nats."""
         loss = self.loss(*batch)
         self._step_losses.append(loss.detach())
         # An infinite loss can have finite gradients; its step must not be taken for a good one.
@@ -257,14 +268,35 @@ class TrainingModule(L.LightningModule):
         if self.trainer.is_global_zero:
             tqdm.write(message, file=sys.stderr)
 
+    def validation_figures(self) -> dict[str, float]:
+        """What the validation that is over found, by name; `val_loss` among them."""
+        raise NotImplementedError
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures of the validation, and keep them.
+
+        Raises:
+            UserError: the loss is not finite.
+        """
+        figures = self.validation_figures()
+        if not math.isfinite(figures["val_loss"]):
+            raise UserError(
+                f"the validation loss is {figures['val_loss']} after step {self.global_step}: "
+                "training has diverged; lower optimizer.lr, or lengthen scheduler.warmup_steps"
+            )
+        self.validated_step = self.global_step
+        self.validation_metrics = figures
+        self.log_dict({"step": float(self.global_step), **figures})
+
     def on_train_epoch_end(self) -> None:
         """Validate after the last step, where that is not one to validate after."""
         if self.validated_step != self.global_step:
             self._validate()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the clock and what is known of the last validation and gradients."""
+        """Add what makes the file readable alone, the clock, and what was last measured."""
         checkpoint.update(
+            self.description(),
             max_steps=self.trainer.max_steps,
             tokens_per_step=self.tokens_per_step,
             seed=self.seed,
@@ -274,6 +306,31 @@ class TrainingModule(L.LightningModule):
             validation_metrics=self.validation_metrics,
             gradient_norms=self.norms.state_dict(),
         )
+
+    def description(self) -> dict[str, Any]:
+        """Plain values by which the model is built again, and the training data known again."""
+        return {**describe(self.model, self.tokenizer), "corpus": self.corpus}
+
+    def refuse_other_training(self, checkpoint: dict[str, Any]) -> None:
+        """Keep a run from going on with another model, tokenizer, corpus, batch or seed.
+
+        Raises:
+            UserError: names what differs.
+        """
+        mine = self.description()
+        different = [name for name, value in mine.items() if checkpoint.get(name) != value]
+        if different:
+            raise UserError(
+                f"the run to continue has another {' and another '.join(different)} than this "
+                "call; start a new run, or restore what changed"
+            )
+        for key, name in (self.BATCH, ("seed", "seed")):
+            theirs, ours = checkpoint.get(key), getattr(self, key)
+            if theirs not in (None, ours):
+                raise UserError(
+                    f"the run to continue has {name}={theirs}, by which the order of its samples "
+                    f"is counted, but this call {ours}; set {name}={theirs}, or start a new run"
+                )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the clock and what is known of the last validation and gradients.

@@ -4,13 +4,14 @@ from typing import Any
 
 import torch
 
-from webtext_gpt.model import GPT
+from webtext_gpt.model import GPT, GPTClassifier, language_model
 
 
 def adamw(
-    model: GPT,
+    model: GPT | GPTClassifier,
     *,
     lr: float | None = None,
+    reference_lr: float = 6e-4,
     betas: tuple[float, float] = (0.9, 0.95),
     eps: float = 1e-8,
     weight_decay: float = 0.1,
@@ -22,25 +23,27 @@ def adamw(
     Args:
         model: whose parameters are trained.
         lr: peak learning rate; `None` takes `default_lr` of the model's width.
+        reference_lr: where `lr` is `None`, the peak for width 768.
         betas: decay rates of the two moments.
         eps: added to the root of the second moment.
         weight_decay: decoupled from the gradient.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     if lr is None:
-        lr = default_lr(model.config.n_embd)
+        lr = default_lr(language_model(model).config.n_embd, reference_lr)
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
+    groups = [group for group in groups if group["params"]]  # where most of a model is frozen
     beta1, beta2 = betas
     return torch.optim.AdamW(groups, lr=lr, betas=(beta1, beta2), eps=eps, fused=True)
 
 
-def default_lr(n_embd: int) -> float:
-    """A peak learning rate for a width: 6e-4 (768 / n_embd)^1.5.
+def default_lr(n_embd: int, reference_lr: float = 6e-4) -> float:
+    """A peak learning rate for a width: reference_lr (768 / n_embd)^1.5.
 
-    A line through GPT-3's 6e-4 for width 768 (Brown et al. 2020, table 2.1), which also passes
+    For pretraining, a line through GPT-3's 6e-4 for width 768 (Brown et al. 2020, table 2.1), which also passes
     near its 3e-4 for 1,024, and near the best for width 128 (docs/measurements.md).
     """
-    return 6e-4 * (768 / n_embd) ** 1.5
+    return reference_lr * (768 / n_embd) ** 1.5

@@ -14,15 +14,19 @@ from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.training.batch import BatchPlan, plan_batch
-from webtext_gpt.training.compose import compose_trainer, fit, is_finished, open_run
+from webtext_gpt.training.compose import (
+    carry_out,
+    compose_trainer,
+    conclude,
+    module_options,
+    open_run,
+)
 from webtext_gpt.training.devices import Devices, find_devices
 from webtext_gpt.training.estimate import memory_table
 from webtext_gpt.training.hardware import best_precision
 from webtext_gpt.training.launcher import first_process_speaks
-from webtext_gpt.training.loggers import keep_id, where
 from webtext_gpt.training.pretraining import PretrainingModule
 from webtext_gpt.training.recompute import recompute_activations
-from webtext_gpt.training.run_dir import save_config, save_summary
 from webtext_gpt.training.strategy import BUCKET, partitions_parameters
 from webtext_gpt.training.summary import Summary, summarize
 from webtext_gpt.training.trainer import set_lengths
@@ -80,31 +84,16 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         build_model(cfg, config, trainer),
         shards.tokenizer,
         corpus=shards.hash,
-        make_optimizer=instantiate(cfg.optimizer),
-        schedule=instantiate(cfg.scheduler),
-        seed=cfg.seed,
         tokens_per_step=plan.tokens,
         val_tokens_per_byte=(data.validation.n_tokens - 1) / data.validation.n_bytes,
-        compile_model=cfg.compile,
-        not_finite=cfg.guard.not_finite,
-        spike=cfg.guard.spike,
+        **module_options(cfg),
     )
-    if run.state is not None:
-        module.refuse_other_training(run.state)
-        if is_finished(run, trainer):
-            return {}
-    if trainer.is_global_zero:
-        save_config(cfg, run.folder, global_batch_tokens=plan.tokens)
-        for logger in trainer.loggers:
-            keep_id(logger, run.folder)
-        print(_plan_text(trainer, module, data, plan), flush=True)
-    fit(run, trainer, module, data)
-    if not trainer.is_global_zero:
+    text = _plan_text(trainer, module, data, plan)
+    trained = carry_out(run, trainer, module, data, text, global_batch_tokens=plan.tokens)
+    if not trained or not trainer.is_global_zero:
         return {}
     summary = summarize(trainer, module, data.validation)
-    save_summary(summary, run.folder)
-    for line in filter(None, map(where, trainer.loggers)):
-        print(line)
+    conclude(run, trainer, summary)
     return summary
 
 

@@ -22,7 +22,18 @@ CONFIG = "config.yaml"
 SUMMARY = "summary.json"
 MAY_CHANGE = ("strategy", "logger")
 """Groups that a run may continue with another choice of."""
-PATHS = ("cache_dir", "data.path", "data.name", "data.data_files", "tokenizer.path")
+PATHS = (
+    "cache_dir",
+    "checkpoint",
+    "data.path",
+    "data.name",
+    "data.data_files",
+    "task.hub",
+    "task.train",
+    "task.validation",
+    "task.test",
+    "tokenizer.path",
+)
 """Keys whose values may be files, relative to the folder that a run was started from."""
 
 

@@ -15,8 +15,20 @@ def cosine(step: int, *, warmup_steps: int, total_steps: int, min_ratio: float =
     return min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def linear(step: int, *, warmup_steps: int, total_steps: int, min_ratio: float = 0.0) -> float:
-    """Linear warm-up, then a straight line from 1 to `min_ratio` (GPT-1's fine-tuning)."""
+def linear(
+    step: int,
+    *,
+    total_steps: int,
+    warmup_steps: int | None = None,
+    warmup_ratio: float = 0.0,
+    min_ratio: float = 0.0,
+) -> float:
+    """Linear warm-up, then a straight line from 1 to `min_ratio` (GPT-1's fine-tuning).
+
+    Where `warmup_steps` is `None`, it is `warmup_ratio` of `total_steps`.
+    """
+    if warmup_steps is None:
+        warmup_steps = round(warmup_ratio * total_steps)
     if step < warmup_steps:
         return _warmup(step, warmup_steps)
     return 1 - (1 - min_ratio) * _progress(step, warmup_steps, total_steps)

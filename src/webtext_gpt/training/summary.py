@@ -12,6 +12,7 @@ from webtext_gpt.evaluation.compression import compressed_bits_per_byte
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.throughput import Throughput
+from webtext_gpt.training.module import TrainingModule
 from webtext_gpt.training.pretraining import PretrainingModule
 
 Summary = dict[str, Any]
@@ -26,15 +27,26 @@ def summarize(trainer: L.Trainer, module: PretrainingModule, validation: TokenSt
         module: what was trained.
         validation: the split that was measured; the compressors get the text of all of it.
     """
-    tokens = trainer.global_step * module.tokens_per_step
+    return {
+        **module.validation_metrics,
+        **compressed_bits_per_byte(decoded_documents(validation, module.tokenizer)),
+        **progress_figures(trainer, module),
+    }
+
+
+def progress_figures(trainer: L.Trainer, module: TrainingModule) -> Summary:
+    """How far and how fast a training of any kind went.
+
+    Args:
+        trainer: after training.
+        module: what was trained.
+    """
     throughput = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)
     checkpoints = next((c for c in trainer.callbacks if isinstance(c, Checkpoints)), None)
     return {
-        **module.validation_metrics,
-        "best_val_loss": checkpoints.best if checkpoints else None,
-        **compressed_bits_per_byte(decoded_documents(validation, module.tokenizer)),
+        **({f"best_{checkpoints.monitor}": checkpoints.best} if checkpoints else {}),
         "step": trainer.global_step,
-        "tokens": tokens,
+        "tokens": trainer.global_step * module.tokens_per_step,
         "seconds": module.seconds,
         "tokens_per_second": throughput.tokens_per_second if throughput else None,
         "parameters": module.num_parameters,

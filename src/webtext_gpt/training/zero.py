@@ -156,16 +156,22 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
     def _fragments(self) -> "Iterator[Fragment]":
         """What this process holds in fp32, with the optimizer's states."""
         zero, names = self._zero, self._names
+        frozen = [(p, name) for p, name in names.items() if not p.requires_grad]
         if self.zero_stage_3:
+            for parameter, name in frozen:
+                start, length = self._my_part(parameter)
+                if length > 0:
+                    yield Fragment(name, start, length, parameter.ds_tensor, 0)
             for parameter in (p for group in zero.fp16_groups for p in group):
                 group, offset, _ = zero.grad_position[zero.get_param_id(parameter)]
-                length = parameter.ds_tensor.ds_numel
-                start = self.global_rank * length
-                length = min(length, parameter.ds_numel - start)  # the last ones hold padding
+                start, length = self._my_part(parameter)
                 if length > 0:
                     flat = zero.fp32_partitioned_groups_flat[group]
                     yield Fragment(names[parameter], start, length, flat, offset)
             return
+        if self.is_global_zero:  # every process has them whole
+            for parameter, name in frozen:
+                yield Fragment(name, 0, parameter.numel(), parameter.detach().flatten(), 0)
         for flat, parameters in zip(
             zero.single_partition_of_fp32_groups, zero.bit16_groups, strict=True
         ):
@@ -173,6 +179,12 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
                 if (mapping := parameter._hp_mapping) is not None:  # some of it is held here
                     place, here = mapping.lp_fragment_address, mapping.hp_fragment_address
                     yield Fragment(names[parameter], place.start, place.numel, flat, here.start)
+
+    def _my_part(self, parameter: nn.Parameter) -> tuple[int, int]:
+        """Where stage 3 has this process's part of a parameter, and how long it is."""
+        length = parameter.ds_tensor.ds_numel
+        start = self.global_rank * length
+        return start, min(length, parameter.ds_numel - start)  # the last ones hold padding
 
     def _pieces(self) -> Iterator[Piece]:
         for fragment in self._fragments():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
+from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig, language_model
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import vocabulary
 from webtext_gpt.weights.folder import (
@@ -109,13 +109,18 @@ def save(
         UserError: the folder is not empty, or Hugging Face's classes cannot express the model.
         OSError: a file cannot be written.
     """
-    body = model.body if isinstance(model, GPTClassifier) else model
+    body = language_model(model)
     classifier = model.config if isinstance(model, GPTClassifier) else None
     format_ = GPT2 if body.config.norm == "pre" else GPT1
     if classifier is not None and not body.config.tied_embeddings:
         raise UserError(
             "model.tied_embeddings=false cannot be exported with a classification head: "
             f"{format_.classifier} has no output layer to keep the body's in"
+        )
+    if classifier is not None and classifier.both_orders:
+        raise UserError(
+            f"this classifier reads pairs both ways round, which {format_.classifier} cannot; "
+            "fine-tune with task.symmetric=false for an export"
         )
     vocabulary.check(body, tokenizer)
     config = {
@@ -154,7 +159,7 @@ def _fill(
     model: GPT | GPTClassifier, tensors: dict[str, Tensor], format_: Format, folder: Path
 ) -> None:
     """Give a model on the meta device the folder's weights, and tie what is tied."""
-    body = model.body if isinstance(model, GPTClassifier) else model
+    body = language_model(model)
     prefix = PREFIX if any(name.startswith(PREFIX) for name in tensors) else ""
     embedding = prefix + format_.names["wte.weight"]
     if body.config.tied_embeddings and embedding in tensors and LM_HEAD in tensors:

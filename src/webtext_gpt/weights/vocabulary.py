@@ -34,6 +34,19 @@ def add_end_of_text(model: GPT, tokenizer: Tokenizer) -> None:
     _set_rows(model, lambda rows: torch.cat((rows, rows.mean(dim=0, keepdim=True))))
 
 
+def grow(model: GPT, vocab_size: int) -> None:
+    """Give a model rows for new tokens: the mean of all rows (Hewitt 2021).
+
+    The likelihoods of the other tokens hardly move then, and no new token is likely by chance.
+    A model that has rows to spare keeps them.
+    """
+    more = vocab_size - model.config.vocab_size
+    if more > 0:
+        _set_rows(
+            model, lambda rows: torch.cat((rows, rows.mean(dim=0, keepdim=True).expand(more, -1)))
+        )
+
+
 def cut_padding(model: GPT, tokenizer: Tokenizer) -> None:
     """Drop the rows that only fill a vocabulary up to a multiple of 64, which no text has.
 

@@ -9,6 +9,15 @@ from webtext_gpt.checkpoint import BEST, FOLDER, LAST, STEP_NAME, STEPS, remove
 from webtext_gpt.errors import UserError
 
 
+LESS_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
+"""How the names of metrics end whose least value is the best."""
+
+
+def better(metric: str, value: float, than: float) -> bool:
+    """Whether a value of a metric is better than another."""
+    return value < than if metric.endswith(LESS_IS_BETTER) else value > than
+
+
 class Checkpoints(L.Callback):
     """Writes `step-00001000.ckpt` under `checkpoints/`; `last.ckpt` and `best.ckpt` are links.
 
@@ -22,7 +31,7 @@ class Checkpoints(L.Callback):
             validation better than all before, and when training ends or is interrupted.
         keep_last: how many of the newest are kept, so that a damaged one does no harm.
         keep_every: optimizer steps between two checkpoints that stay; `None` keeps none.
-        monitor: metric of the validation whose least value is the best.
+        monitor: metric of the validation that says which checkpoint is the best.
     """
 
     def __init__(
@@ -86,7 +95,7 @@ class Checkpoints(L.Callback):
             return
         if trainer.global_step == self._saved_step:
             self._saved_step = None  # made up on continuing: what is saved does not have it
-        if self.best is None or float(value) < self.best:
+        if self.best is None or better(self.monitor, float(value), self.best):
             self.best, self._best_step = float(value), trainer.global_step
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -9,9 +9,14 @@ from webtext_gpt.progress import progress_bar
 
 
 class Console(L.Callback):
-    """One bar over all optimizer steps, with the latest losses and the speed."""
+    """One bar over all optimizer steps, with the latest losses and the speed.
 
-    def __init__(self) -> None:
+    Args:
+        metric: of the validation, shown beside its loss.
+    """
+
+    def __init__(self, metric: str = "val_loss") -> None:
+        self.metric = metric
         self._bar: tqdm | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -29,9 +34,10 @@ class Console(L.Callback):
                 for short, name, form in (
                     ("loss", "train_loss", ".3f"),
                     ("val", "val_loss", ".3f"),
+                    (self.metric.removeprefix("val_"), self.metric, ".4f"),
                     ("tok/s", "tokens_per_second", ",.0f"),
                 )
-                if name in metrics
+                if name in metrics and (short, name) != ("loss", "val_loss")
             }
             self._bar.set_postfix(shown, refresh=False)
             self._bar.update(trainer.global_step - self._bar.n)

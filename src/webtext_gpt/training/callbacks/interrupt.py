@@ -2,6 +2,8 @@
 
 import shlex
 import signal
+import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -67,7 +69,7 @@ class GracefulInterrupt(L.Callback):
         raise Stopped(
             f"{'interrupted' if signum == signal.SIGINT else f'stopped by {name}'}; "
             f"step {trainer.global_step} is saved. Continue with: "
-            f"python train.py resume={shlex.quote(str(trainer.default_root_dir))}",
+            f"python {Path(sys.argv[0]).name} resume={shlex.quote(str(trainer.default_root_dir))}",
             exit_code=EXIT_PREEMPTED if signum in SYSTEM else 1,
         )
 

@@ -14,25 +14,28 @@ class LossCurve(L.Callback):
 
     Args:
         run_dir: the run's folder.
+        metric: of the validation, drawn beside its loss.
     """
 
-    def __init__(self, run_dir: str) -> None:
+    def __init__(self, run_dir: str, metric: str = "val_loss") -> None:
         self.run_dir = Path(run_dir)
+        self.metric = metric
 
     @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw."""
         for logger in trainer.loggers:
             logger.save()
-        draw_loss_curve(self.run_dir / METRICS, self.run_dir / "loss.png")
+        draw_loss_curve(self.run_dir / METRICS, self.run_dir / "loss.png", self.metric)
 
 
-def draw_loss_curve(metrics: Path, picture: Path) -> None:
-    """Training and validation loss, in nats a token, by optimizer step.
+def draw_loss_curve(metrics: Path, picture: Path, metric: str = "val_loss") -> None:
+    """Training and validation loss, in nats, by optimizer step.
 
     Args:
         metrics: a run's `metrics.csv`.
         picture: the PNG to write.
+        metric: another column, drawn on an axis of its own.
     """
     from matplotlib.figure import Figure
 
@@ -47,11 +50,19 @@ def draw_loss_curve(metrics: Path, picture: Path) -> None:
         if points:
             axes.plot(*zip(*points, strict=True), label=label, **style)
     validated = [row["val_loss"] for row in rows if "val_loss" in row]
-    if validated:
+    scores = [(row["step"], row[metric]) for row in rows if metric in row]
+    if scores and metric != "val_loss":
+        name = metric.removeprefix("val_")
+        axes.set_title(f"{name} of the validation: {scores[-1][1]:.4f} at the end")
+        beside = axes.twinx()
+        beside.set_ylabel(name)
+        beside.plot(*zip(*scores, strict=True), color="tab:green", marker="s", markersize=3)
+        axes.plot([], [], color="tab:green", marker="s", markersize=3, label=name)
+    elif validated:
         last = validated[-1]
         axes.set_title(f"validation loss {last:.3f}, perplexity {math.exp(min(last, 700)):.1f}")
     axes.set_xlabel("optimizer steps")
-    axes.set_ylabel("loss (nats a token)")
+    axes.set_ylabel("loss (nats a token)" if metric == "val_loss" else "loss (nats)")
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend()

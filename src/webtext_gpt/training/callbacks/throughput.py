@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from webtext_gpt.model import language_model
 from webtext_gpt.training.hardware import peak_flops
 
 
@@ -77,7 +78,7 @@ class Throughput(L.Callback):
 
     def _log(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         speed = self._tokens / self._seconds
-        flops = speed * pl_module.model.config.flops_per_token
+        flops = speed * language_model(pl_module.model).config.flops_per_token
         metrics = {"tokens_per_second": speed, "model_tflops": flops / 1e12}
         if self._peak:
             metrics["share_of_peak"] = flops / (self._peak * trainer.world_size)

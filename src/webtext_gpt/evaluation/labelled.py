@@ -1,0 +1,45 @@
+"""A classifier on labelled examples: its figures, and the report of them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from webtext_gpt.data.examples import Examples
+from webtext_gpt.evaluation.classification import measure
+from webtext_gpt.evaluation.classification_report import (
+    terminal_report,
+    write_classification_report,
+)
+from webtext_gpt.prediction import TextClassifier
+
+
+def targets_of(examples: Examples, labels: tuple[str, ...]) -> np.ndarray:
+    """`(n,)` class numbers, int64; where there is one label, the numbers themselves, float32."""
+    if len(labels) == 1:
+        return np.array(examples.labels, dtype=np.float32)
+    numbers = {label: number for number, label in enumerate(labels)}
+    return np.array([numbers[str(label)] for label in examples.labels], dtype=np.int64)
+
+
+def report_examples(
+    classifier: TextClassifier, examples: Examples, out: Path, positive: str | None = None
+) -> dict[str, float]:
+    """The figures of labelled examples; a report with a picture is written, its tables printed.
+
+    Args:
+        classifier: see `TextClassifier`.
+        examples: of labels that the classifier knows.
+        out: folder of the report, whose name is its title.
+        positive: class whose F1 is measured; `None` for the last.
+    """
+    logits = classifier.logits(examples.texts, examples.seconds)
+    targets = torch.from_numpy(targets_of(examples, classifier.labels))
+    judged = {"labels": classifier.labels, "positive": positive}
+    shown = {"title": out.name, "logits": logits, "targets": targets, **judged}
+    out.mkdir(parents=True, exist_ok=True)
+    write_classification_report(
+        out, **shown, texts=examples.texts, seconds=examples.seconds, places=examples.places
+    )
+    print(f"\n{terminal_report(**shown)}", flush=True)
+    return measure(logits, targets, **judged)

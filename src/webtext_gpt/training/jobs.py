@@ -1,0 +1,206 @@
+"""What fine-tuning does of its own for each kind of task: the model, its inputs, its figures."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from omegaconf import DictConfig
+
+from webtext_gpt.data.examples import Examples, label_names
+from webtext_gpt.data.finetuning import EncodedExamples
+from webtext_gpt.data.json_lines import write_json_lines
+from webtext_gpt.data.sequences import encode_completions, encode_texts, shortened
+from webtext_gpt.data.task import Task
+from webtext_gpt.errors import UserError
+from webtext_gpt.evaluation.generated import measure_generated
+from webtext_gpt.evaluation.labelled import report_examples, targets_of
+from webtext_gpt.evaluation.prompted import answers
+from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.model import GPT, GPTClassifier
+from webtext_gpt.prediction import TextClassifier
+from webtext_gpt.tokenizer import Tokenizer
+from webtext_gpt.training.classification import ClassificationModule
+from webtext_gpt.training.completion import CompletionModule
+from webtext_gpt.training.finetuning import FinetuningModule
+from webtext_gpt.training.start import add_head
+
+SCORE_BATCH = 32
+"""Prompts that are answered at once."""
+
+
+class Job(Protocol):
+    """A kind of task, with one task's settings."""
+
+    def model(self, body: GPT, tokenizer: Tokenizer) -> tuple[GPT | GPTClassifier, Tokenizer]:
+        """What is trained, on a language model, which is changed by it."""
+        ...
+
+    def encode(
+        self, model: GPT | GPTClassifier, tokenizer: Tokenizer, examples: Examples
+    ) -> EncodedExamples:
+        """Examples as the model reads them."""
+        ...
+
+    def module(
+        self, model: GPT | GPTClassifier, tokenizer: Tokenizer, **options: Any
+    ) -> FinetuningModule:
+        """The model in training."""
+        ...
+
+    def conclude(
+        self,
+        model: GPT | GPTClassifier,
+        tokenizer: Tokenizer,
+        examples: Examples,
+        out: Path,
+    ) -> dict[str, float]:
+        """Figures of a trained model; what can be looked at is written into a folder."""
+        ...
+
+
+class ClassificationJob:
+    """Classes, or a number, from texts or pairs of texts.
+
+    Args:
+        cfg: as `conf/finetune.yaml` composes it.
+        task: what the texts and labels are.
+        train: by which the labels are known.
+
+    Raises:
+        UserError: there is a single class.
+    """
+
+    def __init__(self, cfg: DictConfig, task: Task, train: Examples) -> None:
+        self.cfg = cfg
+        self.task = task
+        self.labels = label_names(train, task)
+
+    def model(self, body: GPT, tokenizer: Tokenizer) -> tuple[GPTClassifier, Tokenizer]:
+        """See `Job`."""
+        return add_head(
+            body,
+            tokenizer,
+            self.labels,
+            pairs=self.task.text_pair is not None,
+            both_orders=self.task.symmetric,
+            dropout=self.cfg.dropout,
+        )
+
+    def encode(
+        self, model: GPTClassifier, tokenizer: Tokenizer, examples: Examples
+    ) -> EncodedExamples:
+        """See `Job`."""
+        sequences = encode_texts(
+            tokenizer,
+            model.config,
+            model.body.config.block_size,
+            examples.texts,
+            examples.seconds,
+        )
+        return EncodedExamples(sequences, targets_of(examples, self.labels), examples.places)
+
+    def module(
+        self, model: GPTClassifier, tokenizer: Tokenizer, **options: Any
+    ) -> ClassificationModule:
+        """See `Job`. The auxiliary loss is of use only where the language model is trained."""
+        is_trained = any(p.requires_grad for p in model.body.parameters())
+        return ClassificationModule(
+            model,
+            tokenizer,
+            lm_weight=self.cfg.lm_weight if is_trained else 0.0,
+            positive=self.task.positive,
+            **options,
+        )
+
+    def conclude(
+        self, model: GPTClassifier, tokenizer: Tokenizer, examples: Examples, out: Path
+    ) -> dict[str, float]:
+        """See `Job`."""
+        classifier = TextClassifier(model, tokenizer)
+        return report_examples(classifier, examples, out, positive=self.task.positive)
+
+
+class CompletionJob:
+    """Completions of prompts, written by the language model.
+
+    Args:
+        cfg: as `conf/finetune.yaml` composes it.
+        task: what the prompts and completions are.
+
+    Raises:
+        UserError: the best checkpoint would be chosen by generating text.
+    """
+
+    def __init__(self, cfg: DictConfig, task: Task) -> None:
+        if task.metrics[0] != "loss":
+            raise UserError(
+                f"task.metrics=[{','.join(task.metrics)}]: the first, by which the best checkpoint "
+                "is chosen, must be loss; the others are measured at the end"
+            )
+        self.cfg = cfg
+        self.task = task
+
+    def model(self, body: GPT, tokenizer: Tokenizer) -> tuple[GPT, Tokenizer]:
+        """See `Job`: the language model itself."""
+        return body, tokenizer
+
+    def encode(self, model: GPT, tokenizer: Tokenizer, examples: Examples) -> EncodedExamples:
+        """See `Job`."""
+        completions = [str(label) for label in examples.labels]
+        sequences = encode_completions(
+            tokenizer,
+            model.config.block_size,
+            examples.texts,
+            completions,
+            self.task.between,
+        )
+        nothing = np.zeros(len(examples), dtype=np.int64)
+        return EncodedExamples(sequences, nothing, examples.places)
+
+    def module(self, model: GPT, tokenizer: Tokenizer, **options: Any) -> CompletionModule:
+        """See `Job`."""
+        return CompletionModule(model, tokenizer, **options)
+
+    def conclude(
+        self, model: GPT, tokenizer: Tokenizer, examples: Examples, out: Path
+    ) -> dict[str, float]:
+        """BLEU and ROUGE of greedy answers to the first `score_limit` prompts.
+
+        The prompts, answers and references are written into `answers.jsonl`.
+        """
+        limit = self.cfg.score_limit
+        examples = examples.subset(range(min(limit or len(examples), len(examples))))
+        most = model.config.block_size - self.cfg.max_new_tokens
+        if most < 1:
+            raise UserError(
+                f"max_new_tokens={self.cfg.max_new_tokens} leaves nothing of the model's context "
+                f"of {model.config.block_size} for a prompt"
+            )
+        between = self.task.between
+        prompts = [
+            tokenizer.decode(shortened(tokenizer, ids, between, most))
+            for ids in tokenizer.encode_batch([text + between for text in examples.texts])
+        ]
+        written = answers(
+            Scorer(model, tokenizer),
+            "answers",
+            prompts,
+            max_new_tokens=self.cfg.max_new_tokens,
+            batch_size=SCORE_BATCH,
+        )
+        references = [str(label) for label in examples.labels]
+        write_json_lines(
+            out / "answers.jsonl",
+            (
+                {"prompt": prompt, "answer": answer, "reference": reference}
+                for prompt, answer, reference in zip(prompts, written, references, strict=True)
+            ),
+        )
+        return measure_generated(written, references)
+
+
+def open_job(cfg: DictConfig, task: Task, train: Examples) -> "ClassificationJob | CompletionJob":
+    """The job of a task's kind. Raises as the jobs do."""
+    if task.kind == "pairs":
+        return CompletionJob(cfg, task)
+    return ClassificationJob(cfg, task, train)
