@@ -21,8 +21,7 @@ def mean_and_deviation(summaries: Mapping[int, Mapping[str, Any]]) -> dict[str, 
     runs = list(summaries.values())
     figures = {}
     for metric in runs[0] if runs else ():
-        values = [run.get(metric) for run in runs]
-        numbers = [float(value) for value in values if _is_finite_number(value)]
+        numbers = [value for run in runs if math.isfinite(value := _number(run.get(metric)))]
         if len(numbers) == len(runs):
             deviation = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
             figures[metric] = {"mean": statistics.fmean(numbers), "deviation": deviation}
@@ -49,9 +48,11 @@ def seeds_table(summaries: Mapping[int, Mapping[str, Any]], metrics: Sequence[st
     return aligned([*rows, ["mean ± deviation", *last]])
 
 
-def _is_finite_number(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
+def _number(value: object) -> float:
+    """The value where it is a number, else nan."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    return float(value)
 
 
 def _shown(value: object) -> str:

@@ -34,4 +34,4 @@ def one_line(text: str, width: int) -> str:
 
 def escaped(text: str) -> str:
     """Text of one line that Markdown shows as it is, in a table's cell too."""
-    return re.sub(r"([\\`*_\[\]<>&|~])", r"\\\1", text)
+    return re.sub(r"([\\`*_\[\]<>&|~$])", r"\\\1", text)

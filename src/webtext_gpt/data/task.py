@@ -1,0 +1,157 @@
+"""One downstream data set: where its rows are, which columns count, how it is judged."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from webtext_gpt.checks import number
+from webtext_gpt.data.delimited import check_encoding, check_separator
+from webtext_gpt.errors import UserError
+
+METRICS = {
+    "classification": ("accuracy", "f1_macro", "f1_positive", "matthews"),
+    "regression": ("pearson", "spearman"),
+    "pairs": ("loss", "bleu", "rouge1", "rouge2", "rougeL"),
+}
+"""What each kind of task can be judged by."""
+
+SPLITS = ("train", "validation", "test")
+
+SEPARATOR_NAMES = {"tab": "\t", r"\t": "\t", "space": " "}
+"""Spellings of separators that a command line has no easy character for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    r"""One downstream data set: where its rows are, which columns count, how it is judged.
+
+    Files take the place of the hub's splits; where `train` is one, nothing is read from the hub.
+
+    Attributes:
+        name: of the task, in reports.
+        kind: `classification`; `regression` to one number; `pairs` of a prompt (`text`) and the
+            completion (`label`) that is learned.
+        hub: name for `datasets.load_dataset`, or a folder that it reads.
+        config: the dataset's configuration.
+        revision: which version of it.
+        splits: the hub's names of train, validation and test; without any, train is `train`.
+        train: file of training rows.
+        validation: file by which the best checkpoint is chosen.
+        test: file that is scored at the end.
+        text: column of the text.
+        text_pair: column of the second text, where texts are judged in pairs.
+        label: column of the label.
+        label_until: the label ends before the first of these, as `DESC:manner` before a colon.
+        columns: names of the columns of files without a header.
+        separator: between the cells; null: by the file's ending.
+        quotes: whether cells may be quoted; null: unless between tabs or spaces.
+        encoding: of delimited files.
+        symmetric: both orders of a pair are run and their states added (Radford et al. 2018,
+            section 3.3).
+        skip_empty: rows without text are left out; else they are an error.
+        metrics: the first chooses the best checkpoint.
+        positive: the class whose F1 is `f1_positive`; null: the last.
+        val_fraction: share of the training rows held out, by a hash of their text, where there
+            is neither file nor split for validation.
+        between: stands between a prompt and its completion.
+
+    Raises:
+        UserError: a value is out of range or does not fit another; the message names the key.
+    """
+
+    name: str
+    kind: str = "classification"
+    hub: str | None = None
+    config: str | None = None
+    revision: str | None = None
+    splits: Mapping[str, str] = field(default_factory=dict)
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    text: str = "text"
+    text_pair: str | None = None
+    label: str = "label"
+    label_until: str | None = None
+    columns: tuple[str, ...] | None = None
+    separator: str | None = None
+    quotes: bool | None = None
+    encoding: str = "utf-8"
+    symmetric: bool = False
+    skip_empty: bool = False
+    metrics: tuple[str, ...] = ("accuracy",)
+    positive: str | None = None
+    val_fraction: float = 0.1
+    between: str = "\n"
+
+    def __post_init__(self) -> None:
+        self._make_plain()
+        self._check_kind()
+        self._check_sources()
+        for key, allowed in {"symmetric": (), "skip_empty": (), "quotes": (None,)}.items():
+            value = getattr(self, key)
+            if not isinstance(value, bool) and value not in allowed:
+                raise UserError(f"task.{key}={value} must be true or false")
+        if not 0 < number("task.val_fraction", self.val_fraction) < 1:
+            raise UserError(f"task.val_fraction={self.val_fraction} must lie between 0 and 1")
+        check_encoding(self.encoding)
+        if self.separator is not None:
+            check_separator(self.separator)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain keyword arguments that make this task again."""
+        values = dataclasses.asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    def _make_plain(self) -> None:
+        """Take what a YAML file or a command line gives: its lists, and numbers for names."""
+        for key in ("text", "text_pair", "label", "label_until", "positive"):
+            value = getattr(self, key)
+            object.__setattr__(self, key, value if value is None else str(value))
+        for key in ("columns", "metrics"):
+            value = getattr(self, key)
+            if value is not None:
+                values = [value] if isinstance(value, str) else value
+                object.__setattr__(self, key, tuple(str(v) for v in values))
+        object.__setattr__(self, "splits", {str(k): v for k, v in (self.splits or {}).items()})
+        if self.separator is not None:
+            spelled = str(self.separator)
+            object.__setattr__(self, "separator", SEPARATOR_NAMES.get(spelled, spelled))
+
+    def _check_kind(self) -> None:
+        if self.kind not in METRICS:
+            raise UserError(f"task.kind={self.kind} must be one of {', '.join(METRICS)}")
+        fitting = METRICS[self.kind]
+        unknown = [metric for metric in self.metrics if metric not in fitting]
+        if unknown or not self.metrics:
+            raise UserError(
+                f"task.metrics=[{','.join(self.metrics)}] must be of {', '.join(fitting)} for "
+                f"task.kind={self.kind}"
+            )
+        if self.symmetric and self.text_pair is None:
+            raise UserError("task.symmetric=true needs the column of the second text: text_pair")
+        if self.kind == "pairs" and self.text_pair is not None:
+            raise UserError(
+                f"task.text_pair={self.text_pair} has no place in task.kind=pairs: task.text is "
+                "the prompt, task.label the completion"
+            )
+        if self.kind != "classification":
+            for key in ("label_until", "positive"):
+                if getattr(self, key) is not None:
+                    raise UserError(f"task.{key} has no place in task.kind={self.kind}")
+
+    def _check_sources(self) -> None:
+        for split, name in self.splits.items():
+            if split not in SPLITS or not isinstance(name, str):
+                raise UserError(
+                    f"task.splits.{split}={name} must give the hub's name for one of "
+                    f"{', '.join(SPLITS)}"
+                )
+        used = [c for c in (self.text, self.text_pair, self.label) if c is not None]
+        if len(set(used)) < len(used):
+            raise UserError(
+                f"task.text={self.text}, task.text_pair={self.text_pair} and task.label="
+                f"{self.label} must be different columns"
+            )
+        if self.columns is not None and len(set(self.columns)) < len(self.columns):
+            raise UserError(f"task.columns=[{','.join(self.columns)}] has a name twice")

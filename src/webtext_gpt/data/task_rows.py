@@ -1,0 +1,117 @@
+"""Rows of a task: from a file by its ending, or from a split of the hub."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from webtext_gpt.data.delimited import read_delimited
+from webtext_gpt.data.rows import JSON_LINES, PARQUET, MissingColumnError, Row, read_rows
+from webtext_gpt.data.task import Task
+from webtext_gpt.errors import UserError
+
+DELIMITED = {".csv", ".tsv"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows that are yet to be read.
+
+    Attributes:
+        name: for messages: the file, or the data set and its split.
+        rows: each with its place.
+        classes: names of the classes, where the labels are their numbers.
+    """
+
+    name: str
+    rows: Iterator[tuple[str, Row]]
+    classes: tuple[str, ...] | None = None
+
+
+def wanted_columns(task: Task, labelled: bool = True) -> list[str]:
+    """The columns that a task's rows must have."""
+    columns = (task.text, task.text_pair, task.label if labelled else None)
+    return [column for column in columns if column is not None]
+
+
+def file_source(task: Task, file: str | Path, labelled: bool = True) -> Source:
+    """Rows of a CSV, TSV, JSONL or Parquet file; of another, where `task.separator` is set.
+
+    Raises:
+        UserError: it is not there, or its ending is none of these; while it is read, what
+            `read_rows` and `read_delimited` raise.
+    """
+    path = Path(file).expanduser()
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "not there"
+        raise UserError(f"{file} is {what}, a file is wanted (looked from {Path.cwd()})")
+    suffix = path.suffix.lower()
+    if suffix not in DELIMITED | JSON_LINES | PARQUET and task.separator is None:
+        raise UserError(
+            f"{file}: the ending is none of .csv (CSV), .tsv (TSV), .jsonl .ndjson (JSONL), "
+            ".parquet .pq (Parquet); task.separator=, or =tab reads others as rows of cells"
+        )
+    return Source(str(file), _file_rows(task, path, wanted_columns(task, labelled)))
+
+
+def hub_source(task: Task, split: str) -> Source:
+    """Rows of a split of the hub, or of a folder that `datasets` reads.
+
+    Args:
+        task: names the data set.
+        split: the hub's name of it.
+
+    Raises:
+        UserError: it cannot be loaded, or lacks a column.
+    """
+    import datasets
+
+    files = "local files can be given: task.train=FILE task.validation=FILE"
+    try:
+        dataset = datasets.load_dataset(task.hub, task.config, split=split, revision=task.revision)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise UserError(
+            f"task.hub={task.hub}: split {split!r} cannot be loaded: {error}; {files}"
+        ) from error
+    name = f"{task.hub}, split {split}"
+    columns = wanted_columns(task)
+    for column in columns:
+        if column not in dataset.column_names:
+            raise UserError(
+                f"task.hub={task.hub} has no column {column!r}, only "
+                f"{', '.join(dataset.column_names)}; {_keys(task, columns)}"
+            )
+    label = dataset.features[task.label]
+    classes = tuple(label.names) if isinstance(label, datasets.ClassLabel) else None
+    return Source(name, _hub_rows(dataset.select_columns(columns), name), classes)
+
+
+def _file_rows(task: Task, file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    try:
+        if file.suffix.lower() in JSON_LINES | PARQUET:
+            yield from read_rows(file, columns)
+        else:
+            yield from read_delimited(
+                file,
+                columns,
+                separator=task.separator,
+                names=task.columns,
+                quotes=task.quotes,
+                encoding=task.encoding,
+            )
+    except MissingColumnError as error:
+        raise MissingColumnError(f"{error}; {_keys(task, columns)}") from error
+
+
+def _hub_rows(dataset: Any, name: str) -> Iterator[tuple[str, Row]]:
+    number = 0
+    for batch in dataset.iter(batch_size=1000):
+        for values in zip(*batch.values(), strict=True):
+            yield f"{name}, row {number}", dict(zip(batch, values, strict=True))
+            number += 1
+
+
+def _keys(task: Task, columns: Sequence[str]) -> str:
+    given = {"text": task.text, "text_pair": task.text_pair, "label": task.label}
+    keys = [f"task.{key}={column}" for key, column in given.items() if column in columns]
+    return f"set {', '.join(keys)} to the names of the columns"

@@ -1,0 +1,163 @@
+"""What is shown of a fine-tuned classifier: figures, a picture, a table, and its worst mistakes."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from webtext_gpt.evaluation.classification import measure, per_class
+from webtext_gpt.evaluation.classification_pictures import draw_confusion, draw_scatter
+from webtext_gpt.evaluation.mistakes import worst_mistakes
+from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table, one_line
+
+REPORT = "report.md"
+MISTAKES = "mistakes.jsonl"
+CONFUSION = "confusion.png"
+SCATTER = "scatter.png"
+MISTAKES_SHOWN = 10
+CLASSES_SHOWN = 30
+
+
+def write_classification_report(
+    out: Path,
+    *,
+    title: str,
+    logits: Tensor,
+    targets: Tensor,
+    labels: Sequence[str],
+    texts: Sequence[str],
+    seconds: Sequence[str] | None,
+    places: Sequence[str],
+    positive: str | None = None,
+    worst: int = 20,
+) -> None:
+    """Write `report.md`, `mistakes.jsonl` and `confusion.png`, of a regression `scatter.png`.
+
+    Each file is whole or not there.
+
+    Args:
+        out: the folder; made if there is none.
+        title: what the report calls the model and its data.
+        logits: `(N, n_labels)`.
+        targets: `(N,)` numbers of the true classes, or true values.
+        labels: names of the classes; a single one for a regression.
+        texts: the N texts.
+        seconds: the second texts where rows are pairs.
+        places: where each row stands in its file.
+        positive: the class of `f1_positive`; `None` takes the last.
+        worst: how many mistakes are listed at most.
+
+    Raises:
+        UserError: see `measure`.
+    """
+    logits, targets = logits.detach().cpu(), targets.detach().cpu()
+    figures = measure(logits, targets, labels=labels, positive=positive)
+    mistakes = worst_mistakes(
+        logits,
+        targets,
+        labels=labels,
+        texts=texts,
+        seconds=seconds,
+        places=places,
+        worst=worst,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    regression = len(labels) == 1
+    if regression:
+        with _replaced(out / SCATTER) as partial:
+            draw_scatter(partial, title, logits[:, 0].double(), targets.double())
+        n_wrong = int((logits[:, 0].double() != targets.double()).sum())
+    else:
+        predicted = logits.argmax(dim=1)
+        with _replaced(out / CONFUSION) as partial:
+            confusion = multiclass_confusion_matrix(predicted, targets, len(labels))
+            draw_confusion(partial, title, confusion, labels)
+        n_wrong = int((predicted != targets).sum())
+    with _replaced(out / MISTAKES) as partial:
+        lines = (json.dumps(mistake, ensure_ascii=False) + "\n" for mistake in mistakes)
+        partial.write_text("".join(lines), encoding="utf-8")
+    parts = [
+        f"# {escaped(one_line(title, 200))}",
+        f"{len(targets):,} rows",
+        markdown_table(_metrics_rows(figures)),
+    ]
+    if regression:
+        parts.append(f"![predicted against true values]({SCATTER})")
+    else:
+        rows = _class_rows(logits, targets, labels)
+        marked = [rows[0], *([escaped(one_line(r[0], 60)), *r[1:]] for r in rows[1:])]
+        parts += ["## Classes", markdown_table(marked), f"![confusion matrix]({CONFUSION})"]
+    parts += ["## Worst mistakes", _mistakes_text(mistakes, n_wrong)]
+    with _replaced(out / REPORT) as partial:
+        partial.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def terminal_report(
+    *,
+    title: str,
+    logits: Tensor,
+    targets: Tensor,
+    labels: Sequence[str],
+    positive: str | None = None,
+) -> str:
+    """Metrics and, of a classification, the table of classes, for the terminal.
+
+    Of many classes those with the most rows are shown. For the arguments see
+    `write_classification_report`.
+    """
+    logits, targets = logits.detach().cpu(), targets.detach().cpu()
+    figures = measure(logits, targets, labels=labels, positive=positive)
+    parts = [f"{one_line(title, 100)}: {len(targets):,} rows", aligned(_metrics_rows(figures))]
+    if len(labels) > 1:
+        counts = targets.bincount(minlength=len(labels)).tolist()
+        largest = sorted(range(len(labels)), key=lambda place: -counts[place])[:CLASSES_SHOWN]
+        head, *rows = _class_rows(logits, targets, labels)
+        shown = [[one_line(rows[place][0], 30), *rows[place][1:]] for place in sorted(largest)]
+        parts.append(aligned([head, *shown]))
+        if len(labels) > CLASSES_SHOWN:
+            parts[-1] += (
+                f"\n({len(labels) - CLASSES_SHOWN:,} more classes, of fewer rows, are in {REPORT})"
+            )
+    return "\n\n".join(parts)
+
+
+def _metrics_rows(figures: dict[str, float]) -> list[list[str]]:
+    return [["metric", "value"], *([name, f"{value:.4f}"] for name, value in figures.items())]
+
+
+def _class_rows(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> list[list[str]]:
+    rows = [["class", "precision", "recall", "F1", "rows"]]
+    for one in per_class(logits.argmax(dim=1), targets, labels):
+        quotients = [f"{value:.4f}" for value in (one.precision, one.recall, one.f1)]
+        rows.append([one.label, *quotients, f"{one.rows:,}"])
+    return rows
+
+
+def _mistakes_text(mistakes: Sequence[dict[str, Any]], n_wrong: int) -> str:
+    if not n_wrong:
+        return "None: every row is predicted as it is."
+    said = (
+        f"{n_wrong:,} rows are predicted otherwise; the worst {len(mistakes):,} are in {MISTAKES}."
+    )
+    if not mistakes:
+        return f"{n_wrong:,} rows are predicted otherwise; none are listed."
+    rows = [list(mistakes[0])]
+    for mistake in mistakes[:MISTAKES_SHOWN]:
+        cells = (f"{v:.4g}" if isinstance(v, float) else v for v in mistake.values())
+        rows.append([escaped(one_line(cell, 100)) for cell in cells])
+    return f"{said}\n\n{markdown_table([[name.replace('_', ' ') for name in rows[0]], *rows[1:]])}"
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """A file to write aside, which takes its name when it is complete."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
