@@ -1,4 +1,4 @@
-"""Fine-tune a pretrained GPT, or use what was fine-tuned: `python finetune.py checkpoint=RUN task=sst2`."""
+"""Fine-tune a GPT, or use what was fine-tuned: `python finetune.py checkpoint=RUN task=sst2`."""
 
 from omegaconf import DictConfig
 

@@ -107,9 +107,9 @@ def load_any(path: str | Path) -> tuple[GPT | GPTClassifier, Tokenizer]:
 
 def build(checkpoint: Mapping[str, Any]) -> tuple[GPT | GPTClassifier, Tokenizer]:
     """The model of a checkpoint's plain values, its weights new, and the tokenizer."""
-    model: GPT | GPTClassifier = GPT(GPTConfig(**checkpoint["model_config"]))
-    if head := checkpoint.get("classifier_config"):
-        model = GPTClassifier(model, ClassifierConfig(**head))
+    body = GPT(GPTConfig(**checkpoint["model_config"]))
+    head = checkpoint.get("classifier_config")
+    model = GPTClassifier(body, ClassifierConfig(**head)) if head is not None else body
     if lora := checkpoint.get("lora"):
         add_lora(model, **lora)
     return model, Tokenizer.from_json(checkpoint["tokenizer"])

@@ -102,13 +102,17 @@ def predict(
     while rows := list(islice(texts, CHUNK)):
         first = [text for _, text, _ in rows]
         paired = rows[0][2] is not None
-        logits = classifier.logits(first, [second or "" for _, _, second in rows] if paired else None)
+        logits = classifier.logits(
+            first, [second or "" for _, _, second in rows] if paired else None
+        )
         if len(classifier.labels) == 1:
             for row, value in zip(rows, logits[:, 0].tolist(), strict=True):
                 yield row, value, []
             continue
         every = logits.softmax(dim=1)
-        for row, of_row, best in zip(rows, every.tolist(), every.argmax(dim=1).tolist(), strict=True):
+        for row, of_row, best in zip(
+            rows, every.tolist(), every.argmax(dim=1).tolist(), strict=True
+        ):
             yield row, classifier.labels[best], of_row
 
 

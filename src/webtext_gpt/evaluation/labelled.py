@@ -1,6 +1,7 @@
 """A classifier on labelled examples: its figures, and the report of them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,8 +36,8 @@ def report_examples(
     """
     logits = classifier.logits(examples.texts, examples.seconds)
     targets = torch.from_numpy(targets_of(examples, classifier.labels))
-    judged = {"labels": classifier.labels, "positive": positive}
-    shown = {"title": out.name, "logits": logits, "targets": targets, **judged}
+    judged: dict[str, Any] = {"labels": classifier.labels, "positive": positive}
+    shown: dict[str, Any] = {"title": out.name, "logits": logits, "targets": targets, **judged}
     out.mkdir(parents=True, exist_ok=True)
     write_classification_report(
         out, **shown, texts=examples.texts, seconds=examples.seconds, places=examples.places

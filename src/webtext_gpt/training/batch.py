@@ -100,9 +100,7 @@ def plan_examples(
     return _divided(batch_size // devices, longest, devices, micro_batch_size)
 
 
-def _divided(
-    share: int, block_size: int, devices: int, micro_batch_size: int | None
-) -> BatchPlan:
+def _divided(share: int, block_size: int, devices: int, micro_batch_size: int | None) -> BatchPlan:
     """The plan of a device's share, in sequences."""
     if micro_batch_size is None:
         most = max(1, MICRO_BATCH_TOKENS // block_size)

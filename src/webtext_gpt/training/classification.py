@@ -61,7 +61,7 @@ class ClassificationModule(FinetuningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """See `TrainingModule.training_step`."""
-        return super().training_step((batch, self._kept(batch)), batch_idx)  # type: ignore[arg-type]
+        return super().training_step((batch, self._kept(batch)), batch_idx)
 
     def _kept(self, batch: Batch) -> Tensor | None:
         """Factors `(B, n_embd)` of the head's dropout, by the step and the place in its batch.

@@ -27,15 +27,13 @@ class CompletionModule(FinetuningModule):
     def __init__(self, model: GPT, tokenizer: Tokenizer, **options: Any) -> None:
         def loss(batch: Batch) -> Tensor:
             hidden = model.hidden_states(batch.tokens)
-            return mean_text_loss(
-                model.lm_head, hidden, batch.tokens, batch.lengths, batch.starts
-            )
+            return mean_text_loss(model.lm_head, hidden, batch.tokens, batch.lengths, batch.starts)
 
         super().__init__(model, tokenizer, loss, **options)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """See `TrainingModule.training_step`."""
-        return super().training_step((batch,), batch_idx)  # type: ignore[arg-type]
+        return super().training_step((batch,), batch_idx)
 
     def measure(self, batch: Batch) -> Tensor:
         """Nats of each completion and its number of tokens, `(B, 2)`."""

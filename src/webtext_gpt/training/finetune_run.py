@@ -116,7 +116,8 @@ def finetune(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     summary: Summary = {"task": task.name}
     for name, examples in others.items():
         figures = job.conclude(best, tokenizer, examples, run.folder / name)
-        summary |= {f"{name[:3] if name == 'validation' else name}_{k}": v for k, v in figures.items()}
+        short = {"validation": "val"}.get(name, name)
+        summary |= {f"{short}_{metric}": value for metric, value in figures.items()}
     summary |= progress_figures(trainer, module)
     summary |= {
         "epochs": trainer.global_step * plan.global_batch_size / len(train),
@@ -172,7 +173,11 @@ def _lora(cfg: DictConfig) -> dict[str, float] | None:
     dropout = number("lora.dropout", cfg.lora.dropout)
     if not 0 <= dropout < 1:
         raise UserError(f"lora.dropout={dropout} must be in [0, 1)")
-    return {"rank": cfg.lora.rank, "alpha": number("lora.alpha", cfg.lora.alpha), "dropout": dropout}
+    return {
+        "rank": cfg.lora.rank,
+        "alpha": number("lora.alpha", cfg.lora.alpha),
+        "dropout": dropout,
+    }
 
 
 def _with_length(run: Run, steps_of_epoch: int) -> Run:
@@ -235,7 +240,7 @@ def _plan_text(
     labels = getattr(module.model.config, "labels", ())
     shown = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
     return (
-        f"model       {module.num_parameters:,} parameters, {module.num_trained:,} of them trained\n"
+        f"model       {module.num_parameters:,} parameters, {module.num_trained:,} are trained\n"
         f"examples    {len(train):,} for training, {len(validation):,} for validation"
         f"{f'; {len(labels)} labels: {shown}' if labels else ''}\n"
         f"training    {length}{epochs} of {module.batch_size} examples, "

@@ -35,21 +35,17 @@ class Job(Protocol):
         """What is trained, on a language model, which is changed by it."""
         ...
 
-    def encode(
-        self, model: GPT | GPTClassifier, tokenizer: Tokenizer, examples: Examples
-    ) -> EncodedExamples:
+    def encode(self, model: Any, tokenizer: Tokenizer, examples: Examples) -> EncodedExamples:
         """Examples as the model reads them."""
         ...
 
-    def module(
-        self, model: GPT | GPTClassifier, tokenizer: Tokenizer, **options: Any
-    ) -> FinetuningModule:
+    def module(self, model: Any, tokenizer: Tokenizer, **options: Any) -> FinetuningModule:
         """The model in training."""
         ...
 
     def conclude(
         self,
-        model: GPT | GPTClassifier,
+        model: Any,
         tokenizer: Tokenizer,
         examples: Examples,
         out: Path,
@@ -199,7 +195,7 @@ class CompletionJob:
         return measure_generated(written, references)
 
 
-def open_job(cfg: DictConfig, task: Task, train: Examples) -> "ClassificationJob | CompletionJob":
+def open_job(cfg: DictConfig, task: Task, train: Examples) -> Job:
     """The job of a task's kind. Raises as the jobs do."""
     if task.kind == "pairs":
         return CompletionJob(cfg, task)

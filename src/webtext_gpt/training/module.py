@@ -156,7 +156,7 @@ class TrainingModule(L.LightningModule):
         self.trainer.training = True
         self.trainer._logger_connector._first_loop_iter = first
 
-    def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Before each optimizer step, seed dropout by the step's number.
 
         A continued run then draws what an undisturbed one would have drawn.
@@ -166,7 +166,7 @@ class TrainingModule(L.LightningModule):
             step = self.seed * 2**32 + self.global_step
             torch.manual_seed((step * self.trainer.world_size + self.trainer.global_rank) % 2**63)
 
-    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Mean loss of one micro-batch, in nats."""
         loss = self.loss(*batch)
         self._step_losses.append(loss.detach())

@@ -43,7 +43,8 @@ def adamw(
 def default_lr(n_embd: int, reference_lr: float = 6e-4) -> float:
     """A peak learning rate for a width: reference_lr (768 / n_embd)^1.5.
 
-    For pretraining, a line through GPT-3's 6e-4 for width 768 (Brown et al. 2020, table 2.1), which also passes
-    near its 3e-4 for 1,024, and near the best for width 128 (docs/measurements.md).
+    For pretraining, a line through GPT-3's 6e-4 for width 768 (Brown et al. 2020, table 2.1),
+    which also passes near its 3e-4 for 1,024, and near the best for width 128
+    (docs/measurements.md).
     """
     return reference_lr * (768 / n_embd) ** 1.5

@@ -66,5 +66,5 @@ class PretrainingModule(TrainingModule):
 
 
 def perplexity(loss: float) -> float:
-    """exp of a loss in nats, finite whatever the loss."""
+    """The exponential of a loss in nats, finite whatever the loss."""
     return math.exp(min(loss, 700))

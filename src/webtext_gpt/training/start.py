@@ -96,7 +96,7 @@ def choose_trained(
     """
     if lora is not None:
         if layers != "all":
-            raise UserError(f"lora.rank freezes every layer of the model; leave layers={layers} out")
+            raise UserError(f"lora.rank freezes every layer; leave layers={layers} out")
         add_lora(model, **lora)
     elif layers != "all":
         if isinstance(layers, bool) or not isinstance(layers, int):

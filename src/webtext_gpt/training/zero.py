@@ -158,6 +158,7 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
         zero, names = self._zero, self._names
         frozen = [(p, name) for p, name in names.items() if not p.requires_grad]
         if self.zero_stage_3:
+            parameter: Any
             for parameter, name in frozen:
                 start, length = self._my_part(parameter)
                 if length > 0:
@@ -180,7 +181,7 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
                     place, here = mapping.lp_fragment_address, mapping.hp_fragment_address
                     yield Fragment(names[parameter], place.start, place.numel, flat, here.start)
 
-    def _my_part(self, parameter: nn.Parameter) -> tuple[int, int]:
+    def _my_part(self, parameter: Any) -> tuple[int, int]:
         """Where stage 3 has this process's part of a parameter, and how long it is."""
         length = parameter.ds_tensor.ds_numel
         start = self.global_rank * length

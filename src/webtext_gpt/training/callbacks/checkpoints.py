@@ -8,7 +8,6 @@ import lightning as L
 from webtext_gpt.checkpoint import BEST, FOLDER, LAST, STEP_NAME, STEPS, remove
 from webtext_gpt.errors import UserError
 
-
 LESS_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
 """How the names of metrics end whose least value is the best."""
 
