@@ -89,7 +89,9 @@ def collect_examples(task: Task, source: Source) -> Examples:
 
 def _check_empty(task: Task, name: str, empty: list[str], full: int) -> None:
     if not full:
-        raise UserError(f"{name} has no rows with text" if empty else f"{name} has no rows")
+        raise UserError(
+            f"{name} has {len(empty)} rows, all without text" if empty else f"{name} has no rows"
+        )
     if empty and not task.skip_empty:
         raise UserError(
             f"{len(empty)} of {len(empty) + full} rows of {name} have an empty text "

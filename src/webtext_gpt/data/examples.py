@@ -120,7 +120,7 @@ def _source(task: Task, split: str) -> Source | None:
     file = {"train": task.train, "validation": task.validation, "test": task.test}[split]
     if file is not None:
         return file_source(task, file)
-    name = (task.splits or {"train": "train"}).get(split)
+    name = task.splits.get(split)
     if task.hub is None or task.train is not None or name is None:
         return None
     return hub_source(task, name)

@@ -35,7 +35,7 @@ class Task:
         hub: name for `datasets.load_dataset`, or a folder that it reads.
         config: the dataset's configuration.
         revision: which version of it.
-        splits: the hub's names of train, validation and test; without any, train is `train`.
+        splits: the hub's names of train, validation and test; null for one that it has not.
         train: file of training rows.
         validation: file by which the best checkpoint is chosen.
         test: file that is scored at the end.
@@ -65,7 +65,7 @@ class Task:
     hub: str | None = None
     config: str | None = None
     revision: str | None = None
-    splits: Mapping[str, str] = field(default_factory=dict)
+    splits: Mapping[str, str | None] = field(default_factory=lambda: {"train": "train"})
     train: str | None = None
     validation: str | None = None
     test: str | None = None
@@ -86,12 +86,12 @@ class Task:
 
     def __post_init__(self) -> None:
         self._make_plain()
-        self._check_kind()
-        self._check_sources()
         for key, allowed in {"symmetric": (), "skip_empty": (), "quotes": (None,)}.items():
             value = getattr(self, key)
             if not isinstance(value, bool) and value not in allowed:
                 raise UserError(f"task.{key}={value} must be true or false")
+        self._check_kind()
+        self._check_sources()
         if not 0 < number("task.val_fraction", self.val_fraction) < 1:
             raise UserError(f"task.val_fraction={self.val_fraction} must lie between 0 and 1")
         check_encoding(self.encoding)
@@ -113,7 +113,10 @@ class Task:
             if value is not None:
                 values = [value] if isinstance(value, str) else value
                 object.__setattr__(self, key, tuple(str(v) for v in values))
-        object.__setattr__(self, "splits", {str(k): v for k, v in (self.splits or {}).items()})
+        given = {
+            str(split): name for split, name in (self.splits or {}).items() if name is not None
+        }
+        object.__setattr__(self, "splits", given)
         if self.separator is not None:
             spelled = str(self.separator)
             object.__setattr__(self, "separator", SEPARATOR_NAMES.get(spelled, spelled))

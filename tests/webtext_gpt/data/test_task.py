@@ -1,0 +1,114 @@
+"""Tasks: what they refuse, what they make of a command line's values, and those under conf/task."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from webtext_gpt.data.task import Task
+from webtext_gpt.errors import UserError
+
+CONF = Path(__file__).parents[3] / "conf" / "task"
+NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
+
+
+def load(name: str, *overrides: str) -> Task:
+    """The task of a YAML file, with `key=value` as on the command line."""
+    cfg = OmegaConf.load(CONF / f"{name}.yaml")
+    OmegaConf.set_struct(cfg, True)
+    for override in overrides:
+        key, _, value = override.partition("=")
+        OmegaConf.update(cfg, key, yaml.safe_load(value))
+    return instantiate(cfg)
+
+
+def test_all_tasks_are_there() -> None:
+    glue = {"sst2", "cola", "mrpc", "rte", "qqp", "mnli", "qnli", "stsb"}
+    assert set(NAMES) == glue | {"ag_news", "imdb", "trec", "file", "pairs"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_task_instantiates_and_comes_back_from_plain_values(name: str) -> None:
+    task = load(name)
+    assert task.name == name
+    plain = task.to_dict()
+    assert Task(**yaml.safe_load(yaml.safe_dump(plain))) == task
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_task_takes_local_files_and_their_format(name: str) -> None:
+    task = load(name, "train=a.csv", "validation=b.csv", "test=c.csv", "separator=;", "quotes=true")
+    assert (task.train, task.validation, task.test) == ("a.csv", "b.csv", "c.csv")
+    assert (task.separator, task.quotes) == (";", True)
+    task = load(name, "text=a", "label=b", "columns=[a,b]", "encoding=cp1252", "skip_empty=true")
+    assert (task.text, task.label, task.columns) == ("a", "b", ("a", "b"))
+    task = load(name, "hub=mine", "config=c", "revision=r", "splits.validation=dev")
+    assert (task.hub, task.splits["validation"]) == ("mine", "dev")
+
+
+@pytest.mark.parametrize(  # Wang et al. 2019, table 1; Radford et al. 2018, section 3.3
+    ("name", "kind", "metrics", "columns", "symmetric"),
+    [
+        ("cola", "classification", ("matthews", "accuracy"), ("sentence", None), False),
+        ("sst2", "classification", ("accuracy",), ("sentence", None), False),
+        ("mrpc", "classification", ("f1_positive", "accuracy"), ("sentence1", "sentence2"), True),
+        ("stsb", "regression", ("pearson", "spearman"), ("sentence1", "sentence2"), True),
+        ("qqp", "classification", ("f1_positive", "accuracy"), ("question1", "question2"), True),
+        ("mnli", "classification", ("accuracy",), ("premise", "hypothesis"), False),
+        ("qnli", "classification", ("accuracy",), ("question", "sentence"), False),
+        ("rte", "classification", ("accuracy",), ("sentence1", "sentence2"), False),
+    ],
+)
+def test_glue_is_judged_as_its_authors_do(
+    name: str, kind: str, metrics: tuple, columns: tuple, symmetric: bool
+) -> None:
+    task = load(name)
+    assert (task.hub, task.config, task.label) == ("nyu-mll/glue", name, "label")
+    assert (task.kind, task.metrics, task.symmetric) == (kind, metrics, symmetric)
+    assert (task.text, task.text_pair) == columns
+    assert task.splits["train"] == "train"
+    assert task.splits["validation"] == ("validation_matched" if name == "mnli" else "validation")
+
+
+def test_values_of_a_command_line() -> None:
+    task = load("file", "positive=1", "text=0", "label=1", "columns=[0,1]", "metrics=matthews")
+    assert (task.positive, task.text, task.columns) == ("1", "0", ("0", "1"))
+    assert task.metrics == ("matthews",)
+    for spelled, separator in {"tab": "\t", r"\t": "\t", "space": " ", ",": ","}.items():
+        assert Task(name="a", separator=spelled).separator == separator
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "ranking"}, "task.kind=ranking must be one of classification, regression, pairs"),
+        ({"metrics": ["f1"]}, r"task.metrics=\[f1\] must be of accuracy, f1_macro, f1_positive"),
+        ({"metrics": []}, r"task.metrics=\[\] must be"),
+        ({"kind": "regression"}, r"task.metrics=\[accuracy\] must be of pearson, spearman"),
+        ({"kind": "pairs", "metrics": ["pearson"]}, "must be of loss, bleu, rouge1, rouge2, rouge"),
+        ({"val_fraction": 0}, "task.val_fraction=0 must lie between 0 and 1"),
+        ({"val_fraction": 1.0}, "task.val_fraction=1.0"),
+        ({"val_fraction": "tenth"}, "task.val_fraction=tenth must be a number"),
+        ({"symmetric": True}, "task.symmetric=true needs .* text_pair"),
+        ({"symmetric": "yes"}, "task.symmetric=yes must be true or false"),
+        ({"quotes": "none"}, "task.quotes=none must be true or false"),
+        ({"kind": "pairs", "metrics": ["loss"], "text_pair": "b"}, "task.text_pair=b has no place"),
+        (
+            {"kind": "regression", "metrics": ["pearson"], "positive": "x"},
+            "task.positive has no place",
+        ),
+        ({"splits": {"dev": "validation"}}, "task.splits.dev=validation"),
+        ({"splits": {"test": 3}}, "task.splits.test=3"),
+        ({"separator": "::"}, "task.separator='::' must be one character"),
+        ({"encoding": "utf-17"}, "task.encoding=utf-17"),
+        ({"text_pair": "text"}, "task.text=text, task.text_pair=text .* must be different columns"),
+        ({"label": "text"}, "must be different columns"),
+        ({"columns": ["a", "a"]}, r"task.columns=\[a,a\] has a name twice"),
+    ],
+)
+def test_what_a_task_refuses(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Task(name="mine", **values)
