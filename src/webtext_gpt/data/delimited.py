@@ -69,8 +69,8 @@ def read_delimited(
         if len(cells) != len(header):
             raise UserError(
                 f"{place} (row {count}) has {len(cells)} cells, but {len(header)} are expected "
-                f"({', '.join(header)}); perhaps the separator is not {separator!r} "
-                f"(task.separator), or task.quotes={str(not quotes).lower()} is right"
+                f"({', '.join(header)}); perhaps task.separator={separator!r}, task.quotes="
+                f"{str(quotes).lower()} or, where there is no header, task.columns is not right"
             )
         yield place, dict(zip(header, cells, strict=True))
 
@@ -171,10 +171,12 @@ def _quoted_rows(
         try:
             row = next(reader, None)
         except csv.Error as error:
+            where = f"{file}: the row that begins in line {start} cannot be read ({error})"
+            if "new-line" in str(error):
+                raise UserError(f"{where}: a carriage return stands outside of quotes") from error
             raise UserError(
-                f"{file}: the row that begins in line {start} cannot be read ({error}): a quote "
-                "is left open, or stands alone in a quoted cell; where quotes are text, set "
-                "task.quotes=false"
+                f"{where}: a quote is left open, or stands alone in a quoted cell; where quotes "
+                "are text, set task.quotes=false"
             ) from error
         finally:
             csv.field_size_limit(others)

@@ -36,7 +36,7 @@ class Examples:
         """The rows of these numbers."""
         rows = list(rows)
         seconds = None if self.seconds is None else [self.seconds[row] for row in rows]
-        labels = [self.labels[row] for row in rows]
+        labels = [self.labels[row] for row in rows] if self.labels else []
         places = [self.places[row] for row in rows]
         texts = [self.texts[row] for row in rows]
         return Examples(texts, seconds, labels, places, self.classes)  # type: ignore[arg-type]
