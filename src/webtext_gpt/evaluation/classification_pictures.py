@@ -27,7 +27,7 @@ def draw_confusion(picture: Path, title: str, confusion: Tensor, labels: Sequenc
     n = len(labels)
     widest = len(f"{int(confusion.max()):,}") if n <= MOST_COUNTED else 0
     cell = max(0.45, 0.075 * widest + 0.1)
-    side = min(max(cell * n, 2.0), 14.0)  # inches
+    side = max(cell * n, 2.0) if n <= MOST_COUNTED else 14.0  # inches
     names = [one_line(label, 20) for label in labels]
     margin = 1.2 + 0.075 * max(map(len, names))
     figure = Figure(figsize=(side + margin + 1, side + margin), layout="constrained")
