@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -27,7 +28,7 @@ def draw_confusion(picture: Path, title: str, confusion: Tensor, labels: Sequenc
     n = len(labels)
     widest = len(f"{int(confusion.max()):,}") if n <= MOST_COUNTED else 0
     cell = max(0.45, 0.075 * widest + 0.1)
-    side = min(max(cell * n, 2.0), 14.0)  # inches
+    side = max(cell * n, 2.0) if n <= MOST_COUNTED else 14.0  # inches
     names = [one_line(label, 20) for label in labels]
     margin = 1.2 + 0.075 * max(map(len, names))
     figure = Figure(figsize=(side + margin + 1, side + margin), layout="constrained")
@@ -41,7 +42,7 @@ def draw_confusion(picture: Path, title: str, confusion: Tensor, labels: Sequenc
             count = f"{int(confusion[row, column]):,}"
             axes.text(column, row, count, ha="center", va="center", color=color, fontsize=8)
     shown = range(0, n, -(-n // MOST_NAMED))
-    plain = {"fontsize": 8, "parse_math": False}  # a dollar in a name is a dollar
+    plain: dict[str, Any] = {"fontsize": 8, "parse_math": False}  # a dollar is no formula
     axes.set_xticks(shown, [names[place] for place in shown], rotation=90, **plain)
     axes.set_yticks(shown, [names[place] for place in shown], **plain)
     axes.set_xlabel("predicted")

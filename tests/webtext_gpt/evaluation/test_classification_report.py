@@ -1,0 +1,145 @@
+"""What is written and printed of classifiers whose few answers are known."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from matplotlib.image import imread
+from torch import Tensor
+
+from webtext_gpt.errors import UserError
+from webtext_gpt.evaluation.classification_report import (
+    terminal_report,
+    write_classification_report,
+)
+from webtext_gpt.evaluation.tables import escaped, one_line
+
+
+def _logits(probabilities: list[list[float]]) -> Tensor:
+    return torch.tensor(probabilities, dtype=torch.float64).log()
+
+
+FOUR = {
+    "title": "run on file.csv",
+    "logits": _logits([[0.8, 0.2], [0.4, 0.6], [0.9, 0.1], [0.6, 0.4]]),
+    "targets": torch.tensor([0, 0, 1, 1]),
+    "labels": ["bad|ish", "good"],
+}
+ROWS = {
+    "texts": ["right", "w" * 300, "a | pipe\nand *stars*", "<b>last</b>"],
+    "places": [f"file.csv, line {line}" for line in range(2, 6)],
+}
+
+
+def _mistakes(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "mistakes.jsonl").read_text().splitlines()]
+
+
+def test_mistakes_are_listed_by_probability_of_the_label(tmp_path: Path) -> None:
+    write_classification_report(tmp_path / "new", **FOUR, **ROWS, seconds=None)
+    found = _mistakes(tmp_path / "new")
+    # 0.4 for the label in lines 3 and 5: the earlier line first
+    assert [row["place"][-1] for row in found] == ["4", "3", "5"]
+    probabilities = {key: found[0].pop(key) for key in ("probability", "probability_of_label")}
+    assert probabilities == pytest.approx({"probability": 0.9, "probability_of_label": 0.1})
+    assert found[0] == {
+        "place": "file.csv, line 4",
+        "text": "a | pipe\nand *stars*",
+        "label": "good",
+        "predicted": "bad|ish",
+    }
+    names = {path.name for path in (tmp_path / "new").iterdir()}
+    assert names == {"confusion.png", "mistakes.jsonl", "report.md"}
+
+
+def test_report_shows_figures_and_escapes_what_is_markdown(tmp_path: Path) -> None:
+    write_classification_report(tmp_path, **FOUR, **ROWS, seconds=ROWS["texts"], worst=2)
+    text = (tmp_path / "report.md").read_text()
+    assert "| accuracy | 0.2500 |" in text
+    # one of three predicted is right, of two; none of one
+    assert r"| bad\|ish | 0.3333 | 0.5000 | 0.4000 | 2 |" in text
+    assert "| good | 0.0000 | 0.0000 | 0.0000 | 2 |" in text
+    assert (
+        r"a \| pipe and \*stars\* | a \| pipe and \*stars\* | good | bad\|ish | 0.9 | 0.1 |" in text
+    )
+    assert "w" * 99 + "… |" in text
+    assert "3 rows are predicted otherwise; the worst 2 are" in text
+    assert len(_mistakes(tmp_path)) == 2
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_no_mistakes_are_said(tmp_path: Path) -> None:
+    right = {**FOUR, "targets": torch.tensor([0, 1, 0, 0])}
+    write_classification_report(tmp_path, **right, **ROWS, seconds=None)
+    assert "None: every row is predicted as it is." in (tmp_path / "report.md").read_text()
+    assert _mistakes(tmp_path) == []
+
+
+def test_regression_has_a_scatter_plot_and_errors(tmp_path: Path) -> None:
+    write_classification_report(
+        tmp_path,
+        title="$scores$",
+        logits=torch.tensor([[1.0], [2.5], [2.0], [5.0]]),
+        targets=torch.tensor([1.5, 2.5, 4.0, 4.5]),
+        labels=["score"],
+        **ROWS,
+        seconds=["b"] * 4,
+    )
+    found = _mistakes(tmp_path)
+    assert [(row["place"][-1], row["error"]) for row in found] == [("4", 2), ("2", 0.5), ("5", 0.5)]
+    assert (found[0]["text_pair"], found[0]["label"], found[0]["predicted"]) == ("b", 4, 2)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "scatter.png",
+        "mistakes.jsonl",
+        "report.md",
+    }
+    assert "| pearson |" in (tmp_path / "report.md").read_text()
+
+
+def test_a_picture_takes_names_as_they_are(tmp_path: Path) -> None:
+    """Dollars and carets are no formulas; shades are shares of the rows."""
+    report = {**FOUR, "labels": ["$^$", "x" * 200], "title": "$\\frac$"}
+    write_classification_report(tmp_path, **report, **ROWS, seconds=None)
+    pixels = imread(tmp_path / "confusion.png")
+    assert pixels.shape[1] < 1200  # the long name is elided
+    # all rows of the second class, half of those of the first
+    blue = torch.tensor(pixels[..., :3]).flatten(0, 1)
+    for share, color in ((1.0, (8, 48, 107)), (0.0, (247, 251, 255))):  # the ends of "Blues"
+        near = (blue * 255 - torch.tensor(color)).abs().amax(dim=1) < 2
+        assert near.sum() > 2000, share
+
+
+def test_terminal_shows_the_largest_of_many_classes() -> None:
+    labels = [f"class{number}" for number in range(32)]
+    targets = torch.tensor([place for place in range(32) for _ in range(1 + (place > 1))])
+    logits = torch.nn.functional.one_hot(targets, 32).double()
+    text = terminal_report(title="run", logits=logits, targets=targets, labels=labels)
+    shown = re.findall(r"^class\d+", text, re.MULTILINE)
+    assert shown == labels[2:]
+    assert text.endswith("(2 more classes, of fewer rows, are in report.md)")
+    assert "accuracy     1.0000" in text
+
+
+def test_terminal_of_a_regression_has_no_classes() -> None:
+    logits, targets = torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 2.0])
+    text = terminal_report(title="run", logits=logits, targets=targets, labels=["score"])
+    assert text.splitlines()[-3:] == ["pearson   1.0000", "spearman  1.0000", "loss      0.5000"]
+
+
+def test_what_is_broken_leaves_the_last_report(tmp_path: Path) -> None:
+    write_classification_report(tmp_path, **FOUR, **ROWS, seconds=None)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    broken = {**FOUR, "logits": torch.full((4, 2), float("nan"))}
+    with pytest.raises(UserError, match="4 of 4 rows"):
+        write_classification_report(tmp_path, **broken, **ROWS, seconds=None)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_one_line_and_escapes() -> None:
+    assert one_line(" a\n\tb\x1b[31m ", 20) == "a b�[31m"
+    assert one_line("abcdef", 6) == "abcdef"
+    assert one_line("abcdefg", 6) == "abcde…"
+    assert escaped(r"a\|b_c") == r"a\\\|b\_c"
