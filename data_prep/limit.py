@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from data_prep import ledger
+from data_prep.parquet import opened
 from data_prep.texts import PARQUET, SUFFIXES, Layout, batches
 from webtext_gpt.errors import UserError
 
@@ -67,25 +68,21 @@ def _write(path: Path, layout: Layout, target: Path, highest: np.uint64) -> int:
     return rows
 
 
-def _columns(path: Path) -> list[str]:
-    try:
-        return list(pq.read_schema(path).names)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path}: no Parquet that can be read: {error}") from error
-
-
 def _ranks(table: pa.Table) -> np.ndarray:
     ids = table["id"].to_pylist()
     return np.array([xxhash.xxh3_64_intdigest(str(i).encode()) for i in ids], np.uint64)
 
 
 def _tables(path: Path, layout: Layout, rejected: Counter[str]) -> Iterator[pa.Table]:
-    if path.name.endswith(PARQUET) and layout.text_key not in (names := _columns(path)):
-        if "id" not in names:
-            raise UserError(f"{path}: neither {layout.text_key!r} nor 'id' among {names}")
-        for batch in pq.ParquetFile(path).iter_batches(8192):
-            yield pa.Table.from_batches([batch])
-        return
+    if path.name.endswith(PARQUET):
+        with opened(path) as file:
+            names = file.schema_arrow.names
+            if layout.text_key not in names:
+                if "id" not in names:
+                    raise UserError(f"{path}: neither {layout.text_key!r} nor 'id' among {names}")
+                for batch in file.iter_batches(8192):
+                    yield pa.Table.from_batches([batch])
+                return
     for found in batches(path, layout):
         rejected.update(found.rejected)
         rows = found.rows

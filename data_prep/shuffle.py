@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from data_prep.dumps import BrokenDumpError, line_batches
+from data_prep.parquet import opened
 from webtext_gpt.errors import UserError
 
 RUN_CHARACTERS = 64 << 20  # of text held while a run is sorted
@@ -85,12 +86,8 @@ def read_part(runs: Sequence[Path], low: int, high: int) -> pa.Table:
 def _parquet_tables(
     path: Path, carried: Sequence[str], on_bytes: Callable[[int], None]
 ) -> Iterator[tuple[pa.Table, Counter[str]]]:
-    try:
-        file = pq.ParquetFile(path)
+    with opened(path, needed=("id", "text")) as file:
         names = file.schema_arrow.names
-        for name in ("id", "text"):
-            if name not in names:
-                raise UserError(f"{path}: no column {name!r} among {', '.join(names)}")
         share = path.stat().st_size / max(file.metadata.num_rows, 1)
         columns = [name for name in ("id", "text", *carried) if name in names]
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
@@ -104,8 +101,6 @@ def _parquet_tables(
                 carried,
             )
             on_bytes(round(share * len(batch)))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise UserError(f"{path}: no Parquet that can be read: {error}") from error
 
 
 def _json_tables(

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from data_prep.dumps import BrokenDumpError, every_line
+from data_prep.parquet import opened
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import read_text
 
@@ -100,10 +100,8 @@ def _numbered(path: Path, numbers: Iterable[int], ids: pa.Array | None = None) -
 
 
 def _parquet(path: Path, key: str, on_bytes: Callable[[int], None]) -> Iterator[Batch]:
-    try:
-        file = pq.ParquetFile(path)
-        if key not in (found := file.schema_arrow.names):
-            raise UserError(f"{path}: no column {key!r} among {', '.join(found)}; set text_key")
+    with opened(path, needed=(key,), hint="; set text_key") as file:
+        named = "id" in file.schema_arrow.names
         share = path.stat().st_size / max(file.metadata.num_rows, 1)
         first = 1
         for batch in file.iter_batches(ROWS_AT_ONCE):
@@ -111,13 +109,11 @@ def _parquet(path: Path, key: str, on_bytes: Callable[[int], None]) -> Iterator[
             if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
                 raise UserError(f"{path}: column {key!r} holds {texts.type}, not text")
             texts.validate(full=True)
-            ids = batch.column("id") if "id" in found else None
+            ids = batch.column("id") if named else None
             names = _numbered(path, range(first, first + len(batch)), ids)
             yield _batch("parquet", texts, pa.Table.from_batches([batch]), names)
             first += len(batch)
             on_bytes(round(share * len(batch)))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise UserError(f"{path}: no Parquet that can be read: {error}") from error
 
 
 def _json_lines(path: Path, key: str, on_bytes: Callable[[int], None]) -> Iterator[Batch]:

@@ -2,12 +2,18 @@
 
 import logging
 import random
+import runpy
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hydra
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+
+from webtext_gpt.cli import FULL_ERROR
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -57,9 +63,40 @@ def compose() -> Callable[..., DictConfig]:
 
 
 @pytest.fixture
-def small_run(prose_file: Path, tmp_path: Path) -> list[str]:
-    """Overrides of a pretraining run that takes seconds."""
-    return [
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`call(SCRIPT, "key=value", ...)`: a script run to its end, without a process of its own.
+
+    It parses, exits and prints as by itself, and saves the seconds of its imports.
+    """
+
+    def _call(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", [str(REPOSITORY / script), *arguments])
+        monkeypatch.setenv(FULL_ERROR, "0")
+        capsys.readouterr()
+        code = 0
+        try:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+        finally:
+            HydraConfig.instance().cfg = None  # as where no script was begun
+        return subprocess.CompletedProcess([script, *arguments], code, *capsys.readouterr())
+
+    return _call
+
+
+@pytest.fixture
+def small_run(small_run_in: Callable[[Path], list[str]], tmp_path: Path) -> list[str]:
+    """Overrides of a pretraining run that takes seconds, in `tmp_path / "run"`."""
+    return small_run_in(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def small_run_in(prose_file: Path) -> Callable[[Path], list[str]]:
+    """`small_run_in(folder)`: overrides of a pretraining run that takes seconds."""
+    return lambda folder: [
         "data=files",
         f"data.path={prose_file}",
         "tokenizer.vocab_size=280",
@@ -77,8 +114,8 @@ def small_run(prose_file: Path, tmp_path: Path) -> list[str]:
         "callbacks.samples.max_new_tokens=5",
         "scheduler.warmup_steps=2",
         "optimizer.lr=1e-2",
-        f"cache_dir={tmp_path / 'cache'}",
-        f"run_dir={tmp_path / 'run'}",
+        f"cache_dir={folder / 'cache'}",
+        f"run_dir={folder / 'run'}",
     ]
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from webtext_gpt.checkpoint_parts import (
     COMPLETE,
@@ -56,7 +55,7 @@ def save_model(model: GPT | GPTClassifier, tokenizer: Tokenizer, path: str | Pat
     """
     weights = {f"model.{name}": value for name, value in model.state_dict().items()}
     contents = {"state_dict": weights, **describe(model, tokenizer)}
-    AtomicCheckpointIO().save_checkpoint(contents, path)
+    save_checkpoint(contents, path)
 
 
 def load_model(path: str | Path) -> tuple[GPT, Tokenizer]:
@@ -257,6 +256,28 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def save_checkpoint(contents: dict[str, Any], path: str | Path) -> None:
+    """Write a checkpoint of one file, so that no reader meets half of one.
+
+    Args:
+        contents: tensors and plain values.
+        path: of the file; what had that name is replaced.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk; nothing is left behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        write_file(contents, partial)
+        publish(partial, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_file(contents: dict[str, Any], path: Path) -> None:
     """Write a file of tensors and plain values to the disk itself.
 
@@ -275,44 +296,3 @@ def write_file(contents: dict[str, Any], path: Path) -> None:
         raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its name and renames it, so that no reader meets half of one.
-
-    Args:
-        opened: the checkpoint that training will go on from, so that it is opened once.
-    """
-
-    def __init__(self, opened: Checkpoint | None = None) -> None:
-        super().__init__()
-        self.opened = opened
-
-    def open(self, path: str | Path) -> Checkpoint:
-        """The checkpoint at `path`."""
-        if self.opened is not None and self.opened.path == Path(path):
-            return self.opened
-        return open_checkpoint(path)
-
-    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The contents of a checkpoint of either form."""
-        return self.open(path).whole()
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
-        """Write one file.
-
-        Raises:
-            OSError: it cannot be written, as on a full disk; nothing is left behind.
-        """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            write_file(checkpoint, partial)
-            publish(partial, path)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        finally:
-            partial.unlink(missing_ok=True)

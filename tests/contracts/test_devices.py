@@ -18,9 +18,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint import load_model, read_checkpoint
 from webtext_gpt.training.loggers import read_metrics
+from webtext_gpt.training.run import pretrain
 
 REPOSITORY = Path(__file__).parents[2]
 TRAIN = [sys.executable, str(REPOSITORY / "train.py")]
@@ -57,9 +59,13 @@ def _train(arguments: list[str], **options: object) -> subprocess.CompletedProce
 
 
 @pytest.fixture(scope="module")
-def one(overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one(
+    overrides: list[str],
+    compose: Callable[..., DictConfig],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     run = tmp_path_factory.mktemp("one") / "run"
-    _train([*overrides, f"run_dir={run}"])
+    pretrain(compose("train", *overrides, f"run_dir={run}"))
     return run
 
 
@@ -186,10 +192,12 @@ def _assert_close_runs(ours: Path, theirs: Path) -> None:
             assert mine.get(column) == pytest.approx(other.get(column), abs=1e-4)
 
 
-def test_zero3_of_two_processes_goes_on_with_one(one: Path, two: Two, tmp_path: Path) -> None:
+def test_zero3_of_two_processes_goes_on_with_one(
+    one: Path, two: Two, call: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     copy = tmp_path / "moved"
     _step_back(two("deepspeed_zero3")[0], copy, step=15)
-    _train([f"resume={copy}", "trainer.devices=1", "strategy=auto"])
+    assert call("train.py", f"resume={copy}", "trainer.devices=1", "strategy=auto").returncode == 0
     assert (copy / "checkpoints" / "last.ckpt").is_file()
     _assert_close_runs(copy, one)
 

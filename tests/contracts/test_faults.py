@@ -21,6 +21,7 @@ from webtext_gpt.training.run import pretrain
 REPOSITORY = Path(__file__).parents[2]
 TRAIN = [sys.executable, str(REPOSITORY / "train.py")]
 ALTERED = [sys.executable, str(REPOSITORY / "tests" / "contracts" / "altered_train.py")]
+Call = Callable[..., subprocess.CompletedProcess[str]]
 TWO = ("ddp", "deepspeed_zero1", "deepspeed_zero2", "deepspeed_zero3")
 ENDLESS = ["trainer.max_steps=1000000", "validate_every=1000000"]
 
@@ -91,7 +92,7 @@ def test_whichever_process_is_killed(
 
 @pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGUSR1", marks=pytest.mark.slow)])
 def test_a_schedulers_signal_saves_and_resume_auto_goes_on(
-    name: str, small_run: list[str], tmp_path: Path
+    name: str, small_run: list[str], call: Call, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     command = [*small_run, "resume=auto"]  # the same for every start, as a scheduler's is
@@ -105,7 +106,7 @@ def test_a_schedulers_signal_saves_and_resume_auto_goes_on(
     step = read_checkpoint(saved)["global_step"]
     assert [row["step"] for row in read_metrics(run / "metrics.csv")] == list(range(1, step + 1))
     more = [*command, f"trainer.max_steps={step + 3}", "validate_every=1000000"]
-    subprocess.run([*TRAIN, *more], check=True, timeout=100, capture_output=True)
+    assert call("train.py", *more).returncode == 0
     rows = read_metrics(run / "metrics.csv")
     assert [row["step"] for row in rows] == list(range(1, step + 4))
 
@@ -219,32 +220,35 @@ def test_all_processes_stop_for_what_one_finds(
     assert ended.stderr.count("the loss is nan in step 5") == 1
 
 
-def test_a_launchers_processes_need_one_folder(small_run: list[str]) -> None:
+def test_a_launchers_processes_need_one_folder(
+    small_run: list[str], call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = [o for o in small_run if not o.startswith("run_dir")]
     started = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "RANK": "0"}
-    refused = subprocess.run(
-        [*TRAIN, *arguments, "trainer.devices=2"],
-        env={**os.environ, **started},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    refused = call("train.py", *arguments, "trainer.devices=2")
     assert refused.returncode == 1
     assert "torchrun starts processes that each would name a run's folder" in refused.stderr
 
 
-def test_a_sweep_of_several_processes_is_refused(small_run: list[str], tmp_path: Path) -> None:
+def test_a_sweep_of_several_processes_is_refused(
+    small_run: list[str], call: Call, tmp_path: Path
+) -> None:
     sweep = ["-m", *small_run, "optimizer.lr=1e-2,2e-2", "trainer.devices=2"]
-    refused = subprocess.run([*TRAIN, *sweep], capture_output=True, text=True, check=False)
+    refused = call("train.py", *sweep)
     assert refused.returncode == 1
     assert "a sweep (-m) trains with one process at a time" in refused.stderr
     assert not list((tmp_path / "run").rglob("config.yaml"))
 
 
 @pytest.mark.slow
-def test_a_sweep_of_one_process_trains_each(small_run: list[str], tmp_path: Path) -> None:
+def test_a_sweep_of_one_process_trains_each(
+    small_run: list[str], call: Call, tmp_path: Path
+) -> None:
     sweep = ["-m", *small_run, "optimizer.lr=1e-2,2e-2"]
-    subprocess.run([*TRAIN, *sweep], check=True, timeout=200)
+    assert call("train.py", *sweep).returncode == 0
     peaks = []
     for number in (0, 1):
         rows = read_metrics(tmp_path / "run" / str(number) / "metrics.csv")

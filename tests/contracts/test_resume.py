@@ -20,6 +20,7 @@ from webtext_gpt.training.run import pretrain
 
 REPOSITORY = Path(__file__).parents[2]
 TRAIN = [sys.executable, str(REPOSITORY / "train.py")]
+Call = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def _finished(run: Path) -> tuple[list[tuple[float, float]], dict[str, torch.Tensor]]:
@@ -59,10 +60,12 @@ def test_ctrl_c_saves_and_the_continued_run_equals_an_undisturbed_one(
         assert torch.equal(value, expected_weights[name]), name
 
 
-def test_what_may_not_be_done_to_a_finished_run(small_run: list[str], tmp_path: Path) -> None:
+def test_what_may_not_be_done_to_a_finished_run(
+    small_run: list[str], call: Call, tmp_path: Path
+) -> None:
     """Nothing is written over, and a run is not continued as another."""
     run = tmp_path / "run"
-    subprocess.run([*TRAIN, *small_run], check=True, timeout=300)
+    assert call("train.py", *small_run).returncode == 0
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     for arguments, message in (
         (small_run, "already holds a run; continue it with resume="),
@@ -70,24 +73,26 @@ def test_what_may_not_be_done_to_a_finished_run(small_run: list[str], tmp_path: 
         ([f"resume={run}", "model=small"], "a group cannot be changed"),
         ([f"resume={run}", "tokenizer.vocab_size=270"], "tokenizer and another corpus"),
     ):
-        refused = subprocess.run([*TRAIN, *arguments], capture_output=True, text=True, check=False)
+        refused = call("train.py", *arguments)
         assert refused.returncode == 1
         assert message in refused.stderr
         assert "Traceback" not in refused.stderr
         assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-def test_a_moved_run_goes_on_with_another_micro_batch(small_run: list[str], tmp_path: Path) -> None:
+def test_a_moved_run_goes_on_with_another_micro_batch(
+    small_run: list[str], call: Call, tmp_path: Path
+) -> None:
     """Where it lies now, with keys of its own groups, and with the same global batches."""
     base = [o for o in small_run if not o.startswith(("run_dir", "trainer.max_steps"))]
     base += ["scheduler=constant", "scheduler.warmup_steps=2"]  # does not depend on the length
     whole, part, moved = tmp_path / "whole", tmp_path / "part", tmp_path / "moved = here"
     for folder, steps in ((whole, 10), (part, 5)):
         arguments = [f"trainer.max_steps={steps}", f"run_dir={folder}"]
-        subprocess.run([*TRAIN, *base, *arguments], check=True, timeout=300)
+        assert call("train.py", *base, *arguments).returncode == 0
     part.rename(moved)
     changed = ["trainer.max_steps=10", "micro_batch_size=4", "data.text_key=text"]
-    subprocess.run([*TRAIN, f"resume={moved}", *changed], check=True, timeout=300)
+    assert call("train.py", f"resume={moved}", *changed).returncode == 0
     assert not part.exists()
     expected, found = (read_metrics(run / "metrics.csv") for run in (whole, moved))
     assert [row["step"] for row in found] == [row["step"] for row in expected]
@@ -95,8 +100,7 @@ def test_a_moved_run_goes_on_with_another_micro_batch(small_run: list[str], tmp_
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-4)
         if ours["step"] in (3, 6, 9, 10):
             assert ours["val_loss"] == pytest.approx(theirs["val_loss"], abs=1e-4)
-    again = [*TRAIN, f"resume={moved}"]
-    refused = subprocess.run(again, capture_output=True, text=True, check=False)
+    refused = call("train.py", f"resume={moved}")
     assert refused.returncode == 1
     assert "has taken its 10 steps" in refused.stderr
 
@@ -151,9 +155,8 @@ def test_resume_auto_needs_the_same_folder_every_time(
         pretrain(compose("train", *small_run, "resume=auto"), ["resume=auto"])
 
 
-def test_resume_needs_a_run(tmp_path: Path) -> None:
-    arguments = [f"resume={tmp_path / 'nothing'}"]
-    resumed = subprocess.run([*TRAIN, *arguments], capture_output=True, text=True, check=False)
+def test_resume_needs_a_run(call: Call, tmp_path: Path) -> None:
+    resumed = call("train.py", f"resume={tmp_path / 'nothing'}")
     assert resumed.returncode == 1
     assert "no run is there" in resumed.stderr
     assert not (tmp_path / "nothing").exists()

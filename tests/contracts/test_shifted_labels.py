@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from webtext_gpt.data.pretraining import TrainingBlocks, ValidationWindows
-from webtext_gpt.data.shards import TokenShards, write_shards
+from webtext_gpt.data.shard_writer import write_shards
+from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.model import IGNORED, cross_entropy
 from webtext_gpt.tokenizer import build_char_vocabulary
 

@@ -155,11 +155,11 @@ def test_only_shards_from_own_documents_and_tokenizer(
     ],
 )
 def test_bad_settings_are_refused_by_name(
-    tmp_path: Path, stage: Stage, arguments: list[str], message: str
+    tmp_path: Path, call: Stage, arguments: list[str], message: str
 ) -> None:
     import re
 
-    done = stage("build", f"out={tmp_path / 'out'}", *arguments)
+    done = call("data_prep/build.py", f"out={tmp_path / 'out'}", *arguments)
     assert done.returncode == 1
     assert re.search(message, done.stderr), done.stderr
     assert "Traceback" not in done.stderr

@@ -311,12 +311,12 @@ def test_what_is_no_test_set_is_said_and_not_counted_as_none(tmp_path: Path, cor
     ],
 )
 def test_bad_settings_are_refused_by_name(
-    tmp_path: Path, corpus: Path, stage: Stage, arguments: list[str], message: str
+    tmp_path: Path, corpus: Path, call: Stage, arguments: list[str], message: str
 ) -> None:
     (tmp_path / "t.txt").write_text(sentences(3, 40))
     given = [a.format(t=tmp_path / "t.txt") for a in arguments]
     train = [] if "train=null" in given else [f"train=[{corpus}]"]
-    done = stage("overlap", f"out={tmp_path / 'out'}", *train, *given)
+    done = call("data_prep/overlap.py", f"out={tmp_path / 'out'}", *train, *given)
     assert done.returncode == 1
     assert re.search(message, done.stderr), done.stderr
     assert "Traceback" not in done.stderr

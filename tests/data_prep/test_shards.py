@@ -13,7 +13,8 @@ import pytest
 from data_prep.shards import build_shards
 from data_prep.tokenizer import build_tokenizer
 from webtext_gpt.data.prepare import held_out
-from webtext_gpt.data.shards import TokenShards, write_shards
+from webtext_gpt.data.shard_writer import write_shards
+from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import END_OF_TEXT, Tokenizer, build_char_vocabulary, train_bpe
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from webtext_gpt.checkpoint import AtomicCheckpointIO, describe, load_model
+from webtext_gpt.checkpoint import describe, load_model, save_checkpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import build_char_vocabulary
@@ -20,7 +20,7 @@ def saved(tmp_path: Path) -> tuple[GPT, Path]:
     weights = {f"model.{name}": value for name, value in model.state_dict().items()}
     contents = {"state_dict": weights, **describe(model, build_char_vocabulary(["abc"]))}
     path = tmp_path / "checkpoints" / "last.ckpt"
-    AtomicCheckpointIO().save_checkpoint(contents, path)
+    save_checkpoint(contents, path)
     return model, path
 
 
@@ -47,7 +47,7 @@ def test_a_full_disk_leaves_the_earlier_file(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match=r"No space left on device: .*last.ckpt"):
-        AtomicCheckpointIO().save_checkpoint({"state_dict": {}}, path)
+        save_checkpoint({"state_dict": {}}, path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
@@ -58,7 +58,7 @@ def test_what_torch_says_of_a_full_disk_is_translated(tmp_path: Path) -> None:
     target = tmp_path / "last.ckpt"
     (tmp_path / ".last.ckpt.partial").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left on device"):
-        AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(10_000)}, target)
+        save_checkpoint({"weights": torch.zeros(10_000)}, target)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,16 @@ def test_help_answers_fast_and_shows_every_group(tmp_path: Path) -> None:
         (["model.n_layer=two", "data=files", "data.path=x.txt"], "model.n_layer is 'two'"),
     ],
 )
-def test_errors_fit_on_one_screen(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_errors_fit_on_one_screen(
+    call: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
     (tmp_path / "x.txt").write_text("words and more words " * 400)
-    result = _call("train.py", *arguments, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    result = call("train.py", *arguments)
     assert result.returncode == 1
     assert message in result.stderr
     assert "Traceback" not in result.stderr

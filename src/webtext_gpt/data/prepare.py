@@ -9,7 +9,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from webtext_gpt.data.shards import VERSION, Split, TokenShards, write_shards
+from webtext_gpt.data.shard_writer import write_shards
+from webtext_gpt.data.shards import VERSION, Split, TokenShards
 from webtext_gpt.data.sources import TextSource
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary

@@ -97,8 +97,7 @@ class Watch(threading.Thread):
 
     def _end(self) -> NoReturn:
         self.kill()
-        sys.stdout.flush()
-        print(f"\nerror: {self.death()}", file=sys.stderr, flush=True)
+        _say(f"{self.death()}")
         os._exit(1)  # the main thread waits for the dead, and cannot be interrupted
 
 
@@ -189,9 +188,15 @@ def _follow(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(POLL_SECONDS)
     if os.environ["LOCAL_RANK"] == "1":
-        message = f"the first process (pid {parent}) is gone; was the machine out of memory?"
-        print(f"\nerror: {message}", file=sys.stderr, flush=True)
+        _say(f"the first process (pid {parent}) is gone; was the machine out of memory?")
     os._exit(1)
+
+
+def _say(message: str) -> None:
+    """Print an error, if anyone is left to read it: its process ends all the same."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        print(f"\nerror: {message}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -13,11 +13,12 @@ from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DeepSpeedStrategy, Strategy
 
-from webtext_gpt.checkpoint import AtomicCheckpointIO, Checkpoint
+from webtext_gpt.checkpoint import Checkpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.time_budget import OPEN, TimeBudget
+from webtext_gpt.training.checkpoint_io import AtomicCheckpointIO
 from webtext_gpt.training.devices import Devices
 from webtext_gpt.training.hardware import best_precision
 

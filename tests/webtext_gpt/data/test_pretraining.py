@@ -6,7 +6,8 @@ import numpy as np
 
 from webtext_gpt.data.pretraining import PretrainingData
 from webtext_gpt.data.sampler import GlobalBatchSampler, block_start
-from webtext_gpt.data.shards import TokenShards, write_shards
+from webtext_gpt.data.shard_writer import write_shards
+from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.tokenizer import build_char_vocabulary
 
 LENGTHS = [5, 1, 9, 3, 3, 20, 2]

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from webtext_gpt.data.shards import TokenShards, token_dtype, write_shards
+from webtext_gpt.data.shard_writer import write_shards
+from webtext_gpt.data.shards import TokenShards, token_dtype
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary, train_bpe
 

@@ -22,10 +22,16 @@ from webtext_gpt.training.run import pretrain
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-@pytest.fixture
-def finished(compose: Callable[..., DictConfig], small_run: list[str], tmp_path: Path) -> Path:
-    pretrain(compose("train", *small_run, "trainer.max_steps=40", "validate_every=20"))
-    return tmp_path / "run"
+@pytest.fixture(scope="module")
+def finished(
+    compose: Callable[..., DictConfig],
+    small_run_in: Callable[[Path], list[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    overrides = [*small_run_in(folder), "trainer.max_steps=40", "validate_every=20"]
+    pretrain(compose("train", *overrides))
+    return folder / "run"
 
 
 def test_a_run_leaves_its_record(finished: Path) -> None:

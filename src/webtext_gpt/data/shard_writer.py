@@ -1,0 +1,182 @@
+"""The writer of token shards (`webtext_gpt.data.shards`), for text sources and `data_prep`."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from webtext_gpt.data.shards import (
+    FORMAT,
+    MANIFEST,
+    TOKENIZER,
+    VERSION,
+    ShardFile,
+    Split,
+    token_dtype,
+)
+from webtext_gpt.errors import UserError
+from webtext_gpt.progress import progress_bar
+from webtext_gpt.tokenizer import Tokenizer
+
+SHARD_TOKENS = 2**27
+"""Tokens after which a new file begins, at the next document."""
+
+
+def write_shards(
+    documents: Iterable[tuple[Split, str]],
+    tokenizer: Tokenizer,
+    folder: str | Path,
+    source: dict[str, Any],
+    *,
+    total_bytes: int | None = None,
+    shard_tokens: int = SHARD_TOKENS,
+) -> None:
+    """Tokenize documents into a shard folder, which appears when it is whole.
+
+    Args:
+        documents: split and text of each.
+        tokenizer: what encodes them; a copy goes into the folder.
+        folder: must not exist yet.
+        source: what the manifest is to say of where the text came from; plain values.
+        total_bytes: text to come, for the progress bar.
+        shard_tokens: tokens after which a new file begins.
+
+    Raises:
+        UserError: the folder exists.
+        OSError: nothing can be written there; what was written is removed.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise UserError(f"{folder} exists already; remove it, or name another folder")
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed writer
+    partial.mkdir(parents=True)
+    try:
+        with progress_bar("tokenizing", total=total_bytes, unit="B", unit_scale=True) as bar:
+            encoded = _encoded(documents, tokenizer)
+            files = write_files(encoded, tokenizer, partial, bar.update, shard_tokens=shard_tokens)
+        tokenizer.save(partial / TOKENIZER)
+        manifest = manifest_of(tokenizer, files, source)
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        partial.rename(folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def manifest_of(
+    tokenizer: Tokenizer, files: Sequence[ShardFile], source: dict[str, Any]
+) -> dict[str, Any]:
+    """What a shard folder's manifest says."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "dtype": token_dtype(tokenizer.vocab_size).name,
+        "vocab_size": tokenizer.vocab_size,
+        "end_of_text": tokenizer.end_of_text,
+        "tokenizer_sha256": tokenizer.hash,
+        "files": [asdict(file) for file in files],
+        "source": source,
+    }
+
+
+def write_files(
+    documents: Iterable[tuple[Split, str, np.ndarray]],
+    tokenizer: Tokenizer,
+    folder: Path,
+    on_bytes: Callable[[int], Any],
+    *,
+    prefix: str = "",
+    shard_tokens: int = SHARD_TOKENS,
+) -> list[ShardFile]:
+    """Write the files of tokens and document starts; a folder may hold those of several calls.
+
+    Args:
+        documents: split, text and token ids of each.
+        tokenizer: whose ids they are.
+        folder: where the files go.
+        on_bytes: told of the UTF-8 bytes of each document's text.
+        prefix: in front of the files' numbers, which begin at 0 at every call.
+        shard_tokens: tokens after which a new file begins.
+    """
+    dtype = token_dtype(tokenizer.vocab_size)
+    end_of_text = np.array([tokenizer.end_of_text], dtype=dtype)
+    writers: dict[Split, _Writer] = {}
+    finished: list[ShardFile] = []
+    opened = 0
+    for split, text, ids in documents:
+        if split not in writers:
+            writers[split] = _Writer(folder, f"{prefix}{opened:05d}", split)
+            opened += 1
+        n_bytes = len(text.encode())
+        writers[split].write(np.concatenate((end_of_text, ids.astype(dtype))), n_bytes)
+        on_bytes(n_bytes)
+        if writers[split].n_tokens >= shard_tokens:
+            finished.append(writers.pop(split).close())
+    finished += [writer.close() for writer in writers.values()]
+    return sorted(finished, key=lambda file: file.tokens_file)
+
+
+def _encoded(
+    documents: Iterable[tuple[Split, str]], tokenizer: Tokenizer
+) -> Iterator[tuple[Split, str, np.ndarray]]:
+    for batch in _batches(documents):
+        ids = tokenizer.encode_batch([text for _, text in batch])
+        yield from ((split, text, i) for (split, text), i in zip(batch, ids, strict=True))
+
+
+def _batches(documents: Iterable[tuple[Split, str]]) -> Iterator[list[tuple[Split, str]]]:
+    """Group documents into lists of about four million characters, encoded on all cores at once."""
+    batch: list[tuple[Split, str]] = []
+    size = 0
+    for split, text in documents:
+        batch.append((split, text))
+        size += len(text)
+        if size >= 4_000_000:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+class _Writer:
+    """Appends documents to one file of tokens and one of document starts, hashing as it goes."""
+
+    def __init__(self, folder: Path, number: str, split: Split) -> None:
+        self.split = split
+        self.tokens_path = folder / f"tokens-{number}.bin"
+        self.documents_path = folder / f"documents-{number}.bin"
+        self.file = self.tokens_path.open("wb")
+        self.sha256 = hashlib.sha256()
+        self.starts: list[int] = []
+        self.n_tokens = 0
+        self.n_bytes = 0
+
+    def write(self, ids: np.ndarray, n_bytes: int) -> None:
+        data = ids.tobytes()
+        self.file.write(data)
+        self.sha256.update(data)
+        self.starts.append(self.n_tokens)
+        self.n_tokens += len(ids)
+        self.n_bytes += n_bytes
+
+    def close(self) -> ShardFile:
+        self.file.close()
+        starts = np.array(self.starts, dtype="<u8").tobytes()
+        self.documents_path.write_bytes(starts)
+        return ShardFile(
+            tokens_file=self.tokens_path.name,
+            documents_file=self.documents_path.name,
+            split=self.split,
+            n_tokens=self.n_tokens,
+            n_documents=len(self.starts),
+            n_bytes=self.n_bytes,
+            tokens_sha256=self.sha256.hexdigest(),
+            documents_sha256=hashlib.sha256(starts).hexdigest(),
+        )
