@@ -10,7 +10,7 @@ import yaml
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from webtext_gpt.model import GPTConfig
+from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.training.devices import Devices
 from webtext_gpt.training.trainer import build_trainer
 
@@ -67,7 +67,8 @@ def test_loggers(name: str, compose: Callable[..., DictConfig], tmp_path: Path) 
 
 @pytest.mark.parametrize("name", _choices("callbacks"))
 def test_callbacks(name: str, compose: Callable[..., DictConfig], tmp_path: Path) -> None:
-    cfg = compose("train", f"callbacks={name}", f"run_dir={tmp_path}")
+    script = ["finetune", "task=sst2"] if name == "finetuning" else ["train", f"callbacks={name}"]
+    cfg = compose(*script, f"run_dir={tmp_path}")
     assert len(instantiate(cfg.callbacks)) == len(cfg.callbacks)
 
 
@@ -80,6 +81,23 @@ def test_data(name: str, compose: Callable[..., DictConfig], tmp_path: Path) -> 
     }
     source = instantiate(compose("train", f"data={name}", *needed.get(name, [])).data)
     assert 0 < source.val_fraction < 1
+
+
+@pytest.mark.parametrize("name", _choices("task"))
+def test_tasks(name: str, compose: Callable[..., DictConfig], tmp_path: Path) -> None:
+    cfg = compose("finetune", f"task={name}", f"run_dir={tmp_path}", "task.train=a.csv")
+    task = instantiate(cfg.task)
+    assert (task.name, task.train) == (name, "a.csv")
+    best = instantiate(cfg.callbacks)["checkpoints"].monitor
+    assert best == f"val_{task.metrics[0]}"
+
+
+@pytest.mark.parametrize("name", _choices("optimizer"))
+def test_optimizers(name: str, compose: Callable[..., DictConfig]) -> None:
+    """Peaks for width 768: pretraining's of GPT-3, fine-tuning's of GPT-1."""
+    model = GPT(GPTConfig(n_layer=1, n_head=2, n_embd=32, block_size=8, vocab_size=10))
+    peak = instantiate(compose("train", f"optimizer={name}").optimizer)(model).defaults["lr"]
+    assert peak == pytest.approx({"adamw": 6e-4, "finetuning": 6.25e-5}[name] * 24**1.5)
 
 
 @pytest.mark.parametrize("name", _choices("experiment"))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from webtext_gpt.data.length_groups import LengthGroups
-from webtext_gpt.data.sampler import GlobalBatchSampler
+from webtext_gpt.data.sampler import GlobalBatchSampler, samples_of_step
 from webtext_gpt.data.sequences import Sequences
 
 
@@ -139,9 +139,7 @@ class FinetuningData(L.LightningDataModule):
             step: optimizer steps taken before it.
             world_size: processes that share it.
         """
-        first = step * self.global_batch_size
-        samples = np.arange(first, first + self.global_batch_size)
-        return samples.reshape(-1, world_size, self.micro_batch_size)
+        return samples_of_step(step, self.global_batch_size, self.micro_batch_size, world_size)
 
     def documents(self, sample: int) -> list[str]:
         """The place that a training sample comes from."""

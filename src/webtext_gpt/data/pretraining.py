@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from webtext_gpt.data.sampler import GlobalBatchSampler, block_start
+from webtext_gpt.data.sampler import GlobalBatchSampler, block_start, samples_of_step
 from webtext_gpt.data.shards import TokenShards, TokenStream
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import IGNORED
@@ -157,9 +157,7 @@ class PretrainingData(L.LightningDataModule):
             step: optimizer steps taken before it.
             world_size: processes that share it.
         """
-        first = step * self.global_batch_size
-        samples = np.arange(first, first + self.global_batch_size)
-        return samples.reshape(-1, world_size, self.micro_batch_size)
+        return samples_of_step(step, self.global_batch_size, self.micro_batch_size, world_size)
 
     def documents(self, sample: int) -> list[int]:
         """Numbers of the training documents, in the order of the shards, that a sample reads."""

@@ -85,7 +85,8 @@ class Files:
         self.val_fraction = _checked_fraction(val_fraction)
         self.text_key = text_key
         patterns = [path] if isinstance(path, str) else list(path)
-        self.files = sorted({file for pattern in patterns for file in _find(str(pattern))})
+        found = {file for pattern in patterns for file in _find(str(pattern))}
+        self.files = sorted(found, key=Path.absolute)  # the same however a path is spelled
         for file in self.files:
             if file.stat().st_size == 0:
                 raise UserError(f"{file} is empty; remove it or leave it out of data.path")

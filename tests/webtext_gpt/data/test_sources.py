@@ -29,14 +29,24 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_read_in_the_order_of_names(folder: Path) -> None:
-    assert list(_files(folder).documents()) == ["one", "two", "second\r\ntext", "three", "four"]
+    assert list(_files(folder).documents()) == ["one", "two", "second\ntext", "three", "four"]
 
 
 def test_globs_lists_and_single_files(folder: Path) -> None:
-    assert list(_files(f"{folder}/*.txt").documents()) == ["second\r\ntext"]
+    assert list(_files(f"{folder}/*.txt").documents()) == ["second\ntext"]
     assert list(_files(f"{folder}/**/*.parquet").documents()) == ["three", "four"]
     listed = [str(folder / "b.txt"), str(folder / "a.jsonl"), str(folder / "b.txt")]
-    assert list(_files(listed).documents()) == ["one", "two", "second\r\ntext"]
+    assert list(_files(listed).documents()) == ["one", "two", "second\ntext"]
+
+
+def test_the_order_does_not_depend_on_the_spelling_of_paths(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    names = ["b.txt", str(folder / "a.jsonl"), "sub/c.parquet"]
+    expected = ["one", "two", "second\ntext", "three", "four"]
+    assert list(_files(names).documents()) == expected
+    assert list(_files([str(folder / name) for name in names]).documents()) == expected
 
 
 def test_the_fingerprint_follows_the_content(folder: Path) -> None:

@@ -51,25 +51,20 @@ def test_a_pad_id_inside_a_text_does_not_end_it(model: GPTClassifier) -> None:
     assert model.last_positions(tokens).tolist() == [3, 0, 0]
 
 
-def test_one_pass_gives_both_kinds_of_logits(model: GPTClassifier) -> None:
-    tokens = _padded([1, 2, EXTRACT], [3, EXTRACT], to=5)
-    passes = 0
-
-    def count(*_: object) -> None:
-        nonlocal passes
-        passes += 1
-
-    model.body.blocks[0].register_forward_hook(count)
-    classes, next_tokens = model.forward_with_lm(tokens)
-    assert passes == 1
-    torch.testing.assert_close(classes, model(tokens))
-    torch.testing.assert_close(next_tokens, model.body(tokens))
-
-
 def test_both_orders_of_a_pair_are_added_before_the_head(model: GPTClassifier) -> None:
-    there, back = torch.tensor([[1, 2, 3, EXTRACT]]), torch.tensor([[3, 2, 1, EXTRACT]])
-    together = model.classify(model.extract_states(there) + model.extract_states(back))
-    torch.testing.assert_close(together, model(there) + model(back))  # the head is linear
+    there, back = [1, 2, 3, EXTRACT], [3, 2, 1, EXTRACT]
+    both = torch.stack((_padded(there, to=6), _padded(back, to=6)), dim=1)  # (1, 2, 6)
+    alone = model(torch.tensor([there])) + model(torch.tensor([back]))  # the head is linear
+    torch.testing.assert_close(model(both), alone)
+    torch.testing.assert_close(model(both, torch.tensor([4])), alone)
+
+
+def test_a_given_draw_takes_the_place_of_dropout(model: GPTClassifier) -> None:
+    model.dropout.p = 0.5
+    model.train()
+    states, kept = torch.ones(1, 16), torch.tensor([[2.0, 0.0] * 8])
+    expected = 2 * model.head.weight[:, ::2].sum(dim=1)
+    torch.testing.assert_close(model.classify(states, kept)[0], expected)
 
 
 def test_dropout_is_on_the_state(model: GPTClassifier) -> None:
