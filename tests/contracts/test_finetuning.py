@@ -30,7 +30,7 @@ def animals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("animals")
     draw = random.Random(0)
     words = ["the", "a", "sees", "hears", "small", "old", "river", "and"]
-    for name, n in (("train", 90), ("validation", 33), ("test", 20)):
+    for name, n in (("train", 240), ("validation", 33), ("test", 20)):
         with (folder / f"{name}.csv").open("w", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(["text", "other", "label", "score"])

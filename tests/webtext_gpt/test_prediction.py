@@ -1,0 +1,167 @@
+"""Predictions of a saved classifier: every row in order, whatever its batch; and its export."""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from webtext_gpt.checkpoint import load_model, save_model
+from webtext_gpt.errors import UserError
+from webtext_gpt.prediction import CHUNK, TextClassifier, predict_file
+from webtext_gpt.training.start import add_head
+from webtext_gpt.weights import hugging_face
+
+LABELS = ("no", "yes", "may, be")
+
+
+def _classifier(
+    checkpoint: Path, labels: tuple[str, ...] = LABELS, pairs: bool = False
+) -> TextClassifier:
+    torch.manual_seed(0)
+    body, tokenizer = load_model(checkpoint)
+    model, tokenizer = add_head(
+        body, tokenizer, labels, pairs=pairs, both_orders=False, dropout=0.1
+    )
+    torch.nn.init.normal_(model.head.weight, std=0.5)
+    return TextClassifier(model.eval(), tokenizer)
+
+
+def _rows(texts: list[str]) -> list[tuple[str, str, None]]:
+    return [(f"row {n}", text, None) for n, text in enumerate(texts)]
+
+
+def test_rows_keep_their_order_over_chunks(small_checkpoint: Path, tmp_path: Path) -> None:
+    classifier = _classifier(small_checkpoint)
+    texts = [("the cat " * (n * 7 % 11))[: n % 60] for n in range(CHUNK + 50)]
+    assert predict_file(classifier, iter(_rows(texts)), tmp_path / "a.csv") == len(texts)
+    rows = list(csv.DictReader((tmp_path / "a.csv").open(newline="")))
+    assert [row["text"] for row in rows] == texts
+    for n in (0, 5, CHUNK - 1, CHUNK, CHUNK + 49):
+        expected = classifier.logits([texts[n]])[0].softmax(dim=0).tolist()
+        found = [float(rows[n][f"p({label})"]) for label in LABELS]
+        assert found == pytest.approx(expected, abs=1e-5)
+        assert sum(found) == pytest.approx(1, abs=1e-5)
+        assert rows[n]["label"] == LABELS[expected.index(max(expected))]
+        assert float(rows[n]["probability"]) == pytest.approx(max(expected), abs=1e-5)
+
+
+def test_json_lines_and_numbers_and_pairs(small_checkpoint: Path, tmp_path: Path) -> None:
+    texts = ['a "quoted", text\nof two lines', "", "the cat"]
+    predict_file(_classifier(small_checkpoint), _rows(texts), tmp_path / "a.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [row["text"] for row in rows] == texts
+    assert all(row["probabilities"][row["label"]] == row["probability"] for row in rows)
+    number = _classifier(small_checkpoint, ("score",), pairs=True)
+    pairs = [("row 0", "a cat", "a dog"), ("row 1", "a dog", "")]
+    predict_file(number, pairs, tmp_path / "b.csv")
+    rows = list(csv.DictReader((tmp_path / "b.csv").open()))
+    assert [(row["text"], row["text_pair"]) for row in rows] == [pair[1:] for pair in pairs]
+    expected = number.logits(["a cat", "a dog"], ["a dog", ""])[:, 0].tolist()
+    assert [float(row["label"]) for row in rows] == pytest.approx(expected)
+
+
+def test_long_texts_are_cut_and_counted(small_checkpoint: Path) -> None:
+    """A context of 64 holds 62 tokens of text: `the cat ` is at least two of them."""
+    classifier = _classifier(small_checkpoint)
+    long = "the cat " * 100
+    cut = classifier.tokenizer.decode(classifier.tokenizer.encode(long)[:62])
+    logits = classifier.logits([long, cut, "the"])
+    assert classifier.truncated == 1
+    torch.testing.assert_close(logits[0], logits[1])
+
+
+def test_what_fails_leaves_no_file(small_checkpoint: Path, tmp_path: Path) -> None:
+    classifier = _classifier(small_checkpoint)
+
+    def broken() -> object:
+        yield from _rows(["a"] * (CHUNK + 1))
+        raise UserError("row 1025 is ragged")
+
+    with pytest.raises(UserError, match="row 1025 is ragged"):
+        predict_file(classifier, broken(), tmp_path / "a.csv")
+    with pytest.raises(UserError, match=r"out=.*a.txt must end in .csv or .jsonl"):
+        predict_file(classifier, _rows(["a"]), tmp_path / "a.txt")
+    (tmp_path / "b.csv").write_text("mine")
+    with pytest.raises(UserError, match=r"b.csv exists"):
+        predict_file(classifier, _rows(["a"]), tmp_path / "b.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.csv"]
+    with pytest.raises(UserError, match="reads single texts"):
+        classifier.logits(["a"], ["b"])
+    with pytest.raises(UserError, match="task.text_pair="):
+        _classifier(small_checkpoint, pairs=True).logits(["a"])
+
+
+def test_transformers_gives_the_same_logits(
+    small_checkpoint: Path, tmp_path: Path, transformers_remarks: list[str]
+) -> None:
+    """Its pooling takes the last token that is no padding: the extract token, as ours does."""
+    from transformers import AutoModelForSequenceClassification
+
+    classifier = _classifier(small_checkpoint)
+    hugging_face.save(classifier.model, classifier.tokenizer, tmp_path / "hf")
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "hf")
+    config, texts = classifier.model.config, ["the cat", "a", "the old river and"]
+    ids = [
+        [config.start_token_id, *classifier.tokenizer.encode(t), config.extract_token_id]
+        for t in texts
+    ]
+    width = max(map(len, ids))
+    padded = torch.tensor([i + [config.pad_token_id] * (width - len(i)) for i in ids])
+    with torch.no_grad():
+        found = theirs(padded).logits
+    torch.testing.assert_close(found, classifier.logits(texts), atol=1e-4, rtol=0)
+    assert list(theirs.config.id2label.values()) == list(LABELS)
+    assert transformers_remarks == []
+    again, tokenizer = hugging_face.load_classifier(tmp_path / "hf")
+    loaded = TextClassifier(again, tokenizer).logits(texts)
+    torch.testing.assert_close(loaded, classifier.logits(texts))
+
+
+Call = Callable[..., object]
+
+
+def test_a_saved_classifier_is_measured_and_labels_files(
+    call: Call, small_checkpoint: Path, tmp_path: Path
+) -> None:
+    classifier = _classifier(small_checkpoint)
+    path = tmp_path / "classifier.ckpt"
+    save_model(classifier.model, classifier.tokenizer, path)
+    file = tmp_path / "texts.csv"
+    file.write_text("review,stars\nthe cat,yes\na dog,no\nthe river,no\n")
+    columns = ["task=file", "task.text=review", "task.label=stars"]
+    run, out = tmp_path / "run", tmp_path / "labels.jsonl"
+    done = call(
+        "finetune.py",
+        *(f"checkpoint={path}", f"evaluate={file}", f"predict={file}", f"out={out}"),
+        *(*columns, f"run_dir={run}"),
+    )
+    assert done.returncode == 0, done.stderr
+    logits = classifier.logits(["the cat", "a dog", "the river"])
+    predicted = [LABELS[i] for i in logits.argmax(dim=1)]
+    assert [json.loads(line)["label"] for line in out.read_text().splitlines()] == predicted
+    hits = sum(p == t for p, t in zip(predicted, ["yes", "no", "no"], strict=True))
+    figures = json.loads((run / "evaluation" / "summary.json").read_text())
+    assert figures["accuracy"] == pytest.approx(hits / 3)
+    for arguments, message in (
+        ([f"predict={file}"], "does not say which columns it reads"),
+        ([f"predict={file}", "task=file"], "no column 'text'.*review, stars"),
+        ([f"evaluate={file}", "task=file", "task.text=review"], "no column 'label'"),
+        ([f"predict={file}", *columns, "out=a.parquet"], "must end in .csv or .jsonl"),
+        ([f"predict={tmp_path}/none.csv", *columns], "none.csv is not there"),
+    ):
+        failed = call("finetune.py", f"checkpoint={path}", *arguments, f"run_dir={tmp_path}/x")
+        assert failed.returncode == 1
+        assert re.search(message, failed.stderr), failed.stderr
+        assert not (tmp_path / "x").exists()
+
+
+def test_a_language_model_is_not_put_to_work(
+    call: Call, small_checkpoint: Path, tmp_path: Path
+) -> None:
+    failed = call("finetune.py", f"checkpoint={small_checkpoint}", "predict=a.csv")
+    assert failed.returncode == 1
+    assert "task has no value" in failed.stderr
