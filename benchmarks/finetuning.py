@@ -36,8 +36,8 @@ FILES = {
 METRICS = {"cola": "matthews"}
 EPOCHS = {"sst2": 1, "cola": 3, "trec": 6, "ag_news": 2}
 ARMS = {
-    "fine-tuned": [],
-    "from scratch": ["from_scratch=true"],
+    "fine-tuned": ["optimizer.lr=1e-3"],
+    "from scratch": ["from_scratch=true", "optimizer.lr=1e-3"],
     "body frozen": ["layers=0", "optimizer.lr=1e-2"],
 }
 

@@ -122,7 +122,7 @@ def _prepared(
     resumes = any(a.startswith("resume=") and a not in NO_FOLDER for a in arguments)
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if equals and key in verbatim and argument not in NO_FOLDER:
+        if equals and key in verbatim and argument not in NO_FOLDER and not _is_null(argument):
             yield f"{key}={quoted(value)}"
         elif "." in key and (
             key.partition(".")[0] in open_keys
@@ -134,6 +134,12 @@ def _prepared(
         if resumes and key == "resume":
             folder = Path(value.strip(QUOTES)).expanduser()
             yield f"hydra.run.dir={quoted(str(folder))}"
+
+
+def _is_null(argument: str) -> bool:
+    """Whether a setting is taken back; a prompt is text whatever it says."""
+    key, _, value = argument.partition("=")
+    return value == "null" and key != "prompt"
 
 
 QUOTES = "'\""

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,8 +76,14 @@ class TextClassifier:
         result = torch.zeros(len(texts), len(config.labels))
         device = self.model.head.weight.device
         for rows in self._batches(encoded.lengths.tolist()):
-            tokens, lengths = pad_right([encoded.tokens[row] for row in rows], config.pad_token_id)
+            some = [encoded.tokens[row] for row in rows]
+            if not some[-1].size:  # the longest: there is nothing to read in any of them
+                some = [np.array([config.pad_token_id])] * len(rows)
+            tokens, lengths = pad_right(some, config.pad_token_id)
+            lengths = lengths.clamp(min=1)
             result[rows] = self.model(tokens.to(device), lengths.to(device)).float().cpu()
+        if not result.isfinite().all():
+            raise UserError("the classifier's weights are damaged: it gives values not finite")
         return result
 
     def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
@@ -132,6 +139,7 @@ def predict_file(classifier: TextClassifier, texts: Iterable[Text], out: Path) -
     """
     check_out(out)
     write = _WRITERS[out.suffix.lower()]
+    count = 0
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
     try:
@@ -140,8 +148,10 @@ def predict_file(classifier: TextClassifier, texts: Iterable[Text], out: Path) -
             with progress_bar("predicting", unit="rows") as bar:
                 for text, label, probabilities in predict(classifier, texts):
                     put(text, label, probabilities)
+                    count += 1
                     bar.update(1)
-                count = int(bar.n)
+        if not count:
+            raise UserError("there are no rows to predict")
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)

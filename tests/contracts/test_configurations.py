@@ -67,8 +67,9 @@ def test_loggers(name: str, compose: Callable[..., DictConfig], tmp_path: Path) 
 
 @pytest.mark.parametrize("name", _choices("callbacks"))
 def test_callbacks(name: str, compose: Callable[..., DictConfig], tmp_path: Path) -> None:
-    script = ["finetune", "task=sst2"] if name == "finetuning" else ["train", f"callbacks={name}"]
-    cfg = compose(*script, f"run_dir={tmp_path}")
+    script = ["finetune"] if name == "finetuning" else ["train", f"callbacks={name}"]
+    monitor = ["callbacks.checkpoints.monitor=val_accuracy"] if name == "finetuning" else []
+    cfg = compose(*script, *monitor, f"run_dir={tmp_path}")
     assert len(instantiate(cfg.callbacks)) == len(cfg.callbacks)
 
 
@@ -88,8 +89,7 @@ def test_tasks(name: str, compose: Callable[..., DictConfig], tmp_path: Path) ->
     cfg = compose("finetune", f"task={name}", f"run_dir={tmp_path}", "task.train=a.csv")
     task = instantiate(cfg.task)
     assert (task.name, task.train) == (name, "a.csv")
-    best = instantiate(cfg.callbacks)["checkpoints"].monitor
-    assert best == f"val_{task.metrics[0]}"
+    assert task.metrics
 
 
 @pytest.mark.parametrize("name", _choices("optimizer"))

@@ -1,5 +1,6 @@
 """Examples for fine-tuning in counted order, and the whole validation set, padded in batches."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -38,6 +39,11 @@ class EncodedExamples(NamedTuple):
     places: list[str]
     """Where each comes from, for messages."""
 
+    def item(self, row: int, sample: int) -> tuple[np.ndarray, int, float, int]:
+        """What `collate` takes of an example: tokens, start, target, and its number as a sample."""
+        sequences, targets, _ = self
+        return sequences.tokens[row], sequences.starts[row], targets[row], sample
+
 
 class _Numbered(Dataset):
     """Example by sample number."""
@@ -48,8 +54,7 @@ class _Numbered(Dataset):
 
     def __getitem__(self, sample: int) -> tuple[np.ndarray, int, float, int]:
         row = self.order.example(sample) if self.order else sample
-        sequences, targets, _ = self.examples
-        return sequences.tokens[row], sequences.starts[row], targets[row], sample
+        return self.examples.item(row, sample)
 
 
 def collate(items: Sequence[tuple[np.ndarray, int, float, int]], pad: int) -> Batch:
@@ -105,6 +110,7 @@ class FinetuningData(L.LightningDataModule):
         self.micro_batch_size = micro_batch_size
         self.pad = pad
         self.num_workers = num_workers
+        self.block_size = round(float(training.sequences.lengths.mean()))  # for who times a pass
         self.order = LengthGroups(training.sequences.lengths, global_batch_size, seed)
 
     def train_dataloader(self) -> DataLoader:
@@ -149,7 +155,7 @@ class FinetuningData(L.LightningDataModule):
         return DataLoader(
             examples,
             batch_sampler=batches,
-            collate_fn=lambda items: collate(items, self.pad),
+            collate_fn=functools.partial(collate, pad=self.pad),
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,

@@ -1,7 +1,5 @@
 """The order of samples in fine-tuning: every example once an epoch, like lengths together."""
 
-import functools
-
 import numpy as np
 
 GROUP = 50
@@ -25,12 +23,15 @@ class LengthGroups:
         self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
-        self._epoch = functools.lru_cache(maxsize=4)(self._ordered)
+        self._epochs: dict[int, np.ndarray] = {}  # the orders last asked for
 
     def example(self, sample: int) -> int:
         """Number of the example that a sample is."""
         epoch, position = divmod(sample, len(self.lengths))
-        return int(self._epoch(epoch)[position])
+        if epoch not in self._epochs:
+            self._epochs = {e: order for e, order in self._epochs.items() if e == epoch - 1}
+            self._epochs[epoch] = self._ordered(epoch)
+        return int(self._epochs[epoch][position])
 
     def _ordered(self, epoch: int) -> np.ndarray:
         n, size = len(self.lengths), self.batch_size

@@ -34,7 +34,12 @@ def report_examples(
         out: folder of the report, whose name is its title.
         positive: class whose F1 is measured; `None` for the last.
     """
+    before = classifier.truncated
     logits = classifier.logits(examples.texts, examples.seconds)
+    if cut := classifier.truncated - before:
+        print(
+            f"{cut:,} of the {len(examples):,} {out.name} rows do not fit the context, and are cut"
+        )
     targets = torch.from_numpy(targets_of(examples, classifier.labels))
     judged: dict[str, Any] = {"labels": classifier.labels, "positive": positive}
     shown: dict[str, Any] = {"title": out.name, "logits": logits, "targets": targets, **judged}

@@ -12,7 +12,7 @@ LAYERS = ("c_attn", "c_proj", "c_fc")
 """Linear layers of a block that are adapted: all of them."""
 
 
-def add_lora(model: GPT | GPTClassifier, *, rank: int, alpha: int, dropout: float) -> None:
+def add_lora(model: GPT | GPTClassifier, *, rank: int, alpha: float, dropout: float) -> None:
     """Adapt every linear layer of the blocks; all of the language model else is frozen.
 
     The model's outputs do not change by this: B is 0.
@@ -27,7 +27,12 @@ def add_lora(model: GPT | GPTClassifier, *, rank: int, alpha: int, dropout: floa
 
     body = language_model(model)
     body.requires_grad_(False)
-    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(LAYERS))
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=list(LAYERS),
+    )
     inject_adapter_in_model(config, body.blocks)
 
 

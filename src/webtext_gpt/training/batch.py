@@ -1,4 +1,4 @@
-"""The global batch is declared in tokens; what each device does for it is derived."""
+"""The global batch is declared, in tokens or examples; what each device does is derived."""
 
 from dataclasses import dataclass
 
@@ -76,7 +76,7 @@ def plan_examples(
 
     Args:
         batch_size: examples of one optimizer step.
-        longest: tokens of the longest example.
+        longest: tokens of the longest example, both orders of a pair included.
         devices: processes over all nodes.
         micro_batch_size: as in `plan_batch`.
 

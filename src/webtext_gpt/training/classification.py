@@ -61,9 +61,9 @@ class ClassificationModule(FinetuningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """See `TrainingModule.training_step`."""
-        return super().training_step((batch, self._kept(batch)), batch_idx)
+        return super().training_step((batch, self._head_dropout(batch)), batch_idx)
 
-    def _kept(self, batch: Batch) -> Tensor | None:
+    def _head_dropout(self, batch: Batch) -> Tensor | None:
         """Factors `(B, n_embd)` of the head's dropout, by the step and the place in its batch.
 
         The same on any number of devices, which dropout's own draw is not.
@@ -83,7 +83,6 @@ class ClassificationModule(FinetuningModule):
 
     def validation_figures(self) -> dict[str, float]:
         """`val_loss` of the labels alone, and every metric of `evaluation.classification`."""
-        figures = measure(
-            self.gathered(), self.truth, labels=self.model.config.labels, positive=self.positive
-        )
+        labels = self.model.config.labels
+        figures = measure(*self.gathered(), labels=labels, positive=self.positive)
         return {f"val_{name}": value for name, value in figures.items()}

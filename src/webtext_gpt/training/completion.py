@@ -37,13 +37,21 @@ class CompletionModule(FinetuningModule):
 
     def measure(self, batch: Batch) -> Tensor:
         """Nats of each completion and its number of tokens, `(B, 2)`."""
-        hidden = self.model.hidden_states(batch.tokens)
-        measured = text_losses(
-            self.model.lm_head, hidden, batch.tokens, batch.lengths, batch.starts
-        )
-        return torch.stack([values.float() for values in measured], dim=1)
+        return completion_nats(self.model, batch)
 
     def validation_figures(self) -> dict[str, float]:
         """Loss (nats a token of the completions) and perplexity."""
-        nats, tokens = self.gathered().sum(dim=0).tolist()
-        return {"val_loss": nats / tokens, "val_perplexity": perplexity(nats / tokens)}
+        return {f"val_{name}": value for name, value in loss_figures(self.gathered()[0]).items()}
+
+
+def completion_nats(model: GPT, batch: Batch) -> Tensor:
+    """Nats of each completion and its number of tokens, `(B, 2)`."""
+    hidden = model.hidden_states(batch.tokens)
+    nats, counts = text_losses(model.lm_head, hidden, batch.tokens, batch.lengths, batch.starts)
+    return torch.stack((nats, counts.to(nats.dtype)), dim=1)
+
+
+def loss_figures(measured: Tensor) -> dict[str, float]:
+    """Nats a token and perplexity of completions, from `(n, 2)` of `completion_nats`."""
+    nats, tokens = measured.double().sum(dim=0).tolist()
+    return {"loss": nats / tokens, "perplexity": perplexity(nats / tokens)}

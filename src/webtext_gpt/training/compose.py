@@ -25,12 +25,13 @@ from webtext_gpt.training.module import TrainingModule
 from webtext_gpt.training.run_dir import (
     holds_run,
     newest_complete,
+    read_summary,
     refuse_other_run,
     reopen,
     save_config,
     save_summary,
-    summarized_step,
 )
+from webtext_gpt.training.strategy import partitions_parameters
 from webtext_gpt.training.trainer import build_trainer
 
 AUTO = "auto"
@@ -127,6 +128,12 @@ def compose_trainer(run: Run) -> L.Trainer:
         loggers=[CSVLogger(run.folder, step), *_further_logger(cfg.logger, step)],
         checkpoint=run.checkpoint,
     )
+    if cfg.compile and partitions_parameters(trainer.strategy):
+        raise UserError(
+            "compile=true does not go with a strategy that divides parameters, since each layer's "
+            "are gathered by code that cannot be compiled; use strategy=deepspeed_zero2, "
+            "deepspeed_zero1 or ddp, or compile=false"
+        )
     if run.state is not None:
         _refuse_crossing(run.state, trainer)
     return trainer
@@ -158,11 +165,14 @@ def is_finished(run: Run, trainer: L.Trainer) -> bool:
         UserError: it is finished, and was to be continued by name.
     """
     step = run.state["global_step"] if run.state else 0
-    if not 0 < trainer.max_steps <= step or summarized_step(run.folder) != step:
+    summary = read_summary(run.folder)
+    took_all = 0 < trainer.max_steps <= step
+    stopped_early = run.cfg.resume == AUTO and summary.get("stopped_early", False)
+    if summary.get("step") != step or not (took_all or stopped_early):
         return False
     message = (
-        f"the run in {run.folder} has taken its {trainer.max_steps} steps; to train on, set "
-        "trainer.max_steps (or trainer.max_tokens) above that"
+        f"the run in {run.folder} has taken its {step} steps; to train on, continue it by "
+        f"resume={run.folder} with a greater length"
     )
     if run.cfg.resume != AUTO:
         raise UserError(message)

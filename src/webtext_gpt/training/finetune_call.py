@@ -1,33 +1,26 @@
 """What one call of `finetune.py` asks for: training, several seeds, predictions, measurements."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from webtext_gpt.checkpoint import saved_task
-from webtext_gpt.checks import whole_number
 from webtext_gpt.data.examples import check_labels, iter_texts, read_file
 from webtext_gpt.data.task import Task
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.labelled import report_examples
-from webtext_gpt.evaluation.seeds import mean_and_deviation, seeds_table
 from webtext_gpt.model import GPTClassifier
 from webtext_gpt.prediction import TextClassifier, check_out, predict_file
+from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.compose import AUTO
-from webtext_gpt.training.devices import find_devices
-from webtext_gpt.training.finetune_run import finetune
+from webtext_gpt.training.finetune_run import finetune, open_task
+from webtext_gpt.training.finetune_seeds import finetune_seeds
 from webtext_gpt.training.hardware import place_for_inference
-from webtext_gpt.training.run_dir import (
-    SUMMARY,
-    refuse_other_run,
-    reopen,
-    save_config,
-    save_summary,
-)
+from webtext_gpt.training.run_dir import reopen, save_summary
 from webtext_gpt.training.summary import Summary
 from webtext_gpt.weights.convert import read_any
 
@@ -46,87 +39,60 @@ def carry_out_call(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         The figures found.
 
     Raises:
-        UserError: see `finetune`; or there is nothing to be done it with.
+        UserError: see `finetune`; or what is asked for does not go together, or cannot be read.
+        Stopped: training was interrupted, and is saved.
     """
-    works = cfg.predict is not None or cfg.evaluate is not None
-    if works and not cfg.resume and _is_classifier(cfg.checkpoint):
-        return use_classifier(cfg, cfg.checkpoint)
-    if cfg.predict is not None:
-        check_out(_out(cfg))
+    full = cfg
     if cfg.resume and cfg.resume != AUTO:
-        saved = reopen(Path(cfg.run_dir), overrides, cfg)
-        cfg = saved if saved.seeds is not None else cfg
-    if cfg.seeds is not None:
+        full = reopen(Path(cfg.run_dir), overrides, cfg)
+    works = full.predict is not None or full.evaluate is not None
+    if full.out is not None and full.predict is None:
+        raise UserError(f"out={full.out} is for the labels of predict=FILE")
+    if full.predict is not None:
+        check_out(_out(full))
+    if works and not cfg.resume:
+        if cfg.checkpoint is None:
+            raise UserError("checkpoint has no value; give checkpoint=RUN")
+        model, tokenizer = read_any(cfg.checkpoint)
+        if isinstance(model, GPTClassifier):
+            return use_classifier(cfg, cfg.checkpoint, model, tokenizer)
+        if cfg.get("task") is None:
+            raise UserError(
+                f"checkpoint={cfg.checkpoint} is a language model, no classifier; give task=... to "
+                "train one first"
+            )
+    if full.seeds is not None:
         if works:
             raise UserError("predict and evaluate are for one classifier; leave seeds out")
-        return finetune_seeds(cfg)
+        return finetune_seeds(_resumed(full, cfg))
+    if works:
+        _check_files(full)
     summary = finetune(cfg, overrides)
     if summary:
         _print(cfg.run_dir, summary)
     if works and rank_zero_only.rank == 0:
-        summary |= use_classifier(cfg, cfg.run_dir)
+        model, tokenizer = read_any(cfg.run_dir)
+        summary |= use_classifier(full, cfg.run_dir, model, tokenizer)
     return summary
 
 
-def finetune_seeds(cfg: DictConfig) -> Summary:
-    """A run for each of `cfg.seeds`, in folders of their own; finished ones are not run again.
-
-    Returns:
-        Mean and deviation of every figure, which `summary.json` holds beside each seed's.
-
-    Raises:
-        UserError: see `finetune`; or the seeds are no whole numbers, or several processes train.
-    """
-    seeds = list(cfg.seeds)
-    for seed in seeds:
-        whole_number("seeds", seed, 0)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise UserError(f"seeds={seeds} must name each seed once")
-    if find_devices(cfg.trainer).count > 1:
-        raise UserError(
-            "seeds=[...] trains with one process at a time; set trainer.devices=1, or start each "
-            "run by itself with seed=... and run_dir=..."
-        )
-    folder = Path(cfg.run_dir)
-    if not cfg.resume:
-        refuse_other_run(folder)
-    save_config(cfg, folder)
-    summaries: dict[int, Summary] = {}
-    for seed in seeds:
-        of_seed = cfg.copy()
-        of_seed.update(
-            {"seed": seed, "seeds": None, "resume": AUTO, "run_dir": str(folder / f"seed-{seed}")}
-        )
-        file = Path(of_seed.run_dir) / SUMMARY
-        if not file.is_file():
-            print(f"\n--- seed {seed}", flush=True)
-            finetune(of_seed)
-        summaries[seed] = json.loads(file.read_text())
-    figures = mean_and_deviation(summaries)
-    shown = [name for name in figures if name.startswith(("val_", "test_"))]
-    print(f"\n{seeds_table(summaries, shown)}\n\nwritten to {folder / SUMMARY}", flush=True)
-    summary = {"mean_and_deviation": figures, "seeds": {str(s): v for s, v in summaries.items()}}
-    save_summary(summary, folder)
-    return summary
-
-
-def use_classifier(cfg: DictConfig, checkpoint: str) -> Summary:
+def use_classifier(cfg: DictConfig, checkpoint: str, model: Any, tokenizer: Tokenizer) -> Summary:
     """Measure a saved classifier on the file `cfg.evaluate`, label the texts of `cfg.predict`.
 
-    The columns are those of `cfg.task`, or else those that the classifier was trained on.
+    The columns are those that the classifier was trained on, changed by `cfg.task`.
+
+    Args:
+        cfg: as `conf/finetune.yaml` composes it.
+        checkpoint: of the classifier.
+        model: what it holds.
+        tokenizer: the model's.
 
     Returns:
         The figures of `cfg.evaluate`.
 
     Raises:
-        UserError: the checkpoint is no classifier; or a file cannot be read or written.
+        UserError: a file cannot be read or written.
     """
-    model, tokenizer = read_any(checkpoint)
-    if not isinstance(model, GPTClassifier):
-        raise UserError(
-            f"{checkpoint} holds a language model, not a classifier; python generate.py "
-            f"checkpoint={checkpoint} prompts=FILE writes completions"
-        )
     place_for_inference(model, cfg.device, cfg.precision)
     classifier = TextClassifier(model, tokenizer)
     task = _task_of(cfg, checkpoint, classifier)
@@ -139,34 +105,60 @@ def use_classifier(cfg: DictConfig, checkpoint: str) -> Summary:
         save_summary({"checkpoint": str(checkpoint), "file": cfg.evaluate, **figures}, out)
         print(f"\nwritten to {out}")
     if cfg.predict is not None:
-        out = _out(cfg)
-        rows = predict_file(classifier, iter_texts(task, cfg.predict), out)
-        print(f"{rows:,} rows with their labels are in {out}")
-    if classifier.truncated:
-        print(f"{classifier.truncated:,} texts are longer than the model's context and were cut")
+        before = classifier.truncated
+        rows = predict_file(classifier, iter_texts(task, cfg.predict), _out(cfg))
+        print(f"{rows:,} rows with their labels are in {_out(cfg)}")
+        if cut := classifier.truncated - before:
+            print(f"{cut:,} of them do not fit the model's context, and were cut")
     return figures
 
 
-def _task_of(cfg: DictConfig, checkpoint: str, classifier: TextClassifier) -> Task:
-    """The task that names the columns: this call's, or that of the classifier's training."""
-    if cfg.get("task") is not None:
-        task = instantiate(cfg.task)
-    elif (saved := saved_task(checkpoint)) is not None:
-        task = Task(**saved)
-    else:
+def _resumed(full: DictConfig, cfg: DictConfig) -> DictConfig:
+    """The configuration of seeds that may have been begun before."""
+    return OmegaConf.merge(full, {"resume": cfg.resume})  # type: ignore[return-value]
+
+
+def _check_files(cfg: DictConfig) -> None:
+    """Read what is asked for after training, as far as it can be read before.
+
+    Raises:
+        UserError: a file is not there or lacks a column; or the task makes no classifier.
+    """
+    task = open_task(cfg)
+    if task.kind == "pairs":
         raise UserError(
-            f"{checkpoint} does not say which columns it reads; give task=file task.text=... "
-            "(task.text_pair=..., task.label=...)"
+            "predict and evaluate are for classifiers; python generate.py prompts=FILE writes "
+            "completions, and task.test=FILE measures them"
         )
+    if cfg.evaluate is not None:
+        read_file(task, cfg.evaluate)
+    if cfg.predict is not None:
+        next(iter(iter_texts(task, cfg.predict)), None)
+
+
+def _task_of(cfg: DictConfig, checkpoint: str, classifier: TextClassifier) -> Task:
+    """The task that names the columns: this call's, or that of the classifier's training.
+
+    Keys of a task without a name, as `task.text=review`, change the saved one.
+    """
+    asked = cfg.get("task")
+    if asked is not None and "_target_" in asked:
+        task = instantiate(asked)
+    else:
+        saved = saved_task(checkpoint)
+        if saved is None and asked is None:
+            raise UserError(
+                f"{checkpoint} does not say which columns it reads; give task=file task.text=... "
+                "(task.text_pair=..., task.label=...)"
+            )
+        changes = {} if asked is None else OmegaConf.to_container(asked)
+        try:
+            task = Task(**{"name": "file", **(saved or {}), **changes})  # type: ignore[dict-item]
+        except TypeError as error:
+            raise UserError(f"task: {error}") from error
     if (task.kind == "regression") != (len(classifier.labels) == 1) or task.kind == "pairs":
         raise UserError(f"task.kind={task.kind} does not fit the classifier in {checkpoint}")
     return task
-
-
-def _is_classifier(checkpoint: str | None) -> bool:
-    if checkpoint is None:
-        raise UserError("checkpoint has no value; give checkpoint=RUN")
-    return isinstance(read_any(checkpoint)[0], GPTClassifier)
 
 
 def _out(cfg: DictConfig) -> Path:

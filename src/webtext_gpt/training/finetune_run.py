@@ -1,20 +1,19 @@
 """One fine-tuning run, from its configuration to `summary.json`."""
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import lightning as L
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint import build, load_any
 from webtext_gpt.checks import number, whole_number
-from webtext_gpt.data.examples import Examples, check_labels, overlap, read_splits
-from webtext_gpt.data.finetuning import EncodedExamples, FinetuningData
+from webtext_gpt.data.examples import Examples, read_splits
+from webtext_gpt.data.finetuning import FinetuningData
 from webtext_gpt.data.task import Task
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTClassifier, language_model
@@ -28,6 +27,7 @@ from webtext_gpt.training.compose import (
     module_options,
     open_run,
 )
+from webtext_gpt.training.example_checks import check_split, hash_of, say_truncated
 from webtext_gpt.training.finetuning import FinetuningModule
 from webtext_gpt.training.hardware import place_for_inference
 from webtext_gpt.training.jobs import Job, open_job
@@ -36,6 +36,9 @@ from webtext_gpt.training.recompute import recompute_activations
 from webtext_gpt.training.start import choose_trained, load_body
 from webtext_gpt.training.summary import Summary, progress_figures
 from webtext_gpt.training.trainer import set_lengths
+
+RECIPE = ("layers", "dropout", "body_dropout", "lm_weight", "from_scratch")
+"""Settings that a continued run keeps."""
 
 
 @first_process_speaks()
@@ -58,36 +61,33 @@ def finetune(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     """
     run = open_run(cfg, overrides)
     cfg = run.cfg
+    check_settings(cfg)
     task = open_task(cfg)
     train, validation, test = read_splits(task)
-    others = {"validation": validation} | ({} if test is None else {"test": test})
+    measured = {"validation": validation} | ({} if test is None else {"test": test})
     job = open_job(cfg, task, train)
-    for name, examples in others.items():
-        _check(task, job, train, examples, name)
+    for name, examples in measured.items():
+        check_split(task, job.labels, train, examples, name)
     L.seed_everything(cfg.seed, verbose=False)
     model, tokenizer = _model(run, job)
-    encoded = {
-        name: job.encode(model, tokenizer, examples)
-        for name, examples in {"train": train, "validation": validation}.items()
-    }
-    for name, split in encoded.items():
-        _say_truncated(name, split.sequences.truncated, len(split.places))
-    lengths = encoded["train"].sequences.lengths
+    encoded, held_out = (job.encode(model, tokenizer, split) for split in (train, validation))
+    say_truncated("training", encoded)
+    lengths = encoded.sequences.lengths
+    orders = encoded.sequences.tokens[0].ndim  # each pair is read so many times
     plan = plan_examples(
-        cfg.batch_size, int(lengths.max()), run.devices.count, cfg.micro_batch_size
+        cfg.batch_size, orders * int(lengths.max()), run.devices.count, cfg.micro_batch_size
     )
-    steps_of_epoch = math.ceil(len(train) / plan.global_batch_size)
-    trainer = compose_trainer(_with_length(run, steps_of_epoch))
+    trainer = compose_trainer(_settled(run, task, len(train)))
     set_lengths(
         trainer,
         plan,
         max_tokens=None,
-        validate_every=cfg.validate_every or steps_of_epoch,
+        validate_every=cfg.validate_every or math.ceil(len(train) / plan.global_batch_size),
         planned_steps=run.state["max_steps"] if run.state else None,
     )
     data = FinetuningData(
-        encoded["train"],
-        encoded["validation"],
+        encoded,
+        held_out,
         global_batch_size=plan.global_batch_size,
         micro_batch_size=plan.micro_batch_size,
         pad=tokenizer.end_of_text,
@@ -98,35 +98,48 @@ def finetune(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         model,
         tokenizer,
         batch_size=plan.global_batch_size,
-        truth=torch.from_numpy(encoded["validation"].targets),
+        truth=torch.from_numpy(held_out.targets),
         task=task.to_dict(),
+        recipe={key: cfg[key] for key in RECIPE},
         lora=_lora(cfg),
-        corpus=_hash(encoded["train"]),
-        tokens_per_step=round(float(lengths.mean()) * plan.global_batch_size),
+        corpus=hash_of(encoded),
+        tokens_per_step=round(orders * float(lengths.mean()) * plan.global_batch_size),
         **module_options(cfg),
     )
     if cfg.activation_checkpointing:
         recompute_activations(language_model(model))
-    text = _plan_text(trainer, module, train, validation, steps_of_epoch)
-    trained = carry_out(run, trainer, module, data, text)
+    trained = carry_out(run, trainer, module, data, _plan_text(trainer, module, data))
     if not trained or not trainer.is_global_zero:
         return {}
-    best, tokenizer = load_any(run.folder)
-    place_for_inference(best, cfg.device, cfg.precision)
-    summary: Summary = {"task": task.name}
-    for name, examples in others.items():
-        figures = job.conclude(best, tokenizer, examples, run.folder / name)
-        short = {"validation": "val"}.get(name, name)
-        summary |= {f"{short}_{metric}": value for metric, value in figures.items()}
-    summary |= progress_figures(trainer, module)
-    summary |= {
+    summary = {
+        "task": task.name,
+        **_final_figures(run, job, measured),
+        **progress_figures(trainer, module),
         "epochs": trainer.global_step * plan.global_batch_size / len(train),
         "trained_parameters": module.num_trained,
         "examples": len(train),
-        "truncated": encoded["train"].sequences.truncated,
+        "truncated": encoded.sequences.truncated,
     }
     conclude(run, trainer, summary)
     return summary
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Refuse settings of `conf/finetune.yaml` that are out of range.
+
+    Raises:
+        UserError: names the key.
+    """
+    number("epochs", cfg.epochs, 0)
+    number("dropout", cfg.dropout, 0, 1)
+    number("lm_weight", cfg.lm_weight, 0)
+    whole_number("seed", cfg.seed, 0)
+    if cfg.seed >= 2**32:
+        raise UserError(f"seed={cfg.seed} must be under 2^32")
+    if cfg.validate_every is not None:
+        whole_number("validate_every", cfg.validate_every, 1)
+    if cfg.trainer.max_tokens is not None:
+        raise UserError("trainer.max_tokens: fine-tuning is measured in epochs=... or max_steps")
 
 
 def open_task(cfg: DictConfig) -> Task:
@@ -135,7 +148,7 @@ def open_task(cfg: DictConfig) -> Task:
     Raises:
         UserError: it chooses none, or a key of it is refused.
     """
-    if cfg.get("task") is None:
+    if cfg.get("task") is None or "_target_" not in cfg.task:
         raise UserError(
             "task has no value; give task=sst2 or another of conf/task, or for files of your own "
             "task=file task.train=FILE (columns: task.text=..., task.label=...)"
@@ -148,6 +161,12 @@ def _model(run: Run, job: Job) -> tuple[GPT | GPTClassifier, Tokenizer]:
     cfg = run.cfg
     if run.state is not None:
         model, tokenizer = build({**run.state, "lora": None})
+        labels = model.config.labels if isinstance(model, GPTClassifier) else ()
+        if labels != job.labels:
+            raise UserError(
+                f"the run to continue has the labels {', '.join(labels) or 'of no classifier'}, "
+                f"this call {', '.join(job.labels) or 'none'}; start a new run"
+            )
     else:
         if cfg.checkpoint is None:
             raise UserError("checkpoint has no value; give checkpoint=RUN, of a pretrained model")
@@ -155,13 +174,11 @@ def _model(run: Run, job: Job) -> tuple[GPT | GPTClassifier, Tokenizer]:
             cfg.checkpoint, dropout=cfg.body_dropout, from_scratch=cfg.from_scratch
         )
         model, tokenizer = job.model(body, tokenizer)
-    if isinstance(model, GPT) == hasattr(job, "labels"):
-        raise UserError("the run to continue was of another kind of task; start a new run")
     choose_trained(model, cfg.layers, _lora(cfg), cfg.lm_weight)
     return model.train(), tokenizer
 
 
-def _lora(cfg: DictConfig) -> dict[str, float] | None:
+def _lora(cfg: DictConfig) -> dict[str, Any] | None:
     """Arguments of `add_lora`.
 
     Raises:
@@ -170,78 +187,44 @@ def _lora(cfg: DictConfig) -> dict[str, float] | None:
     if cfg.lora.rank is None:
         return None
     whole_number("lora.rank", cfg.lora.rank, 1)
-    dropout = number("lora.dropout", cfg.lora.dropout)
-    if not 0 <= dropout < 1:
-        raise UserError(f"lora.dropout={dropout} must be in [0, 1)")
-    return {
-        "rank": cfg.lora.rank,
-        "alpha": number("lora.alpha", cfg.lora.alpha),
-        "dropout": dropout,
-    }
+    if number("lora.alpha", cfg.lora.alpha, 0) == 0:
+        raise UserError("lora.alpha=0 leaves nothing to train; give 1 or more")
+    dropout = number("lora.dropout", cfg.lora.dropout, 0, 1)
+    return {"rank": cfg.lora.rank, "alpha": float(cfg.lora.alpha), "dropout": dropout}
 
 
-def _with_length(run: Run, steps_of_epoch: int) -> Run:
-    """The run with its number of steps, where only epochs are given."""
+def _settled(run: Run, task: Task, n: int) -> Run:
+    """The run with what its configuration leaves open: the steps of its epochs, its metric."""
     cfg = run.cfg.copy()
-    if cfg.trainer.max_tokens is not None:
-        raise UserError("trainer.max_tokens: fine-tuning is measured in epochs=... or max_steps")
     if cfg.trainer.max_steps is None and cfg.trainer.max_minutes is None:
-        epochs = number("epochs", cfg.epochs)
-        if epochs <= 0:
-            raise UserError(f"epochs={epochs} must be above 0")
-        cfg.trainer.max_steps = math.ceil(epochs * steps_of_epoch)
+        cfg.trainer.max_steps = max(1, math.ceil(cfg.epochs * n / cfg.batch_size))
+    if "checkpoints" in cfg.callbacks and cfg.callbacks.checkpoints.monitor is None:
+        cfg.callbacks.checkpoints.monitor = f"val_{task.metrics[0]}"
     return dataclasses.replace(run, cfg=cfg)
 
 
-def _check(task: Task, job: Job, train: Examples, examples: Examples, name: str) -> None:
-    """Refuse labels that are not learned; warn of rows that are, with their answers."""
-    if isinstance(labels := getattr(job, "labels", None), tuple):
-        check_labels(examples, labels, task)
-    same = overlap(train, examples)
-    if same and rank_zero_only.rank == 0:
-        print(
-            f"warning: {len(same):,} of the {len(examples):,} {name} rows are in the training "
-            f"data too, the first {examples.places[same[0]]}; figures of {name} are flattered"
-            + (" and mean nothing" if len(same) > len(examples) / 2 else ""),
-            flush=True,
-        )
+def _final_figures(run: Run, job: Job, measured: dict[str, Examples]) -> dict[str, float]:
+    """What the best checkpoint reaches, by names as `val_accuracy` and `test_accuracy`."""
+    model, tokenizer = load_any(run.folder)
+    place_for_inference(model, run.cfg.device, run.cfg.precision)
+    figures: dict[str, float] = {}
+    for name, examples in measured.items():
+        prefix = {"validation": "val"}.get(name, name)
+        found = job.conclude(model, tokenizer, examples, run.folder / name)
+        figures |= {f"{prefix}_{metric}": value for metric, value in found.items()}
+    return figures
 
 
-@rank_zero_only
-def _say_truncated(name: str, truncated: int, rows: int) -> None:
-    if truncated:
-        print(
-            f"{truncated:,} of {rows:,} {name} rows are longer than the model's context and were "
-            "cut",
-            flush=True,
-        )
-
-
-def _hash(examples: EncodedExamples) -> str:
-    """SHA-256 of token sequences and targets."""
-    digest = hashlib.sha256(examples.targets.tobytes())
-    for tokens, start in zip(examples.sequences.tokens, examples.sequences.starts, strict=True):
-        digest.update(f"{tokens.shape} {start} ".encode())
-        digest.update(tokens.tobytes())
-    return digest.hexdigest()
-
-
-def _plan_text(
-    trainer: L.Trainer,
-    module: FinetuningModule,
-    train: Examples,
-    validation: Examples,
-    steps_of_epoch: int,
-) -> str:
+def _plan_text(trainer: L.Trainer, module: FinetuningModule, data: FinetuningData) -> str:
     """What is about to be done, in a few lines."""
-    steps = trainer.max_steps
+    n, steps = len(data.training.places), trainer.max_steps
+    epochs = f", {steps * module.batch_size / n:.3g} epochs," if steps > 0 else ""
     length = f"{steps:,} steps" if steps > 0 else "as many steps as fit"
-    epochs = f", {steps / steps_of_epoch:.3g} epochs," if steps > 0 else ""
     labels = getattr(module.model.config, "labels", ())
     shown = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
     return (
         f"model       {module.num_parameters:,} parameters, {module.num_trained:,} are trained\n"
-        f"examples    {len(train):,} for training, {len(validation):,} for validation"
+        f"examples    {n:,} for training, {len(data.validation.places):,} for validation"
         f"{f'; {len(labels)} labels: {shown}' if labels else ''}\n"
         f"training    {length}{epochs} of {module.batch_size} examples, "
         f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}\n"

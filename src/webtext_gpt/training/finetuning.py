@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from webtext_gpt.data.finetuning import Batch
+from webtext_gpt.errors import UserError
 from webtext_gpt.training.module import TrainingModule
 
 
@@ -18,6 +19,7 @@ class FinetuningModule(TrainingModule):
         arguments: see `TrainingModule`.
         batch_size: examples of one optimizer step over all devices.
         task: plain values of the task, for whoever reads the checkpoint.
+        recipe: settings by which the model was made and its loss is; a continued run keeps them.
         lora: arguments of `add_lora` that the model was changed by; `None` for an unchanged one.
         options: see `TrainingModule`.
 
@@ -33,6 +35,7 @@ class FinetuningModule(TrainingModule):
         batch_size: int,
         truth: Tensor,
         task: dict[str, Any],
+        recipe: dict[str, Any],
         lora: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
@@ -40,6 +43,7 @@ class FinetuningModule(TrainingModule):
         self.batch_size = batch_size
         self.truth = truth
         self.task = task
+        self.recipe = recipe
         self.lora = lora
         self.num_trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
         self._rows: list[Tensor] = []
@@ -58,22 +62,35 @@ class FinetuningModule(TrainingModule):
         self._rows.append(batch.samples)
         self._values.append(self.measure(batch).float())
 
-    def gathered(self) -> Tensor:
-        """Values `(n, k)` of all rows, in double precision on the CPU, on every process.
+    def gathered(self) -> tuple[Tensor, Tensor]:
+        """Values `(n, k)` of the measured rows, and their truth `(n,)`, on every process.
 
-        A row that was measured twice, since rows did not divide by processes, counts once.
+        In double precision on the CPU. A row that was measured twice, since rows did not divide
+        by processes, counts once; `trainer.limit_val_batches` leaves rows out.
         """
         rows = self.all_gather(torch.cat(self._rows)).flatten().cpu()
         values = self.all_gather(torch.cat(self._values)).flatten(0, -2).double().cpu()
-        all_rows = torch.zeros(len(self.truth), values.size(1), dtype=torch.float64)
-        all_rows[rows] = values
-        return all_rows
+        every = torch.zeros(len(self.truth), values.size(1), dtype=torch.float64)
+        every[rows] = values
+        measured = rows.unique()
+        return every[measured], self.truth[measured]
 
     def description(self) -> dict[str, Any]:
         """See `TrainingModule.description`."""
         return {**super().description(), "lora": self.lora}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the size of the batch and the task."""
+        """Add the size of the batch, the task and the recipe."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint.update(batch_size=self.batch_size, task=self.task)
+        checkpoint.update(batch_size=self.batch_size, task=self.task, recipe=self.recipe)
+
+    def refuse_other_training(self, checkpoint: dict[str, Any]) -> None:
+        """See `TrainingModule.refuse_other_training`; the recipe must be the same too."""
+        theirs = checkpoint.get("recipe", {})
+        for name, ours in self.recipe.items():
+            if theirs.get(name) != ours:
+                raise UserError(
+                    f"the run to continue has {name}={theirs.get(name)}, but this call {ours}; "
+                    f"leave {name} as it was, or start a new run"
+                )
+        super().refuse_other_training(checkpoint)

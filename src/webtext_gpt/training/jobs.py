@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from omegaconf import DictConfig
 
+from webtext_gpt.checks import whole_number
 from webtext_gpt.data.examples import Examples, label_names
-from webtext_gpt.data.finetuning import EncodedExamples
+from webtext_gpt.data.finetuning import Batch, EncodedExamples, collate
 from webtext_gpt.data.json_lines import write_json_lines
 from webtext_gpt.data.sequences import encode_completions, encode_texts, shortened
 from webtext_gpt.data.task import Task
@@ -20,16 +22,25 @@ from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.prediction import TextClassifier
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.classification import ClassificationModule
-from webtext_gpt.training.completion import CompletionModule
+from webtext_gpt.training.completion import CompletionModule, completion_nats, loss_figures
 from webtext_gpt.training.finetuning import FinetuningModule
 from webtext_gpt.training.start import add_head
+
+LONGEST_ANSWER = 128
+"""Tokens, where neither the call nor the context sets fewer."""
 
 SCORE_BATCH = 32
 """Prompts that are answered at once."""
 
 
 class Job(Protocol):
-    """A kind of task, with one task's settings."""
+    """A kind of task, with one task's settings.
+
+    Attributes:
+        labels: of the classes; one for a number, none for completions.
+    """
+
+    labels: tuple[str, ...]
 
     def model(self, body: GPT, tokenizer: Tokenizer) -> tuple[GPT | GPTClassifier, Tokenizer]:
         """What is trained, on a language model, which is changed by it."""
@@ -133,12 +144,33 @@ class CompletionJob:
                 f"task.metrics=[{','.join(task.metrics)}]: the first, by which the best checkpoint "
                 "is chosen, must be loss; the others are measured at the end"
             )
+        if cfg.score_limit is not None:
+            whole_number("score_limit", cfg.score_limit, 1)
+        if cfg.max_new_tokens is not None:
+            whole_number("max_new_tokens", cfg.max_new_tokens, 1)
         self.cfg = cfg
         self.task = task
+        self.labels: tuple[str, ...] = ()
 
     def model(self, body: GPT, tokenizer: Tokenizer) -> tuple[GPT, Tokenizer]:
-        """See `Job`: the language model itself."""
+        """See `Job`: the language model itself.
+
+        Raises:
+            UserError: its context has no room for answers.
+        """
+        self._room(body)
         return body, tokenizer
+
+    def _room(self, model: GPT) -> tuple[int, int]:
+        """Tokens for a prompt and for its answer."""
+        context, new = model.config.block_size, self.cfg.max_new_tokens
+        new = min(LONGEST_ANSWER, context // 2) if new is None else new
+        if new >= context:
+            raise UserError(
+                f"max_new_tokens={new} leaves nothing of the model's context of {context} for a "
+                "prompt"
+            )
+        return context - new, new
 
     def encode(self, model: GPT, tokenizer: Tokenizer, examples: Examples) -> EncodedExamples:
         """See `Job`."""
@@ -160,18 +192,14 @@ class CompletionJob:
     def conclude(
         self, model: GPT, tokenizer: Tokenizer, examples: Examples, out: Path
     ) -> dict[str, float]:
-        """BLEU and ROUGE of greedy answers to the first `score_limit` prompts.
+        """Loss, and BLEU and ROUGE of greedy answers to the first `score_limit` prompts.
 
         The prompts, answers and references are written into `answers.jsonl`.
         """
+        figures = self._loss(model, tokenizer, examples)
         limit = self.cfg.score_limit
         examples = examples.subset(range(min(limit or len(examples), len(examples))))
-        most = model.config.block_size - self.cfg.max_new_tokens
-        if most < 1:
-            raise UserError(
-                f"max_new_tokens={self.cfg.max_new_tokens} leaves nothing of the model's context "
-                f"of {model.config.block_size} for a prompt"
-            )
+        most, new = self._room(model)
         between = self.task.between
         prompts = [
             tokenizer.decode(shortened(tokenizer, ids, between, most))
@@ -181,7 +209,7 @@ class CompletionJob:
             Scorer(model, tokenizer),
             "answers",
             prompts,
-            max_new_tokens=self.cfg.max_new_tokens,
+            max_new_tokens=new,
             batch_size=SCORE_BATCH,
         )
         references = [str(label) for label in examples.labels]
@@ -192,7 +220,19 @@ class CompletionJob:
                 for prompt, answer, reference in zip(prompts, written, references, strict=True)
             ),
         )
-        return measure_generated(written, references)
+        return figures | measure_generated(written, references)
+
+    @torch.inference_mode()
+    def _loss(self, model: GPT, tokenizer: Tokenizer, examples: Examples) -> dict[str, float]:
+        encoded = self.encode(model, tokenizer, examples)
+        device = model.wte.weight.device
+        measured = []
+        for first in range(0, len(examples), SCORE_BATCH):
+            rows = range(first, min(first + SCORE_BATCH, len(examples)))
+            batch = collate([encoded.item(row, row) for row in rows], tokenizer.end_of_text)
+            batch = Batch(*(tensor.to(device) for tensor in batch))
+            measured.append(completion_nats(model, batch))
+        return loss_figures(torch.cat(measured))
 
 
 def open_job(cfg: DictConfig, task: Task, train: Examples) -> Job:

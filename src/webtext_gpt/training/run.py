@@ -27,7 +27,7 @@ from webtext_gpt.training.hardware import best_precision
 from webtext_gpt.training.launcher import first_process_speaks
 from webtext_gpt.training.pretraining import PretrainingModule
 from webtext_gpt.training.recompute import recompute_activations
-from webtext_gpt.training.strategy import BUCKET, partitions_parameters
+from webtext_gpt.training.strategy import BUCKET
 from webtext_gpt.training.summary import Summary, summarize
 from webtext_gpt.training.trainer import set_lengths
 
@@ -81,7 +81,7 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         num_workers=cfg.num_workers,
     )
     module = PretrainingModule(
-        build_model(cfg, config, trainer),
+        build_model(cfg, config),
         shards.tokenizer,
         corpus=shards.hash,
         tokens_per_step=plan.tokens,
@@ -138,18 +138,8 @@ def _zero_stage(strategy: DictConfig, devices: Devices) -> int | None:
     return 0 if name == "ddp" else strategy.get("stage")
 
 
-def build_model(cfg: DictConfig, config: GPTConfig, trainer: L.Trainer) -> GPT:
-    """The model to train, with what is applied to it from outside.
-
-    Raises:
-        UserError: `compile` does not go with the strategy.
-    """
-    if cfg.compile and partitions_parameters(trainer.strategy):
-        raise UserError(
-            "compile=true does not go with a strategy that divides parameters, since each layer's "
-            "are gathered by code that cannot be compiled; use strategy=deepspeed_zero2, "
-            "deepspeed_zero1 or ddp, or compile=false"
-        )
+def build_model(cfg: DictConfig, config: GPTConfig) -> GPT:
+    """The model to train, with what is applied to it from outside."""
     model = GPT(config)
     if cfg.activation_checkpointing:
         recompute_activations(model)

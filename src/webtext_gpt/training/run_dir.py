@@ -28,6 +28,8 @@ PATHS = (
     "data.path",
     "data.name",
     "data.data_files",
+    "evaluate",
+    "predict",
     "task.hub",
     "task.train",
     "task.validation",
@@ -71,6 +73,11 @@ def reopen(run_dir: Path, overrides: Sequence[str], composed: DictConfig) -> Dic
     cfg = OmegaConf.load(run_dir / CONFIG)
     assert isinstance(cfg, DictConfig)  # noqa: S101 - written by `save_config`
     OmegaConf.set_struct(cfg, True)
+    if ("epochs" in cfg) != ("epochs" in composed):
+        script = "finetune.py" if "epochs" in cfg else "train.py"
+        raise UserError(
+            f"resume={run_dir}: that is a run of {script}; continue it by python {script}"
+        )
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
         if key in ("resume", "run_dir"):
@@ -127,10 +134,10 @@ def save_summary(summary: dict[str, Any], run_dir: Path) -> None:
     partial.replace(run_dir / SUMMARY)
 
 
-def summarized_step(run_dir: Path) -> int | None:
-    """The step that a run's summary tells of; `None` where it has none."""
+def read_summary(run_dir: Path) -> dict[str, Any]:
+    """The figures of a finished run; empty where it has none yet."""
     path = run_dir / SUMMARY
-    return json.loads(path.read_text())["step"] if path.is_file() else None
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def save_config(cfg: DictConfig, run_dir: Path, **settled: Any) -> None:
@@ -144,13 +151,19 @@ def save_config(cfg: DictConfig, run_dir: Path, **settled: Any) -> None:
         settled: values of keys that may have been left open, as a continued run has to have them.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    saved = cfg.copy()
+    saved = with_absolute_paths(cfg)
     saved.update(settled)
-    for key, value in _files(cfg):
-        OmegaConf.update(saved, key, value)
     partial = run_dir / f".{CONFIG}.partial"
     OmegaConf.save(saved, partial)
     partial.replace(run_dir / CONFIG)
+
+
+def with_absolute_paths(cfg: DictConfig) -> DictConfig:
+    """A copy in which the paths of files that are there do not depend on the current folder."""
+    saved = cfg.copy()
+    for key, value in _files(cfg):
+        OmegaConf.update(saved, key, value)
+    return saved
 
 
 def _files(cfg: DictConfig) -> Iterator[tuple[str, str | list[str]]]:

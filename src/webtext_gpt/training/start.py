@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from webtext_gpt.checks import number
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, language_model
 from webtext_gpt.model.lora import add_lora
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.freeze import freeze
-from webtext_gpt.weights import vocabulary
+from webtext_gpt.weights import is_foreign, vocabulary
 from webtext_gpt.weights.convert import read_any
 
 DELIMITER = "<|delimiter|>"
@@ -27,16 +28,19 @@ def load_body(
         from_scratch: keep its shape and tokenizer, but draw new weights.
 
     Raises:
-        UserError: it cannot be read, or its tokenizer has ids that it has no rows for.
+        UserError: it cannot be read, or its tokenizer is not the model's.
     """
     model, tokenizer = read_any(checkpoint)
     body = language_model(model)
     try:
+        if is_foreign(checkpoint):  # of ours, the tokenizer is in the checkpoint
+            vocabulary.cut_padding(body, tokenizer)
         vocabulary.check(body, tokenizer)
     except UserError as error:
         raise UserError(f"checkpoint={checkpoint}: {error}") from error
     changed: dict[str, Any] = {}
     if dropout is not None:
+        number("body_dropout", dropout, 0, 1)
         changed = dict.fromkeys(("embd_dropout", "attn_dropout", "resid_dropout"), dropout)
     fresh = GPT(dataclasses.replace(body.config, **changed))
     if not from_scratch:
@@ -56,7 +60,8 @@ def add_head(
     """A classifier on a language model, and the tokenizer with its new tokens.
 
     Texts start with `<|endoftext|>`, as documents do in pretraining. The delimiter of pairs and
-    the extract token are new, and get rows of the embedding.
+    the extract token are new, and get rows of the embedding; those that the tokenizer has already,
+    as of another classifier, stay.
 
     Args:
         body: changed in place.
@@ -66,8 +71,9 @@ def add_head(
         both_orders: see `ClassifierConfig`.
         dropout: on the head.
     """
+    known = tokenizer.vocab_size
     tokenizer = tokenizer.with_tokens([DELIMITER, EXTRACT] if pairs else [EXTRACT])
-    vocabulary.grow(body, tokenizer.vocab_size)
+    vocabulary.resize(body, known, tokenizer.vocab_size)
     config = ClassifierConfig(
         labels=tuple(labels),
         pad_token_id=tokenizer.end_of_text,

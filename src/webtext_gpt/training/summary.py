@@ -11,6 +11,7 @@ from webtext_gpt.data.shards import TokenStream
 from webtext_gpt.evaluation.compression import compressed_bits_per_byte
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
+from webtext_gpt.training.callbacks.early_stopping import Patience
 from webtext_gpt.training.callbacks.throughput import Throughput
 from webtext_gpt.training.module import TrainingModule
 from webtext_gpt.training.pretraining import PretrainingModule
@@ -46,6 +47,7 @@ def progress_figures(trainer: L.Trainer, module: TrainingModule) -> Summary:
     return {
         **({f"best_{checkpoints.monitor}": checkpoints.best} if checkpoints else {}),
         "step": trainer.global_step,
+        "stopped_early": any(isinstance(c, Patience) and c.is_over for c in trainer.callbacks),
         "tokens": trainer.global_step * module.tokens_per_step,
         "seconds": module.seconds,
         "tokens_per_second": throughput.tokens_per_second if throughput else None,

@@ -23,15 +23,17 @@ def text_losses(
     counted = (position >= starts[:, None]) & (position < lengths[:, None])  # (B, T - 1)
     logits = lm_head(hidden[:, :-1][counted]).float()  # (tokens that count, vocab_size)
     nats = F.cross_entropy(logits, tokens[:, 1:][counted], reduction="none")
-    each = torch.zeros(counted.shape, device=nats.device).masked_scatter(counted, nats)
+    each = nats.new_zeros(counted.shape).masked_scatter(counted, nats)
     return each.sum(dim=1), counted.sum(dim=1)
 
 
-def mean_text_loss(*arguments: Tensor | nn.Module) -> Tensor:
+def mean_text_loss(
+    lm_head: nn.Module, hidden: Tensor, tokens: Tensor, lengths: Tensor, starts: Tensor
+) -> Tensor:
     """Mean over texts of each text's mean nats a token, as GPT-1's fine-tuning has it.
 
     Texts count alike, so that the mean of micro-batches of equal size is that of the whole batch.
     Arguments as `text_losses`.
     """
-    nats, counts = text_losses(*arguments)  # type: ignore[arg-type]
+    nats, counts = text_losses(lm_head, hidden, tokens, lengths, starts)
     return (nats / counts.clamp(min=1)).mean()

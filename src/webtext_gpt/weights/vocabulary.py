@@ -34,17 +34,21 @@ def add_end_of_text(model: GPT, tokenizer: Tokenizer) -> None:
     _set_rows(model, lambda rows: torch.cat((rows, rows.mean(dim=0, keepdim=True))))
 
 
-def grow(model: GPT, vocab_size: int) -> None:
-    """Give a model rows for new tokens: the mean of all rows (Hewitt 2021).
+def resize(model: GPT, known: int, vocab_size: int) -> None:
+    """Give a model rows for new tokens, near the mean of the rows that it has (Hewitt 2021).
 
     The likelihoods of the other tokens hardly move then, and no new token is likely by chance.
-    A model that has rows to spare keeps them.
+
+    Args:
+        model: changed in place.
+        known: ids of the tokenizer so far; rows beyond are padding, and go.
+        vocab_size: ids of the tokenizer with the new tokens.
     """
-    more = vocab_size - model.config.vocab_size
-    if more > 0:
-        _set_rows(
-            model, lambda rows: torch.cat((rows, rows.mean(dim=0, keepdim=True).expand(more, -1)))
-        )
+    noise = model.config.init_std * torch.randn(vocab_size - known, model.config.n_embd)
+    _set_rows(
+        model,
+        lambda rows: torch.cat((rows[:known], rows[:known].mean(dim=0, keepdim=True) + noise)),
+    )
 
 
 def cut_padding(model: GPT, tokenizer: Tokenizer) -> None:

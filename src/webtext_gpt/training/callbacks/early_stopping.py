@@ -1,17 +1,17 @@
 """Ending training when the figure that counts no longer improves."""
 
+from typing import Any
+
+import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.checks import whole_number
 from webtext_gpt.training.callbacks.checkpoints import LESS_IS_BETTER
 
 
-def early_stopping(monitor: str, patience: int | None) -> EarlyStopping | None:
-    """Lightning's callback for a metric of the validation; `None` where training never ends early.
-
-    Args:
-        monitor: the metric.
-        patience: validations in a row without a new best, after which training ends.
+def early_stopping(monitor: str, patience: int | None) -> "Patience | None":
+    """The callback for a metric of the validation; `None` where training never ends early.
 
     Raises:
         UserError: the patience is no whole number above 0.
@@ -19,5 +19,42 @@ def early_stopping(monitor: str, patience: int | None) -> EarlyStopping | None:
     if patience is None:
         return None
     whole_number("callbacks.early_stopping.patience", patience, 1)
-    mode = "min" if monitor.endswith(LESS_IS_BETTER) else "max"
-    return EarlyStopping(monitor, mode=mode, patience=patience, check_on_train_epoch_end=False)
+    return Patience(monitor, patience)
+
+
+class Patience(EarlyStopping):
+    """Lightning's callback, which holds for a continued run as it does for an undisturbed one.
+
+    Args:
+        monitor: the metric.
+        patience: validations in a row without a new best, after which training ends.
+    """
+
+    def __init__(self, monitor: str, patience: int) -> None:
+        mode = "min" if monitor.endswith(LESS_IS_BETTER) else "max"
+        super().__init__(monitor, mode=mode, patience=patience, check_on_train_epoch_end=False)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether training has ended by this."""
+        return bool(self.wait_count >= self.patience)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the count; the patience is this call's."""
+        patience: int = self.patience
+        super().load_state_dict(state_dict)
+        self.patience = patience
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take no further step where training had ended before it was interrupted."""
+        trainer.should_stop = trainer.should_stop or self.is_over
+
+    @rank_zero_only
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say why training has ended."""
+        if self.is_over:
+            print(
+                f"training ends at step {trainer.global_step}: {self.wait_count} validations "
+                f"without a better {self.monitor} than {float(self.best_score):.4f}",
+                flush=True,
+            )

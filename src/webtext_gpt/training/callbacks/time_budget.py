@@ -6,7 +6,7 @@ import time
 import lightning as L
 import torch
 
-from webtext_gpt.model import cross_entropy
+from webtext_gpt.model import cross_entropy, language_model
 
 OPEN = -1
 """Lightning's `max_steps` for no limit."""
@@ -53,7 +53,7 @@ class TimeBudget(L.Callback):
     def _steps(self, trainer: L.Trainer, pl_module: L.LightningModule) -> int:
         """Optimizer steps that fit, by timing passes of a copy of the model on random tokens."""
         device = trainer.strategy.root_device
-        probe = copy.deepcopy(pl_module.model).to(device)
+        probe = language_model(copy.deepcopy(pl_module.model)).to(device)
         generator = torch.Generator().manual_seed(0)  # training's own randomness is not touched
         data = trainer.datamodule
         shape = (data.micro_batch_size, data.block_size)
