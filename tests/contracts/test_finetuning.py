@@ -200,7 +200,9 @@ def test_what_is_frozen_stays(
 
 
 def test_seeds_are_runs_of_their_own(
-    finetune: Finetune, settings: list[str], tmp_path: Path
+    finetune: Finetune,
+    compose: Callable[..., DictConfig],
+    tmp_path: Path,
 ) -> None:
     summary = finetune("seeds=[0,1]")
     own = {
@@ -218,7 +220,8 @@ def test_seeds_are_runs_of_their_own(
         finetune("seeds=[0,1]")
     with pytest.raises(UserError, match="begun with other settings of lm_weight"):
         finetune("seeds=[0,1]", "resume=auto", "lm_weight=0")
-    again = finetune("seeds=[0,1,2]", f"resume={tmp_path / 'run'}")
+    asked = compose("finetune", f"run_dir={tmp_path / 'run'}", f"resume={tmp_path / 'run'}")
+    again = carry_out_call(asked, ["seeds=[0,1,2]"])
     assert again["seeds"]["1"] == summary["seeds"]["1"]
     assert set(again["seeds"]) == {"0", "1", "2"}
     with pytest.raises(UserError, match="seeds=.* trains with one process"):
@@ -292,7 +295,7 @@ def _saved(run: Path) -> dict:
         (["evaluate=none.csv"], "none.csv is not there"),
         (["out=a.csv"], "out=a.csv is for the labels of predict"),
         (["dropout=1"], "dropout=1 must be 0 or above and under 1"),
-        (["epochs=.inf"], "epochs=inf must be a number"),
+        (["epochs=inf"], "epochs=inf must be a number"),
         (["seeds=3", "lm_weight=-1"], "lm_weight=-1 must be 0 or above"),
         (["task.kind=pairs", "task.metrics=[bleu]"], "must be loss"),
     ],

@@ -112,7 +112,8 @@ def test_transformers_gives_the_same_logits(
     width = max(map(len, ids))
     padded = torch.tensor([i + [config.pad_token_id] * (width - len(i)) for i in ids])
     with torch.no_grad():
-        found = theirs(padded).logits
+        mask = torch.tensor([[1] * len(i) + [0] * (width - len(i)) for i in ids])
+        found = theirs(padded, attention_mask=mask).logits
     torch.testing.assert_close(found, classifier.logits(texts), atol=1e-4, rtol=0)
     assert list(theirs.config.id2label.values()) == list(LABELS)
     assert transformers_remarks == []
@@ -164,4 +165,4 @@ def test_a_language_model_is_not_put_to_work(
 ) -> None:
     failed = call("finetune.py", f"checkpoint={small_checkpoint}", "predict=a.csv")
     assert failed.returncode == 1
-    assert "task has no value" in failed.stderr
+    assert "is a language model, no classifier; give task=..." in failed.stderr

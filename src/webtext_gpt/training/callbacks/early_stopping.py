@@ -41,9 +41,7 @@ class Patience(EarlyStopping):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the count; the patience is this call's."""
-        patience: int = self.patience
-        super().load_state_dict(state_dict)
-        self.patience = patience
+        super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take no further step where training had ended before it was interrupted."""
