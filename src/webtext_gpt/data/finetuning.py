@@ -1,17 +1,16 @@
 """Examples for fine-tuning in counted order, and the whole validation set, padded in batches."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from webtext_gpt.data.counted import CountedData
 from webtext_gpt.data.length_groups import LengthGroups
-from webtext_gpt.data.sampler import GlobalBatchSampler, samples_of_step
 from webtext_gpt.data.sequences import Sequences
 
 
@@ -79,7 +78,7 @@ def pad_right(tokens: Sequence[np.ndarray], pad: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(padded), torch.tensor(lengths)
 
 
-class FinetuningData(L.LightningDataModule):
+class FinetuningData(CountedData):
     """Training examples without end and the whole validation set, for any number of devices.
 
     Args:
@@ -103,27 +102,17 @@ class FinetuningData(L.LightningDataModule):
         seed: int,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
+        self.order = LengthGroups(training.sequences.lengths, global_batch_size, seed)
+        super().__init__(
+            _Numbered(training, self.order),
+            global_batch_size=global_batch_size,
+            micro_batch_size=micro_batch_size,
+            num_workers=num_workers,
+            collate=functools.partial(collate, pad=pad),
+        )
         self.training = training
         self.validation = validation
-        self.global_batch_size = global_batch_size
-        self.micro_batch_size = micro_batch_size
-        self.pad = pad
-        self.num_workers = num_workers
         self.block_size = round(float(training.sequences.lengths.mean()))  # for who times a pass
-        self.order = LengthGroups(training.sequences.lengths, global_batch_size, seed)
-
-    def train_dataloader(self) -> DataLoader:
-        """Micro-batches from the trainer's step on, without end."""
-        assert self.trainer is not None  # noqa: S101 - Lightning sets it before it asks
-        batches = GlobalBatchSampler(
-            self.global_batch_size,
-            self.micro_batch_size,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
-            first_step=self.trainer.global_step,
-        )
-        return self._loader(_Numbered(self.training, self.order), batches)
 
     def val_dataloader(self) -> DataLoader:
         """This process's share of the validation rows, the same number of batches on each.
@@ -136,27 +125,8 @@ class FinetuningData(L.LightningDataModule):
         size = min(self.micro_batch_size, -(-len(rows) // world_size))
         rows = np.resize(rows, -(-len(rows) // (size * world_size)) * size * world_size)
         batches = rows.reshape(-1, size)[rank::world_size].tolist()
-        return self._loader(_Numbered(self.validation), batches)
-
-    def samples(self, step: int, world_size: int) -> np.ndarray:
-        """Numbers of the samples of a step: `(micro-batches, processes, micro_batch_size)`.
-
-        Args:
-            step: optimizer steps taken before it.
-            world_size: processes that share it.
-        """
-        return samples_of_step(step, self.global_batch_size, self.micro_batch_size, world_size)
+        return self.loader(_Numbered(self.validation), batches)
 
     def documents(self, sample: int) -> list[str]:
         """The place that a training sample comes from."""
         return [self.training.places[self.order.example(sample)]]
-
-    def _loader(self, examples: Dataset, batches: Iterable[list[int]]) -> DataLoader:
-        return DataLoader(
-            examples,
-            batch_sampler=batches,
-            collate_fn=functools.partial(collate, pad=self.pad),
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
-        )

@@ -1,14 +1,12 @@
 """Blocks of tokens for pretraining and for validation."""
 
-from collections.abc import Iterable
-
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from webtext_gpt.data.sampler import GlobalBatchSampler, block_start, samples_of_step
+from webtext_gpt.data.counted import CountedData
+from webtext_gpt.data.sampler import block_start
 from webtext_gpt.data.shards import TokenShards, TokenStream
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import IGNORED
@@ -94,7 +92,7 @@ class ValidationWindows(Dataset):
         return torch.from_numpy(inputs), torch.from_numpy(targets)
 
 
-class PretrainingData(L.LightningDataModule):
+class PretrainingData(CountedData):
     """Training blocks in counted order and the whole validation split, for any number of devices.
 
     Args:
@@ -119,27 +117,15 @@ class PretrainingData(L.LightningDataModule):
         seed: int,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
-        self.block_size = block_size
-        self.global_batch_size = global_batch_size
-        self.micro_batch_size = micro_batch_size
-        self.num_workers = num_workers
         self.training = TrainingBlocks(shards.split("train"), block_size, seed)
-        self.validation = shards.split("validation")
-
-    def train_dataloader(self) -> DataLoader:
-        """Micro-batches from the trainer's step on, without end."""
-        assert self.trainer is not None  # noqa: S101 - Lightning sets it before it asks
-        return self._loader(
+        super().__init__(
             self.training,
-            GlobalBatchSampler(
-                self.global_batch_size,
-                self.micro_batch_size,
-                rank=self.trainer.global_rank,
-                world_size=self.trainer.world_size,
-                first_step=self.trainer.global_step,
-            ),
+            global_batch_size=global_batch_size,
+            micro_batch_size=micro_batch_size,
+            num_workers=num_workers,
         )
+        self.block_size = block_size
+        self.validation = shards.split("validation")
 
     def val_dataloader(self) -> DataLoader:
         """This process's share of the validation windows, the same number on each."""
@@ -148,26 +134,8 @@ class PretrainingData(L.LightningDataModule):
         windows = ValidationWindows(self.validation, self.block_size, multiple=world_size)
         mine = range(rank, len(windows), world_size)
         starts = range(0, len(mine), self.micro_batch_size)
-        return self._loader(windows, [list(mine[i : i + self.micro_batch_size]) for i in starts])
-
-    def samples(self, step: int, world_size: int) -> np.ndarray:
-        """Numbers of the samples of a step: `(micro-batches, processes, micro_batch_size)`.
-
-        Args:
-            step: optimizer steps taken before it.
-            world_size: processes that share it.
-        """
-        return samples_of_step(step, self.global_batch_size, self.micro_batch_size, world_size)
+        return self.loader(windows, [list(mine[i : i + self.micro_batch_size]) for i in starts])
 
     def documents(self, sample: int) -> list[int]:
         """Numbers of the training documents, in the order of the shards, that a sample reads."""
         return self.training.documents(sample)
-
-    def _loader(self, blocks: Dataset, batches: Iterable[list[int]]) -> DataLoader:
-        return DataLoader(
-            blocks,
-            batch_sampler=batches,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
-        )

@@ -6,7 +6,6 @@ or workers and however often training was interrupted. Continuing needs one numb
 
 from collections.abc import Iterator
 
-import numpy as np
 from torch.utils.data import Sampler
 
 _MASK = 2**64 - 1
@@ -57,22 +56,6 @@ def _mix(x: int) -> int:
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
     return x ^ (x >> 31)
-
-
-def samples_of_step(
-    step: int, global_batch_size: int, micro_batch_size: int, world_size: int
-) -> np.ndarray:
-    """Numbers of the samples of a step: `(micro-batches, processes, micro_batch_size)`.
-
-    Args:
-        step: optimizer steps taken before it.
-        global_batch_size: samples of one step over all processes.
-        micro_batch_size: samples of one forward pass of one process.
-        world_size: processes that share it.
-    """
-    first = step * global_batch_size
-    samples = np.arange(first, first + global_batch_size)
-    return samples.reshape(-1, world_size, micro_batch_size)
 
 
 class GlobalBatchSampler(Sampler[list[int]]):
