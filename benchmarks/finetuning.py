@@ -8,6 +8,7 @@ folders are left in OUT. Figures are of the test files, mean and deviation over 
 """
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--tasks", nargs="+", default=list(FILES))
-    parser.add_argument("--arms", nargs="+", default=list(ARMS))
+    parser.add_argument("--arms", nargs="*", default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options, further = parser.parse_known_args()
     for task in options.tasks:
@@ -72,22 +73,25 @@ def main() -> None:
 
 
 def _tf_idf(overrides: list[str], metric: str) -> dict[str, dict[str, float]]:
-    """Words and pairs of words; the strength of regularisation is chosen on the validation rows."""
+    """Words and pairs of words; how words end and how much is regularised, by the validation."""
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         task = instantiate(compose("finetune", overrides=overrides).task)
     train, validation, test = read_splits(task)
     score = {"accuracy": accuracy_score, "matthews": matthews_corrcoef}[metric]
-    best: tuple[float, float] = (-1.0, 0.0)
-    for strength in (1, 10, 100):
+    found = []
+    for pattern, strength in itertools.product((r"\S+", r"\w+|[^\w\s]"), (1, 10, 100)):
         model = make_pipeline(
-            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+"),
+            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=pattern),
             LogisticRegression(C=strength, max_iter=1000),
         )
         model.fit(train.texts, train.labels)
-        on_validation = score(validation.labels, model.predict(validation.texts))
-        best = max(best, (on_validation, score(test.labels, model.predict(test.texts))))
+        scores = [
+            float(score(split.labels, model.predict(split.texts))) for split in (validation, test)
+        ]
+        found.append(scores)
+    best = max(found, key=lambda scores: scores[0])
     return {
-        name: {"mean": float(value), "deviation": 0.0}
+        name: {"mean": value, "deviation": 0.0}
         for name, value in zip(("val", "test"), best, strict=True)
     }
 

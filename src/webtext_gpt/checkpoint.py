@@ -83,15 +83,7 @@ def load_any(path: str | Path) -> tuple[GPT | GPTClassifier, Tokenizer]:
 
     Of a run, a damaged checkpoint is named on standard error, and the next one taken.
     """
-    file = find_checkpoint(path, (BEST, LAST))
-    others = saved_checkpoints(Path(path).expanduser())
-    while problem := damage(file):
-        others = [other for other in others if not other.samefile(file)]
-        if not others:
-            raise UserError(f"{file} cannot be read as a checkpoint: {problem}")
-        message = f"{file} is damaged ({problem}); {others[0]} is used instead"
-        print(message, file=sys.stderr, flush=True)
-        file = others[0]
+    file = _undamaged(path)
     checkpoint = open_checkpoint(file).whole(with_optimizer=False)
     try:
         model, tokenizer = build(checkpoint)
@@ -118,7 +110,21 @@ def saved_task(path: str | Path) -> dict[str, Any] | None:
     """Plain values of the task that a classifier of ours was trained on; `None` if not known."""
     if is_foreign(path):
         return None
-    return open_checkpoint(find_checkpoint(path, (BEST, LAST))).state.get("task")
+    return open_checkpoint(_undamaged(path)).state.get("task")
+
+
+def _undamaged(path: str | Path) -> Path:
+    """The checkpoint that `path` names, or of a run the next one, where that is damaged."""
+    file = find_checkpoint(path, (BEST, LAST))
+    others = saved_checkpoints(Path(path).expanduser())
+    while problem := damage(file):
+        others = [other for other in others if not other.samefile(file)]
+        if not others:
+            raise UserError(f"{file} cannot be read as a checkpoint: {problem}")
+        message = f"{file} is damaged ({problem}); {others[0]} is used instead"
+        print(message, file=sys.stderr, flush=True)
+        file = others[0]
+    return file
 
 
 def find_checkpoint(path: str | Path, names: tuple[str, ...]) -> Path:
