@@ -149,6 +149,8 @@ def test_a_saved_classifier_is_measured_and_labels_files(
     assert figures["accuracy"] == pytest.approx(hits / 3)
     for arguments, message in (
         ([f"predict={file}"], "does not say which columns it reads"),
+        ([f"predict={file}", "task.text=revue"], "no column 'revue'.*review, stars"),
+        ([f"predict={file}", "task.texd=review"], "task.*texd"),
         ([f"predict={file}", "task=file"], "no column 'text'.*review, stars"),
         ([f"evaluate={file}", "task=file", "task.text=review"], "no column 'label'"),
         ([f"predict={file}", *columns, "out=a.parquet"], "must end in .csv or .jsonl"),

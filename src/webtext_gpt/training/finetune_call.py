@@ -56,7 +56,7 @@ def carry_out_call(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         model, tokenizer = read_any(cfg.checkpoint)
         if isinstance(model, GPTClassifier):
             return use_classifier(cfg, cfg.checkpoint, model, tokenizer)
-        if cfg.get("task") is None:
+        if "_target_" not in cfg.task:
             raise UserError(
                 f"checkpoint={cfg.checkpoint} is a language model, no classifier; give task=... to "
                 "train one first"
@@ -141,19 +141,18 @@ def _task_of(cfg: DictConfig, checkpoint: str, classifier: TextClassifier) -> Ta
 
     Keys of a task without a name, as `task.text=review`, change the saved one.
     """
-    asked = cfg.get("task")
-    if asked is not None and "_target_" in asked:
-        task = instantiate(asked)
+    if "_target_" in cfg.task:
+        task = instantiate(cfg.task)
     else:
         saved = saved_task(checkpoint)
-        if saved is None and asked is None:
+        if saved is None and not cfg.task:
             raise UserError(
                 f"{checkpoint} does not say which columns it reads; give task=file task.text=... "
                 "(task.text_pair=..., task.label=...)"
             )
-        changes = {} if asked is None else OmegaConf.to_container(asked)
+        changes: dict[str, Any] = {str(key): value for key, value in cfg.task.items()}
         try:
-            task = Task(**{"name": "file", **(saved or {}), **changes})  # type: ignore[dict-item]
+            task = Task(**{"name": "file", **(saved or {}), **changes})
         except TypeError as error:
             raise UserError(f"task: {error}") from error
     if (task.kind == "regression") != (len(classifier.labels) == 1) or task.kind == "pairs":

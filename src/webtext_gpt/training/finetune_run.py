@@ -148,7 +148,7 @@ def open_task(cfg: DictConfig) -> Task:
     Raises:
         UserError: it chooses none, or a key of it is refused.
     """
-    if cfg.get("task") is None or "_target_" not in cfg.task:
+    if "_target_" not in cfg.task:
         raise UserError(
             "task has no value; give task=sst2 or another of conf/task, or for files of your own "
             "task=file task.train=FILE (columns: task.text=..., task.label=...)"
