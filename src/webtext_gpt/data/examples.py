@@ -150,7 +150,7 @@ def _warn_of_header(task: Task, train: Examples) -> None:
     by_cells = file.suffix.lower() in DELIMITED or task.separator is not None
     if task.kind != "classification" or task.columns is None or not by_cells:
         return
-    if train.places[0] == f"{task.train}, line 1" and train.labels.count(train.labels[0]) == 1:
+    if train.places[0] == f"{task.train}, line 1" and train.labels[0] not in train.labels[1:]:
         say(
             f"warning: {train.places[0]}: no other row has the label {train.labels[0]!r}; where "
             "this line is a header, set task.columns=null and task.text=, task.label= to its names"

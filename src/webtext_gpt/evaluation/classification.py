@@ -17,7 +17,7 @@ from torchmetrics.functional.regression import pearson_corrcoef
 from webtext_gpt.errors import UserError
 
 CLASSIFICATION = ("accuracy", "f1_macro", "f1_positive", "matthews")
-"""Metrics of a classification; `f1_positive` is of one class, `judged_class`, where there is one."""
+"""Metrics of a classification; `f1_positive` is there where `judged_class` is."""
 
 REGRESSION = ("pearson", "spearman")
 

@@ -95,14 +95,18 @@ def _save(figure: Any, picture: Path) -> None:
 
 def _fonts_for(characters: str) -> tuple[list[str], set[str]]:
     """Families of fonts that write these characters together, and those that none can."""
-    from matplotlib import font_manager
+    from matplotlib.font_manager import findfont, fontManager
 
     families = ["sans-serif"]
     lacking = set("".join(characters.split()))
-    lacking -= _written(font_manager.findfont("sans-serif"), lacking)
-    installed = {font.name for font in font_manager.fontManager.ttflist} if lacking else ()
-    for name in sorted(installed):
-        written = _written(font_manager.findfont(name), lacking)
+    lacking -= _written(findfont(None), lacking)  # the default font
+    upright = {
+        font.name: font.fname
+        for font in (fontManager.ttflist if lacking else ())
+        if font.style == "normal" and font.weight in (400, "normal")
+    }
+    for name, file in sorted(upright.items()):
+        written = _written(file, lacking)
         if written and not name.startswith("Last Resort"):  # which has a box for everything
             families.append(name)
             lacking -= written

@@ -157,7 +157,7 @@ def test_terminal_shows_the_largest_of_many_classes() -> None:
     assert shown == labels[2:]
     assert text.endswith("(2 more, of fewer rows, in report.md)")
     assert "f1_positive" not in text
-    assert "accuracy     1.0000" in text
+    assert "accuracy  1.0000" in text
 
 
 def test_terminal_of_a_regression_has_no_classes() -> None:
