@@ -139,7 +139,6 @@ def _given_names(
     names: Sequence[str] | None,
     separator: str,
 ) -> list[str]:
-    missing = ", ".join(repr(column) for column in columns if column not in (names or first))
     folded = {cell.casefold() for cell in first}
     if names is None or all(column.casefold() in folded for column in columns):
         lacking = [column for column in columns if column not in first]
@@ -148,7 +147,7 @@ def _given_names(
             f"{place} is the first row and has no column {', '.join(map(repr, lacking))}, only the "
             f"cells: {cells}{other_case(lacking, first)}; {_advice(first, separator)}"
         )
-    if missing:
+    if missing := ", ".join(repr(column) for column in columns if column not in names):
         raise MissingColumnError(
             f"{place} is no header, and task.columns=[{','.join(names)}] has no column {missing}"
         )

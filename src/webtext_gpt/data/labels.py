@@ -40,9 +40,7 @@ def class_name(row: Row, task: Task, place: str, classes: tuple[str, ...] | None
             f"{place}: {task.label!r} is {value!r}, which names no class; a classification needs "
             "text or whole numbers, task.kind=regression takes any number"
         )
-    name = (
-        text_value({task.label: value}, task.label, place) if isinstance(value, str) else str(value)
-    )
+    name = text_value({task.label: str(value)}, task.label, place)
     if task.label_until is not None:
         name = name.partition(task.label_until)[0]
     name = name.strip()

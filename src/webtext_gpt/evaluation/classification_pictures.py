@@ -95,11 +95,11 @@ def _save(figure: Any, picture: Path) -> None:
 
 def _fonts_for(characters: str) -> tuple[list[str], set[str]]:
     """Families of fonts that write these characters together, and those that none can."""
-    from matplotlib.font_manager import findfont, fontManager
+    from matplotlib.font_manager import FontProperties, findfont, fontManager
 
     families = ["sans-serif"]
     lacking = set("".join(characters.split()))
-    lacking -= _written(findfont(None), lacking)  # the default font
+    lacking -= _written(findfont(FontProperties()), lacking)  # the default font
     upright = {
         font.name: font.fname
         for font in (fontManager.ttflist if lacking else ())
