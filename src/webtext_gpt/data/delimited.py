@@ -145,7 +145,7 @@ def _given_names(
         cells = ", ".join(cell if len(cell) <= 40 else f"{cell[:40]}..." for cell in first[:20])
         raise MissingColumnError(
             f"{place} is the first row and has no column {', '.join(map(repr, lacking))}, only the "
-            f"cells: {cells}{other_case(lacking, first)}; {_advice(first, separator)}"
+            f"cells: {cells}{other_case(lacking, first) or _advice(first, separator)}"
         )
     if missing := ", ".join(repr(column) for column in columns if column not in names):
         raise MissingColumnError(
@@ -158,8 +158,8 @@ def _advice(first: list[str], separator: str) -> str:
     """What to do about a first row that is not the header it should be."""
     for word, other in SEPARATOR_NAMES.items():
         if len(first) == 1 and other in first[0] and other not in (separator, " ", ","):
-            return f"where its cells stand between {other!r}, set task.separator={word}"
-    return "where these are no header, name the columns: task.columns=[...]"
+            return f"; where its cells stand between {other!r}, set task.separator={word}"
+    return "; where these are no header, name the columns: task.columns=[...]"
 
 
 def _lines(file: Path, encoding: str) -> Iterator[str]:
