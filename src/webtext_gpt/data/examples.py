@@ -1,33 +1,31 @@
-"""Labelled examples of a task, read whole and checked, and its unlabelled texts as a stream."""
+"""A task's examples: its training, validation and test sets and its classes.
+
+Each set is one source's rows, which `collected` reads and checks. Unlabelled texts are a stream.
+"""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from webtext_gpt.data.example_rows import Examples, collapsed, collect_examples, text_or_empty
+from webtext_gpt.data.collected import Examples, collapsed, collect_examples, say, text_or_empty
 from webtext_gpt.data.prepare import held_out
+from webtext_gpt.data.rows import counted
 from webtext_gpt.data.task import Task
-from webtext_gpt.data.task_rows import Source, file_source, hub_source
+from webtext_gpt.data.task_rows import DELIMITED, Source, file_source, hub_source
 from webtext_gpt.errors import UserError
-
-
-def read_examples(task: Task, split: str) -> Examples:
-    """The rows of `train`, `validation` or `test`.
-
-    Raises:
-        UserError: the task has no such split, or what `read_file` raises.
-    """
-    if split != "test" and _holds_out(task):
-        return _hold_out(task, _required(task, "train"))[split == "validation"]
-    return _required(task, split)
 
 
 def read_splits(task: Task) -> tuple[Examples, Examples, Examples | None]:
     """Rows for training, for validation, and for testing where there are any.
 
+    Where nothing is given for validation, rows are held out by their text, but none of a class
+    that training would lack then.
+
     Raises:
-        UserError: there is nothing to train on, or what `read_file` raises.
+        UserError: there is nothing to train on, or what `read_file` and `label_names` raise.
     """
     train = _required(task, "train")
+    _warn_of_header(task, train)
+    label_names(train, task)  # of all rows: refused before some are held out
     if _holds_out(task):
         train, validation = _hold_out(task, train)
     else:
@@ -36,29 +34,25 @@ def read_splits(task: Task) -> tuple[Examples, Examples, Examples | None]:
     return train, validation, None if source is None else collect_examples(task, source)
 
 
-def read_file(task: Task, file: str | Path, labelled: bool = True) -> Examples:
-    """The rows of a file that has the task's columns.
+def read_file(task: Task, file: str | Path) -> Examples:
+    """The labelled rows of a file that has the task's columns.
 
     Args:
         task: says the columns and the format.
         file: CSV, TSV, JSONL or Parquet.
-        labelled: whether labels are there and read; without, texts may be empty.
 
     Raises:
         UserError: a column, a label or a text is missing, or is not what it must be; the message
             names the place.
     """
-    if labelled:
-        return collect_examples(task, file_source(task, file))
-    rows = list(iter_texts(task, file))
-    seconds = None if task.text_pair is None else [second or "" for _, _, second in rows]
-    return Examples([text for _, text, _ in rows], seconds, [], [place for place, _, _ in rows])
+    return collect_examples(task, file_source(task, file))
 
 
 def iter_texts(task: Task, file: str | Path) -> Iterator[tuple[str, str, str | None]]:
     """Yield `(place, text, second text or None)` of each row, read one by one.
 
-    Labels are not needed, and texts may be empty.
+    Labels are not needed, and texts may be empty. A file without a header may lack the column of
+    labels; between spaces it is taken to lack it, so that each line is a text.
 
     Raises:
         UserError: the file or one of its rows cannot be read.
@@ -74,7 +68,8 @@ def label_names(train: Examples, task: Task) -> tuple[str, ...]:
     A regression has one output, named for its column; pairs have none.
 
     Raises:
-        UserError: there is a single class, or `task.positive` is none of them.
+        UserError: there is a single class, or `task.positive` is none of them, or null where
+            `task.metrics` has `f1_positive` of more than two.
     """
     if task.kind != "classification":
         return (task.label,) if task.kind == "regression" else ()
@@ -87,11 +82,16 @@ def label_names(train: Examples, task: Task) -> tuple[str, ...]:
         names = sorted(found)
     if len(names) == 1:
         raise UserError(
-            f"all {len(train)} rows of training have the label {names[0]!r} (task.label="
+            f"{counted(len(train))} of training, all with the label {names[0]!r} (task.label="
             f"{task.label}); a classification needs two classes at least"
         )
     if task.positive is not None and task.positive not in names:
         raise UserError(f"task.positive={task.positive} is none of the labels {_listed(names)}")
+    if task.positive is None and "f1_positive" in task.metrics and len(names) > 2:
+        raise UserError(
+            f"task.metrics=[{','.join(task.metrics)}]: f1_positive is of one class, and there are "
+            f"{len(names)}; choose it by task.positive=, or take f1_macro"
+        )
     return tuple(names)
 
 
@@ -141,11 +141,34 @@ def _required(task: Task, split: str) -> Examples:
     return collect_examples(task, source)
 
 
+def _warn_of_header(task: Task, train: Examples) -> None:
+    """Say where the first line of a file without a header is the only row of its class.
+
+    Where it is a header of other names than the task's, it would be learned as an example.
+    """
+    file = Path(task.train or "")
+    by_cells = file.suffix.lower() in DELIMITED or task.separator is not None
+    if task.kind != "classification" or task.columns is None or not by_cells:
+        return
+    if train.places[0] == f"{task.train}, line 1" and train.labels[0] not in train.labels[1:]:
+        say(
+            f"warning: {train.places[0]}: no other row has the label {train.labels[0]!r}; where "
+            "this line is a header, set task.columns=null and task.text=, task.label= to its names"
+        )
+
+
 def _hold_out(task: Task, train: Examples) -> tuple[Examples, Examples]:
-    held = [held_out(collapsed(text), task.val_fraction) for text in train.texts]
+    keys = [collapsed(text) for text in train.texts]
+    held = [held_out(key, task.val_fraction) for key in keys]
+    if task.kind == "classification":
+        learned = {label for label, out in zip(train.labels, held, strict=True) if not out}
+        needed = {
+            key for key, label in zip(keys, train.labels, strict=True) if label not in learned
+        }
+        held = [out and key not in needed for key, out in zip(keys, held, strict=True)]
     if all(held) or not any(held):
         raise UserError(
-            f"of {len(train)} rows of training, {sum(held)} fall to validation by task."
+            f"of {counted(len(train))} of training, {sum(held)} fall to validation by task."
             f"val_fraction={task.val_fraction}; give task.validation=FILE, or another fraction"
         )
     mine = [row for row, out in enumerate(held) if not out]

@@ -1,9 +1,10 @@
 """What the cell of a label means: a class's name, or a number."""
 
 import math
+import re
 from typing import Any
 
-from webtext_gpt.data.rows import Row
+from webtext_gpt.data.rows import Row, text_value
 from webtext_gpt.data.task import Task
 from webtext_gpt.errors import UserError
 
@@ -12,7 +13,8 @@ def class_name(row: Row, task: Task, place: str, classes: tuple[str, ...] | None
     """The name of a row's class: text as it stands, without the white space around it.
 
     Args:
-        row: whole numbers, also as 1.0, and truth values become text.
+        row: whole numbers and truth values become text; 1.0 is 1, as a number and as text, since
+            formats differ in which of them they hold.
         task: says the column, and where in the text the name ends.
         place: of the row.
         classes: names, where the label is the number of one; GLUE's -1 means that it is kept
@@ -38,12 +40,15 @@ def class_name(row: Row, task: Task, place: str, classes: tuple[str, ...] | None
             f"{place}: {task.label!r} is {value!r}, which names no class; a classification needs "
             "text or whole numbers, task.kind=regression takes any number"
         )
-    name = str(value)
+    name = text_value({task.label: str(value)}, task.label, place)
     if task.label_until is not None:
         name = name.partition(task.label_until)[0]
-    if not name.strip():
+    name = name.strip()
+    if not name:
         raise _missing(task, place)
-    return name.strip()
+    if classes is None and re.fullmatch(r"-?[0-9]{1,300}\.0+", name):
+        return str(int(name.partition(".")[0]))
+    return name
 
 
 def number(row: Row, task: Task, place: str) -> float:

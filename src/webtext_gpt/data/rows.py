@@ -1,7 +1,7 @@
 """Rows of JSONL and Parquet files, each with the place it came from."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,22 @@ Row = dict[str, Any]
 
 class MissingColumnError(UserError):
     """A row lacks a column; the message names those that it has."""
+
+
+def counted(number: int, noun: str = "row") -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def other_case(missing: Iterable[str], present: Iterable[str]) -> str:
+    """For a message: which columns would be there but for capital and small letters."""
+    names = {name.casefold(): name for name in present}
+    pairs = [
+        f"{column!r} is spelled {names[column.casefold()]!r} there"
+        for column in missing
+        if column.casefold() in names
+    ]
+    return f" ({', '.join(pairs)})" if pairs else ""
 
 
 def read_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
@@ -72,7 +88,9 @@ def _json_lines_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, 
                     f"{place} is not UTF-8: byte {line[error.start]:#04x} at position "
                     f"{position + error.start} of the file"
                 ) from error
-            except json.JSONDecodeError as error:
+            except RecursionError as error:
+                raise UserError(f"{place} is JSON of too many levels to be read") from error
+            except ValueError as error:  # also an integer of more digits than Python converts
                 raise UserError(f"{place} is not JSON: {error}") from error
             position += len(line)
             if row is None:
@@ -87,14 +105,27 @@ def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row
     import pyarrow
     import pyarrow.parquet
 
+    broken = (pyarrow.ArrowException, OSError, UnicodeDecodeError)
     try:
         table = pyarrow.parquet.ParquetFile(file)
-    except pyarrow.ArrowInvalid as error:
+    except broken as error:
+        if getattr(error, "errno", None) is not None:  # the system's: not there, not to be read
+            raise
         raise UserError(f"{file} is not Parquet: {error}") from error
     _check_columns(str(file), dict.fromkeys(table.schema_arrow.names), columns, "column")
+    batches = table.iter_batches(columns=list(columns), batch_size=1024)
     number = 0
-    for batch in table.iter_batches(columns=list(columns), batch_size=1024):
-        for row in batch.to_pylist():
+    while True:
+        try:
+            batch = next(batches, None)
+            rows = [] if batch is None else batch.to_pylist()
+        except broken as error:
+            raise UserError(
+                f"{file} is damaged, its rows from {number} on cannot be read: {error}"
+            ) from error
+        if batch is None:
+            return
+        for row in rows:
             yield f"{file}, row {number}", row
             number += 1
 
@@ -102,4 +133,7 @@ def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row
 def _check_columns(place: str, row: Row, columns: Sequence[str], word: str) -> None:
     for column in columns:
         if column not in row:
-            raise MissingColumnError(f"{place} has no {word} {column!r}, only {', '.join(row)}")
+            raise MissingColumnError(
+                f"{place} has no {word} {column!r}, only {', '.join(row)}"
+                f"{other_case([column], row)}"
+            )

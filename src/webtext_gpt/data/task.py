@@ -1,12 +1,13 @@
 """One downstream data set: where its rows are, which columns count, how it is judged."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from webtext_gpt.checks import number
-from webtext_gpt.data.delimited import check_encoding, check_separator
+from webtext_gpt.data.delimited import SEPARATOR_NAMES, check_encoding, check_separator
 from webtext_gpt.errors import UserError
 
 METRICS = {
@@ -16,10 +17,20 @@ METRICS = {
 }
 """What each kind of task can be judged by."""
 
+USUAL_METRICS = {
+    "classification": ("accuracy",),
+    "regression": ("pearson", "spearman"),
+    "pairs": ("loss", "bleu", "rougeL"),
+}
+"""What each kind of task is judged by where it does not say."""
+
 SPLITS = ("train", "validation", "test")
 
-SEPARATOR_NAMES = {"tab": "\t", r"\t": "\t", "space": " "}
-"""Spellings of separators that a command line has no easy character for."""
+TEXTS = ("name", "kind", "text", "label", "encoding", "between")
+OPTIONAL_TEXTS = (
+    *("hub", "config", "revision", "train", "validation", "test"),
+    *("text_pair", "label_until", "separator", "positive"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +55,14 @@ class Task:
         label: column of the label.
         label_until: the label ends before the first of these, as `DESC:manner` before a colon.
         columns: names of the columns of files without a header.
-        separator: between the cells; null: by the file's ending.
+        separator: between the cells, or its name in `SEPARATOR_NAMES`; null: by the file's ending.
         quotes: whether cells may be quoted; null: unless between tabs or spaces.
         encoding: of delimited files.
         symmetric: both orders of a pair are run and their states added (Radford et al. 2018,
             section 3.3).
         skip_empty: rows without text are left out; else they are an error.
-        metrics: the first chooses the best checkpoint.
-        positive: the class whose F1 is `f1_positive`; null: the last.
+        metrics: the first chooses the best checkpoint; null: `USUAL_METRICS`.
+        positive: the class whose F1 is `f1_positive`; null: of two classes the last.
         val_fraction: share of the training rows held out, by a hash of their text, where there
             is neither file nor split for validation.
         between: stands between a prompt and its completion.
@@ -79,7 +90,7 @@ class Task:
     encoding: str = "utf-8"
     symmetric: bool = False
     skip_empty: bool = False
-    metrics: tuple[str, ...] = ("accuracy",)
+    metrics: tuple[str, ...] = None  # type: ignore[assignment] # never null once it is made
     positive: str | None = None
     val_fraction: float = 0.1
     between: str = "\n"
@@ -105,21 +116,32 @@ class Task:
 
     def _make_plain(self) -> None:
         """Take what a YAML file or a command line gives: its lists, and numbers for names."""
-        for key in ("text", "text_pair", "label", "label_until", "positive"):
+        for key in TEXTS + OPTIONAL_TEXTS:
             value = getattr(self, key)
-            object.__setattr__(self, key, value if value is None else str(value))
+            if value is not None or key in TEXTS:
+                object.__setattr__(self, key, _text(key, value))
+        if self.metrics is None:
+            object.__setattr__(self, "metrics", USUAL_METRICS.get(self.kind, ()))
         for key in ("columns", "metrics"):
             value = getattr(self, key)
-            if value is not None:
-                values = [value] if isinstance(value, str) else value
-                object.__setattr__(self, key, tuple(str(v) for v in values))
+            if value is None:
+                continue
+            values = [value] if isinstance(value, str) else value
+            if not isinstance(values, Sequence):
+                raise UserError(f"task.{key}={value} must be a list of names, as [a,b]")
+            object.__setattr__(self, key, tuple(_text(key, v) for v in values))
+        if not isinstance(self.splits, Mapping | None):
+            raise UserError(
+                f"task.splits={self.splits} must give the hub's name for each split, as "
+                "{train: train, validation: dev, test: null}"
+            )
         given = {
             str(split): name for split, name in (self.splits or {}).items() if name is not None
         }
         object.__setattr__(self, "splits", given)
         if self.separator is not None:
-            spelled = str(self.separator)
-            object.__setattr__(self, "separator", SEPARATOR_NAMES.get(spelled, spelled))
+            separator = {r"\t": "\t", **SEPARATOR_NAMES}.get(self.separator, self.separator)
+            object.__setattr__(self, "separator", separator)
 
     def _check_kind(self) -> None:
         if self.kind not in METRICS:
@@ -156,5 +178,23 @@ class Task:
                 f"task.text={self.text}, task.text_pair={self.text_pair} and task.label="
                 f"{self.label} must be different columns"
             )
-        if self.columns is not None and len(set(self.columns)) < len(self.columns):
+        if self.columns is None:
+            return
+        if len(set(self.columns)) < len(self.columns):
             raise UserError(f"task.columns=[{','.join(self.columns)}] has a name twice")
+        if self.text not in self.columns:
+            raise UserError(
+                f"task.columns=[{','.join(self.columns)}] lacks the column of the text, task.text="
+                f"{self.text}; for files with a header set task.columns=null"
+            )
+
+
+def _text(key: str, value: Any) -> str:
+    """A name, which YAML may have read as a number.
+
+    Raises:
+        UserError: it is none.
+    """
+    if value is None or not isinstance(value, str | int | float | Path):
+        raise UserError(f"task.{key}={'null' if value is None else value} must be text")
+    return str(value)

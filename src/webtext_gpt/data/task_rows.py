@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from webtext_gpt.data.delimited import read_delimited
-from webtext_gpt.data.rows import JSON_LINES, PARQUET, MissingColumnError, Row, read_rows
+from webtext_gpt.data.rows import (
+    JSON_LINES,
+    PARQUET,
+    MissingColumnError,
+    Row,
+    other_case,
+    read_rows,
+)
 from webtext_gpt.data.task import Task
 from webtext_gpt.errors import UserError
 
@@ -69,7 +76,7 @@ def hub_source(task: Task, split: str) -> Source:
     files = "local files can be given: task.train=FILE task.validation=FILE"
     try:
         dataset = datasets.load_dataset(task.hub, task.config, split=split, revision=task.revision)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise UserError(
             f"task.hub={task.hub}: split {split!r} cannot be loaded: {error}; {files}"
         ) from error
@@ -79,7 +86,8 @@ def hub_source(task: Task, split: str) -> Source:
         if column not in dataset.column_names:
             raise UserError(
                 f"task.hub={task.hub} has no column {column!r}, only "
-                f"{', '.join(dataset.column_names)}; {_keys(task, columns)}"
+                f"{', '.join(dataset.column_names)}{other_case([column], dataset.column_names)}; "
+                f"{_keys(task, columns)}"
             )
     label = dataset.features[task.label]
     classes = tuple(label.names) if isinstance(label, datasets.ClassLabel) else None
@@ -98,6 +106,7 @@ def _file_rows(task: Task, file: Path, columns: Sequence[str]) -> Iterator[tuple
                 names=task.columns,
                 quotes=task.quotes,
                 encoding=task.encoding,
+                optional=None if task.label in columns else task.label,
             )
     except MissingColumnError as error:
         raise MissingColumnError(f"{error}; {_keys(task, columns)}") from error

@@ -17,6 +17,8 @@ from torchmetrics.functional.regression import pearson_corrcoef
 from webtext_gpt.errors import UserError
 
 CLASSIFICATION = ("accuracy", "f1_macro", "f1_positive", "matthews")
+"""Metrics of a classification; `f1_positive` is there where `judged_class` is."""
+
 REGRESSION = ("pearson", "spearman")
 
 
@@ -32,17 +34,13 @@ class ClassFigures:
     """Rows that are truly of this class."""
 
 
-def best_is_largest(metric: str) -> bool:
-    """Whether more of this metric is better: of all but the loss."""
-    return metric != "loss"
-
-
 def measure(
     logits: Tensor, targets: Tensor, *, labels: Sequence[str], positive: str | None = None
 ) -> dict[str, float]:
     """All metrics of a classification, or of a regression where there is a single label.
 
-    A classification has those of `CLASSIFICATION` and `loss`, the mean cross-entropy in nats.
+    A classification has those of `CLASSIFICATION` and `loss`, the mean cross-entropy in nats; of
+    more than two classes it has no `f1_positive` unless `positive` is given.
     F1 is that of scikit-learn with `labels` of all classes and `zero_division=0`: a class with
     neither predictions nor rows counts 0 in the macro mean. Matthews is R_K of Gorodkin (2004)
     for any number of classes, and 0 where it is undefined: all predictions, or all rows, are of
@@ -56,7 +54,7 @@ def measure(
         logits: `(N, n_labels)`, of any float type; figures are computed in fp64 on the CPU.
         targets: `(N,)` numbers of the true classes; of a regression, the true values.
         labels: names of the classes.
-        positive: the class of `f1_positive`, one against the rest; `None` takes the last.
+        positive: the class of `f1_positive`, one against the rest; see `judged_class`.
 
     Raises:
         UserError: there are no rows; a logit is not finite; `positive` is no label.
@@ -76,13 +74,28 @@ def measure(
     accuracy = multiclass_accuracy(predicted, targets, len(labels), average="micro")
     # the macro mean of torchmetrics passes over classes with neither predictions nor rows
     f1 = multiclass_f1_score(predicted, targets, len(labels), average="none")
+    judged = judged_class(labels, positive)
+    of_one = {} if judged is None else {"f1_positive": _plain(f1[list(labels).index(judged)])}
     return {
         "accuracy": _plain(accuracy),
         "f1_macro": _plain(f1.mean()),
-        "f1_positive": _plain(f1[_place(labels, positive)]),
+        **of_one,
         "matthews": _matthews(multiclass_confusion_matrix(predicted, targets, len(labels))),
         "loss": float(F.cross_entropy(logits, targets)),
     }
+
+
+def judged_class(labels: Sequence[str], positive: str | None = None) -> str | None:
+    """The class of `f1_positive`: `positive`, else of two classes the last, of more none.
+
+    Raises:
+        UserError: `positive` is no label.
+    """
+    if positive is None:
+        return labels[-1] if len(labels) == 2 else None
+    if positive not in labels:
+        raise UserError(f"positive={positive} is none of the labels {', '.join(labels)}")
+    return positive
 
 
 def per_class(predicted: Tensor, targets: Tensor, labels: Sequence[str]) -> list[ClassFigures]:
@@ -137,14 +150,6 @@ def _matthews(confusion: Tensor) -> float:
     covariance = counts.trace() * total - true @ predicted
     variances = (total**2 - predicted @ predicted) * (total**2 - true @ true)
     return float(covariance / variances.sqrt()) if variances > 0 else 0.0
-
-
-def _place(labels: Sequence[str], positive: str | None) -> int:
-    if positive is None:
-        return len(labels) - 1
-    if positive not in labels:
-        raise UserError(f"positive={positive} is none of the labels {', '.join(labels)}")
-    return list(labels).index(positive)
 
 
 def _plain(value: Tensor) -> float:

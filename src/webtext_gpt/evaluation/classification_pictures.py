@@ -1,5 +1,6 @@
 """Pictures of a classifier's answers: a confusion matrix, or predicted against true numbers."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ MOST_NAMED = 60
 def draw_confusion(picture: Path, title: str, confusion: Tensor, labels: Sequence[str]) -> None:
     """Counts of predictions, shaded by their share of the true class's rows.
 
+    A class whose name no installed font can write is called by its number, from 1.
+
     Args:
         picture: the PNG to write, whatever its name ends with.
         title: over the picture.
@@ -30,6 +33,11 @@ def draw_confusion(picture: Path, title: str, confusion: Tensor, labels: Sequenc
     cell = max(0.45, 0.075 * widest + 0.1)
     side = max(cell * n, 2.0) if n <= MOST_COUNTED else 14.0  # inches
     names = [one_line(label, 20) for label in labels]
+    fonts, lacking = _fonts_for("".join(names))
+    names = [
+        f"class {number}" if lacking.intersection(name) else name
+        for number, name in enumerate(names, start=1)
+    ]
     margin = 1.2 + 0.075 * max(map(len, names))
     figure = Figure(figsize=(side + margin + 1, side + margin), layout="constrained")
     axes = figure.add_subplot()
@@ -42,13 +50,17 @@ def draw_confusion(picture: Path, title: str, confusion: Tensor, labels: Sequenc
             count = f"{int(confusion[row, column]):,}"
             axes.text(column, row, count, ha="center", va="center", color=color, fontsize=8)
     shown = range(0, n, -(-n // MOST_NAMED))
-    plain: dict[str, Any] = {"fontsize": 8, "parse_math": False}  # a dollar is no formula
+    plain: dict[str, Any] = {
+        "fontsize": 8,
+        "fontfamily": fonts,
+        "parse_math": False,
+    }  # a dollar is no formula
     axes.set_xticks(shown, [names[place] for place in shown], rotation=90, **plain)
     axes.set_yticks(shown, [names[place] for place in shown], **plain)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(one_line(title, 60), parse_math=False, fontsize=10, wrap=True)
-    figure.savefig(picture, dpi=120, format="png")
+    _save(figure, picture)
 
 
 def draw_scatter(picture: Path, title: str, predicted: Tensor, targets: Tensor) -> None:
@@ -72,4 +84,37 @@ def draw_scatter(picture: Path, title: str, predicted: Tensor, targets: Tensor) 
     axes.set_title(one_line(title, 60), parse_math=False, fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(picture, dpi=120, format="png")
+    _save(figure, picture)
+
+
+def _save(figure: Any, picture: Path) -> None:
+    with warnings.catch_warnings():  # of a title's glyphs: boxes stand for them
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(picture, dpi=120, format="png")
+
+
+def _fonts_for(characters: str) -> tuple[list[str], set[str]]:
+    """Families of fonts that write these characters together, and those that none can."""
+    from matplotlib.font_manager import FontProperties, findfont, fontManager
+
+    families = ["sans-serif"]
+    lacking = set("".join(characters.split()))
+    lacking -= _written(findfont(FontProperties()), lacking)  # the default font
+    upright = {
+        font.name: font.fname
+        for font in (fontManager.ttflist if lacking else ())
+        if font.style == "normal" and font.weight in (400, "normal")
+    }
+    for name, file in sorted(upright.items()):
+        written = _written(file, lacking)
+        if written and not name.startswith("Last Resort"):  # which has a box for everything
+            families.append(name)
+            lacking -= written
+    return families, lacking
+
+
+def _written(file: str, characters: set[str]) -> set[str]:
+    from matplotlib.font_manager import get_font
+
+    font = get_font(file)
+    return {c for c in characters if font.scalable and font.get_char_index(ord(c))}

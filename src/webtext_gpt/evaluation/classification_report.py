@@ -1,6 +1,5 @@
 """What is shown of a fine-tuned classifier: figures, a picture, a table, and its worst mistakes."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import Any
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from webtext_gpt.evaluation.classification import measure, per_class
+from webtext_gpt.data.json_lines import write_json_lines
+from webtext_gpt.data.rows import counted
+from webtext_gpt.evaluation.classification import judged_class, measure, per_class
 from webtext_gpt.evaluation.classification_pictures import draw_confusion, draw_scatter
 from webtext_gpt.evaluation.mistakes import worst_mistakes
 from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table, one_line
@@ -48,7 +49,7 @@ def write_classification_report(
         texts: the N texts.
         seconds: the second texts where rows are pairs.
         places: where each row stands in its file.
-        positive: the class of `f1_positive`; `None` takes the last.
+        positive: the class of `f1_positive`; see `judged_class`.
         worst: how many mistakes are listed at most.
 
     Raises:
@@ -77,13 +78,12 @@ def write_classification_report(
             confusion = multiclass_confusion_matrix(predicted, targets, len(labels))
             draw_confusion(partial, title, confusion, labels)
         n_wrong = int((predicted != targets).sum())
-    with _replaced(out / MISTAKES) as partial:
-        lines = (json.dumps(mistake, ensure_ascii=False) + "\n" for mistake in mistakes)
-        partial.write_text("".join(lines), encoding="utf-8")
+    write_json_lines(out / MISTAKES, mistakes)
+    judged = judged_class(labels, positive)
     parts = [
         f"# {escaped(one_line(title, 200))}",
-        f"{len(targets):,} rows",
-        markdown_table(_metrics_rows(figures)),
+        counted(len(targets)),
+        markdown_table(_metrics_rows(figures, escaped(one_line(judged or "", 30)))),
     ]
     if regression:
         parts.append(f"![predicted against true values]({SCATTER})")
@@ -111,7 +111,11 @@ def terminal_report(
     """
     logits, targets = logits.detach().cpu(), targets.detach().cpu()
     figures = measure(logits, targets, labels=labels, positive=positive)
-    parts = [f"{one_line(title, 100)}: {len(targets):,} rows", aligned(_metrics_rows(figures))]
+    judged = judged_class(labels, positive)
+    parts = [
+        f"{one_line(title, 100)}: {counted(len(targets))}",
+        aligned(_metrics_rows(figures, one_line(judged or "", 30))),
+    ]
     if len(labels) > 1:
         counts = targets.bincount(minlength=len(labels)).tolist()
         largest = sorted(range(len(labels)), key=lambda place: -counts[place])[:CLASSES_SHOWN]
@@ -119,14 +123,14 @@ def terminal_report(
         shown = [[one_line(rows[place][0], 30), *rows[place][1:]] for place in sorted(largest)]
         parts.append(aligned([head, *shown]))
         if len(labels) > CLASSES_SHOWN:
-            parts[-1] += (
-                f"\n({len(labels) - CLASSES_SHOWN:,} more classes, of fewer rows, are in {REPORT})"
-            )
+            parts[-1] += f"\n({len(labels) - CLASSES_SHOWN:,} more, of fewer rows, in {REPORT})"
     return "\n\n".join(parts)
 
 
-def _metrics_rows(figures: dict[str, float]) -> list[list[str]]:
-    return [["metric", "value"], *([name, f"{value:.4f}"] for name, value in figures.items())]
+def _metrics_rows(figures: dict[str, float], judged: str) -> list[list[str]]:
+    names = {"f1_positive": f"f1_positive ({judged})"}
+    rows = ([names.get(name, name), f"{value:.4f}"] for name, value in figures.items())
+    return [["metric", "value"], *rows]
 
 
 def _class_rows(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> list[list[str]]:
@@ -140,11 +144,10 @@ def _class_rows(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> list[
 def _mistakes_text(mistakes: Sequence[dict[str, Any]], n_wrong: int) -> str:
     if not n_wrong:
         return "None: every row is predicted as it is."
-    said = (
-        f"{n_wrong:,} rows are predicted otherwise; the worst {len(mistakes):,} are in {MISTAKES}."
-    )
+    said = f"{counted(n_wrong)} predicted otherwise"
     if not mistakes:
-        return f"{n_wrong:,} rows are predicted otherwise; none are listed."
+        return f"{said}; none are listed."
+    said += f"; the worst {len(mistakes):,} in {MISTAKES}."
     rows = [list(mistakes[0])]
     for mistake in mistakes[:MISTAKES_SHOWN]:
         cells = (f"{v:.4g}" if isinstance(v, float) else v for v in mistake.values())

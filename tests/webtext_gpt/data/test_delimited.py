@@ -129,6 +129,59 @@ def test_a_file_without_header_begins_with_data(read: Read) -> None:
 
 
 @pytest.mark.parametrize(
+    ("separator", "lines", "names"),
+    [
+        (" ", b"How far is it ?\nWho ?\n", ("label", "text")),
+        ("\t", b"How far is it ?\nWho ?\n", ("label", "text")),
+        ("\t", b"How far is it ?\tx\nWho ?\ty\n", ("text", "label")),
+        ("\t", b"7\tHow far is it ?\n8\tWho ?\n", ("number", "label", "text")),
+        (",", b"7,x,How far is it ?\n8,y,Who ?\n", ("number", "label", "text")),
+        (" ", b"text\nHow far is it ?\nWho ?\n", ("label", "text")),
+    ],
+)
+def test_a_file_without_header_may_lack_the_optional_column(
+    read: Read, separator: str, lines: bytes, names: tuple[str, ...]
+) -> None:
+    options: dict[str, Any] = {"separator": separator, "names": names, "optional": "label"}
+    rows = read("a.txt", lines, ("text",), **options)
+    assert [row["text"] for _, row in rows] == ["How far is it ?", "Who ?"]
+
+
+def test_the_first_row_says_whether_a_column_is_lacking(read: Read) -> None:
+    options: dict[str, Any] = {"names": ("text", "label"), "optional": "label"}
+    with pytest.raises(UserError, match=r"line 2 \(row 2\) has 2 cells, but 1 are? expected"):
+        read("a.csv", b"a\nb,1\n", ("text",), **options)
+    with pytest.raises(UserError, match=r"line 2 \(row 2\) has 1 cell, but 2 are expected"):
+        read("a.csv", b"b,1\na\n", ("text",), **options)
+
+
+def test_excels_first_line_names_the_separator(read: Read) -> None:
+    for start in (b"sep=;\n", b"\xef\xbb\xbfSEP=;\r\n"):
+        rows = read("a.csv", start + b'text;label\n"a;\nb";1\nc,d;2\n')
+        assert rows == [
+            ("3", {"text": "a;\nb", "label": "1"}),
+            ("5", {"text": "c,d", "label": "2"}),
+        ]
+    rows = read("a.csv", b"sep=\t\na\t1\n\nb\t2\n", names=("text", "label"))
+    assert rows == [("2", {"text": "a", "label": "1"}), ("4", {"text": "b", "label": "2"})]
+
+
+@pytest.mark.parametrize(
+    ("header", "word"), [("text;label", "semicolon"), ("text\tlabel", "tab"), ("a|b|c", "pipe")]
+)
+def test_a_header_with_another_separator_names_it(read: Read, header: str, word: str) -> None:
+    with pytest.raises(MissingColumnError, match=f"set task.separator={word}$"):
+        read("a.csv", f"{header}\n".encode())
+
+
+@pytest.mark.parametrize("names", [None, ("text", "label")])
+def test_a_header_of_other_case_is_no_row(read: Read, names: tuple[str, ...] | None) -> None:
+    message = "'text' is spelled 'Text' there, 'label' is spelled 'LABEL' there"
+    with pytest.raises(MissingColumnError, match=message):
+        read("a.csv", b"Text, LABEL\na,1\n", names=names)
+
+
+@pytest.mark.parametrize(
     ("content", "names", "message"),
     [
         (
@@ -151,18 +204,18 @@ def test_missing_columns(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"text,label\na,1\nb\n", r"line 3 \(row 2\) has 1 cells, but 2 .*text, label"),
+        ("a.csv", b"text,label\na,1\nb\n", r"line 3 \(row 2\) has 1 cell, but 2 .*text, label"),
         (
             "a.csv",
             b"text,label\na,b,1\n",
-            r"line 2 \(row 1\) has 3 cells.*task.quotes=true or",
+            r"line 2 \(row 1\) has 3 cells, but 2 .*try task.quotes=false, .* than ',' or",
         ),
         (
             "a.tsv",
             b'text\tlabel\n"a\tb"\t1\n',
-            r"line 2 \(row 1\) has 3.*task.quotes=false or",
+            r"line 2 \(row 1\) has 3.*try task.quotes=true, .* than '\\t' or",
         ),
-        ("a.csv", b'text,label\n"a\n\nb",1\nc\n', r"line 5 \(row 2\) has 1 cells"),
+        ("a.csv", b'text,label\n"a\n\nb",1\nc\n', r"line 5 \(row 2\) has 1 cell"),
         ("a.csv", b"text,label,label\na,1,2\n", "line 1: 2 columns are named 'label'"),
         ("a.csv", b"", "a.csv is empty"),
         ("a.csv", b'text,label\na,1\n"b,2\nc,3\n', "begins in line 3 .*task.quotes=false"),

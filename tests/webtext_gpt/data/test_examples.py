@@ -9,8 +9,8 @@ import datasets
 import pyarrow
 import pyarrow.parquet
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from webtext_gpt.data.examples import (
     Examples,
@@ -18,14 +18,14 @@ from webtext_gpt.data.examples import (
     iter_texts,
     label_names,
     overlap,
-    read_examples,
     read_file,
     read_splits,
 )
+from webtext_gpt.data.prepare import held_out
 from webtext_gpt.data.task import Task
 from webtext_gpt.errors import UserError
 
-CONF = Path(__file__).parents[3] / "conf" / "task"
+CONF = Path(__file__).parents[3] / "conf"
 TASK = Task(name="mine")
 NUMBERS = Task(name="mine", kind="regression", metrics=("pearson",))
 PAIRS = Task(name="mine", kind="pairs", metrics=("loss",))
@@ -70,6 +70,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> str:
         dataset = datasets.Dataset.from_dict(columns, features=features)
         dataset.to_parquet(folder / f"{split}.parquet")
     return str(folder)
+
+
+def load(name: str) -> Task:
+    """The task of `conf/task`."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return instantiate(compose("finetune", overrides=[f"task={name}"]).task)
 
 
 def _examples(texts: list[str], labels: list[str], seconds: list[str] | None = None) -> Examples:
@@ -191,7 +197,7 @@ def test_empty_seconds_completions_and_nulls_count_as_empty(write: Write) -> Non
 
 
 def test_no_text_at_all(write: Write) -> None:
-    with pytest.raises(UserError, match="a.csv has 1 rows, all without text"):
+    with pytest.raises(UserError, match="a.csv has no text in 1 row$"):
         read_file(Task(name="mine", skip_empty=True), write("a.csv", "text,label\n,1\n"))
     with pytest.raises(UserError, match="b.csv has no rows"):
         read_file(TASK, write("b.csv", "text,label\n"))
@@ -226,8 +232,6 @@ def test_texts_to_predict_need_no_label_and_may_be_empty(write: Write) -> None:
         (f"{file}, line 3", "", None),
         (f"{file}, line 4", "b", None),
     ]
-    found = read_file(TASK, file, labelled=False)
-    assert (found.texts, found.labels) == (["a", "", "b"], [])
     pair = Task(name="mine", text_pair="second")
     rows = [{"text": "a", "second": "b"}, {"text": "c", "second": None}]
     for name in ("a.jsonl", "a.parquet"):
@@ -254,7 +258,7 @@ def test_the_order_of_labels(labels: list[str], names: tuple[str, ...]) -> None:
 
 def test_labels_are_refused_where_they_do_not_do() -> None:
     train = _examples(["a", "b"], ["yes", "yes"])
-    with pytest.raises(UserError, match="all 2 rows .* label 'yes'"):
+    with pytest.raises(UserError, match="2 rows of training, all with the label 'yes'"):
         label_names(train, TASK)
     with pytest.raises(UserError, match="task.positive=true is none of the labels no, yes"):
         label_names(_examples(["a", "b"], ["yes", "no"]), Task(name="mine", positive="true"))
@@ -299,18 +303,126 @@ def test_rows_held_out_depend_on_their_text_alone(write: Write) -> None:
     assert 100 < len(validation) < 200  # 150 expected of 200 texts, each thrice
     again = Task(name="mine", train=write("b.jsonl", rows[::-1]), val_fraction=0.25)
     assert sorted(read_splits(again)[1].texts) == sorted(validation.texts)
-    assert read_examples(task, "train") == train
-    assert read_examples(task, "validation") == validation
-    few = Task(name="mine", train=write("c.jsonl", rows[:1]))
-    with pytest.raises(UserError, match="of 1 rows .*task.val_fraction=0.1; give task.validation"):
+    few = Task(name="mine", train=write("c.jsonl", rows[:2]))
+    with pytest.raises(UserError, match="of 2 rows .*task.val_fraction=0.1; give task.validation"):
         read_splits(few)
+
+
+def test_no_class_is_held_out_whole(write: Write) -> None:
+    """Six classes of one row among two of 100: at 0.5, some of the six are drawn."""
+    rows = [{"text": f"text {n}", "label": "ab"[n % 2]} for n in range(200)]
+    rows += [{"text": f"rare {n}", "label": f"rare {n}"} for n in range(6)]
+    assert any(held_out(f"rare {n}", 0.5) for n in range(6))
+    task = Task(name="mine", train=write("a.jsonl", rows), val_fraction=0.5)
+    train, validation, _ = read_splits(task)
+    assert set(train.labels) == {"a", "b", *(f"rare {n}" for n in range(6))}
+    assert set(validation.labels) == {"a", "b"}
+    assert 60 < len(validation) < 140
+    check_labels(validation, label_names(train, task), task)
+
+
+def test_rows_of_one_text_stay_together_with_a_rare_class(write: Write) -> None:
+    drawn = next(f"text {n}" for n in range(100) if held_out(f"text {n}", 0.5))
+    rows = [{"text": f"row {n}", "label": "ab"[n % 2]} for n in range(100)]
+    rows += [{"text": drawn, "label": "a"}, {"text": drawn.upper(), "label": "rare"}]
+    train, validation, _ = read_splits(
+        Task(name="mine", train=write("a.jsonl", rows), val_fraction=0.5)
+    )
+    assert {drawn, drawn.upper()} <= set(train.texts)
+    assert overlap(train, validation) == []
+
+
+def test_a_single_class_is_said_of_the_whole_file(write: Write) -> None:
+    file = write("a.csv", "text,label\n" + "".join(f"text {n},a\n" for n in range(40)))
+    with pytest.raises(UserError, match="40 rows of training, all with the label 'a'"):
+        read_splits(Task(name="mine", train=file))
+
+
+def test_f1_of_no_class_cannot_choose() -> None:
+    task = Task(name="mine", metrics=("f1_positive",))
+    with pytest.raises(UserError, match="f1_positive is of one class, and there are 3; .*positive"):
+        label_names(_examples(["t"] * 3, ["a", "b", "c"]), task)
+    assert label_names(_examples(["t"] * 2, ["a", "b"]), task) == ("a", "b")
+
+
+def test_a_header_that_is_not_known_is_warned_of(
+    write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "".join(f"text {n}\t{'ab'[n % 2]}\n" for n in range(100))
+    file = write("a.tsv", f"headline\tcategory\n{rows}")
+    task = Task(name="mine", train=file, columns=("text", "label"))
+    assert "category" in read_splits(task)[0].labels
+    out = capsys.readouterr().out
+    assert f"warning: {file}, line 1: no other row has the label 'category'" in out
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    read_splits(task)
+    assert capsys.readouterr().out == ""
+    monkeypatch.delenv("LOCAL_RANK")
+    read_splits(Task(name="mine", train=write("b.tsv", rows), columns=("text", "label")))
+    read_splits(Task(name="mine", train=write("c.tsv", f"text\tlabel\nx\tc\n{rows}")))
+    assert capsys.readouterr().out == ""
+
+
+def test_questions_for_trec_are_whole_lines(write: Write) -> None:
+    """With its own settings, and with labels where the separator can tell."""
+    task = load("trec")
+    file = write("questions.txt", "How far is it ?\nWho ?\n")
+    assert [text for _, text, _ in iter_texts(task, file)] == ["How far is it ?", "Who ?"]
+    task = Task(name="mine", columns=("text", "label"))
+    for content in ("a b\nc\n", "a b\tx\nc\ty\n", "label\ttext\nx\ta b\ny\tc\n"):
+        found = [text for _, text, _ in iter_texts(task, write("a.tsv", content))]
+        assert found == ["a b", "c"]
+
+
+def test_whole_numbers_as_text_are_whole_numbers(write: Write) -> None:
+    file = write("a.csv", "text,label\na,1.0\nb, 2.00 \nc,-3.0\nd,1.5\ne,1.\nf,v1.0\n")
+    assert read_file(TASK, file).labels == ["1", "2", "-3", "1.5", "1.", "v1.0"]
+    task = Task(name="mine", label_until=":")
+    assert read_file(task, write("b.csv", "text,label\na,1.0:x\n")).labels == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": "a", "label": ' + "1" * 5000 + "}", "line 1 is not JSON: .*4300"),
+        ('{"text": "a", "label": ' + "[" * 200_000 + "}", "line 1 is JSON of too many levels"),
+        ('{"text": "a", "label": "\\ud800"}', "line 1: character 0 of 'label' is half of a surr"),
+    ],
+)
+def test_json_that_python_cannot_hold(write: Write, line: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_file(TASK, write("a.jsonl", line + "\n"))
+
+
+def test_damaged_pages_of_parquet(write: Write) -> None:
+    rows = [{"text": f"text {n}", "label": n} for n in range(2000)]
+    file = Path(write("a.parquet", rows))
+    content = bytearray(file.read_bytes())
+    content[10:400] = b"\xff" * 390  # behind the magic number, before the footer
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="a.parquet is damaged, its rows from 0 on"):
+        read_file(TASK, file)
+
+
+def test_columns_that_differ_by_case_are_said(write: Write, hub: str) -> None:
+    for name in ("a.jsonl", "a.parquet"):
+        with pytest.raises(UserError, match=r"only Text, label \('text' is spelled 'Text' there\)"):
+            read_file(TASK, write(name, [{"Text": "a", "label": "b"}]))
+    with pytest.raises(UserError, match="'Text' is spelled 'text' there"):
+        read_splits(Task(name="mine", hub=hub, text="Text"))
+
+
+def test_a_script_of_the_hub_is_refused(tmp_path: Path) -> None:
+    script = tmp_path / "mine"
+    script.mkdir()
+    (script / "mine.py").write_text("")
+    with pytest.raises(UserError, match="cannot be loaded: Dataset scripts are no longer support"):
+        read_splits(Task(name="mine", hub=str(script)))
 
 
 def test_nothing_to_read() -> None:
     with pytest.raises(UserError, match="task=mine has no train rows: give a file, task.train="):
         read_splits(TASK)
-    with pytest.raises(UserError, match="task=mine has no test rows: give a file, task.test="):
-        read_examples(TASK, "test")
 
 
 def test_the_hubs_classes_have_their_names_and_order(hub: str) -> None:
@@ -329,12 +441,12 @@ def test_the_hubs_classes_have_their_names_and_order(hub: str) -> None:
 def test_a_split_whose_labels_are_not_published(hub: str) -> None:
     task = Task(name="mine", hub=hub, splits={"train": "train", "test": "test"})
     with pytest.raises(UserError, match="split test, row 0: .* -1: this split's labels are not"):
-        read_examples(task, "test")
+        read_splits(task)
 
 
 def test_numbers_of_the_hub(hub: str) -> None:
     task = Task(name="mine", hub=hub, kind="regression", metrics=("pearson",), label="score")
-    assert read_examples(task, "train").labels[:2] == [0.5, 0.5]
+    assert read_splits(task)[0].labels[:2] == [0.5, 0.5]
 
 
 def test_what_the_hub_does_not_have(hub: str, tmp_path: Path) -> None:
@@ -378,8 +490,8 @@ def test_real_files_as_they_are_published(
     realdata: Path, name: str, file: str, rows: int, counts: dict[str, int], first: str | None
 ) -> None:
     path = realdata / "classification" / file
-    task = instantiate(OmegaConf.load(CONF / f"{name}.yaml"), train=str(path), validation=str(path))
-    found = read_examples(task, "train")
+    task = load(name)
+    found = read_file(task, path)
     assert len(found) == rows
     assert first is None or found.texts[0] == first
     assert label_names(found, task) == tuple(counts)

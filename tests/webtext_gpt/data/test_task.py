@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
@@ -17,8 +18,8 @@ NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
 
 def load(name: str, *overrides: str) -> Task:
     """The task of a YAML file, with `key=value` as on the command line."""
-    cfg = OmegaConf.load(CONF / f"{name}.yaml")
-    OmegaConf.set_struct(cfg, True)
+    with initialize_config_dir(str(CONF.parent), version_base="1.3"):
+        cfg = compose("finetune", overrides=[f"task={name}"]).task
     for override in overrides:
         key, _, value = override.partition("=")
         OmegaConf.update(cfg, key, yaml.safe_load(value))
@@ -77,8 +78,30 @@ def test_values_of_a_command_line() -> None:
     task = load("file", "positive=1", "text=0", "label=1", "columns=[0,1]", "metrics=matthews")
     assert (task.positive, task.text, task.columns) == ("1", "0", ("0", "1"))
     assert task.metrics == ("matthews",)
-    for spelled, separator in {"tab": "\t", r"\t": "\t", "space": " ", ",": ","}.items():
+    assert load("file", "encoding=latin-1", "config=7").config == "7"
+    for spelled, separator in {
+        "semicolon": ";",
+        "pipe": "|",
+        "tab": "\t",
+        r"\t": "\t",
+        "space": " ",
+        ",": ",",
+    }.items():
         assert Task(name="a", separator=spelled).separator == separator
+
+
+@pytest.mark.parametrize(
+    ("kind", "metrics"),
+    [
+        ("classification", ("accuracy",)),
+        ("regression", ("pearson", "spearman")),
+        ("pairs", ("loss", "bleu", "rougeL")),
+    ],
+)
+def test_metrics_that_are_not_chosen_are_the_kinds(kind: str, metrics: tuple[str, ...]) -> None:
+    task = load("file", f"kind={kind}")
+    assert task.metrics == metrics
+    assert task == Task(name="file", kind=kind)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +110,24 @@ def test_values_of_a_command_line() -> None:
         ({"kind": "ranking"}, "task.kind=ranking must be one of classification, regression, pairs"),
         ({"metrics": ["f1"]}, r"task.metrics=\[f1\] must be of accuracy, f1_macro, f1_positive"),
         ({"metrics": []}, r"task.metrics=\[\] must be"),
-        ({"kind": "regression"}, r"task.metrics=\[accuracy\] must be of pearson, spearman"),
+        (
+            {"kind": "regression", "metrics": ["accuracy"]},
+            r"task.metrics=\[accuracy\] must be of pearson, spearman",
+        ),
+        ({"kind": None}, "task.kind=null must be text"),
+        ({"kind": ["pairs"]}, r"task.kind=\['pairs'\] must be text"),
+        ({"label": None}, "task.label=null must be text"),
+        ({"text": None}, "task.text=null must be text"),
+        ({"between": None}, "task.between=null must be text"),
+        ({"encoding": None}, "task.encoding=null must be text"),
+        ({"encoding": 7}, "task.encoding=7 is no encoding"),
+        ({"hub": {"name": "a"}}, "task.hub={'name': 'a'} must be text"),
+        ({"columns": 5}, r"task.columns=5 must be a list of names, as \[a,b\]"),
+        ({"columns": []}, r"task.columns=\[\] lacks the column of the text, task.text=text"),
+        ({"columns": ["a", "label"]}, r"task.columns=\[a,label\] lacks .* task.columns=null"),
+        ({"columns": ["text", None]}, "task.columns=null must be text"),
+        ({"metrics": 5}, "task.metrics=5 must be a list"),
+        ({"splits": "train"}, "task.splits=train must give the hub's name for each split"),
         ({"kind": "pairs", "metrics": ["pearson"]}, "must be of loss, bleu, rouge1, rouge2, rouge"),
         ({"val_fraction": 0}, "task.val_fraction=0 must lie between 0 and 1"),
         ({"val_fraction": 1.0}, "task.val_fraction=1.0"),

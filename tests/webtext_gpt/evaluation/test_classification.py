@@ -15,7 +15,7 @@ from sklearn.metrics import (
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.classification import best_is_largest, measure, per_class
+from webtext_gpt.evaluation.classification import judged_class, measure, per_class
 
 
 def _case(n_labels: int, rows: int, absent: int | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -51,10 +51,11 @@ def test_classification_is_that_of_scikit_learn(
     expected = {
         "accuracy": accuracy_score(true, predicted),
         "f1_macro": f1_score(true, predicted, average="macro", **f1),
-        "f1_positive": f1_score(true, predicted, average=None, **f1)[-1],
         "matthews": matthews_corrcoef(true, predicted),
         "loss": log_loss(true, logits.double().softmax(dim=1).numpy(), labels=numbers),
     }
+    if n_labels == 2:  # of more, no class is the positive one
+        expected["f1_positive"] = f1_score(true, predicted, average=None, **f1)[-1]
     assert measure(logits, targets, labels=labels) == pytest.approx(expected, abs=2e-7)
     first = measure(logits, targets, labels=labels, positive="c0")["f1_positive"]
     assert first == pytest.approx(f1_score(true, predicted, average=None, **f1)[0], abs=2e-7)
@@ -132,6 +133,8 @@ def test_what_cannot_be_measured_is_refused() -> None:
         measure(logits[:0], targets[:0], labels=["a", "b"])
 
 
-def test_which_way_a_metric_is_better() -> None:
-    assert best_is_largest("matthews")
-    assert not best_is_largest("loss")
+def test_the_class_of_f1_positive() -> None:
+    assert judged_class(["no", "yes"]) == "yes"
+    assert judged_class(["no", "yes"], "no") == "no"
+    assert judged_class(["a", "b", "c"], "b") == "b"
+    assert judged_class(["a", "b", "c"]) is None

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import matplotlib.axes
 import pytest
 import torch
 from matplotlib.image import imread
@@ -65,10 +66,45 @@ def test_report_shows_figures_and_escapes_what_is_markdown(tmp_path: Path) -> No
         r"a \| pipe and \*stars\* | a \| pipe and \*stars\* | good | bad\|ish | 0.9 | 0.1 |" in text
     )
     assert "w" * 99 + "… |" in text
-    assert "3 rows are predicted otherwise; the worst 2 are" in text
+    assert "3 rows predicted otherwise; the worst 2 in mistakes.jsonl" in text
     assert len(_mistakes(tmp_path)) == 2
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_f1_positive_names_its_class(tmp_path: Path) -> None:
+    write_classification_report(tmp_path, **FOUR, **ROWS, seconds=None, positive="bad|ish")
+    # "bad|ish": precision 1/3, recall 1/2, so F1 is 2 / (3 + 2)
+    assert r"| f1_positive (bad\|ish) | 0.4000 |" in (tmp_path / "report.md").read_text()
+    assert re.search(r"^f1_positive \(good\) +0.0000$", terminal_report(**FOUR), re.MULTILINE)
+
+
+def test_one_row_is_one_row(tmp_path: Path) -> None:
+    one = {**FOUR, "logits": FOUR["logits"][1:2], "targets": FOUR["targets"][1:2]}
+    rows = {key: values[1:2] for key, values in ROWS.items()}
+    assert terminal_report(**one).startswith("run on file.csv: 1 row\n")
+    write_classification_report(tmp_path, **one, **rows, seconds=None)
+    text = (tmp_path / "report.md").read_text()
+    assert "\n1 row\n" in text
+    assert "\n1 row predicted otherwise; the worst 1 in mistakes.jsonl." in text
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_script_without_font_is_drawn_by_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second class is drawn as `class 2`, and no warning is printed, of a title either."""
+    script = "\U00012000\U00012001"  # cuneiform
+    drawn = []
+    monkeypatch.setattr(
+        matplotlib.axes.Axes,
+        "set_yticks",
+        lambda self, ticks, labels, **options: drawn.extend(labels),
+    )
+    report = {**FOUR, "labels": ["é, Ж", script], "title": script}
+    write_classification_report(tmp_path, **report, **ROWS, seconds=None)
+    assert drawn == ["é, Ж", "class 2"]
+    assert script in (tmp_path / "report.md").read_text()
 
 
 def test_no_mistakes_are_said(tmp_path: Path) -> None:
@@ -119,8 +155,9 @@ def test_terminal_shows_the_largest_of_many_classes() -> None:
     text = terminal_report(title="run", logits=logits, targets=targets, labels=labels)
     shown = re.findall(r"^class\d+", text, re.MULTILINE)
     assert shown == labels[2:]
-    assert text.endswith("(2 more classes, of fewer rows, are in report.md)")
-    assert "accuracy     1.0000" in text
+    assert text.endswith("(2 more, of fewer rows, in report.md)")
+    assert "f1_positive" not in text
+    assert "accuracy  1.0000" in text
 
 
 def test_terminal_of_a_regression_has_no_classes() -> None:

@@ -1,10 +1,14 @@
-"""Examples: the rows of one split with their texts and labels, checked."""
+"""One source's rows collected into `Examples`: texts and labels in memory, each checked.
 
+Which sources make up a task's training, validation and test examples is `examples`.
+"""
+
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from webtext_gpt.data.labels import class_name, number
-from webtext_gpt.data.rows import Row, text_value
+from webtext_gpt.data.rows import Row, counted, text_value
 from webtext_gpt.data.task import Task
 from webtext_gpt.data.task_rows import Source
 from webtext_gpt.errors import UserError
@@ -90,7 +94,7 @@ def collect_examples(task: Task, source: Source) -> Examples:
 def _check_empty(task: Task, name: str, empty: list[str], full: int) -> None:
     if not full:
         raise UserError(
-            f"{name} has {len(empty)} rows, all without text" if empty else f"{name} has no rows"
+            f"{name} has no text in {counted(len(empty))}" if empty else f"{name} has no rows"
         )
     if empty and not task.skip_empty:
         raise UserError(
@@ -98,7 +102,14 @@ def _check_empty(task: Task, name: str, empty: list[str], full: int) -> None:
             f"({'; '.join(empty[:3])}); set task.skip_empty=true to leave them out"
         )
     if empty:
-        print(f"{name}: {len(empty)} of {len(empty) + full} rows left out, their text is empty")
+        say(f"{name}: {len(empty)} of {len(empty) + full} rows left out, their text is empty")
+
+
+def say(message: str) -> None:
+    """Print on the first of the processes that train together, which all read the examples."""
+    ranks = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
+    if all(os.environ.get(rank, "0") == "0" for rank in ranks):
+        print(message, flush=True)
 
 
 def collapsed(text: str) -> str:
