@@ -123,8 +123,8 @@ def _prepared(
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if equals and key in verbatim and argument not in NO_FOLDER and not _is_null(argument):
-            yield f"{key}={quoted(value)}"
-        elif "." in key and (
+            argument = f"{key}={quoted(value)}"  # noqa: PLW2901 - the same, spelled for Hydra
+        if "." in key and (
             key.partition(".")[0] in open_keys
             or (resumes and not key.startswith(("+", "~", "-", "hydra.")))
         ):

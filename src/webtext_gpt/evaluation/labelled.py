@@ -32,7 +32,7 @@ def report_examples(
         classifier: see `TextClassifier`.
         examples: of labels that the classifier knows.
         out: folder of the report, whose name is its title.
-        positive: class whose F1 is measured; `None` for the last.
+        positive: class whose F1 is measured; see `Task`.
     """
     before = classifier.truncated
     logits = classifier.logits(examples.texts, examples.seconds)

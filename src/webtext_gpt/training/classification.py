@@ -21,7 +21,7 @@ class ClassificationModule(FinetuningModule):
         model: the classifier.
         tokenizer: the model's.
         lm_weight: of the auxiliary language-model loss that is added; 0 leaves it out.
-        positive: class whose F1 is measured; `None` for the last.
+        positive: class whose F1 is measured; see `Task`.
         options: see `FinetuningModule`.
     """
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from webtext_gpt.checkpoint import saved_task
 from webtext_gpt.data.examples import check_labels, iter_texts, read_file
+from webtext_gpt.data.rows import counted
 from webtext_gpt.data.task import Task
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.labelled import report_examples
@@ -107,7 +108,7 @@ def use_classifier(cfg: DictConfig, checkpoint: str, model: Any, tokenizer: Toke
     if cfg.predict is not None:
         before = classifier.truncated
         rows = predict_file(classifier, iter_texts(task, cfg.predict), _out(cfg))
-        print(f"{rows:,} rows with their labels are in {_out(cfg)}")
+        print(f"{counted(rows)} with their labels: {_out(cfg)}")
         if cut := classifier.truncated - before:
             print(f"{cut:,} of them do not fit the model's context, and were cut")
     return figures
