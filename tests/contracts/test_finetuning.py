@@ -16,9 +16,11 @@ from webtext_gpt.checkpoint import load_any, load_model, read_checkpoint
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.model import GPTClassifier
 from webtext_gpt.prediction import TextClassifier
+from webtext_gpt.tokenizer import train_bpe
 from webtext_gpt.training.callbacks.interrupt import GracefulInterrupt
 from webtext_gpt.training.finetune_call import carry_out_call
 from webtext_gpt.training.loggers import read_metrics
+from webtext_gpt.weights import hugging_face
 
 REPOSITORY = Path(__file__).parents[2]
 Finetune = Callable[..., dict]
@@ -329,3 +331,21 @@ def test_training_for_some_time(finetune: Finetune) -> None:
     summary = finetune("trainer.max_steps=null", "trainer.max_minutes=0.05")
     assert summary["seconds"] < 30
     assert summary["step"] > 0
+
+
+def test_a_checkpoint_with_another_vocabulary_is_refused(
+    finetune: Finetune, small_checkpoint: Path, prose: str, tmp_path: Path
+) -> None:
+    """A folder whose tokenizer has ten ids fewer than its model, which no padding explains."""
+    model, _ = load_model(small_checkpoint)
+    hugging_face.save(model, train_bpe([prose], 270), tmp_path / "other")
+    with pytest.raises(UserError, match="270 ids and the model 280; they are not of one another"):
+        finetune(f"checkpoint={tmp_path / 'other'}")
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_rows_that_are_also_learned_from_are_counted(
+    finetune: Finetune, animals: Path, capsys: pytest.CaptureFixture
+) -> None:
+    finetune(f"task.test={animals / 'train.csv'}", "trainer.max_steps=1")
+    assert "warning: 240 of the 240 test rows are in the training data" in capsys.readouterr().out
