@@ -14,6 +14,7 @@ from torch import Tensor
 from webtext_gpt.data.finetuning import pad_right
 from webtext_gpt.data.sequences import encode_texts
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced
 from webtext_gpt.model import GPTClassifier
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
@@ -141,20 +142,18 @@ def predict_file(classifier: TextClassifier, texts: Iterable[Text], out: Path) -
     write = _WRITERS[out.suffix.lower()]
     count = 0
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as stream:
+    with replaced(out) as partial:
+        with (
+            partial.open("w", encoding="utf-8", newline="") as stream,
+            progress_bar("predicting", unit="rows") as bar,
+        ):
             put = write(stream, classifier.labels)
-            with progress_bar("predicting", unit="rows") as bar:
-                for text, label, probabilities in predict(classifier, texts):
-                    put(text, label, probabilities)
-                    count += 1
-                    bar.update(1)
+            for text, label, probabilities in predict(classifier, texts):
+                put(text, label, probabilities)
+                count += 1
+                bar.update(1)
         if not count:
             raise UserError("there are no rows to predict")
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
     return count
 
 

@@ -1,7 +1,6 @@
 """What is shown of a fine-tuned classifier: figures, a picture, a table, and its worst mistakes."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from webtext_gpt.evaluation.classification import judged_class, measure, per_cla
 from webtext_gpt.evaluation.classification_pictures import draw_confusion, draw_scatter
 from webtext_gpt.evaluation.mistakes import worst_mistakes
 from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table, one_line
+from webtext_gpt.files import replaced
 
 REPORT = "report.md"
 MISTAKES = "mistakes.jsonl"
@@ -69,12 +69,12 @@ def write_classification_report(
     out.mkdir(parents=True, exist_ok=True)
     regression = len(labels) == 1
     if regression:
-        with _replaced(out / SCATTER) as partial:
+        with replaced(out / SCATTER) as partial:
             draw_scatter(partial, title, logits[:, 0].double(), targets.double())
         n_wrong = int((logits[:, 0].double() != targets.double()).sum())
     else:
         predicted = logits.argmax(dim=1)
-        with _replaced(out / CONFUSION) as partial:
+        with replaced(out / CONFUSION) as partial:
             confusion = multiclass_confusion_matrix(predicted, targets, len(labels))
             draw_confusion(partial, title, confusion, labels)
         n_wrong = int((predicted != targets).sum())
@@ -92,7 +92,7 @@ def write_classification_report(
         marked = [rows[0], *([escaped(one_line(r[0], 60)), *r[1:]] for r in rows[1:])]
         parts += ["## Classes", markdown_table(marked), f"![confusion matrix]({CONFUSION})"]
     parts += ["## Worst mistakes", _mistakes_text(mistakes, n_wrong)]
-    with _replaced(out / REPORT) as partial:
+    with replaced(out / REPORT) as partial:
         partial.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -153,14 +153,3 @@ def _mistakes_text(mistakes: Sequence[dict[str, Any]], n_wrong: int) -> str:
         cells = (f"{v:.4g}" if isinstance(v, float) else v for v in mistake.values())
         rows.append([escaped(one_line(cell, 100)) for cell in cells])
     return f"{said}\n\n{markdown_table([[name.replace('_', ' ') for name in rows[0]], *rows[1:]])}"
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """A file to write aside, which takes its name when it is complete."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

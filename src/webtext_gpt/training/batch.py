@@ -55,16 +55,8 @@ def plan_batch(
     unit = block_size * devices * (micro_batch_size or 1)
     if global_batch_tokens is None:
         global_batch_tokens = -(-DEFAULT_SEQUENCES * block_size // unit) * unit
-    if global_batch_tokens < 1 or global_batch_tokens % unit:
-        below = global_batch_tokens // unit * unit
-        nearest = [str(n) for n in (below, below + unit) if n > 0]
-        parts = f"model.block_size={block_size} x {devices} devices"
-        if micro_batch_size:
-            parts += f" x micro_batch_size={micro_batch_size}"
-        raise UserError(
-            f"global_batch_tokens={global_batch_tokens} does not divide by {parts} = {unit}; "
-            f"nearest possible: {' or '.join(nearest)}"
-        )
+    parts = f"model.block_size={block_size} x {devices} devices{_times(micro_batch_size)} = {unit}"
+    _refuse_remainder("global_batch_tokens", global_batch_tokens, unit, parts)
     share = global_batch_tokens // (block_size * devices)  # sequences of a device in a step
     return _divided(share, block_size, devices, micro_batch_size)
 
@@ -87,17 +79,24 @@ def plan_examples(
     if micro_batch_size is not None:
         whole_number("micro_batch_size", micro_batch_size, 1)
     unit = devices * (micro_batch_size or 1)
-    if batch_size % unit:
-        below = batch_size // unit * unit
-        nearest = [str(n) for n in (below, below + unit) if n > 0]
-        parts = f"{devices} devices"
-        if micro_batch_size:
-            parts += f" x micro_batch_size={micro_batch_size}"
-        raise UserError(
-            f"batch_size={batch_size} does not divide by {parts}; "
-            f"nearest possible: {' or '.join(nearest)}"
-        )
+    _refuse_remainder(
+        "batch_size", batch_size, unit, f"{devices} devices{_times(micro_batch_size)}"
+    )
     return _divided(batch_size // devices, longest, devices, micro_batch_size)
+
+
+def _times(micro_batch_size: int | None) -> str:
+    return f" x micro_batch_size={micro_batch_size}" if micro_batch_size else ""
+
+
+def _refuse_remainder(name: str, value: int, unit: int, parts: str) -> None:
+    """Refuse a batch that its parts do not divide, and name the nearest that they do."""
+    if value < 1 or value % unit:
+        below = value // unit * unit
+        nearest = [str(n) for n in (below, below + unit) if n > 0]
+        raise UserError(
+            f"{name}={value} does not divide by {parts}; nearest possible: {' or '.join(nearest)}"
+        )
 
 
 def _divided(share: int, block_size: int, devices: int, micro_batch_size: int | None) -> BatchPlan:
