@@ -18,8 +18,8 @@ import trafilatura
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.encoding import bytes_to_str, detect_encoding
 
-from data_prep.extract import main_text
-from data_prep.warc import Page
+from data_prep.crawl.warc import Page
+from data_prep.extraction.page import main_text
 
 SENTENCE_END = re.compile(r"[.!?\u2026\"'\u201d\u2019:;)]\s*$")
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import zstandard
 
-from data_prep import reddit
-from data_prep.dumps import line_batches
 from data_prep.links import rules_of
+from data_prep.reddit import posts
+from data_prep.reddit.dumps import line_batches
 
 
 def long_rows(realdata: Path, target: Path, megabytes: int) -> int:
@@ -61,12 +61,12 @@ def main() -> None:
         dump, target = Path(folder) / "RS_2024.zst", Path(folder) / "posts.parquet"
         size = long_rows(realdata, dump, megabytes)
         start = time.perf_counter()
-        record = reddit.scan_dump(dump, target, rules, lambda _: None)
+        record = posts.scan_dump(dump, target, rules, lambda _: None)
         seconds = time.perf_counter() - start
         print(f"long rows: {size / seconds / 1e6:.0f} MB/s raw, {record}")
         sample = realdata / "reddit/submissions_2013_sample.ndjson.zst"
         start = time.perf_counter()
-        record = reddit.scan_dump(sample, target, rules, lambda _: None)
+        record = posts.scan_dump(sample, target, rules, lambda _: None)
         seconds = time.perf_counter() - start
         links = record["rows"] - record["rejected"]["self post"] - record["rejected"]["low karma"]
         print(f"short rows: {links / seconds:,.0f} outbound links/s, {links} links, {record}")

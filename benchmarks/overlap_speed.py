@@ -20,9 +20,9 @@ import pyarrow as pa
 import rbloom
 import xxhash
 
-from data_prep.bloom import BloomFilter, blocks_for
-from data_prep.inverse import ExactSet
-from data_prep.words import Ngrams, ngrams
+from data_prep.ngrams.bloom import BloomFilter, blocks_for
+from data_prep.ngrams.exact import ExactSet
+from data_prep.ngrams.hashing import Ngrams, ngrams
 
 WORDS = re.compile(r"[^\W_]+")
 BATCH = 4_000_000

@@ -19,12 +19,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from data_prep import ledger
-from data_prep.limit import KIND, take
 from data_prep.report import STAGES as REPORTED
 from data_prep.report import write_report
-from data_prep.settings import settings
-from data_prep.texts import Layout
+from data_prep.stage import ledger
+from data_prep.stage.limit import KIND, take
+from data_prep.stage.readers import Layout
+from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point, quoted
 from webtext_gpt.errors import UserError
 

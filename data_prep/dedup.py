@@ -20,11 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from omegaconf import DictConfig
 
-from data_prep import ledger, shuffle, workers
-from data_prep.clusters import find_clusters
-from data_prep.engine import NATIVE, start_engine
-from data_prep.settings import settings
-from data_prep.signatures import sign_parts
+from data_prep.near_duplicates.clusters import find_clusters
+from data_prep.near_duplicates.signatures import sign_parts
+from data_prep.stage import ledger, shuffle, workers
+from data_prep.stage.engine import NATIVE, start_engine
+from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
 

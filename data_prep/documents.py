@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 import xxhash
 from omegaconf import DictConfig
 
-from data_prep import ledger, workers
-from data_prep.extract import Document, TextRules, document_of
-from data_prep.settings import settings
-from data_prep.warc import Page, archived_pages
+from data_prep.crawl.warc import Page, archived_pages
+from data_prep.extraction.page import Document, TextRules, document_of
+from data_prep.stage import ledger, workers
+from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
 
@@ -148,7 +148,7 @@ def _table(rows: list[Any], schema: pa.Schema) -> pa.Table:
 
 
 def _domains() -> Any:
-    from data_prep.urls import Link, UrlRules, url_cleaner
+    from data_prep.crawl.urls import Link, UrlRules, url_cleaner
 
     clean = url_cleaner(UrlRules({}, frozenset(), (), allow_private=True))
 

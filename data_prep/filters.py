@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from data_prep import ledger, workers
-from data_prep.bloom import BloomFilter, blocks_for
-from data_prep.distinct import Count, count_file
-from data_prep.engine import NATIVE, each_on
-from data_prep.settings import settings
-from data_prep.texts import SUFFIXES, Layout, batches
-from data_prep.words import ngrams
+from data_prep.ngrams.bloom import BloomFilter, blocks_for
+from data_prep.ngrams.distinct import Count, count_file
+from data_prep.ngrams.hashing import ngrams
+from data_prep.stage import ledger, workers
+from data_prep.stage.engine import NATIVE, each_on
+from data_prep.stage.readers import SUFFIXES, Layout, batches
+from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
 

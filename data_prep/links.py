@@ -16,11 +16,12 @@ from typing import Any
 import xxhash
 from omegaconf import DictConfig, OmegaConf
 
-from data_prep import ledger, reddit, workers
-from data_prep.dumps import compression
-from data_prep.engine import NATIVE, start_engine
-from data_prep.settings import settings
-from data_prep.urls import listed, url_rules
+from data_prep.crawl.urls import listed, url_rules
+from data_prep.reddit.dumps import compression
+from data_prep.reddit.posts import LOW_KARMA, PostRules, scan_dump
+from data_prep.stage import ledger, workers
+from data_prep.stage.engine import NATIVE, start_engine
+from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
 
@@ -32,7 +33,7 @@ SUFFIXES = (".zst", ".xz", ".bz2", ".gz", ".ndjson", ".json", ".jsonl")
 def build_links(
     dumps: Sequence[str],
     out: str | Path,
-    rules: reddit.PostRules,
+    rules: PostRules,
     *,
     workers_at_once: int | None = None,
     engine: Mapping[str, Any] | None = None,
@@ -63,7 +64,7 @@ def build_links(
     return manifest
 
 
-def _recorded(rules: reddit.PostRules) -> dict[str, Any]:
+def _recorded(rules: PostRules) -> dict[str, Any]:
     """The rules as the manifest keeps them; long lists as a digest."""
     urls = rules.urls
     lists = {
@@ -91,7 +92,7 @@ def _recorded(rules: reddit.PostRules) -> dict[str, Any]:
 def _scan_all(
     book: ledger.Ledger,
     prints: Mapping[Path, dict[str, Any]],
-    rules: reddit.PostRules,
+    rules: PostRules,
     workers_at_once: int | None,
 ) -> list[dict[str, Any]]:
     """Scan the dumps that no earlier run has finished; all their records, in a fixed order."""
@@ -107,19 +108,19 @@ def _scan_all(
 
 
 def _scan(
-    path: Path, prints: Mapping[Path, dict[str, Any]], folder: Path, rules: reddit.PostRules
+    path: Path, prints: Mapping[Path, dict[str, Any]], folder: Path, rules: PostRules
 ) -> dict[str, Any]:
     target = folder / f"posts-{prints[path]['xxh3']}.parquet"
     watch = ledger.Stopwatch()
     with ledger.aside(target) as temporary:
-        record = reddit.scan_dump(path, temporary, rules, workers.advance)
+        record = scan_dump(path, temporary, rules, workers.advance)
     return {**record, "file": target.name, "seconds": watch.seconds}
 
 
 def _merge(
     book: ledger.Ledger,
     scans: Sequence[Mapping[str, Any]],
-    rules: reddit.PostRules,
+    rules: PostRules,
     watch: ledger.Stopwatch,
 ) -> None:
     rejected: Counter[str] = Counter()
@@ -152,7 +153,7 @@ def _merge(
 
 
 def merge_posts(
-    files: Sequence[str], target: Path, low: str, high: str | None, rules: reddit.PostRules
+    files: Sequence[str], target: Path, low: str, high: str | None, rules: PostRules
 ) -> dict[str, Any]:
     """Merge the posts of links with `low <= id < high` into one row a link, sorted by id."""
     import daft
@@ -188,7 +189,7 @@ def merge_posts(
     ])  # fmt: skip
     table = table.select(schema.names).cast(schema)
     pq.write_table(table, target, compression="zstd")
-    rejected = {"repeated post": repeated, reddit.LOW_KARMA: lost}
+    rejected = {"repeated post": repeated, LOW_KARMA: lost}
     return {
         "rows_out": table.num_rows,
         "rows_used": pc.sum(table["posts"]).as_py() or 0,
@@ -196,7 +197,7 @@ def merge_posts(
     }
 
 
-def rules_of(overrides: Sequence[str]) -> reddit.PostRules:
+def rules_of(overrides: Sequence[str]) -> PostRules:
     """The rules that conf/data_prep/links.yaml gives with some overrides (`over_18=false`)."""
     from hydra import compose, initialize_config_dir
 
@@ -205,7 +206,7 @@ def rules_of(overrides: Sequence[str]) -> reddit.PostRules:
         return post_rules(OmegaConf.to_container(compose("links", list(overrides))))
 
 
-def post_rules(options: Any) -> reddit.PostRules:
+def post_rules(options: Any) -> PostRules:
     """The rules in a composed configuration, as plain values.
 
     Raises:
@@ -214,7 +215,7 @@ def post_rules(options: Any) -> reddit.PostRules:
     if options["karma"] not in ("max", "sum"):
         raise UserError(f"karma={options['karma']!r}: expected max or sum")
     blocked = listed(options["blocked_subreddits"])
-    return reddit.PostRules(
+    return PostRules(
         urls=url_rules(options["urls"], allow_private=options["allow_private"]),
         blocked_subreddits=frozenset(name.lower().removeprefix("r/") for name in blocked),
         min_karma=options["min_karma"],

@@ -18,18 +18,18 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from data_prep import ledger, workers
-from data_prep.bloom import RATE, BloomFilter, blocks_for
-from data_prep.engine import NATIVE, each_on
 from data_prep.filters import build_filter, count_ngrams
-from data_prep.inverse import ExactSet, Scan, scan_file
-from data_prep.overlap_report import write_report
-from data_prep.overlap_result import Holders, TestResult, overlap_of
-from data_prep.remainder import Remainder
-from data_prep.settings import settings
-from data_prep.testsets import load_test_set
-from data_prep.texts import SUFFIXES, Layout
-from data_prep.words import NGRAM, NORMALISATION, ngrams
+from data_prep.ngrams.bloom import RATE, BloomFilter, blocks_for
+from data_prep.ngrams.exact import ExactSet, Scan, scan_file
+from data_prep.ngrams.hashing import NGRAM, NORMALISATION, ngrams
+from data_prep.ngrams.overlap_report import write_report
+from data_prep.ngrams.overlap_result import Holders, TestResult, overlap_of
+from data_prep.ngrams.remainder import Remainder
+from data_prep.ngrams.testsets import load_test_set
+from data_prep.stage import ledger, workers
+from data_prep.stage.engine import NATIVE, each_on
+from data_prep.stage.readers import SUFFIXES, Layout
+from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
 

@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 import xxhash
 from omegaconf import DictConfig
 
-from data_prep import ledger
-from data_prep.journal import Journal
-from data_prep.settings import settings
-from data_prep.urls import UrlRules, url_cleaner, url_rules
+from data_prep.crawl.journal import Journal
+from data_prep.crawl.urls import UrlRules, url_cleaner, url_rules
+from data_prep.stage import ledger
+from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
 
@@ -51,7 +51,7 @@ def fetch_pages(
     Raises:
         UserError: unreadable links; `out` that holds something else; an interrupted crawl.
     """
-    from data_prep.politeness import Politeness
+    from data_prep.crawl.politeness import Politeness
 
     watch = ledger.Stopwatch()
     number, of = _shard(shard)
@@ -117,8 +117,8 @@ def _crawl(
     from scrapy.crawler import CrawlerProcess
     from tqdm import tqdm
 
-    from data_prep.crawler import PageSpider
-    from data_prep.politeness import guard
+    from data_prep.crawl.politeness import guard
+    from data_prep.crawl.spider import PageSpider
 
     done = len(journal.settled)
     if done == total:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from omegaconf import DictConfig, OmegaConf
 
-from data_prep.ledger import MANIFEST, aside, read_manifest
+from data_prep.stage.ledger import MANIFEST, aside, read_manifest
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from data_prep import ledger, workers
-from data_prep.settings import settings
-from data_prep.texts import SUFFIXES, Layout, batches
+from data_prep.stage import ledger, workers
+from data_prep.stage.readers import SUFFIXES, Layout, batches
+from data_prep.stage.settings import settings
 from data_prep.tokenizer import NAME
 from webtext_gpt.cli import entry_point
 from webtext_gpt.data.prepare import held_out

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 import xxhash
 from omegaconf import DictConfig
 
-from data_prep import ledger
-from data_prep.settings import settings
-from data_prep.texts import SUFFIXES, Layout, batches
+from data_prep.stage import ledger
+from data_prep.stage.readers import SUFFIXES, Layout, batches
+from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import load_gpt2, train_bpe

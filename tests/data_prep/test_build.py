@@ -13,8 +13,8 @@ import pytest
 import zstandard
 from omegaconf import DictConfig
 
-from data_prep import ledger
 from data_prep.build import Plan, build, train_commands
+from data_prep.stage import ledger
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.tokenizer import train_bpe
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.candidates import Verifier, groups_of_equal
 from data_prep.dedup import deduplicate
-from data_prep.text import jaccard, ngram_sets
+from data_prep.near_duplicates.candidates import Verifier, groups_of_equal
+from data_prep.near_duplicates.words import jaccard, ngram_sets
 from webtext_gpt.errors import UserError
 
 from .conftest import corpus_bytes, manifest_of
@@ -147,8 +147,8 @@ def test_files_order_and_workers_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = made_up(200)
-    monkeypatch.setattr("data_prep.shuffle.RUN_CHARACTERS", 50_000)
-    monkeypatch.setattr("data_prep.signatures.PARTS_AT_ONCE", 2)
+    monkeypatch.setattr("data_prep.stage.shuffle.RUN_CHARACTERS", 50_000)
+    monkeypatch.setattr("data_prep.near_duplicates.signatures.PARTS_AT_ONCE", 2)
     one = jsonl(tmp_path / "all.jsonl", rows)
     deduplicate([one], tmp_path / "one", part_characters=100_000)
     assert len(list((tmp_path / "one").glob("documents-*"))) > 2

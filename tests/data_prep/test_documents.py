@@ -14,10 +14,10 @@ import pytest
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
+from data_prep.crawl.warc import Page, archived_pages
 from data_prep.documents import build_documents
-from data_prep.extract import TextRules, document_of, main_text, repaired
-from data_prep.quality import bot_wall, c4_lines, gopher_fault, masked
-from data_prep.warc import Page, archived_pages
+from data_prep.extraction.page import TextRules, document_of, main_text, repaired
+from data_prep.extraction.quality import bot_wall, c4_lines, gopher_fault, masked
 from webtext_gpt.errors import UserError
 
 from .conftest import corpus_bytes, manifest_of
@@ -98,7 +98,7 @@ def test_every_page_is_kept_or_counted(tmp_path: Path) -> None:
 
 FAULTY = """
 import os, time
-from data_prep.extract import document_of
+from data_prep.extraction.page import document_of
 
 def judge(page, rules):
     if "crash" in page.url:

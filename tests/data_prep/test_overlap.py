@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep import filters
-from data_prep.bloom import BloomFilter, blocks_for
-from data_prep.distinct import Count
 from data_prep.filters import build_filter, count_ngrams, merge_filters
-from data_prep.inverse import ExactSet, Scan, scan_file
+from data_prep.ngrams.bloom import BloomFilter, blocks_for
+from data_prep.ngrams.distinct import Count
+from data_prep.ngrams.exact import ExactSet, Scan, scan_file
+from data_prep.ngrams.hashing import ngrams
 from data_prep.overlap import OverlapRules, measure_overlap
-from data_prep.texts import Layout
-from data_prep.words import ngrams
+from data_prep.stage.readers import Layout
 from webtext_gpt.errors import UserError
 
 from .conftest import corpus_bytes, manifest_of

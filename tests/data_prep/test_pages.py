@@ -18,7 +18,7 @@ from fastwarc.warc import ArchiveIterator as FastIterator
 from fastwarc.warc import WarcRecordType
 from warcio.archiveiterator import ArchiveIterator
 
-from data_prep.journal import Journal
+from data_prep.crawl.journal import Journal
 
 from .conftest import ROOT, manifest_of
 from .site import Site, page
@@ -159,7 +159,7 @@ def test_a_host_that_cannot_be_asked_is_left_alone(tmp_path: Path, stage: Stage)
 RESOLVES_TO_LOOPBACK = """
 import sys
 from data_prep import pages
-from data_prep.urls import UrlRules
+from data_prep.crawl.urls import UrlRules
 import socket
 real = socket.getaddrinfo
 def fake(host, *args, **kwargs):

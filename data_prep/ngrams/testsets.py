@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import xxhash
 
-from data_prep.ledger import expand, fingerprint
-from data_prep.texts import SUFFIXES, Layout, batches
+from data_prep.stage.ledger import expand, fingerprint
+from data_prep.stage.readers import SUFFIXES, Layout, batches
 from webtext_gpt.errors import UserError
 
 _ARTICLE = re.compile(r"(?m)^(?= = [^=\n].*? = ?$)")  # WikiText's titles of articles

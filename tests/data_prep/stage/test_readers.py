@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep import dumps, texts
-from data_prep.limit import take
-from data_prep.texts import Layout, batches
+from data_prep.reddit import dumps
+from data_prep.stage.limit import take
+from data_prep.stage.readers import Layout, batches
 from webtext_gpt.errors import UserError
 
 LINES = Layout(lines=True)

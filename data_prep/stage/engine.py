@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from data_prep import workers
+from data_prep.stage import workers
 from webtext_gpt.errors import UserError
 
 Task = TypeVar("Task")

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.inverse import Scan
-from data_prep.testsets import TestSet
-from data_prep.words import NGRAM, Ngrams, spans
+from data_prep.ngrams.exact import Scan
+from data_prep.ngrams.hashing import NGRAM, Ngrams, spans
+from data_prep.ngrams.testsets import TestSet
 
 SURELY_PART = 10_000
 """Distinct 8-grams from which a test set that is in train as a whole is said to be part of it."""

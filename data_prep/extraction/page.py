@@ -8,8 +8,8 @@ from typing import Any
 
 import regex
 
-from data_prep.quality import bot_wall, c4_lines, gopher_fault, masked
-from data_prep.warc import Page
+from data_prep.crawl.warc import Page
+from data_prep.extraction.quality import bot_wall, c4_lines, gopher_fault, masked
 
 # GPT-2's pre-tokeniser: each piece becomes at least one token, most words just one.
 _PIECES = regex.compile(

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from data_prep.bits import U
-from data_prep.texts import Layout, batches
-from data_prep.words import Ngrams, check_hashes, ngrams
+from data_prep.ngrams.bits import U
+from data_prep.ngrams.hashing import Ngrams, check_hashes, ngrams
+from data_prep.stage.readers import Layout, batches
 
 HOLDERS = 8
 """Training documents remembered of one 8-gram; all are counted."""

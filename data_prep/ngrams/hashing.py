@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from data_prep.bits import U, mix
+from data_prep.ngrams.bits import U, mix
 
 NGRAM = 8
 NORMALISATION = "nfc-lower-alnum-v2"

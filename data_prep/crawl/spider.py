@@ -24,9 +24,9 @@ from scrapy.exceptions import (
     StopDownload,
 )
 
-from data_prep.politeness import Politeness, PrivateAddressError, RobotsUnavailableError
-from data_prep.urls import MEDIA, PRIVATE, Link
-from data_prep.warc import TEXTUAL
+from data_prep.crawl.politeness import Politeness, PrivateAddressError, RobotsUnavailableError
+from data_prep.crawl.urls import MEDIA, PRIVATE, Link
+from data_prep.crawl.warc import TEXTUAL
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504, 522, 524})
 FINAL = (IgnoreRequest, DownloadCancelledError, StopDownload)

@@ -9,7 +9,7 @@ import regex
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from data_prep.words import NGRAM, check_hashes, ngrams, spans
+from data_prep.ngrams.hashing import NGRAM, check_hashes, ngrams, spans
 
 WORD = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}--[^\p{L}\p{M}\p{N}]]"

@@ -16,7 +16,7 @@ import scrapy
 from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.exceptions import IgnoreRequest
 
-from data_prep.urls import is_public
+from data_prep.crawl.urls import is_public
 
 
 class PrivateAddressError(Exception):
@@ -65,8 +65,8 @@ class Politeness:
             "RETRY_ENABLED": False,  # Scrapy's retries do not wait
             "DUPEFILTER_CLASS": "scrapy.dupefilters.BaseDupeFilter",
             "DOWNLOADER_MIDDLEWARES": {
-                "data_prep.politeness.Filter": 50,
-                "data_prep.politeness.Robots": 100,
+                "data_prep.crawl.politeness.Filter": 50,
+                "data_prep.crawl.politeness.Robots": 100,
                 "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
             },
             "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")),

@@ -15,8 +15,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_prep.dumps import BrokenDumpError, every_line
-from data_prep.parquet import opened
+from data_prep.reddit.dumps import BrokenDumpError, every_line
+from data_prep.stage.parquet import opened
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import read_text
 

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import xxhash
 
-from data_prep.dumps import BrokenDumpError, line_batches
-from data_prep.urls import UrlRules, url_cleaner
+from data_prep.crawl.urls import UrlRules, url_cleaner
+from data_prep.reddit.dumps import BrokenDumpError, line_batches
 from webtext_gpt.errors import UserError
 
 MALFORMED_ROW = "malformed row"

@@ -1,6 +1,14 @@
 import pytest
 
-from data_prep.urls import MALFORMED, MEDIA, OTHER_SCHEME, PRIVATE, Link, UrlRules, url_cleaner
+from data_prep.crawl.urls import (
+    MALFORMED,
+    MEDIA,
+    OTHER_SCHEME,
+    PRIVATE,
+    Link,
+    UrlRules,
+    url_cleaner,
+)
 
 RULES = UrlRules(
     hosts={

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.texts import Batch
+from data_prep.stage.readers import Batch
 
 
 class Remainder:

@@ -7,11 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 import xxhash
 
-from data_prep.limit import take
-from data_prep.texts import Layout
+from data_prep.stage.limit import take
+from data_prep.stage.readers import Layout
 from webtext_gpt.errors import UserError
 
-from .conftest import manifest_of
+from ..conftest import manifest_of
 
 
 def links(path: Path, numbers: range) -> None:

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from data_prep import ledger
-from data_prep.parquet import opened
-from data_prep.texts import PARQUET, SUFFIXES, Layout, batches
+from data_prep.stage import ledger
+from data_prep.stage.parquet import opened
+from data_prep.stage.readers import PARQUET, SUFFIXES, Layout, batches
 from webtext_gpt.errors import UserError
 
 KIND = "limit"

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.ledger import aside, write_json
-from data_prep.overlap_result import Holders, TestResult
+from data_prep.ngrams.overlap_result import Holders, TestResult
+from data_prep.stage.ledger import aside, write_json
 
 SAMPLES = pa.schema([
     ("test", pa.string()), ("sample", pa.string()), ("ngrams", pa.int64()),

@@ -16,8 +16,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import xxhash
 
-from data_prep.dumps import BrokenDumpError, line_batches
-from data_prep.parquet import opened
+from data_prep.reddit.dumps import BrokenDumpError, line_batches
+from data_prep.stage.parquet import opened
 from webtext_gpt.errors import UserError
 
 RUN_CHARACTERS = 64 << 20  # of text held while a run is sorted

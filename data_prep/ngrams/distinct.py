@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from data_prep import workers
-from data_prep.bits import U
-from data_prep.texts import Layout, batches
-from data_prep.words import ngrams
+from data_prep.ngrams.bits import U
+from data_prep.ngrams.hashing import ngrams
+from data_prep.stage import workers
+from data_prep.stage.readers import Layout, batches
 
 _REGISTER_BITS = 18
 MARGIN = 1.01

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.candidates import Verifier, groups_of_equal
-from data_prep.ledger import Ledger, aside
-from data_prep.text import jaccard, ngram_sets, normalised
+from data_prep.near_duplicates.candidates import Verifier, groups_of_equal
+from data_prep.near_duplicates.words import jaccard, ngram_sets, normalised
+from data_prep.stage.ledger import Ledger, aside
 
 SCHEMA = pa.schema(
     [("kept", pa.string()), ("dropped", pa.string()), ("similarity", pa.float64()),

@@ -21,9 +21,9 @@ import numpy as np
 import xxhash
 from numba import njit
 
-from data_prep.bits import U, high_product, mix, prefetch
-from data_prep.ledger import aside
-from data_prep.words import NGRAM, NORMALISATION
+from data_prep.ngrams.bits import U, high_product, mix, prefetch
+from data_prep.ngrams.hashing import NGRAM, NORMALISATION
+from data_prep.stage.ledger import aside
 from webtext_gpt.errors import UserError
 
 RATE = 1e-8

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from data_prep.settings import settings
+from data_prep.stage.settings import settings
 from webtext_gpt.errors import UserError
 
 KINDS = {"files": list, "count": int, "share": float, "deep.flag": bool}

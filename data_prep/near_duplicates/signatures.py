@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data_prep.candidates import band_keys
-from data_prep.ledger import Ledger, aside
-from data_prep.text import normalised
+from data_prep.near_duplicates.candidates import band_keys
+from data_prep.near_duplicates.words import normalised
+from data_prep.stage.ledger import Ledger, aside
 
 PARTS_AT_ONCE = 16  # parts one query reads: enough for every worker of a small cluster
 HASH: Final = "xxhash3_64"

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.bloom import HEADER_BYTES, BloomFilter, blocks_for, rate_of_load
-from data_prep.distinct import MARGIN, Count, _register
+from data_prep.ngrams.bloom import HEADER_BYTES, BloomFilter, blocks_for, rate_of_load
+from data_prep.ngrams.distinct import MARGIN, Count, _register
 from webtext_gpt.errors import UserError
 
 
@@ -127,7 +127,7 @@ def test_other_ngrams_are_refused_by_name(
 ) -> None:
     path = tmp_path / "f.bloom"
     with monkeypatch.context() as changed:
-        changed.setattr(f"data_prep.bloom.{key}", other)
+        changed.setattr(f"data_prep.ngrams.bloom.{key}", other)
         filled(10, draw(1, 1)).save(path)
     with pytest.raises(UserError, match=rf"f\.bloom: {key.lower()} is {other!r} there"):
         BloomFilter.load(path)

@@ -1,0 +1,1 @@
+"""Fetching pages: URLs, politeness, the spider, its journal and web archives."""

@@ -1,0 +1,1 @@
+"""Near-duplicate documents: words, MinHash signatures, candidates, clusters."""

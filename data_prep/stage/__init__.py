@@ -1,0 +1,1 @@
+"""What every corpus stage stands on: ledger, readers, workers, engine, settings."""
