@@ -21,7 +21,7 @@ OF_TASK = (
 )
 def main(cfg: DictConfig) -> None:
     """Train a classifier or a model of completions, label texts, or measure a classifier."""
-    from webtext_gpt.training.finetune_call import carry_out_call  # imports torch: not for --help
+    from webtext_gpt.finetuning.command import carry_out_call  # imports torch: not for --help
 
     with run_folder() as (run_dir, overrides):
         cfg.run_dir = run_dir

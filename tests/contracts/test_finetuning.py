@@ -14,11 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from webtext_gpt.checkpoint import load_any, load_model, read_checkpoint
 from webtext_gpt.errors import Stopped, UserError
+from webtext_gpt.finetuning.command import carry_out_call
+from webtext_gpt.finetuning.predict import TextClassifier
 from webtext_gpt.model import GPTClassifier
-from webtext_gpt.prediction import TextClassifier
 from webtext_gpt.tokenizer import train_bpe
 from webtext_gpt.training.callbacks.interrupt import GracefulInterrupt
-from webtext_gpt.training.finetune_call import carry_out_call
 from webtext_gpt.training.loggers import read_metrics
 from webtext_gpt.weights import hugging_face
 

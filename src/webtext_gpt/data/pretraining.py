@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from webtext_gpt.data.counted import CountedData
+from webtext_gpt.data.datamodule import CountedData
 from webtext_gpt.data.sampler import block_start
 from webtext_gpt.data.shards import TokenShards, TokenStream
 from webtext_gpt.errors import UserError

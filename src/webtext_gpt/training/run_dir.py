@@ -37,6 +37,8 @@ PATHS = (
     "tokenizer.path",
 )
 """Keys whose values may be files, relative to the folder that a run was started from."""
+MOVED = {"webtext_gpt.data.task.Task": "webtext_gpt.finetuning.data.task.Task"}
+"""Targets that earlier versions wrote into `config.yaml`, and where they are now."""
 
 
 def holds_run(run_dir: Path) -> bool:
@@ -71,6 +73,7 @@ def reopen(run_dir: Path, overrides: Sequence[str], composed: DictConfig) -> Dic
     if not holds_run(run_dir):
         raise UserError(f"resume={run_dir}: no run is there (it has no {CONFIG})")
     cfg = OmegaConf.load(run_dir / CONFIG)
+    _update_targets(cfg)
     assert isinstance(cfg, DictConfig)  # noqa: S101 - written by `save_config`
     OmegaConf.set_struct(cfg, True)
     if ("epochs" in cfg) != ("epochs" in composed):
@@ -96,6 +99,15 @@ def reopen(run_dir: Path, overrides: Sequence[str], composed: DictConfig) -> Dic
             raise UserError(f"{key}={value} does not fit the run in {run_dir}: {error}") from error
     cfg.run_dir = str(run_dir)  # the folder may have been moved
     return cfg
+
+
+def _update_targets(node: Any) -> None:
+    """Rewrite the `_target_` of every group, in place, to where it is in this version."""
+    for group in node.values() if isinstance(node, DictConfig) else ():
+        if isinstance(group, DictConfig):
+            if target := MOVED.get(group.get("_target_", "")):
+                group["_target_"] = target
+            _update_targets(group)
 
 
 def newest_complete(run_dir: Path, say: bool = True) -> Checkpoint | None:

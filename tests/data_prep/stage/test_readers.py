@@ -50,7 +50,7 @@ def test_a_long_line_is_one_document(tmp_path: Path) -> None:
 def test_a_line_over_the_limit_is_refused_by_file_and_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr(texts, "LONGEST_LINE", 2_500_000)
+    monkeypatch.setattr(readers, "LONGEST_LINE", 2_500_000)
     for name in ("a.txt", "b.jsonl"):
         (tmp_path / name).write_text('{"text": "one"}\n\n' + "x" * 4_000_000 + end)
         with pytest.raises(UserError, match=rf"{name}: line 3 has more than 2,500,000 bytes"):

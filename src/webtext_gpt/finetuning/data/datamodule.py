@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from webtext_gpt.data.counted import CountedData
-from webtext_gpt.data.length_groups import LengthGroups
-from webtext_gpt.data.sequences import Sequences
+from webtext_gpt.data.datamodule import CountedData
+from webtext_gpt.finetuning.data.length_groups import LengthGroups
+from webtext_gpt.finetuning.data.sequences import Sequences
 
 
 class Batch(NamedTuple):

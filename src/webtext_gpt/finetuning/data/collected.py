@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from webtext_gpt.data.labels import class_name, number
 from webtext_gpt.data.rows import Row, counted, text_value
-from webtext_gpt.data.task import Task
-from webtext_gpt.data.task_rows import Source
 from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.data.labels import class_name, number
+from webtext_gpt.finetuning.data.rows import Source
+from webtext_gpt.finetuning.data.task import Task
 
 
 @dataclass(frozen=True)

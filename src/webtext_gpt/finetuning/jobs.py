@@ -8,23 +8,23 @@ import torch
 from omegaconf import DictConfig
 
 from webtext_gpt.checks import whole_number
-from webtext_gpt.data.examples import Examples, label_names
-from webtext_gpt.data.finetuning import Batch, EncodedExamples, collate
 from webtext_gpt.data.json_lines import write_json_lines
-from webtext_gpt.data.sequences import encode_completions, encode_texts, shortened
-from webtext_gpt.data.task import Task
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.generated import measure_generated
-from webtext_gpt.evaluation.labelled import report_examples, targets_of
 from webtext_gpt.evaluation.prompted import answers
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.finetuning.classification import ClassificationModule
+from webtext_gpt.finetuning.completion import CompletionModule, completion_nats, loss_figures
+from webtext_gpt.finetuning.data.datamodule import Batch, EncodedExamples, collate
+from webtext_gpt.finetuning.data.examples import Examples, label_names
+from webtext_gpt.finetuning.data.sequences import encode_completions, encode_texts, shortened
+from webtext_gpt.finetuning.data.task import Task
+from webtext_gpt.finetuning.labelled import report_examples, targets_of
+from webtext_gpt.finetuning.model import add_head
+from webtext_gpt.finetuning.module import FinetuningModule
+from webtext_gpt.finetuning.predict import TextClassifier
 from webtext_gpt.model import GPT, GPTClassifier
-from webtext_gpt.prediction import TextClassifier
 from webtext_gpt.tokenizer import Tokenizer
-from webtext_gpt.training.classification import ClassificationModule
-from webtext_gpt.training.completion import CompletionModule, completion_nats, loss_figures
-from webtext_gpt.training.finetuning import FinetuningModule
-from webtext_gpt.training.start import add_head
 
 LONGEST_ANSWER = 128
 """Tokens, where neither the call nor the context sets fewer."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from webtext_gpt.data.delimited import read_delimited
 from webtext_gpt.data.rows import (
     JSON_LINES,
     PARQUET,
@@ -14,8 +13,9 @@ from webtext_gpt.data.rows import (
     other_case,
     read_rows,
 )
-from webtext_gpt.data.task import Task
 from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.data.delimited import read_delimited
+from webtext_gpt.finetuning.data.task import Task
 
 DELIMITED = {".csv", ".tsv"}
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from webtext_gpt.data.finetuning import Batch
 from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.data.datamodule import Batch
 from webtext_gpt.training.module import TrainingModule
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from webtext_gpt.data.sequences import encode_completions, encode_texts
 from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.data.sequences import encode_completions, encode_texts
 from webtext_gpt.model import ClassifierConfig
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
 

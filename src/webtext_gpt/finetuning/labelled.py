@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from webtext_gpt.data.examples import Examples
-from webtext_gpt.evaluation.classification import measure
-from webtext_gpt.evaluation.classification_report import (
+from webtext_gpt.finetuning.data.examples import Examples
+from webtext_gpt.finetuning.metrics import measure
+from webtext_gpt.finetuning.predict import TextClassifier
+from webtext_gpt.finetuning.report import (
     terminal_report,
     write_classification_report,
 )
-from webtext_gpt.prediction import TextClassifier
 
 
 def targets_of(examples: Examples, labels: tuple[str, ...]) -> np.ndarray:

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from webtext_gpt.data.finetuning import pad_right
-from webtext_gpt.data.sequences import encode_texts
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.finetuning.data.datamodule import pad_right
+from webtext_gpt.finetuning.data.sequences import encode_texts
 from webtext_gpt.model import GPTClassifier
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer

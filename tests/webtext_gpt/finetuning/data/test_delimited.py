@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from webtext_gpt.data.delimited import LARGEST_CELL, read_delimited
 from webtext_gpt.data.rows import MissingColumnError
 from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.data.delimited import LARGEST_CELL, read_delimited
 
 Read = Callable[..., list[tuple[str, dict[str, Any]]]]
 

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from webtext_gpt.data.finetuning import Batch
-from webtext_gpt.evaluation.classification import measure
+from webtext_gpt.finetuning.data.datamodule import Batch
+from webtext_gpt.finetuning.metrics import measure
+from webtext_gpt.finetuning.module import FinetuningModule
+from webtext_gpt.finetuning.text_loss import mean_text_loss
 from webtext_gpt.model import GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer
-from webtext_gpt.training.finetuning import FinetuningModule
-from webtext_gpt.training.text_loss import mean_text_loss
 
 
 class ClassificationModule(FinetuningModule):

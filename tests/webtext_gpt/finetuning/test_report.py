@@ -11,11 +11,11 @@ from matplotlib.image import imread
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.classification_report import (
+from webtext_gpt.evaluation.tables import escaped, one_line
+from webtext_gpt.finetuning.report import (
     terminal_report,
     write_classification_report,
 )
-from webtext_gpt.evaluation.tables import escaped, one_line
 
 
 def _logits(probabilities: list[list[float]]) -> Tensor:

@@ -4,9 +4,9 @@ import hashlib
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from webtext_gpt.data.examples import Examples, check_labels, overlap
-from webtext_gpt.data.finetuning import EncodedExamples
-from webtext_gpt.data.task import Task
+from webtext_gpt.finetuning.data.datamodule import EncodedExamples
+from webtext_gpt.finetuning.data.examples import Examples, check_labels, overlap
+from webtext_gpt.finetuning.data.task import Task
 
 
 def check_split(

@@ -9,11 +9,11 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from webtext_gpt.data.json_lines import write_json_lines
 from webtext_gpt.data.rows import counted
-from webtext_gpt.evaluation.classification import judged_class, measure, per_class
-from webtext_gpt.evaluation.classification_pictures import draw_confusion, draw_scatter
-from webtext_gpt.evaluation.mistakes import worst_mistakes
 from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table, one_line
 from webtext_gpt.files import replaced
+from webtext_gpt.finetuning.metrics import judged_class, measure, per_class
+from webtext_gpt.finetuning.mistakes import worst_mistakes
+from webtext_gpt.finetuning.plots import draw_confusion, draw_scatter
 
 REPORT = "report.md"
 MISTAKES = "mistakes.jsonl"

@@ -5,8 +5,8 @@ import re
 from typing import Any
 
 from webtext_gpt.data.rows import Row, text_value
-from webtext_gpt.data.task import Task
 from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.data.task import Task
 
 
 def class_name(row: Row, task: Task, place: str, classes: tuple[str, ...] | None = None) -> str:

@@ -12,7 +12,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from webtext_gpt.data.examples import (
+from webtext_gpt.data.prepare import held_out
+from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.data.examples import (
     Examples,
     check_labels,
     iter_texts,
@@ -21,11 +23,9 @@ from webtext_gpt.data.examples import (
     read_file,
     read_splits,
 )
-from webtext_gpt.data.prepare import held_out
-from webtext_gpt.data.task import Task
-from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.data.task import Task
 
-CONF = Path(__file__).parents[3] / "conf"
+CONF = Path(__file__).parents[4] / "conf"
 TASK = Task(name="mine")
 NUMBERS = Task(name="mine", kind="regression", metrics=("pearson",))
 PAIRS = Task(name="mine", kind="pairs", metrics=("loss",))

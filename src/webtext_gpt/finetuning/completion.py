@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from webtext_gpt.data.finetuning import Batch
+from webtext_gpt.finetuning.data.datamodule import Batch
+from webtext_gpt.finetuning.module import FinetuningModule
+from webtext_gpt.finetuning.text_loss import mean_text_loss, text_losses
 from webtext_gpt.model import GPT
 from webtext_gpt.tokenizer import Tokenizer
-from webtext_gpt.training.finetuning import FinetuningModule
 from webtext_gpt.training.pretraining import perplexity
-from webtext_gpt.training.text_loss import mean_text_loss, text_losses
 
 
 class CompletionModule(FinetuningModule):

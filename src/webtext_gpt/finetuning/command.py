@@ -9,17 +9,17 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from webtext_gpt.checkpoint import saved_task
-from webtext_gpt.data.examples import check_labels, iter_texts, read_file
 from webtext_gpt.data.rows import counted
-from webtext_gpt.data.task import Task
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.labelled import report_examples
+from webtext_gpt.finetuning.data.examples import check_labels, iter_texts, read_file
+from webtext_gpt.finetuning.data.task import Task
+from webtext_gpt.finetuning.labelled import report_examples
+from webtext_gpt.finetuning.predict import TextClassifier, check_out, predict_file
+from webtext_gpt.finetuning.run import finetune, open_task
+from webtext_gpt.finetuning.seeds import finetune_seeds
 from webtext_gpt.model import GPTClassifier
-from webtext_gpt.prediction import TextClassifier, check_out, predict_file
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.compose import AUTO
-from webtext_gpt.training.finetune_run import finetune, open_task
-from webtext_gpt.training.finetune_seeds import finetune_seeds
 from webtext_gpt.training.hardware import place_for_inference
 from webtext_gpt.training.run_dir import reopen, save_summary
 from webtext_gpt.training.summary import Summary

@@ -11,8 +11,8 @@ import torch
 
 from webtext_gpt.checkpoint import load_model, save_model
 from webtext_gpt.errors import UserError
-from webtext_gpt.prediction import CHUNK, TextClassifier, predict_file
-from webtext_gpt.training.start import add_head
+from webtext_gpt.finetuning.model import add_head
+from webtext_gpt.finetuning.predict import CHUNK, TextClassifier, predict_file
 from webtext_gpt.weights import hugging_face
 
 LABELS = ("no", "yes", "may, be")

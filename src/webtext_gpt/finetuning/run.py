@@ -12,10 +12,14 @@ from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint import build, load_any
 from webtext_gpt.checks import number, whole_number
-from webtext_gpt.data.examples import Examples, read_splits
-from webtext_gpt.data.finetuning import FinetuningData
-from webtext_gpt.data.task import Task
 from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.data.datamodule import FinetuningData
+from webtext_gpt.finetuning.data.examples import Examples, read_splits
+from webtext_gpt.finetuning.data.task import Task
+from webtext_gpt.finetuning.example_checks import check_split, hash_of, say_truncated
+from webtext_gpt.finetuning.jobs import Job, open_job
+from webtext_gpt.finetuning.model import choose_trained, load_body
+from webtext_gpt.finetuning.module import FinetuningModule
 from webtext_gpt.model import GPT, GPTClassifier, language_model
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.batch import plan_examples
@@ -27,13 +31,9 @@ from webtext_gpt.training.compose import (
     module_options,
     open_run,
 )
-from webtext_gpt.training.example_checks import check_split, hash_of, say_truncated
-from webtext_gpt.training.finetuning import FinetuningModule
 from webtext_gpt.training.hardware import place_for_inference
-from webtext_gpt.training.jobs import Job, open_job
 from webtext_gpt.training.launcher import first_process_speaks
 from webtext_gpt.training.recompute import recompute_activations
-from webtext_gpt.training.start import choose_trained, load_body
 from webtext_gpt.training.summary import Summary, progress_figures
 from webtext_gpt.training.trainer import set_lengths
 

@@ -9,10 +9,10 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from webtext_gpt.data.task import Task
 from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.data.task import Task
 
-CONF = Path(__file__).parents[3] / "conf" / "task"
+CONF = Path(__file__).parents[4] / "conf" / "task"
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
 
 

@@ -15,7 +15,7 @@ from sklearn.metrics import (
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.classification import judged_class, measure, per_class
+from webtext_gpt.finetuning.metrics import judged_class, measure, per_class
 
 
 def _case(n_labels: int, rows: int, absent: int | None, dtype: torch.dtype) -> tuple[Tensor, ...]:

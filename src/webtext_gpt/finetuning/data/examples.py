@@ -6,12 +6,18 @@ Each set is one source's rows, which `collected` reads and checks. Unlabelled te
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from webtext_gpt.data.collected import Examples, collapsed, collect_examples, say, text_or_empty
 from webtext_gpt.data.prepare import held_out
 from webtext_gpt.data.rows import counted
-from webtext_gpt.data.task import Task
-from webtext_gpt.data.task_rows import DELIMITED, Source, file_source, hub_source
 from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.data.collected import (
+    Examples,
+    collapsed,
+    collect_examples,
+    say,
+    text_or_empty,
+)
+from webtext_gpt.finetuning.data.rows import DELIMITED, Source, file_source, hub_source
+from webtext_gpt.finetuning.data.task import Task
 
 
 def read_splits(task: Task) -> tuple[Examples, Examples, Examples | None]:

@@ -1,0 +1,1 @@
+"""Fine-tuning: the head, its data, training, metrics, prediction and the command."""

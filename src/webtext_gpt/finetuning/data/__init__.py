@@ -1,0 +1,1 @@
+"""Labelled examples: tasks, rows of files and of the hub, token sequences, batches."""
