@@ -26,7 +26,7 @@ def _evaluate(cfg: DictConfig, out: Path) -> None:
     from webtext_gpt.evaluation import registry, report, run
     from webtext_gpt.evaluation.benchmark import Options, Result
     from webtext_gpt.evaluation.scoring import Scorer
-    from webtext_gpt.training.hardware import place_for_inference
+    from webtext_gpt.training.precision import place_for_inference
 
     run.refuse_other_evaluation(out)
     benchmarks = registry.chosen(cfg.tasks)

@@ -12,7 +12,7 @@ def main(cfg: DictConfig) -> None:
     from webtext_gpt.checkpoint import load_model  # imports torch: not for --help
     from webtext_gpt.generation import Sampling, show
     from webtext_gpt.generation.prompts import stop_strings
-    from webtext_gpt.training.hardware import place_for_inference
+    from webtext_gpt.training.precision import place_for_inference
 
     sampling = Sampling(
         repetition_penalty=cfg.repetition_penalty,

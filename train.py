@@ -8,8 +8,8 @@ from webtext_gpt.cli import entry_point, run_folder
 @entry_point("train", verbatim=["run_dir", "resume"])
 def main(cfg: DictConfig) -> None:
     """Train, then say what came out."""
+    from webtext_gpt.training.pretrain import pretrain
     from webtext_gpt.training.report import print_report  # imports torch: not for --help
-    from webtext_gpt.training.run import pretrain
 
     with run_folder() as (run_dir, overrides):
         cfg.run_dir = run_dir

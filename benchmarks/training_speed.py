@@ -15,8 +15,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from webtext_gpt.model import GPT, GPTConfig, cross_entropy
-from webtext_gpt.training.hardware import best_precision, peak_flops
 from webtext_gpt.training.optim import adamw
+from webtext_gpt.training.precision import best_precision, peak_flops
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from webtext_gpt.evaluation.prompted import cut_beginning, room_for_prompt
 from webtext_gpt.evaluation.scoring import Scorer, Window
 from webtext_gpt.generation import Sampling, complete
 from webtext_gpt.progress import progress_bar
-from webtext_gpt.training.hardware import place_for_inference
+from webtext_gpt.training.precision import place_for_inference
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance

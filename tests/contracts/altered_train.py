@@ -32,7 +32,7 @@ def poison(step: int, rank: int) -> None:
 
 
 def probe(file: str) -> None:
-    from webtext_gpt.training.zero import ZeroStrategy
+    from webtext_gpt.training.distributed.zero import ZeroStrategy
 
     setup = ZeroStrategy.setup
 

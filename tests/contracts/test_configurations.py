@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from webtext_gpt.model import GPT, GPTConfig
-from webtext_gpt.training.devices import Devices
+from webtext_gpt.training.distributed.devices import Devices
 from webtext_gpt.training.trainer import build_trainer
 
 REPOSITORY = Path(__file__).parents[2]

@@ -16,9 +16,9 @@ from webtext_gpt.checkpoint import read_checkpoint
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.callbacks.interrupt import GracefulInterrupt
-from webtext_gpt.training.launcher import CHOSEN
+from webtext_gpt.training.distributed.launcher import CHOSEN
 from webtext_gpt.training.loggers import keep_id, read_metrics, wandb
-from webtext_gpt.training.run import pretrain
+from webtext_gpt.training.pretrain import pretrain
 
 REPOSITORY = Path(__file__).parents[2]
 Train = Callable[..., dict]

@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint import load_model, read_checkpoint
 from webtext_gpt.training.loggers import read_metrics
-from webtext_gpt.training.run import pretrain
+from webtext_gpt.training.pretrain import pretrain
 
 REPOSITORY = Path(__file__).parents[2]
 TRAIN = [sys.executable, str(REPOSITORY / "train.py")]

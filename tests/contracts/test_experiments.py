@@ -7,7 +7,7 @@ import pytest
 from omegaconf import DictConfig
 
 from webtext_gpt.training.loggers import read_metrics
-from webtext_gpt.training.run import pretrain
+from webtext_gpt.training.pretrain import pretrain
 
 SHRUNK = ["model.n_layer=1", "model.n_head=2", "model.n_embd=32", "model.block_size=16"]
 

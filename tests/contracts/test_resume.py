@@ -16,7 +16,7 @@ from webtext_gpt.checkpoint import read_checkpoint
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.training.callbacks.interrupt import GracefulInterrupt
 from webtext_gpt.training.loggers import read_metrics
-from webtext_gpt.training.run import pretrain
+from webtext_gpt.training.pretrain import pretrain
 
 REPOSITORY = Path(__file__).parents[2]
 TRAIN = [sys.executable, str(REPOSITORY / "train.py")]

@@ -19,9 +19,9 @@ from webtext_gpt.finetuning.run import finetune, open_task
 from webtext_gpt.finetuning.seeds import finetune_seeds
 from webtext_gpt.model import GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer
-from webtext_gpt.training.compose import AUTO
-from webtext_gpt.training.hardware import place_for_inference
-from webtext_gpt.training.run_dir import reopen, save_summary
+from webtext_gpt.training.precision import place_for_inference
+from webtext_gpt.training.run import AUTO
+from webtext_gpt.training.run_folder import reopen, save_summary
 from webtext_gpt.training.summary import Summary
 from webtext_gpt.weights.convert import read_any
 

@@ -22,8 +22,11 @@ from webtext_gpt.finetuning.model import choose_trained, load_body
 from webtext_gpt.finetuning.module import FinetuningModule
 from webtext_gpt.model import GPT, GPTClassifier, language_model
 from webtext_gpt.tokenizer import Tokenizer
+from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import plan_examples
-from webtext_gpt.training.compose import (
+from webtext_gpt.training.distributed.launcher import first_process_speaks
+from webtext_gpt.training.precision import place_for_inference
+from webtext_gpt.training.run import (
     Run,
     carry_out,
     compose_trainer,
@@ -31,9 +34,6 @@ from webtext_gpt.training.compose import (
     module_options,
     open_run,
 )
-from webtext_gpt.training.hardware import place_for_inference
-from webtext_gpt.training.launcher import first_process_speaks
-from webtext_gpt.training.recompute import recompute_activations
 from webtext_gpt.training.summary import Summary, progress_figures
 from webtext_gpt.training.trainer import set_lengths
 

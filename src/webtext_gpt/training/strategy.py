@@ -8,8 +8,8 @@ from typing import Any
 from lightning.pytorch.strategies import FSDPStrategy, Strategy
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.training.devices import Devices
-from webtext_gpt.training.launcher import WatchedDDPStrategy, WatchedFSDPStrategy
+from webtext_gpt.training.distributed.devices import Devices
+from webtext_gpt.training.distributed.launcher import WatchedDDPStrategy, WatchedFSDPStrategy
 
 BUCKET = 50_000_000
 """Gradients that DeepSpeed reduces at once, in values, unless set otherwise."""
@@ -73,7 +73,7 @@ def deepspeed(
         allgather_bucket_size: parameters that are gathered at once, in values.
     """
     _refuse(devices, f"deepspeed_zero{stage}", ("cpu", "cuda"))
-    from webtext_gpt.training.zero import ZeroStrategy, zero_config
+    from webtext_gpt.training.distributed.zero import ZeroStrategy, zero_config
 
     config = zero_config(
         stage,

@@ -19,8 +19,8 @@ from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.time_budget import OPEN, TimeBudget
 from webtext_gpt.training.checkpoint_io import AtomicCheckpointIO
-from webtext_gpt.training.devices import Devices
-from webtext_gpt.training.hardware import best_precision
+from webtext_gpt.training.distributed.devices import Devices
+from webtext_gpt.training.precision import best_precision
 
 DEFAULT_MINUTES = 5
 """Of training where nothing says how long."""

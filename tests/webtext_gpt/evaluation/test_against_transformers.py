@@ -18,7 +18,7 @@ from webtext_gpt.evaluation.detokenizers import WIKITEXT
 from webtext_gpt.evaluation.registry import BENCHMARKS
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.generation import GREEDY, generate
-from webtext_gpt.training.run import pretrain
+from webtext_gpt.training.pretrain import pretrain
 from webtext_gpt.weights import hugging_face
 
 N_PASSAGES = 60

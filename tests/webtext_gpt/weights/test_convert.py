@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from webtext_gpt.checkpoint import load_any, load_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import ClassifierConfig, GPTClassifier
-from webtext_gpt.training.run import pretrain
+from webtext_gpt.training.pretrain import pretrain
 from webtext_gpt.weights import hugging_face
 from webtext_gpt.weights.convert import convert
 

@@ -7,7 +7,7 @@ import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.generation import Sampling, complete
-from webtext_gpt.training.whole_model import whole_model
+from webtext_gpt.training.distributed.gather import whole_model
 
 
 class Samples(L.Callback):

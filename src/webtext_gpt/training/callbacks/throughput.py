@@ -8,7 +8,7 @@ import lightning as L
 import torch
 
 from webtext_gpt.model import language_model
-from webtext_gpt.training.hardware import peak_flops
+from webtext_gpt.training.precision import peak_flops
 
 
 class Throughput(L.Callback):

@@ -9,7 +9,7 @@ from webtext_gpt.checks import whole_number
 from webtext_gpt.evaluation.benchmark import Options
 from webtext_gpt.evaluation.registry import chosen
 from webtext_gpt.evaluation.scoring import Scorer
-from webtext_gpt.training.whole_model import whole_model
+from webtext_gpt.training.distributed.gather import whole_model
 
 
 class ZeroShot(L.Callback):

@@ -14,7 +14,7 @@ from webtext_gpt.evaluation.benchmark import MissingDataError, Options
 from webtext_gpt.evaluation.registry import BENCHMARKS
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.training.callbacks.zero_shot import ZeroShot
-from webtext_gpt.training.run import pretrain
+from webtext_gpt.training.pretrain import pretrain
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from webtext_gpt.checkpoint_parts import (
     part_name,
     write_complete,
 )
-from webtext_gpt.training.estimate import LIVE_PARAMETERS
-from webtext_gpt.training.launcher import WatchedLaunch
+from webtext_gpt.training.distributed.launcher import WatchedLaunch
+from webtext_gpt.training.memory import LIVE_PARAMETERS
 
 
 def zero_config(

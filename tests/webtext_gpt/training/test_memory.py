@@ -8,8 +8,8 @@ import pytest
 from omegaconf import DictConfig
 
 from webtext_gpt.model import GPTConfig
-from webtext_gpt.training.estimate import activation_bytes, count_parameters, estimate_memory
-from webtext_gpt.training.run import estimate
+from webtext_gpt.training.memory import activation_bytes, count_parameters, estimate_memory
+from webtext_gpt.training.pretrain import estimate
 
 SMALL = 124_439_808
 

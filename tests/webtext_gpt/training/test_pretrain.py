@@ -17,7 +17,7 @@ from webtext_gpt.data.pretraining import ValidationWindows
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
 from webtext_gpt.training.loggers import read_metrics
-from webtext_gpt.training.run import pretrain
+from webtext_gpt.training.pretrain import pretrain
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -131,7 +131,7 @@ def test_recomputed_activations_change_nothing(
 
 
 def test_deepspeed_is_imported_where_it_trains_alone() -> None:
-    code = "import sys, webtext_gpt.training.run; print('deepspeed' in sys.modules)"
+    code = "import sys, webtext_gpt.training.pretrain; print('deepspeed' in sys.modules)"
     command = [sys.executable, "-c", code]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert printed.strip() == "False"

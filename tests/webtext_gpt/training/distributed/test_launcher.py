@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from webtext_gpt.training import launcher
+from webtext_gpt.training.distributed import launcher
 
 
 class Gone(io.StringIO):

@@ -13,9 +13,9 @@ from omegaconf import DictConfig
 
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.training.callbacks.agreement import Agreement
-from webtext_gpt.training.devices import Devices, find_devices
-from webtext_gpt.training.launcher import PARENT, _cause_said_once
-from webtext_gpt.training.run import pretrain
+from webtext_gpt.training.distributed.devices import Devices, find_devices
+from webtext_gpt.training.distributed.launcher import PARENT, _cause_said_once
+from webtext_gpt.training.pretrain import pretrain
 from webtext_gpt.training.strategy import automatic, deepspeed
 from webtext_gpt.training.trainer import build_trainer
 
@@ -102,7 +102,7 @@ def test_what_passes_the_check_is_what_lightning_gets(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("webtext_gpt.training.devices._available", lambda kind: 1)
+    monkeypatch.setattr("webtext_gpt.training.distributed.devices._available", lambda kind: 1)
     settings = [f"trainer.devices={devices}", "trainer.accelerator=cpu", "trainer.max_steps=1"]
     assert _trainer(compose("train", *settings), tmp_path).num_devices == 1
 

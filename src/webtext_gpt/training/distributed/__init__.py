@@ -1,0 +1,1 @@
+"""Training on several processes: devices, launching, ZeRO, gathering weights."""
