@@ -22,7 +22,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def _evaluate(cfg: DictConfig, out: Path) -> None:
-    from webtext_gpt.checkpoint import load_model  # imports torch: not for --help
+    from webtext_gpt.checkpoint.store import load_model  # imports torch: not for --help
     from webtext_gpt.evaluation import registry, report, run
     from webtext_gpt.evaluation.benchmark import Options, Result
     from webtext_gpt.evaluation.scoring import Scorer

@@ -9,8 +9,9 @@ from webtext_gpt.errors import UserError
 @entry_point("generate", verbatim=["prompt", "checkpoint", "prompts", "out"])
 def main(cfg: DictConfig) -> None:
     """Load the model, print what it writes, or what it expects next."""
-    from webtext_gpt.checkpoint import load_model  # imports torch: not for --help
-    from webtext_gpt.generation import Sampling, show
+    from webtext_gpt.checkpoint.store import load_model  # imports torch: not for --help
+    from webtext_gpt.generation import Sampling
+    from webtext_gpt.generation import command as show
     from webtext_gpt.generation.prompts import stop_strings
     from webtext_gpt.training.precision import place_for_inference
 

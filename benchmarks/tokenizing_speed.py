@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tiktoken
 
+from webtext_gpt.data.encoding import FastEncoder, _byte_alphabet
 from webtext_gpt.data.shards import TokenShards
-from webtext_gpt.fast_encoding import FastEncoder, _byte_alphabet
 from webtext_gpt.tokenizer import GPT2_PATTERN, load_gpt2
 
 CORES = 2

@@ -22,11 +22,11 @@ from data_prep.stage.readers import SUFFIXES, Layout, batches
 from data_prep.stage.settings import settings
 from data_prep.tokenizer import NAME
 from webtext_gpt.cli import entry_point
+from webtext_gpt.data.encoding import FastEncoder
 from webtext_gpt.data.prepare import held_out
 from webtext_gpt.data.shard_writer import SHARD_TOKENS, manifest_of, write_files
 from webtext_gpt.data.shards import FORMAT, TOKENIZER, ShardFile, Split
 from webtext_gpt.errors import UserError
-from webtext_gpt.fast_encoding import FastEncoder
 from webtext_gpt.tokenizer import Tokenizer, load_gpt2
 
 CHECKED = 16

@@ -13,7 +13,7 @@ import torch
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 
-from webtext_gpt.checkpoint import load_model
+from webtext_gpt.checkpoint.store import load_model
 from webtext_gpt.cli import clear_errors
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.prompted import cut_beginning, room_for_prompt

@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from webtext_gpt.checkpoint import read_checkpoint
+from webtext_gpt.checkpoint.store import read_checkpoint
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.callbacks.interrupt import GracefulInterrupt

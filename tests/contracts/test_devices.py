@@ -20,7 +20,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint import load_model, read_checkpoint
+from webtext_gpt.checkpoint.store import load_model, read_checkpoint
 from webtext_gpt.training.loggers import read_metrics
 from webtext_gpt.training.pretrain import pretrain
 

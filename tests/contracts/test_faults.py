@@ -13,7 +13,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint import damage, read_checkpoint
+from webtext_gpt.checkpoint.store import damage, read_checkpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.training.loggers import read_metrics
 from webtext_gpt.training.pretrain import pretrain

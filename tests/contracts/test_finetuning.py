@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from webtext_gpt.checkpoint import load_any, load_model, read_checkpoint
+from webtext_gpt.checkpoint.store import load_any, load_model, read_checkpoint
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.finetuning.command import carry_out_call
 from webtext_gpt.finetuning.predict import TextClassifier

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from webtext_gpt.checkpoint import read_checkpoint
+from webtext_gpt.checkpoint.store import read_checkpoint
 from webtext_gpt.training.loggers import read_metrics
 
 REPOSITORY = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from webtext_gpt.checkpoint import load_model
+from webtext_gpt.checkpoint.store import load_model
 from webtext_gpt.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]

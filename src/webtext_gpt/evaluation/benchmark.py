@@ -7,11 +7,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from webtext_gpt.checks import whole_number
 from webtext_gpt.data.rows import JSON_LINES, PARQUET, Row, read_rows
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.progress import progress_bar
+from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import read_text
 
 PARQUET_BRANCH = "refs/convert/parquet"

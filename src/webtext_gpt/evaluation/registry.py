@@ -5,15 +5,20 @@ from collections.abc import Sequence
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Benchmark
-from webtext_gpt.evaluation.cbt import COMMON_NOUNS, NAMED_ENTITIES
-from webtext_gpt.evaluation.compressed_text import ENWIK8, TEXT8
-from webtext_gpt.evaluation.coqa import CoQA
-from webtext_gpt.evaluation.lambada import Lambada
-from webtext_gpt.evaluation.language_modelling import LM1B, PENN_TREEBANK, WIKITEXT2, WIKITEXT103
-from webtext_gpt.evaluation.natural_questions import NaturalQuestions
-from webtext_gpt.evaluation.summarization import Summarization
-from webtext_gpt.evaluation.translation import ENGLISH_TO_FRENCH, FRENCH_TO_ENGLISH
-from webtext_gpt.evaluation.winograd import WinogradSchemas
+from webtext_gpt.evaluation.tasks.cbt import COMMON_NOUNS, NAMED_ENTITIES
+from webtext_gpt.evaluation.tasks.compressed_text import ENWIK8, TEXT8
+from webtext_gpt.evaluation.tasks.coqa import CoQA
+from webtext_gpt.evaluation.tasks.lambada import Lambada
+from webtext_gpt.evaluation.tasks.language_modelling import (
+    LM1B,
+    PENN_TREEBANK,
+    WIKITEXT2,
+    WIKITEXT103,
+)
+from webtext_gpt.evaluation.tasks.natural_questions import NaturalQuestions
+from webtext_gpt.evaluation.tasks.summarization import Summarization
+from webtext_gpt.evaluation.tasks.translation import ENGLISH_TO_FRENCH, FRENCH_TO_ENGLISH
+from webtext_gpt.evaluation.tasks.winograd import WinogradSchemas
 
 _ALL: tuple[Benchmark, ...] = (
     Lambada(),

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from webtext_gpt.checks import whole_number
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, KeyValueCache
+from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import Tokenizer
 
 LOGIT_ROWS = 512

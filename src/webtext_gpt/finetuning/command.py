@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from webtext_gpt.checkpoint import saved_task
+from webtext_gpt.checkpoint.store import saved_task
 from webtext_gpt.data.rows import counted
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.examples import check_labels, iter_texts, read_file

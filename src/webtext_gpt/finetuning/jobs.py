@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from webtext_gpt.checks import whole_number
 from webtext_gpt.data.json_lines import write_json_lines
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.generated import measure_generated
@@ -24,6 +23,7 @@ from webtext_gpt.finetuning.model import add_head
 from webtext_gpt.finetuning.module import FinetuningModule
 from webtext_gpt.finetuning.predict import TextClassifier
 from webtext_gpt.model import GPT, GPTClassifier
+from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import Tokenizer
 
 LONGEST_ANSWER = 128

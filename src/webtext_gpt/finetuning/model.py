@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from webtext_gpt.checks import number
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.freeze import freeze
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, language_model
 from webtext_gpt.model.lora import add_lora
+from webtext_gpt.settings import number
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import is_foreign, vocabulary
 from webtext_gpt.weights.convert import read_any

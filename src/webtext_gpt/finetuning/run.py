@@ -10,8 +10,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint import build, load_any
-from webtext_gpt.checks import number, whole_number
+from webtext_gpt.checkpoint.store import build, load_any
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.datamodule import FinetuningData
 from webtext_gpt.finetuning.data.examples import Examples, read_splits
@@ -21,6 +20,7 @@ from webtext_gpt.finetuning.jobs import Job, open_job
 from webtext_gpt.finetuning.model import choose_trained, load_body
 from webtext_gpt.finetuning.module import FinetuningModule
 from webtext_gpt.model import GPT, GPTClassifier, language_model
+from webtext_gpt.settings import number, whole_number
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import plan_examples

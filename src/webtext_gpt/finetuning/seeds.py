@@ -5,10 +5,10 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from webtext_gpt.checks import whole_number
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.finetuning.run import finetune
 from webtext_gpt.finetuning.seed_statistics import mean_and_deviation, seeds_table
+from webtext_gpt.settings import whole_number
 from webtext_gpt.training.distributed.devices import find_devices
 from webtext_gpt.training.run import AUTO
 from webtext_gpt.training.run_folder import (

@@ -2,7 +2,7 @@
 
 from webtext_gpt.generation.beams import beam_search
 from webtext_gpt.generation.decoding import generate
-from webtext_gpt.generation.explorer import Candidate, next_tokens
+from webtext_gpt.generation.next_tokens import Candidate, next_tokens
 from webtext_gpt.generation.sampling import GREEDY, Sampling
 from webtext_gpt.generation.texts import complete
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import torch
 
-from webtext_gpt.checks import whole_number
 from webtext_gpt.errors import UserError
 from webtext_gpt.generation.reader import Reader
 from webtext_gpt.model import GPT
+from webtext_gpt.settings import whole_number
 
 
 @torch.inference_mode()

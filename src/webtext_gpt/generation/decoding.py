@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from webtext_gpt.checks import whole_number
 from webtext_gpt.errors import UserError
 from webtext_gpt.generation.reader import Reader
 from webtext_gpt.generation.sampling import Sampling
 from webtext_gpt.model import GPT
+from webtext_gpt.settings import whole_number
 
 OVERFLOWS = ("slide", "refuse")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from webtext_gpt.checks import number, whole_number
 from webtext_gpt.errors import UserError
+from webtext_gpt.settings import number, whole_number
 
 COLDEST = 1e-5
 """Below this temperature the likeliest token is all that is left."""

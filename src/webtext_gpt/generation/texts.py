@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-from webtext_gpt.checks import whole_number
 from webtext_gpt.errors import UserError
 from webtext_gpt.generation.beams import beam_search
 from webtext_gpt.generation.decoding import check_prompts, generate
 from webtext_gpt.generation.sampling import Sampling
 from webtext_gpt.model import GPT
+from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import Tokenizer
 
 

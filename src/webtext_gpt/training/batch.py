@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from webtext_gpt.checks import whole_number
 from webtext_gpt.errors import UserError
+from webtext_gpt.settings import whole_number
 
 MICRO_BATCH_TOKENS = 8192
 """Most tokens that a device takes through the model at once, unless asked otherwise."""

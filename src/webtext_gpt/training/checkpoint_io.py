@@ -1,11 +1,11 @@
-"""How Lightning reads and writes checkpoints: by the functions of `webtext_gpt.checkpoint`."""
+"""How Lightning reads and writes checkpoints: by the functions of `checkpoint.store`."""
 
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from webtext_gpt.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
+from webtext_gpt.checkpoint.store import Checkpoint, open_checkpoint, save_checkpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -32,5 +32,5 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write one file, see `webtext_gpt.checkpoint.save_checkpoint`."""
+        """Write one file, see `webtext_gpt.checkpoint.store.save_checkpoint`."""
         save_checkpoint(checkpoint, path)

@@ -15,7 +15,7 @@ from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint import Checkpoint, open_checkpoint
+from webtext_gpt.checkpoint.store import Checkpoint, open_checkpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.distributed.devices import Devices, external_launcher, find_devices

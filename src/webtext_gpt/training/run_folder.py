@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from webtext_gpt.checkpoint import (
+from webtext_gpt.checkpoint.store import (
     Checkpoint,
     damage,
     open_checkpoint,

@@ -13,7 +13,7 @@ from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DeepSpeedStrategy, Strategy
 
-from webtext_gpt.checkpoint import Checkpoint
+from webtext_gpt.checkpoint.store import Checkpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints

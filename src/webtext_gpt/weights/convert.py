@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from webtext_gpt.checkpoint import load_any, save_model
+from webtext_gpt.checkpoint.store import load_any, save_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.reddit import dumps
+from data_prep.stage import readers
 from data_prep.stage.limit import take
 from data_prep.stage.readers import Layout, batches
 from webtext_gpt.errors import UserError

@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint import load_model
+from webtext_gpt.checkpoint.store import load_model
 from webtext_gpt.evaluation.benchmark import Options
 from webtext_gpt.evaluation.detokenizers import WIKITEXT
 from webtext_gpt.evaluation.registry import BENCHMARKS

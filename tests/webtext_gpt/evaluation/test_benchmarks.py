@@ -13,12 +13,12 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation import prompted
 from webtext_gpt.evaluation.answers import best_f1, exact_match, f1
 from webtext_gpt.evaluation.benchmark import Measured, MissingDataError, Options
-from webtext_gpt.evaluation.lambada import STOP_WORDS, stop_word_tokens
 from webtext_gpt.evaluation.registry import BENCHMARKS
 from webtext_gpt.evaluation.scoring import Score, Scorer
-from webtext_gpt.evaluation.summarization import sentences
-from webtext_gpt.evaluation.translation import ENGLISH_TO_FRENCH, FRENCH_TO_ENGLISH
-from webtext_gpt.evaluation.winograd import WinogradSchemas, substituted
+from webtext_gpt.evaluation.tasks.lambada import STOP_WORDS, stop_word_tokens
+from webtext_gpt.evaluation.tasks.summarization import sentences
+from webtext_gpt.evaluation.tasks.translation import ENGLISH_TO_FRENCH, FRENCH_TO_ENGLISH
+from webtext_gpt.evaluation.tasks.winograd import WinogradSchemas, substituted
 from webtext_gpt.tokenizer import Tokenizer
 
 Reference = Callable[[str, str], float]

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.generation import GREEDY, complete, next_tokens, show
+from webtext_gpt.generation import GREEDY, complete, next_tokens
+from webtext_gpt.generation import command as show
 from webtext_gpt.generation.prompts import read_prompts, stop_strings, write_completions
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer, train_bpe

@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint import load_model
+from webtext_gpt.checkpoint.store import load_model
 from webtext_gpt.data.pretraining import ValidationWindows
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError

@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint import load_any, load_model
+from webtext_gpt.checkpoint.store import load_any, load_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import ClassifierConfig, GPTClassifier
 from webtext_gpt.training.pretrain import pretrain

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from webtext_gpt.checkpoint import load_model
+from webtext_gpt.checkpoint.store import load_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import build_char_vocabulary, train_bpe
 from webtext_gpt.weights import load

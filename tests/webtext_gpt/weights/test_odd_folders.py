@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from webtext_gpt.checkpoint import load_model, save_model
+from webtext_gpt.checkpoint.store import load_model, save_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary

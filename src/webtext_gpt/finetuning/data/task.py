@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from webtext_gpt.checks import number
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.delimited import SEPARATOR_NAMES, check_encoding, check_separator
+from webtext_gpt.settings import number
 
 METRICS = {
     "classification": ("accuracy", "f1_macro", "f1_positive", "matthews"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import lightning as L
 
-from webtext_gpt.checkpoint import BEST, FOLDER, LAST, STEP_NAME, STEPS, remove
+from webtext_gpt.checkpoint.store import BEST, FOLDER, LAST, STEP_NAME, STEPS, remove
 from webtext_gpt.errors import UserError
 
 LESS_IS_BETTER = ("loss", "perplexity", "bits_per_byte")

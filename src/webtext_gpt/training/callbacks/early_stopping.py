@@ -6,7 +6,7 @@ import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from webtext_gpt.checks import whole_number
+from webtext_gpt.settings import whole_number
 from webtext_gpt.training.callbacks.checkpoints import LESS_IS_BETTER
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import lightning as L
 
-from webtext_gpt.checks import whole_number
 from webtext_gpt.evaluation.benchmark import Options
 from webtext_gpt.evaluation.registry import chosen
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.settings import whole_number
 from webtext_gpt.training.distributed.gather import whole_model
 
 

@@ -14,8 +14,7 @@ from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from webtext_gpt.checkpoint import publish, remove, write_file
-from webtext_gpt.checkpoint_parts import (
+from webtext_gpt.checkpoint.parts import (
     STATE,
     WEIGHT,
     Piece,
@@ -24,6 +23,7 @@ from webtext_gpt.checkpoint_parts import (
     part_name,
     write_complete,
 )
+from webtext_gpt.checkpoint.store import publish, remove, write_file
 from webtext_gpt.training.distributed.launcher import WatchedLaunch
 from webtext_gpt.training.memory import LIVE_PARAMETERS
 
@@ -100,7 +100,7 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a folder in parts, see `webtext_gpt.checkpoint_parts`; all processes take part.
+        """Write a folder in parts, see `webtext_gpt.checkpoint.parts`; all processes take part.
 
         Raises:
             OSError: a part cannot be written, as on a full disk.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint import load_model
+from webtext_gpt.checkpoint.store import load_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import MissingDataError, Options
 from webtext_gpt.evaluation.registry import BENCHMARKS

@@ -7,11 +7,11 @@ probability of what follows them; in full, by that of the whole sentence (Trinh 
 from dataclasses import dataclass
 from pathlib import Path
 
-from webtext_gpt.checks import whole_number
 from webtext_gpt.data.rows import Row, text_value, texts_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Measured, Options, Source, counted, named
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.settings import whole_number
 
 POSSESSIVES = frozenset(("my", "his", "her", "our", "their"))
 DETERMINERS = frozenset(("the", "a", "an", "my", "his", "her", "our", "their"))

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from webtext_gpt.checks import whole_number
 from webtext_gpt.errors import UserError
 from webtext_gpt.generation.decoding import check_prompts
-from webtext_gpt.generation.explorer import next_tokens
+from webtext_gpt.generation.next_tokens import next_tokens
 from webtext_gpt.generation.prompts import read_prompts, write_completions
 from webtext_gpt.generation.texts import complete, encode_prompts
 from webtext_gpt.model import GPT
 from webtext_gpt.progress import progress_bar
+from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import Tokenizer
 
 

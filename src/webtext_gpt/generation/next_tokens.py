@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from webtext_gpt.checks import whole_number
 from webtext_gpt.generation.reader import Reader
 from webtext_gpt.model import GPT
+from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import Tokenizer
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from webtext_gpt.data.encoding import FastEncoder
 from webtext_gpt.errors import UserError
-from webtext_gpt.fast_encoding import FastEncoder
 from webtext_gpt.tokenizer import (
     END_OF_TEXT,
     Tokenizer,

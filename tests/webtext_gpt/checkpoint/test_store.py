@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from webtext_gpt.checkpoint import describe, load_model, save_checkpoint
+from webtext_gpt.checkpoint.store import describe, load_model, save_checkpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import build_char_vocabulary

@@ -1,7 +1,7 @@
 """Checkpoints: written so that they are whole or absent, read without running anything.
 
 A checkpoint is one file, as one process or DDP writes it, or a folder in parts, as ZeRO does
-(`webtext_gpt.checkpoint_parts`). Whoever reads one need not know which.
+(`webtext_gpt.checkpoint.parts`). Whoever reads one need not know which.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from webtext_gpt.checkpoint_parts import (
+from webtext_gpt.checkpoint.parts import (
     COMPLETE,
     STATE,
     SavedParameters,

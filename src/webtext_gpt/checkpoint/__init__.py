@@ -1,0 +1,1 @@
+"""Checkpoints: how they are stored, divided into parts, and loaded."""

@@ -1,0 +1,1 @@
+"""Zero-shot benchmarks, one a file."""
