@@ -190,7 +190,7 @@ def test_a_run_whose_best_is_damaged_is_read_from_the_next(
     place = content.index(model.wte.weight.detach().flatten()[12:20].numpy().tobytes())
     content[place] ^= 1
     file.write_bytes(content)
-    loaded, _ = load_model(folder.parents[2])
+    loaded, _ = load_model(folder.parents[1])
     assert torch.equal(loaded.wte.weight, model.wte.weight)
     said = capsys.readouterr().err
     assert "best.ckpt is damaged (part-00001.ckpt: " in said
@@ -203,11 +203,11 @@ def test_what_publishing_took_away_is_given_back(saved: tuple[GPT, Path]) -> Non
     _, folder = saved
     old = folder.with_name(f".{folder.name}.old")
     folder.rename(old)
-    restore_replaced(folder.parents[2])
+    restore_replaced(folder.parents[1])
     assert damage(folder) is None
     folder.rename(old)
     (old / part_name(2)).unlink()  # half removed
-    restore_replaced(folder.parents[2])
+    restore_replaced(folder.parents[1])
     assert not folder.exists()
 
 
