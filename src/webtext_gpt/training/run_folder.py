@@ -79,7 +79,7 @@ def reopen(run_dir: Path, overrides: Sequence[str], composed: DictConfig) -> Dic
     if ("epochs" in cfg) != ("epochs" in composed):
         script = "finetune.py" if "epochs" in cfg else "train.py"
         raise UserError(
-            f"resume={run_dir}: that is a run of {script}; resume it by python {script}"
+            f"resume={run_dir}: that is a run of {script}; resume it with python {script}"
         )
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
