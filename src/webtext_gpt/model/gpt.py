@@ -64,7 +64,8 @@ class CausalSelfAttention(nn.Module):
         y = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal
         )  # (B, n_head, T, head_dim)
-        return self.c_proj(y.transpose(1, 2).reshape(B, T, C))
+        output: Tensor = self.c_proj(y.transpose(1, 2).reshape(B, T, C))
+        return output
 
 
 class MLP(nn.Module):
@@ -78,7 +79,9 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(B, T, n_embd)` to `(B, T, n_embd)`."""
-        return self.c_proj(self.activation(self.c_fc(x)))  # hidden: (B, T, 4 n_embd)
+        hidden: Tensor = self.activation(self.c_fc(x))  # (B, T, 4 n_embd)
+        output: Tensor = self.c_proj(hidden)  # (B, T, n_embd)
+        return output
 
 
 class Block(nn.Module):
@@ -99,9 +102,11 @@ class Block(nn.Module):
         """Map `(B, T, n_embd)` to `(B, T, n_embd)`; `cache` and `mask` go to attention."""
         if self.pre_norm:
             x = x + self.dropout(self.attn(self.ln_1(x), cache, mask))
-            return x + self.dropout(self.mlp(self.ln_2(x)))
-        x = self.ln_1(x + self.dropout(self.attn(x, cache, mask)))
-        return self.ln_2(x + self.dropout(self.mlp(x)))
+            x = x + self.dropout(self.mlp(self.ln_2(x)))
+        else:
+            x = self.ln_1(x + self.dropout(self.attn(x, cache, mask)))
+            x = self.ln_2(x + self.dropout(self.mlp(x)))
+        return x
 
 
 class GPT(nn.Module):
@@ -176,11 +181,13 @@ class GPT(nn.Module):
             x = block(x, cache, mask) if cache else block(x)
         if cache:
             cache.advance(T)
-        return self.ln_f(x)
+        hidden: Tensor = self.ln_f(x)
+        return hidden
 
     def forward(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """Return next-token logits `(B, T, vocab_size)`; arguments as in `hidden_states`."""
-        return self.lm_head(self.hidden_states(tokens, cache))
+        logits: Tensor = self.lm_head(self.hidden_states(tokens, cache))
+        return logits
 
     @property
     def num_parameters(self) -> int:

@@ -82,7 +82,7 @@ def test_a_missing_column_lists_those_present(folder: Path) -> None:
 
 
 def test_a_path_with_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nowhere is not there"):
+    with pytest.raises(UserError, match="nowhere does not exist"):
         _files(tmp_path / "nowhere")
     with pytest.raises(UserError, match="a folder without text"):
         _files(tmp_path)
