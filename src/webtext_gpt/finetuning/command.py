@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from webtext_gpt.checkpoint.store import saved_task
-from webtext_gpt.data.rows import counted
+from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.examples import check_labels, iter_texts, read_file
 from webtext_gpt.finetuning.data.task import Task
@@ -108,7 +108,7 @@ def use_classifier(cfg: DictConfig, checkpoint: str, model: Any, tokenizer: Toke
     if cfg.predict is not None:
         before = classifier.truncated
         rows = predict_file(classifier, iter_texts(task, cfg.predict), _out(cfg))
-        print(f"{counted(rows)} with their labels: {_out(cfg)}")
+        print(f"{plural(rows)} with their labels: {_out(cfg)}")
         if cut := classifier.truncated - before:
             print(f"{cut:,} of them do not fit the model's context, and were cut")
     return figures

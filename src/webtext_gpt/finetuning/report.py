@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from webtext_gpt.data.json_lines import write_json_lines
-from webtext_gpt.data.rows import counted
+from webtext_gpt.data.rows import plural
 from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table, one_line
 from webtext_gpt.files import replaced
 from webtext_gpt.finetuning.metrics import judged_class, measure, per_class
@@ -82,7 +82,7 @@ def write_classification_report(
     judged = judged_class(labels, positive)
     parts = [
         f"# {escaped(one_line(title, 200))}",
-        counted(len(targets)),
+        plural(len(targets)),
         markdown_table(_metrics_rows(figures, escaped(one_line(judged or "", 30)))),
     ]
     if regression:
@@ -113,7 +113,7 @@ def terminal_report(
     figures = measure(logits, targets, labels=labels, positive=positive)
     judged = judged_class(labels, positive)
     parts = [
-        f"{one_line(title, 100)}: {counted(len(targets))}",
+        f"{one_line(title, 100)}: {plural(len(targets))}",
         aligned(_metrics_rows(figures, one_line(judged or "", 30))),
     ]
     if len(labels) > 1:
@@ -144,7 +144,7 @@ def _class_rows(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> list[
 def _mistakes_text(mistakes: Sequence[dict[str, Any]], n_wrong: int) -> str:
     if not n_wrong:
         return "None: every row is predicted as it is."
-    said = f"{counted(n_wrong)} predicted otherwise"
+    said = f"{plural(n_wrong)} predicted otherwise"
     if not mistakes:
         return f"{said}; none are listed."
     said += f"; the worst {len(mistakes):,} in {MISTAKES}."

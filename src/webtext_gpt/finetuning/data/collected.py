@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from webtext_gpt.data.rows import Row, counted, text_value
+from webtext_gpt.data.rows import Row, plural, text_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.labels import class_name, number
 from webtext_gpt.finetuning.data.rows import Source
@@ -94,7 +94,7 @@ def collect_examples(task: Task, source: Source) -> Examples:
 def _check_empty(task: Task, name: str, empty: list[str], full: int) -> None:
     if not full:
         raise UserError(
-            f"{name} has no text in {counted(len(empty))}" if empty else f"{name} has no rows"
+            f"{name} has no text in {plural(len(empty))}" if empty else f"{name} has no rows"
         )
     if empty and not task.skip_empty:
         raise UserError(

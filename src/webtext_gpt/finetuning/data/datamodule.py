@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from webtext_gpt.data.datamodule import CountedData
+from webtext_gpt.data.datamodule import TrainingDataModule
 from webtext_gpt.finetuning.data.length_groups import LengthGroups
 from webtext_gpt.finetuning.data.sequences import Sequences
 
@@ -78,7 +78,7 @@ def pad_right(tokens: Sequence[np.ndarray], pad: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(padded), torch.tensor(lengths)
 
 
-class FinetuningData(CountedData):
+class FinetuningData(TrainingDataModule):
     """Training examples without end and the whole validation set, for any number of devices.
 
     Args:

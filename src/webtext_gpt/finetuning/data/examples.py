@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from webtext_gpt.data.prepare import held_out
-from webtext_gpt.data.rows import counted
+from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.collected import (
     Examples,
@@ -88,7 +88,7 @@ def label_names(train: Examples, task: Task) -> tuple[str, ...]:
         names = sorted(found)
     if len(names) == 1:
         raise UserError(
-            f"{counted(len(train))} of training, all with the label {names[0]!r} (task.label="
+            f"{plural(len(train))} of training, all with the label {names[0]!r} (task.label="
             f"{task.label}); a classification needs two classes at least"
         )
     if task.positive is not None and task.positive not in names:
@@ -174,7 +174,7 @@ def _hold_out(task: Task, train: Examples) -> tuple[Examples, Examples]:
         held = [out and key not in needed for key, out in zip(keys, held, strict=True)]
     if all(held) or not any(held):
         raise UserError(
-            f"of {counted(len(train))} of training, {sum(held)} fall to validation by task."
+            f"of {plural(len(train))} of training, {sum(held)} fall to validation by task."
             f"val_fraction={task.val_fraction}; give task.validation=FILE, or another fraction"
         )
     mine = [row for row, out in enumerate(held) if not out]

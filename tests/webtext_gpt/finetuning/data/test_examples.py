@@ -385,7 +385,7 @@ def test_whole_numbers_as_text_are_whole_numbers(write: Write) -> None:
     ("line", "message"),
     [
         ('{"text": "a", "label": ' + "1" * 5000 + "}", "line 1 is not JSON: .*4300"),
-        ('{"text": "a", "label": ' + "[" * 200_000 + "}", "line 1 is JSON of too many levels"),
+        ('{"text": "a", "label": ' + "[" * 200_000 + "}", "line 1 is JSON nested too deeply"),
         ('{"text": "a", "label": "\\ud800"}', "line 1: character 0 of 'label' is half of a surr"),
     ],
 )
@@ -400,7 +400,7 @@ def test_damaged_pages_of_parquet(write: Write) -> None:
     content = bytearray(file.read_bytes())
     content[10:400] = b"\xff" * 390  # behind the magic number, before the footer
     file.write_bytes(content)
-    with pytest.raises(UserError, match="a.parquet is damaged, its rows from 0 on"):
+    with pytest.raises(UserError, match="a.parquet is damaged: rows from 0 on"):
         read_file(TASK, file)
 
 
