@@ -65,7 +65,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def _log_probability(model: GPT2LMHeadModel, window: Window) -> float:
-    tokens = torch.tensor([window.tokens])
+    tokens = torch.as_tensor(window.tokens)[None]
     logits = model(tokens[:, :-1]).logits[0, -window.scored :]
     return -float(F.cross_entropy(logits, tokens[0, -window.scored :], reduction="sum"))
 
