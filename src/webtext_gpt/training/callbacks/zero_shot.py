@@ -6,7 +6,7 @@ from pathlib import Path
 import lightning as L
 
 from webtext_gpt.evaluation.benchmark import Options
-from webtext_gpt.evaluation.registry import chosen
+from webtext_gpt.evaluation.registry import select_benchmarks
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.settings import whole_number
 from webtext_gpt.training.distributed.gather import whole_model
@@ -36,7 +36,7 @@ class ZeroShot(L.Callback):
     ) -> None:
         whole_number("callbacks.zero_shot.every", every, least=1)
         self.every = every
-        self.benchmarks = chosen(list(tasks))
+        self.benchmarks = select_benchmarks(list(tasks))
         self.data_dir = None if data_dir is None else Path(data_dir).expanduser()
         self.limit = limit
         self._measured_step = 0
