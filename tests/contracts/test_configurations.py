@@ -11,8 +11,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from webtext_gpt.model import GPT, GPTConfig
+from webtext_gpt.training.batch import plan_batch
 from webtext_gpt.training.distributed.devices import Devices
-from webtext_gpt.training.trainer import build_trainer
+from webtext_gpt.training.trainer import Length, build_trainer
 
 REPOSITORY = Path(__file__).parents[2]
 CONF = REPOSITORY / "conf"
@@ -52,7 +53,10 @@ def test_strategies_and_trainer(
         cfg.trainer,
         run_dir=tmp_path,
         devices=Devices("cpu", per_node=2),
-        make_strategy=instantiate(cfg.strategy),
+        parallelism=instantiate(cfg.strategy)(Devices("cpu", per_node=2)),
+        plan=plan_batch(None, block_size=8, devices=2),
+        length=Length(max_steps=1, max_minutes=None),
+        validate_every=1,
         callbacks=[],
         loggers=[],
     )

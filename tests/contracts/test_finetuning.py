@@ -316,7 +316,7 @@ def test_what_cannot_be_done_is_refused_before_training(
 def test_another_recipe_is_no_continuation(change: str, finetune: Finetune, tmp_path: Path) -> None:
     finetune("trainer.max_steps=2")
     before = (tmp_path / "run" / "config.yaml").read_text()
-    with pytest.raises(UserError, match="the run to continue has"):
+    with pytest.raises(UserError, match="the run to resume has"):
         finetune("trainer.max_steps=4", "resume=auto", change)
     assert (tmp_path / "run" / "config.yaml").read_text() == before
 

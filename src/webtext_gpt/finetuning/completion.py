@@ -10,7 +10,7 @@ from webtext_gpt.finetuning.module import FinetuningModule
 from webtext_gpt.finetuning.text_loss import mean_text_loss, text_losses
 from webtext_gpt.model import GPT
 from webtext_gpt.tokenizer import Tokenizer
-from webtext_gpt.training.pretraining import perplexity
+from webtext_gpt.training.summary import perplexity
 
 
 class CompletionModule(FinetuningModule):

@@ -24,24 +24,23 @@ from webtext_gpt.settings import number, whole_number
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import plan_examples
-from webtext_gpt.training.distributed.launcher import first_process_speaks
+from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
 from webtext_gpt.training.precision import place_for_inference
 from webtext_gpt.training.run import (
     Run,
-    carry_out,
     compose_trainer,
     conclude,
+    fit,
     module_options,
     open_run,
 )
 from webtext_gpt.training.summary import Summary, progress_figures
-from webtext_gpt.training.trainer import set_lengths
 
 RECIPE = ("layers", "dropout", "body_dropout", "lm_weight", "from_scratch")
 """Settings that a continued run keeps."""
 
 
-@first_process_speaks()
+@rank_zero_reports_first()
 def finetune(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     """Fine-tune a model as `conf/finetune.yaml` composes it, in the folder `cfg.run_dir`.
 
@@ -77,13 +76,10 @@ def finetune(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     plan = plan_examples(
         cfg.batch_size, orders * int(lengths.max()), run.devices.count, cfg.micro_batch_size
     )
-    trainer = compose_trainer(_settled(run, task, len(train)))
-    set_lengths(
-        trainer,
+    trainer = compose_trainer(
+        _settled(run, task, len(train)),
         plan,
-        max_tokens=None,
         validate_every=cfg.validate_every or math.ceil(len(train) / plan.global_batch_size),
-        planned_steps=run.state["max_steps"] if run.state else None,
     )
     data = FinetuningData(
         encoded,
@@ -108,7 +104,7 @@ def finetune(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     )
     if cfg.activation_checkpointing:
         recompute_activations(language_model(model))
-    trained = carry_out(run, trainer, module, data, _plan_text(trainer, module, data))
+    trained = fit(run, trainer, module, data, _plan_text(trainer, module, data))
     if not trained or not trainer.is_global_zero:
         return {}
     summary = {

@@ -118,7 +118,7 @@ def wandb(run_dir: str, project: str, name: str | None = None, first_step: int =
     """Weights & Biases: online with an account, else offline in the run's folder.
 
     `WANDB_MODE`, where set, decides. An offline run is uploaded later by `wandb sync`. A continued
-    run is the same there, by the id that `keep_id` wrote.
+    run is the same there, by the id that `save_run_id` wrote.
 
     Args:
         run_dir: the run's folder.
@@ -146,13 +146,13 @@ def wandb(run_dir: str, project: str, name: str | None = None, first_step: int =
     )
 
 
-def keep_id(logger: Logger, run_dir: Path) -> None:
+def save_run_id(logger: Logger, run_dir: Path) -> None:
     """Write down which run of Weights & Biases a run is, for when it is continued."""
     if isinstance(logger, WandbLogger):
         (run_dir / WANDB_ID).write_text(f"{logger.version}\n")
 
 
-def where(logger: Logger) -> str | None:
+def location(logger: Logger) -> str | None:
     """A line for the user: where a logger's record is, and how to look at it."""
     if isinstance(logger, TensorBoardLogger):
         return f"TensorBoard: tensorboard --logdir {logger.log_dir}"

@@ -7,6 +7,7 @@ import lightning as L
 import torch
 
 from webtext_gpt.model import cross_entropy, language_model
+from webtext_gpt.training.lightning_internals import set_max_steps
 
 OPEN = -1
 """Lightning's `max_steps` for no limit."""
@@ -48,7 +49,7 @@ class TimeBudget(L.Callback):
         """Measure on the first process, tell the others."""
         if stage == "fit" and trainer.max_steps == OPEN:
             steps = self._steps(trainer, pl_module) if trainer.is_global_zero else 0
-            trainer.fit_loop.epoch_loop.max_steps = trainer.strategy.broadcast(steps)
+            set_max_steps(trainer, trainer.strategy.broadcast(steps))
 
     def _steps(self, trainer: L.Trainer, pl_module: L.LightningModule) -> int:
         """Optimizer steps that fit, by timing passes of a copy of the model on random tokens."""
