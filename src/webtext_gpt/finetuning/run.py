@@ -98,9 +98,11 @@ def finetune(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         task=task.to_dict(),
         recipe={key: cfg[key] for key in RECIPE},
         lora=_lora(cfg),
-        corpus=hash_of(encoded),
-        tokens_per_step=round(orders * float(lengths.mean()) * plan.global_batch_size),
-        **module_options(cfg),
+        **module_options(
+            cfg,
+            corpus=hash_of(encoded),
+            tokens_per_step=round(orders * float(lengths.mean()) * plan.global_batch_size),
+        ),
     )
     if cfg.activation_checkpointing:
         recompute_activations(language_model(model))
