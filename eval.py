@@ -22,7 +22,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def _evaluate(cfg: DictConfig, out: Path) -> None:
-    from webtext_gpt.checkpoint.store import load_model  # imports torch: not for --help
+    from webtext_gpt.checkpoint.load import load_language_model  # imports torch: not for --help
     from webtext_gpt.evaluation import registry, report, run
     from webtext_gpt.evaluation.benchmark import Options, Result
     from webtext_gpt.evaluation.scoring import Scorer
@@ -31,7 +31,7 @@ def _evaluate(cfg: DictConfig, out: Path) -> None:
     run.refuse_other_evaluation(out)
     benchmarks = registry.chosen(cfg.tasks)
     options = Options(limit=cfg.limit, detokenise=cfg.detokenise, batch_size=cfg.batch_size)
-    model, tokenizer = load_model(cfg.checkpoint)
+    model, tokenizer = load_language_model(cfg.checkpoint)
     place_for_inference(model, cfg.device, cfg.precision)
     scorer = Scorer(model, tokenizer, batch_tokens=cfg.batch_tokens, stride=cfg.stride)
     title = Path(cfg.checkpoint).name

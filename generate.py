@@ -9,7 +9,7 @@ from webtext_gpt.errors import UserError
 @entry_point("generate", verbatim=["prompt", "checkpoint", "prompts", "out"])
 def main(cfg: DictConfig) -> None:
     """Load the model, print what it writes, or what it expects next."""
-    from webtext_gpt.checkpoint.store import load_model  # imports torch: not for --help
+    from webtext_gpt.checkpoint.load import load_language_model  # imports torch: not for --help
     from webtext_gpt.generation import Sampling
     from webtext_gpt.generation import command as show
     from webtext_gpt.generation.prompts import stop_strings
@@ -21,7 +21,7 @@ def main(cfg: DictConfig) -> None:
         top_k=cfg.top_k,
         top_p=cfg.top_p,
     )
-    model, tokenizer = load_model(cfg.checkpoint)
+    model, tokenizer = load_language_model(cfg.checkpoint)
     place_for_inference(model, cfg.device, cfg.precision)
     if cfg.next is not None:
         if cfg.prompts is not None:

@@ -13,7 +13,7 @@ import torch
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 
-from webtext_gpt.checkpoint.store import load_model
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.cli import clear_errors
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.prompted import cut_beginning, room_for_prompt
@@ -55,7 +55,7 @@ class WebtextGPT(TemplateLM):
         max_batch_size: int | None = None,
     ) -> None:
         super().__init__()
-        model, self._tokenizer = load_model(checkpoint)
+        model, self._tokenizer = load_language_model(checkpoint)
         if not torch.cuda.is_available() and device.startswith("cuda"):
             device = "cpu"  # the harness asks for cuda:0 where nobody said anything
         place_for_inference(model, device, precision)

@@ -9,7 +9,7 @@ import shutil
 import sys
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,104 +27,12 @@ from webtext_gpt.checkpoint.parts import (
     sync_folder,
 )
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig, language_model
-from webtext_gpt.model.lora import add_lora, merge_lora
-from webtext_gpt.tokenizer import Tokenizer
-from webtext_gpt.weights import is_foreign, load
 
 FOLDER = "checkpoints"
 LAST = "last.ckpt"
 BEST = "best.ckpt"
 STEP_NAME = "step-{step:08d}.ckpt"
 STEPS = "step-????????.ckpt"
-
-
-def describe(model: GPT | GPTClassifier, tokenizer: Tokenizer) -> dict[str, Any]:
-    """What a checkpoint needs beside the weights to be read alone; plain values only."""
-    described: dict[str, Any] = {"tokenizer": tokenizer.to_json()}
-    if isinstance(model, GPTClassifier):
-        described["classifier_config"] = model.config.to_dict()
-    return {"model_config": language_model(model).config.to_dict(), **described}
-
-
-def save_model(model: GPT | GPTClassifier, tokenizer: Tokenizer, path: str | Path) -> None:
-    """Write a checkpoint of a model that is not in training, for `load_model`.
-
-    Raises:
-        OSError: the file cannot be written; nothing is left behind.
-    """
-    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
-    contents = {"state_dict": weights, **describe(model, tokenizer)}
-    save_checkpoint(contents, path)
-
-
-def load_model(path: str | Path) -> tuple[GPT, Tokenizer]:
-    """The model, in evaluation mode on the CPU, and the tokenizer of a run or checkpoint.
-
-    Args:
-        path: a run's folder (its best checkpoint, or else its last), or a checkpoint: a `.ckpt`
-            file, or a folder that ZeRO wrote; or what `webtext_gpt.weights.load` reads: a Hugging
-            Face folder or hub name, nanoGPT's file.
-
-    Raises:
-        UserError: there is no checkpoint, it is a classifier's, or it is not one of ours or
-            damaged.
-    """
-    if is_foreign(path):
-        return load(path)
-    model, tokenizer = load_any(path)
-    if isinstance(model, GPTClassifier):
-        raise UserError(f"{path} holds a classifier, not a language model")
-    return model, tokenizer
-
-
-def load_any(path: str | Path) -> tuple[GPT | GPTClassifier, Tokenizer]:
-    """As `load_model`, of a checkpoint of ours, with its classification head if it has one.
-
-    Of a run, a damaged checkpoint is named on standard error, and the next one taken.
-    """
-    file = _undamaged(path)
-    checkpoint = open_checkpoint(file).whole(with_optimizer=False)
-    try:
-        model, tokenizer = build(checkpoint)
-        weights = checkpoint["state_dict"]
-        model.load_state_dict({k.removeprefix("model."): v for k, v in weights.items()})
-        if checkpoint.get("lora"):
-            merge_lora(model)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{file} is not a checkpoint of webtext-gpt: {error}") from error
-    return model.eval(), tokenizer
-
-
-def build(checkpoint: Mapping[str, Any]) -> tuple[GPT | GPTClassifier, Tokenizer]:
-    """The model of a checkpoint's plain values, its weights new, and the tokenizer."""
-    body = GPT(GPTConfig(**checkpoint["model_config"]))
-    head = checkpoint.get("classifier_config")
-    model = GPTClassifier(body, ClassifierConfig(**head)) if head is not None else body
-    if lora := checkpoint.get("lora"):
-        add_lora(model, **lora)
-    return model, Tokenizer.from_json(checkpoint["tokenizer"])
-
-
-def saved_task(path: str | Path) -> dict[str, Any] | None:
-    """Plain values of the task that a classifier of ours was trained on; `None` if not known."""
-    if is_foreign(path):
-        return None
-    return open_checkpoint(_undamaged(path)).state.get("task")
-
-
-def _undamaged(path: str | Path) -> Path:
-    """The checkpoint that `path` names, or of a run the next one, where that is damaged."""
-    file = find_checkpoint(path, (BEST, LAST))
-    others = saved_checkpoints(Path(path).expanduser())
-    while problem := damage(file):
-        others = [other for other in others if not other.samefile(file)]
-        if not others:
-            raise UserError(f"{file} cannot be read as a checkpoint: {problem}")
-        message = f"{file} is damaged ({problem}); {others[0]} is used instead"
-        print(message, file=sys.stderr, flush=True)
-        file = others[0]
-    return file
 
 
 def find_checkpoint(path: str | Path, names: tuple[str, ...]) -> Path:
@@ -169,6 +77,8 @@ class Checkpoint:
     path: Path
     state: dict[str, Any]
     """Plain values; where the checkpoint is one file, the tensors too, memory-mapped."""
+    parts: Sequence[dict[str, Any]] | None = None
+    """Contents of the part files of a folder, if they are open already."""
 
     def whole(self, with_optimizer: bool = True) -> dict[str, Any]:
         """Its contents as one process would have written them, tied weights tied."""
@@ -187,6 +97,8 @@ class Checkpoint:
         return SavedParameters(pieces_of_whole(self.state, names))
 
     def _pieces(self) -> SavedParameters:
+        if self.parts is not None:
+            return SavedParameters(read_pieces(self.parts))
         files = [file for file in files_of(self.path) if file.name != STATE]
         return SavedParameters(read_pieces(map(_read_file, files)))
 
@@ -220,26 +132,87 @@ def _read_file(file: Path) -> dict[str, Any]:
         raise UserError(f"{file} cannot be read as a checkpoint: {error}") from error
 
 
-def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, every byte of it read; `None` if nothing is.
+class DamagedCheckpoint(UserError):  # noqa: N818 - names the state of the file
+    """A checkpoint is damaged or incomplete, or the file is something else.
 
-    torch's files are zip archives that hold a CRC-32 of each tensor and of the rest, which
-    torch itself does not look at when it maps a file.
+    Args:
+        path: the checkpoint.
+        problem: what is wrong with it.
     """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path} cannot be read as a checkpoint: {problem}")
+        self.problem = problem
+
+
+def open_verified(path: str | Path) -> Checkpoint:
+    """Open a checkpoint after checking every byte of it.
+
+    torch's files are zip archives with a CRC-32 of each tensor and of the rest, which torch does
+    not check when it maps a file.
+
+    Raises:
+        DamagedCheckpoint: says what is wrong.
+    """
+    path = Path(path)
+    contents: dict[str, dict[str, Any]] = {}
     try:
         for file, size in (files_of(path) if path.is_dir() else {path: None}).items():
             found = file.stat().st_size
             if size not in (None, found):
-                return f"{file.name} has {found:,} bytes instead of {size:,}"
+                raise DamagedCheckpoint(
+                    path, f"{file.name} has {found:,} bytes instead of {size:,}"
+                )
             with zipfile.ZipFile(file) as archive:
                 if record := archive.testzip():
-                    return f"{file.name}: {record} does not have its checksum"
-            _read_file(file)
+                    raise DamagedCheckpoint(
+                        path, f"{file.name}: {record} does not have its checksum"
+                    )
+            contents[file.name] = _read_file(file)
+    except DamagedCheckpoint:
+        raise
     except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        return str(error)
+        raise DamagedCheckpoint(path, str(error)) from error
     except (zipfile.BadZipFile, zlib.error) as error:
-        return f"{path.name}: {error}"
+        raise DamagedCheckpoint(path, f"{path.name}: {error}") from error
+    if not path.is_dir():
+        return Checkpoint(path, contents[path.name])
+    if STATE not in contents:
+        raise DamagedCheckpoint(path, f"{COMPLETE} does not list {STATE}")
+    return Checkpoint(path, contents.pop(STATE), tuple(contents.values()))
+
+
+def damage(path: str | Path) -> str | None:
+    """Return what is wrong with a checkpoint, after reading every byte; `None` if nothing is."""
+    try:
+        open_verified(path)
+    except DamagedCheckpoint as found:
+        return found.problem
     return None
+
+
+def open_undamaged(path: str | Path) -> Checkpoint:
+    """Open and verify the checkpoint that `path` names; of a run, the next one if it is damaged.
+
+    Args:
+        path: a checkpoint, or a run folder: its best checkpoint is tried first, then its last,
+            then the others from the newest. Each damaged one is named on standard error.
+
+    Raises:
+        UserError: there is no checkpoint, or none that is whole.
+    """
+    file = find_checkpoint(path, (BEST, LAST))
+    others = saved_checkpoints(Path(path).expanduser())
+    while True:
+        try:
+            return open_verified(file)
+        except DamagedCheckpoint as damaged:
+            others = [other for other in others if not other.samefile(file)]
+            if not others:
+                raise
+            message = f"{file} is damaged ({damaged.problem}); {others[0]} is used instead"
+            print(message, file=sys.stderr, flush=True)
+            file = others[0]
 
 
 def publish(partial: Path, path: Path) -> None:

@@ -13,7 +13,8 @@ from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 from tqdm import tqdm
 
-from webtext_gpt.checkpoint.store import describe, saved_checkpoints
+from webtext_gpt.checkpoint.description import describe
+from webtext_gpt.checkpoint.store import saved_checkpoints
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer

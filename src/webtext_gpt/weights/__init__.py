@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT
+from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import annotated_gpt2, hugging_face, nanogpt
-from webtext_gpt.weights.folder import CONFIG, named_tensors
+from webtext_gpt.weights.folder import CONFIG, is_classifier, named_tensors, read_config
 from webtext_gpt.weights.hub import download
 from webtext_gpt.weights.tensors import read_pickle
 
@@ -24,7 +24,7 @@ HUB_NAMES_WITHOUT_OWNER = (
 
 
 def is_foreign(path: str | Path) -> bool:
-    """Whether `load` is for this path: a folder, file or hub name in another program's format.
+    """Whether a path is a folder, file or hub name in another program's format.
 
     A path whose first folder exists here is never taken for a hub name.
     """
@@ -41,7 +41,9 @@ def is_foreign(path: str | Path) -> bool:
     )
 
 
-def load(path: str | Path, tokenizer: str | Path | None = None) -> tuple[GPT, Tokenizer]:
+def load_foreign(
+    path: str | Path, tokenizer: str | Path | None = None
+) -> tuple[GPT | GPTClassifier, Tokenizer]:
     """The language model of another program, in evaluation mode on the CPU in fp32.
 
     Args:
@@ -53,11 +55,15 @@ def load(path: str | Path, tokenizer: str | Path | None = None) -> tuple[GPT, To
         UserError: the files are damaged, would run code, or hold what our model cannot express.
     """
     local = Path(path).expanduser()
+    if (local / CONFIG).is_file() and is_classifier(read_config(local)):
+        return hugging_face.load_classifier(local, tokenizer)
     if (local / nanogpt.FILE).is_file():
         local = local / nanogpt.FILE
     if local.is_file():
         return _load_file(local, tokenizer)
     folder = local if local.is_dir() else download(str(path))
+    if is_classifier(read_config(folder)):
+        return hugging_face.load_classifier(folder, tokenizer)
     return hugging_face.load(folder, tokenizer)
 
 

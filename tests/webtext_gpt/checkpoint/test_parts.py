@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from webtext_gpt.checkpoint.description import describe
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.checkpoint.parts import (
     COMPLETE,
     STATE,
@@ -20,8 +22,6 @@ from webtext_gpt.checkpoint.parts import (
 )
 from webtext_gpt.checkpoint.store import (
     damage,
-    describe,
-    load_model,
     open_checkpoint,
     publish,
     read_checkpoint,
@@ -67,7 +67,7 @@ def saved(tmp_path: Path) -> tuple[GPT, Path]:
 
 def test_the_parts_are_one_checkpoint(saved: tuple[GPT, Path]) -> None:
     model, folder = saved
-    loaded, tokenizer = load_model(folder)
+    loaded, tokenizer = load_language_model(folder)
     assert loaded.lm_head.weight is loaded.wte.weight
     assert tokenizer.encode("cab") == [2, 0, 1]
     whole = read_checkpoint(folder)
@@ -190,13 +190,13 @@ def test_a_run_whose_best_is_damaged_is_read_from_the_next(
     place = content.index(model.wte.weight.detach().flatten()[12:20].numpy().tobytes())
     content[place] ^= 1
     file.write_bytes(content)
-    loaded, _ = load_model(folder.parents[1])
+    loaded, _ = load_language_model(folder.parents[1])
     assert torch.equal(loaded.wte.weight, model.wte.weight)
     said = capsys.readouterr().err
     assert "best.ckpt is damaged (part-00001.ckpt: " in said
     assert f"{folder} is used instead" in said
     with pytest.raises(UserError, match="step-00000009.ckpt cannot be read as a checkpoint: part-"):
-        load_model(newer)
+        load_language_model(newer)
 
 
 def test_what_publishing_took_away_is_given_back(saved: tuple[GPT, Path]) -> None:

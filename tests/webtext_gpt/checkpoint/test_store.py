@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from webtext_gpt.checkpoint.store import describe, load_model, save_checkpoint
+from webtext_gpt.checkpoint.description import describe
+from webtext_gpt.checkpoint.load import load_language_model
+from webtext_gpt.checkpoint.store import save_checkpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import build_char_vocabulary
@@ -27,7 +29,7 @@ def saved(tmp_path: Path) -> tuple[GPT, Path]:
 def test_what_is_saved_is_what_is_loaded(saved: tuple[GPT, Path]) -> None:
     model, path = saved
     for where in (path, path.parent.parent):  # the file, or the folder of its run
-        loaded, tokenizer = load_model(where)
+        loaded, tokenizer = load_language_model(where)
         assert loaded.config == CONFIG
         assert not loaded.training
         assert tokenizer.encode("cab") == [2, 0, 1]
@@ -68,10 +70,10 @@ def test_a_checkpoint_cut_short_is_refused(saved: tuple[GPT, Path], keep: float)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(UserError, match=r"last.ckpt cannot be read as a checkpoint"):
-        load_model(path)
+        load_language_model(path)
 
 
 def test_another_programs_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save({"model": {}}, tmp_path / "other.ckpt")
     with pytest.raises(UserError, match="not a checkpoint of webtext-gpt"):
-        load_model(tmp_path / "other.ckpt")
+        load_language_model(tmp_path / "other.ckpt")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
 from webtext_gpt.tokenizer import (
@@ -15,7 +16,7 @@ from webtext_gpt.tokenizer import (
     load_gpt2,
     train_bpe,
 )
-from webtext_gpt.weights import hugging_face, load
+from webtext_gpt.weights import hugging_face
 from webtext_gpt.weights.tokenizer_files import given_tokenizer
 
 HARD = [
@@ -132,7 +133,7 @@ def test_nothing_in_a_foreign_file_cuts_or_extends_a_text(prose: str, tmp_path: 
     backend.enable_truncation(3)
     backend.enable_padding(length=50)
     backend.save(str(folder / "tokenizer.json"))
-    _, tokenizer = load(folder)
+    _, tokenizer = load_language_model(folder)
     assert tokenizer.encode(prose[:500]) == ours.encode(prose[:500])
 
 
@@ -156,7 +157,7 @@ def test_gpt1s_tokenizer_and_its_new_end_of_text(tmp_path: Path) -> None:
     from transformers.models.openai.tokenization_openai import OpenAIGPTTokenizer
 
     folder = _gpt1_folder(tmp_path)
-    model, tokenizer = load(folder)
+    model, tokenizer = load_language_model(folder)
     theirs = OpenAIGPTTokenizer.from_pretrained(folder)
     for text in ("The cat, the CAT", "cät the", "the the\n\ncat §"):
         assert tokenizer.encode(text) == theirs(text).input_ids
@@ -175,7 +176,7 @@ def test_gpt1s_early_names(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     folder = _gpt1_folder(tmp_path)
-    expected, _ = load(folder)
+    expected, _ = load_language_model(folder)
     early = {}
     for name, value in load_file(folder / "model.safetensors").items():
         stem, _, kind = name.removeprefix("transformer.").rpartition(".")
@@ -185,7 +186,7 @@ def test_gpt1s_early_names(tmp_path: Path) -> None:
     assert {"h.0.ln_1.g", "h.0.ln_1.b", "h.0.attn.c_attn.w"} < set(early)
     (folder / "model.safetensors").unlink()
     torch.save(early, folder / "pytorch_model.bin")
-    found, _ = load(folder)
+    found, _ = load_language_model(folder)
     for name, value in expected.state_dict().items():
         assert torch.equal(found.state_dict()[name], value)
 
