@@ -10,7 +10,6 @@ under any strategy can put together what it needs, whichever processes wrote the
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced
 
 VERSION = 1
 STATE = "state.ckpt"
@@ -59,20 +59,8 @@ def write_complete(folder: Path, parts: int) -> None:
         "version": VERSION,
         "files": {name: (folder / name).stat().st_size for name in names},
     }
-    with (folder / COMPLETE).open("w", encoding="utf-8") as stream:
-        stream.write(json.dumps(manifest, indent=2) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, so that they outlive a power failure."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+    with replaced(folder / COMPLETE, durable=True) as partial:
+        partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
 def files_of(folder: Path) -> dict[Path, int]:

@@ -4,8 +4,6 @@ A checkpoint is one file, as one process or DDP writes it, or a folder in parts,
 (`webtext_gpt.checkpoint.parts`). Whoever reads one need not know which.
 """
 
-import os
-import shutil
 import sys
 import zipfile
 import zlib
@@ -24,9 +22,9 @@ from webtext_gpt.checkpoint.parts import (
     files_of,
     pieces_of_whole,
     read_pieces,
-    sync_folder,
 )
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced, sync_file
 
 FOLDER = "checkpoints"
 LAST = "last.ckpt"
@@ -215,26 +213,6 @@ def open_undamaged(path: str | Path) -> Checkpoint:
             file = others[0]
 
 
-def publish(partial: Path, path: Path) -> None:
-    """Give a finished file or folder its name; what had that name is removed."""
-    old = path.with_name(f".{path.name}.old")
-    if partial.is_dir() or path.is_dir():  # cannot be replaced in one step
-        remove(old)
-        if path.exists():
-            path.rename(old)
-    partial.replace(path)
-    remove(old)
-    sync_folder(path.parent)
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def save_checkpoint(contents: dict[str, Any], path: str | Path) -> None:
     """Write a checkpoint of one file, so that no reader meets half of one.
 
@@ -247,28 +225,31 @@ def save_checkpoint(contents: dict[str, Any], path: str | Path) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        write_file(contents, partial)
-        publish(partial, path)
+        with replaced(path, durable=True) as partial:
+            _write_file(contents, partial)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_file(contents: dict[str, Any], path: Path) -> None:
-    """Write a file of tensors and plain values to the disk itself.
+    """Write one file of a checkpoint in parts, and flush it to the disk.
 
     Raises:
         OSError: it cannot be written, as on a full disk.
     """
+    _write_file(contents, path)
     try:
-        with path.open("wb") as stream:
+        sync_file(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_file(contents: dict[str, Any], path: Path) -> None:
+    try:
+        with path.open("wb") as stream:  # given a path, torch loses the reason of a failure
             torch.save(contents, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except RuntimeError as error:  # torch's writer hides what the file system said
+    except RuntimeError as error:  # torch's writer hides the file system's error
         if isinstance(error.__context__, OSError):
             cause = error.__context__
             raise OSError(cause.errno, cause.strerror, str(path)) from error

@@ -1,6 +1,5 @@
 """Several benchmarks on one model, and their figures in files."""
 
-import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Benchmark, Options, Result
 from webtext_gpt.evaluation.report import markdown
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.files import write_json, write_text
 
 RESULTS = "evaluation.json"
 REPORT = "evaluation.md"
@@ -78,14 +78,8 @@ def write(results: Sequence[Result], out: Path, title: str, n_parameters: int) -
         title: what the report calls the model.
         n_parameters: the model's, by which the paper's model beside it is chosen.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    for name, text in (
-        (RESULTS, json.dumps([_plain(result) for result in results], indent=1) + "\n"),
-        (REPORT, markdown(results, title, n_parameters)),
-    ):
-        partial = out / f".{name}.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(out / name)
+    write_json(out / RESULTS, [_plain(result) for result in results], indent=1)
+    write_text(out / REPORT, markdown(results, title, n_parameters))
 
 
 def _plain(result: Result) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced, write_text
 
 LAST_SHARE = 0.1
 """Training perplexity is that of the last steps, each batch scored before it is learned from."""
@@ -74,7 +75,7 @@ def write_scaling_report(runs: Sequence[Path], out: Path) -> str:
         for f in fits
     ]
     table = "\n".join(lines)
-    (out / "scaling.md").write_text(table + "\n", encoding="utf-8")
+    write_text(out / "scaling.md", table + "\n")
     draw(fits, out / "scaling.png")
     return table
 
@@ -103,7 +104,8 @@ def draw(fits: Sequence[Fit], picture: Path) -> None:
     axes.set_ylabel("perplexity a token")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(picture, dpi=120)
+    with replaced(picture) as partial:
+        figure.savefig(partial, dpi=120, format="png")
 
 
 def _short(number: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from webtext_gpt.data.rows import JSON_LINES, PARQUET, read_rows, text_value
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced
 from webtext_gpt.tokenizer import read_text
 
 
@@ -55,13 +56,8 @@ def write_completions(path: str | Path, pairs: Iterable[tuple[str, str]]) -> Ite
     path = Path(path).expanduser()
     if path.exists():
         raise UserError(f"{path} exists; remove it or give another out=")
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as stream:
-            for prompt, completion in pairs:
-                row = {"prompt": prompt, "completion": completion}
-                stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-                yield completion
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replaced(path) as partial, partial.open("w", encoding="utf-8") as stream:
+        for prompt, completion in pairs:
+            row = {"prompt": prompt, "completion": completion}
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            yield completion

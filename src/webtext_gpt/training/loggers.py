@@ -9,6 +9,8 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from webtext_gpt.files import replaced
+
 METRICS = "metrics.csv"
 WANDB_ID = "wandb_id.txt"
 
@@ -69,12 +71,10 @@ class CSVLogger(Logger):
     def save(self) -> None:
         """Append new rows; where a column or an earlier row is new, write the file anew."""
         if self._whole:
-            partial = self.path.with_name(f".{METRICS}.partial")
-            with partial.open("w", newline="") as stream:
+            with replaced(self.path) as partial, partial.open("w", newline="") as stream:
                 writer = csv.DictWriter(stream, self._columns)
                 writer.writeheader()
                 writer.writerows(self._rows[step] for step in sorted(self._rows))
-            partial.replace(self.path)
         else:
             with self.path.open("a", newline="") as stream:
                 new = [step for step in reversed(self._rows) if step > self._written]

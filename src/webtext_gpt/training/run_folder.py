@@ -17,6 +17,7 @@ from webtext_gpt.checkpoint.store import (
     saved_checkpoints,
 )
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced, write_json
 
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
@@ -141,9 +142,7 @@ def newest_complete(run_dir: Path, say: bool = True) -> Checkpoint | None:
 
 def save_summary(summary: dict[str, Any], run_dir: Path) -> None:
     """Write the figures of a finished run, by which it is known to be finished."""
-    partial = run_dir / f".{SUMMARY}.partial"
-    partial.write_text(json.dumps(summary, indent=2) + "\n")
-    partial.replace(run_dir / SUMMARY)
+    write_json(run_dir / SUMMARY, summary)
 
 
 def read_summary(run_dir: Path) -> dict[str, Any]:
@@ -165,9 +164,8 @@ def save_config(cfg: DictConfig, run_dir: Path, **settled: Any) -> None:
     run_dir.mkdir(parents=True, exist_ok=True)
     saved = with_absolute_paths(cfg)
     saved.update(settled)
-    partial = run_dir / f".{CONFIG}.partial"
-    OmegaConf.save(saved, partial)
-    partial.replace(run_dir / CONFIG)
+    with replaced(run_dir / CONFIG) as partial:
+        OmegaConf.save(saved, partial)
 
 
 def with_absolute_paths(cfg: DictConfig) -> DictConfig:

@@ -23,12 +23,12 @@ from webtext_gpt.checkpoint.parts import (
 from webtext_gpt.checkpoint.store import (
     damage,
     open_checkpoint,
-    publish,
     read_checkpoint,
     restore_replaced,
     write_file,
 )
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import partial_path
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import build_char_vocabulary
 
@@ -158,7 +158,7 @@ def test_the_manifest_is_on_the_disk_before_it_counts(
         "os.fsync", lambda number: synced.append(Path(f"/proc/self/fd/{number}").readlink())
     )
     write_complete(tmp_path, 1)
-    assert synced == [tmp_path / COMPLETE, tmp_path]
+    assert synced == [partial_path(tmp_path / COMPLETE), tmp_path]
 
 
 def test_moments_are_found_by_the_numbers_of_the_groups() -> None:
@@ -216,21 +216,3 @@ def test_a_folder_that_is_not_complete_is_refused(saved: tuple[GPT, Path]) -> No
     (folder / COMPLETE).unlink()
     with pytest.raises(UserError, match="step-00000007.ckpt is not complete"):
         open_checkpoint(folder)
-
-
-def test_publishing_takes_the_place_of_a_file_or_folder(tmp_path: Path) -> None:
-    for old in ("file", "folder", None):
-        for new in ("file", "folder"):
-            path, partial = tmp_path / "a.ckpt", tmp_path / ".a.ckpt.partial"
-            for kind, place in ((old, path), (new, partial)):
-                if kind == "file":
-                    place.write_text(kind)
-                elif kind == "folder":
-                    place.mkdir()
-                    (place / "inside").write_text(kind)
-            publish(partial, path)
-            assert path.is_dir() == (new == "folder")
-            assert [p.name for p in tmp_path.iterdir()] == ["a.ckpt"]
-            (path / "inside").unlink() if path.is_dir() else path.unlink()
-            if path.is_dir():
-                path.rmdir()

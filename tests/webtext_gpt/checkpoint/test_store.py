@@ -10,6 +10,7 @@ from webtext_gpt.checkpoint.description import describe
 from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.checkpoint.store import save_checkpoint
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import partial_path
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import build_char_vocabulary
 
@@ -58,7 +59,7 @@ def test_what_torch_says_of_a_full_disk_is_translated(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
     target = tmp_path / "last.ckpt"
-    (tmp_path / ".last.ckpt.partial").symlink_to("/dev/full")
+    partial_path(target).symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left on device"):
         save_checkpoint({"weights": torch.zeros(10_000)}, target)
     assert list(tmp_path.iterdir()) == []

@@ -23,7 +23,8 @@ from webtext_gpt.checkpoint.parts import (
     part_name,
     write_complete,
 )
-from webtext_gpt.checkpoint.store import publish, remove, write_file
+from webtext_gpt.checkpoint.store import write_file
+from webtext_gpt.files import publish, remove
 from webtext_gpt.training.distributed.launcher import WatchedLaunch
 from webtext_gpt.training.memory import LIVE_PARAMETERS
 
