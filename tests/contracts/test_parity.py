@@ -215,7 +215,7 @@ def test_classifiers_out_and_in(
         expected = theirs(tokens).logits
         torch.testing.assert_close(model(tokens), expected, atol=1e-4, rtol=0)
         torch.testing.assert_close(model(tokens, lengths), expected, atol=1e-4, rtol=0)
-    again, its_tokenizer = hugging_face.load_classifier(tmp_path / "out")
+    again, its_tokenizer = hugging_face.load(tmp_path / "out")
     assert again.config == config
     assert again.body.config == body.config
     assert again.body.lm_head.weight is again.body.wte.weight

@@ -15,7 +15,8 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.model.lora import merge_lora
 from webtext_gpt.tokenizer import Tokenizer
-from webtext_gpt.weights import is_foreign, load_foreign
+from webtext_gpt.weights import find_format
+from webtext_gpt.weights.foreign import ForeignPath
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ def load(path: str | Path, tokenizer: str | Path | None = None) -> LoadedModel:
     Raises:
         UserError: there is no checkpoint, it is damaged, or it is in none of these formats.
     """
-    if is_foreign(path):
-        return LoadedModel(*load_foreign(path, tokenizer), is_foreign=True)
+    foreign = ForeignPath(path)
+    if (format_ := find_format(foreign)) is not None:
+        return LoadedModel(*format_.load(foreign, tokenizer), is_foreign=True)
     if tokenizer is not None:
         raise UserError(f"{path} carries its tokenizer; leave tokenizer out")
     return _filled(open_undamaged(path))

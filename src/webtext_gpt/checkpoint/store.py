@@ -1,7 +1,8 @@
-"""Checkpoints: written so that they are whole or absent, read without running anything.
+"""Checkpoint files: their names in a run folder, finding, verifying, opening and saving them.
 
-A checkpoint is one file, as one process or DDP writes it, or a folder in parts, as ZeRO does
-(`webtext_gpt.checkpoint.parts`). Whoever reads one need not know which.
+A checkpoint is either one file, written by one process or under DDP, or a folder in parts, written
+under ZeRO (`webtext_gpt.checkpoint.parts`). `Checkpoint` hides the difference. Opening one reads
+tensors and plain values, and never runs code from the file.
 """
 
 import sys
@@ -31,10 +32,15 @@ LAST = "last.ckpt"
 BEST = "best.ckpt"
 STEP_NAME = "step-{step:08d}.ckpt"
 STEPS = "step-????????.ckpt"
+"""Pattern of `STEP_NAME`."""
 
 
 def find_checkpoint(path: str | Path, names: tuple[str, ...]) -> Path:
-    """The checkpoint that `path` names: itself, or the first of `names` that a run's folder has.
+    """Return the checkpoint at `path`, or the one of a run.
+
+    Args:
+        path: a checkpoint or a run folder.
+        names: checkpoints of a run in order of preference; if it has none, its newest is returned.
 
     Raises:
         UserError: there is none.
@@ -45,7 +51,7 @@ def find_checkpoint(path: str | Path, names: tuple[str, ...]) -> Path:
     for name in names:
         if (path / FOLDER / name).exists():
             return path / FOLDER / name
-    if saved := saved_checkpoints(path):  # a killed run may have had no time for a link
+    if saved := saved_checkpoints(path):  # a run may be killed before it makes its links
         return saved[0]
     if not path.exists():
         raise UserError(f"{path} does not exist (looked from {Path.cwd()})")
@@ -53,15 +59,18 @@ def find_checkpoint(path: str | Path, names: tuple[str, ...]) -> Path:
 
 
 def saved_checkpoints(run_dir: str | Path) -> list[Path]:
-    """The checkpoints of a run, newest first; earlier versions kept the last alone, as a file."""
+    """Return the checkpoints of a run, newest first.
+
+    Old versions saved one file, `last.ckpt`, which is now a link. It comes last.
+    """
     folder = Path(run_dir) / FOLDER
     last = folder / LAST
-    alone = [last] if last.is_file() and not last.is_symlink() else []
-    return sorted(folder.glob(STEPS), reverse=True) + alone
+    old = [last] if last.is_file() and not last.is_symlink() else []
+    return sorted(folder.glob(STEPS), reverse=True) + old
 
 
 def restore_replaced(run_dir: str | Path) -> None:
-    """Give whole checkpoints their names back that `publish` took when it was killed."""
+    """Rename back whole checkpoints that `files.publish` had set aside when it was killed."""
     for old in (Path(run_dir) / FOLDER).glob(f".{STEPS}.old"):
         path = old.with_name(old.name.removeprefix(".").removesuffix(".old"))
         if not path.exists() and damage(old) is None:
@@ -70,25 +79,29 @@ def restore_replaced(run_dir: str | Path) -> None:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that is open: its values are read when they are asked for."""
+    """An open checkpoint. Tensors are memory-mapped, and read when they are used."""
 
     path: Path
     state: dict[str, Any]
-    """Plain values; where the checkpoint is one file, the tensors too, memory-mapped."""
+    """Plain values; if the checkpoint is one file, its tensors too."""
     parts: Sequence[dict[str, Any]] | None = None
-    """Contents of the part files of a folder, if they are open already."""
+    """Contents of a folder's part files, if they are already open."""
 
     def whole(self, with_optimizer: bool = True) -> dict[str, Any]:
-        """Its contents as one process would have written them, tied weights tied."""
+        """Return the contents in the form of one file, with tied weights as one tensor.
+
+        Args:
+            with_optimizer: include the optimizer's state, which a folder has to be searched for.
+        """
         if not self.path.is_dir():
             return self.state
         return consolidated(self.state, self._pieces(), with_optimizer)
 
     def parameters(self, names: list[list[str]]) -> SavedParameters:
-        """Values by parameter and place, for processes that hold only some of them.
+        """Return parameters and optimizer states, for processes that need only ranges of them.
 
         Args:
-            names: of the parameters of each group of the optimizer.
+            names: names of the parameters in each parameter group of the optimizer.
         """
         if self.path.is_dir():
             return self._pieces()
@@ -102,10 +115,10 @@ class Checkpoint:
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
-    """Open a checkpoint of either form: tensors and plain values, never code.
+    """Open a checkpoint without checking its tensors; see `open_verified`.
 
     Raises:
-        UserError: it is damaged, incomplete, or something else.
+        UserError: it is incomplete, not a checkpoint, or so damaged that it cannot be opened.
     """
     path = Path(path)
     if path.is_dir():
@@ -115,27 +128,22 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The contents of a checkpoint of either form, as one process would have written them.
-
-    Raises:
-        UserError: it is damaged, incomplete, or something else.
-    """
+    """Return the contents of a checkpoint, see `Checkpoint.whole`. Raises as `open_checkpoint`."""
     return open_checkpoint(path).whole()
 
 
 def _read_file(file: Path) -> dict[str, Any]:
     try:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises whatever zipfile, pickle or its reader meet
+    except Exception as error:  # torch passes on whatever zipfile, pickle and its reader raise
         raise UserError(f"{file} cannot be read as a checkpoint: {error}") from error
 
 
 class DamagedCheckpoint(UserError):  # noqa: N818 - names the state of the file
-    """A checkpoint is damaged or incomplete, or the file is something else.
+    """A checkpoint is damaged or incomplete, or the file is not a checkpoint.
 
-    Args:
-        path: the checkpoint.
-        problem: what is wrong with it.
+    Attributes:
+        problem: what is wrong, without the path.
     """
 
     def __init__(self, path: Path, problem: str) -> None:
@@ -144,13 +152,13 @@ class DamagedCheckpoint(UserError):  # noqa: N818 - names the state of the file
 
 
 def open_verified(path: str | Path) -> Checkpoint:
-    """Open a checkpoint after checking every byte of it.
+    """Open a checkpoint after reading every byte of it once.
 
-    torch's files are zip archives with a CRC-32 of each tensor and of the rest, which torch does
-    not check when it maps a file.
+    torch's files are zip archives with a CRC-32 for each tensor and for the plain values. torch
+    does not check them when it maps a file.
 
     Raises:
-        DamagedCheckpoint: says what is wrong.
+        DamagedCheckpoint: a file has the wrong size or checksum, or cannot be opened.
     """
     path = Path(path)
     contents: dict[str, dict[str, Any]] = {}
@@ -181,7 +189,7 @@ def open_verified(path: str | Path) -> Checkpoint:
 
 
 def damage(path: str | Path) -> str | None:
-    """Return what is wrong with a checkpoint, after reading every byte; `None` if nothing is."""
+    """Return what is wrong with a checkpoint, or `None`. Reads every byte of it."""
     try:
         open_verified(path)
     except DamagedCheckpoint as found:
@@ -190,14 +198,15 @@ def damage(path: str | Path) -> str | None:
 
 
 def open_undamaged(path: str | Path) -> Checkpoint:
-    """Open and verify the checkpoint that `path` names; of a run, the next one if it is damaged.
+    """Open and verify a checkpoint, or the first undamaged one of a run.
 
     Args:
-        path: a checkpoint, or a run folder: its best checkpoint is tried first, then its last,
-            then the others from the newest. Each damaged one is named on standard error.
+        path: a checkpoint or a run folder. The checkpoints of a run are tried in this order: best,
+            last, then from the newest. Each damaged one is reported on standard error.
 
     Raises:
-        UserError: there is no checkpoint, or none that is whole.
+        UserError: there is no checkpoint.
+        DamagedCheckpoint: all are damaged.
     """
     file = find_checkpoint(path, (BEST, LAST))
     others = saved_checkpoints(Path(path).expanduser())
@@ -214,14 +223,15 @@ def open_undamaged(path: str | Path) -> Checkpoint:
 
 
 def save_checkpoint(contents: dict[str, Any], path: str | Path) -> None:
-    """Write a checkpoint of one file, so that no reader meets half of one.
+    """Write a checkpoint of one file, which appears when it is whole and on the disk.
 
     Args:
         contents: tensors and plain values.
-        path: of the file; what had that name is replaced.
+        path: destination; an existing checkpoint of either form is replaced.
 
     Raises:
-        OSError: it cannot be written, as on a full disk; nothing is left behind.
+        OSError: it cannot be written, for example because the disk is full. Nothing is left
+            behind.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -236,7 +246,7 @@ def write_file(contents: dict[str, Any], path: Path) -> None:
     """Write one file of a checkpoint in parts, and flush it to the disk.
 
     Raises:
-        OSError: it cannot be written, as on a full disk.
+        OSError: it cannot be written, for example because the disk is full.
     """
     _write_file(contents, path)
     try:

@@ -118,7 +118,7 @@ def test_transformers_gives_the_same_logits(
     torch.testing.assert_close(found, classifier.logits(texts), atol=1e-4, rtol=0)
     assert list(theirs.config.id2label.values()) == list(LABELS)
     assert transformers_remarks == []
-    again, tokenizer = hugging_face.load_classifier(tmp_path / "hf")
+    again, tokenizer = hugging_face.load(tmp_path / "hf")
     loaded = TextClassifier(again, tokenizer).logits(texts)
     torch.testing.assert_close(loaded, classifier.logits(texts))
 

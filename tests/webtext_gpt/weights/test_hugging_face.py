@@ -90,7 +90,7 @@ def test_a_folder_is_a_checkpoint_like_any(folder: Path, monkeypatch: pytest.Mon
         ({"n_layer": 10**9}, "n_layer is 1000000000, and there are 28 tensors"),
         ({"resid_pdrop": None}, "resid_pdrop is None, not a number"),
         ({"resid_pdrop": 1.5}, r"config\.json: model.resid_dropout is 1.5"),
-        ({"tie_word_embeddings": "no"}, "tie_word_embeddings is 'no', no boolean"),
+        ({"tie_word_embeddings": "no"}, "tie_word_embeddings is 'no', not a boolean"),
     ],
     ids=str,
 )
@@ -274,7 +274,7 @@ def test_a_tokenizer_without_end_of_text_is_refused(folder: Path) -> None:
         ({"scale_embeddings": True}, "model.scale_embeddings=true cannot be exported"),
         (
             {"norm": "post", "activation": "gelu"},
-            "model.activation=gelu cannot be exported: OpenAIGPTLMHeadModel has gelu_tanh, relu",
+            "activation=gelu cannot be exported: OpenAIGPTLMHeadModel supports gelu_tanh, relu",
         ),
         ({"vocab_size": 3}, "tokenizer has 4 ids and the model 3"),
     ],

@@ -13,7 +13,8 @@ from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
-from webtext_gpt.weights import hugging_face, write
+from webtext_gpt.weights import hugging_face
+from webtext_gpt.weights.folder import STALE
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_a_replacement_that_is_interrupted_loses_nothing(
     with pytest.raises(KeyboardInterrupt):
         hugging_face.save(newer, tokenizer, folder, force=True)
     monkeypatch.undo()
-    files = [*folder.glob("*.safetensors"), *folder.parent.glob(".model.partial/*.safetensors")]
+    files = [*folder.glob("*.safetensors"), *folder.parent.glob(".model.new/*.safetensors")]
     tensors = {name: value for file in files for name, value in load_file(file).items()}
     assert len(list(folder.glob("model-*.safetensors"))) > 1  # the old one is whole
     assert len(tensors) > 20
@@ -179,6 +180,6 @@ def test_characters_of_another_text_are_refused(tmp_path: Path) -> None:
 
 def test_what_is_stale() -> None:
     for name in ("model-00001-of-00002.safetensors", "pytorch_model.bin.index.json", "merges.txt"):
-        assert write.STALE.fullmatch(name)
+        assert STALE.fullmatch(name)
     for name in ("train.txt", "model.py", "last.ckpt", "tokens.json"):
-        assert not write.STALE.fullmatch(name)
+        assert not STALE.fullmatch(name)

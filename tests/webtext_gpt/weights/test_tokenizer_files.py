@@ -111,7 +111,7 @@ def test_a_classifiers_tokenizer_puts_its_tokens_around(prose: str, tmp_path: Pa
     cat, dog = ours.encode("the cat"), ours.encode("a dog")
     assert theirs("the cat").input_ids == [0, *cat, 2]
     assert theirs("the cat", "a dog").input_ids == [0, *cat, 1, *dog, 2]
-    again, tokenizer = hugging_face.load_classifier(tmp_path / "out")
+    again, tokenizer = hugging_face.load(tmp_path / "out")
     batch = theirs(["a dog", "a"], padding=True, return_tensors="pt")
     assert batch.input_ids[1, -1] == 3
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
