@@ -1,4 +1,4 @@
-"""The harness with our model gives the figures that we give."""
+"""Our model gives the same figures in the harness as in our evaluation."""
 
 import json
 import math
@@ -86,12 +86,14 @@ def test_figures_equal_the_harness(small_checkpoint: Path, tmp_path: Path) -> No
     assert theirs["perplexity,none"] == pytest.approx(mine["perplexity"], rel=1e-6)
     assert 100 * theirs["acc,none"] == pytest.approx(mine["accuracy"])
 
-    scorer = Scorer(model, tokenizer, stride=model.config.block_size)  # as the harness: no overlap
+    scorer = Scorer(
+        model, tokenizer, stride=model.config.block_size
+    )  # like the harness: no overlap
     measured = BENCHMARKS["ptb"].run(scorer, tmp_path, Options(detokenise=False))
     text = ran["results"]["local_text"]
     words = measured.counts["words"]
     log_probability = -words * math.log(measured.metrics["perplexity"])
-    harness_words = words + 1  # the harness counts what follows the last space, which is nothing
+    harness_words = words + 1  # the harness also counts the empty word after the last space
     assert text["word_perplexity,none"] == pytest.approx(
         math.exp(-log_probability / harness_words), rel=1e-6
     )

@@ -134,9 +134,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 def _read_file(file: Path) -> dict[str, Any]:
     try:
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        contents = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch passes on whatever zipfile, pickle and its reader raise
         raise UserError(f"{file} cannot be read as a checkpoint: {error}") from error
+    if not isinstance(contents, dict):
+        found = type(contents).__name__
+        raise UserError(f"{file} cannot be read as a checkpoint: it holds a {found}, not a dict")
+    return contents
 
 
 class DamagedCheckpoint(UserError):  # noqa: N818 - names the state of the file

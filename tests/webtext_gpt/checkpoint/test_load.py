@@ -1,4 +1,4 @@
-"""Loading a model: read once, made once, nothing drawn, and the same from every format."""
+"""Loading a model: one construction, one reading of each file, no random draw."""
 
 import csv
 from collections.abc import Callable
@@ -114,7 +114,7 @@ def test_loading_leaves_the_generator_alone(form: Callable[[Path], Path], tmp_pa
 def test_a_loaded_model_does_not_depend_on_its_file(
     form: Callable[[Path], Path], tmp_path: Path
 ) -> None:
-    """Which may be overwritten in place meanwhile."""
+    """The file may be overwritten in place while the model is in use."""
     model, _ = load_language_model(form(tmp_path))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for file in [file for file in tmp_path.rglob("*") if file.is_file()]:
@@ -153,7 +153,7 @@ def test_an_empty_model_lacks_only_its_weights() -> None:
 
 
 class Counts:
-    """How often models are made and files of tensors read."""
+    """Counts constructions of `GPT` and calls of `torch.load`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.models = self.reads = 0

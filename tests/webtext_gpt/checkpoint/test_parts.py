@@ -1,4 +1,4 @@
-"""Checkpoints in parts: pieces put together, damage found, what is incomplete refused."""
+"""Checkpoints in parts: pieces are assembled, damage is found, incomplete folders are refused."""
 
 import itertools
 import random
@@ -38,7 +38,7 @@ PARTS = 3
 
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[GPT, Path]:
-    """A model whose flattened parameters were cut at odd places among three processes."""
+    """A model saved by three processes, its flattened parameters cut at uneven places."""
     torch.manual_seed(0)
     model = GPT(CONFIG)
     names = [f"model.{name}" for name, _ in model.named_parameters()]
@@ -75,7 +75,7 @@ def test_the_parts_are_one_checkpoint(saved: tuple[GPT, Path]) -> None:
     assert weights["model.lm_head.weight"] is weights["model.wte.weight"]
     assert weights.keys() == {f"model.{name}" for name in model.state_dict()}
     optimizer = torch.optim.AdamW(model.parameters())
-    optimizer.load_state_dict(whole["optimizer_states"][0])  # as torch itself reads it
+    optimizer.load_state_dict(whole["optimizer_states"][0])  # the form that torch expects
     for name, value in model.named_parameters():
         assert torch.equal(loaded.get_parameter(name), value)
         assert torch.equal(optimizer.state[value]["exp_avg"], 2 * value)
@@ -137,7 +137,7 @@ def test_a_flipped_bit_is_found_or_changes_nothing(saved: tuple[GPT, Path], seed
 
 
 def test_values_that_were_altered_are_found(saved: tuple[GPT, Path]) -> None:
-    """Which torch, mapping the file, does not see."""
+    """torch does not notice them when it maps the file."""
     _, folder = saved
     file = folder / part_name(1)
     value = saved[0].wte.weight.detach().flatten()[15].numpy().tobytes()
@@ -162,7 +162,7 @@ def test_the_manifest_is_on_the_disk_before_it_counts(
 
 
 def test_moments_are_found_by_the_numbers_of_the_groups() -> None:
-    """FSDP numbers parameters as the model lists them, not as the groups do."""
+    """FSDP numbers parameters in the order of the model, not in that of the groups."""
     names = [["matrix a", "matrix b"], ["gain"]]
     numbers = {"matrix a": 0, "gain": 1, "matrix b": 2}
     checkpoint = {

@@ -1,4 +1,4 @@
-"""Checkpoint files: whole or absent, and never run."""
+"""Checkpoints of one file: written whole or not at all, and refused when damaged."""
 
 import errno
 from pathlib import Path

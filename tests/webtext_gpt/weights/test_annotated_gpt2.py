@@ -1,4 +1,4 @@
-"""Bare state dicts of GPT-2, under The Annotated GPT-2's names and under OpenAI's."""
+"""State dicts of GPT-2 without configuration, by The Annotated GPT-2's and OpenAI's names."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The command that converts, on a model trained here, and what others make of its output."""
+"""The conversion command, on a model trained here, with transformers reading its output."""
 
 import json
 import shlex
@@ -55,7 +55,7 @@ def trained(compose: Callable[..., DictConfig], small_run: list[str], tmp_path: 
 
 
 def test_a_trained_model_in_transformers(trained: Path, tmp_path: Path) -> None:
-    """Loaded by the Auto classes without a word, it writes the same text; and back it comes."""
+    """The Auto classes load it without a warning and write the same text; it converts back."""
     folder, back = tmp_path / "exported", tmp_path / "back.ckpt"
     result = _call("-m", "webtext_gpt.weights", f"checkpoint={trained}", f"out={folder}")
     assert result.returncode == 0, result.stderr

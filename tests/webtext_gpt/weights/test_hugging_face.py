@@ -1,4 +1,4 @@
-"""Hugging Face folders: what is written, what is refused, and by which name."""
+"""Hugging Face folders: the files written, and errors that name what is refused."""
 
 import errno
 import json
@@ -69,7 +69,7 @@ def test_a_folder_is_a_checkpoint_like_any(folder: Path, monkeypatch: pytest.Mon
     assert tokenizer.encode("cab") == [2, 0, 1]
     monkeypatch.chdir(folder.parent)
     assert is_foreign("model")
-    assert not is_foreign("model/config")  # its first folder is here: no name on the hub
+    assert not is_foreign("model/config")  # a local folder of that name exists
     assert is_foreign("openai-community/gpt2")
 
 
@@ -189,7 +189,7 @@ def test_broken_numbers_are_warned_of(folder: Path) -> None:
 
 
 class _Hostile:
-    """Unpickled, it would leave a file."""
+    """Object whose unpickling makes a folder."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -211,9 +211,9 @@ def test_a_pickle_that_would_run_code_is_refused(
     path = folder if name.startswith("model/") else file
     with pytest.raises(UserError, match=r"nothing in it was run.*asks to call \w+.mkdir") as caught:
         load_language_model(path)
-    assert "weights_only" not in str(caught.value)  # torch's advice is to run it
+    assert "weights_only" not in str(caught.value)  # torch's own message advises to run the file
     assert not mark.exists()
-    torch.load(file, weights_only=False)  # the file does what is feared of it
+    torch.load(file, weights_only=False)  # the file is hostile indeed
     assert mark.is_dir()
 
 
@@ -323,7 +323,7 @@ def test_a_folder_with_something_in_it_is_kept(
     hugging_face.save(other, tokenizer, folder, force=True, max_shard_bytes=2000)
     assert (folder / "notes.txt").read_text() == "mine"
     assert not (folder / "pytorch_model.bin").exists()
-    assert not (folder / "model.safetensors").exists()  # it would be read before the shards
+    assert not (folder / "model.safetensors").exists()  # a reader would prefer it to the shards
     assert torch.equal(load_language_model(folder)[0].wte.weight, other.wte.weight)
     with pytest.raises(UserError, match=r"notes\.txt is a file"):
         hugging_face.save(other, tokenizer, folder / "notes.txt", force=True)
@@ -345,7 +345,7 @@ def test_a_full_disk_leaves_nothing(
 def test_a_name_on_the_hub_is_found_in_its_cache(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `huggingface_hub` lays it out after a download; nothing is asked of the network."""
+    """The cache has the layout of `huggingface_hub`; the network is not used."""
     from huggingface_hub import constants
 
     cached = tmp_path / "cache" / "models--someone--gpt"

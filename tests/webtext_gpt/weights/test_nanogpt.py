@@ -1,4 +1,4 @@
-"""nanoGPT's checkpoints: its layout of weights, its vocabularies, its missing biases."""
+"""nanoGPT's checkpoints: layout of weights, vocabularies, and missing biases."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ ARGUMENTS = {"n_layer": 2, "n_head": 4, "n_embd": 32, "block_size": 16, "bias": 
 
 
 def _reference(vocab_size: int, bias: bool) -> torch.nn.Module:
-    """nanoGPT's model by another library: GPT-2 with the exact GELU."""
+    """nanoGPT's model built with transformers: GPT-2 with the exact GELU."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
@@ -38,7 +38,7 @@ def _reference(vocab_size: int, bias: bool) -> torch.nn.Module:
 def _save(
     reference: torch.nn.Module, file: Path, *, compiled: bool = False, **arguments: object
 ) -> None:
-    """As nanoGPT's train.py does: Linear layout, both tied tensors, optimizer and settings."""
+    """Save like nanoGPT's train.py: Linear layout, both tied tensors, optimizer and settings."""
     arguments = {**ARGUMENTS, "vocab_size": reference.config.vocab_size, **arguments}
     weights = {}
     for name, value in reference.state_dict().items():
@@ -46,7 +46,7 @@ def _save(
             continue
         is_linear = name.endswith("weight") and (".attn." in name or ".mlp." in name)
         weights["_orig_mod." * compiled + name] = value.T.contiguous() if is_linear else value
-    mask = torch.ones(1, 1, 16, 16).tril()  # kept where there is no fused attention
+    mask = torch.ones(1, 1, 16, 16).tril()  # nanoGPT keeps it when it has no fused attention
     weights["_orig_mod." * compiled + "transformer.h.0.attn.bias"] = mask
     optimizer = torch.optim.AdamW(reference.parameters()).state_dict()
     torch.save(
@@ -77,7 +77,7 @@ def test_logits_of_a_character_model(bias: bool, compiled: bool, tmp_path: Path)
     with torch.inference_mode():
         logits, expected = model(tokens), reference(tokens).logits
     torch.testing.assert_close(logits[..., :65], expected, atol=1e-4, rtol=0)
-    # <|endoftext|>, which the model has never seen, has the mean logit: it is never likely.
+    # <|endoftext|>, which the model has never seen, gets the mean logit, so it is never likely.
     assert model.config.vocab_size == 66
     torch.testing.assert_close(logits[..., 65], expected.mean(-1), atol=1e-4, rtol=0)
     assert logits.softmax(-1)[..., 65].max() <= 1 / 66

@@ -1,4 +1,4 @@
-"""Folders that are not what they seem: read as what they are, or refused; replaced without loss."""
+"""Unusual Hugging Face folders: read correctly or refused, and replaced without loss."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ def folder(tokenizer: Tokenizer, tmp_path: Path) -> Path:
 
 
 def test_no_token_types_are_given_to_the_model(folder: Path) -> None:
-    """transformers 4 gives them unless told otherwise, and GPT-2 adds them to its input."""
+    """By default transformers 4 returns token types, which GPT-2 adds to its input."""
     config = json.loads((folder / "tokenizer_config.json").read_text())
     assert config["model_input_names"] == ["input_ids", "attention_mask"]
 

@@ -1,4 +1,4 @@
-"""Tokenizers of exported and foreign models: the same ids on both sides, on hard strings."""
+"""Tokenizers of exported and foreign models: same ids as transformers, on difficult strings."""
 
 import json
 from pathlib import Path
@@ -101,7 +101,7 @@ def test_a_classifiers_tokenizer_puts_its_tokens_around(prose: str, tmp_path: Pa
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     ours = train_bpe([prose], 280)
-    special = {  # four ids that prose does not need
+    special = {  # four ids that the prose does not use
         "start_token_id": 0,
         "delimiter_token_id": 1,
         "extract_token_id": 2,
@@ -120,7 +120,7 @@ def test_a_classifiers_tokenizer_puts_its_tokens_around(prose: str, tmp_path: Pa
         for text, logits in zip(("a dog", "a"), expected, strict=True):
             alone = again(torch.tensor([[0, *ours.encode(text), 2]]))[0]
             torch.testing.assert_close(alone, logits, atol=1e-5, rtol=0)
-    assert tokenizer.hash == ours.hash  # what is put around is the model's, not the vocabulary's
+    assert tokenizer.hash == ours.hash  # special tokens around a text are not part of it
     assert again.config.extract_token_id == 2
 
 
@@ -161,7 +161,7 @@ def test_gpt1s_tokenizer_and_its_new_end_of_text(tmp_path: Path) -> None:
     theirs = OpenAIGPTTokenizer.from_pretrained(folder)
     for text in ("The cat, the CAT", "cät the", "the the\n\ncat §"):
         assert tokenizer.encode(text) == theirs(text).input_ids
-    assert tokenizer.decode(tokenizer.encode("The  CAT")) == "the cat"  # not the very text
+    assert tokenizer.decode(tokenizer.encode("The  CAT")) == "the cat"  # the original is lost
     assert (tokenizer.end_of_text, model.config.vocab_size) == (15, 16)
     tokens = torch.tensor([tokenizer.encode("the cat , the cat")])
     with torch.inference_mode():
@@ -172,7 +172,7 @@ def test_gpt1s_tokenizer_and_its_new_end_of_text(tmp_path: Path) -> None:
 
 
 def test_gpt1s_early_names(tmp_path: Path) -> None:
-    """The gains, biases and weights of OpenAI's code were called g, b and w."""
+    """OpenAI's code named gains, biases and weights g, b and w."""
     from safetensors.torch import load_file
 
     folder = _gpt1_folder(tmp_path)
