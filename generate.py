@@ -9,7 +9,7 @@ from webtext_gpt.errors import UserError
 @entry_point("generate", verbatim=["prompt", "checkpoint", "prompts", "out"])
 def main(cfg: DictConfig) -> None:
     """Load the model, and print its continuations or its next-token candidates."""
-    from webtext_gpt.checkpoint.store import load_model  # imports torch, so not for --help
+    from webtext_gpt.checkpoint.load import load_language_model  # imports torch, so not for --help
     from webtext_gpt.generation import Sampling, command
     from webtext_gpt.training.precision import place_for_inference
 
@@ -19,7 +19,7 @@ def main(cfg: DictConfig) -> None:
         top_k=cfg.top_k,
         top_p=cfg.top_p,
     )
-    model, tokenizer = load_model(cfg.checkpoint)
+    model, tokenizer = load_language_model(cfg.checkpoint)
     place_for_inference(model, cfg.device, cfg.precision)
     if cfg.next is not None:
         if cfg.prompts is not None:

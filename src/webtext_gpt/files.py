@@ -1,19 +1,130 @@
-"""Files that are whole or absent."""
+"""Writing files so that a reader finds a whole file, the previous one, or none.
 
-from collections.abc import Iterator
+A file is written beside its destination under a hidden name, then renamed, which replaces the
+destination in one step. An error removes it. A killed process leaves it behind; its name ends in
+`.partial`, and `remove_partials` clears a folder of such files.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+PARTIAL = ".partial"
+
+
+def partial_path(path: Path) -> Path:
+    """Return the hidden name under which this process writes `path`, in the same folder."""
+    return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """A file to write aside, which takes the name `path` when it is complete.
+def replaced(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Yield a temporary name to write to, which is renamed to `path` when the block succeeds.
 
-    Where the block fails, nothing is left of it, and what had the name keeps it.
+    If the block fails, the temporary file is removed and `path` stays as it was. The name ends in
+    `.partial`, so that a writer which chooses a format by the suffix has to be told the format.
+
+    Args:
+        path: destination, in a folder that exists. An existing file is replaced; an existing
+            folder is replaced only with `durable`.
+        durable: also survive a power failure: sync the file, then the folder.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_path(path)
     try:
         yield partial
-        partial.replace(path)
+        if durable:
+            sync_file(partial)
+            publish(partial, path)
+        else:
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `folder`, which is renamed to it when the block succeeds.
+
+    If the block fails, the temporary folder is removed. One that a killed process left is removed
+    first, since folders can be large; so only one process may make a folder at a time.
+
+    Args:
+        folder: destination, which must not exist or be an empty folder.
+    """
+    partial = folder.with_name(f".{folder.name}{PARTIAL}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file aside and rename it. Missing folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any, *, indent: int = 2, ensure_ascii: bool = True) -> None:
+    """Write a JSON file aside and rename it. Missing folders are made."""
+    write_text(path, json.dumps(value, indent=indent, ensure_ascii=ensure_ascii) + "\n")
+
+
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a JSON object a row aside and rename the file. Missing folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as partial, partial.open("w", encoding="utf-8") as stream:
+        for row in rows:
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Rename a finished file or folder to `path`, replacing what is there, and sync the folder.
+
+    A folder cannot be replaced in one step: the old one is renamed to `.NAME.old` first, and
+    removed at the end.
+    """
+    old = path.with_name(f".{path.name}.old")
+    if partial.is_dir() or path.is_dir():
+        remove(old)
+        if path.exists():
+            path.rename(old)
+    partial.replace(path)
+    remove(old)
+    sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, link or folder, if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder that no other process uses."""
+    for left in folder.glob(f".*{PARTIAL}"):
+        remove(left)
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file to the disk, so that its contents survive a power failure."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder to the disk, so that the names in it survive a power failure."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

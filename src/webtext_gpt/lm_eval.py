@@ -1,8 +1,8 @@
-"""Our models under EleutherAI's lm-evaluation-harness.
+"""Our models in EleutherAI's lm-evaluation-harness.
 
 `python -m webtext_gpt.lm_eval --model webtext_gpt --model_args checkpoint=RUN --tasks ...` takes
-every argument of `lm_eval`. The harness finds only the models that are registered with it, and
-offers no way to add one from outside; this module registers ours and calls its command line.
+every argument of `lm_eval`. The harness cannot be told of a model from outside, so this module
+registers ours and then calls the harness's command line.
 """
 
 import math
@@ -13,7 +13,7 @@ import torch
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 
-from webtext_gpt.checkpoint.store import load_model
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.cli import clear_errors
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.prompted import cut_beginning, room_for_prompt
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
 GENERATION_LIMIT = 256
-"""New tokens where a task does not say, as the harness has it."""
+"""New tokens if the task does not set a limit; the harness's own default."""
 
 
 @register_model("webtext_gpt")
 class WebtextGPT(TemplateLM):
-    """The harness's requests, answered by `Scorer` and `complete`.
+    """Answers the harness's requests by `Scorer` and `complete`.
 
     Args:
-        checkpoint: a run's folder, a `.ckpt` file, a Hugging Face folder or hub name.
+        checkpoint: anything that `webtext_gpt.checkpoint.load.load` reads, as a language model.
         device: `auto`, `cpu`, `cuda`, ...
         precision: `fp32`, `bf16` or `auto`.
-        batch_size: prompts continued at once; scoring is batched by tokens.
+        batch_size: prompts completed at once; scoring is batched by tokens instead.
         batch_tokens: tokens scored at once.
-        max_batch_size: of the harness's interface, not used.
+        max_batch_size: part of the harness's interface; ignored.
 
     Raises:
         UserError: the model cannot be loaded, or an argument is out of range.
@@ -55,24 +55,24 @@ class WebtextGPT(TemplateLM):
         max_batch_size: int | None = None,
     ) -> None:
         super().__init__()
-        model, self._tokenizer = load_model(checkpoint)
+        model, self._tokenizer = load_language_model(checkpoint)
         if not torch.cuda.is_available() and device.startswith("cuda"):
-            device = "cpu"  # the harness asks for cuda:0 where nobody said anything
+            device = "cpu"  # the harness's default is cuda:0
         place_for_inference(model, device, precision)
-        # Windows that do not overlap are the harness's own.
+        # The harness scores long texts in windows that do not overlap.
         stride = model.config.block_size
         self.scorer = Scorer(model, self._tokenizer, int(batch_tokens), stride)
         self.batch_size = 8 if str(batch_size).startswith("auto") else int(batch_size)
 
     @property
     def eot_token_id(self) -> int:
-        """The end-of-text token, after which a document begins."""
+        """Id of the end-of-text token, which precedes a document."""
         return self._tokenizer.end_of_text
 
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
     ) -> list[int]:
-        """Token ids; no special token is ever added."""
+        """Return token ids, without special tokens whatever is asked for."""
         return self._tokenizer.encode(string)
 
     def _loglikelihood_tokens(
@@ -104,7 +104,7 @@ class WebtextGPT(TemplateLM):
     def loglikelihood_rolling(
         self, requests: list["Instance"], disable_tqdm: bool = False
     ) -> list[float]:
-        """The log-probability of each whole text, by windows that do not overlap."""
+        """Return the log-probability of each text, in nats, by windows that do not overlap."""
         totals = []
         for request in progress_bar("scoring texts", iterable=requests, disable=disable_tqdm):
             total, _ = self.scorer.total(self.scorer.sliding_windows(request.args[0]))
@@ -112,7 +112,7 @@ class WebtextGPT(TemplateLM):
         return totals
 
     def generate_until(self, requests: list["Instance"], disable_tqdm: bool = False) -> list[str]:
-        """What the model writes after each context, greedily unless a task asks for sampling."""
+        """Return a completion of each context, greedy unless the task asks for sampling."""
         texts = []
         with progress_bar("generating", total=len(requests), disable=disable_tqdm) as bar:
             for _, group in groupby((r.args for r in requests), key=lambda args: repr(args[1])):
@@ -129,10 +129,10 @@ class WebtextGPT(TemplateLM):
 
 
 def _generation_settings(given: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of `complete` from those of a harness task.
+    """Return the arguments of `complete` for the generation settings of a harness task.
 
     Raises:
-        UserError: it asks for something that we do not have.
+        UserError: a setting is not supported.
     """
     stop = given.pop("until", None) or []
     temperature = given.pop("temperature", None)

@@ -20,7 +20,8 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint.store import load_model, read_checkpoint
+from webtext_gpt.checkpoint.load import load_language_model
+from webtext_gpt.checkpoint.store import read_checkpoint
 from webtext_gpt.training.loggers import read_metrics
 from webtext_gpt.training.pretrain import pretrain
 
@@ -156,13 +157,13 @@ def test_torchrun_starts_the_processes_too(one: Path, overrides: list[str], tmp_
 
 def test_zero_checkpoints_are_read_as_any_other(one: Path, two: Two) -> None:
     """Consolidated and tied, by every command."""
-    expected, _ = load_model(one / "checkpoints" / "last.ckpt")
+    expected, _ = load_language_model(one / "checkpoints" / "last.ckpt")
     tokens = torch.randint(280, (2, 32), generator=torch.Generator().manual_seed(0))
     for name in ("deepspeed_zero2", "deepspeed_zero3"):
         folder = two(name)[0] / "checkpoints" / "last.ckpt"
         assert len(list(folder.glob("part-*.ckpt"))) == 2
         for path in (folder, two(name)[0]):
-            model, tokenizer = load_model(path)
+            model, tokenizer = load_language_model(path)
             assert model.lm_head.weight is model.wte.weight
             assert tokenizer.vocab_size == 280
             with torch.inference_mode():

@@ -12,7 +12,8 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from webtext_gpt.checkpoint.store import load_any, load_model, read_checkpoint
+from webtext_gpt.checkpoint.load import load, load_language_model
+from webtext_gpt.checkpoint.store import read_checkpoint
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.finetuning.command import carry_out_call
 from webtext_gpt.finetuning.predict import TextClassifier
@@ -85,7 +86,8 @@ def test_a_classifier_learns_and_says_how_well(
     assert summary["test_accuracy"] > 0.9
     run = tmp_path / "run"
     assert json.loads((run / "summary.json").read_text()) == pytest.approx(summary)
-    model, tokenizer = load_any(run)
+    opened = load(run)
+    model, tokenizer = opened.model, opened.tokenizer
     assert isinstance(model, GPTClassifier)
     assert model.config.labels == ("bird", "cat", "dog")
     rows = list(csv.DictReader(test.open()))
@@ -103,7 +105,8 @@ def test_a_classifier_learns_and_says_how_well(
 
 def test_a_texts_logits_do_not_depend_on_its_batch(finetune: Finetune, tmp_path: Path) -> None:
     finetune()
-    classifier = TextClassifier(*load_any(tmp_path / "run"))
+    loaded = load(tmp_path / "run")
+    classifier = TextClassifier(loaded.model, loaded.tokenizer)
     text, long = "the old cat hears", "the river and " * 30
     alone = classifier.logits([text])[0]
     for others in (["a", "the dog"] * 20, [long] * 20):
@@ -129,7 +132,7 @@ def test_interrupted_and_resumed_is_undisturbed(
             finetune("body_dropout=0.1")
     finetune("resume=auto", "body_dropout=0.1")
     assert _curve(tmp_path / "run") == _curve(tmp_path / "whole")
-    whole, resumed = (load_any(tmp_path / name)[0].state_dict() for name in ("whole", "run"))
+    whole, resumed = (load(tmp_path / name).model.state_dict() for name in ("whole", "run"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
@@ -162,10 +165,8 @@ def test_zero_keeps_what_is_frozen(
     zero = ["trainer.devices=2", f"strategy=deepspeed_zero{stage}", "trainer.max_steps=8"]
     subprocess.run([*command, *zero], check=True, timeout=200, capture_output=True)
     theirs = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["state_dict"]
-    start = {
-        f"model.body.{name}": value
-        for name, value in load_model(settings[0].partition("=")[2])[0].state_dict().items()
-    }
+    model, _ = load_language_model(settings[0].partition("=")[2])
+    start = {f"model.body.{name}": value for name, value in model.state_dict().items()}
     name = "model.body.blocks.0.mlp.c_fc.weight"
     saved = theirs.get(name, theirs.get(name.replace("c_fc.", "c_fc.base_layer.")))
     assert torch.equal(saved, start[name])
@@ -193,8 +194,8 @@ def test_what_is_frozen_stays(
     finetune(
         choice, "trainer.max_steps=6", "validate_every=3", "callbacks.checkpoints.save_every=3"
     )
-    model, _ = load_any(tmp_path / "run")
-    before = load_model(small_checkpoint)[0].state_dict()
+    model = load(tmp_path / "run").model
+    before = load_language_model(small_checkpoint)[0].state_dict()
     for name, value in model.state_dict().items():
         old = before.get(name.removeprefix("body."))
         if old is not None and value.dim() > 1:
@@ -243,7 +244,8 @@ def test_pairs_of_sentences_and_numbers(finetune: Finetune, tmp_path: Path) -> N
         "task.metrics=[spearman,pearson]",
     )
     assert {"val_spearman", "val_pearson", "val_loss", "best_val_spearman"} <= set(summary)
-    classifier = TextClassifier(*load_any(tmp_path / "run"))
+    loaded = load(tmp_path / "run")
+    classifier = TextClassifier(loaded.model, loaded.tokenizer)
     there, back = classifier.logits(["a cat", "dog"], ["dog", "a cat"])
     assert classifier.labels == ("score",)
     torch.testing.assert_close(there, back)
@@ -265,7 +267,7 @@ def test_completions_are_learned_and_scored(
     assert summary["val_rouge1"] > 90
     answers = (tmp_path / "run" / "validation" / "answers.jsonl").read_text().splitlines()
     assert json.loads(answers[0])["prompt"] == "say cat\n"
-    model, _ = load_model(tmp_path / "run")  # a language model like any other
+    model, _ = load_language_model(tmp_path / "run")  # a language model like any other
     assert model.config.vocab_size == 280
 
 
@@ -337,7 +339,7 @@ def test_a_checkpoint_with_another_vocabulary_is_refused(
     finetune: Finetune, small_checkpoint: Path, prose: str, tmp_path: Path
 ) -> None:
     """A folder whose tokenizer has ten ids fewer than its model, which no padding explains."""
-    model, _ = load_model(small_checkpoint)
+    model, _ = load_language_model(small_checkpoint)
     hugging_face.save(model, train_bpe([prose], 270), tmp_path / "other")
     with pytest.raises(UserError, match="270 ids and the model 280; they are not of one another"):
         finetune(f"checkpoint={tmp_path / 'other'}")

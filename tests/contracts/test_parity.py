@@ -1,4 +1,4 @@
-"""Contract 2: with the same weights, Hugging Face's logits; out and in again is the identity."""
+"""Contract 2: same logits as Hugging Face with the same weights; export and import are inverse."""
 
 import gc
 import hashlib
@@ -27,7 +27,7 @@ def tokenizer() -> Tokenizer:
 
 
 def _randomize(model: torch.nn.Module) -> None:
-    """Biases and gains too: their initial values hide errors."""
+    """Draw biases and gains too, because their initial values hide errors."""
     for name, value in model.named_parameters():
         is_gain = "ln_" in name and name.endswith("weight")
         torch.nn.init.normal_(value, mean=1.0 if is_gain else 0.0, std=0.1 if is_gain else 0.02)
@@ -49,7 +49,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _check_round_trip(model: GPT, tokenizer: Tokenizer, folder: Path, remarks: list[str]) -> None:
-    """Export, transformers' logits without a remark, import, export: the same bytes."""
+    """Export, compare transformers' logits, import and export again: the same bytes."""
     from transformers import AutoModelForCausalLM
 
     config, tokens = model.config, torch.randint(model.config.vocab_size, (2, 100))
@@ -79,7 +79,7 @@ def _check_round_trip(model: GPT, tokenizer: Tokenizer, folder: Path, remarks: l
 def test_gpt2_out_and_in(
     size: str, n_layer: int, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
 ) -> None:
-    """The widths and heads of the four sizes, with fewer layers and a small vocabulary."""
+    """Widths and heads of the four sizes, with fewer layers and a small vocabulary."""
     _, n_head, n_embd = SHAPES[size]
     model = _random_gpt(n_layer=n_layer, n_head=n_head, n_embd=n_embd, attn_dropout=0.2)
     _check_round_trip(model, tokenizer, tmp_path, transformers_remarks)
@@ -98,7 +98,7 @@ def test_gpt2_small_in_full(
 def test_gpt2_in_full(
     size: str, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
 ) -> None:
-    """Needs 13 GB of memory and of disk for xl, which is written in shards."""
+    """Needs 13 GB of memory and of disk for xl, which is exported in shards."""
     n_layer, n_head, n_embd = SHAPES[size]
     model = _random_gpt(
         n_layer=n_layer, n_head=n_head, n_embd=n_embd, vocab_size=50_257, block_size=1024
@@ -112,7 +112,7 @@ def test_greedy_text_of_200_tokens(n_layer: int, tokenizer: Tokenizer, tmp_path:
 
     model = _random_gpt(n_layer=n_layer, vocab_size=50_257, block_size=1024)
     with torch.no_grad():
-        model.wpe.weight.normal_(std=0.3)  # or every text would soon repeat itself
+        model.wpe.weight.normal_(std=0.3)  # otherwise every text soon repeats itself
     hugging_face.save(model, tokenizer, tmp_path / "out")
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     prompt = torch.randint(50_257, (1, 7))
@@ -139,7 +139,7 @@ def test_greedy_text_of_200_tokens(n_layer: int, tokenizer: Tokenizer, tmp_path:
 def test_other_models_out_and_in(
     options: dict, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
 ) -> None:
-    """GPT-1, and what else Hugging Face's two classes can express."""
+    """GPT-1, and the other options that Hugging Face's two classes can express."""
     model = _random_gpt(n_layer=2, n_head=4, n_embd=64, **options)
     _check_round_trip(model, tokenizer, tmp_path, transformers_remarks)
 
@@ -175,7 +175,7 @@ def test_what_transformers_saves(
 
 
 def _pickled(folder: Path) -> None:
-    """Turn a folder's safetensors into pickles, as folders of years ago have them."""
+    """Turn a folder's safetensors into pickles, like old folders have them."""
     from safetensors.torch import load_file
 
     for file in list(folder.glob("model*.safetensors")):
@@ -215,7 +215,7 @@ def test_classifiers_out_and_in(
         expected = theirs(tokens).logits
         torch.testing.assert_close(model(tokens), expected, atol=1e-4, rtol=0)
         torch.testing.assert_close(model(tokens, lengths), expected, atol=1e-4, rtol=0)
-    again, its_tokenizer = hugging_face.load_classifier(tmp_path / "out")
+    again, its_tokenizer = hugging_face.load(tmp_path / "out")
     assert again.config == config
     assert again.body.config == body.config
     assert again.body.lm_head.weight is again.body.wte.weight

@@ -1,4 +1,4 @@
-"""Commands that do not train do not wait for the imports of those that do."""
+"""Commands that do not train do not import what only training needs."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ print(*{name.partition(".")[0] for name in sys.modules})
 
 
 def test_what_reads_a_model_does_without_lightning(small_checkpoint: Path, tmp_path: Path) -> None:
-    """Generation and evaluation, run to their ends, and the conversion of weights."""
+    """Run generation and evaluation, and import the conversion of weights."""
     (tmp_path / "ptb_test.txt").write_text(" the cat sees the dog \n")
     command = [sys.executable, "-c", COMMANDS_OF_A_MODEL, str(small_checkpoint), str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)

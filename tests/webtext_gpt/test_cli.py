@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from webtext_gpt.checkpoint.store import load_model
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def test_generate_needs_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "pickle.ckpt").write_bytes(b"cos\nsystem\n(S'touch hacked'\ntR.")
     for folder, message in (("nowhere", "does not exist"), (".", "holds no checkpoint")):
         with pytest.raises(UserError, match=message):
-            load_model(tmp_path / folder)
+            load_language_model(tmp_path / folder)
     for argument, message in (
         ("top_k=3", "checkpoint has no value; give checkpoint=..."),
         ("checkpoint=pickle.ckpt", "pickle.ckpt cannot be read as a checkpoint"),

@@ -1,4 +1,4 @@
-"""The harness with our model gives the figures that we give."""
+"""Our model gives the same figures in the harness as in our evaluation."""
 
 import json
 import math
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from webtext_gpt.checkpoint.store import load_model
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.evaluation.benchmark import Options
 from webtext_gpt.evaluation.registry import BENCHMARKS
 from webtext_gpt.evaluation.scoring import Scorer
@@ -80,7 +80,7 @@ def test_figures_equal_the_harness(small_checkpoint: Path, tmp_path: Path) -> No
         task_manager=TaskManager(include_path=str(tasks), include_defaults=False),
         bootstrap_iters=0,
     )
-    model, tokenizer = load_model(small_checkpoint)
+    model, tokenizer = load_language_model(small_checkpoint)
     mine = BENCHMARKS["lambada"].run(Scorer(model, tokenizer), tmp_path, Options()).metrics
     theirs = ran["results"]["local_lambada"]
     assert theirs["perplexity,none"] == pytest.approx(mine["perplexity"], rel=1e-6)
@@ -91,7 +91,7 @@ def test_figures_equal_the_harness(small_checkpoint: Path, tmp_path: Path) -> No
     text = ran["results"]["local_text"]
     words = measured.counts["words"]
     log_probability = -words * math.log(measured.metrics["perplexity"])
-    harness_words = words + 1  # the harness counts what follows the last space, which is nothing
+    harness_words = words + 1  # the harness also counts the empty word after the last space
     assert text["word_perplexity,none"] == pytest.approx(
         math.exp(-log_probability / harness_words), rel=1e-6
     )

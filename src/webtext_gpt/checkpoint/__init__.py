@@ -1,1 +1,1 @@
-"""Checkpoints: how they are stored, divided into parts, and loaded."""
+"""Checkpoints: their files, their parts under ZeRO, and the models loaded from them."""

@@ -1,16 +1,15 @@
-"""Checkpoints in parts: a folder into which every process writes the values that it holds.
+"""Checkpoints in parts: folders into which each process writes the values that it holds.
 
-- `state.ckpt`: all but values: loops, callbacks, learning rates, configuration, tokenizer;
-- `part-00000.ckpt`, ...: one of each process, its pieces of parameters;
-- `complete.json`: the files and their sizes, written last.
+- `state.ckpt`: everything but tensors: loops, callbacks, learning rates, configuration, tokenizer;
+- `part-00000.ckpt`, ...: the pieces of parameters of each process;
+- `complete.json`: names and sizes of the files, written last.
 
-A piece is a run of consecutive values of a flattened parameter in fp32, with the optimizer's
-moments for the same values. Where it begins is written beside it, so that any number of processes
-under any strategy can put together what it needs, whichever processes wrote the folder.
+A piece holds consecutive values of a flattened parameter in fp32, the optimizer's moments of the
+same values, and the index of the first one. From pieces, any number of processes under any strategy
+can assemble the ranges that they need, whichever processes wrote the folder.
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -21,12 +20,13 @@ import torch
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced
 
 VERSION = 1
 STATE = "state.ckpt"
 COMPLETE = "complete.json"
 WEIGHT = "weight"
-"""Key of a piece for the parameter's own values; the others are the optimizer's."""
+"""Key of a parameter's values in a piece; the other keys are the optimizer's."""
 
 
 @dataclass(frozen=True)
@@ -34,52 +34,40 @@ class Piece:
     """Consecutive values of one flattened parameter."""
 
     name: str
-    """Of the parameter, as in a `state_dict`."""
+    """Name of the parameter in a `state_dict`."""
     start: int
     """Index of the first value in the flattened parameter."""
     values: Mapping[str, Tensor]
-    """By key, `weight` or one of the optimizer's; one-dimensional, of one length, fp32."""
+    """`(length,)` fp32 tensors by key: `weight`, or a moment of the optimizer such as `exp_avg`."""
 
 
 def part_name(process: int) -> str:
-    """File of one process's pieces."""
+    """Return the name of the file with one process's pieces."""
     return f"part-{process:05d}.ckpt"
 
 
 def part_contents(pieces: Iterable[Piece]) -> dict[str, Any]:
-    """What a part file holds: plain values and tensors."""
+    """Return the contents of a part file: plain values and tensors."""
     return {"pieces": [(p.name, p.start, dict(p.values)) for p in pieces]}
 
 
 def write_complete(folder: Path, parts: int) -> None:
-    """Declare a folder complete, on the disk itself: its files are written, and will not change."""
+    """Write `complete.json` to the disk, after all other files of a folder are written."""
     names = [STATE, *map(part_name, range(parts))]
     manifest = {
         "format": "webtext-gpt checkpoint in parts",
         "version": VERSION,
         "files": {name: (folder / name).stat().st_size for name in names},
     }
-    with (folder / COMPLETE).open("w", encoding="utf-8") as stream:
-        stream.write(json.dumps(manifest, indent=2) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, so that they outlive a power failure."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+    with replaced(folder / COMPLETE, durable=True) as partial:
+        partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
 def files_of(folder: Path) -> dict[Path, int]:
-    """The files of a complete folder, and the size that each has to have in bytes.
+    """Return the files of a complete folder with their sizes in bytes.
 
     Raises:
-        UserError: the folder is not complete, or of another version.
+        UserError: the folder is not complete, or has another version of the format.
     """
     try:
         manifest = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
@@ -96,29 +84,35 @@ def files_of(folder: Path) -> dict[Path, int]:
 
 
 class SavedParameters:
-    """Values of parameters and of their optimizer states, put together from pieces.
+    """Parameters and optimizer states, assembled from pieces on demand.
 
     Args:
-        pieces: of all parameters, in any order. Tensors may be memory-mapped; they are copied
-            when they are read.
+        pieces: pieces of all parameters, in any order. Their tensors may be memory-mapped; `read`
+            copies them.
     """
 
     def __init__(self, pieces: Iterable[Piece]) -> None:
         self._pieces: dict[str, list[Piece]] = {}
         for piece in pieces:
             self._pieces.setdefault(piece.name, []).append(piece)
-        for of_one in self._pieces.values():
-            of_one.sort(key=lambda piece: piece.start)
+        for own in self._pieces.values():
+            own.sort(key=lambda piece: piece.start)
 
     def keys(self, name: str) -> list[str]:
-        """What is saved of a parameter beside its values: the optimizer's moments."""
+        """Return the keys of the optimizer's moments saved for a parameter."""
         return [key for key in self._pieces[name][0].values if key != WEIGHT]
 
     def read(self, name: str, key: str, start: int, length: int) -> Tensor:
-        """`length` values of a flattened parameter, or of its optimizer state, from `start`.
+        """Return a range of values of a flattened parameter, or of a moment of it.
+
+        Args:
+            name: the parameter.
+            key: `weight`, or one of `keys(name)`.
+            start: index of the first value.
+            length: number of values.
 
         Raises:
-            UserError: some of them were not saved.
+            UserError: some of the values were not saved.
         """
         found = torch.empty(length)
         filled = 0
@@ -135,18 +129,18 @@ class SavedParameters:
 
 
 def read_pieces(contents: Iterable[dict[str, Any]]) -> Iterator[Piece]:
-    """The pieces of part files, given what they hold."""
+    """Yield the pieces in the contents of part files."""
     for part in contents:
         for name, start, values in part["pieces"]:
             yield Piece(name, start, values)
 
 
 def pieces_of_whole(checkpoint: dict[str, Any], names: list[list[str]]) -> Iterator[Piece]:
-    """The parameters of a checkpoint of one file, each as one piece.
+    """Yield the parameters of a checkpoint of one file, each as one piece.
 
     Args:
-        checkpoint: its contents.
-        names: of the parameters of each group of the optimizer.
+        checkpoint: contents of the file.
+        names: names of the parameters in each parameter group of the optimizer.
     """
     (optimizer,) = checkpoint["optimizer_states"]
     numbers = [number for group in optimizer["param_groups"] for number in group["params"]]
@@ -156,19 +150,19 @@ def pieces_of_whole(checkpoint: dict[str, Any], names: list[list[str]]) -> Itera
         yield Piece(name, 0, {WEIGHT: checkpoint["state_dict"][name].flatten(), **moments})
     trained = set(chain.from_iterable(names))
     for name, value in checkpoint["state_dict"].items():
-        if name not in trained:  # frozen, or tied to one that is trained
+        if name not in trained:  # frozen, or tied to a trained one
             yield Piece(name, 0, {WEIGHT: value.flatten()})
 
 
 def consolidated(
     state: dict[str, Any], saved: SavedParameters, with_optimizer: bool = True
 ) -> dict[str, Any]:
-    """What one process would have written into one file; tied weights are one tensor again.
+    """Return the contents of a folder in the form of one file, with tied weights as one tensor.
 
     Args:
         state: contents of `state.ckpt`.
         saved: the folder's pieces.
-        with_optimizer: else the optimizer's states are left out.
+        with_optimizer: include the optimizer's state.
     """
     parts = state["parts"]
     weights = {

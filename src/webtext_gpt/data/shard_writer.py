@@ -1,8 +1,6 @@
 """Write token shards (`webtext_gpt.data.shards`), for text sources and for `data_prep`."""
 
 import hashlib
-import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +19,7 @@ from webtext_gpt.data.shards import (
     token_dtype,
 )
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import new_folder, write_json
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
 
@@ -56,21 +55,17 @@ def write_shards(
     folder = Path(folder)
     if folder.exists():
         raise UserError(f"{folder} exists already; remove it or name another folder")
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a killed writer
-    partial.mkdir(parents=True)
     try:
-        with progress_bar("tokenizing", total=total_bytes, unit="B", unit_scale=True) as bar:
-            encoded = _encoded(documents, tokenizer)
-            files = write_files(encoded, tokenizer, partial, bar.update, shard_tokens=shard_tokens)
-        tokenizer.save(partial / TOKENIZER)
-        manifest = manifest_of(tokenizer, files, source)
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        partial.rename(folder)
+        with new_folder(folder) as partial:
+            with progress_bar("tokenizing", total=total_bytes, unit="B", unit_scale=True) as bar:
+                encoded = _encoded(documents, tokenizer)
+                files = write_files(
+                    encoded, tokenizer, partial, bar.update, shard_tokens=shard_tokens
+                )
+            tokenizer.save(partial / TOKENIZER)
+            write_json(partial / MANIFEST, manifest_of(tokenizer, files, source))
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(folder)) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def manifest_of(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from webtext_gpt.checkpoint.store import load_model
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Benchmark, Options, Result
 from webtext_gpt.evaluation.registry import select_benchmarks
@@ -53,7 +53,7 @@ def evaluate_checkpoint(
     """
     refuse_existing_evaluation(out)
     benchmarks = select_benchmarks(tasks)
-    model, tokenizer = load_model(checkpoint)
+    model, tokenizer = load_language_model(checkpoint)
     place_for_inference(model, device, precision)
     scorer = Scorer(model, tokenizer, batch_tokens=batch_tokens, stride=stride)
     title = Path(checkpoint).name

@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from webtext_gpt.checkpoint.store import saved_task
+from webtext_gpt.checkpoint.load import LoadedModel, load
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.examples import check_labels, iter_texts, read_file
@@ -18,12 +18,10 @@ from webtext_gpt.finetuning.predict import TextClassifier, check_out, predict_fi
 from webtext_gpt.finetuning.run import finetune, open_task
 from webtext_gpt.finetuning.seeds import finetune_seeds
 from webtext_gpt.model import GPTClassifier
-from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.precision import place_for_inference
 from webtext_gpt.training.run import AUTO
 from webtext_gpt.training.run_folder import reopen, save_summary
 from webtext_gpt.training.summary import Summary
-from webtext_gpt.weights.convert import read_any
 
 
 def carry_out_call(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
@@ -54,9 +52,9 @@ def carry_out_call(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     if works and not cfg.resume:
         if cfg.checkpoint is None:
             raise UserError("checkpoint has no value; give checkpoint=RUN")
-        model, tokenizer = read_any(cfg.checkpoint)
-        if isinstance(model, GPTClassifier):
-            return use_classifier(cfg, cfg.checkpoint, model, tokenizer)
+        loaded = load(cfg.checkpoint)
+        if isinstance(loaded.model, GPTClassifier):
+            return use_classifier(cfg, cfg.checkpoint, loaded.model, loaded)
         if "_target_" not in cfg.task:
             raise UserError(
                 f"checkpoint={cfg.checkpoint} is a language model, no classifier; give task=... to "
@@ -72,12 +70,15 @@ def carry_out_call(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     if summary:
         _print(cfg.run_dir, summary)
     if works and rank_zero_only.rank == 0:
-        model, tokenizer = read_any(cfg.run_dir)
-        summary |= use_classifier(full, cfg.run_dir, model, tokenizer)
+        loaded = load(cfg.run_dir)
+        assert isinstance(loaded.model, GPTClassifier)  # noqa: S101 - `_check_files` saw the task
+        summary |= use_classifier(full, cfg.run_dir, loaded.model, loaded)
     return summary
 
 
-def use_classifier(cfg: DictConfig, checkpoint: str, model: Any, tokenizer: Tokenizer) -> Summary:
+def use_classifier(
+    cfg: DictConfig, checkpoint: str, model: GPTClassifier, loaded: LoadedModel
+) -> Summary:
     """Measure a saved classifier on the file `cfg.evaluate`, label the texts of `cfg.predict`.
 
     The columns are those that the classifier was trained on, changed by `cfg.task`.
@@ -86,7 +87,7 @@ def use_classifier(cfg: DictConfig, checkpoint: str, model: Any, tokenizer: Toke
         cfg: as `conf/finetune.yaml` composes it.
         checkpoint: of the classifier.
         model: what it holds.
-        tokenizer: the model's.
+        loaded: the same, with its tokenizer and task.
 
     Returns:
         The figures of `cfg.evaluate`.
@@ -95,8 +96,8 @@ def use_classifier(cfg: DictConfig, checkpoint: str, model: Any, tokenizer: Toke
         UserError: a file cannot be read or written.
     """
     place_for_inference(model, cfg.device, cfg.precision)
-    classifier = TextClassifier(model, tokenizer)
-    task = _task_of(cfg, checkpoint, classifier)
+    classifier = TextClassifier(model, loaded.tokenizer)
+    task = _task_of(cfg, checkpoint, classifier, loaded.task)
     figures: Summary = {}
     if cfg.evaluate is not None:
         examples = read_file(task, cfg.evaluate)
@@ -137,7 +138,12 @@ def _check_files(cfg: DictConfig) -> None:
         next(iter(iter_texts(task, cfg.predict)), None)
 
 
-def _task_of(cfg: DictConfig, checkpoint: str, classifier: TextClassifier) -> Task:
+def _task_of(
+    cfg: DictConfig,
+    checkpoint: str,
+    classifier: TextClassifier,
+    saved: dict[str, Any] | None,
+) -> Task:
     """The task that names the columns: this call's, or that of the classifier's training.
 
     Keys of a task without a name, as `task.text=review`, change the saved one.
@@ -145,7 +151,6 @@ def _task_of(cfg: DictConfig, checkpoint: str, classifier: TextClassifier) -> Ta
     if "_target_" in cfg.task:
         task = instantiate(cfg.task)
     else:
-        saved = saved_task(checkpoint)
         if saved is None and not cfg.task:
             raise UserError(
                 f"{checkpoint} does not say which columns it reads; give task=file task.text=... "

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from webtext_gpt.data.json_lines import write_json_lines
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.prompted import answers
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.evaluation.text_metrics import measure_generated
+from webtext_gpt.files import write_json_lines
 from webtext_gpt.finetuning.classification import ClassificationModule
 from webtext_gpt.finetuning.completion import CompletionModule, completion_nats, loss_figures
 from webtext_gpt.finetuning.data.datamodule import Batch, EncodedExamples, collate

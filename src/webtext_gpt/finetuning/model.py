@@ -4,14 +4,17 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from torch import nn
+
+from webtext_gpt.checkpoint.load import load
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.freeze import freeze
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, language_model
+from webtext_gpt.model.gpt import CausalSelfAttention
 from webtext_gpt.model.lora import add_lora
 from webtext_gpt.settings import number
 from webtext_gpt.tokenizer import Tokenizer
-from webtext_gpt.weights import is_foreign, vocabulary
-from webtext_gpt.weights.convert import read_any
+from webtext_gpt.weights import vocabulary
 
 DELIMITER = "<|delimiter|>"
 EXTRACT = "<|extract|>"
@@ -23,29 +26,37 @@ def load_body(
     """The language model of a checkpoint in any format, a classifier's body included.
 
     Args:
-        checkpoint: see `webtext_gpt.weights.convert.read_any`.
+        checkpoint: see `webtext_gpt.checkpoint.load.load`.
         dropout: in the embeddings, attention and residual layers; `None` as it was pretrained.
         from_scratch: keep its shape and tokenizer, but draw new weights.
 
     Raises:
         UserError: it cannot be read, or its tokenizer is not the model's.
     """
-    model, tokenizer = read_any(checkpoint)
-    body = language_model(model)
+    loaded = load(checkpoint)
+    body, tokenizer = language_model(loaded.model), loaded.tokenizer
     try:
-        if is_foreign(checkpoint):  # of ours, the tokenizer is in the checkpoint
+        if loaded.is_foreign:
             vocabulary.cut_padding(body, tokenizer)
         vocabulary.check(body, tokenizer)
     except UserError as error:
         raise UserError(f"checkpoint={checkpoint}: {error}") from error
-    changed: dict[str, Any] = {}
     if dropout is not None:
         number("body_dropout", dropout, 0, 1)
-        changed = dict.fromkeys(("embd_dropout", "attn_dropout", "resid_dropout"), dropout)
-    fresh = GPT(dataclasses.replace(body.config, **changed))
-    if not from_scratch:
-        fresh.load_state_dict(body.state_dict())
-    return fresh, tokenizer
+        set_dropout(body, dropout)
+    return GPT(body.config) if from_scratch else body, tokenizer
+
+
+def set_dropout(model: GPT, dropout: float) -> None:
+    """Change the dropout of a model's embeddings, attention and residual layers, in place."""
+    model.config = dataclasses.replace(
+        model.config, embd_dropout=dropout, attn_dropout=dropout, resid_dropout=dropout
+    )
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = dropout
+        elif isinstance(module, CausalSelfAttention):
+            module.attn_dropout = dropout
 
 
 def add_head(

@@ -7,10 +7,9 @@ from typing import Any
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from webtext_gpt.data.json_lines import write_json_lines
 from webtext_gpt.data.rows import plural
 from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table, one_line
-from webtext_gpt.files import replaced
+from webtext_gpt.files import replaced, write_json_lines, write_text
 from webtext_gpt.finetuning.metrics import judged_class, measure, per_class
 from webtext_gpt.finetuning.mistakes import worst_mistakes
 from webtext_gpt.finetuning.plots import draw_confusion, draw_scatter
@@ -92,8 +91,7 @@ def write_classification_report(
         marked = [rows[0], *([escaped(one_line(r[0], 60)), *r[1:]] for r in rows[1:])]
         parts += ["## Classes", markdown_table(marked), f"![confusion matrix]({CONFUSION})"]
     parts += ["## Worst mistakes", _mistakes_text(mistakes, n_wrong)]
-    with replaced(out / REPORT) as partial:
-        partial.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_text(out / REPORT, "\n\n".join(parts) + "\n")
 
 
 def terminal_report(

@@ -10,7 +10,8 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint.store import build, load_any
+from webtext_gpt.checkpoint.description import empty_model
+from webtext_gpt.checkpoint.load import load
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.datamodule import FinetuningData
 from webtext_gpt.finetuning.data.examples import Examples, read_splits
@@ -158,7 +159,7 @@ def _model(run: Run, job: Job) -> tuple[GPT | GPTClassifier, Tokenizer]:
     """What is trained, the rest of it frozen; of a continued run, as that run has it."""
     cfg = run.cfg
     if run.state is not None:
-        model, tokenizer = build({**run.state, "lora": None})
+        model, tokenizer = empty_model({**run.state, "lora": None})
         labels = model.config.labels if isinstance(model, GPTClassifier) else ()
         if labels != job.labels:
             raise UserError(
@@ -203,7 +204,8 @@ def _settled(run: Run, task: Task, n: int) -> Run:
 
 def _final_figures(run: Run, job: Job, measured: dict[str, Examples]) -> dict[str, float]:
     """What the best checkpoint reaches, by names as `val_accuracy` and `test_accuracy`."""
-    model, tokenizer = load_any(run.folder)
+    loaded = load(run.folder)
+    model, tokenizer = loaded.model, loaded.tokenizer
     place_for_inference(model, run.cfg.device, run.cfg.precision)
     figures: dict[str, float] = {}
     for name, examples in measured.items():

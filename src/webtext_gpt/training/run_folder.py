@@ -16,7 +16,7 @@ from webtext_gpt.checkpoint.store import (
     saved_checkpoints,
 )
 from webtext_gpt.errors import UserError
-from webtext_gpt.files import replaced
+from webtext_gpt.files import replaced, write_json
 
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
@@ -138,8 +138,7 @@ def newest_undamaged(run_dir: Path, *, report: bool = True) -> Checkpoint | None
 
 def save_summary(summary: dict[str, Any], run_dir: Path) -> None:
     """Write the figures of a finished run; this file marks the run as finished."""
-    with replaced(run_dir / SUMMARY) as partial:
-        partial.write_text(json.dumps(summary, indent=2) + "\n")
+    write_json(run_dir / SUMMARY, summary)
 
 
 def read_summary(run_dir: Path) -> dict[str, Any]:

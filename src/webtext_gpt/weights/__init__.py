@@ -1,74 +1,35 @@
-"""Weights of other programs, in and out; one file a format."""
+"""Models of other programs: one module a format, listed in `FORMATS`.
 
-import re
+To add a format, write a module that ends in a `ForeignFormat` and list it here.
+"""
+
 from pathlib import Path
 
-from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT
-from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import annotated_gpt2, hugging_face, nanogpt
-from webtext_gpt.weights.folder import CONFIG, named_tensors
-from webtext_gpt.weights.hub import download
-from webtext_gpt.weights.tensors import read_pickle
+from webtext_gpt.weights.foreign import ForeignFormat, ForeignPath
 
-FILES = (".pt", ".pth", ".bin", ".safetensors")
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-HUB_NAMES_WITHOUT_OWNER = (
-    "gpt2",
-    "gpt2-medium",
-    "gpt2-large",
-    "gpt2-xl",
-    "distilgpt2",
-    "openai-gpt",
+FORMATS: tuple[ForeignFormat, ...] = (
+    nanogpt.FORMAT,
+    hugging_face.FORMAT,
+    annotated_gpt2.FORMAT,
 )
+"""In the order in which they are tried; the last takes any file of tensors."""
+
+
+def find_format(path: ForeignPath) -> ForeignFormat | None:
+    """Return the format of a foreign model; `None` for a run or checkpoint of ours, or nothing.
+
+    Raises:
+        UserError: the file cannot be read, or would run code.
+    """
+    if (path.local / "checkpoints").is_dir():
+        return None  # a run of ours, whatever has been exported into it
+    return next((format_ for format_ in FORMATS if format_.recognizes(path)), None)
 
 
 def is_foreign(path: str | Path) -> bool:
-    """Whether `load` is for this path: a folder, file or hub name in another program's format.
+    """Whether a path is a folder, file or hub name in another program's format. Errors as above.
 
-    A path whose first folder exists here is never taken for a hub name.
+    A path whose first folder exists is never taken for a hub name.
     """
-    local = Path(path).expanduser()
-    if local.is_dir() and (local / "checkpoints").is_dir():
-        return False  # a run of ours, whatever has been exported into it
-    if local.is_dir():
-        return any((local / name).is_file() for name in (CONFIG, nanogpt.FILE))
-    if local.is_file():
-        return local.suffix in FILES
-    name = str(path)
-    return name in HUB_NAMES_WITHOUT_OWNER or (
-        HUB_NAME.fullmatch(name) is not None and not Path(local.parts[0]).exists()
-    )
-
-
-def load(path: str | Path, tokenizer: str | Path | None = None) -> tuple[GPT, Tokenizer]:
-    """The language model of another program, in evaluation mode on the CPU in fp32.
-
-    Args:
-        path: a Hugging Face folder of a GPT-2 or GPT-1, or its name on the hub; nanoGPT's
-            `ckpt.pt`, or the folder with it; a state dict of The Annotated GPT-2.
-        tokenizer: for a model that comes without, see `tokenizer_files.given_tokenizer`.
-
-    Raises:
-        UserError: the files are damaged, would run code, or hold what our model cannot express.
-    """
-    local = Path(path).expanduser()
-    if (local / nanogpt.FILE).is_file():
-        local = local / nanogpt.FILE
-    if local.is_file():
-        return _load_file(local, tokenizer)
-    folder = local if local.is_dir() else download(str(path))
-    return hugging_face.load(folder, tokenizer)
-
-
-def _load_file(file: Path, tokenizer: str | Path | None) -> tuple[GPT, Tokenizer]:
-    if file.suffix == ".safetensors":
-        raise UserError(f"{file} has no configuration; name its folder, with config.json")
-    contents = read_pickle(file)
-    if isinstance(contents, dict) and "model_config" in contents:
-        raise UserError(f"{file} is a checkpoint of webtext-gpt; let its name end in .ckpt")
-    if isinstance(contents, dict) and "model_args" in contents:
-        return nanogpt.load(file, contents, tokenizer)
-    if (file.parent / CONFIG).is_file():
-        raise UserError(f"{file} has its configuration beside it, in {CONFIG}; name the folder")
-    return annotated_gpt2.load(file, named_tensors(contents, file), tokenizer)
+    return find_format(ForeignPath(path)) is not None

@@ -1,23 +1,24 @@
 """State dicts of The Annotated GPT-2 (A. Arora, 2020), and of GPT-2's first PyTorch releases.
 
-Bare tensors by name, with OpenAI's weights in Conv1D's layout; the perceptron is called
-`feedforward` where the releases have `mlp`, and the output layer `out`. There is no configuration
-beside them: the shapes say all but the number of heads, which are 64 wide in every GPT-2.
+A file of tensors by name, with OpenAI's weights in the layout of Conv1D. The Annotated GPT-2 names
+the MLP `feedforward` where the releases have `mlp`, and the output layer `out`. There is no
+configuration: the shapes give everything but the number of heads, which are 64 wide in all sizes
+of GPT-2.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, GPTConfig
-from webtext_gpt.tokenizer import Tokenizer
+from webtext_gpt.model import GPTConfig
+from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.weights import vocabulary
-from webtext_gpt.weights.format import is_conv1d, renamed
+from webtext_gpt.weights.foreign import ForeignFormat, ForeignPath, Loaded
 from webtext_gpt.weights.gpt2 import NAMES
-from webtext_gpt.weights.tensors import same, take
+from webtext_gpt.weights.names import is_conv1d, renamed
+from webtext_gpt.weights.tensors import drop_tied, named_tensors, take
 from webtext_gpt.weights.tokenizer_files import given_tokenizer
 
 HEAD_WIDTH = 64
@@ -28,32 +29,32 @@ ANNOTATED_NAMES = {
 }
 
 
-def load(
-    file: Path, contents: Mapping[str, Tensor], tokenizer: str | Path | None = None
-) -> tuple[GPT, Tokenizer]:
-    """The model, in evaluation mode on the CPU in fp32, and its tokenizer.
+def load(path: ForeignPath, tokenizer: str | Path | None = None) -> Loaded:
+    """Load a model, in evaluation mode on the CPU in fp32.
 
     Args:
-        file: for messages.
-        contents: its tensors by name, without buffers.
-        tokenizer: see `given_tokenizer`; by default GPT-2's.
+        path: the file.
+        tokenizer: see `given_tokenizer`. Defaults to GPT-2's.
 
     Raises:
         UserError: these are not the tensors of a GPT-2.
     """
-    tensors = dict(contents)
+    file = path.local
+    if isinstance(path.contents, dict) and "model_config" in path.contents:
+        raise UserError(f"{file} is a checkpoint of webtext-gpt; let its name end in .ckpt")
+    tensors = named_tensors(path.contents, file)
     annotated = any(".feedforward." in name for name in tensors)
     names = ANNOTATED_NAMES if annotated else NAMES
-    head, rows = tensors.get(names["lm_head.weight"]), tensors.get(names["wte.weight"])
-    if head is not None and rows is not None and same(head, rows):
-        del tensors[names["lm_head.weight"]]
-    with torch.device("meta"):
-        model = GPT(_configuration(file, tensors))
+    drop_tied(tensors, names["lm_head.weight"], names["wte.weight"])
+    model = empty_gpt(_configuration(file, tensors), "meta")
     take(model, tensors, renamed(model, names, is_conv1d), file)
     model.lm_head.weight = model.wte.weight
     ours = given_tokenizer(tokenizer if tokenizer is not None else "openai-community/gpt2")
     vocabulary.check(model, ours)
     return model.eval(), ours
+
+
+FORMAT = ForeignFormat("GPT-2's first releases", lambda path: path.is_pickle, load)
 
 
 def _configuration(file: Path, tensors: Mapping[str, Tensor]) -> GPTConfig:
@@ -67,7 +68,8 @@ def _configuration(file: Path, tensors: Mapping[str, Tensor]) -> GPTConfig:
     (vocab_size, n_embd), (block_size, _) = (e.shape for e in embeddings if e is not None)
     if n_embd % HEAD_WIDTH:
         raise UserError(
-            f"{file}: wte.weight is {n_embd} wide, which no number of heads of {HEAD_WIDTH} gives"
+            f"{file}: wte.weight is {n_embd} wide, which is not a multiple of {HEAD_WIDTH}, the "
+            "width of a head"
         )
     return GPTConfig(
         n_layer=len(blocks),

@@ -1,15 +1,12 @@
-"""One model file made into another: ours into Hugging Face's, and foreign ones into either."""
+"""Conversion of one model file into another: ours to Hugging Face's, foreign ones to either."""
 
 from pathlib import Path
 
-from webtext_gpt.checkpoint.store import load_any, save_model
+from webtext_gpt.checkpoint.description import save_model
+from webtext_gpt.checkpoint.load import LoadedModel, load
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, GPTClassifier
-from webtext_gpt.tokenizer import Tokenizer
-from webtext_gpt.weights import hugging_face, is_foreign, load
-from webtext_gpt.weights.folder import CONFIG, is_classifier, read_config
-from webtext_gpt.weights.hub import download
-from webtext_gpt.weights.write import refuse_occupied
+from webtext_gpt.weights import FORMATS
+from webtext_gpt.weights.folder import refuse_occupied
 
 OURS = ".ckpt"
 
@@ -19,20 +16,21 @@ def convert(
     out: str | Path,
     tokenizer: str | Path | None = None,
     force: bool = False,
-) -> tuple[GPT | GPTClassifier, Tokenizer]:
+) -> LoadedModel:
     """Read a model in any format and write it in another.
 
     Args:
-        checkpoint: a run's folder or `.ckpt` file of ours, or what `weights.load` reads.
-        out: a file that ends in `.ckpt` becomes ours, anything else a Hugging Face folder.
-        tokenizer: of a foreign model that comes without, see `given_tokenizer`.
-        force: replace what is there.
+        checkpoint: anything that `webtext_gpt.checkpoint.load.load` reads.
+        out: a file that ends in `.ckpt` becomes a checkpoint of ours, anything else a Hugging Face
+            folder.
+        tokenizer: for a foreign model without one, see `given_tokenizer`.
+        force: replace what is at `out`.
 
     Returns:
-        What was written.
+        The model that was written.
 
     Raises:
-        UserError: the model cannot be read or expressed, or something is in its place.
+        UserError: the model cannot be read or expressed, or something is at `out`.
         OSError: it cannot be written.
     """
     out = Path(out).expanduser()
@@ -40,24 +38,10 @@ def convert(
         refuse_occupied(out, force)
     elif out.is_dir() or (out.exists() and not force):
         raise UserError(f"{out} exists; name another file, or replace it with force=true")
-    model, ours = read_any(checkpoint, tokenizer)
+    loaded = load(checkpoint, tokenizer)
     if out.suffix == OURS:
-        save_model(model, ours, out)
+        save_model(loaded.model, loaded.tokenizer, out)
     else:
-        hugging_face.save(model, ours, out, force)
-    return model, ours
-
-
-def read_any(
-    path: str | Path, tokenizer: str | Path | None = None
-) -> tuple[GPT | GPTClassifier, Tokenizer]:
-    """A language model or classifier in any format. Arguments and errors as `convert`."""
-    if not is_foreign(path):
-        if tokenizer is not None:
-            raise UserError(f"{path} carries its tokenizer; leave tokenizer out")
-        return load_any(path)
-    local = Path(path).expanduser()
-    folder = local if local.exists() else download(str(path))
-    if (folder / CONFIG).is_file() and is_classifier(read_config(folder)):
-        return hugging_face.load_classifier(folder, tokenizer)
-    return load(folder, tokenizer)
+        save = next(format_.save for format_ in FORMATS if format_.save is not None)
+        save(loaded.model, loaded.tokenizer, out, force)
+    return loaded

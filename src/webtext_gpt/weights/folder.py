@@ -1,30 +1,39 @@
-"""What is in a Hugging Face folder: the fields of `config.json`, and tensors by name."""
+"""The files of a Hugging Face folder: `config.json`, and weights in one file or in shards."""
 
 import json
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import new_folder, remove, sync_file
 from webtext_gpt.tokenizer import read_text
-from webtext_gpt.weights.tensors import read_pickle, read_safetensors
+from webtext_gpt.weights.tensors import (
+    named_tensors,
+    read_pickle,
+    read_safetensors,
+    write_safetensors,
+)
 
 CONFIG = "config.json"
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-
-# Masks that old files hold as buffers, and GPT-1's positions 0, 1, 2, ...
-BUFFERS = re.compile(r"(transformer\.)?(h\.\d+\.attn\.(bias|masked_bias)|position_ids)")
+SAFETENSORS = "model.safetensors"
+WEIGHT_FILES = (SAFETENSORS, "pytorch_model.bin")
+STALE = re.compile(
+    r"(model|pytorch_model)(-\d+-of-\d+)?\.(safetensors|bin)(\.index\.json)?"
+    r"|(added_tokens|vocab|generation_config)\.json|merges\.txt|chat_template\.jinja"
+)
+"""Files of another model that a reader would prefer to ours, or mix with them."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The fields of `config.json`.
+    """Return the fields of `config.json`.
 
     Raises:
-        UserError: it is missing, or no JSON object.
+        UserError: it is missing, or not a JSON object.
     """
     file = folder / CONFIG
     if not file.is_file():
@@ -32,19 +41,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     return _json_object(file)
 
 
-def is_classifier(fields: Mapping[str, Any]) -> bool:
-    """Whether a `config.json` is that of a sequence classifier."""
-    return architecture(fields).endswith("ForSequenceClassification")
-
-
 def architecture(fields: Mapping[str, Any]) -> str:
-    """The class that a `config.json` names first."""
+    """Return the first class that a `config.json` names, or a text if it names none."""
     named = fields.get("architectures")
     return str(named[0]) if isinstance(named, list) and named else "a model without architectures"
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The tensors of a folder that are weights, safetensors before pickles.
+    """Return the weights of a folder by name, from safetensors if there are any, else pickles.
 
     Raises:
         UserError: there is no file of weights, it is damaged, or it would run code.
@@ -53,7 +57,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         single, index = folder / name, folder / f"{name}.index.json"
         files = [single] if single.is_file() else _indexed(index) if index.is_file() else []
         if files:
-            read = read_safetensors if name.endswith(".safetensors") else read_pickle
+            read = read_safetensors if name == SAFETENSORS else read_pickle
             tensors: dict[str, Tensor] = {}
             for file in files:
                 part = named_tensors(read(file), file)
@@ -65,7 +69,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _indexed(index: Path) -> list[Path]:
-    """The files of a sharded model, all of them beside its index."""
+    """Return the files of a sharded model, all of them beside its index."""
     weight_map = _json_object(index).get("weight_map")
     names = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
     if not names:
@@ -76,28 +80,117 @@ def _indexed(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
-def named_tensors(contents: Any, file: Path) -> dict[str, Tensor]:
-    """The weights by name among what a file holds.
-
-    Raises:
-        UserError: it holds something else.
-    """
-    if not isinstance(contents, dict) or not all(
-        isinstance(name, str)
-        and isinstance(value, Tensor)
-        and value.layout == torch.strided
-        and value.device.type == "cpu"  # on the meta device there would be no values
-        for name, value in contents.items()
-    ):
-        raise UserError(f"{file} is not a dictionary of dense tensors by name")
-    return {name: value for name, value in contents.items() if not BUFFERS.fullmatch(name)}
-
-
 def _json_object(file: Path) -> dict[str, Any]:
     try:
         fields = json.loads(read_text(file))
-    except (ValueError, RecursionError) as error:  # bad JSON, or numbers and depths beyond reason
+    except (ValueError, RecursionError) as error:  # also numbers and nesting beyond Python's limits
         raise UserError(f"{file} is not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise UserError(f"{file} holds no JSON object")
     return fields
+
+
+def shards(weights: Mapping[str, Tensor], max_bytes: int) -> dict[str, dict[str, Tensor]]:
+    """Divide weights in order among files of at most `max_bytes`; returns them by file name."""
+    groups: list[dict[str, Tensor]] = [{}]
+    room = max_bytes
+    for name, value in weights.items():
+        size = value.numel() * 4
+        if size > room and groups[-1]:
+            groups.append({})
+            room = max_bytes
+        groups[-1][name] = value
+        room -= size
+    if len(groups) == 1:
+        return {SAFETENSORS: groups[0]}
+    return {
+        f"model-{i:05d}-of-{len(groups):05d}.safetensors": group
+        for i, group in enumerate(groups, start=1)
+    }
+
+
+def write_folder(
+    folder: Path,
+    texts: Mapping[str, str],
+    weights: Mapping[str, Mapping[str, Tensor]],
+    force: bool,
+) -> None:
+    """Write a model's files into a folder beside the destination, then rename it.
+
+    Args:
+        folder: new or empty, unless `force`.
+        texts: contents of text files by name.
+        weights: fp32 tensors by file name; with an index if there are several files.
+        force: in a folder that is not empty, replace files of these names and remove other
+            weights and tokenizer files. The rest stays.
+
+    Raises:
+        UserError: the folder is not empty.
+        OSError: a file cannot be written; what was there stays.
+    """
+    refuse_occupied(folder, force)
+    folder = folder.resolve()  # the target of a link, so that renaming stays on one disk
+    exists = folder.exists()
+    staged = folder.with_name(f".{folder.name}.new") if exists else folder
+    if exists:
+        remove(staged)
+    with new_folder(staged) as partial:
+        for name, text in texts.items():
+            (partial / name).write_text(text, encoding="utf-8")
+        for name, tensors in weights.items():
+            write_safetensors(tensors, partial / name)
+            # safetensors makes files that only their owner may read
+            shutil.copymode(partial / next(iter(texts)), partial / name)
+        if len(weights) > 1:
+            (partial / f"{SAFETENSORS}.index.json").write_text(_index(weights), encoding="utf-8")
+        for file in partial.iterdir():
+            sync_file(file)
+    if exists:
+        _move_into(folder, staged)
+
+
+def _move_into(folder: Path, staged: Path) -> None:
+    """Replace the model in a folder by a staged one.
+
+    `config.json` comes last. An interruption leaves each new file in one folder or the other.
+    """
+    written = {file.name for file in staged.iterdir()}
+    for name in written - {CONFIG}:
+        (staged / name).replace(folder / name)
+    for file in list(_stale(folder, written)):
+        file.unlink()
+    (staged / CONFIG).replace(folder / CONFIG)
+    staged.rmdir()
+
+
+def refuse_occupied(folder: Path, force: bool) -> None:
+    """Refuse a destination that is a file, or, without `force`, a folder that is not empty.
+
+    Raises:
+        UserError: says which.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; name a folder, or a file that ends in .ckpt")
+    if not force and folder.is_dir() and any(folder.iterdir()):
+        raise UserError(
+            f"{folder} is not empty; name another folder, or replace the model in it with "
+            "force=true"
+        )
+
+
+def to_json(value: Any) -> str:
+    """Return the text of a JSON file, indented like Hugging Face's."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _stale(folder: Path, written: set[str]) -> Iterator[Path]:
+    for file in folder.iterdir():
+        if STALE.fullmatch(file.name) and file.name not in written:
+            yield file
+
+
+def _index(weights: Mapping[str, Mapping[str, Tensor]]) -> str:
+    weight_map = {name: file for file, tensors in weights.items() for name in tensors}
+    size = sum(value.numel() * 4 for tensors in weights.values() for value in tensors.values())
+    index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
+    return to_json(index)

@@ -1,10 +1,10 @@
-"""GPT-1 as Hugging Face has it: `OpenAIGPTLMHeadModel`, `OpenAIGPTForSequenceClassification`.
+"""GPT-1 in Hugging Face's format: `OpenAIGPTLMHeadModel`, `OpenAIGPTForSequenceClassification`.
 
-Its blocks are those of GPT-2 with layer normalisation after each residual sum, and none at the
-end. Early files keep the names of OpenAI's own code for gains, biases and weights.
+Its blocks are those of GPT-2, with layer normalization after each residual sum and none at the
+end. Early files use the endings `.g`, `.b` and `.w` of OpenAI's code for gains, biases and weights.
 """
 
-from webtext_gpt.weights.format import LAYER_NORM_EPSILON, Format
+from webtext_gpt.weights.config_json import LAYER_NORM_EPSILON, ModelType
 from webtext_gpt.weights.gpt2 import NAMES as GPT2_NAMES
 
 NAMES = {
@@ -14,8 +14,8 @@ NAMES = {
 }
 EARLY_ENDINGS = {".g": ".weight", ".w": ".weight", ".b": ".bias"}
 
-GPT1 = Format(
-    model_type="openai-gpt",
+GPT1 = ModelType(
+    name="openai-gpt",
     language_model="OpenAIGPTLMHeadModel",
     classifier="OpenAIGPTForSequenceClassification",
     norm="post",

@@ -1,6 +1,7 @@
-"""GPT-2 as Hugging Face has it: `GPT2LMHeadModel` and `GPT2ForSequenceClassification`."""
+"""GPT-2 in Hugging Face's format: `GPT2LMHeadModel` and `GPT2ForSequenceClassification`."""
 
-from webtext_gpt.weights.format import BLOCK, LAYER_NORM_EPSILON, Format
+from webtext_gpt.weights.config_json import LAYER_NORM_EPSILON, ModelType
+from webtext_gpt.weights.names import BLOCK, LM_HEAD, SCORE
 
 NAMES = {
     "wte.weight": "wte.weight",
@@ -19,12 +20,12 @@ NAMES = {
     BLOCK + "mlp.c_proj.bias": "h.{}.mlp.c_proj.bias",
     "ln_f.weight": "ln_f.weight",
     "ln_f.bias": "ln_f.bias",
-    "lm_head.weight": "lm_head.weight",
-    "head.weight": "score.weight",
+    "lm_head.weight": LM_HEAD,
+    "head.weight": SCORE,
 }
 
-GPT2 = Format(
-    model_type="gpt2",
+GPT2 = ModelType(
+    name="gpt2",
     language_model="GPT2LMHeadModel",
     classifier="GPT2ForSequenceClassification",
     norm="pre",
@@ -48,7 +49,7 @@ GPT2 = Format(
         "initializer_range": 0.02,
         "tie_word_embeddings": True,
     },
-    # reorder_and_upcast_attn concerns half precision alone: in fp32 the sums are the same.
+    # reorder_and_upcast_attn is accepted: it changes nothing in fp32.
     required={
         "layer_norm_epsilon": LAYER_NORM_EPSILON,
         "scale_attn_weights": True,

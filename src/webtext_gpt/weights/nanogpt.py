@@ -1,87 +1,77 @@
-"""nanoGPT's `ckpt.pt`: weights as `nn.Linear` has them, `model_args` beside them.
+"""nanoGPT's `ckpt.pt`: weights in the layout of `nn.Linear`, with `model_args` beside them.
 
-The file names no tokenizer. nanoGPT keeps a character vocabulary in `meta.pkl`, a pickle, which is
-not read; see `given_tokenizer` for what takes its place.
+The file has no tokenizer. nanoGPT keeps a character vocabulary in `meta.pkl`, a pickle, which we
+do not read; see `given_tokenizer` for the alternatives.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.model.config import GPT2_VOCAB_SIZE
+from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import vocabulary
-from webtext_gpt.weights.folder import named_tensors
-from webtext_gpt.weights.format import PREFIX, renamed
+from webtext_gpt.weights.foreign import ForeignFormat, ForeignPath, Loaded
 from webtext_gpt.weights.gpt2 import NAMES
-from webtext_gpt.weights.tensors import refuse, same, take
+from webtext_gpt.weights.names import LM_HEAD, PREFIX, renamed
+from webtext_gpt.weights.tensors import drop_tied, named_tensors, refuse, take
 from webtext_gpt.weights.tokenizer_files import given_tokenizer
 
 FILE = "ckpt.pt"
 COMPILED = "_orig_mod."
 PADDED_VOCAB_SIZE = 50_304
-"""GPT-2's vocabulary filled up to a multiple of 64, nanoGPT's default."""
+"""GPT-2's vocabulary padded to a multiple of 64, nanoGPT's default."""
 
 
-def load(
-    file: Path, contents: Mapping[str, Any], tokenizer: str | Path | None = None
-) -> tuple[GPT, Tokenizer]:
-    """The model, in evaluation mode on the CPU in fp32, and its tokenizer.
+def recognizes(path: ForeignPath) -> bool:
+    """Whether a path is a folder with `ckpt.pt`, or a file with `model_args` in it."""
+    if (path.local / FILE).is_file():
+        return True
+    return path.is_pickle and isinstance(path.contents, dict) and "model_args" in path.contents
 
-    Rows that only pad the vocabulary are dropped; a vocabulary without `<|endoftext|>` gets a row
-    for it (see `vocabulary.add_end_of_text`). Absent biases become zeros. The perceptron computes
-    the exact GELU, as nanoGPT has since May 2023.
+
+def load(path: ForeignPath, tokenizer: str | Path | None = None) -> Loaded:
+    """Load a model, in evaluation mode on the CPU in fp32.
+
+    Rows that only pad the vocabulary are dropped. A vocabulary without `<|endoftext|>` gets a row
+    for it (see `vocabulary.add_end_of_text`). Missing biases become zeros. The MLP computes the
+    exact GELU, as nanoGPT's does since May 2023.
 
     Args:
-        file: for messages, and to find a `tokenizer.json` beside it.
-        contents: what is in the file.
-        tokenizer: see `given_tokenizer`; by default `tokenizer.json` beside the file, or GPT-2's
-            for a vocabulary of its size.
+        path: the file, or the folder with it.
+        tokenizer: see `given_tokenizer`. Defaults to `tokenizer.json` beside the file, or else to
+            GPT-2's for a vocabulary of its size.
 
     Raises:
-        UserError: the file is no checkpoint of nanoGPT, or the tokenizer is not the model's.
+        UserError: the file is no checkpoint of nanoGPT, or the tokenizer does not fit the model.
     """
+    if path.local.is_dir():
+        path = ForeignPath(path.local / FILE)
+    file = path.local
+    contents = path.contents if isinstance(path.contents, dict) else {}
     config, biased = _configuration(file, contents.get("model_args"))
-    weights = contents.get("model")
-    if not isinstance(weights, dict):
-        raise UserError(f"{file}: `model` is not a dictionary")
-    tensors = named_tensors({str(n).removeprefix(COMPILED): t for n, t in weights.items()}, file)
-    if not biased:
-        refuse(file, unknown=[name for name in tensors if name.endswith(".bias")])
-    if config.n_layer > len(tensors):
-        raise UserError(f"{file}: n_layer is {config.n_layer}, with {len(tensors)} tensors in all")
-    head, rows = (tensors.get(name) for name in ("lm_head.weight", PREFIX + "wte.weight"))
-    if head is not None and rows is not None and same(head, rows):
-        del tensors["lm_head.weight"]
-    with torch.device("meta"):
-        model = GPT(config)
+    model = empty_gpt(config, "meta")
+    biases = [name for name, _ in model.named_parameters() if name.endswith("bias")]
     take(
         model,
-        tensors,
+        _weights(file, contents.get("model"), config, biased),
         renamed(model, NAMES, transposed=lambda _: False, prefix=PREFIX),
         file,
-        may_lack=[] if biased else [n for n, _ in model.named_parameters() if n.endswith("bias")],
+        may_lack=[] if biased else biases,
     )
     model.lm_head.weight = model.wte.weight
-    ours = _tokenizer(file, config.vocab_size, tokenizer)
-    if Path(tokenizer or "").suffix == ".txt" and ours.vocab_size != config.vocab_size + 1:
-        raise UserError(
-            f"{tokenizer} has {ours.vocab_size - 1} different characters and the model "
-            f"{config.vocab_size}; give the text that the model was made of"
-        )
-    if ours.vocab_size == config.vocab_size + 1:
-        vocabulary.add_end_of_text(model, ours)
-    else:
-        vocabulary.cut_padding(model, ours)
-    return model.eval(), ours
+    return model.eval(), _fitted_tokenizer(model, file, tokenizer)
+
+
+FORMAT = ForeignFormat("nanoGPT", recognizes, load)
 
 
 def _configuration(file: Path, arguments: Any) -> tuple[GPTConfig, bool]:
-    """Our configuration of `model_args`, and whether the model has biases."""
+    """Return our configuration of `model_args`, and whether the model has biases."""
     if not isinstance(arguments, dict):
         raise UserError(f"{file}: `model_args` is not a dictionary")
     try:
@@ -102,13 +92,42 @@ def _configuration(file: Path, arguments: Any) -> tuple[GPTConfig, bool]:
     return config, bool(arguments.get("bias", True))
 
 
+def _weights(file: Path, weights: Any, config: GPTConfig, biased: bool) -> dict[str, Tensor]:
+    """Return the tensors by name, without the prefix of `torch.compile` and the tied head."""
+    if not isinstance(weights, dict):
+        raise UserError(f"{file}: `model` is not a dictionary")
+    tensors = named_tensors({str(n).removeprefix(COMPILED): t for n, t in weights.items()}, file)
+    if not biased:
+        refuse(file, unknown=[name for name in tensors if name.endswith(".bias")])
+    if config.n_layer > len(tensors):
+        raise UserError(f"{file}: n_layer is {config.n_layer}, with {len(tensors)} tensors in all")
+    drop_tied(tensors, LM_HEAD, PREFIX + NAMES["wte.weight"])
+    return tensors
+
+
+def _fitted_tokenizer(model: GPT, file: Path, given: str | Path | None) -> Tokenizer:
+    """Return the tokenizer, after giving the model exactly one row for each of its ids."""
+    rows = model.config.vocab_size
+    tokenizer = _tokenizer(file, rows, given)
+    if Path(given or "").suffix == ".txt" and tokenizer.vocab_size != rows + 1:
+        raise UserError(
+            f"{given} has {tokenizer.vocab_size - 1} different characters and the model {rows}; "
+            "give the text that the model was made of"
+        )
+    if tokenizer.vocab_size == rows + 1:
+        vocabulary.add_end_of_text(model, tokenizer)
+    else:
+        vocabulary.cut_padding(model, tokenizer)
+    return tokenizer
+
+
 def _tokenizer(file: Path, vocab_size: int, given: str | Path | None) -> Tokenizer:
     beside = file.parent / "tokenizer.json"
     if given is None and beside.is_file():
         given = beside
     if given is None and vocab_size not in (GPT2_VOCAB_SIZE, PADDED_VOCAB_SIZE):
         raise UserError(
-            f"{file} does not say its tokenizer, and {vocab_size} ids are not GPT-2's; give it: "
+            f"{file} does not name its tokenizer, and {vocab_size} ids are not GPT-2's; give it: "
             "python -m webtext_gpt.weights checkpoint=... out=... tokenizer=... (a tokenizer.json, "
             "or for a character model the text it was made of, input.txt)"
         )

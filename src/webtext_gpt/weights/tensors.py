@@ -1,4 +1,4 @@
-"""Tensors from strangers' files: read without running anything, checked by name, then taken."""
+"""Tensors of foreign files: read without running code, checked by name, copied into a model."""
 
 import re
 import warnings
@@ -9,22 +9,26 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from webtext_gpt.errors import UserError
 
 SHOWN = 20
-"""Names that an error lists of each kind."""
+"""Most names of each kind that an error lists."""
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
-"""What a model may be stored as; each value has an fp32 that equals it."""
+"""Types that a model may be stored in; fp32 holds each of their values exactly."""
+
+BUFFERS = re.compile(r"(transformer\.)?(h\.\d+\.attn\.(bias|masked_bias)|position_ids)")
+"""Names of buffers in old files: masks, and GPT-1's positions 0, 1, 2, ..."""
 
 
 def read_safetensors(file: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file.
+    """Return all tensors of a safetensors file.
 
     Raises:
-        UserError: the file is damaged, or something else.
+        UserError: the file is damaged, or not in this format.
     """
     try:
         with safe_open(file, framework="pt") as stream:
@@ -33,26 +37,62 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
         raise UserError(f"{file} cannot be read as safetensors: {error}") from error
 
 
-def read_pickle(file: Path) -> Any:
-    """What `torch.save` wrote: tensors and plain values.
+def write_safetensors(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Write tensors in fp32 to a safetensors file.
 
     Raises:
-        UserError: the file would run code when unpickled, which it then has not; or is damaged.
+        OSError: the file cannot be written.
+    """
+    dense = {name: value.float().cpu().contiguous() for name, value in tensors.items()}
+    try:
+        save_file(dense, file, metadata={"format": "pt"})
+    except SafetensorError as error:  # which drops the number of an OSError
+        raise OSError(f"{file.name} cannot be written: {error}") from error
+
+
+def read_pickle(file: Path) -> Any:
+    """Return the tensors and plain values that `torch.save` wrote.
+
+    Raises:
+        UserError: the file is damaged, or would run code; none was run.
     """
     try:
         return torch.load(
             file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
         )
-    except Exception as error:  # torch raises whatever zipfile, pickle or its reader meet
+    except Exception as error:  # torch passes on whatever zipfile, pickle and its reader raise
         if match := re.search(r"GLOBAL ([\w.]+)|(?:class|function|callable) ([\w.]+)", str(error)):
             raise UserError(
                 f"{file} is refused, and nothing in it was run: besides tensors it asks to call "
-                f"{match[1] or match[2]}; ask its maker for safetensors"
+                f"{match[1] or match[2]}; ask its author for safetensors"
             ) from error
         reason = str(error).partition("WeightsUnpickler error:")[2].strip() or str(error)
         raise UserError(
             f"{file} cannot be read as tensors: {reason.splitlines()[0] if reason else error!r}"
         ) from error
+
+
+def named_tensors(contents: Any, file: Path) -> dict[str, Tensor]:
+    """Return the weights in the contents of a file by name, without buffers.
+
+    Raises:
+        UserError: the contents are something else.
+    """
+    if not isinstance(contents, dict) or not all(
+        isinstance(name, str)
+        and isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"  # a tensor on the meta device has no values
+        for name, value in contents.items()
+    ):
+        raise UserError(f"{file} is not a dictionary of dense tensors by name")
+    return {name: value for name, value in contents.items() if not BUFFERS.fullmatch(name)}
+
+
+def drop_tied(tensors: dict[str, Tensor], head: str, embedding: str) -> None:
+    """Remove an output layer that equals the token embedding, which our model ties to it."""
+    if head in tensors and embedding in tensors and same(tensors[head], tensors[embedding]):
+        del tensors[head]
 
 
 def take(
@@ -62,18 +102,18 @@ def take(
     source: Path,
     may_lack: Collection[str] = (),
 ) -> None:
-    """Give a model the tensors of a file, in fp32.
+    """Copy the tensors of a file into a model, in fp32.
 
     Args:
         model: ours, on the meta device.
-        tensors: by the file's names, without those that are no weights.
-        names: our name, the file's, whether it stores the transpose; see `Format.renamed`.
+        tensors: weights by the file's names.
+        names: our name, the file's, whether it stores the transpose; see `names.renamed`.
         source: the file or folder, for messages.
-        may_lack: our names of biases that the file may be without; they are zero then.
+        may_lack: our names of biases that the file may omit; they become zero.
 
     Raises:
-        UserError: a tensor is missing, unknown, of another shape or no floating-point numbers;
-            all of these are listed.
+        UserError: tensors are missing, unknown, of another shape or not floating-point; the
+            message lists all of them.
     """
     rows = list(names)
     parameters = dict(model.named_parameters())
@@ -112,7 +152,7 @@ def take(
 
 
 def same(first: Tensor, second: Tensor) -> bool:
-    """Whether two tensors hold the same values, NaN where the other has NaN."""
+    """Whether two tensors hold the same values, with NaN equal to NaN."""
     if (first.dtype, first.shape) != (second.dtype, second.shape):
         return False
     return bool(((first == second) | (first.isnan() & second.isnan())).all())
@@ -126,10 +166,10 @@ def refuse(
     wrong: Collection[str] = (),
     not_floats: Collection[str] = (),
 ) -> None:
-    """Raise one error for all that is wrong with a file's tensors, if anything is.
+    """Raise one error that names every wrong tensor of a file, if there is any.
 
     Raises:
-        UserError: lists each kind by name.
+        UserError: lists the names of each kind.
     """
     kinds = {
         "missing": missing,
@@ -141,7 +181,7 @@ def refuse(
         f"{len(names)} {kind}: {_listed(sorted(names))}" for kind, names in kinds.items() if names
     ]
     if found:
-        raise UserError(f"the tensors of {source} are not those of its model\n" + "\n".join(found))
+        raise UserError(f"the tensors of {source} do not fit its model\n" + "\n".join(found))
 
 
 def _listed(names: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""Tokenizers of foreign models: from Hugging Face's files and to them."""
+"""Tokenizers of foreign models, read from Hugging Face's files and written to them."""
 
 import json
 from pathlib import Path
@@ -17,24 +17,24 @@ from webtext_gpt.tokenizer import (
     read_merges,
     read_text,
 )
-from webtext_gpt.weights.write import to_json
+from webtext_gpt.weights.folder import to_json
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a GPT-2 folder.
+    """Return the tokenizer of a GPT-2 folder.
 
-    What its `tokenizer.json` adds to a text, cuts off it or fills it up with is left out: texts
-    are encoded as they stand.
+    Special tokens, truncation and padding that its `tokenizer.json` asks for are ignored: texts
+    are encoded as they are.
 
     Raises:
-        UserError: there is none, or none with `<|endoftext|>`.
+        UserError: there is none, or it has no `<|endoftext|>`.
     """
     file = folder / "tokenizer.json"
     if not file.is_file():
         if (folder / "added_tokens.json").is_file():
             raise UserError(
-                f"{folder} has added_tokens.json but no tokenizer.json, which would hold all of "
-                "its tokenizer; write one with transformers: "
+                f"{folder} has added_tokens.json but no tokenizer.json, which would hold the whole "
+                "tokenizer; write one with transformers: "
                 "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             )
         return load_gpt2(folder)
@@ -42,10 +42,10 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 
 def read_gpt1_tokenizer(folder: Path) -> Tokenizer:
-    """GPT-1's tokenizer, which lower-cases and splits at punctuation, with `<|endoftext|>` added.
+    """Return GPT-1's tokenizer, which lower-cases and splits at punctuation.
 
-    GPT-1 was trained without such a token; the id is one above its vocabulary. Decoding gives
-    words joined by single spaces, not the very text.
+    `<|endoftext|>`, which GPT-1 was trained without, is added one above its vocabulary. Decoding
+    joins words by single spaces and does not restore the original text.
 
     Raises:
         UserError: there is none.
@@ -63,18 +63,20 @@ def read_gpt1_tokenizer(folder: Path) -> Tokenizer:
 
 
 def given_tokenizer(path: str | Path) -> Tokenizer:
-    """A tokenizer that the user names for a model that comes without.
+    """Return the tokenizer that the user gave for a model without one.
 
     Args:
         path: a `tokenizer.json`, a folder or hub name with one (see `load_gpt2`), or a `.txt`
             file, whose characters are the vocabulary in code point order.
 
     Raises:
-        UserError: it is nothing of these.
+        UserError: it is none of these.
     """
     file = Path(path).expanduser()
     if file.suffix == ".txt":
-        text = read_text(file).replace("\r\n", "\n").replace("\r", "\n")  # as Python reads text
+        text = (
+            read_text(file).replace("\r\n", "\n").replace("\r", "\n")
+        )  # nanoGPT reads with universal newlines
         return build_char_vocabulary([text])
     if file.suffix == ".pkl":
         raise UserError(
@@ -89,9 +91,9 @@ def given_tokenizer(path: str | Path) -> Tokenizer:
 def tokenizer_files(
     tokenizer: Tokenizer, block_size: int, classifier: ClassifierConfig | None = None
 ) -> dict[str, str]:
-    """Names and contents of the files from which `AutoTokenizer` makes this tokenizer.
+    """Return the files from which `AutoTokenizer` makes this tokenizer: contents by name.
 
-    A classifier's adds the start, delimiter and extract tokens to what it is given.
+    The tokenizer of a classifier adds the start, delimiter and extract tokens to its input.
     """
     contents = json.loads(tokenizer.to_json())
     ids = _ids(contents)
@@ -106,7 +108,7 @@ def tokenizer_files(
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": block_size,
             "clean_up_tokenization_spaces": False,
-            # Or transformers 4 would also give token types, which GPT-2 adds to its input.
+            # By default transformers 4 also returns token types, which GPT-2 adds to its input.
             "model_input_names": ["input_ids", "attention_mask"],
             **special,
         },
@@ -124,14 +126,14 @@ def tokenizer_files(
 
 
 def _ids(contents: dict[str, Any]) -> dict[str, int]:
-    """Every token's id, in order of ids."""
+    """Return the id of every token, in order of ids."""
     ids = dict(contents["model"]["vocab"])
     ids.update({token["content"]: token["id"] for token in contents["added_tokens"]})
     return dict(sorted(ids.items(), key=lambda item: item[1]))
 
 
 def _template(config: ClassifierConfig, tokens: dict[int, str]) -> dict[str, Any] | None:
-    """`tokenizers`' post-processor that puts the special tokens around one text, or two."""
+    """Return the post-processor that puts the special tokens around one text, or two."""
     start, delimiter, extract = (
         [] if number is None else [{"SpecialToken": {"id": tokens[number], "type_id": 0}}]
         for number in (config.start_token_id, config.delimiter_token_id, config.extract_token_id)

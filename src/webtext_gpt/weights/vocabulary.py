@@ -1,4 +1,4 @@
-"""A foreign model's embedding rows against the ids of its tokenizer."""
+"""Fitting the rows of a model's embedding to the ids of its tokenizer."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from webtext_gpt.model import GPT
 from webtext_gpt.tokenizer import END_OF_TEXT, Tokenizer
 
 PADDED_TO = 64
-"""Vocabularies are padded to multiples of this, or of twice this, for fast matrix products."""
+"""Vocabularies are padded to a multiple of this, or of twice this, for fast matrix products."""
 
 
 def add_end_of_text(model: GPT, tokenizer: Tokenizer) -> None:
-    """Give a model without an end-of-text token a row for it: the mean of all rows.
+    """Add a row for an end-of-text token that the model lacks: the mean of all rows.
 
-    Logits of the other tokens stay as they are. That of the new one is their mean, so that its
-    probability never exceeds one over the vocabulary's size (by Jensen's inequality).
+    The logits of the other tokens do not change. The new logit is their mean, so that its
+    probability never exceeds 1 / vocab_size (by Jensen's inequality).
 
     Raises:
         UserError: the tokenizer is not the model's with end-of-text added at the end.
@@ -28,21 +28,22 @@ def add_end_of_text(model: GPT, tokenizer: Tokenizer) -> None:
         model.config.vocab_size,
     ):
         raise UserError(
-            f"the tokenizer has {tokenizer.vocab_size} ids, {END_OF_TEXT} among them as "
-            f"{tokenizer.end_of_text}; the model has {model.config.vocab_size}"
+            f"the tokenizer has {tokenizer.vocab_size} ids and {END_OF_TEXT} is "
+            f"{tokenizer.end_of_text}; expected {model.config.vocab_size + 1} and "
+            f"{model.config.vocab_size}, one above the model's vocabulary"
         )
     _set_rows(model, lambda rows: torch.cat((rows, rows.mean(dim=0, keepdim=True))))
 
 
 def resize(model: GPT, known: int, vocab_size: int) -> None:
-    """Give a model rows for new tokens, near the mean of the rows that it has (Hewitt 2021).
+    """Add rows for new tokens, drawn near the mean of the existing rows (Hewitt 2021).
 
-    The likelihoods of the other tokens hardly move then, and no new token is likely by chance.
+    The likelihoods of the other tokens hardly change, and no new token is likely by chance.
 
     Args:
         model: changed in place.
-        known: ids of the tokenizer so far; rows beyond are padding, and go.
-        vocab_size: ids of the tokenizer with the new tokens.
+        known: number of ids before the new tokens; rows beyond are padding and are removed.
+        vocab_size: number of ids with the new tokens.
     """
     noise = model.config.init_std * torch.randn(vocab_size - known, model.config.n_embd)
     _set_rows(
@@ -52,10 +53,10 @@ def resize(model: GPT, known: int, vocab_size: int) -> None:
 
 
 def cut_padding(model: GPT, tokenizer: Tokenizer) -> None:
-    """Drop the rows that only fill a vocabulary up to a multiple of 64, which no text has.
+    """Remove the rows that pad a vocabulary to a multiple of 64, which no text uses.
 
     Raises:
-        UserError: the tokenizer's size is not that of such a vocabulary.
+        UserError: the model has more rows than such padding adds, or fewer than ids.
     """
     check(model, tokenizer)
     rows = model.config.vocab_size
@@ -63,14 +64,14 @@ def cut_padding(model: GPT, tokenizer: Tokenizer) -> None:
         return
     if rows % PADDED_TO or rows - tokenizer.vocab_size >= 2 * PADDED_TO:
         raise UserError(
-            f"the tokenizer has {tokenizer.vocab_size} ids and the model {rows}; they are not of "
-            "one another"
+            f"the tokenizer has {tokenizer.vocab_size} ids and the model {rows}; they do not "
+            "belong together"
         )
     _set_rows(model, lambda weight: weight[: tokenizer.vocab_size].clone())
 
 
 def check(model: GPT, tokenizer: Tokenizer) -> None:
-    """Refuse a tokenizer with ids that the model has no rows for.
+    """Refuse a tokenizer with more ids than the model has rows.
 
     Raises:
         UserError: names both sizes.
@@ -78,7 +79,7 @@ def check(model: GPT, tokenizer: Tokenizer) -> None:
     if tokenizer.vocab_size > model.config.vocab_size:
         raise UserError(
             f"the tokenizer has {tokenizer.vocab_size} ids and the model {model.config.vocab_size}"
-            "; they are not of one another"
+            "; they do not belong together"
         )
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints in parts: pieces put together, damage found, what is incomplete refused."""
+"""Checkpoints in parts: pieces are assembled, damage is found, incomplete folders are refused."""
 
 import itertools
 import random
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from webtext_gpt.checkpoint.description import describe
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.checkpoint.parts import (
     COMPLETE,
     STATE,
@@ -20,15 +22,13 @@ from webtext_gpt.checkpoint.parts import (
 )
 from webtext_gpt.checkpoint.store import (
     damage,
-    describe,
-    load_model,
     open_checkpoint,
-    publish,
     read_checkpoint,
     restore_replaced,
     write_file,
 )
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import partial_path
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import build_char_vocabulary
 
@@ -38,7 +38,7 @@ PARTS = 3
 
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[GPT, Path]:
-    """A model whose flattened parameters were cut at odd places among three processes."""
+    """A model saved by three processes, its flattened parameters cut at uneven places."""
     torch.manual_seed(0)
     model = GPT(CONFIG)
     names = [f"model.{name}" for name, _ in model.named_parameters()]
@@ -67,7 +67,7 @@ def saved(tmp_path: Path) -> tuple[GPT, Path]:
 
 def test_the_parts_are_one_checkpoint(saved: tuple[GPT, Path]) -> None:
     model, folder = saved
-    loaded, tokenizer = load_model(folder)
+    loaded, tokenizer = load_language_model(folder)
     assert loaded.lm_head.weight is loaded.wte.weight
     assert tokenizer.encode("cab") == [2, 0, 1]
     whole = read_checkpoint(folder)
@@ -75,7 +75,7 @@ def test_the_parts_are_one_checkpoint(saved: tuple[GPT, Path]) -> None:
     assert weights["model.lm_head.weight"] is weights["model.wte.weight"]
     assert weights.keys() == {f"model.{name}" for name in model.state_dict()}
     optimizer = torch.optim.AdamW(model.parameters())
-    optimizer.load_state_dict(whole["optimizer_states"][0])  # as torch itself reads it
+    optimizer.load_state_dict(whole["optimizer_states"][0])  # the form that torch expects
     for name, value in model.named_parameters():
         assert torch.equal(loaded.get_parameter(name), value)
         assert torch.equal(optimizer.state[value]["exp_avg"], 2 * value)
@@ -137,7 +137,7 @@ def test_a_flipped_bit_is_found_or_changes_nothing(saved: tuple[GPT, Path], seed
 
 
 def test_values_that_were_altered_are_found(saved: tuple[GPT, Path]) -> None:
-    """Which torch, mapping the file, does not see."""
+    """torch does not notice them when it maps the file."""
     _, folder = saved
     file = folder / part_name(1)
     value = saved[0].wte.weight.detach().flatten()[15].numpy().tobytes()
@@ -158,11 +158,11 @@ def test_the_manifest_is_on_the_disk_before_it_counts(
         "os.fsync", lambda number: synced.append(Path(f"/proc/self/fd/{number}").readlink())
     )
     write_complete(tmp_path, 1)
-    assert synced == [tmp_path / COMPLETE, tmp_path]
+    assert synced == [partial_path(tmp_path / COMPLETE), tmp_path]
 
 
 def test_moments_are_found_by_the_numbers_of_the_groups() -> None:
-    """FSDP numbers parameters as the model lists them, not as the groups do."""
+    """FSDP numbers parameters in the order of the model, not in that of the groups."""
     names = [["matrix a", "matrix b"], ["gain"]]
     numbers = {"matrix a": 0, "gain": 1, "matrix b": 2}
     checkpoint = {
@@ -190,13 +190,13 @@ def test_a_run_whose_best_is_damaged_is_read_from_the_next(
     place = content.index(model.wte.weight.detach().flatten()[12:20].numpy().tobytes())
     content[place] ^= 1
     file.write_bytes(content)
-    loaded, _ = load_model(folder.parents[1])
+    loaded, _ = load_language_model(folder.parents[1])
     assert torch.equal(loaded.wte.weight, model.wte.weight)
     said = capsys.readouterr().err
     assert "best.ckpt is damaged (part-00001.ckpt: " in said
     assert f"{folder} is used instead" in said
     with pytest.raises(UserError, match="step-00000009.ckpt cannot be read as a checkpoint: part-"):
-        load_model(newer)
+        load_language_model(newer)
 
 
 def test_what_publishing_took_away_is_given_back(saved: tuple[GPT, Path]) -> None:
@@ -216,21 +216,3 @@ def test_a_folder_that_is_not_complete_is_refused(saved: tuple[GPT, Path]) -> No
     (folder / COMPLETE).unlink()
     with pytest.raises(UserError, match="step-00000007.ckpt is not complete"):
         open_checkpoint(folder)
-
-
-def test_publishing_takes_the_place_of_a_file_or_folder(tmp_path: Path) -> None:
-    for old in ("file", "folder", None):
-        for new in ("file", "folder"):
-            path, partial = tmp_path / "a.ckpt", tmp_path / ".a.ckpt.partial"
-            for kind, place in ((old, path), (new, partial)):
-                if kind == "file":
-                    place.write_text(kind)
-                elif kind == "folder":
-                    place.mkdir()
-                    (place / "inside").write_text(kind)
-            publish(partial, path)
-            assert path.is_dir() == (new == "folder")
-            assert [p.name for p in tmp_path.iterdir()] == ["a.ckpt"]
-            (path / "inside").unlink() if path.is_dir() else path.unlink()
-            if path.is_dir():
-                path.rmdir()

@@ -1,4 +1,4 @@
-"""Checkpoint files: whole or absent, and never run."""
+"""Checkpoints of one file: written whole or not at all, and refused when damaged."""
 
 import errno
 from pathlib import Path
@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from webtext_gpt.checkpoint.store import describe, load_model, save_checkpoint
+from webtext_gpt.checkpoint.description import describe
+from webtext_gpt.checkpoint.load import load_language_model
+from webtext_gpt.checkpoint.store import save_checkpoint
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import partial_path
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import build_char_vocabulary
 
@@ -27,7 +30,7 @@ def saved(tmp_path: Path) -> tuple[GPT, Path]:
 def test_what_is_saved_is_what_is_loaded(saved: tuple[GPT, Path]) -> None:
     model, path = saved
     for where in (path, path.parent.parent):  # the file, or the folder of its run
-        loaded, tokenizer = load_model(where)
+        loaded, tokenizer = load_language_model(where)
         assert loaded.config == CONFIG
         assert not loaded.training
         assert tokenizer.encode("cab") == [2, 0, 1]
@@ -56,7 +59,7 @@ def test_what_torch_says_of_a_full_disk_is_translated(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
     target = tmp_path / "last.ckpt"
-    (tmp_path / ".last.ckpt.partial").symlink_to("/dev/full")
+    partial_path(target).symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left on device"):
         save_checkpoint({"weights": torch.zeros(10_000)}, target)
     assert list(tmp_path.iterdir()) == []
@@ -68,10 +71,10 @@ def test_a_checkpoint_cut_short_is_refused(saved: tuple[GPT, Path], keep: float)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(UserError, match=r"last.ckpt cannot be read as a checkpoint"):
-        load_model(path)
+        load_language_model(path)
 
 
 def test_another_programs_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save({"model": {}}, tmp_path / "other.ckpt")
     with pytest.raises(UserError, match="not a checkpoint of webtext-gpt"):
-        load_model(tmp_path / "other.ckpt")
+        load_language_model(tmp_path / "other.ckpt")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint.store import load_model
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.evaluation.benchmark import Options
 from webtext_gpt.evaluation.detokenizers import WIKITEXT
 from webtext_gpt.evaluation.registry import BENCHMARKS
@@ -58,7 +58,7 @@ def theirs(trained: Path, tmp_path_factory: pytest.TempPathFactory):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = tmp_path_factory.mktemp("export") / "model"
-    model, tokenizer = load_model(trained)
+    model, tokenizer = load_language_model(trained)
     hugging_face.save(model, tokenizer, folder)
     return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(
         folder
@@ -87,7 +87,7 @@ def test_lambada(trained: Path, theirs, realdata: Path) -> None:
         words += nats
         expected_words.append(likeliest)
         tokens += _nats(model, ids, len(ids) - 1)[0]
-    scorer = Scorer(*load_model(trained))
+    scorer = Scorer(*load_language_model(trained))
     figures = BENCHMARKS["lambada"].run(scorer, evalsets, Options(limit=N_PASSAGES)).metrics
     assert figures["perplexity"] == pytest.approx(math.exp(words / N_PASSAGES), rel=1e-3)
     expected = math.exp(tokens / N_PASSAGES)
@@ -112,7 +112,7 @@ def test_wikitext2(trained: Path, theirs, realdata: Path, tmp_path: Path, stride
         start = max(0, end - 257)  # 256 inputs and one more target
         nats += _nats(model, ids[start:end], done - start)[0]
         done = end
-    scorer = Scorer(*load_model(trained), stride=stride)
+    scorer = Scorer(*load_language_model(trained), stride=stride)
     mine = BENCHMARKS["wikitext2"].run(scorer, tmp_path, Options())
     words = len(original.split())
     assert mine.metrics["perplexity"] == pytest.approx(math.exp(nats / words), rel=1e-3)
@@ -122,7 +122,7 @@ def test_wikitext2(trained: Path, theirs, realdata: Path, tmp_path: Path, stride
 @pytest.mark.parametrize("prompt", ["ROMEO:", "The cat"])
 def test_greedy_text(trained: Path, theirs, prompt: str) -> None:
     their_model, their_tokenizer = theirs
-    model, tokenizer = load_model(trained)
+    model, tokenizer = load_language_model(trained)
     encoded = their_tokenizer(prompt, return_tensors="pt")
     room = 256 - encoded.input_ids.size(1)
     generated = their_model.generate(

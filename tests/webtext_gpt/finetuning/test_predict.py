@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from webtext_gpt.checkpoint.store import load_model, save_model
+from webtext_gpt.checkpoint.description import save_model
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.model import add_head
 from webtext_gpt.finetuning.predict import CHUNK, TextClassifier, predict_file
@@ -22,7 +23,7 @@ def _classifier(
     checkpoint: Path, labels: tuple[str, ...] = LABELS, pairs: bool = False
 ) -> TextClassifier:
     torch.manual_seed(0)
-    body, tokenizer = load_model(checkpoint)
+    body, tokenizer = load_language_model(checkpoint)
     model, tokenizer = add_head(
         body, tokenizer, labels, pairs=pairs, both_orders=False, dropout=0.1
     )
@@ -117,7 +118,7 @@ def test_transformers_gives_the_same_logits(
     torch.testing.assert_close(found, classifier.logits(texts), atol=1e-4, rtol=0)
     assert list(theirs.config.id2label.values()) == list(LABELS)
     assert transformers_remarks == []
-    again, tokenizer = hugging_face.load_classifier(tmp_path / "hf")
+    again, tokenizer = hugging_face.load(tmp_path / "hf")
     loaded = TextClassifier(again, tokenizer).logits(texts)
     torch.testing.assert_close(loaded, classifier.logits(texts))
 

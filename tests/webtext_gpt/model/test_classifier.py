@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from webtext_gpt.checkpoint.store import load_any, load_model, save_model
+from webtext_gpt.checkpoint.description import save_model
+from webtext_gpt.checkpoint.load import load, load_language_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
 from webtext_gpt.tokenizer import build_char_vocabulary
@@ -96,7 +97,8 @@ def test_settings_out_of_range_are_refused(
 
 def test_a_checkpoint_carries_the_head(model: GPTClassifier, tmp_path: Path) -> None:
     save_model(model, build_char_vocabulary(["abc"]), tmp_path / "classifier.ckpt")
-    loaded, tokenizer = load_any(tmp_path / "classifier.ckpt")
+    opened = load(tmp_path / "classifier.ckpt")
+    loaded, tokenizer = opened.model, opened.tokenizer
     assert isinstance(loaded, GPTClassifier)
     assert loaded.config == CONFIG
     assert loaded.body.lm_head.weight is loaded.body.wte.weight
@@ -104,4 +106,4 @@ def test_a_checkpoint_carries_the_head(model: GPTClassifier, tmp_path: Path) -> 
     tokens = torch.tensor([[1, 2, EXTRACT]])
     assert torch.equal(loaded(tokens), model(tokens))
     with pytest.raises(UserError, match="holds a classifier"):
-        load_model(tmp_path / "classifier.ckpt")
+        load_language_model(tmp_path / "classifier.ckpt")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint.store import load_model
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.data.pretraining import ValidationWindows
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
@@ -57,7 +57,7 @@ def test_the_summary_is_that_of_the_last_weights(finished: Path) -> None:
     assert summary["tokens"] == 40 * 256
     assert summary["seconds"] > 0
     assert summary["tokens_per_second"] > 0
-    model, _ = load_model(finished / "checkpoints" / "last.ckpt")
+    model, _ = load_language_model(finished / "checkpoints" / "last.ckpt")
     shards = TokenShards(next((finished.parent / "cache").glob("files-*/")))
     stream = shards.split("validation")
     windows = ValidationWindows(stream, model.config.block_size)
@@ -114,7 +114,7 @@ def test_compiled_training_has_the_same_losses_and_names(
     assert float(compiled[0]["train_loss"]) == pytest.approx(
         float(eager[0]["train_loss"]), rel=1e-4
     )
-    load_model(tmp_path / "compiled")
+    load_language_model(tmp_path / "compiled")
 
 
 def test_recomputed_activations_change_nothing(

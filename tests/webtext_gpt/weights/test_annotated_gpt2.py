@@ -1,13 +1,13 @@
-"""Bare state dicts of GPT-2, under The Annotated GPT-2's names and under OpenAI's."""
+"""State dicts of GPT-2 without configuration, by The Annotated GPT-2's and OpenAI's names."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import build_char_vocabulary
-from webtext_gpt.weights import load
 
 
 @pytest.mark.parametrize("annotated", [True, False])
@@ -28,7 +28,7 @@ def test_logits(annotated: bool, tmp_path: Path) -> None:
         weights["out.weight"] = head
     torch.save(weights, tmp_path / "gpt2.bin")
     build_char_vocabulary(["abcd"]).save(tmp_path / "tokenizer.json")
-    model, _ = load(tmp_path / "gpt2.bin", tokenizer=tmp_path / "tokenizer.json")
+    model, _ = load_language_model(tmp_path / "gpt2.bin", tokenizer=tmp_path / "tokenizer.json")
     assert model.config.n_head == 2  # 64 wide, as in every GPT-2
     tokens = torch.randint(5, (2, 16))
     with torch.inference_mode():
@@ -36,13 +36,13 @@ def test_logits(annotated: bool, tmp_path: Path) -> None:
     weights.pop("h.1.ln_2.bias")
     torch.save(weights, tmp_path / "gpt2.bin")
     with pytest.raises(UserError, match=r"1 missing: h\.1\.ln_2\.bias"):
-        load(tmp_path / "gpt2.bin", tokenizer=tmp_path / "tokenizer.json")
+        load_language_model(tmp_path / "gpt2.bin", tokenizer=tmp_path / "tokenizer.json")
 
 
 def test_something_else_is_refused(tmp_path: Path) -> None:
     torch.save({"layer.weight": torch.zeros(2, 2)}, tmp_path / "other.pt")
     with pytest.raises(UserError, match=r"other\.pt holds neither a checkpoint of"):
-        load(tmp_path / "other.pt")
+        load_language_model(tmp_path / "other.pt")
     torch.save({"state_dict": {}, "model_config": {}}, tmp_path / "ours.pt")
     with pytest.raises(UserError, match=r"ours\.pt is a checkpoint of webtext-gpt.*\.ckpt"):
-        load(tmp_path / "ours.pt")
+        load_language_model(tmp_path / "ours.pt")

@@ -1,4 +1,4 @@
-"""The command that converts, on a model trained here, and what others make of its output."""
+"""The conversion command, on a model trained here, with transformers reading its output."""
 
 import json
 import shlex
@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint.store import load_any, load_model
+from webtext_gpt.checkpoint.load import load, load_language_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import ClassifierConfig, GPTClassifier
 from webtext_gpt.training.pretrain import pretrain
@@ -55,11 +55,11 @@ def trained(compose: Callable[..., DictConfig], small_run: list[str], tmp_path: 
 
 
 def test_a_trained_model_in_transformers(trained: Path, tmp_path: Path) -> None:
-    """Loaded by the Auto classes without a word, it writes the same text; and back it comes."""
+    """The Auto classes load it without a warning and write the same text; it converts back."""
     folder, back = tmp_path / "exported", tmp_path / "back.ckpt"
     result = _call("-m", "webtext_gpt.weights", f"checkpoint={trained}", f"out={folder}")
     assert result.returncode == 0, result.stderr
-    model, tokenizer = load_model(trained)
+    model, tokenizer = load_language_model(trained)
     expected = f"GPT, {model.num_parameters:,} parameters, {tokenizer.vocab_size} token ids"
     assert expected in result.stdout
     head = ClassifierConfig(labels=("bad", "good"), pad_token_id=1, extract_token_id=0)
@@ -76,13 +76,13 @@ def test_a_trained_model_in_transformers(trained: Path, tmp_path: Path) -> None:
     assert json.loads(theirs.stdout) == [tokenizer.decode(tokens[1:]), "good"]
 
     convert(folder, back)
-    again, its_tokenizer = load_model(back)
+    again, its_tokenizer = load_language_model(back)
     assert again.config == model.config
     assert its_tokenizer.hash == tokenizer.hash
     for name, value in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], value)
     convert(tmp_path / "classifier", tmp_path / "classifier.ckpt")
-    loaded, _ = load_any(tmp_path / "classifier.ckpt")
+    loaded = load(tmp_path / "classifier.ckpt").model
     assert isinstance(loaded, GPTClassifier)
     assert loaded.config == head
     convert(tmp_path / "classifier.ckpt", tmp_path / "again")

@@ -1,4 +1,4 @@
-"""Hugging Face folders: what is written, what is refused, and by which name."""
+"""Hugging Face folders: the files written, and errors that name what is refused."""
 
 import errno
 import json
@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from webtext_gpt.checkpoint.store import load_model
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
-from webtext_gpt.weights import hugging_face, is_foreign, load
+from webtext_gpt.weights import hugging_face, is_foreign
 
 SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 8, "block_size": 16, "vocab_size": 4}
 Change = Callable[[dict], object]
@@ -64,12 +64,12 @@ def test_the_files_are_those_of_a_language_model(folder: Path) -> None:
 
 def test_a_folder_is_a_checkpoint_like_any(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_foreign(folder)
-    model, tokenizer = load_model(folder)
+    model, tokenizer = load_language_model(folder)
     assert model.config == GPTConfig(**SMALL)
     assert tokenizer.encode("cab") == [2, 0, 1]
     monkeypatch.chdir(folder.parent)
     assert is_foreign("model")
-    assert not is_foreign("model/config")  # its first folder is here: no name on the hub
+    assert not is_foreign("model/config")  # a local folder of that name exists
     assert is_foreign("openai-community/gpt2")
 
 
@@ -90,8 +90,7 @@ def test_a_folder_is_a_checkpoint_like_any(folder: Path, monkeypatch: pytest.Mon
         ({"n_layer": 10**9}, "n_layer is 1000000000, and there are 28 tensors"),
         ({"resid_pdrop": None}, "resid_pdrop is None, not a number"),
         ({"resid_pdrop": 1.5}, r"config\.json: model.resid_dropout is 1.5"),
-        ({"tie_word_embeddings": "no"}, "tie_word_embeddings is 'no', no boolean"),
-        ({"architectures": ["GPT2ForSequenceClassification"]}, "holds a classifier"),
+        ({"tie_word_embeddings": "no"}, "tie_word_embeddings is 'no', not a boolean"),
     ],
     ids=str,
 )
@@ -100,12 +99,22 @@ def test_what_our_model_cannot_express_is_refused_by_field(
 ) -> None:
     _edit(folder / "config.json", **fields)
     with pytest.raises(UserError, match=message):
-        load(folder)
+        load_language_model(folder)
+
+
+def test_a_classifier_is_refused_as_a_language_model(tmp_path: Path) -> None:
+    head = ClassifierConfig(labels=("no", "yes"), pad_token_id=3)
+    classifier = GPTClassifier(GPT(GPTConfig(**SMALL)), head)
+    hugging_face.save(classifier, build_char_vocabulary(["abc"]), tmp_path / "classifier")
+    fields = json.loads((tmp_path / "classifier" / "config.json").read_text())
+    assert fields["architectures"] == ["GPT2ForSequenceClassification"]
+    with pytest.raises(UserError, match="holds a classifier, not a language model"):
+        load_language_model(tmp_path / "classifier")
 
 
 def test_fields_that_change_no_number_are_accepted(folder: Path) -> None:
     _edit(folder / "config.json", n_inner=32, reorder_and_upcast_attn=True, use_cache=False)
-    assert load(folder)[0].config == GPTConfig(**SMALL)
+    assert load_language_model(folder)[0].config == GPTConfig(**SMALL)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +161,7 @@ def test_fields_that_change_no_number_are_accepted(folder: Path) -> None:
 def test_wrong_tensors_are_listed(folder: Path, change: Change, messages: list[str]) -> None:
     _edit_tensors(folder, change)
     with pytest.raises(UserError) as caught:
-        load(folder)
+        load_language_model(folder)
     for message in [str(folder), *messages]:
         assert message in str(caught.value)
 
@@ -161,14 +170,14 @@ def test_an_output_layer_that_equals_the_embedding_is_tied(folder: Path) -> None
     _edit_tensors(
         folder, lambda t: t.update({"lm_head.weight": t["transformer.wte.weight"].clone()})
     )
-    model, _ = load(folder)
+    model, _ = load_language_model(folder)
     assert model.lm_head.weight is model.wte.weight
 
 
 def test_half_precision_is_widened(folder: Path) -> None:
-    exact = load(folder)[0].state_dict()
+    exact = load_language_model(folder)[0].state_dict()
     _edit_tensors(folder, lambda t: t.update({n: v.bfloat16() for n, v in t.items()}))
-    for name, value in load(folder)[0].state_dict().items():
+    for name, value in load_language_model(folder)[0].state_dict().items():
         assert value.dtype == torch.float32
         assert torch.equal(value, exact[name].bfloat16().float())
 
@@ -176,11 +185,11 @@ def test_half_precision_is_widened(folder: Path) -> None:
 def test_broken_numbers_are_warned_of(folder: Path) -> None:
     _edit_tensors(folder, lambda t: t["transformer.ln_f.bias"].fill_(float("nan")))
     with pytest.warns(UserWarning, match=r"NaN or infinity in transformer\.ln_f\.bias$"):
-        load(folder)
+        load_language_model(folder)
 
 
 class _Hostile:
-    """Unpickled, it would leave a file."""
+    """Object whose unpickling makes a folder."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -201,10 +210,10 @@ def test_a_pickle_that_would_run_code_is_refused(
     torch.save(contents, file, _use_new_zipfile_serialization=not legacy)
     path = folder if name.startswith("model/") else file
     with pytest.raises(UserError, match=r"nothing in it was run.*asks to call \w+.mkdir") as caught:
-        load_model(path)
-    assert "weights_only" not in str(caught.value)  # torch's advice is to run it
+        load_language_model(path)
+    assert "weights_only" not in str(caught.value)  # torch's own message advises to run the file
     assert not mark.exists()
-    torch.load(file, weights_only=False)  # the file does what is feared of it
+    torch.load(file, weights_only=False)  # the file is hostile indeed
     assert mark.is_dir()
 
 
@@ -218,7 +227,7 @@ def test_a_file_cut_short_is_refused(folder: Path, name: str, keep: float) -> No
     data = (folder / name).read_bytes()
     (folder / name).write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(UserError, match=f"{name} cannot be read as"):
-        load(folder)
+        load_language_model(folder)
 
 
 @pytest.mark.parametrize("contents", [[1, 2], {"a": 1}, {"a": {"b": torch.zeros(1)}}, {}])
@@ -226,7 +235,7 @@ def test_a_pickle_of_something_else_is_refused(folder: Path, contents: object) -
     (folder / "model.safetensors").unlink()
     torch.save(contents, folder / "pytorch_model.bin")
     with pytest.raises(UserError, match=r"is not a dictionary of dense tensors|0 tensors in all"):
-        load(folder)
+        load_language_model(folder)
 
 
 @pytest.mark.parametrize("name", ["../model/model.safetensors", "gone.safetensors", "/etc/passwd"])
@@ -235,27 +244,27 @@ def test_an_index_names_files_beside_it_only(folder: Path, name: str) -> None:
     index = {"weight_map": {"transformer.wte.weight": name}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(UserError, match="which is no file beside it"):
-        load(folder)
+        load_language_model(folder)
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", "\ud7ff\x00"])
 def test_a_damaged_config_is_refused(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
     with pytest.raises(UserError, match=r"config\.json (is not JSON|holds no JSON object)"):
-        load(folder)
+        load_language_model(folder)
 
 
 def test_a_tokenizer_of_another_size_is_refused(folder: Path) -> None:
     build_char_vocabulary(["abcdefg"]).save(folder / "tokenizer.json")
     with pytest.raises(UserError, match="tokenizer has 8 ids and the model 4"):
-        load(folder)
+        load_language_model(folder)
 
 
 def test_a_tokenizer_without_end_of_text_is_refused(folder: Path) -> None:
     text = (folder / "tokenizer.json").read_text().replace("<|endoftext|>", "</s>")
     (folder / "tokenizer.json").write_text(text)
     with pytest.raises(UserError, match=r"model: the tokenizer's vocabulary lacks <\|endoftext\|>"):
-        load(folder)
+        load_language_model(folder)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +274,7 @@ def test_a_tokenizer_without_end_of_text_is_refused(folder: Path) -> None:
         ({"scale_embeddings": True}, "model.scale_embeddings=true cannot be exported"),
         (
             {"norm": "post", "activation": "gelu"},
-            "model.activation=gelu cannot be exported: OpenAIGPTLMHeadModel has gelu_tanh, relu",
+            "activation=gelu cannot be exported: OpenAIGPTLMHeadModel supports gelu_tanh, relu",
         ),
         ({"vocab_size": 3}, "tokenizer has 4 ids and the model 3"),
     ],
@@ -297,7 +306,7 @@ def test_shards_hold_all_and_no_more_than_they_may(tokenizer: Tokenizer, tmp_pat
     assert index["metadata"]["total_size"] == 4 * model.num_parameters
     for file, tensors in zip(files, held, strict=True):
         assert all(index["weight_map"][name] == file.name for name in tensors)
-    for name, value in load(tmp_path / "out")[0].state_dict().items():
+    for name, value in load_language_model(tmp_path / "out")[0].state_dict().items():
         assert torch.equal(value, model.state_dict()[name])
 
 
@@ -314,8 +323,8 @@ def test_a_folder_with_something_in_it_is_kept(
     hugging_face.save(other, tokenizer, folder, force=True, max_shard_bytes=2000)
     assert (folder / "notes.txt").read_text() == "mine"
     assert not (folder / "pytorch_model.bin").exists()
-    assert not (folder / "model.safetensors").exists()  # it would be read before the shards
-    assert torch.equal(load(folder)[0].wte.weight, other.wte.weight)
+    assert not (folder / "model.safetensors").exists()  # a reader would prefer it to the shards
+    assert torch.equal(load_language_model(folder)[0].wte.weight, other.wte.weight)
     with pytest.raises(UserError, match=r"notes\.txt is a file"):
         hugging_face.save(other, tokenizer, folder / "notes.txt", force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -336,7 +345,7 @@ def test_a_full_disk_leaves_nothing(
 def test_a_name_on_the_hub_is_found_in_its_cache(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `huggingface_hub` lays it out after a download; nothing is asked of the network."""
+    """The cache has the layout of `huggingface_hub`; the network is not used."""
     from huggingface_hub import constants
 
     cached = tmp_path / "cache" / "models--someone--gpt"
@@ -346,7 +355,7 @@ def test_a_name_on_the_hub_is_found_in_its_cache(
     folder.rename(cached / "snapshots" / ("0" * 40))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    model, _ = load_model("someone/gpt")
+    model, _ = load_language_model("someone/gpt")
     assert model.config == GPTConfig(**SMALL)
     with pytest.raises(UserError, match=r"someone/other does not exist \(looked from .*hub"):
-        load_model("someone/other")
+        load_language_model("someone/other")

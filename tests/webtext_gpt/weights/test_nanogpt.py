@@ -1,21 +1,20 @@
-"""nanoGPT's checkpoints: its layout of weights, its vocabularies, its missing biases."""
+"""nanoGPT's checkpoints: layout of weights, vocabularies, and missing biases."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from webtext_gpt.checkpoint.store import load_model
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import build_char_vocabulary, train_bpe
-from webtext_gpt.weights import load
 
 CHARACTERS = "".join(chr(c) for c in range(ord("A"), ord("A") + 65))
 ARGUMENTS = {"n_layer": 2, "n_head": 4, "n_embd": 32, "block_size": 16, "bias": True}
 
 
 def _reference(vocab_size: int, bias: bool) -> torch.nn.Module:
-    """nanoGPT's model by another library: GPT-2 with the exact GELU."""
+    """nanoGPT's model built with transformers: GPT-2 with the exact GELU."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
@@ -39,7 +38,7 @@ def _reference(vocab_size: int, bias: bool) -> torch.nn.Module:
 def _save(
     reference: torch.nn.Module, file: Path, *, compiled: bool = False, **arguments: object
 ) -> None:
-    """As nanoGPT's train.py does: Linear layout, both tied tensors, optimizer and settings."""
+    """Save like nanoGPT's train.py: Linear layout, both tied tensors, optimizer and settings."""
     arguments = {**ARGUMENTS, "vocab_size": reference.config.vocab_size, **arguments}
     weights = {}
     for name, value in reference.state_dict().items():
@@ -47,7 +46,7 @@ def _save(
             continue
         is_linear = name.endswith("weight") and (".attn." in name or ".mlp." in name)
         weights["_orig_mod." * compiled + name] = value.T.contiguous() if is_linear else value
-    mask = torch.ones(1, 1, 16, 16).tril()  # kept where there is no fused attention
+    mask = torch.ones(1, 1, 16, 16).tril()  # nanoGPT keeps it when it has no fused attention
     weights["_orig_mod." * compiled + "transformer.h.0.attn.bias"] = mask
     optimizer = torch.optim.AdamW(reference.parameters()).state_dict()
     torch.save(
@@ -70,7 +69,7 @@ def test_logits_of_a_character_model(bias: bool, compiled: bool, tmp_path: Path)
     _save(reference, tmp_path / "ckpt.pt", compiled=compiled, bias=bias, dropout=0.2)
     text = tmp_path / "input.txt"
     text.write_text(CHARACTERS[::-1] * 2)
-    model, tokenizer = load(tmp_path / "ckpt.pt", tokenizer=text)
+    model, tokenizer = load_language_model(tmp_path / "ckpt.pt", tokenizer=text)
     assert model.config.activation == "gelu"
     assert model.config.resid_dropout == 0.2
     assert tokenizer.encode("AB") == [0, 1]  # nanoGPT numbers the sorted characters
@@ -78,7 +77,7 @@ def test_logits_of_a_character_model(bias: bool, compiled: bool, tmp_path: Path)
     with torch.inference_mode():
         logits, expected = model(tokens), reference(tokens).logits
     torch.testing.assert_close(logits[..., :65], expected, atol=1e-4, rtol=0)
-    # <|endoftext|>, which the model has never seen, has the mean logit: it is never likely.
+    # <|endoftext|>, which the model has never seen, gets the mean logit, so it is never likely.
     assert model.config.vocab_size == 66
     torch.testing.assert_close(logits[..., 65], expected.mean(-1), atol=1e-4, rtol=0)
     assert logits.softmax(-1)[..., 65].max() <= 1 / 66
@@ -91,7 +90,7 @@ def test_a_padded_vocabulary_is_cut(tmp_path: Path, prose: str) -> None:
     reference = _reference(320, bias=True)  # 290 padded to a multiple of 64
     _save(reference, tmp_path / "ckpt.pt")
     tokenizer.save(tmp_path / "tokenizer.json")  # beside the checkpoint
-    model, _ = load_model(tmp_path)
+    model, _ = load_language_model(tmp_path)
     assert model.config.vocab_size == model.wte.num_embeddings == 290
     tokens = torch.randint(290, (2, 16))
     with torch.inference_mode():
@@ -104,18 +103,18 @@ def test_another_models_tokenizer_is_refused(tmp_path: Path, prose: str) -> None
     _save(_reference(500, bias=True), tmp_path / "ckpt.pt")
     train_bpe([prose], 290).save(tmp_path / "tokenizer.json")
     with pytest.raises(UserError, match="tokenizer has 290 ids and the model 500"):
-        load(tmp_path / "ckpt.pt")
+        load_language_model(tmp_path / "ckpt.pt")
     build_char_vocabulary([CHARACTERS]).save(tmp_path / "tokenizer.json")
     with pytest.raises(UserError, match="tokenizer has 66 ids and the model 500"):
-        load(tmp_path / "ckpt.pt")
+        load_language_model(tmp_path / "ckpt.pt")
 
 
 def test_a_tokenizer_must_be_given_for_a_vocabulary_of_its_own(tmp_path: Path) -> None:
     _save(_reference(65, bias=True), tmp_path / "ckpt.pt")
     with pytest.raises(UserError, match=r"does not say its tokenizer.*tokenizer=\.\.\."):
-        load(tmp_path / "ckpt.pt")
+        load_language_model(tmp_path / "ckpt.pt")
     with pytest.raises(UserError, match=r"meta\.pkl is a pickle.*tokenizer=input\.txt"):
-        load(tmp_path / "ckpt.pt", tokenizer=tmp_path / "meta.pkl")
+        load_language_model(tmp_path / "ckpt.pt", tokenizer=tmp_path / "meta.pkl")
 
 
 @pytest.mark.parametrize(
@@ -138,4 +137,4 @@ def test_a_checkpoint_that_contradicts_itself_is_refused(
     contents["model_args"].update(arguments)
     torch.save(contents, tmp_path / "ckpt.pt")
     with pytest.raises(UserError, match=message):
-        load(tmp_path / "ckpt.pt")
+        load_language_model(tmp_path / "ckpt.pt")

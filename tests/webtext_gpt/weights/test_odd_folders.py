@@ -1,4 +1,4 @@
-"""Folders that are not what they seem: read as what they are, or refused; replaced without loss."""
+"""Unusual Hugging Face folders: read correctly or refused, and replaced without loss."""
 
 import json
 import shutil
@@ -8,11 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from webtext_gpt.checkpoint.store import load_model, save_model
+from webtext_gpt.checkpoint.description import save_model
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
-from webtext_gpt.weights import hugging_face, load, write
+from webtext_gpt.weights import hugging_face
+from webtext_gpt.weights.folder import STALE
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def folder(tokenizer: Tokenizer, tmp_path: Path) -> Path:
 
 
 def test_no_token_types_are_given_to_the_model(folder: Path) -> None:
-    """transformers 4 gives them unless told otherwise, and GPT-2 adds them to its input."""
+    """By default transformers 4 returns token types, which GPT-2 adds to its input."""
     config = json.loads((folder / "tokenizer_config.json").read_text())
     assert config["model_input_names"] == ["input_ids", "attention_mask"]
 
@@ -40,16 +42,16 @@ def test_no_token_types_are_given_to_the_model(folder: Path) -> None:
 def test_weights_are_read_with_the_configuration_beside_them(folder: Path) -> None:
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     with pytest.raises(UserError, match=r"config\.json; name the folder"):
-        load(folder / "pytorch_model.bin")
+        load_language_model(folder / "pytorch_model.bin")
 
 
 def test_a_run_stays_a_run_when_it_is_exported_into(tokenizer: Tokenizer, tmp_path: Path) -> None:
     run = tmp_path / "run"
     save_model(_model(), tokenizer, run / "checkpoints" / "last.ckpt")
-    hugging_face.save(load_model(run)[0], tokenizer, run, force=True)
+    hugging_face.save(load_language_model(run)[0], tokenizer, run, force=True)
     newer = _model(seed=1)
     save_model(newer, tokenizer, run / "checkpoints" / "last.ckpt")
-    assert torch.equal(load_model(run)[0].wte.weight, newer.wte.weight)
+    assert torch.equal(load_language_model(run)[0].wte.weight, newer.wte.weight)
 
 
 def test_a_replacement_that_is_interrupted_loses_nothing(
@@ -70,7 +72,7 @@ def test_a_replacement_that_is_interrupted_loses_nothing(
     with pytest.raises(KeyboardInterrupt):
         hugging_face.save(newer, tokenizer, folder, force=True)
     monkeypatch.undo()
-    files = [*folder.glob("*.safetensors"), *folder.parent.glob(".model.partial/*.safetensors")]
+    files = [*folder.glob("*.safetensors"), *folder.parent.glob(".model.new/*.safetensors")]
     tensors = {name: value for file in files for name, value in load_file(file).items()}
     assert len(list(folder.glob("model-*.safetensors"))) > 1  # the old one is whole
     assert len(tensors) > 20
@@ -102,7 +104,7 @@ def test_a_vocabulary_with_holes_is_as_large_as_its_highest_id(folder: Path) -> 
     contents["model"]["vocab"]["c"] = 7
     (folder / "tokenizer.json").write_text(json.dumps(contents))
     with pytest.raises(UserError, match="the tokenizer has 8 ids and the model 4"):
-        load(folder)
+        load_language_model(folder)
 
 
 def test_added_tokens_are_not_dropped(folder: Path) -> None:
@@ -111,7 +113,7 @@ def test_added_tokens_are_not_dropped(folder: Path) -> None:
     (folder / "merges.txt").write_text("")
     (folder / "added_tokens.json").write_text('{"<user>": 4}')
     with pytest.raises(UserError, match=r"added_tokens\.json but no tokenizer\.json"):
-        load(folder)
+        load_language_model(folder)
 
 
 def test_a_tensor_in_two_shards_is_refused(folder: Path, tokenizer: Tokenizer) -> None:
@@ -121,7 +123,7 @@ def test_a_tensor_in_two_shards_is_refused(folder: Path, tokenizer: Tokenizer) -
     name, value = next(iter(load_file(first).items()))
     save_file({**load_file(second), name: value + 1}, second)
     with pytest.raises(UserError, match="which another shard holds too"):
-        load(folder)
+        load_language_model(folder)
 
 
 @pytest.mark.parametrize(
@@ -139,14 +141,14 @@ def test_a_configuration_beyond_reason_is_named(folder: Path, field: str, value:
     fields = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**fields, "n_inner": 64, field: value}))
     with pytest.raises(UserError, match=field):
-        load(folder)
+        load_language_model(folder)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"n_embd": ' + "1" * 5_000 + "}"])
 def test_json_beyond_reason_is_named(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
     with pytest.raises(UserError, match=r"config\.json is not JSON"):
-        load(folder)
+        load_language_model(folder)
 
 
 def test_tensors_without_values_are_refused(folder: Path) -> None:
@@ -155,7 +157,7 @@ def test_tensors_without_values_are_refused(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     torch.save({**tensors, name: tensors[name].to("meta")}, folder / "pytorch_model.bin")
     with pytest.raises(UserError, match="not a dictionary of dense tensors"):
-        load(folder)
+        load_language_model(folder)
 
 
 def test_characters_of_another_text_are_refused(tmp_path: Path) -> None:
@@ -169,15 +171,15 @@ def test_characters_of_another_text_are_refused(tmp_path: Path) -> None:
     torch.save({"model": state, "model_args": {**arguments, "bias": True}}, tmp_path / "ckpt.pt")
     (tmp_path / "input.txt").write_bytes(b"abc\r\n")
     (tmp_path / "other.txt").write_bytes(b"abc")
-    _, tokenizer = load(tmp_path / "ckpt.pt", tmp_path / "input.txt")
+    _, tokenizer = load_language_model(tmp_path / "ckpt.pt", tmp_path / "input.txt")
     assert tokenizer.decode([0, 1, 2, 3]) == "\nabc"
     assert tokenizer.end_of_text == 4
     with pytest.raises(UserError, match="3 different characters and the model 4"):
-        load(tmp_path / "ckpt.pt", tmp_path / "other.txt")
+        load_language_model(tmp_path / "ckpt.pt", tmp_path / "other.txt")
 
 
 def test_what_is_stale() -> None:
     for name in ("model-00001-of-00002.safetensors", "pytorch_model.bin.index.json", "merges.txt"):
-        assert write.STALE.fullmatch(name)
+        assert STALE.fullmatch(name)
     for name in ("train.txt", "model.py", "last.ckpt", "tokens.json"):
-        assert not write.STALE.fullmatch(name)
+        assert not STALE.fullmatch(name)

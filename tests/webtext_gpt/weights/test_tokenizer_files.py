@@ -1,4 +1,4 @@
-"""Tokenizers of exported and foreign models: the same ids on both sides, on hard strings."""
+"""Tokenizers of exported and foreign models: same ids as transformers, on difficult strings."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
 from webtext_gpt.tokenizer import (
@@ -15,7 +16,7 @@ from webtext_gpt.tokenizer import (
     load_gpt2,
     train_bpe,
 )
-from webtext_gpt.weights import hugging_face, load
+from webtext_gpt.weights import hugging_face
 from webtext_gpt.weights.tokenizer_files import given_tokenizer
 
 HARD = [
@@ -100,7 +101,7 @@ def test_a_classifiers_tokenizer_puts_its_tokens_around(prose: str, tmp_path: Pa
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     ours = train_bpe([prose], 280)
-    special = {  # four ids that prose does not need
+    special = {  # four ids that the prose does not use
         "start_token_id": 0,
         "delimiter_token_id": 1,
         "extract_token_id": 2,
@@ -110,7 +111,7 @@ def test_a_classifiers_tokenizer_puts_its_tokens_around(prose: str, tmp_path: Pa
     cat, dog = ours.encode("the cat"), ours.encode("a dog")
     assert theirs("the cat").input_ids == [0, *cat, 2]
     assert theirs("the cat", "a dog").input_ids == [0, *cat, 1, *dog, 2]
-    again, tokenizer = hugging_face.load_classifier(tmp_path / "out")
+    again, tokenizer = hugging_face.load(tmp_path / "out")
     batch = theirs(["a dog", "a"], padding=True, return_tensors="pt")
     assert batch.input_ids[1, -1] == 3
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
@@ -119,7 +120,7 @@ def test_a_classifiers_tokenizer_puts_its_tokens_around(prose: str, tmp_path: Pa
         for text, logits in zip(("a dog", "a"), expected, strict=True):
             alone = again(torch.tensor([[0, *ours.encode(text), 2]]))[0]
             torch.testing.assert_close(alone, logits, atol=1e-5, rtol=0)
-    assert tokenizer.hash == ours.hash  # what is put around is the model's, not the vocabulary's
+    assert tokenizer.hash == ours.hash  # special tokens around a text are not part of it
     assert again.config.extract_token_id == 2
 
 
@@ -132,7 +133,7 @@ def test_nothing_in_a_foreign_file_cuts_or_extends_a_text(prose: str, tmp_path: 
     backend.enable_truncation(3)
     backend.enable_padding(length=50)
     backend.save(str(folder / "tokenizer.json"))
-    _, tokenizer = load(folder)
+    _, tokenizer = load_language_model(folder)
     assert tokenizer.encode(prose[:500]) == ours.encode(prose[:500])
 
 
@@ -156,11 +157,11 @@ def test_gpt1s_tokenizer_and_its_new_end_of_text(tmp_path: Path) -> None:
     from transformers.models.openai.tokenization_openai import OpenAIGPTTokenizer
 
     folder = _gpt1_folder(tmp_path)
-    model, tokenizer = load(folder)
+    model, tokenizer = load_language_model(folder)
     theirs = OpenAIGPTTokenizer.from_pretrained(folder)
     for text in ("The cat, the CAT", "cät the", "the the\n\ncat §"):
         assert tokenizer.encode(text) == theirs(text).input_ids
-    assert tokenizer.decode(tokenizer.encode("The  CAT")) == "the cat"  # not the very text
+    assert tokenizer.decode(tokenizer.encode("The  CAT")) == "the cat"  # the original is lost
     assert (tokenizer.end_of_text, model.config.vocab_size) == (15, 16)
     tokens = torch.tensor([tokenizer.encode("the cat , the cat")])
     with torch.inference_mode():
@@ -171,11 +172,11 @@ def test_gpt1s_tokenizer_and_its_new_end_of_text(tmp_path: Path) -> None:
 
 
 def test_gpt1s_early_names(tmp_path: Path) -> None:
-    """The gains, biases and weights of OpenAI's code were called g, b and w."""
+    """OpenAI's code named gains, biases and weights g, b and w."""
     from safetensors.torch import load_file
 
     folder = _gpt1_folder(tmp_path)
-    expected, _ = load(folder)
+    expected, _ = load_language_model(folder)
     early = {}
     for name, value in load_file(folder / "model.safetensors").items():
         stem, _, kind = name.removeprefix("transformer.").rpartition(".")
@@ -185,7 +186,7 @@ def test_gpt1s_early_names(tmp_path: Path) -> None:
     assert {"h.0.ln_1.g", "h.0.ln_1.b", "h.0.attn.c_attn.w"} < set(early)
     (folder / "model.safetensors").unlink()
     torch.save(early, folder / "pytorch_model.bin")
-    found, _ = load(folder)
+    found, _ = load_language_model(folder)
     for name, value in expected.state_dict().items():
         assert torch.equal(found.state_dict()[name], value)
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import lightning as L
 
-from webtext_gpt.checkpoint.store import BEST, FOLDER, LAST, STEP_NAME, STEPS, remove
+from webtext_gpt.checkpoint.store import BEST, FOLDER, LAST, STEP_NAME, STEPS
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import remove, remove_partials
 
 LESS_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
 """Endings of the names of metrics for which a lower value is better."""
@@ -68,7 +69,8 @@ class Checkpoints(L.Callback):
         """Remove what a killed run left half-written, and rename damaged checkpoints."""
         self._saved_step = trainer.global_step
         if trainer.is_global_zero:
-            for left in (*self.folder.glob(".*.partial"), *self.folder.glob(".*.old")):
+            remove_partials(self.folder)
+            for left in self.folder.glob(".*.old"):
                 remove(left)
             for later in self.folder.glob(STEPS):
                 if later.name > STEP_NAME.format(step=trainer.global_step):

@@ -6,6 +6,7 @@ from pathlib import Path
 import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from webtext_gpt.files import replaced
 from webtext_gpt.training.loggers import METRICS, read_metrics
 
 
@@ -66,4 +67,5 @@ def draw_loss_curve(metrics: Path, picture: Path, metric: str = "val_loss") -> N
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend()
-    figure.savefig(picture, dpi=120)
+    with replaced(picture) as partial:
+        figure.savefig(partial, dpi=120, format="png")

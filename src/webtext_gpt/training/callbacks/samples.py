@@ -6,6 +6,7 @@ from pathlib import Path
 import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from webtext_gpt.files import write_text
 from webtext_gpt.generation import Sampling, complete
 from webtext_gpt.training.distributed.gather import whole_model
 
@@ -55,9 +56,7 @@ class Samples(L.Callback):
         heads = re.finditer(r"^=== step (\d+)$", text, re.MULTILINE)
         later = [head.start() for head in heads if int(head[1]) > pl_module.validated_step]
         if later:
-            partial = self.path.with_name(f".{self.path.name}.partial")
-            partial.write_text(text[: later[0]], encoding="utf-8")
-            partial.replace(self.path)
+            write_text(self.path, text[: later[0]])
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write samples, unless this is the check before training."""

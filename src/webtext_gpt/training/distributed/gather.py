@@ -10,6 +10,7 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from webtext_gpt.model import GPT
+from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.training.strategy import partitions_parameters
 
 
@@ -36,8 +37,7 @@ def whole_model(trainer: L.Trainer, model: GPT) -> Iterator[GPT | None]:
 def _gathered(trainer: L.Trainer, model: GPT) -> GPT | None:
     whole = None
     if trainer.is_global_zero:
-        with torch.device(trainer.strategy.root_device), torch.random.fork_rng():
-            whole = GPT(model.config)
+        whole = empty_gpt(model.config, trainer.strategy.root_device)
     for name, parameter in _each_gathered(trainer.strategy, model):
         if whole is not None:
             with torch.no_grad():

@@ -22,7 +22,8 @@ from webtext_gpt.checkpoint.parts import (
     part_name,
     write_complete,
 )
-from webtext_gpt.checkpoint.store import publish, remove, write_file
+from webtext_gpt.checkpoint.store import write_file
+from webtext_gpt.files import publish, remove
 from webtext_gpt.training.distributed.deepspeed_internals import (
     Fragment,
     forgo_compiled_reduction,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint.store import load_model
+from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Options
 from webtext_gpt.evaluation.data_source import MissingDataError
@@ -37,13 +37,13 @@ def test_figures_of_the_right_steps_are_logged(
     pretrain(compose("train", *small_run, *plain, *zero_shot))
     rows = {int(r["step"]): r for r in csv.DictReader((tmp_path / "run/metrics.csv").open())}
     assert [step for step, row in rows.items() if row["ptb_perplexity"]] == [3, 6]
-    model, tokenizer = load_model(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    model, tokenizer = load_language_model(tmp_path / "run" / "checkpoints" / "last.ckpt")
     expected = BENCHMARKS["ptb"].run(Scorer(model, tokenizer), data_dir, Options())
     logged = float(rows[6]["ptb_perplexity"])
     assert logged == pytest.approx(expected.metrics["perplexity"], rel=1e-4)
 
     pretrain(compose("train", *small_run, *plain, f"run_dir={tmp_path / 'without'}"))
-    undisturbed, _ = load_model(tmp_path / "without" / "checkpoints" / "last.ckpt")
+    undisturbed, _ = load_language_model(tmp_path / "without" / "checkpoints" / "last.ckpt")
     for mine, other in zip(model.parameters(), undisturbed.parameters(), strict=True):
         assert torch.equal(mine, other)
 
