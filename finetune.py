@@ -21,11 +21,11 @@ OF_TASK = (
 )
 def main(cfg: DictConfig) -> None:
     """Train a classifier or a model of completions, label texts, or measure a classifier."""
-    from webtext_gpt.finetuning.command import carry_out_call  # imports torch: not for --help
+    from webtext_gpt.finetuning.command import run_command  # imports torch: not for --help
 
     with run_folder() as (run_dir, overrides):
         cfg.run_dir = run_dir
-        carry_out_call(cfg, overrides)
+        run_command(cfg, overrides)
 
 
 if __name__ == "__main__":

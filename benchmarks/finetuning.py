@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, matthews_corrcoef
 from sklearn.pipeline import make_pipeline
 
-from webtext_gpt.finetuning.data.examples import read_splits
+from webtext_gpt.finetuning.data.splits import read_splits
 
 REPOSITORY = Path(__file__).parents[1]
 FILES = {

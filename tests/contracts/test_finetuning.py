@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from webtext_gpt.checkpoint.load import load, load_language_model
 from webtext_gpt.checkpoint.store import read_checkpoint
 from webtext_gpt.errors import Stopped, UserError
-from webtext_gpt.finetuning.command import carry_out_call
+from webtext_gpt.finetuning.command import run_command
 from webtext_gpt.finetuning.predict import TextClassifier
 from webtext_gpt.model import GPTClassifier
 from webtext_gpt.tokenizer import train_bpe
@@ -67,7 +67,7 @@ def settings(animals: Path, small_checkpoint: Path, tmp_path: Path) -> list[str]
 @pytest.fixture
 def finetune(compose: Callable[..., DictConfig], settings: list[str]) -> Finetune:
     """`finetune(*overrides)`: a small run in this process."""
-    return lambda *overrides: carry_out_call(compose("finetune", *settings, *overrides))
+    return lambda *overrides: run_command(compose("finetune", *settings, *overrides))
 
 
 def _curve(run: Path) -> list[tuple]:
@@ -225,7 +225,7 @@ def test_seeds_are_runs_of_their_own(
     with pytest.raises(UserError, match="begun with other settings of lm_weight"):
         finetune("seeds=[0,1]", "resume=auto", "lm_weight=0")
     asked = compose("finetune", f"run_dir={tmp_path / 'run'}", f"resume={tmp_path / 'run'}")
-    again = carry_out_call(asked, ["seeds=[0,1,2]"])
+    again = run_command(asked, ["seeds=[0,1,2]"])
     assert again["seeds"]["1"] == summary["seeds"]["1"]
     assert set(again["seeds"]) == {"0", "1", "2"}
     with pytest.raises(UserError, match="seeds=.* trains with one process"):
@@ -262,7 +262,7 @@ def test_completions_are_learned_and_scored(
         *("task=pairs", f"task.train={file}", f"task.validation={file}"),
         *("trainer.max_steps=150", "max_new_tokens=8", "validate_every=50"),
     ]
-    summary = carry_out_call(compose("finetune", *overrides))
+    summary = run_command(compose("finetune", *overrides))
     assert summary["val_loss"] < 0.7  # ln 2; 5.6 for a vocabulary of 280 that knows nothing
     assert summary["val_rouge1"] > 90
     answers = (tmp_path / "run" / "validation" / "answers.jsonl").read_text().splitlines()
@@ -277,7 +277,7 @@ def test_training_that_ended_early_stays_ended(finetune: Finetune, tmp_path: Pat
     summary = finetune(*early, "trainer.max_steps=40")
     assert (summary["step"], summary["stopped_early"]) == (6, True)
     assert finetune(*early, "trainer.max_steps=40", "resume=auto") == {}
-    more = carry_out_call(
+    more = run_command(
         OmegaConf.create({**_saved(tmp_path / "run"), "resume": str(tmp_path / "run")}),
         ["callbacks.early_stopping.patience=4"],
     )
@@ -302,7 +302,7 @@ def _saved(run: Path) -> dict:
         (["dropout=1"], "dropout=1 must be 0 or above and under 1"),
         (["epochs=inf"], "epochs=inf must be a number"),
         (["seeds=3", "lm_weight=-1"], "lm_weight=-1 must be 0 or above"),
-        (["task.kind=pairs", "task.metrics=[bleu]"], "must be loss"),
+        (["task.kind=completion", "task.metrics=[bleu]"], "must be loss"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -15,7 +15,7 @@ from sklearn.metrics import (
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.finetuning.metrics import judged_class, measure, per_class
+from webtext_gpt.finetuning.metrics import measure, per_class, positive_class
 
 
 def _case(n_labels: int, rows: int, absent: int | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -134,7 +134,7 @@ def test_what_cannot_be_measured_is_refused() -> None:
 
 
 def test_the_class_of_f1_positive() -> None:
-    assert judged_class(["no", "yes"]) == "yes"
-    assert judged_class(["no", "yes"], "no") == "no"
-    assert judged_class(["a", "b", "c"], "b") == "b"
-    assert judged_class(["a", "b", "c"]) is None
+    assert positive_class(["no", "yes"]) == "yes"
+    assert positive_class(["no", "yes"], "no") == "no"
+    assert positive_class(["a", "b", "c"], "b") == "b"
+    assert positive_class(["a", "b", "c"]) is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from webtext_gpt.finetuning.seed_statistics import mean_and_deviation, seeds_table
+from webtext_gpt.finetuning.seeds import mean_and_deviation, seeds_table
 
 SUMMARIES = {
     0: {"accuracy": 0.8, "rows": 10, "name": "a", "best": True, "loss": 1.0, "early": 3.0},
