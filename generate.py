@@ -1,4 +1,4 @@
-"""Text from a trained model: `python generate.py checkpoint=RUN prompt="..."`."""
+"""Generate text from a trained model: `python generate.py checkpoint=RUN prompt="..."`."""
 
 from omegaconf import DictConfig
 
@@ -8,11 +8,9 @@ from webtext_gpt.errors import UserError
 
 @entry_point("generate", verbatim=["prompt", "checkpoint", "prompts", "out"])
 def main(cfg: DictConfig) -> None:
-    """Load the model, print what it writes, or what it expects next."""
-    from webtext_gpt.checkpoint.load import load_language_model  # imports torch: not for --help
-    from webtext_gpt.generation import Sampling
-    from webtext_gpt.generation import command as show
-    from webtext_gpt.generation.prompts import stop_strings
+    """Load the model, and print its continuations or its next-token candidates."""
+    from webtext_gpt.checkpoint.load import load_language_model  # imports torch, so not for --help
+    from webtext_gpt.generation import Sampling, command
     from webtext_gpt.training.precision import place_for_inference
 
     sampling = Sampling(
@@ -25,17 +23,10 @@ def main(cfg: DictConfig) -> None:
     place_for_inference(model, cfg.device, cfg.precision)
     if cfg.next is not None:
         if cfg.prompts is not None:
-            raise UserError("next= is for prompt=, not for a file of prompts=")
-        show.candidates(model, tokenizer, cfg.prompt, n=cfg.next, steps=cfg.steps)
+            raise UserError("next= works with prompt=, not with a file of prompts=")
+        command.print_candidates(model, tokenizer, cfg.prompt, n=cfg.next, steps=cfg.steps)
         return
-    settings = {
-        "max_new_tokens": cfg.max_new_tokens,
-        "sampling": sampling,
-        "stop": stop_strings(cfg.stop),
-        "overflow": cfg.overflow,
-        "num_beams": cfg.num_beams,
-    }
-    show.samples(
+    command.print_samples(
         model,
         tokenizer,
         prompt=cfg.prompt,
@@ -45,7 +36,13 @@ def main(cfg: DictConfig) -> None:
         batch_size=cfg.batch_size,
         seed=cfg.seed,
         stream=cfg.stream,
-        settings=settings,
+        settings={
+            "max_new_tokens": cfg.max_new_tokens,
+            "sampling": sampling,
+            "stop": command.stop_strings(cfg.stop),
+            "overflow": cfg.overflow,
+            "num_beams": cfg.num_beams,
+        },
     )
 
 

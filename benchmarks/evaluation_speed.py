@@ -1,9 +1,10 @@
-"""Scoring a long text with a sliding window: ours beside transformers' usual loop, in turn.
+"""Speed of sliding-window scoring, compared with the usual loop over a transformers model.
 
 python benchmarks/evaluation_speed.py TEXT TOKENIZER_FOLDER [--stride 512 --rounds 5 --windows 8]
 
-Each round, both score the same windows of the text with the same random weights of GPT-2 small's
-shape; medians and their ratio are printed, and the largest difference of the two results.
+In each round, both score the same windows of the text with the same random weights in the shape of
+GPT-2 small. The script prints the median speeds, their ratio, and the largest relative difference
+between the two log-probabilities.
 """
 
 import argparse
@@ -24,8 +25,8 @@ from webtext_gpt.weights import hugging_face
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("text", type=Path)
-    parser.add_argument("tokenizer", type=Path)
+    parser.add_argument("text", type=Path, help="a long UTF-8 text")
+    parser.add_argument("tokenizer", type=Path, help="folder with GPT-2's tokenizer files")
     for name, default in (
         ("n-layer", 12),
         ("n-head", 12),
@@ -46,15 +47,15 @@ def main() -> None:
     times: dict[str, list[float]] = {"webtext-gpt": [], "transformers": []}
     difference = 0.0
     for number in range(args.rounds):
-        start = 1 + number * args.windows  # the first window is a longer one
+        start = 1 + number * args.windows  # the first window scores more tokens than the others
         some = windows[start : start + args.windows]
         began = time.perf_counter()
-        mine, n_tokens = scorer.total(some)
+        our_total, n_tokens = scorer.total(some)
         middle = time.perf_counter()
-        other = sum(_log_probability(theirs, window) for window in some)
+        their_total = sum(_log_probability(theirs, window) for window in some)
         times["webtext-gpt"].append(n_tokens / (middle - began))
         times["transformers"].append(n_tokens / (time.perf_counter() - middle))
-        difference = max(difference, abs(mine / other - 1))
+        difference = max(difference, abs(our_total / their_total - 1))
     medians = {name: statistics.median(values) for name, values in times.items()}
     for name, speed in medians.items():
         print(f"{name:13} {speed:8.1f} scored tokens/s")
@@ -64,7 +65,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def _log_probability(model: GPT2LMHeadModel, window: Window) -> float:
-    tokens = torch.tensor([window.tokens])
+    tokens = torch.as_tensor(window.tokens)[None]
     logits = model(tokens[:, :-1]).logits[0, -window.scored :]
     return -float(F.cross_entropy(logits, tokens[0, -window.scored :], reduction="sum"))
 

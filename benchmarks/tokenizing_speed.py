@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tiktoken
 
-from webtext_gpt.data.encoding import FastEncoder, _byte_alphabet
+from webtext_gpt.data.encoding import FastEncoder, byte_alphabet
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.tokenizer import GPT2_PATTERN, load_gpt2
 
@@ -57,7 +57,7 @@ def main() -> None:
     texts = [f"{number} {text}" for number, text in enumerate(texts)]
     size = sum(len(text.encode()) for text in texts) / 1e6
     gpt2 = load_gpt2(realdata / "tokenizer")
-    byte_of = {stand_in: byte for byte, stand_in in enumerate(_byte_alphabet())}
+    byte_of = {stand_in: byte for byte, stand_in in enumerate(byte_alphabet())}
     vocab = json.loads((realdata / "tokenizer/encoder.json").read_text())
     ranks = {bytes(byte_of[c] for c in token): number for token, number in vocab.items()
              if number != gpt2.end_of_text}  # fmt: skip

@@ -1,6 +1,8 @@
 """Fixtures shared by all tests: the real data beside the checkout, small corpora, small runs."""
 
+import copy
 import csv
+import functools
 import logging
 import random
 import runpy
@@ -12,7 +14,9 @@ from pathlib import Path
 import hydra
 import pytest
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType
+from omegaconf import DictConfig, OmegaConf
 
 from webtext_gpt.cli import FULL_ERROR
 
@@ -53,12 +57,31 @@ def prose_file(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def compose() -> Callable[..., DictConfig]:
-    """`compose(config_name, *overrides)`: the real configuration, as an entry point gets it."""
+    """`compose(config_name, *overrides)`: the real configuration, as an entry point gets it.
 
-    def _compose(name: str, *overrides: str) -> DictConfig:
+    Hydra composes each choice of groups once a session; values are then set in a copy, as Hydra
+    itself sets them, and whatever does not fit is left to Hydra.
+    """
+
+    @functools.cache
+    def composed(name: str, choices: tuple[str, ...]) -> DictConfig:
         folder, _, config_name = name.rpartition("/")
         with hydra.initialize_config_dir(str(REPOSITORY / "conf" / folder), version_base="1.3"):
-            return hydra.compose(config_name, overrides=list(overrides))
+            return hydra.compose(config_name, overrides=list(choices))
+
+    def _compose(name: str, *overrides: str) -> DictConfig:
+        conf = REPOSITORY / "conf" / name.rpartition("/")[0]
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        values = [o for o in parsed if o.type == OverrideType.CHANGE and not o.package
+                  and not (conf / o.key_or_group).is_dir()]  # fmt: skip
+        choices = tuple(o.input_line for o in parsed if o not in values)
+        cfg = copy.deepcopy(composed(name, choices))
+        try:
+            for override in values:
+                OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
+        except Exception:  # in Hydra's own words
+            return composed.__wrapped__(name, tuple(overrides))
+        return cfg
 
     return _compose
 

@@ -10,11 +10,10 @@ import regex
 
 from data_prep.crawl.warc import Page
 from data_prep.extraction.quality import bot_wall, c4_lines, gopher_fault, masked
+from webtext_gpt.tokenizer import GPT2_PATTERN
 
 # GPT-2's pre-tokeniser: each piece becomes at least one token, most words just one.
-_PIECES = regex.compile(
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-)
+_PIECES = regex.compile(GPT2_PATTERN)
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
 _BLANK_LINES = re.compile(r"\n\s*\n+")
 

@@ -1,4 +1,4 @@
-"""What every entry point shares: Hydra, and errors that fit on one screen."""
+"""Shared by the entry points: a Hydra main whose errors are one short message."""
 
 import contextlib
 import difflib
@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -20,22 +20,26 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from webtext_gpt.errors import UserError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-"""Environment variable of Hydra's: with `1`, errors keep their tracebacks."""
+"""Hydra's environment variable; `1` keeps the traceback of errors."""
 
 
 def entry_point(
     config: str, verbatim: Sequence[str] = (), open_keys: Sequence[str] = ()
 ) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
-    """Decorate `main(cfg)` of a script into a Hydra main over `conf/{config}.yaml`.
+    """Turn a script's `main(cfg)` into a Hydra main over `conf/{config}.yaml`.
 
-    `conf/` is looked for beside the script, then one folder up. Where `config` names a folder
-    (`data_prep/links`), that folder is the root: its groups are the ones overrides name. Bad
-    input (`UserError`, an override that does not compose, a file that cannot be read or written)
-    ends with a message and exit code 1. `HYDRA_FULL_ERROR=1` shows the traceback instead.
+    `conf/` is searched for beside the script, then in its parent folders. If `config` contains a
+    folder (`data_prep/links`), overrides name the groups of that folder. Bad input (`UserError`,
+    an override that does not compose, a file that cannot be read or written) ends with a message
+    and exit code 1; `HYDRA_FULL_ERROR=1` shows the traceback instead.
 
-    `resume=RUN_DIR` on the command line makes RUN_DIR the run's folder. The values of the keys in
-    `verbatim` are text as it stands, not Hydra's grammar of lists, sweeps and interpolations.
-    Keys under those in `open_keys` have names of the user's choice (`tests.NAME=PATH`).
+    `resume=RUN_DIR` on the command line makes RUN_DIR the run's folder.
+
+    Args:
+        config: name of the primary configuration.
+        verbatim: keys whose values are plain text, not Hydra's grammar of lists, sweeps and
+            interpolations.
+        open_keys: keys under which the user chooses the names (`tests.NAME=PATH`).
     """
     folder, _, config_name = config.rpartition("/")
 
@@ -49,17 +53,14 @@ def entry_point(
             @functools.wraps(task)
             def job(cfg: DictConfig) -> None:
                 if not show_traceback:
-                    os.environ.pop(
-                        FULL_ERROR, None
-                    )  # processes that we start decide for themselves
-                with clear_errors(show_traceback):  # here too, before Hydra adds a line of its own
+                    os.environ.pop(FULL_ERROR, None)  # do not pass it on to child processes
+                with clear_errors(show_traceback):  # inside Hydra too, before it adds a line
                     task(cfg)
 
-            os.environ[FULL_ERROR] = "1"  # Hydra then raises, and the message is ours
+            os.environ[FULL_ERROR] = "1"  # makes Hydra raise, so that the message is ours
             with clear_errors(show_traceback, conf, config_name):
-                hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)(
-                    job
-                )()
+                run = hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)
+                run(job)()
 
         return main
 
@@ -70,16 +71,16 @@ def entry_point(
 def clear_errors(
     show_traceback: bool = False, conf: Path | None = None, config_name: str = ""
 ) -> Iterator[None]:
-    """Turn what bad input raises into one message on standard error and exit code 1.
+    """Turn errors caused by bad input into a message on standard error and exit code 1.
 
     Args:
-        show_traceback: raise as it comes instead.
-        conf: the folder of configurations, to name the nearest keys and choices from.
-        config_name: the primary configuration there.
+        show_traceback: let the errors through unchanged.
+        conf: configuration folder, used to suggest similar keys and choices; None suggests none.
+        config_name: the primary configuration in it.
     """
     try:
         yield
-    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+    except BrokenPipeError:  # the reader of our output has exited, for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (HydraException, OmegaConfBaseException, UserError, OSError) as error:
         if show_traceback:
@@ -91,9 +92,9 @@ def clear_errors(
 
 @contextlib.contextmanager
 def run_folder() -> Iterator[tuple[str, list[str]]]:
-    """This run's folder and this call's overrides, inside a Hydra main.
+    """Yield this run's folder and this call's overrides; for use inside a Hydra main.
 
-    The folder is removed again where nothing was put into it.
+    The folder is removed at the end if it is empty.
     """
     config = HydraConfig.get()
     folder = Path(config.runtime.output_dir)
@@ -101,7 +102,7 @@ def run_folder() -> Iterator[tuple[str, list[str]]]:
     try:
         yield str(shown), list(config.overrides.task)
     finally:
-        with contextlib.suppress(OSError):  # it is not empty: something was begun
+        with contextlib.suppress(OSError):  # not empty
             folder.rmdir()
 
 
@@ -114,16 +115,17 @@ def _exit(message: str, code: int = 1) -> NoReturn:
 def _prepared(
     arguments: Sequence[str], verbatim: Sequence[str], open_keys: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Quote what is verbatim, let open keys be new; `resume=RUN_DIR` is the run's folder too.
+    """Yield the arguments of a call, rewritten for Hydra.
 
-    Keys of a continued run are those of its own configuration, so they are forced through
-    Hydra's composition of the defaults, and checked when the run is opened.
+    Verbatim values are quoted, and keys under open ones may be new. `resume=RUN_DIR` also sets
+    the run's folder. The keys of a resumed run are those of its own configuration, which may not
+    exist in the current defaults; they are added by force here and checked when the run is opened.
     """
     resumes = any(a.startswith("resume=") and a not in NO_FOLDER for a in arguments)
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if equals and key in verbatim and argument not in NO_FOLDER and not _is_null(argument):
-            argument = f"{key}={quoted(value)}"  # noqa: PLW2901 - the same, spelled for Hydra
+            argument = f"{key}={quoted(value)}"  # noqa: PLW2901 - same argument, quoted
         if "." in key and (
             key.partition(".")[0] in open_keys
             or (resumes and not key.startswith(("+", "~", "-", "hydra.")))
@@ -137,28 +139,28 @@ def _prepared(
 
 
 def _is_null(argument: str) -> bool:
-    """Whether a setting is taken back; a prompt is text whatever it says."""
+    """Return whether an argument sets null; a prompt is always text."""
     key, _, value = argument.partition("=")
     return value == "null" and key != "prompt"
 
 
 QUOTES = "'\""
 NO_FOLDER = ("resume=", "resume=null", "resume=auto")
-"""Values of `resume` that leave the run's folder to `run_dir`."""
+"""Values of `resume` that do not name a run's folder."""
 
 
 def quoted(value: str) -> str:
-    """A string that Hydra's grammar reads as `value`, unless it is quoted already."""
+    """Return `value` quoted for Hydra's grammar; a value in quotes is returned unchanged."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES:
         return value
-    # A backslash escapes in front of a quote alone, and the last one stands in front of one.
+    # Backslashes escape only before a quote, and those at the end precede the closing quote.
     text = re.sub(r'(\\*)"', r'\1\1\\"', value)
     text = re.sub(r"(\\+)$", r"\1\1", text)
     return '"' + text.replace("${", "\\${") + '"'
 
 
 def _explain(error: BaseException, conf: Path | None, config_name: str) -> str:
-    """Say what was wrong with a call, and name what was probably meant."""
+    """Return the message for an error, with suggestions for misspelled names."""
     cause = error.__cause__
     if isinstance(error, InstantiationException) and isinstance(cause, ValueError | OSError):
         return _explain(cause, conf, config_name)
@@ -177,7 +179,7 @@ def _explain(error: BaseException, conf: Path | None, config_name: str) -> str:
 
 
 def _name_nearest(message: str, conf: Path, config_name: str) -> str:
-    """Hydra's message, or where it is about an unknown name, one with the names nearest to it."""
+    """Return Hydra's message; for an unknown name, return one that suggests similar names."""
     if match := re.search(r"Could not find '([\w/@-]+)/(.+?)'", message):
         group, choice = match.groups()
         options = sorted(p.stem for p in (conf / group).glob("*.yaml"))
@@ -194,13 +196,13 @@ def _name_nearest(message: str, conf: Path, config_name: str) -> str:
 
 def _nearest(word: str, candidates: list[str]) -> str:
     last = word.rpartition(".")[2]
-    near = [c for c in candidates if c.rpartition(".")[2] == last][:3]  # under another parent
+    near = [c for c in candidates if c.rpartition(".")[2] == last][:3]  # the same key elsewhere
     near = near or difflib.get_close_matches(word, candidates, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def _known_keys(conf: Path, config_name: str) -> Iterator[str]:
-    """Dotted keys and group names that an override can name, given the groups now chosen."""
+    """Yield the dotted keys and groups that an override can name, given the groups chosen."""
     groups = {str(p.relative_to(conf)) for p in conf.rglob("*") if p.is_dir()}
     chosen = [a for a in sys.argv[1:] if a.partition("=")[0].lstrip("+") in groups]
     GlobalHydra.instance().clear()
@@ -213,7 +215,7 @@ def _known_keys(conf: Path, config_name: str) -> Iterator[str]:
     yield from _dotted(OmegaConf.to_container(cfg, resolve=False), "")
 
 
-def _dotted(node: Any, prefix: str) -> Iterator[str]:
+def _dotted(node: object, prefix: str) -> Iterator[str]:
     if isinstance(node, dict):
         for key, value in node.items():
             yield f"{prefix}{key}"

@@ -1,4 +1,4 @@
-"""Progress bars that behave on a terminal and in a log file."""
+"""Progress bars for terminals and log files."""
 
 import sys
 from typing import Any
@@ -7,11 +7,16 @@ from tqdm import tqdm
 
 
 def progress_bar(description: str, **options: Any) -> tqdm:
-    """A `tqdm` bar on standard error: live on a terminal, a line every ten seconds in a log."""
+    """Return a `tqdm` bar on standard error: live on a terminal, every ten seconds in a log.
+
+    Args:
+        description: text before the bar.
+        options: further arguments of `tqdm`.
+    """
     interactive = sys.stderr.isatty()
     return tqdm(
         desc=description,
-        delay=1,  # what is done at once needs no bar
+        delay=1,  # seconds; short work shows no bar
         file=sys.stderr,
         mininterval=0.1 if interactive else 10,
         dynamic_ncols=interactive,

@@ -1,4 +1,4 @@
-"""Settings that come from a command line: of the right kind, and in range."""
+"""Check the type and range of settings given on the command line."""
 
 import math
 
@@ -6,20 +6,20 @@ from webtext_gpt.errors import UserError
 
 
 def whole_number(name: str, value: object, least: int) -> None:
-    """Refuse what is no whole number of at least `least`.
+    """Check that a setting is a whole number of at least `least`.
 
     Raises:
-        UserError: names the setting.
+        UserError: it is not; the message names the setting.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise UserError(f"{name}={value} must be a whole number, {least} or above")
 
 
 def number(name: str, value: object, least: float = -math.inf, below: float = math.inf) -> float:
-    """The value as a float.
+    """Check that a setting is a finite number in [least, below), and return it as a float.
 
     Raises:
-        UserError: it is no finite number of at least `least` and under `below`; names the setting.
+        UserError: it is not; the message names the setting.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UserError(f"{name}={value} must be a number")

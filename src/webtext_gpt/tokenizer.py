@@ -1,10 +1,10 @@
-"""Byte-level BPE as GPT-2 has it (Radford et al. 2019, section 2.2): train, load, save.
+"""GPT-2's byte-level BPE (Radford et al. 2019, section 2.2): train, load, save.
 
-Text is cut by GPT-2's expression into pieces of one character category (one space may lead);
-each piece is mapped to its UTF-8 bytes, and bytes are merged within a piece only. Every string
-has an encoding, and decoding gives back exactly that string.
+GPT-2's pattern splits text into pieces of one character category, which one space may precede.
+Each piece is mapped to its UTF-8 bytes, and bytes are merged only within a piece. Every string can
+be encoded, and decoding returns exactly that string.
 
-A character vocabulary lives in the same file format, for models of single characters.
+Character vocabularies use the same class and file format.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
@@ -21,14 +22,20 @@ from webtext_gpt.errors import UserError
 
 END_OF_TEXT = "<|endoftext|>"
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+"""GPT-2's pre-tokenization: contractions, letters, numbers, other characters, spaces."""
+
 N_BYTES = 256
 
 
 class Tokenizer:
-    """Token ids from text and back.
+    """Convert text to token ids and back.
 
     Args:
-        backend: a `tokenizers.Tokenizer` that holds `<|endoftext|>`.
+        backend: a `tokenizers.Tokenizer` whose vocabulary holds `<|endoftext|>`.
+
+    Attributes:
+        end_of_text: id of `<|endoftext|>`.
+        vocab_size: highest id + 1, counting `<|endoftext|>`.
 
     Raises:
         UserError: `<|endoftext|>` is not in the vocabulary.
@@ -38,31 +45,30 @@ class Tokenizer:
         end_of_text = backend.token_to_id(END_OF_TEXT)
         if end_of_text is None:
             raise UserError(f"the tokenizer's vocabulary lacks {END_OF_TEXT}")
-        # `<|endoftext|>` written in a document is text, not the end of a document.
+        # `<|endoftext|>` inside a document is ordinary text, not the end of the document.
         backend.encode_special_tokens = True
         self._backend = backend
         self.end_of_text: int = end_of_text
         self.vocab_size: int = max(backend.get_vocab().values()) + 1
-        """One above the highest id, `<|endoftext|>`'s included."""
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`.
+        """Return the token ids of a text.
 
         Raises:
-            UserError: the text cannot be encoded: a character outside a character vocabulary,
-                or half of a surrogate pair, which UTF-8 cannot express.
+            UserError: the text holds a character that is not in a character vocabulary, or half
+                of a surrogate pair, which UTF-8 cannot encode.
         """
         return self.encode_batch([text])[0].tolist()
 
-    def encode_batch(self, texts: list[str]) -> list[np.ndarray]:
-        """Token ids of each text, on all cores. Raises as `encode` does."""
+    def encode_batch(self, texts: list[str]) -> list[npt.NDArray[np.uint32]]:
+        """Return the token ids of each text, computed on all cores; raises as `encode` does."""
         try:
             encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
         except Exception as error:  # the backend raises plain Exception and TypeError
-            raise UserError(self._why_not(texts, error)) from error
+            raise UserError(self._encoding_problem(texts, error)) from error
         return [np.array(e.ids, dtype=np.uint32) for e in encodings]
 
-    def _why_not(self, texts: list[str], error: Exception) -> str:
+    def _encoding_problem(self, texts: list[str], error: Exception) -> str:
         for text in texts:
             try:
                 text.encode()
@@ -79,30 +85,30 @@ class Tokenizer:
         return f"the tokenizer refused the text: {error}"
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of token ids; bytes that are not UTF-8 show as U+FFFD."""
+        """Return the text of token ids; bytes that are not UTF-8 become U+FFFD."""
         return self._backend.decode([int(i) for i in ids], skip_special_tokens=False)
 
     def decode_batch(self, sequences: Iterable[Iterable[int]]) -> list[str]:
-        """`decode` of each sequence, on all cores."""
+        """Return the text of each sequence, as `decode` does, computed on all cores."""
         ids = [[int(i) for i in sequence] for sequence in sequences]
         return self._backend.decode_batch(ids, skip_special_tokens=False)
 
     def incremental_decoder(self) -> Callable[[int], str]:
-        """A function that takes one id after another and returns the text that each completes.
+        """Return a function that takes one id after another and returns the text each completes.
 
-        A token that ends within a character completes nothing; the next one brings it.
+        A token that ends within a character returns nothing; a later one returns the character.
         """
         stream = tokenizers.decoders.DecodeStream(skip_special_tokens=False)
         return lambda token: stream.step(self._backend, token) or ""
 
     def token_id(self, token: str) -> int | None:
-        """The id of a token by its name in the vocabulary; `None` if there is no such token."""
+        """Return the id of a token by its name in the vocabulary, or None."""
         return self._backend.token_to_id(token)
 
     def with_tokens(self, tokens: Sequence[str]) -> "Tokenizer":
-        """A copy with further tokens, as a fine-tuned model needs; those that exist stay.
+        """Return a copy with additional special tokens, as a fine-tuned model needs.
 
-        They take the next ids. No text encodes to them, whatever is written in it.
+        New tokens take the next ids; existing ones are kept. No text is ever encoded to them.
         """
         backend = tokenizers.Tokenizer.from_str(self._backend.to_str())
         backend.add_special_tokens(list(tokens))
@@ -110,25 +116,25 @@ class Tokenizer:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the vocabulary and rules: equal hashes give equal ids."""
+        """SHA-256 of the vocabulary and rules; tokenizers with equal hashes give equal ids."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
-        """The whole tokenizer in the format of `tokenizer.json`, keys sorted."""
+        """Return the tokenizer in the format of `tokenizer.json`, with sorted keys."""
         return json.dumps(json.loads(self._backend.to_str()), sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The inverse of `to_json`."""
+        """Make a tokenizer from the result of `to_json`."""
         return cls(tokenizers.Tokenizer.from_str(text))
 
     def save(self, path: str | Path) -> None:
-        """Write `tokenizer.json`, which Hugging Face libraries read too."""
+        """Write `tokenizer.json`, which Hugging Face libraries can read."""
         Path(path).write_text(self.to_json(), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
             UserError: the file is not a tokenizer.
@@ -141,13 +147,13 @@ class Tokenizer:
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int, show_progress: bool = False) -> Tokenizer:
-    """Learn a byte-level BPE of `vocab_size` ids, 256 bytes and `<|endoftext|>` among them.
+    """Train a byte-level BPE of `vocab_size` ids, including 256 bytes and `<|endoftext|>`.
 
-    The same texts give the same vocabulary. Ids are ordered as GPT-2's are: bytes, merges,
-    `<|endoftext|>`. Fewer ids come back when the texts offer no more merges.
+    The same texts give the same vocabulary. Ids have GPT-2's order: bytes, merges,
+    `<|endoftext|>`. The vocabulary is smaller if the texts offer too few merges.
 
     Raises:
-        UserError: `vocab_size` cannot hold the bytes and `<|endoftext|>`.
+        UserError: `vocab_size` is too small for the bytes and `<|endoftext|>`.
     """
     if vocab_size < N_BYTES + 1:
         raise UserError(
@@ -166,10 +172,10 @@ def train_bpe(texts: Iterable[str], vocab_size: int, show_progress: bool = False
 
 
 def from_gpt2_files(vocab: str | Path, merges: str | Path) -> Tokenizer:
-    """GPT-2's own vocabulary (`encoder.json`) and merges (`vocab.bpe`).
+    """Make a tokenizer from OpenAI's vocabulary (`encoder.json`) and merges (`vocab.bpe`).
 
     Raises:
-        UserError: a file is not what its name says.
+        UserError: the files are not a BPE vocabulary and its merges.
     """
     pairs = read_merges(merges)
     try:
@@ -181,7 +187,7 @@ def from_gpt2_files(vocab: str | Path, merges: str | Path) -> Tokenizer:
 
 
 def read_merges(path: str | Path) -> list[tuple[str, str]]:
-    """The pairs of a file of merges, in order.
+    """Return the pairs of a file of merges, in order of rank.
 
     Raises:
         UserError: a line is not two tokens.
@@ -195,13 +201,13 @@ def read_merges(path: str | Path) -> list[tuple[str, str]]:
 
 
 def load_gpt2(path: str | Path) -> Tokenizer:
-    """GPT-2's tokenizer from a folder, from a `tokenizer.json`, or from the hub by name.
+    """Load GPT-2's tokenizer from a folder, from a `tokenizer.json`, or from the hub by name.
 
-    A folder may hold OpenAI's names (`encoder.json`, `vocab.bpe`), Hugging Face's (`vocab.json`,
+    A folder may hold OpenAI's files (`encoder.json`, `vocab.bpe`), Hugging Face's (`vocab.json`,
     `merges.txt`) or `tokenizer.json`.
 
     Raises:
-        UserError: nothing of that kind is there, or the hub cannot be reached.
+        UserError: the folder holds none of these, or the hub does not provide the tokenizer.
     """
     folder = Path(path)
     if folder.is_file():
@@ -222,13 +228,13 @@ def load_gpt2(path: str | Path) -> Tokenizer:
         return Tokenizer.load(hf_hub_download(str(path), "tokenizer.json"))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"tokenizer.path={path} is no folder here, and the hub did not give it ({error}); "
-            "name a folder with encoder.json and vocab.bpe"
+            f"tokenizer.path={path} is not a folder, and the hub did not provide it ({error}); "
+            "set tokenizer.path to a folder with encoder.json and vocab.bpe"
         ) from error
 
 
 def build_char_vocabulary(texts: Iterable[str]) -> Tokenizer:
-    """One id for each distinct character of the texts, in code point order."""
+    """Make a vocabulary with one id per distinct character of the texts, in code point order."""
     characters = sorted(set().union(*texts))
     backend = tokenizers.Tokenizer(models.WordLevel({c: i for i, c in enumerate(characters)}, ""))
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
@@ -250,16 +256,16 @@ def _byte_level(model: models.Model) -> tokenizers.Tokenizer:
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a UTF-8 file, newlines untouched.
+    """Return the text of a UTF-8 file, with line endings unchanged.
 
     Raises:
-        UserError: a byte is not UTF-8; the message gives its position.
+        UserError: the file is not UTF-8; the message gives the position of the bad byte.
     """
     data = Path(path).read_bytes()
     try:
-        return data.decode("utf-8").removeprefix("\ufeff")  # a byte order mark is no text
+        return data.decode("utf-8").removeprefix("\ufeff")  # drop a byte order mark
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not UTF-8: byte {data[error.start]:#04x} at position {error.start}; "
-            "convert it, for instance with iconv -f latin1 -t utf-8"
+            "convert it, for example with iconv -f latin1 -t utf-8"
         ) from error

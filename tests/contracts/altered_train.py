@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import train
-from webtext_gpt.training.pretraining import PretrainingModule
+from webtext_gpt.training.pretrain import PretrainingModule
 
 
 def poison(step: int, rank: int) -> None:

@@ -1,4 +1,4 @@
-"""Contract 3: the key-value cache changes nothing."""
+"""Contract 3: the key-value cache does not change the results."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ OPTIONS = [{}, {"norm": "post"}, {"positions": "sinusoidal", "scale_embeddings":
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_logits_by_pieces_equal_the_full_forward(options: dict) -> None:
+def test_logits_computed_in_pieces_equal_the_full_forward_pass(options: dict) -> None:
     model = _model(**options)
     tokens = torch.randint(97, (3, 48))
     cache = KeyValueCache(48, torch.zeros(3, dtype=torch.long))
@@ -29,7 +29,7 @@ def test_logits_by_pieces_equal_the_full_forward(options: dict) -> None:
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_padded_rows_equal_the_rows_alone(options: dict) -> None:
+def test_padded_rows_equal_unpadded_ones(options: dict) -> None:
     model = _model(**options)
     lengths = [5, 1, 12]
     rows = [torch.randint(97, (length + 6,)) for length in lengths]
@@ -44,7 +44,7 @@ def test_padded_rows_equal_the_rows_alone(options: dict) -> None:
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_greedy_text_is_that_of_full_forwards(options: dict) -> None:
+def test_greedy_text_equals_that_of_full_forward_passes(options: dict) -> None:
     model = _model(**options)
     prompts = [[5, 6, 7], [11], [90, 2, 3, 4, 5, 6, 7]]
     cached = generate(model, prompts, max_new_tokens=30, sampling=GREEDY)

@@ -11,8 +11,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from webtext_gpt.model import GPT, GPTConfig
+from webtext_gpt.training.batch import plan_batch
 from webtext_gpt.training.distributed.devices import Devices
-from webtext_gpt.training.trainer import build_trainer
+from webtext_gpt.training.trainer import Length, build_trainer
 
 REPOSITORY = Path(__file__).parents[2]
 CONF = REPOSITORY / "conf"
@@ -52,7 +53,10 @@ def test_strategies_and_trainer(
         cfg.trainer,
         run_dir=tmp_path,
         devices=Devices("cpu", per_node=2),
-        make_strategy=instantiate(cfg.strategy),
+        parallelism=instantiate(cfg.strategy)(Devices("cpu", per_node=2)),
+        plan=plan_batch(None, block_size=8, devices=2),
+        length=Length(max_steps=1, max_minutes=None),
+        validate_every=1,
         callbacks=[],
         loggers=[],
     )
@@ -102,10 +106,17 @@ def test_optimizers(name: str, compose: Callable[..., DictConfig]) -> None:
 
 @pytest.mark.parametrize("name", _choices("experiment"))
 def test_experiments_compose(name: str, compose: Callable[..., DictConfig]) -> None:
+    """A recipe leaves no key open, at any depth, but those that its header tells to give."""
     cfg = compose("train", f"experiment={name}", "run_dir=somewhere")
     instantiate(cfg.model)
-    for key, value in OmegaConf.to_container(cfg, resolve=False).items():
-        assert value != "???", key
+    lines = (CONF / "experiment" / f"{name}.yaml").read_text().splitlines()
+    header = " ".join(line for line in lines[:4] if line.startswith("#"))
+    assert OmegaConf.missing_keys(cfg) <= set(re.findall(r"([\w.]+)=", header))
+
+
+def test_an_open_key_of_a_recipe_is_found_at_any_depth() -> None:
+    cfg = OmegaConf.create({"optimizer": {"lr": "???"}, "data": {"path": "x", "more": [{"y": 1}]}})
+    assert OmegaConf.missing_keys(cfg) == {"optimizer.lr"}
 
 
 def _commands() -> list[list[str]]:

@@ -189,7 +189,7 @@ def test_a_run_without_a_checkpoint_says_that_it_begins_again(
     train("trainer.max_steps=4")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     train("trainer.max_steps=4")
-    assert "holds no checkpoint yet; the run begins again at step 0" in capsys.readouterr().out
+    assert "holds no checkpoint yet; the run starts again at step 0" in capsys.readouterr().out
     assert [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.csv")] == [1, 2, 3, 4]
     assert (tmp_path / "run" / "samples.txt").read_text().count("=== step") == 2
 

@@ -117,7 +117,7 @@ def test_resume_auto_refuses_another_model(
     again = [*small_run, "resume=auto", "trainer.max_steps=9"]
     assert pretrain(compose("train", *small_run, "resume=auto"))["step"] == 6
     assert pretrain(compose("train", *again))["step"] == 9
-    with pytest.raises(UserError, match="the run to continue has another model_config"):
+    with pytest.raises(UserError, match="the run to resume has another model_config"):
         pretrain(compose("train", *again, "model.n_layer=3"))
 
 

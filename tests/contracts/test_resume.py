@@ -68,9 +68,12 @@ def test_what_may_not_be_done_to_a_finished_run(
     assert call("train.py", *small_run).returncode == 0
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     for arguments, message in (
-        (small_run, "already holds a run; continue it with resume="),
-        ([f"resume={run}", "model.n_layer=3"], "the run to continue has another model_config"),
-        ([f"resume={run}", "model=small"], "a group cannot be changed"),
+        (small_run, "already holds a run; resume it with resume="),
+        ([f"resume={run}", "model.n_layer=3"], "the run to resume has another model_config"),
+        (
+            [f"resume={run}", "model=small"],
+            "a resumed run keeps its groups; change single keys (model.KEY",
+        ),
         ([f"resume={run}", "tokenizer.vocab_size=270"], "tokenizer and another corpus"),
     ):
         refused = call("train.py", *arguments)

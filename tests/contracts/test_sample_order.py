@@ -1,4 +1,4 @@
-"""Contract 4: the order of samples depends on the seed and the number of samples seen alone."""
+"""Contract 4: the order of samples depends only on the seed and the number of samples seen."""
 
 from itertools import islice
 
@@ -14,7 +14,7 @@ def test_permute_is_a_permutation(n: int) -> None:
 
 
 def test_permutations_look_random() -> None:
-    """Over many keys each index goes everywhere equally often, and neighbours part."""
+    """Over many keys, each index is mapped to every place equally often; neighbors separate."""
     n, keys = 20, 4000
     places = np.array(
         [[permute(i, n, key=k * 0x9E3779B97F4A7C15) for i in range(n)] for k in range(keys)]
@@ -68,6 +68,7 @@ def test_each_step_has_the_same_samples_on_any_devices(
         assert sorted(samples) == list(range(step * batch, (step + 1) * batch))
 
 
-def test_a_continued_run_goes_on_where_it_was() -> None:
+def test_a_resumed_run_continues_with_the_next_sample() -> None:
     whole = list(islice(GlobalBatchSampler(8, 2), 12))
-    assert list(islice(GlobalBatchSampler(8, 2, first_step=2), 4)) == whole[8:]
+    third_step = [[16, 17], [18, 19], [20, 21], [22, 23]]
+    assert list(islice(GlobalBatchSampler(8, 2, first_step=2), 4)) == whole[8:] == third_step

@@ -23,7 +23,7 @@ def _shards(folder: Path) -> TokenShards:
 def test_targets_are_the_next_tokens(tmp_path: Path) -> None:
     shards = _shards(tmp_path / "shards")
     stream = shards.split("train")
-    ring = stream.read(0, stream.n_tokens).tolist()
+    ring = [26, *range(26)]  # end-of-text, then a to z
     for sample in range(50):
         inputs, targets = TrainingBlocks(stream, block_size=8, seed=3)[sample]
         start = ring.index(int(inputs[0]))
@@ -35,8 +35,8 @@ def test_validation_scores_every_token_but_the_first_once(tmp_path: Path) -> Non
     stream = _shards(tmp_path / "shards").split("validation")
     windows = ValidationWindows(stream, block_size=4, multiple=2)
     targets = torch.cat([windows[i][1] for i in range(len(windows))])
-    assert len(windows) == 4  # 10 targets in windows of 4 are 3, and one for the second process
-    assert targets[targets != IGNORED].tolist() == stream.read(1, 10).tolist()
+    assert len(windows) == 4  # 10 targets need 3 windows of 4, and the multiple of 2 adds one
+    assert targets[targets != IGNORED].tolist() == list(range(10))  # a to j
 
 
 def test_loss_is_the_mean_surprise() -> None:

@@ -1,4 +1,4 @@
-"""The command line: help, unknown names, and one-screen errors."""
+"""The command line: help, unknown names, and short error messages."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def _call(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProces
     )
 
 
-def test_help_answers_fast_and_shows_every_group(tmp_path: Path) -> None:
+def test_help_is_fast_and_lists_every_group(tmp_path: Path) -> None:
     start = time.perf_counter()
     result = _call("train.py", "--help", cwd=tmp_path)
     assert time.perf_counter() - start < 5
@@ -94,7 +94,7 @@ def test_generate_needs_a_checkpoint(tmp_path: Path) -> None:
         "caf\u00e9\n\ttab",
     ],
 )
-def test_verbatim_values_come_through(value: str) -> None:
+def test_verbatim_values_are_unchanged(value: str) -> None:
     from hydra import compose, initialize_config_dir
 
     from webtext_gpt.cli import _prepared
@@ -104,7 +104,7 @@ def test_verbatim_values_come_through(value: str) -> None:
         assert compose("generate", overrides=[argument]).prompt == value
 
 
-def test_keys_under_an_open_one_may_be_new() -> None:
+def test_keys_under_an_open_key_may_be_new() -> None:
     from webtext_gpt.cli import _prepared
 
     given = ["tests.wiki=a/b.txt", "tests={}", "train=[x]", "other.name=1"]

@@ -87,7 +87,7 @@ def test_figures_equal_the_harness(small_checkpoint: Path, tmp_path: Path) -> No
     assert 100 * theirs["acc,none"] == pytest.approx(mine["accuracy"])
 
     scorer = Scorer(model, tokenizer, stride=model.config.block_size)  # as the harness: no overlap
-    measured = BENCHMARKS["ptb"].run(scorer, tmp_path, Options(detokenise=False))
+    measured = BENCHMARKS["ptb"].run(scorer, tmp_path, Options(detokenize=False))
     text = ran["results"]["local_text"]
     words = measured.counts["words"]
     log_probability = -words * math.log(measured.metrics["perplexity"])

@@ -1,4 +1,4 @@
-"""The byte-level BPE against tiktoken, and text there and back."""
+"""Byte-level BPE: equality with tiktoken, and round trips of text."""
 
 import random
 from pathlib import Path
@@ -36,7 +36,7 @@ def gpt2(realdata: Path) -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def tiktoken_gpt2(realdata: Path):
-    """tiktoken's own reading of the same published files, with the paper's expression."""
+    """tiktoken's encoder from the same published files, with GPT-2's pattern."""
     import tiktoken
     from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
@@ -66,7 +66,7 @@ def test_every_valid_utf8_comes_back(data: bytes) -> None:
     assert _small().decode(_small().encode(text)).encode() == data
 
 
-def _small(cache: dict[str, Tokenizer] = {}) -> Tokenizer:  # noqa: B006 - made once for all examples
+def _small(cache: dict[str, Tokenizer] = {}) -> Tokenizer:  # noqa: B006 - one for all examples
     if not cache:
         cache["bpe"] = train_bpe(TEXTS, vocab_size=300)
     return cache["bpe"]

@@ -1,35 +1,36 @@
-"""What the data of every training shares: samples by number, divided over devices."""
+"""Base LightningDataModule: training samples by number, divided over the processes."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import lightning as L
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from webtext_gpt.data.sampler import GlobalBatchSampler
 
 
-class CountedData(L.LightningDataModule):
-    """Training samples in counted order, without end; a subclass gives `val_dataloader`.
+class TrainingDataModule(L.LightningDataModule):
+    """Serve an endless sequence of training samples; a subclass adds `val_dataloader`.
 
     Args:
         blocks: training samples by number.
-        global_batch_size: samples of one optimizer step over all devices.
-        micro_batch_size: samples of one forward pass on one device.
-        num_workers: processes that read ahead on each device.
-        collate: samples into a batch; `None` stacks their tensors.
+        global_batch_size: samples per optimizer step, over all processes.
+        micro_batch_size: samples per forward pass of one process.
+        num_workers: processes that read ahead, per training process.
+        collate: makes a batch from a list of samples; None stacks their tensors.
     """
 
     def __init__(
         self,
-        blocks: Dataset,
+        blocks: Dataset[Any],
         *,
         global_batch_size: int,
         micro_batch_size: int,
         num_workers: int = 0,
-        collate: Callable[[list], Any] | None = None,
+        collate: Callable[[list[Any]], Any] | None = None,
     ) -> None:
         super().__init__()
         self.blocks = blocks
@@ -38,9 +39,9 @@ class CountedData(L.LightningDataModule):
         self.num_workers = num_workers
         self.collate = collate
 
-    def train_dataloader(self) -> DataLoader:
-        """Micro-batches from the trainer's step on."""
-        assert self.trainer is not None  # noqa: S101 - Lightning sets it before it asks
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return this process's micro-batches, starting at the trainer's step."""
+        assert self.trainer is not None  # noqa: S101 - Lightning sets it before this call
         batches = GlobalBatchSampler(
             self.global_batch_size,
             self.micro_batch_size,
@@ -50,19 +51,19 @@ class CountedData(L.LightningDataModule):
         )
         return self.loader(self.blocks, batches)
 
-    def samples(self, step: int, world_size: int) -> np.ndarray:
-        """Numbers of the samples of a step: `(micro-batches, processes, micro_batch_size)`.
+    def samples(self, step: int, world_size: int) -> npt.NDArray[np.int64]:
+        """Return the sample numbers of one step, `(micro-batches, world_size, micro_batch_size)`.
 
         Args:
-            step: optimizer steps taken before it.
-            world_size: processes that share it.
+            step: optimizer steps taken before this one.
+            world_size: number of processes.
         """
         first = step * self.global_batch_size
         samples = np.arange(first, first + self.global_batch_size)
         return samples.reshape(-1, world_size, self.micro_batch_size)
 
-    def loader(self, dataset: Dataset, batches: Iterable[list[int]]) -> DataLoader:
-        """Batches of the samples whose numbers are given."""
+    def loader(self, dataset: Dataset[Any], batches: Iterable[list[int]]) -> DataLoader[Any]:
+        """Return a loader of the given batches of sample numbers."""
         return DataLoader(
             dataset,
             batch_sampler=batches,

@@ -1,4 +1,4 @@
-"""The docstrings of the installed Python packages: real English prose on every machine."""
+"""Docstrings of the installed Python packages: real English prose on every machine."""
 
 import ast
 import gc
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from webtext_gpt.progress import progress_bar
 
-Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+DocumentedNode = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def installed_packages() -> list[str]:
-    """`name==version` of the interpreter and of every installed distribution but this one."""
+    """Return `name==version` of Python and of every installed distribution except this one."""
     found = {
         f"{d.metadata['Name']}=={d.version}".lower() for d in importlib.metadata.distributions()
     }
@@ -26,10 +26,10 @@ def installed_packages() -> list[str]:
 
 
 def collect_docstrings() -> list[str]:
-    """Every docstring of the standard library and of the installed packages, each once.
+    """Return every distinct docstring of the standard library and the installed packages.
 
-    Files are read with `ast`, on all cores, never imported. Files that this interpreter cannot
-    parse are passed over. The order is that of the files' names, then of the lines.
+    Files are parsed with `ast` on all cores and never imported; files that this interpreter
+    cannot parse are skipped. Docstrings come in order of file name, then of line.
     """
     paths = [str(path) for path in _python_files()]
     seen: set[bytes] = set()
@@ -46,21 +46,21 @@ def collect_docstrings() -> list[str]:
 
 
 def _python_files() -> list[Path]:
-    """Python files of the standard library and of site-packages, sorted by their names there."""
+    """Return the Python files of the standard library and site-packages, by relative path."""
     named: dict[tuple[str, ...], Path] = {}
     for key in ("stdlib", "purelib", "platlib"):
         root = Path(sysconfig.get_paths()[key])
         for path in root.rglob("*.py"):
             parts = path.relative_to(root).parts
             if key == "stdlib" and "site-packages" in parts:
-                continue  # of the base interpreter, not of this environment
+                continue  # belongs to the base interpreter, not to this environment
             named[parts] = path
     return [named[parts] for parts in sorted(named)]
 
 
 def _docstrings_of(path: str) -> list[str]:
-    gc.disable()  # syntax trees have no cycles worth looking for; a fifth faster
-    warnings.simplefilter("ignore")  # about escapes in other people's strings
+    gc.disable()  # syntax trees have no cycles to collect; saves a fifth of the time
+    warnings.simplefilter("ignore")  # invalid escapes in other packages' strings
     source = Path(path).read_bytes()
     if b'"""' not in source and b"'''" not in source:
         return []
@@ -72,9 +72,9 @@ def _docstrings_of(path: str) -> list[str]:
     return [text for text in texts if text and _encodable(text)]
 
 
-def _documented(node: ast.AST) -> Iterator[Documented]:
-    """The nodes below that can carry a docstring; expressions are not searched."""
-    if isinstance(node, Documented):
+def _documented(node: ast.AST) -> Iterator[DocumentedNode]:
+    """Yield the nodes of a tree that can carry a docstring; expressions are not searched."""
+    if isinstance(node, DocumentedNode):
         yield node
     for field in ("body", "orelse", "handlers", "finalbody"):
         for child in getattr(node, field, ()):
@@ -83,7 +83,7 @@ def _documented(node: ast.AST) -> Iterator[Documented]:
 
 
 def _encodable(text: str) -> bool:
-    """Whether the text has a UTF-8 form: an escape can put half of a surrogate pair in it."""
+    """Return whether UTF-8 can encode the text; an escape can leave half a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:

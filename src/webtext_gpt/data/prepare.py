@@ -1,4 +1,4 @@
-"""From a text source to token shards, once: split, tokenizer, files, kept under a cache folder."""
+"""Build the token shards of a text source once: split, train a tokenizer, write, cache."""
 
 import functools
 import hashlib
@@ -16,18 +16,18 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
 
 TokenizerRecipe = Tokenizer | Callable[[Iterable[str]], Tokenizer]
-"""A finished tokenizer, or a `functools.partial` that makes one from the training texts."""
+"""A tokenizer, or a `functools.partial` that trains one on the training texts."""
 
 
 def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Path) -> TokenShards:
-    """Open the token shards of a source, building them where they are not in the cache yet.
+    """Open the token shards of a source; build them if the cache does not hold them.
 
-    Processes that ask for the same shards at once wait for the first of them.
+    If several processes ask for the same shards, one builds them and the others wait.
 
     Args:
         source: the documents.
         recipe: the tokenizer, or how to train it on the training split.
-        cache: folder under which each distinct combination has a folder of its own.
+        cache: parent folder; each combination of source and recipe gets its own folder in it.
 
     Raises:
         UserError: the source holds no text.
@@ -48,7 +48,7 @@ def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Pat
             print(f"building token shards in {folder} (done once)", flush=True)
             by_document = _splits_by_document(source)
             documents = functools.partial(_split_documents, source, by_document)
-            tokenizer = recipe if isinstance(recipe, Tokenizer) else _make(recipe, documents())
+            tokenizer = recipe if isinstance(recipe, Tokenizer) else _train(recipe, documents())
             provenance["split"] = "by document hash" if by_document else "tail of each document"
             write_shards(
                 documents(), tokenizer, folder, provenance, total_bytes=source.total_bytes()
@@ -59,20 +59,20 @@ def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Pat
 def _recipe_fingerprint(recipe: TokenizerRecipe) -> dict[str, Any]:
     if isinstance(recipe, Tokenizer):
         return {"sha256": recipe.hash}
-    assert isinstance(recipe, functools.partial)  # noqa: S101 - how Hydra makes recipes
+    assert isinstance(recipe, functools.partial)  # noqa: S101 - Hydra makes it so
     return {"recipe": recipe.func.__name__, **recipe.keywords}
 
 
-def _make(
+def _train(
     recipe: Callable[[Iterable[str]], Tokenizer], documents: Iterable[tuple[Split, str]]
 ) -> Tokenizer:
-    """Learn a tokenizer from the training split; an alphabet, from all of the text."""
-    whole = getattr(recipe, "func", recipe) is build_char_vocabulary
-    return recipe(text for split, text in documents if whole or split == "train")
+    """Train a tokenizer on the training split, or a character vocabulary on all of the text."""
+    use_all = getattr(recipe, "func", recipe) is build_char_vocabulary
+    return recipe(text for split, text in documents if use_all or split == "train")
 
 
 def held_out(text: str, fraction: float) -> bool:
-    """Whether a document belongs to the validation split: a matter of its content alone."""
+    """Return whether a document goes to the validation split; depends only on its content."""
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:8], "big") < fraction * 2**64
 
@@ -82,10 +82,12 @@ def _documents(source: TextSource) -> Iterator[str]:
 
 
 def _splits_by_document(source: TextSource) -> bool:
-    """Whether splitting by document gives both splits a document; stops at the first of each.
+    """Return whether splitting by document leaves neither split empty.
+
+    Stops reading at the first document of each split.
 
     Raises:
-        UserError: there is no text at all.
+        UserError: the source holds no text.
     """
     seen: set[bool] = set()
     for text in _documents(source):
@@ -98,7 +100,7 @@ def _splits_by_document(source: TextSource) -> bool:
 
 
 def _split_documents(source: TextSource, by_document: bool) -> Iterator[tuple[Split, str]]:
-    """Each document with its split; or, of a few long ones, each one's tail for validation."""
+    """Yield each document with its split, or hold out the tail of each if there are too few."""
     for text in _documents(source):
         if by_document:
             yield ("validation" if held_out(text, source.val_fraction) else "train"), text

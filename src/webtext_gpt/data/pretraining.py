@@ -1,11 +1,11 @@
-"""Blocks of tokens for pretraining and for validation."""
+"""Blocks of tokens for pretraining and windows of tokens for validation."""
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from webtext_gpt.data.datamodule import CountedData
+from webtext_gpt.data.datamodule import TrainingDataModule
 from webtext_gpt.data.sampler import block_start
 from webtext_gpt.data.shards import TokenShards, TokenStream
 from webtext_gpt.errors import UserError
@@ -15,23 +15,23 @@ Batch = tuple[Tensor, Tensor]
 """Inputs and targets, both `(B, T)`; target t is the token after input t."""
 
 
-class TrainingBlocks(Dataset):
-    """The endless sequence of training samples, by number.
+class TrainingBlocks(Dataset[Batch]):
+    """Endless sequence of training samples, each a block of consecutive tokens.
 
     Args:
         stream: the training split.
-        block_size: tokens of context.
-        seed: of the order.
+        block_size: tokens per sample.
+        seed: selects the order of the blocks.
 
     Raises:
-        UserError: the split is shorter than one block and the token after it.
+        UserError: the split is shorter than `block_size + 1` tokens.
     """
 
     def __init__(self, stream: TokenStream, block_size: int, seed: int) -> None:
         if stream.n_tokens < block_size + 1:
             raise UserError(
                 f"the training split has {stream.n_tokens} tokens, but one block of "
-                f"model.block_size={block_size} needs {block_size + 1}; give more text or a "
+                f"model.block_size={block_size} needs {block_size + 1}; add text or set a "
                 "smaller block_size"
             )
         self.stream = stream
@@ -39,7 +39,7 @@ class TrainingBlocks(Dataset):
         self.seed = seed
 
     def documents(self, sample: int) -> list[int]:
-        """Numbers, in the order of the shards, of the documents that a sample reads."""
+        """Return the numbers of the documents that a sample reads, in the order of the shards."""
         n_tokens = self.stream.n_tokens
         start = block_start(sample, self.seed, n_tokens, self.block_size)
         end = start + self.block_size + 1
@@ -49,29 +49,32 @@ class TrainingBlocks(Dataset):
         return found
 
     def __getitem__(self, sample: int) -> Batch:
-        """Inputs and targets `(T,)` of one sample."""
+        """Return the inputs and targets of one sample, both `(T,)`."""
         start = block_start(sample, self.seed, self.stream.n_tokens, self.block_size)
         tokens = self.stream.read(start, self.block_size + 1)
-        if len(tokens) <= self.block_size:  # the corpus is a ring
+        if len(tokens) <= self.block_size:  # the block wraps around the end of the corpus
             rest = self.stream.read(0, self.block_size + 1 - len(tokens))
             tokens = np.concatenate((tokens, rest))
-        block = torch.from_numpy(tokens)
+        block = torch.from_numpy(tokens)  # (T + 1,)
         return block[:-1], block[1:]
 
 
-class ValidationWindows(Dataset):
-    """A split cut into consecutive windows, every token but the first a target exactly once.
+class ValidationWindows(Dataset[Batch]):
+    """A split cut into consecutive windows; every token but the first is a target exactly once.
 
     Args:
         stream: the validation split.
-        block_size: tokens of context; the last window is filled up with ignored targets.
-        multiple: windows are added, all ignored, until their number divides by this.
+        block_size: tokens per window; the last window is padded with ignored targets.
+        multiple: windows of ignored targets are added until this divides the number of windows.
+
+    Raises:
+        UserError: the split has fewer than two tokens.
     """
 
     def __init__(self, stream: TokenStream, block_size: int, multiple: int = 1) -> None:
         if stream.n_tokens < 2:
             raise UserError(
-                "the validation split is too short to measure: one token; raise data.val_fraction"
+                "the validation split has fewer than two tokens; raise data.val_fraction"
             )
         self.stream = stream
         self.block_size = block_size
@@ -82,7 +85,7 @@ class ValidationWindows(Dataset):
         return self.n_windows
 
     def __getitem__(self, window: int) -> Batch:
-        """Inputs and targets `(T,)` of one window."""
+        """Return the inputs and targets of one window, both `(T,)`."""
         tokens = self.stream.read(window * self.block_size, self.block_size + 1)
         inputs = np.zeros(self.block_size, np.int64)
         targets = np.full(self.block_size, IGNORED, np.int64)
@@ -92,16 +95,16 @@ class ValidationWindows(Dataset):
         return torch.from_numpy(inputs), torch.from_numpy(targets)
 
 
-class PretrainingData(CountedData):
-    """Training blocks in counted order and the whole validation split, for any number of devices.
+class PretrainingData(TrainingDataModule):
+    """Training blocks in a reproducible order, and the whole validation split.
 
     Args:
         shards: the tokenized corpus.
-        block_size: tokens of context.
-        global_batch_size: samples of one optimizer step over all devices.
-        micro_batch_size: samples of one forward pass on one device.
-        seed: of the order of samples.
-        num_workers: processes that read ahead on each device.
+        block_size: tokens per sample.
+        global_batch_size: samples per optimizer step, over all processes.
+        micro_batch_size: samples per forward pass of one process.
+        seed: selects the order of the samples.
+        num_workers: processes that read ahead, per training process.
 
     Raises:
         UserError: the corpus is shorter than one block, or lacks a split.
@@ -127,9 +130,9 @@ class PretrainingData(CountedData):
         self.block_size = block_size
         self.validation = shards.split("validation")
 
-    def val_dataloader(self) -> DataLoader:
-        """This process's share of the validation windows, the same number on each."""
-        assert self.trainer is not None  # noqa: S101 - Lightning sets it before it asks
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return this process's validation windows; every process gets the same number."""
+        assert self.trainer is not None  # noqa: S101 - Lightning sets it before this call
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
         windows = ValidationWindows(self.validation, self.block_size, multiple=world_size)
         mine = range(rank, len(windows), world_size)
@@ -137,5 +140,5 @@ class PretrainingData(CountedData):
         return self.loader(windows, [list(mine[i : i + self.micro_batch_size]) for i in starts])
 
     def documents(self, sample: int) -> list[int]:
-        """Numbers of the training documents, in the order of the shards, that a sample reads."""
+        """Return the numbers of the training documents that a sample reads, in shard order."""
         return self.training.documents(sample)

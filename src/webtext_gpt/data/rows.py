@@ -1,4 +1,4 @@
-"""Rows of JSONL and Parquet files, each with the place it came from."""
+"""Rows of JSONL and Parquet files, each with its file and row number for messages."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,16 +14,16 @@ Row = dict[str, Any]
 
 
 class MissingColumnError(UserError):
-    """A row lacks a column; the message names those that it has."""
+    """A row lacks a column; the message lists the columns it has."""
 
 
-def counted(number: int, noun: str = "row") -> str:
-    """`1 row`, `2,000 rows`."""
+def plural(number: int, noun: str = "row") -> str:
+    """Return a number with its noun: `1 row`, `2,000 rows`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def other_case(missing: Iterable[str], present: Iterable[str]) -> str:
-    """For a message: which columns would be there but for capital and small letters."""
+    """Return a hint for a message: missing columns that are present in another case."""
     names = {name.casefold(): name for name in present}
     pairs = [
         f"{column!r} is spelled {names[column.casefold()]!r} there"
@@ -34,14 +34,15 @@ def other_case(missing: Iterable[str], present: Iterable[str]) -> str:
 
 
 def read_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    """Yield `(place, row)` in order; the place names the file and the row for messages.
+    """Yield `(place, row)` in file order; `place` names the file and the row for messages.
 
     Args:
-        file: JSONL, or Parquet by its ending. Empty lines of JSONL are no rows.
-        columns: those that every row must have; of Parquet, no others are read.
+        file: Parquet if its suffix says so, else JSONL. Empty lines of JSONL are skipped.
+        columns: columns that every row must have; a Parquet file's other columns are not read.
 
     Raises:
-        UserError: the file is not what its ending says; `MissingColumnError`: a row lacks one.
+        UserError: the file does not have the format of its suffix.
+        MissingColumnError: a row lacks a column.
     """
     if file.suffix.lower() in PARQUET:
         yield from _parquet_rows(file, columns)
@@ -50,10 +51,10 @@ def read_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
 
 
 def text_value(row: Row, column: str, place: str) -> str:
-    """The text that a row has in a column.
+    """Return the text in a row's column.
 
     Raises:
-        UserError: the value is something else, or text that UTF-8 cannot express.
+        UserError: the value is not a string, or cannot be encoded as UTF-8.
     """
     value = row[column]
     if not isinstance(value, str):
@@ -68,7 +69,7 @@ def text_value(row: Row, column: str, place: str) -> str:
 
 
 def texts_value(row: Row, column: str, place: str) -> list[str]:
-    """The texts of a column that holds lists of them. Raises as `text_value` does."""
+    """Return the list of texts in a row's column; raises as `text_value` does."""
     values = row[column]
     if not isinstance(values, list):
         raise UserError(f"{place}: {column!r} is {type(values).__name__}, not a list of texts")
@@ -89,8 +90,8 @@ def _json_lines_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, 
                     f"{position + error.start} of the file"
                 ) from error
             except RecursionError as error:
-                raise UserError(f"{place} is JSON of too many levels to be read") from error
-            except ValueError as error:  # also an integer of more digits than Python converts
+                raise UserError(f"{place} is JSON nested too deeply to read") from error
+            except ValueError as error:  # includes integers of more digits than Python converts
                 raise UserError(f"{place} is not JSON: {error}") from error
             position += len(line)
             if row is None:
@@ -109,7 +110,7 @@ def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row
     try:
         table = pyarrow.parquet.ParquetFile(file)
     except broken as error:
-        if getattr(error, "errno", None) is not None:  # the system's: not there, not to be read
+        if getattr(error, "errno", None) is not None:  # from the system: missing or unreadable
             raise
         raise UserError(f"{file} is not Parquet: {error}") from error
     _check_columns(str(file), dict.fromkeys(table.schema_arrow.names), columns, "column")
@@ -121,7 +122,7 @@ def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row
             rows = [] if batch is None else batch.to_pylist()
         except broken as error:
             raise UserError(
-                f"{file} is damaged, its rows from {number} on cannot be read: {error}"
+                f"{file} is damaged: rows from {number} on cannot be read: {error}"
             ) from error
         if batch is None:
             return

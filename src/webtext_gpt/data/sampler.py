@@ -1,7 +1,7 @@
-"""Which block of the corpus the k-th training sample is, and who reads it.
+"""Map sample numbers to blocks of the corpus, and divide them over the processes.
 
-Both are counted, not drawn: sample k of seed s is the same block whatever the number of devices
-or workers and however often training was interrupted. Continuing needs one number, the step.
+Both are computed from the sample's number, so sample k of seed s is the same block for any number
+of devices, workers or interruptions. Resuming needs only the number of steps taken.
 """
 
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ _ROUNDS = 6
 
 
 def block_start(sample: int, seed: int, n_tokens: int, block_size: int) -> int:
-    """First token of the block that training sample `sample` reads.
+    """Return the position of the first token of training sample `sample`.
 
     An epoch visits each of the `n_tokens // block_size` blocks once, in a pseudo-random order.
-    Every epoch has an order of its own and its grid of blocks begins at another token, so that
-    a token meets different contexts. The corpus is a ring: a block may run over its end.
+    Each epoch has its own order, and its grid of blocks starts at another token, so a token is
+    seen in different contexts. A block that reaches the end of the corpus wraps to its start.
 
     Args:
-        sample: samples drawn before this one, over the whole training.
-        seed: which of the orders.
+        sample: number of the sample, counted from 0 over the whole training.
+        seed: selects the order.
         n_tokens: length of the corpus, at least `block_size`.
         block_size: tokens in a block.
     """
@@ -33,11 +33,11 @@ def block_start(sample: int, seed: int, n_tokens: int, block_size: int) -> int:
 
 
 def permute(index: int, n: int, key: int) -> int:
-    """Where a pseudo-random permutation of `range(n)` puts `index`, in constant memory.
+    """Return the image of `index` under a pseudo-random permutation of `range(n)`.
 
-    A balanced Feistel network permutes the smallest range of 2^(2k) that holds n; results of
-    n and above are sent through again until one is below (Black and Rogaway 2002, "Ciphers with
-    Arbitrary Finite Domains", cycle walking).
+    Takes constant memory. A balanced Feistel network permutes the smallest range of size 2^(2k)
+    that holds n; results of n and above are sent through again until one is below n (Black and
+    Rogaway 2002, "Ciphers with Arbitrary Finite Domains", cycle walking).
     """
     half = max(1, ((n - 1).bit_length() + 1) // 2)
     mask = (1 << half) - 1
@@ -51,7 +51,7 @@ def permute(index: int, n: int, key: int) -> int:
 
 
 def _mix(x: int) -> int:
-    """The finaliser of SplitMix64 (Steele et al. 2014): 64 bits to 64 well-mixed bits."""
+    """Hash 64 bits to 64 bits: the finalizer of SplitMix64 (Steele et al. 2014)."""
     x = (x + 0x9E3779B97F4A7C15) & _MASK
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
@@ -59,18 +59,20 @@ def _mix(x: int) -> int:
 
 
 class GlobalBatchSampler(Sampler[list[int]]):
-    """Sample numbers of each micro-batch of one process, without end.
+    """Endless sequence of one process's micro-batches of sample numbers.
 
-    Step s consumes samples s G to (s + 1) G of the global batch size G. Its micro-batches deal
-    them out to the processes in turn.
+    With a global batch size of G, step s takes samples s G up to (s + 1) G and deals them to the
+    processes in turn, one micro-batch at a time.
 
     Args:
-        global_batch_size: samples of one optimizer step over all processes.
-        micro_batch_size: samples of one forward pass of one process.
-        rank: this process.
-        world_size: number of processes; `micro_batch_size * world_size` divides
-            `global_batch_size`.
+        global_batch_size: samples per optimizer step, over all processes.
+        micro_batch_size: samples per forward pass of one process.
+        rank: number of this process.
+        world_size: number of processes.
         first_step: optimizer steps taken before.
+
+    Raises:
+        ValueError: `micro_batch_size * world_size` does not divide `global_batch_size`.
     """
 
     def __init__(

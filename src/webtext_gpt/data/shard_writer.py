@@ -1,4 +1,4 @@
-"""The writer of token shards (`webtext_gpt.data.shards`), for text sources and `data_prep`."""
+"""Write token shards (`webtext_gpt.data.shards`), for text sources and for `data_prep`."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from webtext_gpt.data.shards import (
     FORMAT,
@@ -23,8 +24,10 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
 
+TokenIds = npt.NDArray[np.unsignedinteger[Any]]
+
 SHARD_TOKENS = 2**27
-"""Tokens after which a new file begins, at the next document."""
+"""Size in tokens after which the next document begins a new file."""
 
 
 def write_shards(
@@ -36,23 +39,23 @@ def write_shards(
     total_bytes: int | None = None,
     shard_tokens: int = SHARD_TOKENS,
 ) -> None:
-    """Tokenize documents into a shard folder, which appears when it is whole.
+    """Tokenize documents into a shard folder, which appears only when it is complete.
 
     Args:
-        documents: split and text of each.
-        tokenizer: what encodes them; a copy goes into the folder.
+        documents: split and text of each document.
+        tokenizer: encodes the documents; a copy goes into the folder.
         folder: must not exist yet.
-        source: what the manifest is to say of where the text came from; plain values.
-        total_bytes: text to come, for the progress bar.
-        shard_tokens: tokens after which a new file begins.
+        source: origin of the text, as plain values for the manifest.
+        total_bytes: expected size of the text in bytes, for the progress bar.
+        shard_tokens: size in tokens after which a new file begins.
 
     Raises:
         UserError: the folder exists.
-        OSError: nothing can be written there; what was written is removed.
+        OSError: writing failed; the partial folder is removed.
     """
     folder = Path(folder)
     if folder.exists():
-        raise UserError(f"{folder} exists already; remove it, or name another folder")
+        raise UserError(f"{folder} exists already; remove it or name another folder")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a killed writer
     partial.mkdir(parents=True)
@@ -73,7 +76,7 @@ def write_shards(
 def manifest_of(
     tokenizer: Tokenizer, files: Sequence[ShardFile], source: dict[str, Any]
 ) -> dict[str, Any]:
-    """What a shard folder's manifest says."""
+    """Return the manifest of a shard folder."""
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -87,23 +90,27 @@ def manifest_of(
 
 
 def write_files(
-    documents: Iterable[tuple[Split, str, np.ndarray]],
+    documents: Iterable[tuple[Split, str, TokenIds]],
     tokenizer: Tokenizer,
     folder: Path,
-    on_bytes: Callable[[int], Any],
+    on_bytes: Callable[[int], object],
     *,
     prefix: str = "",
     shard_tokens: int = SHARD_TOKENS,
 ) -> list[ShardFile]:
-    """Write the files of tokens and document starts; a folder may hold those of several calls.
+    """Write the files of tokens and document starts of a shard folder.
 
     Args:
-        documents: split, text and token ids of each.
-        tokenizer: whose ids they are.
-        folder: where the files go.
-        on_bytes: told of the UTF-8 bytes of each document's text.
-        prefix: in front of the files' numbers, which begin at 0 at every call.
-        shard_tokens: tokens after which a new file begins.
+        documents: split, text and token ids of each document.
+        tokenizer: the tokenizer that gave the ids.
+        folder: receives the files.
+        on_bytes: called with the size in UTF-8 bytes of each document written.
+        prefix: precedes the number in a file's name; numbers start at 0 in every call, so calls
+            that share a folder need different prefixes.
+        shard_tokens: size in tokens after which a new file begins.
+
+    Returns:
+        The files written, sorted by name.
     """
     dtype = token_dtype(tokenizer.vocab_size)
     end_of_text = np.array([tokenizer.end_of_text], dtype=dtype)
@@ -125,14 +132,14 @@ def write_files(
 
 def _encoded(
     documents: Iterable[tuple[Split, str]], tokenizer: Tokenizer
-) -> Iterator[tuple[Split, str, np.ndarray]]:
+) -> Iterator[tuple[Split, str, TokenIds]]:
     for batch in _batches(documents):
         ids = tokenizer.encode_batch([text for _, text in batch])
         yield from ((split, text, i) for (split, text), i in zip(batch, ids, strict=True))
 
 
 def _batches(documents: Iterable[tuple[Split, str]]) -> Iterator[list[tuple[Split, str]]]:
-    """Group documents into lists of about four million characters, encoded on all cores at once."""
+    """Group documents into lists of about four million characters, to encode on all cores."""
     batch: list[tuple[Split, str]] = []
     size = 0
     for split, text in documents:
@@ -146,7 +153,7 @@ def _batches(documents: Iterable[tuple[Split, str]]) -> Iterator[list[tuple[Spli
 
 
 class _Writer:
-    """Appends documents to one file of tokens and one of document starts, hashing as it goes."""
+    """Append documents to one file of tokens and one of document starts, and hash both."""
 
     def __init__(self, folder: Path, number: str, split: Split) -> None:
         self.split = split
@@ -158,7 +165,7 @@ class _Writer:
         self.n_tokens = 0
         self.n_bytes = 0
 
-    def write(self, ids: np.ndarray, n_bytes: int) -> None:
+    def write(self, ids: TokenIds, n_bytes: int) -> None:
         data = ids.tobytes()
         self.file.write(data)
         self.sha256.update(data)

@@ -1,15 +1,15 @@
-"""Token shards: the file format that `shard_writer` writes, and its reader, for training.
+"""Token shards: the file format that `shard_writer` writes, and its reader.
 
 A folder holds
 
-- `tokens-00000.bin`, ...: flat little-endian token ids, uint16, or uint32 where the vocabulary
-  needs it. Every document begins with the end-of-text token;
-- `documents-00000.bin`, ... beside each: where its documents begin, little-endian uint64;
+- `tokens-00000.bin`, ...: flat little-endian token ids, uint16, or uint32 if the vocabulary needs
+  it. Every document begins with the end-of-text token;
+- `documents-00000.bin`, ... beside each: the offsets of its documents, little-endian uint64;
 - `tokenizer.json`: a copy of the tokenizer;
 - `manifest.json`: version, dtype, counts, the split (`train` or `validation`) and the SHA-256 of
-  every file, the tokenizer's hash, and what the source said of itself.
+  every file, the tokenizer's hash, and the source's description of itself.
 
-A folder is written beside its final name and renamed when it is whole.
+A folder is written under a temporary name and renamed when it is complete.
 """
 
 import hashlib
@@ -29,13 +29,14 @@ FORMAT = "webtext-gpt token shards"
 VERSION = 1
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
+REPAIR = "remove the folder and build the shards again"
 
 Split = Literal["train", "validation"]
 
 
 @dataclass(frozen=True)
 class ShardFile:
-    """One file of tokens and its document starts, as the manifest lists it."""
+    """Manifest entry of one file of tokens and its document starts."""
 
     tokens_file: str
     documents_file: str
@@ -49,32 +50,32 @@ class ShardFile:
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
-    """The narrowest of little-endian uint16 and uint32 that holds every id."""
+    """Return little-endian uint16 if it holds every id, else uint32."""
     return np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
 
 
 class TokenShards:
-    """A shard folder opened for reading. Sizes are checked now, contents by `verify`.
+    """A shard folder opened for reading. File sizes are checked here, contents by `verify`.
 
     Args:
-        path: the folder that `write_shards` wrote.
+        path: a folder that `write_shards` wrote.
 
     Raises:
-        UserError: the folder or a file is missing, of another format or version, or not of the
-            size that the manifest states; the message names the file.
+        UserError: the folder or a file is missing, has another format or version, or differs in
+            size from the manifest; the message names the file.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.folder = Path(path).expanduser()
         path = self.folder / MANIFEST
         if not path.is_file():
-            raise UserError(f"{self.folder} is no shard folder: it has no {MANIFEST}")
+            raise UserError(f"{self.folder} is not a shard folder: it has no {MANIFEST}")
         try:
             self.manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if self.manifest["version"] != VERSION:
                 raise UserError(
-                    f"{path} has version {self.manifest['version']} of the format, "
-                    f"but this program reads version {VERSION}; build the shards again"
+                    f"{path} has version {self.manifest['version']} of the format, but version "
+                    f"{VERSION} is required; build the shards again"
                 )
             self.files = [ShardFile(**entry) for entry in self.manifest["files"]]
             self.dtype = np.dtype(self.manifest["dtype"]).newbyteorder("<")
@@ -101,15 +102,15 @@ class TokenShards:
 
     @property
     def hash(self) -> str:
-        """Stands for the tokens of all files, in order."""
+        """SHA-256 over the hashes of all token files, in order."""
         digests = [file.tokens_sha256 for file in self.files]
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def verify(self) -> None:
-        """Read everything once: hashes, and that every id is in the vocabulary.
+        """Read every file and check its hash and that its ids are in the vocabulary.
 
         Raises:
-            UserError: a file was altered; the message names it.
+            UserError: a file was altered or holds an unknown id; the message names it.
         """
         total = sum((self.folder / file.tokens_file).stat().st_size for file in self.files)
         with progress_bar("checking shards", total=total, unit="B", unit_scale=True) as bar:
@@ -133,10 +134,10 @@ class TokenShards:
                     )
 
     def split(self, split: Split) -> "TokenStream":
-        """The tokens of one split as one sequence.
+        """Return the tokens of one split as one sequence.
 
         Raises:
-            UserError: the folder has no such split.
+            UserError: the folder lacks the split.
         """
         files = [file for file in self.files if file.split == split]
         if not files:
@@ -146,16 +147,13 @@ class TokenShards:
         return TokenStream(self.folder, files, self.dtype)
 
 
-REPAIR = "remove the folder and build the shards again"
-
-
 class TokenStream:
-    """Files of tokens, memory-mapped, read as one sequence.
+    """Memory-mapped token files read as one sequence.
 
     Attributes:
-        n_tokens: length of the sequence.
-        n_documents: documents in it.
-        n_bytes: UTF-8 bytes of their text.
+        n_tokens: number of tokens.
+        n_documents: number of documents.
+        n_bytes: size of the documents' text in UTF-8 bytes.
     """
 
     def __init__(self, folder: Path, files: Sequence[ShardFile], dtype: np.dtype) -> None:
@@ -169,7 +167,7 @@ class TokenStream:
         self.n_bytes = sum(f.n_bytes for f in files)
 
     def read(self, start: int, length: int) -> np.ndarray:
-        """Tokens `start` to `start + length`, as int64; fewer where the sequence ends."""
+        """Return tokens `start` to `start + length` as int64; fewer at the end of the sequence."""
         pieces = []
         number = int(np.searchsorted(self._ends, start, side="right"))
         while length > 0 and number < len(self._maps):
@@ -180,13 +178,13 @@ class TokenStream:
         return np.concatenate(pieces) if pieces else np.empty(0, np.int64)
 
     def documents(self) -> Iterator[np.ndarray]:
-        """Each document's token ids, without the end-of-text token in front."""
+        """Yield each document's token ids, without the leading end-of-text token."""
         for tokens, starts in zip(self._maps, self._starts, strict=True):
             for begin, end in zip(starts, np.append(starts[1:], len(tokens)), strict=True):
                 yield tokens[begin + 1 : end]
 
     def document_numbers(self, start: int, end: int) -> range:
-        """Numbers of the documents, counted from 0, that tokens `start` to `end` belong to."""
+        """Return the numbers, from 0, of the documents that hold tokens `start` to `end`."""
         first, last = (self._document_number(position) for position in (start, end - 1))
         return range(first, last + 1)
 

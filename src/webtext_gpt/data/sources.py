@@ -1,7 +1,7 @@
-"""Where training text comes from: files, a dataset of the hub, or installed docstrings.
+"""Sources of training text: files, a dataset from the hub, or installed docstrings.
 
-A source yields whole documents, in an order that does not depend on the machine, and a
-fingerprint of what goes in, by which its token shards are found again.
+A source yields whole documents in an order that does not depend on the machine. Its fingerprint
+changes with its content and keys the cache of token shards.
 """
 
 import hashlib
@@ -17,29 +17,29 @@ from webtext_gpt.tokenizer import read_text
 
 
 class TextSource(Protocol):
-    """What can be made into token shards."""
+    """A source of documents for token shards."""
 
     val_fraction: float
-    """Share of the documents, or of the end of a single text, held out for validation."""
+    """Fraction of the documents held out for validation; of a single text, its end."""
 
     def documents(self) -> Iterator[str]:
-        """The documents' text, the same at every call."""
+        """Yield the text of each document, the same in every call."""
         ...
 
     def fingerprint(self) -> dict[str, Any]:
-        """Plain values that change when the documents do."""
+        """Return plain values that change when the documents do."""
         ...
 
     def total_bytes(self) -> int | None:
-        """About how many bytes of text there are, where that is cheap to say."""
+        """Return the approximate size of the text in bytes, or None if it is costly to find."""
         ...
 
 
 class Docstrings:
-    """The docstrings of the Python packages installed here, each kept once.
+    """Distinct docstrings of the installed Python packages.
 
     Args:
-        val_fraction: share of the docstrings held out for validation.
+        val_fraction: fraction of the docstrings held out for validation.
     """
 
     def __init__(self, val_fraction: float) -> None:
@@ -47,15 +47,15 @@ class Docstrings:
         self._texts: list[str] | None = None
 
     def documents(self) -> Iterator[str]:
-        """Docstrings in the order of their files' names."""
+        """Yield the docstrings in order of file name."""
         yield from self._collected()
 
     def fingerprint(self) -> dict[str, Any]:
-        """The interpreter and the installed packages with their versions."""
+        """Return the versions of Python and of the installed packages."""
         return {"kind": "docstrings", "packages": installed_packages()}
 
     def total_bytes(self) -> int | None:
-        """Bytes of all docstrings."""
+        """Return the size of all docstrings in bytes."""
         return sum(len(text.encode()) for text in self._collected())
 
     def _collected(self) -> list[str]:
@@ -68,17 +68,18 @@ PLAIN = {".txt", ".text", ".md"}
 
 
 class Files:
-    """Text files (a document each), JSONL and Parquet (a document a row).
+    """Text files (one document each) and JSONL or Parquet files (one document per row).
 
     Args:
         path: a file, a folder, a glob pattern, or a list of these. Folders are searched for the
-            endings .txt .text .md .jsonl .ndjson .parquet .pq; a file of another ending that is
-            named itself is read as text.
+            suffixes .txt .text .md .jsonl .ndjson .parquet .pq; a file named explicitly is read
+            as text if it has another suffix.
         text_key: column of JSONL and Parquet files that holds the text.
-        val_fraction: share of the documents held out for validation; of a single text, the end.
+        val_fraction: fraction of the documents held out for validation; of a single text, its
+            end.
 
     Raises:
-        UserError: nothing is found at a path, or a file found is empty.
+        UserError: a path matches no file, or a file is empty.
     """
 
     def __init__(self, path: str | list[str], val_fraction: float, text_key: str = "text") -> None:
@@ -86,19 +87,19 @@ class Files:
         self.text_key = text_key
         patterns = [path] if isinstance(path, str) else list(path)
         found = {file for pattern in patterns for file in _find(str(pattern))}
-        self.files = sorted(found, key=Path.absolute)  # the same however a path is spelled
+        self.files = sorted(found, key=Path.absolute)  # the same for relative and absolute paths
         for file in self.files:
             if file.stat().st_size == 0:
                 raise UserError(f"{file} is empty; remove it or leave it out of data.path")
 
     def documents(self) -> Iterator[str]:
-        """Documents in the order of the files' names and of their rows."""
+        """Yield the documents in order of file name, then of row."""
         for file in self.files:
             suffix = file.suffix.lower()
             if suffix in PARQUET | JSON_LINES:
                 yield from self._texts_of_rows(file)
             else:
-                yield read_text(file).replace("\r\n", "\n")  # Windows' line ends are no text
+                yield read_text(file).replace("\r\n", "\n")  # Windows line endings
 
     def _texts_of_rows(self, file: Path) -> Iterator[str]:
         try:
@@ -108,7 +109,7 @@ class Files:
             raise UserError(f"{error}; set data.text_key") from error
 
     def fingerprint(self) -> dict[str, Any]:
-        """The name and content hash of every file."""
+        """Return the name and content hash of every file."""
         return {
             "kind": "files",
             "text_key": self.text_key,
@@ -117,26 +118,26 @@ class Files:
         }
 
     def total_bytes(self) -> int | None:
-        """Size of the files, where they are plain text."""
+        """Return the size of the files if all of them are plain text."""
         if any(file.suffix.lower() in PARQUET | JSON_LINES for file in self.files):
             return None
         return sum(file.stat().st_size for file in self.files)
 
 
 class Hub:
-    """A dataset by its `datasets` name: from the hub, or a local folder.
+    """A dataset that the `datasets` library loads, from the hub or from a local folder.
 
     Args:
-        name: what `datasets.load_dataset` takes first: `openwebtext`, a folder, `json`, ...
-        val_fraction: share of the rows held out for validation.
-        config: the dataset's configuration.
-        split: which of its splits is read.
-        revision: which version of it.
+        name: first argument of `datasets.load_dataset`: `openwebtext`, a folder, `json`, ...
+        val_fraction: fraction of the rows held out for validation.
+        config: name of the dataset's configuration.
+        split: split to read.
+        revision: git revision of the dataset.
         data_files: files for the generic builders (`json`, `parquet`, `text`).
         text_key: column that holds the text.
 
     Raises:
-        UserError: it cannot be loaded, or has no such column.
+        UserError: the dataset cannot be loaded, or lacks the column.
     """
 
     def __init__(
@@ -168,23 +169,23 @@ class Hub:
         self._identity = {"name": name, "config": config, "split": split, "revision": revision}
 
     def documents(self) -> Iterator[str]:
-        """The rows' text in the dataset's order."""
+        """Yield the text of each row, in the dataset's order."""
         for number, text in enumerate(self.dataset[self.text_key]):
             place = f"{self._identity['name']}, row {number}"
             yield text_value({self.text_key: text}, self.text_key, place)
 
     def fingerprint(self) -> dict[str, Any]:
-        """The dataset's name and its own fingerprint of its content."""
+        """Return the dataset's name and the fingerprint that `datasets` computes for it."""
         return {"kind": "hub", **self._identity, "fingerprint": self.dataset._fingerprint}
 
     def total_bytes(self) -> int | None:
-        """Not known before the rows are read."""
+        """Return None: the size is unknown until the rows are read."""
         return None
 
 
 def _checked_fraction(val_fraction: float) -> float:
     if not 0 < val_fraction < 1:
-        raise UserError(f"data.val_fraction={val_fraction} must lie between 0 and 1")
+        raise UserError(f"data.val_fraction={val_fraction} must be between 0 and 1")
     return val_fraction
 
 
@@ -199,8 +200,9 @@ def _find(pattern: str) -> Iterator[Path]:
     else:
         found = [p for p in map(Path, glob(str(path), recursive=True)) if p.is_file()]
     if not found:
-        what = "a folder without text, JSONL or Parquet files" if path.is_dir() else "not there"
-        raise UserError(f"data.path={pattern} is {what} (looked from {Path.cwd()})")
+        without = "is a folder without text, JSONL or Parquet files"
+        problem = without if path.is_dir() else "does not exist"
+        raise UserError(f"data.path={pattern} {problem} (looked from {Path.cwd()})")
     yield from found
 
 

@@ -1,1 +1,1 @@
-"""Measures of a model."""
+"""Zero-shot evaluation: benchmarks, scoring, and tables beside the paper's figures."""

@@ -1,15 +1,15 @@
-"""Greedy or sampled answers to the prompts of a benchmark."""
+"""Completing a benchmark's prompts, and fitting prompts into the model's context."""
 
 from collections.abc import Sequence
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.benchmark import counted
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.generation import GREEDY, Sampling, complete
+from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
 
-HALF = "\ufffd"
-"""What the bytes of half a character are decoded to."""
+REPLACEMENT = "\ufffd"
+"""Character to which an incomplete UTF-8 sequence is decoded."""
 
 
 def answers(
@@ -22,52 +22,61 @@ def answers(
     sampling: Sampling = GREEDY,
     stop: Sequence[str] = (),
 ) -> list[str]:
-    """What the model writes after each prompt, in the prompts' order.
+    """Return the model's completion of each prompt, in the prompts' order.
 
-    Prompts are taken by length, so that little of a batch is padding.
+    Prompts are batched by length, longest first, so that batches contain little padding.
+
+    Args:
+        scorer: the model.
+        name: label of the progress bar.
+        prompts: texts to complete.
+        max_new_tokens: maximum number of tokens to generate for each prompt.
+        batch_size: number of prompts completed at once.
+        sampling: how tokens are chosen.
+        stop: strings that end a completion; they are not part of it.
     """
     order = sorted(range(len(prompts)), key=lambda n: -len(prompts[n]))
     texts = [""] * len(prompts)
-    with counted(name, len(prompts), "prompt") as bar:
+    with progress_bar(name, total=len(prompts), unit="prompt") as bar:
         for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
+            indices = order[start : start + batch_size]
             batch = complete(
                 scorer.model,
                 scorer.tokenizer,
-                [prompts[place] for place in places],
+                [prompts[index] for index in indices],
                 max_new_tokens=max_new_tokens,
                 sampling=sampling,
                 stop=stop,
                 seed=start,
             )
-            for place, text in zip(places, batch, strict=True):
-                texts[place] = text
-            bar.update(len(places))
+            for index, text in zip(indices, batch, strict=True):
+                texts[index] = text
+            bar.update(len(indices))
     return texts
 
 
 def room_for_prompt(scorer: Scorer, n_new: int) -> int:
-    """Tokens of the context that are left beside `n_new`.
+    """Return the number of context tokens left for a prompt when `n_new` are generated.
 
     Raises:
-        UserError: there are none.
+        UserError: No tokens are left.
     """
     room = scorer.block_size - n_new
     if room < 1:
         raise UserError(
-            f"{n_new} tokens are to be written, which leaves nothing of the model's context of "
-            f"{scorer.block_size} for a prompt; this needs a model with a longer one"
+            f"generating {n_new} tokens leaves no room for a prompt in the model's context of "
+            f"{scorer.block_size}; evaluate a model with a longer context"
         )
     return room
 
 
 def cut_end(tokenizer: Tokenizer, text: str, n_tokens: int) -> str:
-    """The beginning of a text, of at most so many tokens; half a character is left out."""
+    """Return the first `n_tokens` tokens of a text, without a trailing partial character."""
     ids = tokenizer.encode(text)
-    return text if len(ids) <= n_tokens else tokenizer.decode(ids[:n_tokens]).rstrip(HALF)
+    return text if len(ids) <= n_tokens else tokenizer.decode(ids[:n_tokens]).rstrip(REPLACEMENT)
 
 
 def cut_beginning(tokenizer: Tokenizer, text: str, n_tokens: int) -> str:
-    """The end of a text, of at most so many tokens; half a character is left out."""
+    """Return the last `n_tokens` tokens of a text, without a leading partial character."""
     ids = tokenizer.encode(text)
-    return text if len(ids) <= n_tokens else tokenizer.decode(ids[-n_tokens:]).lstrip(HALF)
+    return text if len(ids) <= n_tokens else tokenizer.decode(ids[-n_tokens:]).lstrip(REPLACEMENT)

@@ -1,64 +1,74 @@
-"""Figures beside the paper's, as a table to read."""
+"""Tables of results beside the paper's figures, for the terminal and as Markdown."""
 
 import math
 from collections.abc import Sequence
 
 from webtext_gpt.evaluation.benchmark import Result
-from webtext_gpt.evaluation.registry import nearest_size, papers_figure
+from webtext_gpt.evaluation.registry import BENCHMARKS
 from webtext_gpt.evaluation.tables import aligned, markdown_table
 
+SIZES = {"small": 124_439_808, "medium": 354_823_168, "large": 774_030_080, "xl": 1_557_611_200}
+"""Parameters of the paper's models. The names are the fields of `PaperFigures`."""
+
 COLUMNS = {
-    "LAMBADA ppl": ("lambada", "last_token_perplexity"),
-    "LAMBADA acc": ("lambada", "last_token_accuracy_stop_words"),
-    "CBT-CN": ("cbt_cn", "accuracy"),
-    "CBT-NE": ("cbt_ne", "accuracy"),
-    "WikiText2": ("wikitext2", "perplexity"),
-    "PTB": ("ptb", "perplexity"),
-    "enwik8": ("enwik8", "bits_per_byte"),
-    "text8": ("text8", "bits_per_character"),
-    "WikiText103": ("wikitext103", "perplexity"),
-    "1BW": ("one_billion_words", "perplexity"),
+    figures.column: (benchmark.name, metric)
+    for benchmark in BENCHMARKS.values()
+    for metric, figures in benchmark.paper.items()
+    if figures.column
 }
-"""The columns of the paper's table 3."""
+"""Columns of the paper's table 3: heading to `(task, metric)`."""
 
 
-def papers_table(results: Sequence[Result], title: str, n_parameters: int) -> list[list[str]]:
-    """Rows of table 3: its head, the model's figures, and the paper's of the nearest size."""
+def nearest_size(n_parameters: int) -> str:
+    """Return the name of the paper's model with the nearest number of parameters, by ratio."""
+    return min(SIZES, key=lambda size: abs(math.log(SIZES[size] / n_parameters)))
+
+
+def paper_figure(task: str, metric: str, size: str) -> float | None:
+    """Return the paper's figure for a metric and model size, or None if it reports none."""
+    if task not in BENCHMARKS or metric not in BENCHMARKS[task].paper:
+        return None
+    value: float | None = getattr(BENCHMARKS[task].paper[metric], size)
+    return value
+
+
+def table3(results: Sequence[Result], title: str, n_parameters: int) -> list[list[str]]:
+    """Return the rows of table 3: headings, this model, and the paper's model of nearest size."""
     values = {(result.task, result.metric): result.value for result in results}
     size = nearest_size(n_parameters)
-    mine = [_shown(values.get(key)) for key in COLUMNS.values()]
-    theirs = [_shown(papers_figure(*key, size)) for key in COLUMNS.values()]
-    return [["", *COLUMNS], [title, *mine], [f"GPT-2 {size} (paper)", *theirs]]
+    ours = [_format(values.get(key)) for key in COLUMNS.values()]
+    theirs = [_format(paper_figure(*key, size)) for key in COLUMNS.values()]
+    return [["", *COLUMNS], [title, *ours], [f"GPT-2 {size} (paper)", *theirs]]
 
 
-def all_figures(results: Sequence[Result], n_parameters: int) -> list[list[str]]:
-    """A row for every figure, the paper's beside it."""
+def all_results(results: Sequence[Result], n_parameters: int) -> list[list[str]]:
+    """Return a row for each result, with the paper's figure beside it."""
     size = nearest_size(n_parameters)
     rows = [["task", "metric", "value", f"GPT-2 {size}", "examples", "seconds"]]
     for result in results:
-        paper = _shown(papers_figure(result.task, result.metric, size))
-        numbers = [_shown(result.value), paper, f"{result.examples:,}", f"{result.seconds:.1f}"]
+        paper = _format(paper_figure(result.task, result.metric, size))
+        numbers = [_format(result.value), paper, f"{result.examples:,}", f"{result.seconds:.1f}"]
         rows.append([result.task, result.metric, *numbers])
     return rows
 
 
 def terminal(results: Sequence[Result], title: str, n_parameters: int) -> str:
-    """Both tables for the terminal."""
-    tables = papers_table(results, title, n_parameters), all_figures(results, n_parameters)
+    """Return both tables as aligned text."""
+    tables = table3(results, title, n_parameters), all_results(results, n_parameters)
     return "\n\n".join(aligned(table) for table in tables)
 
 
 def markdown(results: Sequence[Result], title: str, n_parameters: int) -> str:
-    """Both tables as a document."""
-    tables = papers_table(results, title, n_parameters), all_figures(results, n_parameters)
-    first, second = (markdown_table(table) for table in tables)
+    """Return both tables as a Markdown document."""
+    first = markdown_table(table3(results, title, n_parameters))
+    second = markdown_table(all_results(results, n_parameters))
     return (
         f"# Zero-shot evaluation of {title}\n\n{n_parameters:,} parameters\n\n{first}\n\n"
         f"## All figures\n\n{second}\n"
     )
 
 
-def _shown(value: float | None) -> str:
+def _format(value: float | None) -> str:
     if value is None:
         return "-"
     if not math.isfinite(value):

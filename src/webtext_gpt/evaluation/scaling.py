@@ -1,6 +1,6 @@
-"""Perplexity on training and held-out text by model size: the paper's figure 4.
+"""Perplexity on training and held-out text by model size (figure 4 of the paper).
 
-Where the two fall together as models grow, the models still underfit their corpus.
+If both decrease together as the models grow, the models still underfit their corpus.
 """
 
 import csv
@@ -11,14 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.evaluation.tables import markdown_table
+from webtext_gpt.files import replaced
 
-LAST_SHARE = 0.1
-"""Training perplexity is that of the last steps, each batch scored before it is learned from."""
+LAST_FRACTION = 0.1
+"""Fraction of the steps, at the end of training, over which the training loss is averaged.
+
+The loss of a step is computed before the model learns from its batch.
+"""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What one run reached."""
+    """Size and perplexities per token of a finished run."""
 
     run: str
     parameters: int
@@ -27,60 +32,64 @@ class Fit:
 
 
 def read_fit(run_dir: Path) -> Fit:
-    """The figures of a finished run.
+    """Read `summary.json` and `metrics.csv` of a finished run.
 
     Raises:
-        UserError: the folder holds none.
+        UserError: A file is missing or lacks the figures of a finished run.
     """
     summary_file, metrics_file = run_dir / "summary.json", run_dir / "metrics.csv"
     for file in (summary_file, metrics_file):
         if not file.is_file():
-            raise UserError(f"{run_dir} has no {file.name}; name folders of finished runs")
+            raise UserError(f"{run_dir} has no {file.name}; give folders of finished runs")
     try:
         summary = json.loads(summary_file.read_text(encoding="utf-8"))
         with metrics_file.open(newline="", encoding="utf-8") as stream:
             rows = [row for row in csv.DictReader(stream) if row.get("train_loss")]
-        steps = max(float(row["step"]) for row in rows)
-        late = [row for row in rows if float(row["step"]) > steps * (1 - LAST_SHARE)]
-        last = [float(row["train_loss"]) for row in late]
+        n_steps = max(float(row["step"]) for row in rows)
+        last_rows = [row for row in rows if float(row["step"]) > n_steps * (1 - LAST_FRACTION)]
+        losses = [float(row["train_loss"]) for row in last_rows]
         return Fit(
             run=run_dir.name,
             parameters=int(summary["parameters"]),
-            train_perplexity=math.exp(sum(last) / len(last)),
+            train_perplexity=math.exp(sum(losses) / len(losses)),
             val_perplexity=float(summary["val_perplexity"]),
         )
     except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{run_dir} does not hold a finished run's figures: {type(error).__name__} {error}"
+            f"{run_dir} does not contain the figures of a finished run: "
+            f"{type(error).__name__} {error}"
         ) from error
 
 
 def write_scaling_report(runs: Sequence[Path], out: Path) -> str:
-    """Write `scaling.md` and `scaling.png` from several runs, smallest model first.
+    """Write `scaling.md` and `scaling.png` for several runs, smallest model first.
 
     Returns:
         The table in `scaling.md`.
 
     Raises:
-        UserError: a folder holds no finished run, or there are fewer than two.
+        UserError: There are fewer than two runs, or a folder does not contain a finished run.
     """
     if len(runs) < 2:
         raise UserError(f"report= needs two runs or more, not {len(runs)}")
     fits = sorted((read_fit(run) for run in runs), key=lambda fit: fit.parameters)
     out.mkdir(parents=True, exist_ok=True)
-    lines = ["| run | parameters | train perplexity | held-out perplexity |", "|---|---|---|---|"]
-    lines += [
-        f"| {f.run} | {f.parameters:,} | {f.train_perplexity:.2f} | {f.val_perplexity:.2f} |"
-        for f in fits
-    ]
-    table = "\n".join(lines)
-    (out / "scaling.md").write_text(table + "\n", encoding="utf-8")
-    draw(fits, out / "scaling.png")
+    table = markdown_table(
+        [["run", "parameters", "train perplexity", "held-out perplexity"]]
+        + [
+            [f.run, f"{f.parameters:,}", f"{f.train_perplexity:.2f}", f"{f.val_perplexity:.2f}"]
+            for f in fits
+        ]
+    )
+    with replaced(out / "scaling.md") as partial:
+        partial.write_text(table + "\n", encoding="utf-8")
+    with replaced(out / "scaling.png") as partial:
+        plot(fits, partial)
     return table
 
 
-def draw(fits: Sequence[Fit], picture: Path) -> None:
-    """Both perplexities over the number of parameters, axes logarithmic."""
+def plot(fits: Sequence[Fit], file: Path) -> None:
+    """Plot both perplexities over the number of parameters as a PNG, with logarithmic axes."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
@@ -94,17 +103,17 @@ def draw(fits: Sequence[Fit], picture: Path) -> None:
         axes.plot(sizes, values, marker=marker, label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xticks(sizes, [_short(size) for size in sizes])
+    axes.set_xticks(sizes, [_millions(size) for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("parameters")
-    axes.set_ylabel("perplexity a token")
+    axes.set_ylabel("perplexity per token")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(picture, dpi=120)
+    figure.savefig(file, dpi=120, format="png")
 
 
-def _short(number: int) -> str:
+def _millions(number: int) -> str:
     return f"{number / 1e6:.0f}M" if number >= 1e7 else f"{number / 1e6:.2g}M"

@@ -1,4 +1,4 @@
-"""Log-probabilities that a model gives to text, in batches."""
+"""Log-probabilities of text under a model, computed in batches."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
@@ -14,41 +15,47 @@ from webtext_gpt.model import GPT, KeyValueCache
 from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import Tokenizer
 
+ProgressCallback = Callable[[int], object]
+"""Called with the number of windows scored since the last call."""
+
 LOGIT_ROWS = 512
-"""Positions whose logits are held at once: at GPT-2's vocabulary 100 MB in fp32."""
+"""Number of positions whose logits are computed at once: 100 MB in fp32 for GPT-2's vocabulary."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Tokens of which the last `scored` are predicted, each from all before it."""
+    """A sequence of token ids whose last `scored` tokens are predicted from all before them."""
 
-    tokens: Sequence[int] | np.ndarray
+    tokens: Sequence[int] | NDArray[np.int64]
     scored: int
 
 
 @dataclass(frozen=True)
 class Score:
-    """What the model says of a window's scored tokens; everything `(scored,)`, on the CPU."""
+    """The model's predictions for a window's scored tokens.
+
+    Attributes:
+        log_probabilities: `(scored,)` natural logarithms, fp64 on the CPU.
+        likeliest: `(scored,)` ids with the highest probability, on the CPU.
+        likeliest_allowed: `(scored,)` ids with the highest probability that are not banned.
+    """
 
     log_probabilities: Tensor
-    """Natural logarithms, fp64."""
     likeliest: Tensor
-    """The id that the model finds likeliest at each place."""
     likeliest_allowed: Tensor
-    """The same among the ids that are not banned."""
 
 
 class Scorer:
-    """A model that scores windows of text.
+    """Computes log-probabilities of text under a model.
 
     Args:
-        model: in evaluation mode.
-        tokenizer: the model's.
-        batch_tokens: tokens, padding included, that pass through the model at once.
-        stride: tokens by which a sliding window moves; `None` is half the model's context.
+        model: the model, in evaluation mode.
+        tokenizer: the model's tokenizer.
+        batch_tokens: maximum number of tokens per forward pass, padding included.
+        stride: tokens by which the sliding window moves. None means half the model's context.
 
     Raises:
-        UserError: a setting is out of range.
+        UserError: `batch_tokens` or `stride` is out of range.
     """
 
     def __init__(
@@ -62,38 +69,43 @@ class Scorer:
         whole_number("batch_tokens", batch_tokens, least=1)
         if self.stride > self.block_size:
             raise UserError(
-                f"stride={stride} is above the model's context of {self.block_size}; no token "
-                "would be seen from there"
+                f"stride={stride} is greater than the model's context of {self.block_size}; the "
+                "windows would skip tokens"
             )
         self.batch_tokens = batch_tokens
 
     def continuation(self, context: str, text: str) -> Window:
-        """The window that scores `text` after `context`, of which the end stays if it is long.
+        """Return the window that scores `text` after `context`.
+
+        A long context loses its beginning. A text without context begins a document: it follows
+        the end-of-text token.
 
         Raises:
-            UserError: the text alone is longer than the model's context.
+            UserError: The text is empty, or longer than the model's context.
         """
-        whole, scored = self._encoded(context, text)
+        whole, scored = self._encode(context, text)
         return Window(whole[-(self.block_size + 1) :], scored)
 
-    def _encoded(self, context: str, text: str) -> tuple[list[int], int]:
+    def _encode(self, context: str, text: str) -> tuple[list[int], int]:
+        """Return the tokens of context and text, and the number of tokens to score."""
         whole = self.tokenizer.encode(context + text)
         before = len(self.tokenizer.encode(context)) if context else 0
-        if not before:  # a text with nothing before it begins a document
+        if not before:
             whole, before = [self.tokenizer.end_of_text, *whole], 1
         scored = len(whole) - before
         if not 0 < scored <= self.block_size:
             raise UserError(
-                f"a text of {scored} tokens is not between 1 and the model's context of "
-                f"{self.block_size}: {text[:60]!r}"
+                f"a text of {scored} tokens cannot be scored; it must have between 1 token and "
+                f"the model's context of {self.block_size}: {text[:60]!r}"
             )
         return whole, scored
 
     def sliding_windows(self, text: str) -> list[Window]:
-        """Windows that score every token of a document once, each from a long context.
+        """Return windows that score each token of a document exactly once.
 
-        The first predicts `block_size` tokens, from end-of-text on; each further one moves on
-        by the stride and predicts what is new; the last one ends with the text.
+        The first window begins with the end-of-text token and predicts `block_size` tokens. Each
+        further window moves by the stride and predicts only the new tokens, each from at least
+        `block_size - stride + 1` tokens before it. The last window ends with the text.
         """
         tokens = np.array([self.tokenizer.end_of_text, *self.tokenizer.encode(text)])
         total = len(tokens) - 1
@@ -109,54 +121,52 @@ class Scorer:
         self,
         windows: Sequence[Window],
         banned: Tensor | None = None,
-        progress: Callable[[int], object] = lambda n: None,
+        progress: ProgressCallback = lambda n: None,
     ) -> list[Score]:
-        """Scores in the order of the windows.
+        """Return the score of each window, in the windows' order.
 
         Args:
-            windows: each of at most `block_size + 1` tokens.
-            banned: true for the ids that `likeliest_allowed` passes over; ids beyond its end,
-                which a padded vocabulary has, are passed over too.
-            progress: called with the number of windows that were just scored.
+            windows: windows of at most `block_size + 1` tokens.
+            banned: mask over token ids that excludes ids from `likeliest_allowed`. Ids beyond
+                its end, which exist if the vocabulary is padded, are excluded too.
+            progress: called after each batch with its number of windows.
         """
-        scores = dict(self._scored(windows, banned, progress))
-        return [scores[place] for place in range(len(windows))]
+        scores = dict(self._iter_scores(windows, banned, progress))
+        return [scores[index] for index in range(len(windows))]
 
     def total(
-        self, windows: Sequence[Window], progress: Callable[[int], object] = lambda n: None
+        self, windows: Sequence[Window], progress: ProgressCallback = lambda n: None
     ) -> tuple[float, int]:
-        """The log-probability of all scored tokens, in nats, and their number."""
-        scores = self._scored(windows, None, progress)
+        """Return the log-probability of all scored tokens, in nats, and their number."""
+        scores = self._iter_scores(windows, None, progress)
         log_probability = math.fsum(float(s.log_probabilities.sum()) for _, s in scores)
         return log_probability, sum(window.scored for window in windows)
 
-    def _scored(
-        self,
-        windows: Sequence[Window],
-        banned: Tensor | None,
-        progress: Callable[[int], object],
+    def _iter_scores(
+        self, windows: Sequence[Window], banned: Tensor | None, progress: ProgressCallback
     ) -> Iterator[tuple[int, Score]]:
-        """Each window's place and score, in the order in which they are computed."""
-        for places in self._batches(windows):
-            batch = [windows[place] for place in places]
-            yield from zip(places, self._score_batch(batch, banned), strict=True)
-            progress(len(places))
+        """Yield each window's index and score, in the order of computation."""
+        for indices in self._batches(windows):
+            batch = [windows[index] for index in indices]
+            yield from zip(indices, self._score_batch(batch, banned), strict=True)
+            progress(len(indices))
 
     @torch.inference_mode()
     def choices(self, context: str, texts: Sequence[str]) -> list[Tensor]:
-        """Log-probabilities of the tokens in which texts after one context differ.
+        """Return log-probabilities of the tokens in which texts after one context differ.
 
-        What all have in common at the beginning passes through the model once.
+        The prefix that all texts share passes through the model once. Its log-probability is
+        the same for all of them and left out.
 
         Returns:
-            For each text, those of its tokens from the first on that another text has otherwise.
+            For each text, a tensor of log-probabilities from the first differing token on.
 
         Raises:
-            UserError: a text alone is longer than the model's context.
+            UserError: A text is empty, or longer than the model's context.
         """
-        rows = [self._encoded(context, text)[0] for text in texts]
+        rows = [self._encode(context, text)[0] for text in texts]
         cut = max(0, max(map(len, rows)) - self.block_size - 1)
-        rows = [row[cut:] for row in rows]  # all at one place, so that they stay comparable
+        rows = [row[cut:] for row in rows]  # cut alike, so that all texts see the same context
         shared = 0
         while all(len(row) > shared + 1 for row in rows) and len({r[shared] for r in rows}) == 1:
             shared += 1
@@ -176,8 +186,8 @@ class Scorer:
         return scores
 
     def _batches(self, windows: Sequence[Window]) -> Iterator[list[int]]:
-        """Places of windows of about one length, longest first, so that little is padding."""
-        order = sorted(range(len(windows)), key=lambda place: -len(windows[place].tokens))
+        """Yield the windows' indices in batches, sorted by length to reduce padding."""
+        order = sorted(range(len(windows)), key=lambda index: -len(windows[index].tokens))
         start = 0
         while start < len(order):
             n_rows = max(1, self.batch_tokens // len(windows[order[start]].tokens))
@@ -188,7 +198,7 @@ class Scorer:
     def _score_batch(self, windows: list[Window], banned: Tensor | None) -> list[Score]:
         device = self.model.wte.weight.device
         tokens = _padded([window.tokens for window in windows]).to(device)
-        hidden = self.model.hidden_states(tokens[:, :-1])  # padding comes after all that counts
+        hidden = self.model.hidden_states(tokens[:, :-1])  # padding is on the right
         ends = [len(window.tokens) - 1 for window in windows]
         spans = [(end - window.scored, end) for end, window in zip(ends, windows, strict=True)]
         states = torch.cat([hidden[row, a:b] for row, (a, b) in enumerate(spans)])
@@ -196,7 +206,7 @@ class Scorer:
         if banned is not None:
             padding = self.model.config.vocab_size - len(banned)
             banned = F.pad(banned.to(device), (0, padding), value=True)
-        parts = []
+        parts = []  # the logits of all positions at once would need too much memory
         for state, target in zip(states.split(LOGIT_ROWS), targets.split(LOGIT_ROWS), strict=True):
             logits = self.model.lm_head(state).float()
             at_target = logits.gather(1, target[:, None])[:, 0]
@@ -212,14 +222,14 @@ class Scorer:
         return [Score(*values) for values in zip(*split, strict=True)]
 
 
-def _padded(rows: Sequence[Sequence[int] | np.ndarray]) -> Tensor:
-    """`(len(rows), longest)` token ids, zeros after the shorter rows."""
+def _padded(rows: Sequence[Sequence[int] | NDArray[np.int64]]) -> Tensor:
+    """Return `(len(rows), longest)` token ids, with zeros after the shorter rows."""
     tensors = [torch.from_numpy(np.asarray(row, dtype=np.int64)) for row in rows]
     return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True)
 
 
 def perplexity(log_probability: float, n: int) -> float:
-    """exp(-ln p / n); infinite where no number can hold it."""
+    """Return exp(-ln p / n), or infinity if it overflows."""
     try:
         return math.exp(-log_probability / n)
     except OverflowError:

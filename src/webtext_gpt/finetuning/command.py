@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from webtext_gpt.checkpoint.load import LoadedModel, load
-from webtext_gpt.data.rows import counted
+from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.examples import iter_texts, read_file
 from webtext_gpt.finetuning.data.splits import check_labels
@@ -173,7 +173,7 @@ def label_file(classifier: TextClassifier, task: Task, file: str | Path, out: Pa
     """
     before = classifier.truncated
     rows = predict_file(classifier, iter_texts(task, file), out)
-    print(f"{counted(rows)} with their labels: {out}")
+    print(f"{plural(rows)} with their labels: {out}")
     if cut := classifier.truncated - before:
         print(f"{cut:,} of them do not fit the model's context and were truncated")
 

@@ -25,7 +25,7 @@ from webtext_gpt.finetuning.module import FinetuningModule, mean_text_loss, text
 from webtext_gpt.model import GPT
 from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import Tokenizer
-from webtext_gpt.training.pretraining import perplexity
+from webtext_gpt.training.summary import perplexity
 
 LONGEST_ANSWER = 128
 """Most tokens of an answer, unless `max_new_tokens` is set or the context is shorter than 256."""

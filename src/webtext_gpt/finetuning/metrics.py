@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.generated import bleu, rouge
+from webtext_gpt.evaluation.text_metrics import bleu, rouge
 
 T = TypeVar("T")
 

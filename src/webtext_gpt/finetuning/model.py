@@ -9,7 +9,7 @@ from torch import nn
 from webtext_gpt.checkpoint.load import LoadedModel, load
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, language_model
-from webtext_gpt.model.attention import CausalSelfAttention
+from webtext_gpt.model.gpt import CausalSelfAttention
 from webtext_gpt.model.lora import add_lora
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import vocabulary

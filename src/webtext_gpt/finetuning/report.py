@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from webtext_gpt.data.json_lines import write_json_lines
-from webtext_gpt.data.rows import counted
+from webtext_gpt.data.rows import plural
 from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table, one_line
 from webtext_gpt.files import replaced
 from webtext_gpt.finetuning.data.examples import Examples
@@ -88,7 +88,7 @@ def write_report(
     positive = positive_class(labels, predictions.positive)
     parts = [
         f"# {escaped(one_line(title, 200))}",
-        counted(len(examples)),
+        plural(len(examples)),
         markdown_table(_metrics_rows(figures, escaped(one_line(positive or "", 30)))),
     ]
     if predictions.is_regression:
@@ -111,7 +111,7 @@ def terminal_report(title: str, predictions: Predictions) -> str:
     labels, targets = predictions.labels, predictions.targets
     positive = positive_class(labels, predictions.positive)
     parts = [
-        f"{one_line(title, 100)}: {counted(len(targets))}",
+        f"{one_line(title, 100)}: {plural(len(targets))}",
         aligned(_metrics_rows(predictions.figures, one_line(positive or "", 30))),
     ]
     if not predictions.is_regression:
@@ -185,7 +185,7 @@ def _class_rows(predictions: Predictions) -> list[list[str]]:
 def _mistakes_text(mistakes: Sequence[Mistake], n_wrong: int) -> str:
     if not n_wrong:
         return "None: every prediction is right."
-    said = f"{counted(n_wrong)} predicted wrongly"
+    said = f"{plural(n_wrong)} predicted wrongly"
     if not mistakes:
         return f"{said}; none are listed."
     said += f"; the worst {len(mistakes):,} in {MISTAKES}."

@@ -27,18 +27,17 @@ from webtext_gpt.settings import number, whole_number
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import plan_examples
-from webtext_gpt.training.distributed.launcher import first_process_speaks
+from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
 from webtext_gpt.training.precision import place_for_inference
 from webtext_gpt.training.run import (
     Run,
-    carry_out,
     compose_trainer,
     conclude,
+    fit,
     module_options,
     open_run,
 )
 from webtext_gpt.training.summary import Summary, progress_figures
-from webtext_gpt.training.trainer import set_lengths
 
 RECIPE = ("layers", "dropout", "body_dropout", "lm_weight", "from_scratch")
 """Settings that a resumed run must not change."""
@@ -54,7 +53,7 @@ class Finetuned:
     """The best checkpoint, placed for inference; `None` if the summary is empty."""
 
 
-@first_process_speaks()
+@rank_zero_reports_first()
 def finetune(
     cfg: DictConfig, overrides: Sequence[str] = (), start: LoadedModel | None = None
 ) -> Finetuned:
@@ -91,13 +90,10 @@ def finetune(
     plan = plan_examples(
         cfg.batch_size, orders * int(lengths.max()), run.devices.count, cfg.micro_batch_size
     )
-    trainer = compose_trainer(_settled(run, task, len(train)))
-    set_lengths(
-        trainer,
+    trainer = compose_trainer(
+        _settled(run, task, len(train)),
         plan,
-        max_tokens=None,
         validate_every=cfg.validate_every or math.ceil(len(train) / plan.global_batch_size),
-        planned_steps=run.state["max_steps"] if run.state else None,
     )
     data = FinetuningData(
         encoded,
@@ -122,7 +118,7 @@ def finetune(
     )
     if cfg.activation_checkpointing:
         recompute_activations(language_model(model))
-    trained = carry_out(run, trainer, module, data, _plan_text(trainer, module, data))
+    trained = fit(run, trainer, module, data, _plan_text(trainer, module, data))
     if not trained or not trainer.is_global_zero:
         return Finetuned({})
     best = load(run.folder)

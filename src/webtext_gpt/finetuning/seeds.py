@@ -46,7 +46,8 @@ def finetune_seeds(cfg: DictConfig) -> Summary:
         Stopped: training was interrupted; its state is saved.
     """
     seeds = _checked(cfg.seeds)
-    if find_devices(cfg.trainer).count > 1:
+    settings = cfg.trainer
+    if find_devices(settings.accelerator, settings.devices, settings.num_nodes).count > 1:
         raise UserError(
             "seeds=[...] trains with one process at a time; set trainer.devices=1, or start each "
             "run by itself with seed=... and run_dir=..."

@@ -1,32 +1,46 @@
-"""Samples and candidates on the terminal, or in a file."""
+"""What `generate.py` does: read prompts, and print or write completions and candidates."""
 
+import json
 import random
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TypedDict
 
+from webtext_gpt.data.rows import JSON_LINES, PARQUET, read_rows, text_value
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced
 from webtext_gpt.generation.decoding import check_prompts
-from webtext_gpt.generation.next_tokens import next_tokens
-from webtext_gpt.generation.prompts import read_prompts, write_completions
-from webtext_gpt.generation.texts import complete, encode_prompts
+from webtext_gpt.generation.sampling import Sampling
+from webtext_gpt.generation.texts import complete, encode_prompts, next_tokens
 from webtext_gpt.model import GPT
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.settings import whole_number
-from webtext_gpt.tokenizer import Tokenizer
+from webtext_gpt.tokenizer import Tokenizer, read_text
 
 
-def candidates(model: GPT, tokenizer: Tokenizer, prompt: str, *, n: int, steps: int) -> None:
-    """Print the n likeliest next tokens with their probabilities, and walk on by the first."""
+class CompletionSettings(TypedDict, total=False):
+    """Settings of `complete` that apply to every prompt alike."""
+
+    max_new_tokens: int
+    sampling: Sampling
+    stop: Sequence[str]
+    overflow: str
+    num_beams: int
+
+
+def print_candidates(model: GPT, tokenizer: Tokenizer, prompt: str, *, n: int, steps: int) -> None:
+    """Print the n most probable next tokens at each step, and continue with the first of them."""
     text = prompt
-    for candidate_tokens in next_tokens(model, tokenizer, prompt, n=n, steps=steps):
+    for candidates in next_tokens(model, tokenizer, prompt, n=n, steps=steps):
         print(f"{text!r} is followed by")
-        for candidate in candidate_tokens:
+        for candidate in candidates:
             print(f"{candidate.probability:9.2%}  {candidate.text!r:20}  id {candidate.token}")
-        text += candidate_tokens[0].text
+        text += candidates[0].text
 
 
-def samples(
+def print_samples(
     model: GPT,
     tokenizer: Tokenizer,
     *,
@@ -37,21 +51,22 @@ def samples(
     batch_size: int,
     seed: int | None,
     stream: bool,
-    settings: dict[str, Any],
+    settings: CompletionSettings,
 ) -> None:
-    """Print or write `num_samples` continuations of a prompt, or of each prompt of a file.
+    """Print or write `num_samples` continuations of a prompt, or of each prompt in a file.
 
     Args:
         model: in evaluation mode.
-        tokenizer: the model's.
-        prompt: what to continue; empty begins a new document.
-        prompts: a file of prompts, in place of `prompt`.
-        out: a JSONL file for prompts and completions, in place of the terminal.
-        num_samples: continuations of each prompt.
-        batch_size: texts made at once.
-        seed: of the first text; each later one takes the next. `None`: others each time.
-        stream: print a single text while it grows.
-        settings: the other arguments of `complete`.
+        tokenizer: the model's tokenizer.
+        prompt: text to continue; an empty one begins a new document.
+        prompts: file of prompts, instead of `prompt`.
+        out: JSONL file for prompts and completions; None prints them.
+        num_samples: continuations per prompt.
+        batch_size: texts generated at once.
+        seed: random seed of the first text; each later text uses the next one. None draws new
+            random numbers in every call.
+        stream: print a single text while it is generated.
+        settings: further arguments of `complete`.
 
     Raises:
         UserError: a setting is out of range, or the file of prompts cannot be read.
@@ -63,7 +78,7 @@ def samples(
     if prompts is not None and prompt:
         raise UserError("give prompt= or prompts=FILE, not both")
     texts = [prompt] if prompts is None else read_prompts(prompts)
-    check_prompts(  # all of them, before the first is continued
+    check_prompts(  # check all prompts before the first is continued
         encode_prompts(tokenizer, texts),
         settings["max_new_tokens"],
         settings.get("overflow", "slide"),
@@ -71,10 +86,10 @@ def samples(
     )
     jobs = [text for text in texts for _ in range(num_samples)]
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
-    make = partial(_completions, model, tokenizer, jobs, batch_size, seed, settings)
+    completions = _completions(model, tokenizer, jobs, batch_size, seed, settings)
     if out is not None:
         with progress_bar("generating", total=len(jobs), unit="text") as bar:
-            for _ in write_completions(out, zip(jobs, make(), strict=True)):
+            for _ in write_completions(out, zip(jobs, completions, strict=True)):
                 bar.update()
     elif len(jobs) == 1 and stream:
         print(jobs[0], end="", flush=True)
@@ -82,7 +97,7 @@ def samples(
         complete(model, tokenizer, jobs, seed=seed, show=show, **settings)
         print()
     else:
-        for number, (job, completion) in enumerate(zip(jobs, make(), strict=True), start=1):
+        for number, (job, completion) in enumerate(zip(jobs, completions, strict=True), start=1):
             if len(jobs) > 1:
                 print(f"=== sample {number}")
             print(job + completion)
@@ -94,8 +109,64 @@ def _completions(
     jobs: Sequence[str],
     batch_size: int,
     seed: int,
-    settings: dict[str, Any],
+    settings: CompletionSettings,
 ) -> Iterator[str]:
     for start in range(0, len(jobs), batch_size):
         batch = jobs[start : start + batch_size]
         yield from complete(model, tokenizer, batch, seed=seed + start, **settings)
+
+
+def read_prompts(path: str | Path) -> list[str]:
+    """Return the prompts of a file: the column `prompt` of JSONL or Parquet, else its lines.
+
+    An empty line is an empty prompt, except at the end of the file.
+
+    Raises:
+        UserError: the file does not have the format of its suffix, or holds no prompt.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() in JSON_LINES | PARQUET:
+        prompts = [text_value(row, "prompt", place) for place, row in read_rows(path, ["prompt"])]
+    else:
+        text = read_text(path).replace("\r\n", "\n").rstrip("\n")
+        prompts = text.split("\n") if text else []
+    if not prompts:
+        raise UserError(f"{path} holds no prompt; write one per line")
+    return prompts
+
+
+def stop_strings(setting: str | Iterable[object] | None) -> list[str]:
+    r"""Return the strings of the setting `stop`, with the escapes `\n`, `\t` and `\\` replaced.
+
+    Args:
+        setting: None, one string, or several.
+
+    Raises:
+        UserError: an item is not a string.
+    """
+    items = [] if setting is None else [setting] if isinstance(setting, str) else list(setting)
+    escapes = {"n": "\n", "t": "\t", "\\": "\\"}
+    strings = []
+    for item in items:
+        if not isinstance(item, str):
+            raise UserError(f'stop={item!r} is not text; put it in quotes, as stop=["5"]')
+        strings.append(re.sub(r"\\([nt\\])", lambda match: escapes[match[1]], item))
+    return strings
+
+
+def write_completions(path: str | Path, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Write prompts and completions as rows of JSONL; yield each completion once it is written.
+
+    The file appears only when it is complete.
+
+    Raises:
+        UserError: the file exists.
+    """
+    path = Path(path).expanduser()
+    if path.exists():
+        raise UserError(f"{path} exists; remove it or give another out=")
+    with replaced(path) as partial_file, partial_file.open("w", encoding="utf-8") as stream:
+        for prompt, completion in pairs:
+            row = {"prompt": prompt, "completion": completion}
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            yield completion

@@ -1,4 +1,4 @@
-"""Token after token from a model, for a batch of prompts."""
+"""Token-by-token generation for a batch of prompts, with a key-value cache."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.generation.reader import Reader
 from webtext_gpt.generation.sampling import Sampling
-from webtext_gpt.model import GPT
+from webtext_gpt.model import GPT, KeyValueCache
 from webtext_gpt.settings import whole_number
 
 OVERFLOWS = ("slide", "refuse")
@@ -27,26 +26,26 @@ def generate(
 ) -> list[list[int]]:
     """Continue every prompt.
 
-    A prompt's continuation does not depend on what else is in the batch.
+    The continuation of a prompt does not depend on the rest of the batch.
 
     Args:
         model: in evaluation mode.
-        prompts: token ids, at least one a prompt; the lengths may differ.
-        max_new_tokens: tokens to add to each.
-        sampling: how tokens are chosen; `None` samples from the model's own probabilities.
-        seeds: of the random numbers of each prompt; `None` draws others each time.
-        finished: called with a prompt's number and its newest token; `True` ends it there.
-        overflow: where the text outgrows the context, `slide` lets the model see its last
-            `block_size` tokens, which costs a whole forward pass a token, since every position
-            changes; `refuse` raises before anything is generated.
-        use_cache: keep keys and values; the tokens are the same without, and slower.
+        prompts: token ids, at least one per prompt; lengths may differ.
+        max_new_tokens: tokens to add to each prompt.
+        sampling: how to choose tokens; None samples from the unmodified probabilities.
+        seeds: random seed of each prompt; None draws new random numbers in every call.
+        finished: called with a prompt's index and its newest token; True ends that prompt.
+        overflow: what to do if a text outgrows the context. `slide` shows the model the last
+            `block_size` tokens; every position then changes, so each token costs a full forward
+            pass. `refuse` raises before anything is generated.
+        use_cache: keep keys and values; without the cache the tokens are the same, but slower.
 
     Returns:
-        The new tokens of each prompt, the one that ended it included.
+        The new tokens of each prompt, including the one that ended it.
 
     Raises:
-        UserError: a setting is out of range, a prompt is empty, or does not fit and must not
-            slide.
+        UserError: a setting is out of range, a prompt is empty, or a prompt does not fit and
+            `overflow` is `refuse`.
     """
     sampling = sampling or Sampling()
     block_size = model.config.block_size
@@ -54,7 +53,7 @@ def generate(
     uniforms = _uniforms(seeds, len(prompts), max_new_tokens)
     texts = [list(prompt) for prompt in prompts]
     overflows = [len(prompt) + max_new_tokens > block_size for prompt in prompts]
-    for does_overflow in (False, True):  # apart, or one long text would slow all others down
+    for does_overflow in (False, True):  # separately, or one long text would slow down all others
         rows = [row for row in range(len(prompts)) if overflows[row] == does_overflow]
         _continue(model, texts, rows, sampling, uniforms, finished, use_cache)
     return [text[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]
@@ -70,39 +69,86 @@ def _continue(
     finished: Callable[[int, int], bool],
     use_cache: bool,
 ) -> None:
-    """Add tokens to the texts of these rows, until each is finished or has them all."""
+    """Append tokens to the texts of these rows until each is finished or at full length."""
     n_steps = uniforms.size(1)
-    reader = Reader(model, max((len(texts[row]) for row in rows), default=0) + n_steps, use_cache)
+    max_length = max((len(texts[row]) for row in rows), default=0) + n_steps
+    decoder = CachedDecoder(model, max_length, use_cache)
     for step in range(n_steps if rows else 0):
-        going = [texts[row] for row in rows]
-        logits = reader.next_logits(going)
-        chosen = sampling.choose(logits, going, uniforms[rows, step]).tolist()
-        staying = []
-        for place, (row, token) in enumerate(zip(rows, chosen, strict=True)):
+        growing = [texts[row] for row in rows]
+        logits = decoder.next_logits(growing)  # (len(rows), vocab_size)
+        chosen = sampling.choose(logits, growing, uniforms[rows, step]).tolist()
+        unfinished = []
+        for index, (row, token) in enumerate(zip(rows, chosen, strict=True)):
             texts[row].append(token)
             if not finished(row, token):
-                staying.append(place)
-        if not staying:
+                unfinished.append(index)
+        if not unfinished:
             break
-        if len(staying) < len(rows):
-            reader.keep(staying)
-            rows = [rows[place] for place in staying]
+        if len(unfinished) < len(rows):
+            decoder.keep(unfinished)
+            rows = [rows[index] for index in unfinished]
+
+
+class CachedDecoder:
+    """Next-token logits of a batch of growing texts, with a key-value cache.
+
+    A text longer than the model's context is cut to its last `block_size` tokens. Its positions
+    then shift with every token, so all of them are recomputed.
+
+    Args:
+        model: in evaluation mode.
+        max_length: length in tokens that the longest text will reach.
+        use_cache: keep keys and values; the logits are the same without.
+    """
+
+    def __init__(self, model: GPT, max_length: int, use_cache: bool = True) -> None:
+        self.model = model
+        self.block_size = model.config.block_size
+        self.max_length = min(max_length, self.block_size)
+        self.use_cache = use_cache
+        self._cache: KeyValueCache | None = None
+
+    def next_logits(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        """Return the logits `(B, vocab_size)` of the token after each text.
+
+        Args:
+            texts: token ids; after the first call, the same texts with one more token each.
+        """
+        device = self.model.wte.weight.device
+        cache = self._cache
+        if cache is None or cache.seen == cache.length or not self.use_cache:
+            windows = [list(text[-self.block_size :]) for text in texts]
+            longest = max(map(len, windows))
+            padding = [longest - len(window) for window in windows]
+            rows = [[0] * pad + window for pad, window in zip(padding, windows, strict=True)]
+            cache = KeyValueCache(self.max_length, torch.tensor(padding, device=device))
+            self._cache = cache
+        else:
+            rows = [[text[-1]] for text in texts]
+        hidden = self.model.hidden_states(torch.tensor(rows, device=device), cache)
+        logits: Tensor = self.model.lm_head(hidden[:, -1])
+        return logits
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Select texts by index, in the given order; a text may occur more than once."""
+        if self._cache is not None:
+            self._cache.keep(rows)
 
 
 def check_prompts(
     prompts: Sequence[Sequence[int]], max_new_tokens: int, overflow: str, block_size: int
 ) -> None:
-    """Refuse prompts that cannot be continued as asked.
+    """Refuse prompts that cannot be continued with these settings.
 
     Raises:
-        UserError: names the first such prompt, counting from 1, or the setting.
+        UserError: a prompt or a setting is invalid; the message names it, counting prompts from 1.
     """
     whole_number("max_new_tokens", max_new_tokens, least=0)
     if overflow not in OVERFLOWS:
         raise UserError(f"overflow={overflow!r} is not one of {', '.join(OVERFLOWS)}")
     for number, prompt in enumerate(prompts, start=1):
         if not prompt:
-            raise UserError(f"prompt {number} holds no token; begin it with end-of-text")
+            raise UserError(f"prompt {number} has no tokens; begin it with end-of-text")
         if overflow == "refuse" and len(prompt) + max_new_tokens > block_size:
             raise UserError(
                 f"prompt {number} has {len(prompt)} tokens, and with max_new_tokens="
@@ -112,7 +158,7 @@ def check_prompts(
 
 
 def _uniforms(seeds: Sequence[int] | None, n_rows: int, n_steps: int) -> Tensor:
-    """`(n_rows, n_steps)` random numbers in [0, 1), each row from its own seed."""
+    """Return `(n_rows, n_steps)` random numbers in [0, 1), each row drawn from its own seed."""
     generator = torch.Generator()
     if seeds is None:
         generator.seed()

@@ -1,10 +1,13 @@
-"""Continuations as text: where they end, and how they appear while they are made."""
+"""Generation from text to text: continuations, where they end, and next-token candidates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.generation.beams import beam_search
-from webtext_gpt.generation.decoding import check_prompts, generate
+from webtext_gpt.generation.decoding import CachedDecoder, check_prompts, generate
 from webtext_gpt.generation.sampling import Sampling
 from webtext_gpt.model import GPT
 from webtext_gpt.settings import whole_number
@@ -24,30 +27,30 @@ def complete(
     num_beams: int = 1,
     show: Callable[[str], None] | None = None,
 ) -> list[str]:
-    """What the model writes after each prompt, without the prompt.
+    """Return the text that the model writes after each prompt, without the prompt.
 
-    A text ends before its end-of-text token, before the first of the strings in `stop`, or after
-    `max_new_tokens`. An empty prompt begins a new document.
+    A text ends before its end-of-text token, before the first occurrence of a string in `stop`,
+    or after `max_new_tokens`. An empty prompt begins a new document.
 
     Args:
         model: in evaluation mode.
-        tokenizer: the model's.
-        prompts: any number, of any lengths.
+        tokenizer: the model's tokenizer.
+        prompts: any number of prompts, of any length.
         max_new_tokens: see `generate`.
         sampling: see `generate`.
         stop: strings that end a text.
-        seed: of the first prompt; each later one takes the next. `None`: other texts each time.
+        seed: random seed of the first prompt; each later prompt uses the next one. None draws
+            new random numbers in every call.
         overflow: see `generate`.
-        num_beams: above 1, the likeliest text that a beam search of this width finds, in place
-            of sampling.
-        show: called with each piece of a single prompt's text as soon as it is certain.
+        num_beams: above 1, use beam search of this width instead of sampling.
+        show: called with each piece of a single prompt's text as soon as it is final.
 
     Raises:
-        UserError: a setting is out of range, or a prompt has characters that the model lacks.
+        UserError: a setting is out of range, or the tokenizer cannot encode a prompt.
     """
     for text in stop:
         if not isinstance(text, str) or not text:
-            raise UserError(f"stop holds {text!r}, but needs texts of a character or more")
+            raise UserError(f"stop holds {text!r}, but needs non-empty strings")
     whole_number("num_beams", num_beams, least=1)
     encoded = encode_prompts(tokenizer, prompts)
     check_prompts(encoded, max_new_tokens, overflow, model.config.block_size)
@@ -62,31 +65,66 @@ def complete(
             )
             for ids in encoded
         ]
-        texts = [_text(tokenizer, ids, stop) for ids in new]
+        texts = [_decode(tokenizer, ids, stop) for ids in new]
         if show:
             show("".join(texts))
         return texts
-    endings = [_Ending(tokenizer, stop, show) for _ in encoded]
+    watchers = [_EndWatcher(tokenizer, stop, show) for _ in encoded]
     new = generate(
         model,
         encoded,
         max_new_tokens=max_new_tokens,
         sampling=sampling,
         seeds=None if seed is None else range(seed, seed + len(encoded)),
-        finished=lambda row, token: endings[row].add(token),
+        finished=lambda row, token: watchers[row].add(token),
         overflow=overflow,
     )
-    texts = [_text(tokenizer, ids, stop) for ids in new]
-    for ending, text in zip(endings, texts, strict=True):
-        ending.show_rest(text)
+    texts = [_decode(tokenizer, ids, stop) for ids in new]
+    for watcher, text in zip(watchers, texts, strict=True):
+        watcher.show_rest(text)
     return texts
 
 
-def encode_prompts(tokenizer: Tokenizer, prompts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each prompt; of an empty one, end-of-text.
+@dataclass(frozen=True)
+class Candidate:
+    """A possible next token."""
+
+    token: int
+    text: str
+    probability: float
+
+
+@torch.inference_mode()
+def next_tokens(
+    model: GPT, tokenizer: Tokenizer, prompt: str, *, n: int, steps: int = 1
+) -> Iterator[list[Candidate]]:
+    """Yield the n most probable next tokens at each step, most probable first.
+
+    Each step appends the most probable token to the text. The model sees the end of a text longer
+    than its context. An empty prompt begins a new document.
 
     Raises:
-        UserError: one has characters that the model lacks; it is named, counting from 1.
+        UserError: n or steps is below 1, or the tokenizer cannot encode the prompt.
+    """
+    whole_number("next", n, least=1)
+    whole_number("steps", steps, least=1)
+    text = tokenizer.encode(prompt) or [tokenizer.end_of_text]
+    decoder = CachedDecoder(model, len(text) + steps)
+    for _ in range(steps):
+        probabilities = decoder.next_logits([text])[0].float().softmax(dim=-1)  # (vocab_size,)
+        top = probabilities.topk(min(n, probabilities.numel()))
+        yield [
+            Candidate(token, tokenizer.decode([token]), probability)
+            for token, probability in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+        ]
+        text = [*text, int(top.indices[0])]
+
+
+def encode_prompts(tokenizer: Tokenizer, prompts: Sequence[str]) -> list[list[int]]:
+    """Return the token ids of each prompt; an empty prompt becomes end-of-text.
+
+    Raises:
+        UserError: a prompt cannot be encoded; the message names it, counting from 1.
     """
     encoded = []
     for number, prompt in enumerate(prompts, start=1):
@@ -97,16 +135,16 @@ def encode_prompts(tokenizer: Tokenizer, prompts: Sequence[str]) -> list[list[in
     return encoded
 
 
-def _text(tokenizer: Tokenizer, ids: list[int], stop: Sequence[str]) -> str:
-    """The text of new tokens up to where it ends."""
+def _decode(tokenizer: Tokenizer, ids: list[int], stop: Sequence[str]) -> str:
+    """Return the text of new tokens, cut at end-of-text or the first stop string."""
     if tokenizer.end_of_text in ids:
         ids = ids[: ids.index(tokenizer.end_of_text)]
     text = tokenizer.decode(ids)
     return text[: min((text.index(s) for s in stop if s in text), default=len(text))]
 
 
-class _Ending:
-    """Watches one text grow: says when it ends, and shows what no stop string can take back."""
+class _EndWatcher:
+    """Detect the end of one growing text, and show the part that no stop string can cut off."""
 
     def __init__(
         self, tokenizer: Tokenizer, stop: Sequence[str], show: Callable[[str], None] | None
@@ -120,19 +158,19 @@ class _Ending:
         self.shown = 0
 
     def add(self, token: int) -> bool:
-        """Take the next token; `True` when the text ends with it."""
+        """Append a token; return True if it ends the text."""
         if token == self.end_of_text:
             return True
         seen = len(self.text)
         self.text += self.decode_next(token)
-        recent = self.text[max(0, seen - self.longest + 1) :]  # a stop string may end in the new
+        recent = self.text[max(0, seen - self.longest + 1) :]  # a stop string may span tokens
         if any(s in recent for s in self.stop):
             return True
         self._show_until(len(self.text) - self.longest + 1)  # the rest may begin a stop string
         return False
 
     def show_rest(self, text: str) -> None:
-        """Show what of the finished text is not shown yet."""
+        """Show the part of the finished text that has not been shown."""
         self.text = text
         self._show_until(len(text))
 

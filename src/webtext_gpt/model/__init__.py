@@ -1,4 +1,4 @@
-"""The model: `GPT`, a classification head on it, and their configurations."""
+"""GPT, its key-value cache, the classification head, and their configurations."""
 
 from webtext_gpt.model.cache import KeyValueCache
 from webtext_gpt.model.classifier import ClassifierConfig, GPTClassifier, language_model

@@ -1,7 +1,7 @@
-"""Keys and values that attention has computed, kept so that a new token costs one position.
+"""Key-value cache: attention's keys and values are kept, so a new token costs one position.
 
-In a decoder the keys and values of a position depend on it and on those before it, never on what
-follows, so generation computes each of them once.
+In a decoder, the keys and values of a position depend only on it and on earlier positions, never
+on later ones, so generation computes each of them once.
 """
 
 from collections.abc import Sequence
@@ -11,36 +11,36 @@ from torch import Tensor
 
 
 class KeyValueCache:
-    """Keys and values of the positions seen so far, for every block.
+    """Keys and values of every block for the positions seen so far.
 
-    Rows may be shorter than the longest: they begin with padding, which is never attended to and
-    takes no position.
+    Rows shorter than the longest are padded on the left. Padding is never attended to and takes
+    no position.
 
     Args:
-        length: tokens there is room for, padding included; at most the model's context.
-        padding: `(B,)` numbers of padding tokens at the beginning of each row.
+        length: capacity in tokens per row, padding included; at most the model's context.
+        padding: `(B,)` number of padding tokens at the start of each row.
     """
 
     def __init__(self, length: int, padding: Tensor) -> None:
         self.length = length
-        self.keys: list[Tensor] = []  # of each block, (B, n_head, length, head_dim)
+        self.keys: list[Tensor] = []  # one per block, (B, n_head, length, head_dim)
         self.values: list[Tensor] = []
         self.padding = padding
         self.is_padded = bool(padding.any())
         self.seen = 0
-        """Tokens of a row that the cache holds, padding included."""
+        """Tokens per row that the cache holds, padding included."""
 
     def positions(self, T: int) -> Tensor:
-        """Positions of the next T tokens: `(T,)`, or `(B, T)` where rows are padded."""
+        """Return the positions of the next T tokens: `(T,)`, or `(B, T)` if rows are padded."""
         index = torch.arange(self.seen, self.seen + T, device=self.padding.device)
         if not self.is_padded:
             return index
         return (index - self.padding[:, None]).clamp(min=0)
 
     def mask(self, T: int) -> Tensor | None:
-        """Which keys the next T tokens attend to, `(1 or B, 1, T, seen + T)`.
+        """Return which keys the next T tokens attend to, as bools `(1 or B, 1, T, seen + T)`.
 
-        `None` where that is every key, or where plain causal masking says it.
+        None means every key, or plain causal masking for the first tokens.
         """
         if not self.is_padded and (T == 1 or self.seen == 0):
             return None
@@ -48,12 +48,21 @@ class KeyValueCache:
         query = torch.arange(self.seen, self.seen + T, device=device)[:, None]
         key = torch.arange(self.seen + T, device=device)
         visible = (key <= query)[None]
-        if self.is_padded:  # padding attends to itself: a row of no keys would be no number
+        if self.is_padded:  # padding attends to itself, since softmax over no keys gives NaN
             visible = visible & (key >= self.padding[:, None, None]) | (key == query)
         return visible[:, None]
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Add `(B, n_head, T, head_dim)` of a block; return all of its keys and values."""
+        """Store the new keys and values of a block and return all of them.
+
+        Args:
+            layer: index of the block.
+            k: `(B, n_head, T, head_dim)` keys of the next T tokens.
+            v: `(B, n_head, T, head_dim)` values of the next T tokens.
+
+        Returns:
+            Keys and values, both `(B, n_head, seen + T, head_dim)`.
+        """
         if layer == len(self.keys):
             B, n_head, _, head_dim = k.shape
             self.keys.append(k.new_zeros(B, n_head, self.length, head_dim))
@@ -64,11 +73,11 @@ class KeyValueCache:
         return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
 
     def advance(self, T: int) -> None:
-        """Count T tokens as seen, once every block has added them."""
+        """Mark T tokens as seen; call this once every block has stored them."""
         self.seen += T
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows only, in this order; a row may be named twice."""
+        """Select rows by index, in the given order; a row may occur more than once."""
         index = torch.tensor(rows, device=self.padding.device)
         self.keys = [k[index] for k in self.keys]
         self.values = [v[index] for v in self.values]

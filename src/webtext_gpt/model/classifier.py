@@ -1,8 +1,7 @@
-"""A classification head on a GPT (Radford et al. 2018, section 3.2).
+"""GPT with a classification head (Radford et al. 2018, section 3.2).
 
 The final hidden state of a sequence's last token, the extract token, goes through dropout and one
-linear layer. The layer has no bias, so that Hugging Face's `GPT2ForSequenceClassification` can
-hold it.
+linear layer. The layer has no bias, to fit Hugging Face's `GPT2ForSequenceClassification`.
 """
 
 import dataclasses
@@ -18,20 +17,22 @@ from webtext_gpt.model.gpt import GPT
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig:
-    """What a classification head and its inputs are made of.
+    """Labels, special tokens and dropout of a classification head.
 
-    A text is read as `[start] text [delimiter second-text] extract`, and padded on the right.
-    Pairs without an order, as two sentences compared, can be read both ways round, and the two
-    states added (section 3.3).
+    The input sequence is `[start] text [delimiter second-text] extract`, padded on the right. The
+    texts of a pair without a natural order, as in similarity tasks, can be read in both orders;
+    the two states are then added (section 3.3).
 
     Attributes:
-        labels: names of the classes in the order of the logits; a single one for a regression.
-        pad_token_id: fills sequences up to the batch's longest; never the extract token.
-        start_token_id: in front of every text; `None` for nothing.
-        delimiter_token_id: between the two texts of a pair; `None` for nothing.
-        extract_token_id: after every text; `None` leaves the text's own last token in its place.
-        both_orders: pairs are read both ways round.
-        dropout: on the state that the head reads.
+        labels: names of the classes in the order of the logits; one label means regression.
+        pad_token_id: pads sequences to the longest of the batch; must differ from the extract
+            token.
+        start_token_id: put before every text; None adds no token.
+        delimiter_token_id: put between the two texts of a pair; None adds no token.
+        extract_token_id: put after every text; None adds no token, so the head reads the text's
+            last token.
+        both_orders: read each pair in both orders.
+        dropout: dropout on the state that the head reads.
 
     Raises:
         UserError: a value is out of range; the message names the field.
@@ -54,26 +55,26 @@ class ClassifierConfig:
             raise UserError(f"the label {twice!r} is given to two classes")
         if self.pad_token_id == self.extract_token_id:
             raise UserError(
-                f"pad_token_id and extract_token_id are both {self.pad_token_id}; the end of a "
-                "padded text could not be found"
+                f"pad_token_id and extract_token_id are both {self.pad_token_id}; they "
+                "must differ, or the end of a padded text cannot be found"
             )
         if not 0 <= self.dropout < 1:
             raise UserError(f"the head's dropout is {self.dropout}, but must be in [0, 1)")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain keyword arguments that make this configuration again."""
+        """Return keyword arguments that recreate this configuration."""
         return {**dataclasses.asdict(self), "labels": list(self.labels)}
 
 
 class GPTClassifier(nn.Module):
-    """A GPT that gives one logit a class, and its next-token logits where they are wanted.
+    """A GPT with a linear head that gives one logit per class.
 
     Args:
-        body: the language model underneath; kept, not copied.
-        config: labels and special tokens.
+        body: the language model; not copied.
+        config: labels, special tokens and dropout.
 
     Raises:
-        UserError: a special token is not in the body's vocabulary.
+        UserError: a special token is outside the body's vocabulary.
     """
 
     def __init__(self, body: GPT, config: ClassifierConfig) -> None:
@@ -88,27 +89,27 @@ class GPTClassifier(nn.Module):
         nn.init.normal_(self.head.weight, std=body.config.init_std)
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Class logits `(B, n_labels)` of token ids, padded on the right.
+        """Return class logits `(B, n_labels)`.
 
         Args:
-            tokens: `(B, T)` token ids, or `(B, 2, T)`: each pair both ways round.
-            lengths: `(B,)` tokens of each sequence without its padding; else each ends at its
-                last token that is not `pad_token_id`.
+            tokens: `(B, T)` token ids padded on the right, or `(B, 2, T)` for pairs in both orders.
+            lengths: `(B,)` lengths without padding; None means that each sequence ends at its
+                last token other than `pad_token_id`.
         """
         return self.classify(self.extract_states(self.hidden_states(tokens), tokens, lengths))
 
     def hidden_states(self, tokens: Tensor) -> Tensor:
-        """The body's final hidden states, `(B, T, n_embd)` or `(B, 2, T, n_embd)`."""
-        hidden = self.body.hidden_states(tokens.flatten(0, -2))
-        return hidden.unflatten(0, tokens.shape[:-1])
+        """Return the body's final hidden states, `(B, T, n_embd)` or `(B, 2, T, n_embd)`."""
+        hidden = self.body.hidden_states(tokens.flatten(0, -2))  # (B or 2 B, T, n_embd)
+        return hidden.view(*tokens.shape, -1)
 
     def extract_states(
         self, hidden: Tensor, tokens: Tensor, lengths: Tensor | None = None
     ) -> Tensor:
-        """What the head reads, `(B, n_embd)`: the last tokens' states, both orders' added.
+        """Return the states `(B, n_embd)` of the last tokens, summed over both orders of a pair.
 
         Args:
-            hidden: of `hidden_states`.
+            hidden: result of `hidden_states`.
             tokens: as in `forward`.
             lengths: as in `forward`.
         """
@@ -119,16 +120,17 @@ class GPTClassifier(nn.Module):
         return hidden[rows, :, last].sum(dim=1)
 
     def classify(self, states: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Class logits `(B, n_labels)` of states `(B, n_embd)`.
+        """Return class logits `(B, n_labels)` of states `(B, n_embd)`.
 
         Args:
-            states: of `extract_states`.
-            kept: `(B, n_embd)` factors in the place of dropout's own draw.
+            states: result of `extract_states`.
+            kept: `(B, n_embd)` factors to apply instead of random dropout.
         """
-        return self.head(self.dropout(states) if kept is None else states * kept)
+        logits: Tensor = self.head(self.dropout(states) if kept is None else states * kept)
+        return logits
 
     def last_positions(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Position `(B,)` of each sequence's last token; 0 where there is padding alone."""
+        """Return the position `(B,)` of each sequence's last token; 0 if it is all padding."""
         if lengths is not None:
             return lengths.long() - 1
         positions = torch.arange(tokens.size(1), device=tokens.device)
@@ -136,7 +138,7 @@ class GPTClassifier(nn.Module):
 
 
 def language_model(model: GPT | GPTClassifier) -> GPT:
-    """The language model that a model is, or has underneath."""
+    """Return the model itself, or the body of a classifier."""
     return model.body if isinstance(model, GPTClassifier) else model
 
 

@@ -1,4 +1,4 @@
-"""The shape of a GPT model, and its parameter count."""
+"""Shape and options of a GPT model, and its cost in FLOPs."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -16,29 +16,29 @@ POSITIONS = ("learned", "sinusoidal")
 
 @dataclass(frozen=True, kw_only=True)
 class GPTConfig:
-    """Everything that fixes a model's parameters and its forward pass.
+    """Shape and options that define a model's parameters and its forward pass.
 
     The defaults are GPT-2 small (Radford et al. 2019, section 2.3 and table 2).
 
     Attributes:
         n_layer: number of blocks.
-        n_head: attention heads of a block; divides `n_embd`.
+        n_head: attention heads per block; must divide `n_embd`.
         n_embd: width of the residual stream.
-        block_size: longest context in tokens, and the number of learned positions.
-        vocab_size: number of token ids; `None` stands for GPT-2's 50,257.
-        norm: `pre` puts layer normalisation at the input of each sub-block and once after the
-            last block (GPT-2); `post` puts it after each residual sum and nowhere else (GPT-1,
-            Vaswani et al. 2017).
+        block_size: context length in tokens, and the number of learned positions.
+        vocab_size: number of token ids; None means GPT-2's 50,257.
+        norm: `pre` applies layer normalization to the input of each sub-block and once after the
+            last block (GPT-2); `post` applies it after each residual sum only (GPT-1, Vaswani et
+            al. 2017).
         activation: `gelu_tanh` (GPT-1 and GPT-2), exact `gelu`, or `relu` (Vaswani et al. 2017).
         positions: `learned` (GPT) or `sinusoidal` (Vaswani et al. 2017, section 3.5).
         scale_embeddings: multiply token embeddings by sqrt(n_embd) (Vaswani et al. 2017, 3.4).
         embd_dropout: dropout on the sum of token and position embeddings.
         attn_dropout: dropout on the attention weights.
         resid_dropout: dropout on the output of each sub-block.
-        tied_embeddings: the output layer shares the token embedding's weights.
+        tied_embeddings: share the token embedding's weights with the output layer.
         init_std: standard deviation of the initial weights, N(0, init_std).
         scaled_residual_init: divide the initial weights of the residual projections by
-            sqrt(2 n_layer), the number of residual layers (GPT-2).
+            sqrt(2 n_layer); 2 n_layer is the number of residual layers (GPT-2).
 
     Raises:
         UserError: a value is out of range; the message names the field.
@@ -92,16 +92,15 @@ class GPTConfig:
 
     @property
     def flops_per_token(self) -> float:
-        """Floating-point operations of a training step, forward and backward, per token.
+        """Floating-point operations per token of a training step, forward and backward.
 
-        6 N for the matrix multiplications with the N weights that tokens pass through, plus
-        12 n_layer n_embd block_size for attention scores and sums (Chowdhery et al. 2022,
-        appendix B).
+        6 N for the matrix multiplications with N weights, plus 12 n_layer n_embd block_size for
+        attention scores and weighted sums (Chowdhery et al. 2022, appendix B).
         """
         block = 12 * self.n_embd**2
         weights = self.n_layer * block + self.vocab_size * self.n_embd
         return 6.0 * weights + 12.0 * self.n_layer * self.n_embd * self.block_size
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain keyword arguments that make this configuration again."""
+        """Return keyword arguments that recreate this configuration."""
         return dataclasses.asdict(self)

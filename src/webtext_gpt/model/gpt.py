@@ -1,11 +1,11 @@
-"""GPT-2 (Radford et al. 2019), and by options GPT-1 and the decoder of Vaswani et al. 2017.
+"""GPT-2 (Radford et al. 2019); options give GPT-1 and the decoder of Vaswani et al. 2017.
 
-Tokens and positions are embedded and summed, pass through `n_layer` blocks that each add
-attention and a two-layer perceptron to the residual stream, and are projected back on the
-vocabulary by the token embedding itself.
+Token and position embeddings are summed, pass through `n_layer` blocks that each add attention
+and a two-layer MLP to the residual stream, and are projected back onto the vocabulary by the
+token embedding itself.
 
-Module names follow OpenAI's (`wte`, `wpe`, `ln_1`, `c_attn`, ...), so that a weight is found by
-the name that the literature gives it.
+Module names are OpenAI's (`wte`, `wpe`, `ln_1`, `c_attn`, ...), so weights carry the names used
+in the literature.
 """
 
 import math
@@ -15,9 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from webtext_gpt.model.attention import CausalSelfAttention
 from webtext_gpt.model.cache import KeyValueCache
 from webtext_gpt.model.config import GPTConfig
+
+IGNORED = -100
+"""Target id that marks a position to leave out of the loss."""
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
@@ -26,12 +28,48 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-IGNORED = -100
-"""Target of a position that does not count."""
+class CausalSelfAttention(nn.Module):
+    """Multi-head attention of each position to itself and earlier ones (Vaswani et al. 2017, 3.2).
+
+    Args:
+        config: the model's shape and options.
+        layer: index of the block, which selects its keys and values in a cache.
+    """
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.n_head = config.n_head
+        self.attn_dropout = config.attn_dropout
+        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)  # query, key and value at once
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+
+    def forward(
+        self, x: Tensor, cache: KeyValueCache | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Map `(B, T, n_embd)` to `(B, T, n_embd)`.
+
+        Args:
+            x: the next T positions.
+            cache: keys and values of the earlier positions; those of x are added to it.
+            mask: the cache's mask for x.
+        """
+        B, T, C = x.shape
+        qkv = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three of (B, n_head, T, head_dim)
+        if cache is not None:
+            k, v = cache.extend(self.layer, k, v)  # (B, n_head, seen + T, head_dim)
+        dropout = self.attn_dropout if self.training else 0.0
+        is_causal = mask is None and k.size(2) == T
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal
+        )  # (B, n_head, T, head_dim)
+        output: Tensor = self.c_proj(y.transpose(1, 2).reshape(B, T, C))
+        return output
 
 
 class MLP(nn.Module):
-    """Position-wise feed-forward layer, four times as wide inside."""
+    """Position-wise feed-forward layer with a hidden width of `4 n_embd`."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -41,11 +79,13 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(B, T, n_embd)` to `(B, T, n_embd)`."""
-        return self.c_proj(self.activation(self.c_fc(x)))
+        hidden: Tensor = self.activation(self.c_fc(x))  # (B, T, 4 n_embd)
+        output: Tensor = self.c_proj(hidden)  # (B, T, n_embd)
+        return output
 
 
 class Block(nn.Module):
-    """Attention, then the perceptron, each added to the residual stream."""
+    """Attention, then the MLP, each added to the residual stream."""
 
     def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()
@@ -59,12 +99,14 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, cache: KeyValueCache | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        """Map `(B, T, n_embd)` to `(B, T, n_embd)`; cache and mask are attention's."""
+        """Map `(B, T, n_embd)` to `(B, T, n_embd)`; `cache` and `mask` go to attention."""
         if self.pre_norm:
             x = x + self.dropout(self.attn(self.ln_1(x), cache, mask))
-            return x + self.dropout(self.mlp(self.ln_2(x)))
-        x = self.ln_1(x + self.dropout(self.attn(x, cache, mask)))
-        return self.ln_2(x + self.dropout(self.mlp(x)))
+            x = x + self.dropout(self.mlp(self.ln_2(x)))
+        else:
+            x = self.ln_1(x + self.dropout(self.attn(x, cache, mask)))
+            x = self.ln_2(x + self.dropout(self.mlp(x)))
+        return x
 
 
 class GPT(nn.Module):
@@ -74,7 +116,7 @@ class GPT(nn.Module):
         config: the model's shape and options.
 
     Raises:
-        ValueError: from `forward`, when the input is longer than `config.block_size`.
+        ValueError: from `forward`, if the input is longer than `config.block_size`.
     """
 
     def __init__(self, config: GPTConfig) -> None:
@@ -96,7 +138,11 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def init_weights(self) -> None:
-        """Draw every weight as GPT-2 does: N(0, init_std), zero biases, unit gains."""
+        """Draw the initial weights: N(0, init_std), zero biases, unit gains.
+
+        Residual projections are divided by sqrt(2 n_layer) if `scaled_residual_init` is set
+        (Radford et al. 2019, section 2.3).
+        """
         std = self.config.init_std
         residual_std = std / math.sqrt(2 * self.config.n_layer)
         for name, module in self.named_modules():
@@ -109,9 +155,11 @@ class GPT(nn.Module):
                 nn.init.normal_(module.weight, std=std)
 
     def hidden_states(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """Final hidden states `(B, T, n_embd)` of token ids `(B, T)`, after the last norm.
+        """Return the final hidden states `(B, T, n_embd)`, after the last normalization.
 
-        With a cache, the tokens continue those that are in it, and are added to it.
+        Args:
+            tokens: `(B, T)` token ids.
+            cache: keys and values of the tokens before these; the new ones are added to it.
         """
         T = tokens.size(1)
         start = cache.seen if cache else 0
@@ -120,37 +168,39 @@ class GPT(nn.Module):
             raise ValueError(
                 f"{start + T} tokens do not fit in the model's context of {block_size}"
             )
-        x = self.wte(tokens)
+        x = self.wte(tokens)  # (B, T, n_embd)
         if self.config.scale_embeddings:
             x = x * math.sqrt(self.config.n_embd)
         if self.config.positions == "learned":
-            table = self.wpe.weight
+            table = self.wpe.weight  # (block_size, n_embd)
         else:
-            table = self.get_buffer("sinusoids").to(x.dtype)
+            table = self.get_buffer("sinusoids").to(x.dtype)  # (block_size, n_embd)
         x = self.dropout(x + (table[cache.positions(T)] if cache else table[:T]))
         mask = cache.mask(T) if cache else None
         for block in self.blocks:
             x = block(x, cache, mask) if cache else block(x)
         if cache:
             cache.advance(T)
-        return self.ln_f(x)
+        hidden: Tensor = self.ln_f(x)
+        return hidden
 
     def forward(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """Next-token logits `(B, T, vocab_size)` of ids `(B, T)`; cache as in `hidden_states`."""
-        return self.lm_head(self.hidden_states(tokens, cache))
+        """Return next-token logits `(B, T, vocab_size)`; arguments as in `hidden_states`."""
+        logits: Tensor = self.lm_head(self.hidden_states(tokens, cache))
+        return logits
 
     @property
     def num_parameters(self) -> int:
-        """Number of trained values, tied weights counted once."""
+        """Number of trainable values; tied weights count once."""
         return sum(p.numel() for p in self.parameters())
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
-    """Mean over positions of -ln p(target), in nats, computed in fp32.
+    """Return the mean over positions of -ln p(target), in nats, computed in fp32.
 
     Args:
         logits: `(B, T, vocab_size)`.
-        targets: `(B, T)` token ids; positions with `IGNORED` do not count.
+        targets: `(B, T)` token ids; positions with `IGNORED` are left out.
         reduction: `mean` or `sum`.
     """
     return F.cross_entropy(
@@ -159,9 +209,10 @@ def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> T
 
 
 def sinusoidal_positions(n_position: int, n_embd: int) -> Tensor:
-    """`(n_position, n_embd)` table of PE(p, 2i) = sin(p / 10000^(2i/d)), PE(p, 2i+1) = cos of it.
+    """Return the `(n_position, n_embd)` table of sinusoidal position encodings.
 
-    Vaswani et al. 2017, section 3.5.
+    PE(p, 2i) = sin(p / 10000^(2i/d)) and PE(p, 2i+1) = cos of the same angle
+    (Vaswani et al. 2017, section 3.5).
     """
     position = torch.arange(n_position, dtype=torch.float64)[:, None]
     frequency = 10_000.0 ** (-torch.arange(0, n_embd, 2, dtype=torch.float64) / n_embd)

@@ -1,27 +1,27 @@
-"""Low-rank adaptation (Hu et al. 2021): frozen matrices, each with a trained product beside it.
+"""Low-rank adaptation (Hu et al. 2021): train a low-rank update of each frozen weight matrix.
 
-W x becomes W x + (alpha / rank) B A x, with A `(rank, in)` and B `(out, rank)`. The layers are
-peft's, put into the model in the place of its linear ones; afterwards the products are added to
-the matrices, and the model is again what it was made of.
+W x becomes W x + (alpha / rank) B A x, with A `(rank, in)` and B `(out, rank)`. The adapted layers
+are peft's and replace the model's linear ones. Merging adds B A into W and restores the original
+layers.
 """
 
 from webtext_gpt.model.classifier import GPTClassifier, language_model
 from webtext_gpt.model.gpt import GPT
 
 LAYERS = ("c_attn", "c_proj", "c_fc")
-"""Linear layers of a block that are adapted: all of them."""
+"""Linear layers of a block to adapt: all of them."""
 
 
 def add_lora(model: GPT | GPTClassifier, *, rank: int, alpha: float, dropout: float) -> None:
-    """Adapt every linear layer of the blocks; all of the language model else is frozen.
+    """Adapt every linear layer of the blocks and freeze the rest of the language model.
 
-    The model's outputs do not change by this: B is 0.
+    The model's outputs do not change at first, because B starts at 0.
 
     Args:
         model: changed in place.
-        rank: of the products.
-        alpha: the products are scaled by alpha / rank.
-        dropout: on their inputs.
+        rank: rank of B A.
+        alpha: B A is scaled by alpha / rank.
+        dropout: dropout on the input of A.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -37,7 +37,7 @@ def add_lora(model: GPT | GPTClassifier, *, rank: int, alpha: float, dropout: fl
 
 
 def merge_lora(model: GPT | GPTClassifier) -> None:
-    """Add the products to the matrices, and put the model's own layers back."""
+    """Add each update to its matrix and restore the model's original layers."""
     from peft.tuners.lora import LoraLayer
 
     adapted = [(n, m) for n, m in model.named_modules() if isinstance(m, LoraLayer)]

@@ -1,12 +1,13 @@
-"""Activation checkpointing: a block's activations are computed again when they are needed.
+"""Activation checkpointing: blocks recompute their activations in the backward pass.
 
-Applied from outside, so that the model's file knows nothing of it. What is kept for the backward
-pass is the input of each block; the price is a second forward pass (Chen et al. 2016).
+It is applied from outside, so that the model's file knows nothing of it. A block keeps only its
+input for the backward pass, at the price of a second forward pass (Chen et al. 2016).
 """
 
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from webtext_gpt.model import GPT
@@ -14,16 +15,17 @@ from webtext_gpt.model.gpt import Block
 
 
 class RecomputedBlock(Block):
-    """A block that keeps its input alone for the backward pass. Dropout draws the same again."""
+    """Block that keeps only its input for the backward pass; dropout draws the same mask again."""
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """As `Block.forward`."""
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """See `Block.forward`."""
         if self.training and torch.is_grad_enabled():
-            return checkpoint(super().forward, *args, use_reentrant=False, **kwargs)
+            output: Tensor = checkpoint(super().forward, *args, use_reentrant=False, **kwargs)
+            return output
         return super().forward(*args, **kwargs)
 
 
 def recompute_activations(model: GPT) -> None:
-    """Make every block of a model a `RecomputedBlock`; names of weights stay as they are."""
+    """Turn every block of a model into a `RecomputedBlock`; weight names stay as they are."""
     for block in model.blocks:
         block.__class__ = RecomputedBlock

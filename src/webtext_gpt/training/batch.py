@@ -1,4 +1,4 @@
-"""The global batch is declared, in tokens or examples; what each device does is derived."""
+"""The global batch is declared, in tokens or examples; each device's share of it is derived."""
 
 from dataclasses import dataclass
 
@@ -6,15 +6,15 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.settings import whole_number
 
 MICRO_BATCH_TOKENS = 8192
-"""Most tokens that a device takes through the model at once, unless asked otherwise."""
+"""Default upper limit of a micro-batch, in tokens on one device."""
 
 DEFAULT_SEQUENCES = 16
-"""Of the global batch, where nothing is said of it."""
+"""Default global batch size, in sequences."""
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How one optimizer step is divided."""
+    """How one optimizer step is divided over devices and micro-batches."""
 
     global_batch_size: int
     """Sequences over all devices and micro-batches."""
@@ -40,15 +40,15 @@ def plan_batch(
     """Divide a global batch of tokens over devices and micro-batches.
 
     Args:
-        global_batch_tokens: tokens of one optimizer step; `None` takes `DEFAULT_SEQUENCES`, or
-            as few more as divide.
+        global_batch_tokens: tokens of one optimizer step; `None` means `DEFAULT_SEQUENCES`
+            sequences, rounded up to what divides.
         block_size: tokens of one sequence.
         devices: processes over all nodes.
-        micro_batch_size: sequences of one forward pass on one device; `None` takes the most that
-            divides the device's share and stays within `MICRO_BATCH_TOKENS`.
+        micro_batch_size: sequences of one forward pass on one device; `None` means the largest
+            divisor of the device's share that stays within `MICRO_BATCH_TOKENS`.
 
     Raises:
-        UserError: the batch does not divide; the message names the nearest that do.
+        UserError: the batch does not divide; the message names the nearest batches that do.
     """
     if micro_batch_size is not None and micro_batch_size < 1:
         raise UserError(f"micro_batch_size={micro_batch_size} must be at least 1, or null")
@@ -57,7 +57,7 @@ def plan_batch(
         global_batch_tokens = -(-DEFAULT_SEQUENCES * block_size // unit) * unit
     parts = f"model.block_size={block_size} x {devices} devices{_times(micro_batch_size)} = {unit}"
     _refuse_remainder("global_batch_tokens", global_batch_tokens, unit, parts)
-    share = global_batch_tokens // (block_size * devices)  # sequences of a device in a step
+    share = global_batch_tokens // (block_size * devices)
     return _divided(share, block_size, devices, micro_batch_size)
 
 
@@ -73,7 +73,7 @@ def plan_examples(
         micro_batch_size: as in `plan_batch`.
 
     Raises:
-        UserError: the batch does not divide; the message names the nearest that do.
+        UserError: the batch does not divide; the message names the nearest batches that do.
     """
     whole_number("batch_size", batch_size, 1)
     if micro_batch_size is not None:
@@ -90,7 +90,7 @@ def _times(micro_batch_size: int | None) -> str:
 
 
 def _refuse_remainder(name: str, value: int, unit: int, parts: str) -> None:
-    """Refuse a batch that its parts do not divide, and name the nearest that they do."""
+    """Refuse a batch that does not divide, and name the nearest batches that do."""
     if value < 1 or value % unit:
         below = value // unit * unit
         nearest = [str(n) for n in (below, below + unit) if n > 0]
@@ -100,7 +100,7 @@ def _refuse_remainder(name: str, value: int, unit: int, parts: str) -> None:
 
 
 def _divided(share: int, block_size: int, devices: int, micro_batch_size: int | None) -> BatchPlan:
-    """The plan of a device's share, in sequences."""
+    """Divide one device's share of a step, in sequences, into micro-batches."""
     if micro_batch_size is None:
         most = max(1, MICRO_BATCH_TOKENS // block_size)
         micro_batch_size = max(m for m in range(1, min(share, most) + 1) if share % m == 0)

@@ -1,4 +1,4 @@
-"""Where metrics go: `metrics.csv` in every run, TensorBoard or Weights & Biases beside it."""
+"""Loggers: `metrics.csv` in every run, and TensorBoard or Weights & Biases by choice."""
 
 import csv
 import os
@@ -9,19 +9,20 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from webtext_gpt.files import replaced
+
 METRICS = "metrics.csv"
 WANDB_ID = "wandb_id.txt"
 
 
 class CSVLogger(Logger):
-    """One row for each optimizer step that logged something, in `metrics.csv`.
+    """Writes one row to `metrics.csv` for each optimizer step that logged something.
 
-    Rows of one step are merged. A run that goes on after an interruption keeps the rows up to
-    the step it continues from.
+    Metrics of one step are merged into its row. A resumed run keeps the rows up to its first step.
 
     Args:
         run_dir: the run's folder.
-        first_step: step that the run continues from.
+        first_step: the step that the run resumes from.
     """
 
     def __init__(self, run_dir: str | Path, first_step: int = 0) -> None:
@@ -30,19 +31,19 @@ class CSVLogger(Logger):
         self._columns: list[str] = ["step"]
         self._rows: dict[int, dict[str, Any]] = {}
         self._written = -1  # last step in the file
-        self._whole = True  # whether the file has to be written anew
+        self._whole = True  # whether the file has to be rewritten
         for row in read_metrics(self.path):
             if row["step"] <= first_step:
                 self._add(int(row["step"]), row)
 
     @property
     def name(self) -> str:
-        """Part of Lightning's interface; the run's folder has the name."""
+        """Empty; required by Lightning, but the run's folder carries the name."""
         return ""
 
     @property
     def version(self) -> str:
-        """Part of Lightning's interface; a run has one version."""
+        """Empty; required by Lightning, but a run has one version."""
         return ""
 
     @property
@@ -52,11 +53,11 @@ class CSVLogger(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the run's folder holds the composed configuration."""
+        """Do nothing: the run's folder holds the composed configuration."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Put metrics in the row of `step`."""
+        """Add metrics to the row of `step`."""
         self._add(step or 0, {k: v for k, v in metrics.items() if k != "epoch"})
 
     def _add(self, step: int, metrics: dict[str, Any]) -> None:
@@ -67,14 +68,12 @@ class CSVLogger(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Append new rows; where a column or an earlier row is new, write the file anew."""
+        """Append new rows, or rewrite the file if a column or an earlier row is new."""
         if self._whole:
-            partial = self.path.with_name(f".{METRICS}.partial")
-            with partial.open("w", newline="") as stream:
+            with replaced(self.path) as partial, partial.open("w", newline="") as stream:
                 writer = csv.DictWriter(stream, self._columns)
                 writer.writeheader()
                 writer.writerows(self._rows[step] for step in sorted(self._rows))
-            partial.replace(self.path)
         else:
             with self.path.open("a", newline="") as stream:
                 new = [step for step in reversed(self._rows) if step > self._written]
@@ -85,14 +84,14 @@ class CSVLogger(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what is left."""
+        """Write the remaining rows."""
         self.save()
 
 
 def read_metrics(path: str | Path) -> list[dict[str, float]]:
-    """The rows of a `metrics.csv`, without their empty cells; none where there is no file.
+    """Return the rows of a `metrics.csv`, without empty cells; none if there is no file.
 
-    A last line that a killed run left without its end is not a row.
+    A last line that a killed run left incomplete is ignored.
     """
     path = Path(path)
     if not path.is_file():
@@ -109,7 +108,7 @@ def tensorboard(run_dir: str, first_step: int = 0) -> TensorBoardLogger:
 
     Args:
         run_dir: the run's folder.
-        first_step: step that the run continues from; what is there of later ones is not shown.
+        first_step: the step that the run resumes from; TensorBoard hides events of later steps.
     """
     return TensorBoardLogger(run_dir, name="tensorboard", version="", purge_step=first_step + 1)
 
@@ -117,14 +116,14 @@ def tensorboard(run_dir: str, first_step: int = 0) -> TensorBoardLogger:
 def wandb(run_dir: str, project: str, name: str | None = None, first_step: int = 0) -> WandbLogger:
     """Weights & Biases: online with an account, else offline in the run's folder.
 
-    `WANDB_MODE`, where set, decides. An offline run is uploaded later by `wandb sync`. A continued
-    run is the same there, by the id that `keep_id` wrote.
+    `WANDB_MODE` overrides this choice. An offline run is uploaded later with `wandb sync`. A
+    resumed run stays the same run, by the id that `save_run_id` wrote.
 
     Args:
         run_dir: the run's folder.
-        project: of Weights & Biases.
-        name: of the run; `None` takes that of its folder.
-        first_step: step that the run continues from; steps are a metric there, so it says nothing.
+        project: the project's name.
+        name: the run's name; `None` means the name of its folder.
+        first_step: ignored, because steps are an ordinary metric of Weights & Biases.
     """
     import wandb as client
 
@@ -132,7 +131,7 @@ def wandb(run_dir: str, project: str, name: str | None = None, first_step: int =
     if mode is None:
         try:
             mode = "online" if client.login(prompt=False) else "offline"
-        except client.errors.Error as error:  # an account, but no way to it now
+        except client.errors.Error as error:  # an account, but no connection
             print(f"Weights & Biases cannot be reached, so the run is kept offline: {error}")
             mode = "offline"
     kept = Path(run_dir) / WANDB_ID
@@ -146,14 +145,14 @@ def wandb(run_dir: str, project: str, name: str | None = None, first_step: int =
     )
 
 
-def keep_id(logger: Logger, run_dir: Path) -> None:
-    """Write down which run of Weights & Biases a run is, for when it is continued."""
+def save_run_id(logger: Logger, run_dir: Path) -> None:
+    """Write a Weights & Biases id into the run's folder, for when the run is resumed."""
     if isinstance(logger, WandbLogger):
         (run_dir / WANDB_ID).write_text(f"{logger.version}\n")
 
 
-def where(logger: Logger) -> str | None:
-    """A line for the user: where a logger's record is, and how to look at it."""
+def location(logger: Logger) -> str | None:
+    """Return a line that says where a logger's record is and how to open it, if it has one."""
     if isinstance(logger, TensorBoardLogger):
         return f"TensorBoard: tensorboard --logdir {logger.log_dir}"
     if isinstance(logger, WandbLogger):

@@ -1,38 +1,76 @@
-"""What training needs of each device's memory, worked out without starting anything.
+"""Estimate of each device's memory in training, made without starting anything.
 
-Model states follow Rajbhandari et al. 2020 (ZeRO, section 3.1): with Adam, fp32 takes 4 bytes a
-parameter, 4 its gradient and 8 the two moments; DeepSpeed's bf16 takes 2, 2, and 12 for the
-moments and a copy of the parameter in fp32. Stage 1 divides the last, stage 2 gradients too,
-stage 3 parameters too.
+Model states follow Rajbhandari et al. 2020 (ZeRO, section 3.1). With Adam in fp32, a parameter
+takes 4 bytes, its gradient 4 and its two moments 8. DeepSpeed's bf16 takes 2 and 2, and 12 for the
+moments and an fp32 copy of the parameter. Stage 1 divides the last term over devices, stage 2 also
+the gradients, stage 3 also the parameters.
 """
 
 from dataclasses import dataclass, fields
 
 import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
 
 from webtext_gpt.model import GPT, GPTConfig
-from webtext_gpt.training.batch import BatchPlan
+from webtext_gpt.training.batch import BatchPlan, plan_batch
+from webtext_gpt.training.distributed.devices import find_devices
+from webtext_gpt.training.precision import best_precision
+from webtext_gpt.training.strategy import BUCKET, Parallelism
 
 LIVE_PARAMETERS = 100_000_000
-"""Of stage 3: most parameters that a device holds gathered at a time."""
+"""Most parameters that a device holds gathered at a time in stage 3."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one device."""
+    """Memory of one device, in bytes."""
 
     parameters: float
     gradients: float
     optimizer: float
-    """Moments, and where DeepSpeed trains, an fp32 copy of the parameters."""
+    """Moments and, under DeepSpeed, an fp32 copy of the parameters."""
     buffers: float
-    """For what is on its way between devices."""
+    """Values on their way between devices."""
     activations: float
 
     @property
     def total(self) -> float:
-        """Of all columns."""
+        """Sum of all fields."""
         return sum(getattr(self, field.name) for field in fields(self))
+
+
+def estimate(cfg: DictConfig) -> str:
+    """Return a table of the memory that the configured training needs on each device.
+
+    The vocabulary is the model's, or the one that the tokenizer is set to; no data is read. The
+    devices need not exist here: more devices than CPU cores are taken for GPUs of another machine
+    that multiply in bf16.
+
+    Raises:
+        UserError: the batch does not divide.
+    """
+    settings = cfg.trainer
+    devices = find_devices(settings.accelerator, settings.devices, settings.num_nodes, check=False)
+    vocab_size = cfg.model.get("vocab_size") or cfg.tokenizer.get("vocab_size")
+    config = instantiate(cfg.model, vocab_size=vocab_size)  # null means GPT-2's
+    plan = plan_batch(
+        cfg.global_batch_tokens, config.block_size, devices.count, cfg.micro_batch_size
+    )
+    precision = str(settings.precision)
+    if precision == "auto":
+        absent = devices.kind == "cuda" and not torch.cuda.is_available()
+        precision = "bf16-mixed" if absent else best_precision(devices.kind)
+    return memory_table(
+        config,
+        plan,
+        devices.count,
+        half=precision.startswith(("bf16", "16")),
+        recompute=cfg.activation_checkpointing,
+        on_gpu=devices.kind == "cuda",
+        pure=precision == "bf16-true",
+        parallelism=instantiate(cfg.strategy)(devices),
+    )
 
 
 def estimate_memory(
@@ -42,23 +80,23 @@ def estimate_memory(
     *,
     half: bool,
     activations: float,
-    bucket: int = 50_000_000,
+    bucket: int = BUCKET,
     on_gpu: bool = True,
     pure: bool = False,
     offload: bool = False,
 ) -> Memory:
-    """Memory of a device under ZeRO-`stage`; stage 0 is DDP, or one process alone.
+    """Return the memory of one device under a ZeRO stage; stage 0 is DDP or one process.
 
     Args:
-        n_parameters: of the model, tied weights once.
+        n_parameters: parameters of the model, tied weights counted once.
         stage: 0 to 3.
-        devices: that share.
-        half: bf16, else fp32. Under DDP bf16 is only computed in: states are those of fp32.
+        devices: number of devices.
+        half: bf16, otherwise fp32. DDP only computes in bf16; its states stay in fp32.
         activations: bytes, see `activation_bytes`.
-        bucket: gradients that are reduced at once, in values.
-        on_gpu: two buckets are in use then, one filled while the other is sent.
-        pure: bf16-true, under which DDP's states are bf16 too.
-        offload: optimizer states, and under stage 3 parameters, are not on the device.
+        bucket: gradient values that are reduced at once.
+        on_gpu: GPUs use two buckets, one being filled while the other is sent.
+        pure: bf16-true, which keeps DDP's states in bf16 too.
+        offload: optimizer states, and in stage 3 parameters, are not on the device.
     """
     if stage == 0 and pure:
         return Memory(2 * n_parameters, 2 * n_parameters, 4 * n_parameters, 0, activations)
@@ -66,10 +104,11 @@ def estimate_memory(
         casts = 2 * n_parameters if half else 0  # autocast's copies of the weights
         return Memory(4 * n_parameters, 4 * n_parameters, 8 * n_parameters, casts, activations)
     width = 2 if half else 4
-    shared = devices if stage == 3 else 1
     gathered = min(n_parameters, LIVE_PARAMETERS) * width if stage == 3 else 0
     return Memory(
-        parameters=0 if offload and stage == 3 else width * n_parameters / shared,
+        parameters=(
+            0 if offload and stage == 3 else width * n_parameters / (devices if stage == 3 else 1)
+        ),
         gradients=width * n_parameters / (devices if stage >= 2 else 1),
         optimizer=0 if offload else 12 * n_parameters / devices,
         buffers=width * bucket * (2 if on_gpu else 1) + gathered,
@@ -80,31 +119,31 @@ def estimate_memory(
 def activation_bytes(
     config: GPTConfig, micro_batch_size: int, *, half: bool, recompute: bool = False
 ) -> int:
-    """What the backward pass needs of the forward pass of one micro-batch, in bytes, at its peak.
+    """Return the peak memory of what the backward pass needs of one micro-batch, in bytes.
 
-    A block keeps 16 values a token and unit of width: its input, the output of both norms, query,
-    key and value, what attention gives, the sum after it, and 4 + 4 inside the perceptron
-    (attention itself keeps next to nothing: its kernels recompute). The logits are there twice,
-    as log-probabilities and as their gradient, in fp32, and in bf16 once more.
+    A block keeps 16 values per token and unit of width: its input, the outputs of both norms,
+    query, key and value, the attention output, the sum after it, and 4 + 4 inside the MLP.
+    Attention itself keeps next to nothing, because its kernels recompute. The logits exist twice
+    in fp32, as log-probabilities and as their gradient, and once more in bf16.
 
     Args:
-        config: of the model.
+        config: configuration of the model.
         micro_batch_size: sequences.
-        half: bf16, else fp32.
-        recompute: activation checkpointing: a block keeps its input alone, and one block at a
-            time all of it.
+        half: bf16, otherwise fp32.
+        recompute: activation checkpointing: each block keeps its input alone, and one block at a
+            time keeps everything.
     """
     tokens = micro_batch_size * config.block_size
     unit = tokens * config.n_embd * (2 if half else 4)
-    masks = 2 * tokens * config.n_embd if config.resid_dropout else 0  # a byte a value
+    masks = 2 * tokens * config.n_embd if config.resid_dropout else 0  # one byte per value
     block = 16 * unit + masks
     blocks = config.n_layer * unit + block if recompute else config.n_layer * block
     logits = tokens * config.vocab_size * (4 + 4 + (2 if half else 0))
-    return blocks + 2 * unit + logits  # and the input and output of the last norm
+    return blocks + 2 * unit + logits  # 2 units: input and output of the last norm
 
 
 def count_parameters(config: GPTConfig) -> int:
-    """Parameters of a model, which is not allocated for it."""
+    """Return the number of parameters of a model, without allocating it."""
     with torch.device("meta"):
         return GPT(config).num_parameters
 
@@ -117,27 +156,24 @@ def memory_table(
     half: bool,
     recompute: bool,
     on_gpu: bool,
-    bucket: int = 50_000_000,
-    pure: bool = False,
-    own_stage: int | None = None,
-    offload: bool = False,
+    pure: bool,
+    parallelism: Parallelism,
 ) -> str:
-    """The estimate for ZeRO-0 to 3 in lines for a reader, in GiB a device.
+    """Return the estimate for ZeRO stages 0 to 3 as a table, in GiB per device.
 
     Args:
-        config: of the model.
-        plan: of the batch.
-        devices: that share.
-        half: bf16, else fp32.
+        config: configuration of the model.
+        plan: division of the batch.
+        devices: number of devices.
+        half: bf16, otherwise fp32.
         recompute: activation checkpointing.
-        on_gpu: else processes on the CPU.
-        bucket: see `estimate_memory`.
+        on_gpu: otherwise CPU processes.
         pure: see `estimate_memory`.
-        own_stage: of this call's strategy, whose row is marked; `None` where it has none.
-        offload: this call's strategy offloads from GPUs to the machine's memory.
+        parallelism: this call's strategy, whose row is marked.
     """
     n_parameters = count_parameters(config)
     activations = activation_bytes(config, plan.micro_batch_size, half=half, recompute=recompute)
+    own_stage, offload = parallelism.zero_stage, parallelism.offload
     lines = [
         f"{n_parameters:,} parameters, vocabulary {config.vocab_size:,}, context "
         f"{config.block_size}; {devices} {'GPUs' if on_gpu else 'CPU processes'} x "
@@ -152,7 +188,7 @@ def memory_table(
             devices,
             half=half,
             activations=activations,
-            bucket=bucket,
+            bucket=parallelism.reduce_bucket_size,
             on_gpu=on_gpu,
             pure=pure,
             offload=offload and stage == own_stage,

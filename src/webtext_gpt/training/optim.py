@@ -1,4 +1,4 @@
-"""AdamW as language models use it: weight decay on matrices alone."""
+"""AdamW as language models use it, with weight decay on matrices alone."""
 
 from typing import Any
 
@@ -16,16 +16,16 @@ def adamw(
     eps: float = 1e-8,
     weight_decay: float = 0.1,
 ) -> torch.optim.AdamW:
-    """AdamW over a model's parameters (Loshchilov and Hutter 2019).
+    """Return AdamW over a model's trained parameters (Loshchilov and Hutter 2019).
 
-    Weight matrices and embeddings decay; biases and the gains of layer normalisation do not.
+    Weight matrices and embeddings decay; biases and the gains of layer normalization do not.
 
     Args:
-        model: whose parameters are trained.
-        lr: peak learning rate; `None` takes `default_lr` of the model's width.
-        reference_lr: where `lr` is `None`, the peak for width 768.
+        model: the model to train.
+        lr: peak learning rate; `None` means `default_lr` of the model's width.
+        reference_lr: peak for width 768, used where `lr` is `None`.
         betas: decay rates of the two moments.
-        eps: added to the root of the second moment.
+        eps: added to the square root of the second moment.
         weight_decay: decoupled from the gradient.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -35,16 +35,16 @@ def adamw(
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
-    groups = [group for group in groups if group["params"]]  # where most of a model is frozen
+    groups = [group for group in groups if group["params"]]  # freezing can leave one empty
     beta1, beta2 = betas
     return torch.optim.AdamW(groups, lr=lr, betas=(beta1, beta2), eps=eps, fused=True)
 
 
 def default_lr(n_embd: int, reference_lr: float = 6e-4) -> float:
-    """A peak learning rate for a width: reference_lr (768 / n_embd)^1.5.
+    """Return a peak learning rate for a width: reference_lr (768 / n_embd)^1.5.
 
-    For pretraining, a line through GPT-3's 6e-4 for width 768 (Brown et al. 2020, table 2.1),
-    which also passes near its 3e-4 for 1,024, and near the best for width 128
+    In pretraining the rule passes through GPT-3's 6e-4 for width 768 (Brown et al. 2020, table
+    2.1), near its 3e-4 for width 1,024, and near the best rate measured for width 128
     (docs/measurements.md).
     """
     return reference_lr * (768 / n_embd) ** 1.5

@@ -1,4 +1,4 @@
-"""What the machine can do: precision, and peak speed of matrix multiplication."""
+"""Number formats that the hardware supports, and its peak speed of matrix multiplication."""
 
 import re
 import time
@@ -8,7 +8,7 @@ from torch import nn
 
 from webtext_gpt.errors import UserError
 
-# Dense bf16 peaks in FLOP/s, as the vendors state them, longest name first.
+# Dense bf16 peaks in FLOP/s from the vendors' data sheets; a longer name stands before its prefix.
 _GPU_PEAKS = {
     "H100 PCIe": 756e12,
     "H200": 989e12,
@@ -23,7 +23,7 @@ _GPU_PEAKS = {
 
 
 def best_precision(device_type: str) -> str:
-    """`bf16-mixed` where the hardware multiplies bf16 matrices itself, else `32-true`."""
+    """Return `bf16-mixed` where the hardware multiplies bf16 matrices natively, else `32-true`."""
     if device_type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device_type == "cpu":
@@ -35,11 +35,11 @@ def best_precision(device_type: str) -> str:
 
 
 def place_for_inference(model: nn.Module, device: str, precision: str) -> None:
-    """Move a model, in place, to where it runs and into the number format it runs in.
+    """Move a model, in place, to its device and number format.
 
     Args:
         model: in evaluation mode.
-        device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1`, ...
+        device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ...
         precision: `fp32`, `bf16`, or `auto`: bf16 on GPUs that multiply it, else fp32.
 
     Raises:
@@ -59,9 +59,9 @@ def place_for_inference(model: nn.Module, device: str, precision: str) -> None:
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
-    """Peak matrix multiplication in FLOP/s: of the data sheet for GPUs, measured for CPUs.
+    """Return the peak speed of matrix multiplication, in FLOP/s; `None` if it is unknown.
 
-    `None` where it is not known.
+    GPUs have the figure of their data sheet; CPUs are measured.
     """
     if device.type == "cpu":
         return _measured_peak(dtype)
@@ -74,7 +74,7 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
 
 
 def _measured_peak(dtype: torch.dtype, n: int = 1024) -> float:
-    """The best of ten products of n x n matrices, in FLOP/s."""
+    """Best of ten products of n x n matrices, in FLOP/s."""
     a, b = torch.randn(n, n, dtype=dtype), torch.randn(n, n, dtype=dtype)
     best = float("inf")
     for _ in range(10):

@@ -1,53 +1,96 @@
-"""One pretraining run, from its configuration to `summary.json`."""
+"""Pretraining: the language-model loss, and one run from its configuration to `summary.json`."""
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import lightning as L
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
+from torch import Tensor
 
 from webtext_gpt.data.prepare import prepare_shards
 from webtext_gpt.data.pretraining import PretrainingData
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, GPTConfig
+from webtext_gpt.model import GPT, GPTConfig, cross_entropy
+from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import BatchPlan, plan_batch
-from webtext_gpt.training.distributed.devices import Devices, find_devices
-from webtext_gpt.training.distributed.launcher import first_process_speaks
-from webtext_gpt.training.memory import memory_table
-from webtext_gpt.training.precision import best_precision
-from webtext_gpt.training.pretraining import PretrainingModule
-from webtext_gpt.training.run import (
-    carry_out,
-    compose_trainer,
-    conclude,
-    module_options,
-    open_run,
-)
-from webtext_gpt.training.strategy import BUCKET
-from webtext_gpt.training.summary import Summary, summarize
-from webtext_gpt.training.trainer import set_lengths
+from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
+from webtext_gpt.training.memory import estimate
+from webtext_gpt.training.module import TrainingModule
+from webtext_gpt.training.run import compose_trainer, conclude, fit, module_options, open_run
+from webtext_gpt.training.summary import Summary, perplexity, summarize
 
 
-@first_process_speaks()
+class PretrainingModule(TrainingModule):
+    """Trains a model to predict each next token.
+
+    Args:
+        model: the model to train.
+        tokenizer: the corpus's tokenizer.
+        val_tokens_per_byte: predicted tokens of the validation split per byte of its text.
+        options: see `TrainingModule`.
+    """
+
+    model: GPT
+
+    def __init__(
+        self, model: GPT, tokenizer: Tokenizer, *, val_tokens_per_byte: float, **options: Any
+    ) -> None:
+        def loss(inputs: Tensor, targets: Tensor) -> Tensor:
+            return cross_entropy(model(inputs), targets)  # targets are shifted by the data
+
+        super().__init__(model, tokenizer, loss, **options)
+        self.val_tokens_per_byte = val_tokens_per_byte
+        self._val_sums = torch.zeros(2, dtype=torch.float64)  # nats, tokens
+
+    def on_validation_epoch_start(self) -> None:
+        """Reset the sums."""
+        self._val_sums = torch.zeros(2, dtype=torch.float64, device=self._sum_device)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Add up the loss of every target in a batch of windows."""
+        inputs, targets = batch
+        nats = cross_entropy(self.model(inputs), targets, reduction="sum")
+        counted = (targets >= 0).sum()
+        self._val_sums += torch.stack((nats.double(), counted.double())).to(self._sum_device)
+
+    def validation_figures(self) -> dict[str, float]:
+        """Return loss (nats a token), perplexity, and bits per byte of the validation text."""
+        nats, tokens = self.trainer.strategy.reduce(self._val_sums, reduce_op="sum").tolist()
+        loss = nats / tokens
+        return {
+            "val_loss": loss,
+            "val_perplexity": perplexity(loss),
+            "val_bits_per_byte": loss / math.log(2) * self.val_tokens_per_byte,
+        }
+
+    @property
+    def _sum_device(self) -> torch.device:
+        """Device of the sums in double precision, which Apple's GPUs lack."""
+        return torch.device("cpu") if self.device.type == "mps" else self.device
+
+
+@rank_zero_reports_first()
 def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     """Train a model as `conf/train.yaml` composes it, in the folder `cfg.run_dir`.
 
     Args:
         cfg: the composed configuration; where `cfg.resume` is set, that of the run in
-            `cfg.run_dir` takes its place.
-        overrides: this call's `key=value` arguments, which may change a continued run.
+            `cfg.run_dir` replaces it.
+        overrides: this call's `key=value` arguments, which may change a resumed run.
 
     Returns:
-        What `summary.json` holds; nothing on processes other than the first, or where
-        `resume=auto` finds the run finished.
+        The contents of `summary.json`; empty on non-zero ranks, and where `resume=auto` finds the
+        run finished.
 
     Raises:
-        UserError: something in the configuration or the data cannot be used; nothing was trained
-            or written to the run's folder then. Or training met a loss that is not finite.
+        UserError: the configuration or the data cannot be used, in which case nothing was trained
+            or written to the run's folder; or training met a loss that is not finite.
         Stopped: training was interrupted, and is saved.
     """
     if cfg.estimate:
@@ -60,18 +103,11 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     config = model_config(cfg.model, shards)
     global_batch_tokens = cfg.global_batch_tokens
     if global_batch_tokens is None and run.state is not None:
-        global_batch_tokens = run.state.get("tokens_per_step")  # not derived from other devices
+        global_batch_tokens = run.state.get("tokens_per_step")  # whatever the devices are now
     plan = plan_batch(
         global_batch_tokens, config.block_size, run.devices.count, cfg.micro_batch_size
     )
-    trainer = compose_trainer(run)
-    set_lengths(
-        trainer,
-        plan,
-        max_tokens=cfg.trainer.max_tokens,
-        validate_every=cfg.validate_every,
-        planned_steps=run.state["max_steps"] if run.state else None,
-    )
+    trainer = compose_trainer(run, plan, validate_every=cfg.validate_every)
     data = PretrainingData(
         shards,
         block_size=config.block_size,
@@ -80,8 +116,11 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         seed=cfg.seed,
         num_workers=cfg.num_workers,
     )
+    model = GPT(config)
+    if cfg.activation_checkpointing:
+        recompute_activations(model)
     module = PretrainingModule(
-        build_model(cfg, config),
+        model,
         shards.tokenizer,
         corpus=shards.hash,
         tokens_per_step=plan.tokens,
@@ -89,7 +128,7 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         **module_options(cfg),
     )
     text = _plan_text(trainer, module, data, plan)
-    trained = carry_out(run, trainer, module, data, text, global_batch_tokens=plan.tokens)
+    trained = fit(run, trainer, module, data, text, global_batch_tokens=plan.tokens)
     if not trained or not trainer.is_global_zero:
         return {}
     summary = summarize(trainer, module, data.validation)
@@ -97,57 +136,8 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     return summary
 
 
-def estimate(cfg: DictConfig) -> str:
-    """What the configured training would need of each device, whether or not they are here.
-
-    The vocabulary is the model's, or the tokenizer's as it is set; no data is read. More devices
-    than there are CPU cores are GPUs of another machine, which multiply in bf16.
-
-    Raises:
-        UserError: the batch does not divide.
-    """
-    devices = find_devices(cfg.trainer, check=False)
-    vocab_size = cfg.model.get("vocab_size") or cfg.tokenizer.get("vocab_size")
-    config = instantiate(cfg.model, vocab_size=vocab_size)  # null stands for GPT-2's
-    plan = plan_batch(
-        cfg.global_batch_tokens, config.block_size, devices.count, cfg.micro_batch_size
-    )
-    precision = cfg.trainer.precision
-    if precision == "auto":
-        absent = devices.kind == "cuda" and not torch.cuda.is_available()
-        precision = "bf16-mixed" if absent else best_precision(devices.kind)
-    return memory_table(
-        config,
-        plan,
-        devices.count,
-        half=str(precision).startswith(("bf16", "16")),
-        recompute=cfg.activation_checkpointing,
-        on_gpu=devices.kind == "cuda",
-        bucket=cfg.strategy.get("reduce_bucket_size") or BUCKET,
-        pure=precision == "bf16-true",
-        own_stage=_zero_stage(cfg.strategy, devices),
-        offload=devices.kind == "cuda" and bool(cfg.strategy.get("offload")),
-    )
-
-
-def _zero_stage(strategy: DictConfig, devices: Devices) -> int | None:
-    """The stage of ZeRO that a strategy is on these devices; none for FSDP."""
-    name = strategy.get("_target_", "").rpartition(".")[2]
-    if name == "automatic":
-        return 2 if devices.count > 1 and devices.kind == "cuda" else 0
-    return 0 if name == "ddp" else strategy.get("stage")
-
-
-def build_model(cfg: DictConfig, config: GPTConfig) -> GPT:
-    """The model to train, with what is applied to it from outside."""
-    model = GPT(config)
-    if cfg.activation_checkpointing:
-        recompute_activations(model)
-    return model
-
-
 def open_shards(cfg: DictConfig) -> TokenShards:
-    """The tokenized corpus, built where it is not in the cache; checked by the first process.
+    """Return the tokenized corpus, built if the cache lacks it; rank 0 verifies it.
 
     Raises:
         UserError: see `prepare_shards` and `TokenShards`.
@@ -161,10 +151,10 @@ def open_shards(cfg: DictConfig) -> TokenShards:
 
 
 def model_config(cfg: DictConfig, shards: TokenShards) -> GPTConfig:
-    """The model's configuration, its vocabulary that of the corpus unless it is set larger.
+    """Return the model's configuration, with the corpus's vocabulary unless a larger one is set.
 
     Raises:
-        UserError: the vocabulary set does not hold the corpus's.
+        UserError: the vocabulary that is set is smaller than the corpus's.
     """
     vocab_size = cfg.get("vocab_size") or shards.vocab_size
     if vocab_size < shards.vocab_size:
@@ -172,13 +162,14 @@ def model_config(cfg: DictConfig, shards: TokenShards) -> GPTConfig:
             f"model.vocab_size={vocab_size} does not hold the tokenizer's {shards.vocab_size} "
             "ids; leave it null, or train a smaller tokenizer (tokenizer.vocab_size=...)"
         )
-    return instantiate(cfg, vocab_size=vocab_size)
+    config: GPTConfig = instantiate(cfg, vocab_size=vocab_size)
+    return config
 
 
 def _plan_text(
     trainer: L.Trainer, module: PretrainingModule, data: PretrainingData, plan: BatchPlan
 ) -> str:
-    """What is about to be done, in a few lines."""
+    """Describe the training ahead in a few lines."""
     stream = data.training.stream
     length = f"{trainer.max_steps:,}" if trainer.max_steps > 0 else "as many as fit,"
     return (

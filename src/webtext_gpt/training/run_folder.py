@@ -1,4 +1,4 @@
-"""A run's folder: refused when it holds another run, opened again to go on with its own."""
+"""A run's folder: refuse one that holds another run, reopen one to resume its run."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -13,15 +13,15 @@ from webtext_gpt.checkpoint.store import (
     Checkpoint,
     damage,
     open_checkpoint,
-    restore_replaced,
     saved_checkpoints,
 )
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced
 
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
 MAY_CHANGE = ("strategy", "logger")
-"""Groups that a run may continue with another choice of."""
+"""Groups that a resumed run may take another choice of."""
 PATHS = (
     "cache_dir",
     "checkpoint",
@@ -36,36 +36,36 @@ PATHS = (
     "task.test",
     "tokenizer.path",
 )
-"""Keys whose values may be files, relative to the folder that a run was started from."""
+"""Keys whose values may be paths relative to the folder that a run was started from."""
 MOVED = {"webtext_gpt.data.task.Task": "webtext_gpt.finetuning.data.task.Task"}
-"""Targets that earlier versions wrote into `config.yaml`, and where they are now."""
+"""Targets in the `config.yaml` of earlier versions, and where they are now."""
 
 
 def holds_run(run_dir: Path) -> bool:
-    """Whether a run was begun in the folder."""
+    """Return whether the folder holds a run."""
     return (run_dir / CONFIG).is_file()
 
 
 def refuse_other_run(run_dir: Path) -> None:
-    """Keep a run from writing over another.
+    """Refuse to write into a folder that already holds a run.
 
     Raises:
         UserError: the folder holds a run.
     """
     if holds_run(run_dir):
         raise UserError(
-            f"{run_dir} already holds a run; continue it with resume={run_dir}, "
+            f"{run_dir} already holds a run; resume it with resume={run_dir}, "
             "or name another run_dir"
         )
 
 
 def reopen(run_dir: Path, overrides: Sequence[str], composed: DictConfig) -> DictConfig:
-    """The configuration of a run to continue.
+    """Return the configuration of a run to resume.
 
     Args:
         run_dir: the run's folder.
         overrides: `key=value` arguments of this call, applied to the run's own configuration.
-        composed: this call's own configuration, of which a changed strategy or logger is taken.
+        composed: this call's composed configuration; a changed strategy or logger is taken from it.
 
     Raises:
         UserError: the folder holds no run, or an override does not fit.
@@ -73,13 +73,13 @@ def reopen(run_dir: Path, overrides: Sequence[str], composed: DictConfig) -> Dic
     if not holds_run(run_dir):
         raise UserError(f"resume={run_dir}: no run is there (it has no {CONFIG})")
     cfg = OmegaConf.load(run_dir / CONFIG)
-    _update_targets(cfg)
     assert isinstance(cfg, DictConfig)  # noqa: S101 - written by `save_config`
+    _update_targets(cfg)
     OmegaConf.set_struct(cfg, True)
     if ("epochs" in cfg) != ("epochs" in composed):
         script = "finetune.py" if "epochs" in cfg else "train.py"
         raise UserError(
-            f"resume={run_dir}: that is a run of {script}; continue it by python {script}"
+            f"resume={run_dir}: that is a run of {script}; resume it with python {script}"
         )
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
@@ -91,8 +91,8 @@ def reopen(run_dir: Path, overrides: Sequence[str], composed: DictConfig) -> Dic
         try:
             if isinstance(OmegaConf.select(cfg, key), DictConfig):
                 raise UserError(
-                    f"{key}={value}: a group cannot be changed when a run is continued; "
-                    f"change single keys ({key}.KEY=...), or start a new run"
+                    f"{key}={value}: a resumed run keeps its groups; change single keys "
+                    f"({key}.KEY=...), or start a new run"
                 )
             cfg.merge_with_dotlist([f"{key}={value}"])
         except OmegaConfBaseException as error:
@@ -101,77 +101,72 @@ def reopen(run_dir: Path, overrides: Sequence[str], composed: DictConfig) -> Dic
     return cfg
 
 
-def _update_targets(node: Any) -> None:
-    """Rewrite the `_target_` of every group, in place, to where it is in this version."""
-    for group in node.values() if isinstance(node, DictConfig) else ():
+def _update_targets(node: DictConfig) -> None:
+    """Replace each `_target_` of an earlier version, in place, by its present name."""
+    for group in node.values():
         if isinstance(group, DictConfig):
             if target := MOVED.get(group.get("_target_", "")):
                 group["_target_"] = target
             _update_targets(group)
 
 
-def newest_complete(run_dir: Path, say: bool = True) -> Checkpoint | None:
-    """The newest checkpoint of a run of which every byte is right; `None` if it saved none.
+def newest_undamaged(run_dir: Path, *, report: bool = True) -> Checkpoint | None:
+    """Return the newest checkpoint of a run whose every byte is right; `None` if it saved none.
 
     Args:
         run_dir: the run's folder.
-        say: this is the first process, which names those that are damaged and puts in order what
-            a killed run left.
+        report: print which checkpoints are damaged, as rank 0 does.
 
     Raises:
-        UserError: all are damaged.
+        UserError: all checkpoints are damaged.
     """
-    if say:
-        restore_replaced(run_dir)
     saved = saved_checkpoints(run_dir)
     for path in saved:
         problem = damage(path)
         if problem is None:
             return open_checkpoint(path)
-        if say:
+        if report:
             print(f"{path} is damaged ({problem}); the checkpoint before it is used", flush=True)
     if saved:
         raise UserError(
             f"every checkpoint of {run_dir} is damaged; start a new run in another run_dir"
         )
-    if say:
-        print(f"{run_dir} holds no checkpoint yet; the run begins again at step 0", flush=True)
+    if report:
+        print(f"{run_dir} holds no checkpoint yet; the run starts again at step 0", flush=True)
     return None
 
 
 def save_summary(summary: dict[str, Any], run_dir: Path) -> None:
-    """Write the figures of a finished run, by which it is known to be finished."""
-    partial = run_dir / f".{SUMMARY}.partial"
-    partial.write_text(json.dumps(summary, indent=2) + "\n")
-    partial.replace(run_dir / SUMMARY)
+    """Write the figures of a finished run; this file marks the run as finished."""
+    with replaced(run_dir / SUMMARY) as partial:
+        partial.write_text(json.dumps(summary, indent=2) + "\n")
 
 
 def read_summary(run_dir: Path) -> dict[str, Any]:
-    """The figures of a finished run; empty where it has none yet."""
+    """Return the figures of a finished run; empty for an unfinished one."""
     path = run_dir / SUMMARY
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def save_config(cfg: DictConfig, run_dir: Path, **settled: Any) -> None:
-    """Write the composed configuration, by which the folder is known to hold a run.
+def save_config(cfg: DictConfig, run_dir: Path, **resolved: Any) -> None:
+    """Write the composed configuration; this file marks the folder as a run's.
 
-    Relative paths in it are made absolute: a run may be continued from another folder.
+    Relative paths in it are made absolute, since a run may be resumed from another folder.
 
     Args:
-        cfg: composed.
+        cfg: the composed configuration.
         run_dir: the run's folder.
-        settled: values of keys that may have been left open, as a continued run has to have them.
+        resolved: values found at run time, written so that a resumed run reuses them.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     saved = with_absolute_paths(cfg)
-    saved.update(settled)
-    partial = run_dir / f".{CONFIG}.partial"
-    OmegaConf.save(saved, partial)
-    partial.replace(run_dir / CONFIG)
+    saved.update(resolved)
+    with replaced(run_dir / CONFIG) as partial:
+        OmegaConf.save(saved, partial)
 
 
 def with_absolute_paths(cfg: DictConfig) -> DictConfig:
-    """A copy in which the paths of files that are there do not depend on the current folder."""
+    """Return a copy in which the paths of existing files are absolute."""
     saved = cfg.copy()
     for key, value in _files(cfg):
         OmegaConf.update(saved, key, value)
@@ -188,7 +183,7 @@ def _files(cfg: DictConfig) -> Iterator[tuple[str, str | list[str]]]:
 
 
 def _absolute(value: str) -> str:
-    """A relative path or glob pattern of files that are there, made absolute; else as it is."""
+    """Make a relative path or glob pattern absolute if it names existing files."""
     path = Path(value)
     if path.is_absolute() or value.startswith("~") or not glob(value):
         return value

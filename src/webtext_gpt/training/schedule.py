@@ -1,6 +1,6 @@
 """Learning-rate schedules: functions from the step to a factor of the peak learning rate.
 
-`step` counts the optimizer steps taken before, so the first update uses step 0. Warm-up is
+`step` is the number of optimizer steps taken before, so the first update uses step 0. Warm-up is
 linear: the first step gets 1 / warmup_steps of the peak, step `warmup_steps - 1` the peak itself.
 """
 
@@ -25,7 +25,7 @@ def linear(
 ) -> float:
     """Linear warm-up, then a straight line from 1 to `min_ratio` (GPT-1's fine-tuning).
 
-    Where `warmup_steps` is `None`, it is `warmup_ratio` of `total_steps`.
+    `warmup_steps=None` means `warmup_ratio * total_steps`.
     """
     if warmup_steps is None:
         warmup_steps = round(warmup_ratio * total_steps)
@@ -38,7 +38,7 @@ def inverse_sqrt(step: int, *, warmup_steps: int, total_steps: int = 0) -> float
     """Linear warm-up, then the inverse square root of the step (Vaswani et al. 2017, eq. 3).
 
     With a peak of (d warmup_steps)^-0.5 for a model of width d, the learning rate is the paper's
-    d^-0.5 min(n^-0.5, n warmup_steps^-1.5), n = step + 1. `total_steps` plays no part.
+    d^-0.5 min(n^-0.5, n warmup_steps^-1.5), n = step + 1. `total_steps` is ignored.
     """
     if step < warmup_steps:
         return _warmup(step, warmup_steps)
@@ -46,7 +46,7 @@ def inverse_sqrt(step: int, *, warmup_steps: int, total_steps: int = 0) -> float
 
 
 def constant(step: int, *, warmup_steps: int = 0, total_steps: int = 0) -> float:
-    """Linear warm-up, then the peak for good. `total_steps` plays no part."""
+    """Linear warm-up, then the peak to the end. `total_steps` is ignored."""
     return _warmup(step, warmup_steps) if step < warmup_steps else 1.0
 
 
@@ -55,5 +55,5 @@ def _warmup(step: int, warmup_steps: int) -> float:
 
 
 def _progress(step: int, warmup_steps: int, total_steps: int) -> float:
-    """Share of the way from the end of warm-up to `total_steps`, at most 1."""
+    """Fraction of the way from the end of warm-up to `total_steps`, at most 1."""
     return min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))

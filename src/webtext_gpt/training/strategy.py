@@ -1,9 +1,13 @@
-"""How training is spread over devices: `conf/strategy`, one function a choice.
+"""How training is spread over devices: `conf/strategy`, one function for each choice.
 
-Each takes the devices that the run has, and refuses those it cannot use.
+Each function takes the run's devices, refuses those that it cannot use, and returns a
+`Parallelism`. Nothing is imported or started until `Parallelism.build` is called, so that a memory
+estimate and a training run read the same description.
 """
 
-from typing import Any
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from lightning.pytorch.strategies import FSDPStrategy, Strategy
 
@@ -12,48 +16,70 @@ from webtext_gpt.training.distributed.devices import Devices
 from webtext_gpt.training.distributed.launcher import WatchedDDPStrategy, WatchedFSDPStrategy
 
 BUCKET = 50_000_000
-"""Gradients that DeepSpeed reduces at once, in values, unless set otherwise."""
+"""Default number of gradient values that DeepSpeed reduces at once."""
 
 
-def automatic(devices: Devices) -> str | Strategy:
-    """One process on one device; on several ZeRO-2 between GPUs, DDP between CPUs."""
+@dataclass(frozen=True)
+class Parallelism:
+    """How the model states are divided over devices, and the Lightning strategy that does it."""
+
+    build: Callable[[], str | Strategy]
+    """Makes the strategy, or returns Lightning's name for it."""
+    zero_stage: int | None
+    """ZeRO stage, which memory depends on: 0 for full replicas, `None` for FSDP."""
+    offload: bool = False
+    """Whether optimizer states, and in stage 3 parameters, are kept in the machine's memory."""
+    reduce_bucket_size: int = BUCKET
+    """Gradient values that are reduced at once."""
+
+
+def automatic(devices: Devices) -> Parallelism:
+    """`strategy=auto`: one process on one device; on several, ZeRO-2 on GPUs and DDP on CPUs."""
     if devices.count == 1:
-        return "auto"
+        return Parallelism(build=lambda: "auto", zero_stage=0)
     return deepspeed(devices, stage=2) if devices.kind == "cuda" else ddp(devices)
 
 
-def ddp(devices: Devices, process_group_backend: str | None = None) -> Strategy:
-    """Replicas on every device, gradients averaged (NCCL between GPUs, gloo between CPUs).
+def ddp(devices: Devices, process_group_backend: str | None = None) -> Parallelism:
+    """A full replica on every device; gradients are averaged (NCCL for GPUs, gloo for CPUs).
 
     Args:
-        devices: of the run.
-        process_group_backend: `nccl`, `gloo`; `None` takes the device's own.
+        devices: the run's devices.
+        process_group_backend: `nccl` or `gloo`; `None` uses the default of the device.
     """
-    _refuse(devices, "ddp", ("cpu", "cuda"))
+    _refuse_other_kinds(devices, "ddp", ("cpu", "cuda"))
     # No static_graph: torch 2.13 fails on it when gradients are accumulated.
-    return WatchedDDPStrategy(
-        process_group_backend=process_group_backend, gradient_as_bucket_view=True
+    return Parallelism(
+        build=lambda: WatchedDDPStrategy(
+            process_group_backend=process_group_backend, gradient_as_bucket_view=True
+        ),
+        zero_stage=0,
     )
 
 
-def fsdp(devices: Devices, sharding_strategy: str = "FULL_SHARD") -> Strategy:
-    """PyTorch's fully sharded data parallelism (Zhao et al. 2023), a unit for each block.
+def fsdp(devices: Devices, sharding_strategy: str = "FULL_SHARD") -> Parallelism:
+    """PyTorch's fully sharded data parallelism (Zhao et al. 2023), one unit per block.
 
     Args:
-        devices: of the run.
-        sharding_strategy: `FULL_SHARD` as ZeRO-3, `SHARD_GRAD_OP` as ZeRO-2.
+        devices: the run's devices.
+        sharding_strategy: `FULL_SHARD` shards as ZeRO-3 does, `SHARD_GRAD_OP` as ZeRO-2.
     """
-    _refuse(devices, "fsdp", ("cuda",), "; on CPUs, ZeRO shards too: strategy=deepspeed_zero3")
-    from torch.distributed.fsdp.wrap import ModuleWrapPolicy
+    hint = "; to shard on CPUs, use strategy=deepspeed_zero3"
+    _refuse_other_kinds(devices, "fsdp", ("cuda",), hint)
 
-    from webtext_gpt.model.gpt import Block
+    def build() -> Strategy:
+        from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 
-    return WatchedFSDPStrategy(
-        auto_wrap_policy=ModuleWrapPolicy({Block}),
-        sharding_strategy=sharding_strategy,
-        state_dict_type="full",  # one file, as with one process
-        use_orig_params=True,  # the optimizer's groups know matrices from gains
-    )
+        from webtext_gpt.model.gpt import Block
+
+        return WatchedFSDPStrategy(
+            auto_wrap_policy=ModuleWrapPolicy({Block}),
+            sharding_strategy=sharding_strategy,
+            state_dict_type="full",  # one checkpoint file, as with one process
+            use_orig_params=True,  # the optimizer's groups separate matrices from gains
+        )
+
+    return Parallelism(build, zero_stage=None)
 
 
 def deepspeed(
@@ -62,37 +88,48 @@ def deepspeed(
     offload: bool = False,
     reduce_bucket_size: int = BUCKET,
     allgather_bucket_size: int = 200_000_000,
-) -> Strategy:
-    """DeepSpeed's ZeRO (Rajbhandari et al. 2020), between GPUs or CPU processes.
+) -> Parallelism:
+    """DeepSpeed's ZeRO (Rajbhandari et al. 2020) on GPUs or CPU processes.
 
     Args:
-        devices: of the run.
-        stage: 1 divides the optimizer's states over devices, 2 gradients too, 3 parameters too.
-        offload: keep optimizer states, and with stage 3 parameters, in the machine's memory.
-        reduce_bucket_size: gradients that are reduced at once, in values.
-        allgather_bucket_size: parameters that are gathered at once, in values.
+        devices: the run's devices.
+        stage: 1 divides optimizer states over devices, 2 also gradients, 3 also parameters.
+        offload: keep optimizer states, and in stage 3 parameters, in the machine's memory.
+        reduce_bucket_size: gradient values that are reduced at once.
+        allgather_bucket_size: parameter values that are gathered at once.
     """
-    _refuse(devices, f"deepspeed_zero{stage}", ("cpu", "cuda"))
-    from webtext_gpt.training.distributed.zero import ZeroStrategy, zero_config
+    _refuse_other_kinds(devices, f"deepspeed_zero{stage}", ("cpu", "cuda"))
+    on_gpu = devices.kind == "cuda"
 
-    config = zero_config(
-        stage,
-        on_gpu=devices.kind == "cuda",
-        offload=offload,
-        reduce_bucket_size=reduce_bucket_size,
-        allgather_bucket_size=allgather_bucket_size,
+    def build() -> Strategy:
+        if not on_gpu:
+            os.environ["DS_ACCELERATOR"] = "cpu"  # read when deepspeed is imported
+        from webtext_gpt.training.distributed.zero import ZeroStrategy, zero_config
+
+        config = zero_config(
+            stage,
+            on_gpu=on_gpu,
+            offload=offload,
+            reduce_bucket_size=reduce_bucket_size,
+            allgather_bucket_size=allgather_bucket_size,
+        )
+        return ZeroStrategy(config, on_gpu=on_gpu)
+
+    return Parallelism(
+        build, zero_stage=stage, offload=offload and on_gpu, reduce_bucket_size=reduce_bucket_size
     )
-    return ZeroStrategy(config, on_gpu=devices.kind == "cuda")
 
 
-def _refuse(devices: Devices, name: str, kinds: tuple[str, ...], instead: str = "") -> None:
+def _refuse_other_kinds(
+    devices: Devices, name: str, kinds: Sequence[str], hint: str = "; use strategy=auto"
+) -> None:
     if devices.kind not in kinds:
         raise UserError(
             f"strategy={name} runs on {' and '.join(kinds)}, but the devices are "
-            f"{devices.kind}{instead or '; use strategy=auto'}"
+            f"{devices.kind}{hint}"
         )
 
 
-def partitions_parameters(strategy: Any) -> bool:
+def partitions_parameters(strategy: Strategy) -> bool:
     """Whether no process holds all parameters, so that a forward pass needs every process."""
     return isinstance(strategy, FSDPStrategy) or getattr(strategy, "zero_stage_3", False)

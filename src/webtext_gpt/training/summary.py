@@ -1,32 +1,43 @@
-"""The figures of a finished run."""
+"""The figures of a finished run, and how they are printed."""
 
+import lzma
+import math
+import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import numpy as np
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.data.shards import TokenStream
-from webtext_gpt.evaluation.compression import compressed_bits_per_byte
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.early_stopping import Patience
 from webtext_gpt.training.callbacks.throughput import Throughput
 from webtext_gpt.training.module import TrainingModule
-from webtext_gpt.training.pretraining import PretrainingModule
+
+if TYPE_CHECKING:
+    from webtext_gpt.training.pretrain import PretrainingModule
 
 Summary = dict[str, Any]
-"""Names and figures; `None` where one was not measured."""
+"""Figures by name; `None` for one that was not measured."""
 
 
-def summarize(trainer: L.Trainer, module: PretrainingModule, validation: TokenStream) -> Summary:
-    """What `summary.json` holds: losses of the last validation, compressors' figures, speed.
+def perplexity(loss: float) -> float:
+    """Return the exponential of a loss in nats, finite for any loss."""
+    return math.exp(min(loss, 700))
+
+
+def summarize(trainer: L.Trainer, module: "PretrainingModule", validation: TokenStream) -> Summary:
+    """Return the contents of `summary.json`: last validation, compressors' figures, speed.
 
     Args:
         trainer: after training and validation.
-        module: what was trained.
-        validation: the split that was measured; the compressors get the text of all of it.
+        module: the trained module.
+        validation: the validation split; the compressors get the text of all of it.
     """
     return {
         **module.validation_metrics,
@@ -36,11 +47,11 @@ def summarize(trainer: L.Trainer, module: PretrainingModule, validation: TokenSt
 
 
 def progress_figures(trainer: L.Trainer, module: TrainingModule) -> Summary:
-    """How far and how fast a training of any kind went.
+    """Return how far and how fast training went.
 
     Args:
         trainer: after training.
-        module: what was trained.
+        module: the trained module.
     """
     throughput = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)
     checkpoints = next((c for c in trainer.callbacks if isinstance(c, Checkpoints)), None)
@@ -55,13 +66,53 @@ def progress_figures(trainer: L.Trainer, module: TrainingModule) -> Summary:
     }
 
 
+def compressed_bits_per_byte(texts: Iterable[str]) -> dict[str, float]:
+    """Return the bits that `gzip -9` and `xz -9` need for each byte of the joined texts.
+
+    The texts are joined by newlines. A language model's bits per byte are comparable: its total
+    code length over the bytes of the same text is the size that an arithmetic coder driven by the
+    model would reach.
+    """
+    gzip, xz = zlib.compressobj(9, wbits=16 + zlib.MAX_WBITS), lzma.LZMACompressor(preset=9)
+    n_bytes = gzip_bytes = xz_bytes = 0
+    for number, text in enumerate(texts):
+        data = ("\n" if number else "").encode() + text.encode()
+        n_bytes += len(data)
+        gzip_bytes += len(gzip.compress(data))
+        xz_bytes += len(xz.compress(data))
+    if not n_bytes:
+        return {}
+    return {
+        "gzip_bits_per_byte": 8 * (gzip_bytes + len(gzip.flush())) / n_bytes,
+        "xz_bits_per_byte": 8 * (xz_bytes + len(xz.flush())) / n_bytes,
+    }
+
+
 def decoded_documents(stream: TokenStream, tokenizer: Tokenizer) -> Iterator[str]:
-    """The text of every document of a split."""
-    for batch in _batched(stream.documents(), 1000):
+    """Yield the text of every document in a split."""
+    documents: Iterator[np.ndarray] = iter(stream.documents())
+    while batch := list(islice(documents, 1000)):
         yield from tokenizer.decode_batch(batch)
 
 
-def _batched(documents: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    documents = iter(documents)
-    while batch := list(islice(documents, size)):
-        yield batch
+@rank_zero_only
+def print_summary(run_dir: str, summary: Summary) -> None:
+    """Print the figures of a pretraining run, its last sample, and what to do next."""
+    samples = Path(run_dir) / "samples.txt"
+    if samples.exists():
+        print(f"\n--- sample text\n{samples.read_text(encoding='utf-8').split('=== ')[-1].strip()}")
+    model = summary["val_bits_per_byte"]
+    compressors = {name: summary[f"{name}_bits_per_byte"] for name in ("gzip", "xz")}
+    beaten = [name for name, bits in compressors.items() if model < bits]
+    print(
+        f"\n--- after {summary['step']:,} steps, {summary['tokens']:,} tokens, "
+        f"{summary['seconds']:,.0f} s\n"
+        f"validation loss   {summary['val_loss']:.4f} nats a token\n"
+        f"perplexity        {summary['val_perplexity']:.2f}\n"
+        f"bits per byte     {model:.3f}   (gzip -9: {compressors['gzip']:.3f}, "
+        f"xz -9: {compressors['xz']:.3f}, of the same text; "
+        f"the model beats {' and '.join(beaten) or 'neither yet'})\n"
+        f"run               {run_dir}\n"
+        f"loss curve        {run_dir}/loss.png\n"
+        f"try it            python generate.py checkpoint={run_dir} prompt='The'"
+    )

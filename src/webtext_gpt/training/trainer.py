@@ -1,29 +1,83 @@
-"""The Lightning trainer, set up from plain settings."""
+"""The Lightning trainer, built in one call from plain settings, devices and the batch plan."""
 
 import logging
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning.pytorch.plugins.environments import SLURMEnvironment
-from lightning.pytorch.strategies import DeepSpeedStrategy, Strategy
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.strategies import DeepSpeedStrategy
 
-from webtext_gpt.checkpoint.store import Checkpoint
+from webtext_gpt.checkpoint.store import Checkpoint, open_checkpoint, save_checkpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.time_budget import OPEN, TimeBudget
-from webtext_gpt.training.checkpoint_io import AtomicCheckpointIO
 from webtext_gpt.training.distributed.devices import Devices
+from webtext_gpt.training.lightning_internals import cluster_environment, use_own_fit_loop
 from webtext_gpt.training.precision import best_precision
+from webtext_gpt.training.strategy import Parallelism
 
-DEFAULT_MINUTES = 5
-"""Of training where nothing says how long."""
+DEFAULT_MINUTES = 5.0
+"""Minutes of training when no length is set."""
+
+NOISE = (
+    ".*LeafSpec.*",
+    ".*handles gradient clipping internally.*",  # our module clips where DeepSpeed does not
+    ".*It is recommended to use `self.log.*sync_dist.*",  # the values are the same on all ranks
+    ".*all_gather_into_tensor.*",
+    ".*reduce_scatter_tensor.*",
+)
+"""Warnings of Lightning and DeepSpeed about their own use of torch, or about what is intended."""
+
+
+@dataclass(frozen=True)
+class Length:
+    """When training ends: after a number of steps, after some minutes, or at the first of both."""
+
+    max_steps: int
+    """Optimizer steps; `OPEN` lets `TimeBudget` set as many as fit into `max_minutes`."""
+    max_minutes: float | None
+
+
+def plan_length(
+    max_steps: int | None,
+    max_tokens: int | None,
+    max_minutes: float | None,
+    *,
+    tokens_per_step: int,
+    planned_steps: int | None = None,
+) -> Length:
+    """Return when training ends, from the settings under `trainer`.
+
+    Args:
+        max_steps: optimizer steps.
+        max_tokens: training tokens, rounded up to whole steps; replaces `max_steps`.
+        max_minutes: wall-clock minutes. All three `None` means `DEFAULT_MINUTES`.
+        tokens_per_step: tokens of the global batch.
+        planned_steps: steps that a resumed run had planned, where the settings leave them open.
+
+    Raises:
+        UserError: a number is not above 0.
+    """
+    if max_tokens is not None:
+        steps = math.ceil(max_tokens / tokens_per_step)
+    elif max_steps is not None:
+        steps = max_steps
+    else:
+        steps = OPEN
+        max_minutes = DEFAULT_MINUTES if max_minutes is None else max_minutes
+    if steps == OPEN and planned_steps is not None:
+        steps = planned_steps
+    if steps < 1 and steps != OPEN:
+        raise UserError("trainer.max_steps and trainer.max_tokens must be above 0, or null")
+    return Length(steps, max_minutes)
 
 
 def build_trainer(
@@ -31,145 +85,122 @@ def build_trainer(
     *,
     run_dir: Path,
     devices: Devices,
-    make_strategy: Callable[[Devices], str | Strategy],
+    parallelism: Parallelism,
+    plan: BatchPlan,
+    length: Length,
+    validate_every: int,
     callbacks: Sequence[L.Callback],
     loggers: Sequence[Logger],
     checkpoint: Checkpoint | None = None,
 ) -> L.Trainer:
-    """A trainer that counts optimizer steps, on the given devices.
+    """Return a trainer that counts optimizer steps.
 
     Args:
-        settings: Lightning's own arguments, and `max_minutes`, after which training ends;
-            `precision: auto` takes bf16 where the hardware has it. `max_tokens` is left to
-            `set_lengths`. Where neither steps nor tokens are given, as many steps are planned
-            as fit into the time (`DEFAULT_MINUTES` unless given).
+        settings: Lightning's own arguments. `precision: auto` uses bf16 where the hardware
+            multiplies it. The settings that the other arguments replace (`devices`, `max_steps`,
+            `max_tokens`, `max_minutes`) are not read.
         run_dir: the run's folder.
-        devices: see `find_devices`.
-        make_strategy: a Lightning strategy, or its name, for the devices.
-        callbacks: what happens beside training.
+        devices: devices to train on, from `find_devices`.
+        parallelism: how training is spread over them.
+        plan: division of the global batch.
+        length: when training ends.
+        validate_every: optimizer steps between two validations.
+        callbacks: sorted so that checkpoints are written after all others have acted.
         loggers: where metrics go.
-        checkpoint: what training will go on from.
+        checkpoint: the checkpoint that training resumes.
 
     Raises:
-        UserError: Lightning refuses a setting, as more devices than there are.
+        UserError: a setting is out of range, or Lightning refuses it.
     """
     arguments = {str(name): value for name, value in settings.items()}
-    max_tokens, minutes = arguments.pop("max_tokens"), arguments.pop("max_minutes")
+    for ours in ("max_tokens", "max_minutes"):
+        arguments.pop(ours, None)
     if arguments["precision"] == "auto":
         arguments["precision"] = best_precision(devices.kind)
-    if arguments["max_steps"] is None:
-        arguments["max_steps"] = OPEN
-        if max_tokens is None:
-            minutes = DEFAULT_MINUTES if minutes is None else minutes
+    _refuse_precision(str(arguments["precision"]))
     if arguments.get("gradient_clip_algorithm") not in (None, "norm"):
         raise UserError(
             "trainer.gradient_clip_algorithm: every strategy clips gradients by their global norm; "
             f"leave {arguments['gradient_clip_algorithm']} out"
         )
-    strategy = make_strategy(devices)
-    _refuse_precision(arguments["precision"])
-    requested = arguments["devices"]
-    by_index = "," in requested if isinstance(requested, str) else not isinstance(requested, int)
-    if devices.kind != "cuda" or not by_index:  # Lightning's CPUs have no index
-        arguments["devices"] = devices.per_node
-    if minutes is not None:
-        callbacks = [TimeBudget(minutes), *callbacks]
-    # A checkpoint holds what the others have done by then.
-    callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoints))
-    _silence_lightning()
+    if arguments.get("limit_val_batches") == 0:
+        raise UserError("trainer.limit_val_batches=0 leaves nothing to measure; give 1 or more")
+    if validate_every < 1:
+        raise UserError(f"validate_every={validate_every} must be at least 1 optimizer step")
+    if length.max_minutes is not None:
+        callbacks = [TimeBudget(length.max_minutes), *callbacks]
+    strategy = parallelism.build()
+    if isinstance(strategy, DeepSpeedStrategy):
+        strategy.config["train_micro_batch_size_per_gpu"] = plan.micro_batch_size
+    arguments |= {
+        "devices": devices.for_lightning,
+        "max_steps": length.max_steps,
+        "accumulate_grad_batches": plan.accumulation,
+        "val_check_interval": validate_every * plan.accumulation,  # counted in micro-batches
+    }
+    _silence_libraries()
     try:
         trainer = L.Trainer(
             **arguments,
             strategy=strategy,
-            callbacks=callbacks,
+            callbacks=sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoints)),
             logger=list(loggers),
             default_root_dir=run_dir,
             plugins=[AtomicCheckpointIO(checkpoint)],
             use_distributed_sampler=False,  # our samplers know the devices
-            check_val_every_n_epoch=None,  # there is one epoch, without end
+            check_val_every_n_epoch=None,  # one epoch without end
             num_sanity_val_steps=0,
-            enable_checkpointing=False,  # done by our callback, as is the progress bar
+            enable_checkpointing=False,  # our own callbacks write checkpoints and the progress bar
             enable_progress_bar=False,
             enable_model_summary=False,
         )
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"trainer: {error}") from error
-    trainer.fit_loop.__class__ = FitLoop
-    environment = trainer._accelerator_connector.cluster_environment
+    use_own_fit_loop(trainer)
+    environment = cluster_environment(trainer)
     if isinstance(environment, SLURMEnvironment):
         environment.auto_requeue = False  # Lightning's signal handler would save beside ours
     return trainer
 
 
-class FitLoop(_FitLoop):
-    """Lightning's loop, begun also where no step is left: what follows the last may be missing."""
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lets Lightning read checkpoints in one file or in parts, and write one file atomically.
 
-    @property
-    def skip(self) -> bool:
-        """Never: a run that is not to go on at all is refused before."""
-        return False
+    Args:
+        opened: the checkpoint that training resumes, so that it is opened once.
+    """
+
+    def __init__(self, opened: Checkpoint | None = None) -> None:
+        super().__init__()
+        self.opened = opened
+
+    def open(self, path: str | Path) -> Checkpoint:
+        """Return the checkpoint at `path`."""
+        if self.opened is not None and self.opened.path == Path(path):
+            return self.opened
+        return open_checkpoint(path)
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the contents of a checkpoint, put together if it is in parts."""
+        return self.open(path).whole()
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write one file; see `webtext_gpt.checkpoint.store.save_checkpoint`."""
+        save_checkpoint(checkpoint, path)
 
 
-NOISE = (
-    ".*LeafSpec.*",
-    ".*handles gradient clipping internally.*",  # so does our module, where DeepSpeed does not
-    ".*It is recommended to use `self.log.*sync_dist.*",  # the values are the same everywhere
-    ".*all_gather_into_tensor.*",
-    ".*reduce_scatter_tensor.*",
-)
-"""Warnings of Lightning and DeepSpeed about their own use of torch, and about what we know."""
-
-
-def _silence_lightning() -> None:
-    """Drop greetings and tips."""
+def _silence_libraries() -> None:
+    """Drop the greetings, tips and known warnings of Lightning and DeepSpeed."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in NOISE:
         warnings.filterwarnings("ignore", message=message)
 
 
-def set_lengths(
-    trainer: L.Trainer,
-    plan: BatchPlan,
-    *,
-    max_tokens: int | None,
-    validate_every: int,
-    planned_steps: int | None = None,
-) -> None:
-    """Tell the trainer, whose devices are known by now, how its steps are made up.
-
-    Lightning counts the interval of validation in micro-batches; ours is in optimizer steps.
-
-    Args:
-        trainer: to be changed.
-        plan: of the global batch.
-        max_tokens: tokens to train on, rounded up to whole steps; replaces `max_steps`.
-        validate_every: optimizer steps between two validations.
-        planned_steps: where the number of steps is open, what an earlier part of the run planned.
-
-    Raises:
-        UserError: a number is not above 0.
-    """
-    steps = trainer.fit_loop.epoch_loop.max_steps
-    if max_tokens is not None:
-        steps = math.ceil(max_tokens / plan.tokens)
-    elif steps == OPEN and planned_steps is not None:
-        steps = planned_steps
-    if steps < 1 and steps != OPEN:
-        raise UserError("trainer.max_steps and trainer.max_tokens must be above 0, or null")
-    if trainer.limit_val_batches == 0:
-        raise UserError("trainer.limit_val_batches=0 leaves nothing to measure; give 1 or more")
-    if validate_every < 1:
-        raise UserError(f"validate_every={validate_every} must be at least 1 optimizer step")
-    trainer.fit_loop.epoch_loop.max_steps = steps
-    trainer.accumulate_grad_batches = plan.accumulation
-    trainer.val_check_interval = validate_every * plan.accumulation
-    if isinstance(trainer.strategy, DeepSpeedStrategy):
-        trainer.strategy.config["train_micro_batch_size_per_gpu"] = plan.micro_batch_size
-
-
-def _refuse_precision(precision: Any) -> None:
-    if str(precision).startswith("16") or precision == "transformer-engine-float16":
+def _refuse_precision(precision: str) -> None:
+    if precision.startswith("16") or precision == "transformer-engine-float16":
         raise UserError(
             f"trainer.precision={precision}: training in fp16 needs a loss scale, which is not "
             "supported; use bf16-mixed, or 32-true where the hardware has no bf16"

@@ -1,4 +1,4 @@
-"""The fast encoder gives the ids of `tokenizers`, on any text and any vocabulary."""
+"""The fast encoder gives the same ids as `tokenizers`, for any text and vocabulary."""
 
 import json
 import random
@@ -75,7 +75,7 @@ def test_long_pieces(piece: str, count: int, trained: Tokenizer) -> None:
 
 
 def test_characters_of_every_kind_next_to_each_other(trained: Tokenizer) -> None:
-    """Contractions, spaces of every kind, new letters, marks, digits, drawn at random."""
+    """Random contractions, spaces of every kind, recent letters, marks and digits."""
     drawn = random.Random(0)
     alphabet = " \t\n\r'stlervmdSTL\xa0\u2003\x85\x1c\u3000\xe9\u0301\u0660\u4e00\u200d-!5\xb2"
     alphabet += "".join(map(chr, (0x1E4D0, 0x10D40, 0x2EBF0, 0x1F469, 0x1D7D8, 0xE0100, 0x10FFFD)))
@@ -84,7 +84,7 @@ def test_characters_of_every_kind_next_to_each_other(trained: Tokenizer) -> None
     assert [one.tolist() for one in found] == [other.tolist() for other in due]
 
 
-def test_batches_share_what_is_remembered(trained: Tokenizer, prose: str) -> None:
+def test_the_cache_is_shared_by_batches(trained: Tokenizer, prose: str) -> None:
     encoder = FastEncoder(trained)
     texts = [prose[at : at + 97] for at in range(0, 9700, 97)] + ["", prose]
     for _ in range(2):
@@ -97,7 +97,7 @@ def test_half_of_a_surrogate_pair_is_refused(trained: Tokenizer) -> None:
         ids(trained, "a\ud800")
 
 
-def test_other_kinds_of_vocabulary_go_the_slow_way() -> None:
+def test_other_kinds_of_vocabulary_are_not_sped_up() -> None:
     characters = build_char_vocabulary(["abc"])
     assert not FastEncoder(characters).is_fast
     assert ids(characters, "cab") == [2, 0, 1]
@@ -115,7 +115,7 @@ def split_of(plain: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("trim", [True, False])
 def test_byte_level_with_its_own_expression_is_gpt2s(trained: Tokenizer, trim: bool) -> None:
-    """As GPT-2's `tokenizer.json` on the hub has it."""
+    """GPT-2's `tokenizer.json` on the hub has this form."""
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": trim,
              "use_regex": True}  # fmt: skip
     hub = altered(trained, lambda plain: plain.update(pre_tokenizer=level, post_processor=level))
@@ -128,7 +128,7 @@ def test_byte_level_with_its_own_expression_is_gpt2s(trained: Tokenizer, trim: b
 
 
 CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "a token that is no special one": lambda p: p["added_tokens"][0].update(special=False),
+    "an added token that is not special": lambda p: p["added_tokens"][0].update(special=False),
     "truncation": lambda p: p.update(
         truncation={"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
     ),
@@ -138,7 +138,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     ),
     "pieces joined to the next": lambda p: split_of(p).update(behavior="MergedWithNext"),
     "pieces removed": lambda p: split_of(p).update(behavior="Removed"),
-    "what is between the pieces": lambda p: split_of(p).update(behavior="Removed", invert=True),
+    "text between the pieces": lambda p: split_of(p).update(behavior="Removed", invert=True),
     "a leading space": lambda p: p.update(
         pre_tokenizer={"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True,
                        "use_regex": True}
@@ -151,7 +151,9 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_is_almost_gpt2s_keeps_its_own_ids(trained: Tokenizer, name: str) -> None:
+def test_a_tokenizer_that_differs_from_gpt2_keeps_its_own_ids(
+    trained: Tokenizer, name: str
+) -> None:
     other = altered(trained, CHANGES[name])
     for text in (f"one, two{END_OF_TEXT} three", "a b  c d e f g h", ""):
         assert ids(other, text) == other.encode(text)

@@ -1,4 +1,4 @@
-"""Shards from a source: the split, the cache, and who trains the tokenizer."""
+"""Shards built from a source: the split, the cache, and the tokenizer's training text."""
 
 import functools
 import json
@@ -22,6 +22,18 @@ def _texts(shards: TokenShards, split: str) -> list[str]:
 def _jsonl(path: Path, texts: list[str]) -> Files:
     path.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
     return Files(str(path), val_fraction=0.2)
+
+
+@pytest.mark.parametrize(
+    ("text", "below", "above"),
+    [
+        ("abc", 0.728, 0.729),  # SHA-256 begins with ba7816bf (FIPS 180-2); 0xba7816bf/2^32=0.7284
+        ("", 0.889, 0.890),  # SHA-256 begins with e3b0c442; 0xe3b0c442/2^32=0.8894
+    ],
+)
+def test_a_document_is_held_out_by_its_hash(text: str, below: float, above: float) -> None:
+    assert not held_out(text, below)
+    assert held_out(text, above)
 
 
 def test_documents_are_split_by_their_content(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The shard format: what is written is what is read, and a damaged folder is refused by name."""
+"""The shard format: reading returns what was written, and damaged files are named."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Text sources: every format, order, fingerprints, and input that cannot be read."""
+"""Text sources: formats, order, fingerprints, and unreadable input."""
 
 import gzip
 import json
@@ -8,7 +8,6 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from webtext_gpt.data.docstrings import _docstrings_of, installed_packages
 from webtext_gpt.data.sources import Files, Hub
 from webtext_gpt.errors import UserError
 
@@ -82,7 +81,7 @@ def test_a_missing_column_lists_those_present(folder: Path) -> None:
 
 
 def test_a_path_with_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nowhere is not there"):
+    with pytest.raises(UserError, match="nowhere does not exist"):
         _files(tmp_path / "nowhere")
     with pytest.raises(UserError, match="a folder without text"):
         _files(tmp_path)
@@ -99,33 +98,7 @@ def test_a_hub_dataset_from_local_files(tmp_path: Path) -> None:
         Hub(str(tmp_path / "none"), val_fraction=0.1)
 
 
-def test_docstrings_of_one_file(tmp_path: Path) -> None:
-    source = tmp_path / "module.py"
-    source.write_text(
-        '"""The module."""\n'
-        "class A:\n"
-        '    """A class.\n\n        Indented.\n    """\n'
-        "    if True:\n"
-        "        async def f(self):\n"
-        '            """A method."""\n'
-        "try:\n    pass\nexcept ValueError:\n"
-        "    def g():\n"
-        '        """In a handler."""\n'
-        'x = """no docstring"""\n'
-    )
-    expected = ["The module.", "A class.\n\nIndented.", "A method.", "In a handler."]
-    assert _docstrings_of(str(source)) == expected
-    source.write_text('print """Python 2"""')
-    assert _docstrings_of(str(source)) == []
-
-
-def test_the_environment_names_its_packages() -> None:
-    packages = installed_packages()
-    assert any(p.startswith("torch==") for p in packages)
-    assert not any(p.startswith("webtext-gpt==") for p in packages)
-
-
-def test_the_whole_suite_of_suffixes_is_plain_text_when_named(tmp_path: Path) -> None:
+def test_a_file_named_explicitly_is_read_as_text(tmp_path: Path) -> None:
     (tmp_path / "wiki.raw").write_text("text")
     assert list(_files(tmp_path / "wiki.raw").documents()) == ["text"]
     (tmp_path / "wiki.txt.gz").write_bytes(gzip.compress(b"text"))

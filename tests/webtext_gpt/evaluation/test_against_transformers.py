@@ -1,6 +1,6 @@
-"""Our figures on real benchmarks equal those of transformers with a plain loop over an export.
+"""Figures on real benchmarks equal those of transformers on an exported model.
 
-The model is one that was trained here for a few steps.
+The model is trained here for a few steps.
 """
 
 import json
@@ -67,7 +67,7 @@ def theirs(trained: Path, tmp_path_factory: pytest.TempPathFactory):
 
 @torch.inference_mode()
 def _nats(model, ids: list[int], first: int) -> tuple[float, list[int]]:
-    """Minus ln p of the tokens from `first` on, and the likeliest ones in their places."""
+    """Return -ln p of the tokens from `first` on, and the likeliest token at each position."""
     logits = model(torch.tensor([ids[:-1]])).logits[0, first - 1 :].double()
     targets = torch.tensor(ids[first:])
     nats = -logits.log_softmax(-1).gather(1, targets[:, None]).sum()
@@ -82,7 +82,7 @@ def test_lambada(trained: Path, theirs, realdata: Path) -> None:
     words, tokens, expected_words = 0.0, 0.0, []
     for text in texts:
         ids = tokenizer(text).input_ids
-        assert len(ids) <= 256  # so that none is cut
+        assert len(ids) <= 256  # no passage is cut
         nats, likeliest = _nats(model, ids, len(tokenizer(text[: text.rindex(" ")]).input_ids))
         words += nats
         expected_words.append(likeliest)
@@ -105,11 +105,11 @@ def test_wikitext2(trained: Path, theirs, realdata: Path, tmp_path: Path, stride
     original = (realdata / "evalsets" / "wikitext2_test.raw").read_text(encoding="utf-8")
     original = "".join(original.splitlines(keepends=True)[:N_LINES])
     (tmp_path / "wikitext2_test.raw").write_text(original, encoding="utf-8")
-    ids = [tokenizer.eos_token_id, *tokenizer(WIKITEXT.detokenise(original)).input_ids]
+    ids = [tokenizer.eos_token_id, *tokenizer(WIKITEXT.detokenize(original)).input_ids]
     nats, done = 0.0, 1
     while done < len(ids):
         end = min(257 if done == 1 else done + stride, len(ids))
-        start = max(0, end - 257)  # 256 are read, and the last one is predicted too
+        start = max(0, end - 257)  # 256 inputs and one more target
         nats += _nats(model, ids[start:end], done - start)[0]
         done = end
     scorer = Scorer(*load_language_model(trained), stride=stride)

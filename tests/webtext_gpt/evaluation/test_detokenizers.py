@@ -1,4 +1,4 @@
-"""De-tokenisers write what people write, and lose nothing."""
+"""Detokenizers produce ordinary running text and lose nothing."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ ALL = {"wikitext": WIKITEXT, "ptb": PTB, "1bw": ONE_BILLION_WORDS}
 
 
 @pytest.mark.parametrize(
-    ("tokenised", "running"),
+    ("tokenized", "running"),
     [
         (" \n", "\n"),
         (" = = Career = = \n", "== Career ==\n"),
@@ -32,40 +32,40 @@ ALL = {"wikitext": WIKITEXT, "ptb": PTB, "1bw": ONE_BILLION_WORDS}
         (" L 'Italia and O 'Doherty ... \n", "L'Italia and O'Doherty...\n"),
     ],
 )
-def test_wikitext(tokenised: str, running: str) -> None:
-    assert WIKITEXT.detokenise(tokenised) == running
-    assert WIKITEXT.tokenise(running) == tokenised
+def test_wikitext(tokenized: str, running: str) -> None:
+    assert WIKITEXT.detokenize(tokenized) == running
+    assert WIKITEXT.tokenize(running) == tokenized
 
 
 @pytest.mark.parametrize(
-    ("tokenised", "running"),
+    ("tokenized", "running"),
     [
         ("no it was n't black monday\n", "no it wasn't black monday\n"),
         ("he 's paid $ N million or N % of <unk> 's\n", "he's paid $N million or N% of <unk>'s\n"),
         ("mr. o'brien ca n't\n", "mr. o'brien can't\n"),
     ],
 )
-def test_ptb(tokenised: str, running: str) -> None:
-    assert PTB.detokenise(tokenised) == running
-    assert PTB.tokenise(running) == tokenised
+def test_ptb(tokenized: str, running: str) -> None:
+    assert PTB.detokenize(tokenized) == running
+    assert PTB.tokenize(running) == tokenized
 
 
 def test_one_billion_words() -> None:
-    tokenised = "\" We do n't know , \" said Dr. Lee ( 41 ) -- Friday 's well-known 1.5 guest .\n"
+    tokenized = "\" We do n't know , \" said Dr. Lee ( 41 ) -- Friday 's well-known 1.5 guest .\n"
     running = "\"We don't know,\" said Dr. Lee (41) -- Friday's well-known 1.5 guest.\n"
-    assert ONE_BILLION_WORDS.detokenise(tokenised) == running
-    assert ONE_BILLION_WORDS.tokenise(running) == tokenised
+    assert ONE_BILLION_WORDS.detokenize(tokenized) == running
+    assert ONE_BILLION_WORDS.tokenize(running) == tokenized
 
 
 @pytest.mark.parametrize(
-    "tokenised",
+    "tokenized",
     [
         "no spaces around",
         " ",
         "  \n",
         "\n",
         " a  b \n",
-        " pre-war , 4,000 \n",  # tokens that would be parted
+        " pre-war , 4,000 \n",  # tokens that `tokenize` would split
         f" {MARK} {MARK}{MARK}a \n",
         f"{MARK}{MARK} \n",
         " last line without its end ",
@@ -73,8 +73,8 @@ def test_one_billion_words() -> None:
     ],
 )
 @pytest.mark.parametrize("name", ALL)
-def test_odd_lines_come_back(name: str, tokenised: str) -> None:
-    assert ALL[name].tokenise(ALL[name].detokenise(tokenised)) == tokenised
+def test_odd_lines_survive_the_round_trip(name: str, tokenized: str) -> None:
+    assert ALL[name].tokenize(ALL[name].detokenize(tokenized)) == tokenized
 
 
 _TOKENS = [
@@ -112,16 +112,16 @@ _TOKENS = [
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from([*_TOKENS, "\n"]) | st.text(max_size=4), max_size=12))
 @pytest.mark.parametrize("name", ALL)
-def test_any_text_comes_back(name: str, tokens: list[str]) -> None:
+def test_any_text_survives_the_round_trip(name: str, tokens: list[str]) -> None:
     text = " ".join(tokens)
     detokenizer: Detokenizer = ALL[name]
-    assert detokenizer.tokenise(detokenizer.detokenise(text)) == text
+    assert detokenizer.tokenize(detokenizer.detokenize(text)) == text
 
 
 @pytest.mark.parametrize("file", ["wikitext2_test.raw", "wikitext2_valid.tokens"])
-def test_wikitext2_comes_back(realdata: Path, file: str) -> None:
+def test_wikitext2_survives_the_round_trip(realdata: Path, file: str) -> None:
     original = (realdata / "evalsets" / file).read_text(encoding="utf-8")
-    running = WIKITEXT.detokenise(original)
-    assert WIKITEXT.tokenise(running) == original
-    assert running.count(MARK) < 50  # of 200,000 words and more
-    assert running.count(" ,") < 100  # of 11,000
+    running = WIKITEXT.detokenize(original)
+    assert WIKITEXT.tokenize(running) == original
+    assert running.count(MARK) < 50  # among more than 200,000 words
+    assert running.count(" ,") < 100  # among 11,000 commas

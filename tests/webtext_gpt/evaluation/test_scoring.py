@@ -1,4 +1,4 @@
-"""Batches of windows give the textbook's log-probabilities, and every token is scored once."""
+"""Log-probabilities of batched windows, and windows that score every token once."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from webtext_gpt.tokenizer import Tokenizer
 TEXT = "the cat sat on the mat , and the dog saw the cat . " * 8
 
 
-def test_scores_of_a_batch_are_those_of_each_window(scorer: Scorer, model: GPT) -> None:
+def test_batched_scores_equal_those_of_each_window_alone(scorer: Scorer, model: GPT) -> None:
     torch.manual_seed(0)
     lengths = [(2, 1), (65, 64), (30, 7), (65, 1), (12, 11), (40, 20)]
     windows = [Window(torch.randint(257, (n,)).tolist(), scored) for n, scored in lengths]
@@ -39,13 +39,37 @@ def test_every_token_is_scored_once_from_a_long_context(
     ids = tokenizer.encode(TEXT)
     assert [t for w in windows for t in w.tokens[-w.scored :]] == ids
     assert windows[0].tokens[0] == tokenizer.end_of_text
-    assert all(len(w.tokens) == 65 for w in windows)  # all are full, the last one too
+    assert all(len(w.tokens) == 65 for w in windows)  # including the last one
     assert all(w.scored <= stride for w in windows[1:])
     assert len(scorer.sliding_windows("cat")) == 1
     assert scorer.sliding_windows("") == []
 
 
-def test_windows_that_do_not_overlap_are_those_of_lm_eval(model: GPT, tokenizer: Tokenizer) -> None:
+def test_sliding_windows_worked_out_by_hand(model: GPT, tokenizer: Tokenizer) -> None:
+    """Context 64, stride 20, 110 tokens: 64 are predicted, then 20, 20 and the last 6."""
+    text = "z" * 110  # no merge contains a z, so each letter is a token
+    [z] = tokenizer.encode("z")
+    end = tokenizer.end_of_text
+    windows = Scorer(model, tokenizer, stride=20).sliding_windows(text)
+    assert [(list(w.tokens), w.scored) for w in windows] == [
+        ([end] + 64 * [z], 64),  # tokens 1 to 64
+        (65 * [z], 20),  # tokens 65 to 84, after tokens 20 to 64
+        (65 * [z], 20),  # tokens 85 to 104
+        (65 * [z], 6),  # tokens 105 to 110
+    ]
+
+
+def test_sliding_by_one_token_equals_a_plain_loop(
+    model: GPT, tokenizer: Tokenizer, log_probability: Callable[[str, str], float]
+) -> None:
+    """With a stride of 1, each token is predicted from the 64 before it."""
+    scorer = Scorer(model, tokenizer, stride=1)
+    total, n_tokens = scorer.total(scorer.sliding_windows(TEXT))
+    assert total == pytest.approx(log_probability("", TEXT), rel=1e-6)
+    assert n_tokens == len(tokenizer.encode(TEXT))
+
+
+def test_disjoint_windows_equal_those_of_lm_eval(model: GPT, tokenizer: Tokenizer) -> None:
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
     scorer = Scorer(model, tokenizer, stride=64)
@@ -60,18 +84,19 @@ def test_windows_that_do_not_overlap_are_those_of_lm_eval(model: GPT, tokenizer:
 
 
 @pytest.mark.parametrize("context", ["the mat and the", ""])
-def test_choices_are_compared_by_what_differs(
-    scorer: Scorer, log_probability: Callable[[str, str], float], context: str
+@pytest.mark.parametrize("shared", ["", " the cat saw the"])
+def test_choices_are_scored_from_the_first_difference(
+    scorer: Scorer, log_probability: Callable[[str, str], float], context: str, shared: str
 ) -> None:
     texts = [" cat sat .", " dog sat .", " catcatcatcat", " c"]
-    found = [float(s.sum()) for s in scorer.choices(context, texts)]
-    whole = [log_probability(context, text) for text in texts]
-    shared = whole[0] - found[0]
-    assert found == pytest.approx([total - shared for total in whole], abs=1e-4)
+    found = [float(s.sum()) for s in scorer.choices(context, [shared + text for text in texts])]
+    before = log_probability(context, shared) if shared else 0.0
+    expected = [log_probability(context, shared + text) - before for text in texts]
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
 @torch.inference_mode()
-def test_choices_after_a_long_context_see_its_end_alike(scorer: Scorer, model: GPT) -> None:
+def test_choices_after_a_long_context_see_the_same_part_of_it(scorer: Scorer, model: GPT) -> None:
     texts = [" cat", " dog"]
     ids = [scorer.tokenizer.encode(TEXT + text) for text in texts]
     longest = max(map(len, ids))
@@ -93,7 +118,7 @@ def test_a_long_context_loses_its_beginning(scorer: Scorer) -> None:
     assert window.scored == len(ids) - len(scorer.tokenizer.encode(TEXT))
 
 
-def test_what_cannot_be_scored_is_refused(model: GPT, tokenizer: Tokenizer) -> None:
+def test_bad_texts_and_settings_are_refused(model: GPT, tokenizer: Tokenizer) -> None:
     with pytest.raises(UserError, match="context of 64"):
         Scorer(model, tokenizer).continuation("the", TEXT)
     with pytest.raises(UserError, match="0 tokens"):

@@ -9,7 +9,7 @@ from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
 
 @pytest.fixture(scope="module")
 def model() -> GPT:
-    """Random weights, far from uniform; a context of 8."""
+    """A model with random weights, far from uniform predictions, and a context of 8."""
     torch.manual_seed(0)
     model = GPT(GPTConfig(n_layer=2, n_head=2, n_embd=16, block_size=8, vocab_size=5)).eval()
     for parameter in model.parameters():

@@ -1,4 +1,4 @@
-"""Beam search finds what transformers finds, and the best text of all where it keeps all."""
+"""Beam search equals that of transformers, and finds the best text if it keeps all of them."""
 
 from itertools import product
 
@@ -15,7 +15,7 @@ def _log_probability(model: GPT, prompt: list[int], text: list[int]) -> float:
     return logits.log_softmax(-1).gather(1, torch.tensor(text)[:, None]).sum().item()
 
 
-def test_with_room_for_all_texts_the_likeliest_is_found(model: GPT) -> None:
+def test_enough_beams_find_the_best_text(model: GPT) -> None:
     texts = {
         text[: text.index(4) + 1] if 4 in text else text for text in product(range(5), repeat=3)
     }
@@ -69,8 +69,8 @@ def test_one_beam_is_greedy(model: GPT) -> None:
     assert beam_search(model, [0], num_beams=1, max_new_tokens=5, end_of_text=4) == greedy
 
 
-def test_refuses_what_it_cannot_search(model: GPT) -> None:
+def test_bad_arguments_are_refused(model: GPT) -> None:
     with pytest.raises(UserError, match="num_beams=0"):
         beam_search(model, [0], num_beams=0, max_new_tokens=5, end_of_text=4)
-    with pytest.raises(UserError, match="no token"):
+    with pytest.raises(UserError, match="no tokens"):
         beam_search(model, [], num_beams=2, max_new_tokens=5, end_of_text=4)

@@ -1,4 +1,4 @@
-"""Batches, the end of the context, and where a row ends."""
+"""Batches of prompts, a full context, and rows that end early."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def test_a_prompt_does_not_depend_on_its_batch(
         assert generate(model, [prompt], seeds=[seed], **settings) == [together[seed]]
 
 
-def test_rows_that_end_leave_the_others_alone(model: GPT) -> None:
+def test_rows_that_end_do_not_change_the_others(model: GPT) -> None:
     whole = generate(model, PROMPTS, max_new_tokens=12, seeds=range(4))
     ended = generate(
         model, PROMPTS, max_new_tokens=12, seeds=range(4), finished=lambda row, token: token == 4
@@ -32,29 +32,29 @@ def test_rows_that_end_leave_the_others_alone(model: GPT) -> None:
         assert tokens == expected[:end]
 
 
-def test_a_context_that_is_full_slides(model: GPT) -> None:
+def test_a_full_context_slides(model: GPT) -> None:
     text = [0]
     for _ in range(12):
         text.append(int(model(torch.tensor([text[-8:]]))[0, -1].argmax()))
     assert generate(model, [[0]], max_new_tokens=12, sampling=GREEDY) == [text[1:]]
 
 
-def test_or_is_refused(model: GPT) -> None:
+def test_a_full_context_can_be_refused(model: GPT) -> None:
     generate(model, [[0] * 5], max_new_tokens=3, overflow="refuse")
     with pytest.raises(UserError, match="prompt 2 has 6 tokens, and with max_new_tokens=3"):
         generate(model, [[0], [0] * 6], max_new_tokens=3, overflow="refuse")
 
 
-def test_a_prompt_longer_than_the_context_shows_its_end(model: GPT) -> None:
+def test_a_prompt_longer_than_the_context_is_cut_to_its_end(model: GPT) -> None:
     long = [0, 1, 2, 3] * 5
     short = generate(model, [long[-8:]], max_new_tokens=3, sampling=GREEDY)
     assert generate(model, [long], max_new_tokens=3, sampling=GREEDY) == short
 
 
-def test_nothing_from_nothing(model: GPT) -> None:
+def test_empty_input(model: GPT) -> None:
     assert generate(model, [], max_new_tokens=3) == []
     assert generate(model, [[0], [1]], max_new_tokens=0) == [[], []]
-    with pytest.raises(UserError, match="prompt 2 holds no token"):
+    with pytest.raises(UserError, match="prompt 2 has no tokens"):
         generate(model, [[0], []], max_new_tokens=3)
     with pytest.raises(UserError, match="max_new_tokens=-1"):
         generate(model, [[0]], max_new_tokens=-1)

@@ -1,18 +1,18 @@
-"""Sampling: what each setting leaves to choose from, and that a seed fixes the choice."""
+"""Sampling: which tokens each setting keeps, and the choice among them."""
 
 import pytest
 import torch
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.generation import Sampling, generate
-from webtext_gpt.generation.sampling import penalise, truncate
+from webtext_gpt.generation.sampling import penalize, truncate
 from webtext_gpt.model import GPT
 
 LOGITS = torch.tensor([0.5, 0.2, 0.15, 0.1, 0.05]).log()
 
 
 def _kept(top_k: int | None, top_p: float | None) -> list[int]:
-    order = torch.tensor([3, 0, 4, 1, 2])  # likelihood does not follow the ids
+    order = torch.tensor([3, 0, 4, 1, 2])  # probability does not follow the order of ids
     kept = truncate(LOGITS[order][None], top_k, top_p)[0].isfinite()
     return sorted(order[kept].tolist())
 
@@ -27,11 +27,11 @@ def _kept(top_k: int | None, top_p: float | None) -> list[int]:
         (None, 0.51, [0, 1]),  # 0.5 is not enough, 0.7 is
         (None, 0.84, [0, 1, 2]),
         (None, 0.86, [0, 1, 2, 3]),
-        (2, 0.75, [0, 1]),  # of the two that top-k leaves, 0.71 and 0.29, both are needed
+        (2, 0.75, [0, 1]),  # top-k leaves 0.71 and 0.29; both are needed
         (2, 0.7, [0]),
     ],
 )
-def test_what_may_be_sampled(top_k: int | None, top_p: float | None, kept: list[int]) -> None:
+def test_tokens_kept(top_k: int | None, top_p: float | None, kept: list[int]) -> None:
     assert _kept(top_k, top_p) == kept
 
 
@@ -39,12 +39,12 @@ def test_what_may_be_sampled(top_k: int | None, top_p: float | None, kept: list[
     ("uniform", "token"),
     [(0.0, 0), (0.499, 0), (0.501, 1), (0.699, 1), (0.701, 2), (0.949, 3), (0.951, 4), (1.0, 4)],
 )
-def test_a_number_between_0_and_1_falls_on_a_token(uniform: float, token: int) -> None:
+def test_a_uniform_number_selects_a_token(uniform: float, token: int) -> None:
     numbers = torch.tensor([min(uniform, 1 - 2**-53)], dtype=torch.float64)
     assert Sampling().choose(LOGITS[None], [[]], numbers).tolist() == [token]
 
 
-def test_what_is_excluded_is_never_chosen() -> None:
+def test_excluded_tokens_are_never_chosen() -> None:
     order = torch.tensor([3, 0, 4, 1, 2])
     numbers = torch.linspace(0, 1 - 2**-53, 1001, dtype=torch.float64)
     sampling = Sampling(top_k=2)
@@ -66,7 +66,7 @@ def test_samples_follow_the_models_probabilities(model: GPT) -> None:
     torch.testing.assert_close(shares, expected, atol=0.015, rtol=0)  # four standard deviations
 
 
-def test_a_temperature_near_zero_takes_the_likeliest() -> None:
+def test_a_temperature_near_zero_takes_the_most_probable_token() -> None:
     numbers = torch.tensor([0.99], dtype=torch.float64)
     assert Sampling(temperature=1e-40).choose(LOGITS[None], [[]], numbers).tolist() == [0]
 
@@ -78,7 +78,7 @@ def test_repetition_penalty_equals_transformers() -> None:
     logits = torch.randn(2, 50)
     texts = [[3, 3, 7, 49], [0, 11, 12, 13]]
     theirs = RepetitionPenaltyLogitsProcessor(1.3)(torch.tensor(texts), logits.clone())
-    assert torch.equal(penalise(logits, texts, 1.3), theirs)
+    assert torch.equal(penalize(logits, texts, 1.3), theirs)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The classification head: which state it reads, and that padding changes nothing."""
+"""The classification head: it reads the extract token's state, and padding has no effect."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def _padded(*texts: list[int], to: int) -> torch.Tensor:
     return torch.tensor([text + [PAD] * (to - len(text)) for text in texts])
 
 
-def test_logits_are_the_head_of_the_extract_tokens_state(model: GPTClassifier) -> None:
+def test_logits_come_from_the_extract_tokens_state(model: GPTClassifier) -> None:
     text = [1, 2, 3, EXTRACT]
     state = model.body.hidden_states(torch.tensor([text]))[0, 3]
     expected = model.head.weight @ state
@@ -60,7 +60,7 @@ def test_both_orders_of_a_pair_are_added_before_the_head(model: GPTClassifier) -
     torch.testing.assert_close(model(both, torch.tensor([4])), alone)
 
 
-def test_a_given_draw_takes_the_place_of_dropout(model: GPTClassifier) -> None:
+def test_given_factors_replace_dropout(model: GPTClassifier) -> None:
     model.dropout.p = 0.5
     model.train()
     states, kept = torch.ones(1, 16), torch.tensor([[2.0, 0.0] * 8])
@@ -68,7 +68,7 @@ def test_a_given_draw_takes_the_place_of_dropout(model: GPTClassifier) -> None:
     torch.testing.assert_close(model.classify(states, kept)[0], expected)
 
 
-def test_dropout_is_on_the_state(model: GPTClassifier) -> None:
+def test_dropout_acts_on_the_state(model: GPTClassifier) -> None:
     model.dropout.p = 0.5
     state = torch.ones(1, 16)
     assert torch.equal(model.classify(state), model.classify(state))

@@ -1,4 +1,4 @@
-"""The model: counts of REFERENCE, options, initial loss, and what a position may see."""
+"""The model: parameter counts, options, initial loss, and causality."""
 
 import math
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_initial_loss_is_that_of_a_uniform_guess(size: str) -> None:
         {"embd_dropout": 0.1, "attn_dropout": 0.1, "resid_dropout": 0.1},
     ],
 )
-def test_no_position_sees_a_later_one(options: dict) -> None:
+def test_no_position_sees_later_ones(options: dict) -> None:
     torch.manual_seed(0)
     model = GPT(GPTConfig(**SMALL, **options)).eval()
     tokens = torch.randint(50, (1, 12))
@@ -72,7 +72,7 @@ def test_initial_weights_have_the_papers_spread() -> None:
     assert model.wte.weight.std().item() == pytest.approx(0.02, rel=0.02)
     assert model.blocks[3].attn.c_attn.weight.std().item() == pytest.approx(0.02, rel=0.02)
     for projection in (model.blocks[0].attn.c_proj, model.blocks[7].mlp.c_proj):
-        # two residual layers a block: 0.02 / sqrt(16)
+        # two residual layers per block: 0.02 / sqrt(16)
         assert projection.weight.std().item() == pytest.approx(0.005, rel=0.02)
         assert not projection.bias.any()
 
@@ -84,7 +84,7 @@ def test_embeddings_are_tied() -> None:
     assert untied.num_parameters == model.num_parameters + 50 * 16
 
 
-def test_dropout_acts_in_training_alone() -> None:
+def test_dropout_acts_only_in_training() -> None:
     torch.manual_seed(0)
     model = GPT(GPTConfig(**SMALL, resid_dropout=0.5))
     tokens = torch.randint(50, (1, 12))
@@ -93,7 +93,7 @@ def test_dropout_acts_in_training_alone() -> None:
     assert torch.equal(model(tokens), model(tokens))
 
 
-def test_sinusoids_are_the_papers() -> None:
+def test_sinusoids_follow_the_paper() -> None:
     table = sinusoidal_positions(100, 8)
     for position, i in ((0, 0), (3, 1), (99, 3)):
         angle = position / 10_000 ** (2 * i / 8)

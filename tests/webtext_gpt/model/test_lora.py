@@ -1,4 +1,4 @@
-"""Low-rank adaptation: no change at first, little is trained, and it goes into the weights."""
+"""Low-rank adaptation: no change at first, few trained values, and merging into the weights."""
 
 import torch
 
@@ -6,7 +6,7 @@ from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
 from webtext_gpt.model.lora import add_lora, merge_lora
 
 
-def test_it_begins_as_the_model_and_ends_in_its_weights() -> None:
+def test_adapting_training_and_merging() -> None:
     torch.manual_seed(0)
     body = GPT(GPTConfig(n_layer=2, n_head=2, n_embd=16, block_size=8, vocab_size=20))
     model = GPTClassifier(body, ClassifierConfig(labels=("a", "b"), pad_token_id=0))

@@ -1,6 +1,55 @@
-"""Spikes of the gradient's norm."""
+"""Losses and gradients that are not finite, and spikes of the gradient's norm."""
 
-from webtext_gpt.training.guard import GradientNorms
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from webtext_gpt.errors import UserError
+from webtext_gpt.training.guard import GradientNorms, Guard, StepBatch
+
+
+def _batch(folder: Path, step: int = 5) -> StepBatch:
+    def documents(finite: Sequence[bool] | None) -> list[int]:
+        return [7, 8] if finite is not None else list(range(30))
+
+    return StepBatch(step, folder, documents, is_rank_zero=True)
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_documents(tmp_path: Path) -> None:
+    guard = Guard("stop", spike=10)
+    with pytest.raises(UserError, match=r"the loss is inf in step 5, .* documents 7, 8\. .* none"):
+        guard.check_loss(math.inf, _batch(tmp_path), [False])
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step-00000004.ckpt").touch()
+    with pytest.raises(UserError, match=r"the last good checkpoint is .*step-00000004\.ckpt"):
+        guard.check_loss(math.nan, _batch(tmp_path), [False])
+
+
+def test_a_norm_that_is_not_finite_names_all_documents_but_not_too_many(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the gradient's norm is nan .* 18, 19, \.\.\."):
+        Guard("stop", spike=10).check_norm(math.nan, _batch(tmp_path))
+
+
+def test_a_step_is_skipped_and_reported_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guard = Guard("skip", spike=10)
+    guard.check_loss(math.nan, _batch(tmp_path), [False])
+    assert guard.skipping
+    guard.check_norm(math.nan, _batch(tmp_path))
+    assert capsys.readouterr().err.count("the step is skipped") == 1
+    guard.check_loss(2.0, _batch(tmp_path, 6), [True])
+    assert not guard.skipping
+    guard.check_norm(math.inf, _batch(tmp_path, 6))
+    assert guard.skipping
+    assert "the gradient's norm is inf in step 6" in capsys.readouterr().err
+
+
+def test_another_policy_is_refused() -> None:
+    with pytest.raises(UserError, match=r"guard\.not_finite=warn is neither stop nor skip"):
+        Guard("warn", spike=10)
 
 
 def test_a_spike_is_so_many_times_the_median() -> None:

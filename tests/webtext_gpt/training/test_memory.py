@@ -8,8 +8,12 @@ import pytest
 from omegaconf import DictConfig
 
 from webtext_gpt.model import GPTConfig
-from webtext_gpt.training.memory import activation_bytes, count_parameters, estimate_memory
-from webtext_gpt.training.pretrain import estimate
+from webtext_gpt.training.memory import (
+    activation_bytes,
+    count_parameters,
+    estimate,
+    estimate_memory,
+)
 
 SMALL = 124_439_808
 

@@ -148,7 +148,7 @@ def test_deepspeed_is_imported_where_it_trains_alone() -> None:
         (["validate_every=0"], "validate_every=0"),
         (["trainer.precision=13"], "trainer: "),
         (["data.val_fraction=1.5"], "val_fraction=1.5"),
-        (["data.path=/no/such/file"], "/no/such/file is not there"),
+        (["data.path=/no/such/file"], "/no/such/file does not exist"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(

@@ -1,7 +1,7 @@
-"""Children's Book Test: which of ten words is missing (Hill et al. 2015; section 3.2).
+"""Children's Book Test: choose the missing word among ten (Hill et al. 2015; section 3.2).
 
-Each choice is judged by the probability of itself and the rest of the sentence after it, given
-the twenty sentences before.
+Each choice is put into the gap. The score is the log-probability of the choice and of the rest of
+the sentence, given the twenty sentences before it.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,17 @@ from pathlib import Path
 
 from webtext_gpt.data.rows import Row, text_value, texts_value
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.benchmark import Measured, Options, Source, counted, named
+from webtext_gpt.evaluation.benchmark import (
+    Benchmark,
+    Measurement,
+    Options,
+    PaperFigures,
+    errors_at,
+)
+from webtext_gpt.evaluation.data_source import DataSource
 from webtext_gpt.evaluation.detokenizers import ONE_BILLION_WORDS
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import read_text
 
 BLANK = "XXXXX"
@@ -20,54 +28,57 @@ _PENN = {"-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "``": '"', "''"
 
 
 @dataclass(frozen=True)
-class ChildrensBookTest:
-    """Accuracy on one kind of word."""
+class ChildrensBookTest(Benchmark):
+    """Accuracy on the questions about one kind of word."""
 
-    name: str
-    source: Source
-
-    def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measured:
-        """See `Benchmark.run`."""
-        rows = self.source.rows(data_dir, options.limit, parse=_authors_rows)
-        right = 0
-        with counted(self.name, len(rows), "question") as bar:
+    def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measurement:
+        """Choose the likeliest of the ten words for each question. See `Benchmark.run`."""
+        rows = self.source.rows(data_dir, options.limit, parse=_read_original)
+        correct = 0
+        with progress_bar(self.name, total=len(rows), unit="question") as bar:
             for place, row in rows:
-                context, texts = question(place, row, options.detokenise)
-                with named(place):
+                context, texts = context_and_choices(place, row, options.detokenize)
+                with errors_at(place):
                     scores = [float(s.sum()) for s in scorer.choices(context, texts)]
                 best = max(range(len(texts)), key=scores.__getitem__)
-                right += row["options"][best] == row["answer"]
+                correct += row["options"][best] == row["answer"]
                 bar.update()
-        return Measured({"accuracy": 100 * right / len(rows)}, len(rows))
+        return Measurement({"accuracy": 100 * correct / len(rows)}, len(rows))
 
 
-def question(place: str, row: Row, detokenise: bool) -> tuple[str, list[str]]:
-    """The text before the gap, and for every choice the rest of the text.
+def context_and_choices(place: str, row: Row, detokenize: bool) -> tuple[str, list[str]]:
+    """Return the text before the gap and, for each choice, the choice and the text after it.
 
     Raises:
-        UserError: there is no gap, or the answer is none of the choices.
+        UserError: The question has no gap, or its answer is not among the choices.
     """
     before, gap, after = text_value(row, "question", place).partition(BLANK)
     options = texts_value(row, "options", place)
-    if not gap or row["answer"] not in options:
-        what = f"no {BLANK} in its question" if not gap else "an answer that is no choice"
-        raise UserError(f"{place} has {what}")
+    if not gap:
+        raise UserError(f"{place} has no {BLANK} in its question")
+    if row["answer"] not in options:
+        raise UserError(f"{place} has an answer that is not among its choices")
     lines = [*texts_value(row, "sentences", place), ""]
     context = "\n".join(lines)
     wholes = [f"{context}{before}{option}{after}" for option in options]
-    if detokenise:
-        wholes = [ONE_BILLION_WORDS.detokenise(_without_penn_brackets(text)) for text in wholes]
-        context = ONE_BILLION_WORDS.detokenise(_without_penn_brackets(context))
+    if detokenize:
+        wholes = [ONE_BILLION_WORDS.detokenize(_replace_penn_tokens(text)) for text in wholes]
+        context = ONE_BILLION_WORDS.detokenize(_replace_penn_tokens(context))
     return context, [whole[len(context) :] for whole in wholes]
 
 
-def _without_penn_brackets(text: str) -> str:
+def _replace_penn_tokens(text: str) -> str:
+    """Replace the Penn Treebank's brackets and quotation marks by the usual characters."""
     lines = text.split("\n")
     return "\n".join(" ".join(_PENN.get(t, t) for t in line.split(" ")) for line in lines)
 
 
-def _authors_rows(file: Path) -> list[tuple[str, Row]]:
-    """Blocks of numbered lines: twenty sentences, then question, answer and choices."""
+def _read_original(file: Path) -> list[tuple[str, Row]]:
+    """Read the authors' format.
+
+    It has blocks of numbered lines, separated by empty lines: twenty sentences, then a line with
+    the question, the answer and the choices.
+    """
     rows = []
     for number, block in enumerate(read_text(file).strip().split("\n\n"), start=1):
         place = f"{file}, question {number}"
@@ -77,23 +88,19 @@ def _authors_rows(file: Path) -> list[tuple[str, Row]]:
             raise UserError(
                 f"{place} is not {N_SENTENCES} sentences and a line of question, answer and choices"
             )
-        options = fields[2].split("|")
-        rows.append(
-            (
-                place,
-                {
-                    "sentences": lines[:-1],
-                    "question": fields[0],
-                    "answer": fields[1],
-                    "options": options,
-                },
-            )
-        )
+        question, answer, options = fields
+        row = {
+            "sentences": lines[:-1],
+            "question": question,
+            "answer": answer,
+            "options": options.split("|"),
+        }
+        rows.append((place, row))
     return rows
 
 
-def _source(kind: str) -> Source:
-    return Source(
+def _source(kind: str) -> DataSource:
+    return DataSource(
         files=(
             f"cbt_{kind.lower()}_test.jsonl",
             f"cbt_{kind.lower()}_test.parquet",
@@ -105,5 +112,13 @@ def _source(kind: str) -> Source:
     )
 
 
-COMMON_NOUNS = ChildrensBookTest("cbt_cn", _source("CN"))
-NAMED_ENTITIES = ChildrensBookTest("cbt_ne", _source("NE"))
+COMMON_NOUNS = ChildrensBookTest(
+    name="cbt_cn",
+    source=_source("CN"),
+    paper={"accuracy": PaperFigures(87.65, 92.35, 93.45, 93.30, "CBT-CN")},
+)
+NAMED_ENTITIES = ChildrensBookTest(
+    name="cbt_ne",
+    source=_source("NE"),
+    paper={"accuracy": PaperFigures(83.4, 87.1, 88.0, 89.05, "CBT-NE")},
+)

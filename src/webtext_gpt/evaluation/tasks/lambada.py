@@ -1,19 +1,27 @@
-"""LAMBADA: the last word of a passage (Paperno et al. 2016; Radford et al. 2019, section 3.3).
+"""LAMBADA: predict the last word of a passage (Paperno et al. 2016; section 3.3).
 
-The paper scored the last *token* of each passage; a word may be several. Both are given.
+OpenAI's evaluation scored the last *token* of each passage, but a word may consist of several
+tokens. Both are reported.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from webtext_gpt.data.rows import text_value
+from webtext_gpt.data.rows import Row, text_value
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.benchmark import Measured, Options, Source, counted, named
-from webtext_gpt.evaluation.scoring import Score, Scorer, perplexity
+from webtext_gpt.evaluation.benchmark import (
+    Benchmark,
+    Measurement,
+    Options,
+    PaperFigures,
+    errors_at,
+)
+from webtext_gpt.evaluation.data_source import DataSource
+from webtext_gpt.evaluation.scoring import Score, Scorer, Window, perplexity
+from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
 
 _WORDS = """
@@ -30,41 +38,29 @@ us very was we well were what whatever when where whether which while who whom w
 within without would yet you your yours yourself yourselves
 """
 STOP_WORDS = frozenset(_WORDS.split())
-"""English words of grammar, which seldom end a passage that is worth guessing."""
-
-
-SOURCE = Source(
-    files=("lambada_test.jsonl", "lambada_test.parquet"),
-    columns=("text",),
-    hub="EleutherAI/lambada_openai",
-    config="default",
-)
+"""English function words. They are rarely the last word of a LAMBADA passage."""
 
 
 @dataclass(frozen=True)
-class Lambada:
-    """Perplexity and accuracy of the last word and of its last token.
+class Lambada(Benchmark):
+    """Perplexity and accuracy of the last word and of the last token.
 
-    With the stop-word filter, the likeliest token is looked for among those that are no stop
-    word, where a word begins.
+    The stop-word filter applies to the first token of the word: the prediction there is the
+    likeliest token that is not a stop word.
     """
 
-    name: str = "lambada"
-    source: Source = SOURCE
-
-    def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measured:
-        """See `Benchmark.run`."""
+    def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measurement:
+        """Score the last word of each passage after the rest of it. See `Benchmark.run`."""
         windows = []
         for place, row in self.source.rows(data_dir, options.limit):
-            with named(place):
+            with errors_at(place):
                 windows.append(scorer.continuation(*split_last_word(row, place)))
         banned = stop_word_tokens(scorer.tokenizer)
-        with counted(self.name, len(windows), "passage") as bar:
+        with progress_bar(self.name, total=len(windows), unit="passage") as bar:
             scores = scorer.score(windows, banned, progress=bar.update)
-        targets = [[int(t) for t in window.tokens[-window.scored :]] for window in windows]
-        answers = [_Answer.of(*pair) for pair in zip(scores, targets, strict=True)]
+        answers = [_Answer.of(*pair) for pair in zip(scores, windows, strict=True)]
         n = len(answers)
-        return Measured(
+        return Measurement(
             {
                 "perplexity": perplexity(sum(a.word for a in answers), n),
                 "accuracy": 100 * sum(a.is_word for a in answers) / n,
@@ -81,7 +77,16 @@ class Lambada:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the model made of one passage: log-probabilities, and whether it would have said it."""
+    """The model's prediction for one passage.
+
+    Attributes:
+        word: log-probability of the last word, in nats.
+        token: log-probability of the last token, in nats.
+        is_word: whether each token of the word is the likeliest one.
+        is_token: whether the last token is the likeliest one.
+        is_word_filtered: `is_word` with the stop-word filter.
+        is_token_filtered: `is_token` with the stop-word filter.
+    """
 
     word: float
     token: float
@@ -91,33 +96,49 @@ class _Answer:
     is_token_filtered: bool
 
     @classmethod
-    def of(cls, score: Score, targets: Sequence[int]) -> "_Answer":
-        right = score.likeliest.eq(torch.tensor(list(targets)))
-        filtered = right.clone()
+    def of(cls, score: Score, window: Window) -> "_Answer":
+        targets = [int(token) for token in window.tokens[-window.scored :]]
+        correct = score.likeliest.eq(torch.tensor(targets))
+        filtered = correct.clone()
         filtered[0] = int(score.likeliest_allowed[0]) == targets[0]
         return cls(
             word=float(score.log_probabilities.sum()),
             token=float(score.log_probabilities[-1]),
-            is_word=bool(right.all()),
-            is_token=bool(right[-1]),
+            is_word=bool(correct.all()),
+            is_token=bool(correct[-1]),
             is_word_filtered=bool(filtered.all()),
             is_token_filtered=bool(filtered[-1]),
         )
 
 
-def split_last_word(row: dict[str, object], place: str) -> tuple[str, str]:
-    """A passage before its last space, and the rest.
+def split_last_word(row: Row, place: str) -> tuple[str, str]:
+    """Split a passage into the text before its last space, and the space with the last word.
 
     Raises:
-        UserError: it has no two words.
+        UserError: The passage has fewer than two words.
     """
     context, space, word = text_value(row, "text", place).rstrip().rpartition(" ")
     if not context or not word:
-        raise UserError("there is no last word after another one")
+        raise UserError("the passage has no last word to predict; it needs two words or more")
     return context, space + word
 
 
 def stop_word_tokens(tokenizer: Tokenizer) -> Tensor:
-    """`(vocab_size,)`: true for the tokens that are a space and a stop word, in any case."""
+    """Return a `(vocab_size,)` mask of tokens that are a space and a stop word, in any case."""
     texts = tokenizer.decode_batch([token] for token in range(tokenizer.vocab_size))
     return torch.tensor([t[:1] == " " and t[1:].lower() in STOP_WORDS for t in texts])
+
+
+LAMBADA = Lambada(
+    name="lambada",
+    source=DataSource(
+        files=("lambada_test.jsonl", "lambada_test.parquet"),
+        columns=("text",),
+        hub="EleutherAI/lambada_openai",
+        config="default",
+    ),
+    paper={
+        "last_token_perplexity": PaperFigures(35.13, 15.60, 10.87, 8.63, "LAMBADA ppl"),
+        "last_token_accuracy_stop_words": PaperFigures(45.99, 55.48, 60.12, 63.24, "LAMBADA acc"),
+    },
+)

@@ -1,29 +1,35 @@
-"""WMT-14 between English and French, from example pairs (section 3.7).
+"""WMT-14 translation between English and French from example pairs (section 3.7).
 
-The context holds pairs of the form `english sentence = french sentence`, then `sentence =`; the
-first sentence that is written greedily is the translation.
+The prompt contains pairs of the form `english sentence = french sentence`, then `sentence =`. The
+greedy completion up to the end of the line is the translation.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.benchmark import Measured, Options, Source
-from webtext_gpt.evaluation.generated import bleu
+from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options, PaperFigures
+from webtext_gpt.evaluation.data_source import DataSource
 from webtext_gpt.evaluation.prompted import answers, cut_beginning, room_for_prompt
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.evaluation.text_metrics import bleu
 
 EXAMPLES = (
-    ("The house is very old.", "La maison est très vieille."),
-    ("I do not know where he lives.", "Je ne sais pas où il habite."),
-    ("We will leave tomorrow morning.", "Nous partirons demain matin."),
-    ("The government has announced a new law.", "Le gouvernement a annoncé une nouvelle loi."),
-    ("How many people live in this town?", "Combien de personnes vivent dans cette ville ?"),
+    {"en": "The house is very old.", "fr": "La maison est très vieille."},
+    {"en": "I do not know where he lives.", "fr": "Je ne sais pas où il habite."},
+    {"en": "We will leave tomorrow morning.", "fr": "Nous partirons demain matin."},
+    {
+        "en": "The government has announced a new law.",
+        "fr": "Le gouvernement a annoncé une nouvelle loi.",
+    },
+    {
+        "en": "How many people live in this town?",
+        "fr": "Combien de personnes vivent dans cette ville ?",
+    },
 )
-LONGEST_TRANSLATION = 100
+MAX_TRANSLATION_TOKENS = 100
 
-
-SOURCE = Source(
+SOURCE = DataSource(
     files=("wmt14_test.jsonl", "wmt14_test.parquet"),
     columns=("translation",),
     hub="wmt/wmt14",
@@ -32,43 +38,61 @@ SOURCE = Source(
 
 
 @dataclass(frozen=True)
-class Translation:
-    """BLEU of one direction, by sacrebleu with its own tokenisation."""
+class Translation(Benchmark):
+    """BLEU of one direction, computed by sacrebleu with its default tokenization.
 
-    name: str
-    origin: str
-    target: str
-    source: Source = SOURCE
+    Attributes:
+        source_language: `en` or `fr`.
+        target_language: `en` or `fr`.
+    """
 
-    def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measured:
-        """See `Benchmark.run`."""
+    source_language: str
+    target_language: str
+
+    def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measurement:
+        """Translate every sentence. See `Benchmark.run`."""
         rows = self.source.rows(data_dir, options.limit)
         pairs = []
         for place, row in rows:
             pair = row["translation"]
-            if not isinstance(pair, dict) or not {self.origin, self.target} <= set(pair):
-                raise UserError(f"{place}: translation is not {{{self.origin}, {self.target}}}")
-            pairs.append((pair[self.origin].strip(), pair[self.target].strip()))
-        room = room_for_prompt(scorer, LONGEST_TRANSLATION)
+            languages = self.source_language, self.target_language
+            if not isinstance(pair, dict) or not set(languages) <= set(pair):
+                raise UserError(
+                    f"{place}: translation is not an object with the keys {' and '.join(languages)}"
+                )
+            pairs.append(tuple(pair[language].strip() for language in languages))
+        room = room_for_prompt(scorer, MAX_TRANSLATION_TOKENS)
         written = answers(
             scorer,
             self.name,
             [cut_beginning(scorer.tokenizer, self.prompt(text), room) for text, _ in pairs],
-            max_new_tokens=LONGEST_TRANSLATION,
+            max_new_tokens=MAX_TRANSLATION_TOKENS,
             batch_size=options.batch_size,
             stop=["\n"],
         )
         references = [reference for _, reference in pairs]
         score = bleu([text.strip() for text in written], references)
-        return Measured({"bleu": score}, len(pairs))
+        return Measurement({"bleu": score}, len(pairs))
 
     def prompt(self, text: str) -> str:
-        """Example pairs, then the text to be translated."""
-        order = {"en": 0, "fr": 1}
-        first, second = order[self.origin], order[self.target]
-        lines = [f"{pair[first]} = {pair[second]}" for pair in EXAMPLES]
+        """Return the example pairs followed by the text to translate."""
+        lines = [
+            f"{pair[self.source_language]} = {pair[self.target_language]}" for pair in EXAMPLES
+        ]
         return "\n".join([*lines, f"{text} ="])
 
 
-ENGLISH_TO_FRENCH = Translation("wmt14_en_fr", "en", "fr")
-FRENCH_TO_ENGLISH = Translation("wmt14_fr_en", "fr", "en")
+ENGLISH_TO_FRENCH = Translation(
+    name="wmt14_en_fr",
+    source=SOURCE,
+    paper={"bleu": PaperFigures(xl=5.0)},
+    source_language="en",
+    target_language="fr",
+)
+FRENCH_TO_ENGLISH = Translation(
+    name="wmt14_fr_en",
+    source=SOURCE,
+    paper={"bleu": PaperFigures(xl=11.5)},
+    source_language="fr",
+    target_language="en",
+)

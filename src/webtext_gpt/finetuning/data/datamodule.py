@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from webtext_gpt.data.datamodule import CountedData
+from webtext_gpt.data.datamodule import TrainingDataModule
 from webtext_gpt.finetuning.data.sequences import EncodedExamples, Item, collate
 
 GROUP = 50
@@ -70,7 +70,7 @@ class _Samples(Dataset):
         return self.examples.item(row, sample)
 
 
-class FinetuningData(CountedData):
+class FinetuningData(TrainingDataModule):
     """Training examples in length groups, and the whole validation set, on any number of devices.
 
     Args:

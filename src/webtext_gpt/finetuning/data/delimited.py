@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from webtext_gpt.data.rows import MissingColumnError, Row, counted, other_case
+from webtext_gpt.data.rows import MissingColumnError, Row, other_case, plural
 from webtext_gpt.errors import UserError
 
 LARGEST_CELL = 2**24
@@ -90,7 +90,7 @@ def read_delimited(
         count += 1
         if len(cells) != len(header):
             raise UserError(
-                f"{place} (row {count}) has {counted(len(cells), 'cell')}, but {len(header)} are "
+                f"{place} (row {count}) has {plural(len(cells), 'cell')}, but {len(header)} are "
                 f"expected ({', '.join(header)}); try task.quotes={str(not quotes).lower()}, "
                 f"a task.separator other than {separator!r} or, if the file has no header, other "
                 "task.columns"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from webtext_gpt.data.rows import Row, counted, text_value
+from webtext_gpt.data.rows import Row, plural, text_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.labels import class_name, regression_target
 from webtext_gpt.finetuning.data.rows import RowSource, file_source
@@ -136,7 +136,7 @@ def _text_or_empty(row: Row, column: str, place: str) -> str:
 def _check_empty(task: Task, name: str, empty: list[str], kept: int) -> None:
     if not kept:
         raise UserError(
-            f"{name} has no text in {counted(len(empty))}" if empty else f"{name} has no rows"
+            f"{name} has no text in {plural(len(empty))}" if empty else f"{name} has no rows"
         )
     if empty and not task.skip_empty:
         raise UserError(

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from webtext_gpt.data.prepare import held_out
-from webtext_gpt.data.rows import counted
+from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.examples import Examples, collapsed, collect_examples, say
 from webtext_gpt.finetuning.data.rows import DELIMITED, RowSource, file_source, hub_source
@@ -51,7 +51,7 @@ def label_names(train: Examples, task: Task) -> tuple[str, ...]:
         names = sorted(found)
     if len(names) == 1:
         raise UserError(
-            f"{counted(len(train))} of training, all with the label {names[0]!r} (task.label="
+            f"{plural(len(train))} of training, all with the label {names[0]!r} (task.label="
             f"{task.label}); a classification needs at least two classes"
         )
     if task.positive is not None and task.positive not in names:
@@ -154,7 +154,7 @@ def _hold_out(task: Task, train: Examples) -> tuple[Examples, Examples]:
         held = [out and key not in needed for key, out in zip(keys, held, strict=True)]
     if all(held) or not any(held):
         raise UserError(
-            f"{sum(held)} of {counted(len(train))} of training would be held out for validation "
+            f"{sum(held)} of {plural(len(train))} of training would be held out for validation "
             f"with task.val_fraction={task.val_fraction}; give task.validation=FILE, or another "
             "fraction"
         )

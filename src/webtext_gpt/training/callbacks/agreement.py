@@ -1,4 +1,4 @@
-"""All processes go on from the same step, or none."""
+"""Check that all processes resume from the same step."""
 
 import lightning as L
 import torch
@@ -7,23 +7,23 @@ from webtext_gpt.errors import UserError
 
 
 class Agreement(L.Callback):
-    """Compares the step that each process has found to go on from, before any of it is loaded.
+    """Compares the step that each process resumes from, before any checkpoint is loaded.
 
-    Processes of several machines look for the newest checkpoint by themselves, and may see
-    another state of the file system.
+    Each machine looks for the newest checkpoint by itself, and may see another state of a shared
+    file system.
 
     Args:
-        step: that this process goes on from.
+        step: the step that this process resumes from.
     """
 
     def __init__(self, step: int) -> None:
         self.step = step
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Compare, once the processes can talk.
+        """Compare the steps once the process group exists.
 
         Raises:
-            UserError: two have found different checkpoints; on every process.
+            UserError: two processes found different checkpoints; raised on every process.
         """
         if trainer.world_size == 1:
             return
@@ -33,7 +33,7 @@ class Agreement(L.Callback):
         torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
         if least != most:
             raise UserError(
-                f"processes found different checkpoints to go on from, of steps {int(least)} and "
-                f"{int(most)}; all machines need the same run_dir on a file system that they "
-                "share. Start again, once it shows them the same files"
+                f"processes found different checkpoints to resume, of steps {int(least)} and "
+                f"{int(most)}; all machines need the same run_dir on a shared file system. "
+                "Start again once all of them see the same files"
             )

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the newest, the best, and every N steps one that stays."""
+"""Checkpoints of a run: the newest, the best, and every N steps one that is kept for good."""
 
 from pathlib import Path
 from typing import Any
@@ -9,28 +9,29 @@ from webtext_gpt.checkpoint.store import BEST, FOLDER, LAST, STEP_NAME, STEPS, r
 from webtext_gpt.errors import UserError
 
 LESS_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
-"""How the names of metrics end whose least value is the best."""
+"""Endings of the names of metrics for which a lower value is better."""
 
 
 def better(metric: str, value: float, than: float) -> bool:
-    """Whether a value of a metric is better than another."""
+    """Return whether a value of a metric is better than another."""
     return value < than if metric.endswith(LESS_IS_BETTER) else value > than
 
 
 class Checkpoints(L.Callback):
     """Writes `step-00001000.ckpt` under `checkpoints/`; `last.ckpt` and `best.ckpt` are links.
 
-    A checkpoint is written between two steps: the metrics of the step before are in the loggers
-    by then, and a validation due after it is done, so that a run killed at any time loses
-    nothing and repeats nothing that its checkpoint has.
+    A checkpoint is written between two steps. By then the loggers have the metrics of the step
+    before, and a validation due after it has been made, so that a run killed at any time neither
+    loses nor repeats anything that its checkpoint contains.
 
     Args:
         run_dir: the run's folder.
-        save_every: optimizer steps between two checkpoints; one is also written after a
-            validation better than all before, and when training ends or is interrupted.
-        keep_last: how many of the newest are kept, so that a damaged one does no harm.
-        keep_every: optimizer steps between two checkpoints that stay; `None` keeps none.
-        monitor: metric of the validation that says which checkpoint is the best.
+        save_every: optimizer steps between two checkpoints. One is also written after the best
+            validation so far, and when training ends or is interrupted.
+        keep_last: number of the newest checkpoints to keep; more than one protects against damage.
+        keep_every: optimizer steps between two checkpoints that are kept for good; `None` keeps
+            none.
+        monitor: validation metric that decides which checkpoint is the best.
     """
 
     def __init__(
@@ -56,15 +57,15 @@ class Checkpoints(L.Callback):
         self._saved_step: int | None = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value so far, for a run that goes on."""
+        """Return the best value so far, for a checkpoint."""
         return {"best": self.best, "best_step": self._best_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave; earlier versions did not know the step."""
+        """Restore what `state_dict` returned; earlier versions did not save the step."""
         self.best, self._best_step = state_dict["best"], state_dict.get("best_step")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Clear what a killed run left half-written, and put damaged checkpoints aside."""
+        """Remove what a killed run left half-written, and rename damaged checkpoints."""
         self._saved_step = trainer.global_step
         if trainer.is_global_zero:
             for left in (*self.folder.glob(".*.partial"), *self.folder.glob(".*.old")):
@@ -78,7 +79,7 @@ class Checkpoints(L.Callback):
                         (self.folder / LAST).unlink()
 
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
-        """Save after a step of the right number, or with the best validation."""
+        """Save after every `save_every` steps, and after the best validation."""
         step = trainer.global_step
         if step != self._saved_step and self._is_due(step):
             self.save(trainer)
@@ -88,28 +89,29 @@ class Checkpoints(L.Callback):
         return step % self.save_every == 0 or kept or step == self._best_step
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Remember the step of the best metric."""
+        """Remember the step with the best value of the metric."""
         value = trainer.callback_metrics.get(self.monitor)
         if trainer.sanity_checking or value is None:
             return
         if trainer.global_step == self._saved_step:
-            self._saved_step = None  # made up on continuing: what is saved does not have it
+            # This validation ran after resuming, so the saved checkpoint lacks its metrics.
+            self._saved_step = None
         if self.best is None or better(self.monitor, float(value), self.best):
             self.best, self._best_step = float(value), trainer.global_step
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save where training stopped, be it early."""
+        """Save the last step, also when training stopped early."""
         self.save_new(trainer)
 
     def save_new(self, trainer: L.Trainer) -> None:
-        """Write a checkpoint, unless there is one that has all that training has done."""
+        """Write a checkpoint, unless the last one contains everything since."""
         if trainer.global_step != self._saved_step:
             self.save(trainer)
 
     def save(self, trainer: L.Trainer) -> None:
-        """Write a checkpoint of the step that training stands at; every process takes part."""
+        """Write a checkpoint of the current step; every process takes part."""
         for logger in trainer.loggers:
-            logger.save()  # what a killed run would otherwise have lost
+            logger.save()  # a killed run would lose unwritten rows
         step = trainer.global_step
         path = self.folder / STEP_NAME.format(step=step)
         trainer.save_checkpoint(path, weights_only=False)
@@ -121,19 +123,19 @@ class Checkpoints(L.Callback):
             self._clear()
 
     def _point(self, name: str, target: str) -> None:
-        """Make a link in the folder point to a checkpoint beside it."""
+        """Point a link at a checkpoint in the same folder, atomically."""
         partial = self.folder / f".{name}.partial"
         partial.unlink(missing_ok=True)
         partial.symlink_to(target)
         partial.replace(self.folder / name)
 
     def _clear(self) -> None:
-        """Remove checkpoints that need not stay."""
+        """Remove the checkpoints that are no longer to be kept."""
         best = self.folder / BEST
         stay = {best.readlink().name} if best.is_symlink() else set()
         for path in sorted(self.folder.glob(STEPS), reverse=True)[self.keep_last :]:
             step = int(path.stem.removeprefix("step-"))
             if path.name not in stay and not (self.keep_every and step % self.keep_every == 0):
                 old = path.with_name(f".{path.name}.old")
-                path.rename(old)  # a folder half removed is not taken for a checkpoint
+                path.rename(old)  # a folder half removed must not pass for a checkpoint
                 remove(old)

@@ -9,10 +9,10 @@ from webtext_gpt.progress import progress_bar
 
 
 class Console(L.Callback):
-    """One bar over all optimizer steps, with the latest losses and the speed.
+    """Progress bar over the optimizer steps, with the latest losses and the speed.
 
     Args:
-        metric: of the validation, shown beside its loss.
+        metric: validation metric to show beside the validation loss.
     """
 
     def __init__(self, metric: str = "val_loss") -> None:
@@ -20,13 +20,13 @@ class Console(L.Callback):
         self._bar: tqdm | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Open the bar where the run stands."""
+        """Open the bar at the current step."""
         if trainer.is_global_zero:
             total = trainer.max_steps if trainer.max_steps > 0 else None
             self._bar = progress_bar("training", total=total, initial=trainer.global_step)
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        """Move the bar by whole optimizer steps."""
+        """Advance the bar after each optimizer step."""
         if self._bar is not None and trainer.global_step > self._bar.n:
             metrics = trainer.callback_metrics
             shown = {
@@ -47,7 +47,7 @@ class Console(L.Callback):
         self._close()
 
     def on_exception(self, trainer: L.Trainer, *args: Any) -> None:
-        """Close the bar, so that the message after it starts on a line of its own."""
+        """Close the bar, so that the error message starts on a new line."""
         self._close()
 
     def _close(self) -> None:

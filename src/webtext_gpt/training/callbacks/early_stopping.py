@@ -1,4 +1,4 @@
-"""Ending training when the figure that counts no longer improves."""
+"""Stop training early when the monitored metric no longer improves."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from webtext_gpt.training.callbacks.checkpoints import LESS_IS_BETTER
 
 
 def early_stopping(monitor: str, patience: int | None) -> "Patience | None":
-    """The callback for a metric of the validation; `None` where training never ends early.
+    """Return the callback for a validation metric; `None` if `patience` is `None`.
 
     Raises:
-        UserError: the patience is no whole number above 0.
+        UserError: the patience is not a whole number above 0.
     """
     if patience is None:
         return None
@@ -23,11 +23,11 @@ def early_stopping(monitor: str, patience: int | None) -> "Patience | None":
 
 
 class Patience(EarlyStopping):
-    """Lightning's callback, which holds for a continued run as it does for an undisturbed one.
+    """Lightning's early stopping, with the same effect on a resumed run as on an unbroken one.
 
     Args:
         monitor: the metric.
-        patience: validations in a row without a new best, after which training ends.
+        patience: validations in a row without a new best before training ends.
     """
 
     def __init__(self, monitor: str, patience: int) -> None:
@@ -36,20 +36,20 @@ class Patience(EarlyStopping):
 
     @property
     def is_over(self) -> bool:
-        """Whether training has ended by this."""
+        """Whether the patience is exhausted."""
         return bool(self.wait_count >= self.patience)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the count; the patience is this call's."""
+        """Restore the count, but keep this call's patience."""
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take no further step where training had ended before it was interrupted."""
+        """Take no further step if training had ended before the run was interrupted."""
         trainer.should_stop = trainer.should_stop or self.is_over
 
     @rank_zero_only
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Say why training has ended."""
+        """Print why training ended."""
         if self.is_over:
             print(
                 f"training ends at step {trainer.global_step}: {self.wait_count} validations "

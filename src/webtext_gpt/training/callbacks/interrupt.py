@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM or a scheduler's warning ends training at the next step, everything saved."""
+"""Stop training at the next step, with everything saved, on Ctrl-C or a scheduler's signal."""
 
 import shlex
 import signal
@@ -14,23 +14,23 @@ from webtext_gpt.errors import EXIT_PREEMPTED, Stopped
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 
 SYSTEM = (signal.SIGTERM, signal.SIGUSR1)
-"""What schedulers send before they end a job; SLURM sends what its `--signal` names."""
+"""Signals that schedulers send before they end a job; SLURM sends the one in `--signal`."""
 
 
 class GracefulInterrupt(L.Callback):
     """Turns a signal to any process into an orderly stop of all; a second Ctrl-C stops at once.
 
-    All processes agree after every step. A validation that is due or under way is put off: the
-    continued run begins with it.
+    The processes agree after every step. A validation that is due or running is postponed: the
+    resumed run starts with it.
     """
 
     def __init__(self) -> None:
-        self._requested = 0  # the signal's number
+        self._requested = 0  # number of the signal received
         self._last_step = 0
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take over the signals."""
+        """Install the signal handlers."""
         self._last_step = trainer.global_step
         for number in (signal.SIGINT, *SYSTEM):
             self._previous[number] = signal.signal(number, self._request)
@@ -41,17 +41,17 @@ class GracefulInterrupt(L.Callback):
             signal.signal(signum, self._previous[signum])
 
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
-        """Between two steps, stop if any process was asked to."""
+        """Stop between two steps if any process has received a signal."""
         if trainer.global_step != self._last_step:
             self._last_step = trainer.global_step
             self._stop_if_asked(trainer)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Put the validation off if any process was asked to stop."""
+        """Postpone the validation if any process has received a signal."""
         self._stop_if_asked(trainer)
 
     def on_validation_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
-        """Break the validation off if any process was asked to stop."""
+        """Abandon the validation if any process has received a signal."""
         self._stop_if_asked(trainer)
 
     def _stop_if_asked(self, trainer: L.Trainer) -> None:
@@ -68,17 +68,17 @@ class GracefulInterrupt(L.Callback):
         name = signal.Signals(signum).name
         raise Stopped(
             f"{'interrupted' if signum == signal.SIGINT else f'stopped by {name}'}; "
-            f"step {trainer.global_step} is saved. Continue with: "
+            f"step {trainer.global_step} is saved. Resume with: "
             f"python {Path(sys.argv[0]).name} resume={shlex.quote(str(trainer.default_root_dir))}",
             exit_code=EXIT_PREEMPTED if signum in SYSTEM else 1,
         )
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Give the signals back."""
+        """Restore the previous signal handlers."""
         self._restore()
 
     def on_exception(self, trainer: L.Trainer, *args: Any) -> None:
-        """Give the signals back."""
+        """Restore the previous signal handlers."""
         self._restore()
 
     def _restore(self) -> None:

@@ -1,4 +1,4 @@
-"""A picture of the loss over the steps."""
+"""Plot of the loss over the optimizer steps."""
 
 import math
 from pathlib import Path
@@ -14,7 +14,7 @@ class LossCurve(L.Callback):
 
     Args:
         run_dir: the run's folder.
-        metric: of the validation, drawn beside its loss.
+        metric: validation metric, drawn beside the validation loss.
     """
 
     def __init__(self, run_dir: str, metric: str = "val_loss") -> None:
@@ -23,19 +23,19 @@ class LossCurve(L.Callback):
 
     @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw."""
+        """Draw the plot."""
         for logger in trainer.loggers:
             logger.save()
         draw_loss_curve(self.run_dir / METRICS, self.run_dir / "loss.png", self.metric)
 
 
 def draw_loss_curve(metrics: Path, picture: Path, metric: str = "val_loss") -> None:
-    """Training and validation loss, in nats, by optimizer step.
+    """Plot training and validation loss, in nats, by optimizer step.
 
     Args:
         metrics: a run's `metrics.csv`.
         picture: the PNG to write.
-        metric: another column, drawn on an axis of its own.
+        metric: another column, drawn on a second axis.
     """
     from matplotlib.figure import Figure
 

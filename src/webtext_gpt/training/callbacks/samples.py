@@ -1,4 +1,4 @@
-"""What the model writes, while it learns."""
+"""Text sampled from the model during training."""
 
 import re
 from pathlib import Path
@@ -11,16 +11,16 @@ from webtext_gpt.training.distributed.gather import whole_model
 
 
 class Samples(L.Callback):
-    """Appends sampled text to `samples.txt` after every validation.
+    """Appends sampled texts to `samples.txt` after every validation.
 
     Args:
         run_dir: the run's folder.
-        prompt: what to continue; empty begins a new document.
-        num_samples: texts each time.
-        max_new_tokens: length of each.
+        prompt: text to continue; an empty prompt starts a new document.
+        num_samples: texts per validation.
+        max_new_tokens: length of each text.
         temperature: see `webtext_gpt.generation.Sampling`.
         top_k: see `webtext_gpt.generation.Sampling`.
-        seed: of the sampling, so that texts of different steps can be compared.
+        seed: seed of the sampling, the same at every step so that texts can be compared.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class Samples(L.Callback):
         self.latest: list[str] = []
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Refuse a prompt that the tokenizer cannot encode, before any training."""
+        """Refuse, before training, a prompt that the tokenizer cannot encode."""
         pl_module.tokenizer.encode(self.prompt)
 
     @rank_zero_only
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Drop what a killed run wrote after the validation that the run goes on from."""
+        """Drop the samples that a killed run wrote after the validation it resumes from."""
         if not self.path.is_file():
             return
         text = self.path.read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ class Samples(L.Callback):
 
     def _write(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         with whole_model(trainer, pl_module.model) as model:
-            if model is None:  # the first process writes
+            if model is None:  # only rank 0 writes
                 return
             continuations = complete(
                 model,

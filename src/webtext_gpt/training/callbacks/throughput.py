@@ -1,4 +1,4 @@
-"""Speed of training: tokens and model FLOP a second, their share of the peak, peak memory."""
+"""Speed of training: tokens/s, model FLOP/s and their share of the peak, and peak memory."""
 
 import resource
 import time
@@ -12,9 +12,9 @@ from webtext_gpt.training.precision import peak_flops
 
 
 class Throughput(L.Callback):
-    """Logs speed between one log and the next; the first step, where kernels warm up, is left out.
+    """Logs the mean speed since the last log, without the first step, in which kernels warm up.
 
-    Time spent on validation, samples and checkpoints does not count.
+    Time spent on validation, samples and checkpoints is not counted.
     """
 
     def __init__(self) -> None:
@@ -29,37 +29,37 @@ class Throughput(L.Callback):
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Over the whole run so far; `None` before the second step."""
+        """Mean speed of the whole run so far; `None` before the second step."""
         seconds = self._total_seconds + self._seconds
         return (self._total_tokens + self._tokens) / seconds if seconds else None
 
     def state_dict(self) -> dict[str, float]:
-        """Time and tokens so far, for a run that goes on."""
+        """Return the time and tokens so far, for a checkpoint."""
         return {
             "seconds": self._total_seconds + self._seconds,
             "tokens": self._total_tokens + self._tokens,
         }
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self._total_seconds = state_dict["seconds"]
         self._total_tokens = int(state_dict["tokens"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Find the peak of the hardware at the run's precision."""
+        """Find the hardware's peak speed at the run's precision."""
         dtype = torch.bfloat16 if str(trainer.precision).startswith("bf16") else torch.float32
         self._peak = peak_flops(pl_module.device, dtype)
         self._last_step = trainer.global_step
         self._warm = False
 
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
-        """Start the clock of a micro-batch."""
+        """Start timing a micro-batch."""
         self._started = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
     ) -> None:
-        """Stop the clock; after a whole step that is to be logged, log."""
+        """Stop timing, and log after every `log_every_n_steps` optimizer steps."""
         stepped = trainer.global_step != self._last_step
         every = trainer.log_every_n_steps
         log_now = stepped and every > 0 and trainer.global_step % every == 0
@@ -93,7 +93,7 @@ class Throughput(L.Callback):
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most bytes in use so far: of the GPU, or of this process."""
+    """Return the peak memory so far, in bytes, of the GPU or else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,4 +1,4 @@
-"""Training for so many minutes: the number of steps is found by trying, before the first."""
+"""Training for a number of minutes: the number of steps is measured before the first one."""
 
 import copy
 import time
@@ -7,23 +7,24 @@ import lightning as L
 import torch
 
 from webtext_gpt.model import cross_entropy, language_model
+from webtext_gpt.training.lightning_internals import set_max_steps
 
 OPEN = -1
-"""Lightning's `max_steps` for no limit."""
+"""Lightning's value of `max_steps` for no limit."""
 SHARE = 0.85
-"""Of the time is planned with; the rest is for validation, and for speed that varies."""
+"""Fraction of the budget planned for training steps; the rest covers validation and variation."""
 PROBE_SECONDS = 3.0
 FEWEST_PASSES = 4
 
 
 class TimeBudget(L.Callback):
-    """Ends training after a time; where `trainer.max_steps` is open, sets it to what fits.
+    """Ends training after a time; sets an open `max_steps` to the number of steps that fit.
 
-    A learning-rate schedule has to know its end. The number of steps is fixed before the first
-    and saved in checkpoints, so that a run that is continued has the same end.
+    A learning-rate schedule needs to know its end. The number of steps is therefore fixed before
+    the first one and saved in checkpoints, so that a resumed run has the same end.
 
     Args:
-        minutes: of wall-clock time.
+        minutes: wall-clock minutes of training.
     """
 
     def __init__(self, minutes: float) -> None:
@@ -31,13 +32,13 @@ class TimeBudget(L.Callback):
         self._last_step = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Remember the step that training starts from."""
+        """Remember the step at which training starts."""
         self._last_step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: object
     ) -> None:
-        """After a whole optimizer step, stop when the first process's time is up."""
+        """Stop after an optimizer step once rank 0's time is up."""
         if trainer.global_step == self._last_step:
             return
         self._last_step = trainer.global_step
@@ -45,16 +46,16 @@ class TimeBudget(L.Callback):
             trainer.should_stop = True
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Measure on the first process, tell the others."""
+        """Measure on rank 0, and broadcast the number of steps."""
         if stage == "fit" and trainer.max_steps == OPEN:
             steps = self._steps(trainer, pl_module) if trainer.is_global_zero else 0
-            trainer.fit_loop.epoch_loop.max_steps = trainer.strategy.broadcast(steps)
+            set_max_steps(trainer, trainer.strategy.broadcast(steps))
 
     def _steps(self, trainer: L.Trainer, pl_module: L.LightningModule) -> int:
-        """Optimizer steps that fit, by timing passes of a copy of the model on random tokens."""
+        """Optimizer steps that fit, from timed passes of a copy of the model on random tokens."""
         device = trainer.strategy.root_device
         probe = language_model(copy.deepcopy(pl_module.model)).to(device)
-        generator = torch.Generator().manual_seed(0)  # training's own randomness is not touched
+        generator = torch.Generator().manual_seed(0)  # leaves training's random state alone
         data = trainer.datamodule
         shape = (data.micro_batch_size, data.block_size)
         tokens = torch.randint(probe.config.vocab_size, shape, generator=generator).to(device)
@@ -67,5 +68,5 @@ class TimeBudget(L.Callback):
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - started)
-        typical = sorted(times[1:])[len(times) // 2 - 1]  # without the first, which warms up
+        typical = sorted(times[1:])[len(times) // 2 - 1]  # the first warms up kernels
         return max(1, int(SHARE * 60 * self.minutes / (typical * trainer.accumulate_grad_batches)))

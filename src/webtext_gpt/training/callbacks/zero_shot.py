@@ -1,4 +1,4 @@
-"""Zero-shot benchmarks while the model learns."""
+"""Zero-shot benchmarks during training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,25 +6,25 @@ from pathlib import Path
 import lightning as L
 
 from webtext_gpt.evaluation.benchmark import Options
-from webtext_gpt.evaluation.registry import chosen
+from webtext_gpt.evaluation.registry import select_benchmarks
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.settings import whole_number
 from webtext_gpt.training.distributed.gather import whole_model
 
 
 class ZeroShot(L.Callback):
-    """Logs the figures of benchmarks every so many optimizer steps, as `lambada_accuracy`.
+    """Logs benchmark figures, such as `lambada_accuracy`, every `every` optimizer steps.
 
-    The first process measures, the others wait for it.
+    Rank 0 measures while the others wait.
 
     Args:
         every: optimizer steps between two measurements.
-        tasks: names of `webtext_gpt.evaluation.registry`.
-        data_dir: folder with their files; `None` loads them by `datasets` name.
-        limit: examples of each task; `None` takes all.
+        tasks: names from `webtext_gpt.evaluation.registry`.
+        data_dir: folder with the tasks' files; `None` loads them by `datasets` name.
+        limit: examples of each task; `None` means all.
 
     Raises:
-        UserError: there is no such task; when training begins: its data is not there.
+        UserError: a task does not exist or, when training starts, its data is missing.
     """
 
     def __init__(
@@ -36,20 +36,20 @@ class ZeroShot(L.Callback):
     ) -> None:
         whole_number("callbacks.zero_shot.every", every, least=1)
         self.every = every
-        self.benchmarks = chosen(list(tasks))
+        self.benchmarks = select_benchmarks(list(tasks))
         self.data_dir = None if data_dir is None else Path(data_dir).expanduser()
         self.limit = limit
         self._measured_step = 0
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take every task's first example, so that what is missing is known before training."""
+        """Measure one example of each task, so that missing data is noticed before training."""
         self._measured_step = trainer.global_step
         self._figures(trainer, pl_module, limit=1)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: object
     ) -> None:
-        """Measure after every `every` steps."""
+        """Measure every `every` steps."""
         step = trainer.global_step
         if step % self.every == 0 and step != self._measured_step:
             self._measured_step = step
@@ -65,7 +65,7 @@ class ZeroShot(L.Callback):
             whole_model(trainer, pl_module.model) as model,
             trainer.strategy.precision_plugin.forward_context(),
         ):
-            if model is None:  # the first process measures
+            if model is None:  # only rank 0 measures
                 return {}
             scorer = Scorer(model, pl_module.tokenizer)
             was_training = model.training

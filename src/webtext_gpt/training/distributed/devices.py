@@ -1,9 +1,8 @@
-"""How many devices of which kind a run gets; asking for more than there are is refused here."""
+"""Which devices a run uses; a request for more than there are is refused here."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -13,67 +12,77 @@ LAUNCHERS = {
     "torchrun": ("TORCHELASTIC_RUN_ID", "WORLD_SIZE"),
     "srun": ("SLURM_PROCID", "SLURM_NTASKS"),
 }
-"""Environment variables by which a launcher is known, and that hold its number of processes."""
+"""For each external launcher, the variable that reveals it and the one with its process count."""
 
 
 @dataclass(frozen=True)
 class Devices:
-    """What a run is spread over."""
+    """The devices that a run is spread over, one process each."""
 
     kind: str
     """`cpu`, `cuda` or `mps`."""
     per_node: int
-    """Processes of one machine: one for each GPU, or so many on the CPU."""
+    """Processes on one machine."""
     num_nodes: int = 1
+    indices: tuple[int, ...] | None = None
+    """Which GPUs of the machine; `None` means the first `per_node`."""
 
     @property
     def count(self) -> int:
         """Processes over all machines."""
         return self.per_node * self.num_nodes
 
+    @property
+    def for_lightning(self) -> int | list[int]:
+        """The value of Lightning's `devices` argument."""
+        return self.per_node if self.indices is None else list(self.indices)
 
-def find_devices(settings: Mapping[str, Any], check: bool = True) -> Devices:
-    """The devices that Lightning's `accelerator`, `devices` and `num_nodes` stand for here.
+
+def find_devices(
+    accelerator: str, devices: str | int | Sequence[int], num_nodes: int = 1, *, check: bool = True
+) -> Devices:
+    """Return the devices that Lightning's three settings of the same names stand for here.
 
     Args:
-        settings: of the trainer.
-        check: whether this machine has to have them. An estimate is made for any number; more
-            than there are CPU cores are taken for GPUs of another machine.
+        accelerator: `auto`, `cpu`, `gpu`, `cuda` or `mps`.
+        devices: a number, `auto`, -1 for all, or the indices of GPUs.
+        num_nodes: machines.
+        check: require this machine to have the devices. Without it, as for an estimate, any number
+            is accepted; more devices than CPU cores are taken for GPUs of another machine.
 
     Raises:
-        UserError: there is no such accelerator here, there are fewer devices than asked for, or
-            the launcher has started another number of processes.
+        UserError: this machine lacks the accelerator or has fewer devices than requested, or an
+            external launcher has started another number of processes.
     """
-    kind = device_kind(settings["accelerator"])
-    num_nodes = int(settings["num_nodes"])
+    kind = device_kind(accelerator)
     available = _available(kind)
-    per_node = _requested(settings["devices"], kind, available)
-    if not check and settings["accelerator"] == "auto" and per_node > available:
+    per_node, indices = _requested(devices, kind, available)
+    if not check and accelerator == "auto" and per_node > available:
         kind = "cuda"
     if check:
         if kind != "cpu" and not available:
             raise UserError(
-                f"trainer.accelerator={settings['accelerator']}: there is no such device here "
+                f"trainer.accelerator={accelerator}: there is no such device here "
                 "(torch sees none); use trainer.accelerator=auto"
             )
         if per_node > available:
             names = {"cpu": "CPU cores", "cuda": "GPUs"}.get(kind, f"{kind} devices")
             raise UserError(
-                f"trainer.devices={settings['devices']} asks for {per_node} processes, but there "
+                f"trainer.devices={devices} asks for {per_node} processes, but there "
                 f"are {available} {names} here; set trainer.devices={available} or less"
                 + ("" if kind != "cpu" else ", or run where there are as many GPUs")
             )
         if kind == "mps" and per_node * num_nodes > 1:
-            raise UserError("Apple's GPUs train alone; set trainer.devices=1")
+            raise UserError("Apple's GPUs cannot train together; set trainer.devices=1")
         _check_launcher(per_node, num_nodes)
-    return Devices(kind, per_node, num_nodes)
+    return Devices(kind, per_node, num_nodes, indices)
 
 
 def device_kind(accelerator: str) -> str:
-    """`cuda`, `mps` or `cpu`: what Lightning's name for an accelerator stands for here.
+    """Return `cuda`, `mps` or `cpu` for Lightning's name of an accelerator.
 
     Raises:
-        UserError: it is none of Lightning's that this project trains on.
+        UserError: the name is not one that this project trains on.
     """
     if accelerator in ("cpu", "cuda", "mps"):
         return accelerator
@@ -96,29 +105,33 @@ def _available(kind: str) -> int:
     return os.cpu_count() or 1
 
 
-def _requested(devices: Any, kind: str, available: int) -> int:
-    """The number in Lightning's `devices`: a number, `auto`, -1 for all, or GPUs by index."""
+def _requested(
+    devices: str | int | Sequence[int], kind: str, available: int
+) -> tuple[int, tuple[int, ...] | None]:
+    """The number of processes and, where GPUs are named by index, which ones."""
     if devices == "auto":
-        return available if kind == "cuda" else 1
-    if isinstance(devices, str) and "," in devices:
-        return len([index for index in devices.split(",") if index.strip()])
-    if isinstance(devices, str | int):
+        return (available if kind == "cuda" else 1), None
+    if isinstance(devices, str) and "," not in devices:
         try:
-            number = int(devices)
+            devices = int(devices)
         except ValueError:
             raise UserError(
                 f"trainer.devices={devices!r} is neither a number, a list of GPUs, nor auto"
             ) from None
-        number = available if number == -1 else number
+    if isinstance(devices, int):
+        number, indices = (available if devices == -1 else devices), None
     else:
-        number = len(devices)
+        listed = devices.split(",") if isinstance(devices, str) else devices
+        named = tuple(int(index) for index in listed if str(index).strip())
+        number = len(named)
+        indices = named if kind == "cuda" else None  # CPU processes have no index
     if number < 1:
         raise UserError(f"trainer.devices={devices} must be at least 1, -1 for all, or auto")
-    return number
+    return number, indices
 
 
 def _check_launcher(per_node: int, num_nodes: int) -> None:
-    """Refuse another number of processes than torchrun or SLURM has started."""
+    """Refuse a number of processes other than the one that torchrun or SLURM has started."""
     launcher = external_launcher()
     if launcher is not None:
         started = os.environ[LAUNCHERS[launcher][1]]
@@ -130,7 +143,7 @@ def _check_launcher(per_node: int, num_nodes: int) -> None:
 
 
 def external_launcher() -> str | None:
-    """What has started this process and others beside it: `torchrun`, `srun`, or nothing."""
+    """Return the launcher that started this process, `torchrun` or `srun`, or `None`."""
     for launcher, (marker, world_size) in LAUNCHERS.items():
         interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
         started = marker in os.environ and os.environ.get(world_size)

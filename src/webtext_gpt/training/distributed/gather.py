@@ -1,4 +1,4 @@
-"""The model as one process can use it, whatever the strategy has done with its parameters."""
+"""The whole model on one process, whatever the strategy has done with its parameters."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,15 +16,15 @@ from webtext_gpt.training.strategy import partitions_parameters
 
 @contextmanager
 def whole_model(trainer: L.Trainer, model: GPT) -> Iterator[GPT | None]:
-    """The model, all its parameters in place, on the first process; `None` on the others.
+    """Give rank 0 the model with all its parameters, and the other ranks `None`.
 
-    Every process has to enter: where parameters are divided, they are gathered one after
-    another into a copy that the first process has for itself, on its own device. What is done
-    inside may take processes different times, but must not communicate.
+    Every process has to enter. Where parameters are partitioned, they are gathered one after
+    another into a copy on rank 0's device. The block may take the processes different times, but
+    must not communicate.
 
     Args:
-        trainer: with the strategy.
-        model: that is trained.
+        trainer: holds the strategy.
+        model: the model in training.
     """
     if not partitions_parameters(trainer.strategy):
         yield model if trainer.is_global_zero else None
@@ -38,15 +38,15 @@ def _gathered(trainer: L.Trainer, model: GPT) -> GPT | None:
     whole = None
     if trainer.is_global_zero:
         whole = empty_gpt(model.config, trainer.strategy.root_device)
-    for name, parameter in _each_in_place(trainer.strategy, model):
+    for name, parameter in _each_gathered(trainer.strategy, model):
         if whole is not None:
             with torch.no_grad():
                 whole.get_parameter(name).copy_(parameter)
     return whole.train(model.training) if whole is not None else None
 
 
-def _each_in_place(strategy: Strategy, model: GPT) -> Iterator[tuple[str, nn.Parameter]]:
-    """Each parameter while all of it is here; FSDP can gather nothing less than all of them."""
+def _each_gathered(strategy: Strategy, model: GPT) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield each parameter while it is whole; FSDP can only gather all of them at once."""
     if isinstance(strategy, FSDPStrategy):
         with FullyShardedDataParallel.summon_full_params(strategy.model, writeback=False):
             for name, parameter in model.named_parameters():

@@ -1,8 +1,8 @@
-"""Starting the processes of one machine; none of them outlives another's death for long.
+"""Starting the processes of one machine, so that none outlives another's death for long.
 
 A process that dies leaves the others waiting in a collective operation, on GPUs for half an hour.
-So the first process watches those that it started, and they watch it. What ended a run is said
-once: by the process that failed, or, where that one was killed, by one that saw it.
+Rank 0 therefore watches the processes that it started, and they watch rank 0. The cause of a
+failure is reported once: by the process that failed or, if that one was killed, by one that saw it.
 """
 
 import contextlib
@@ -15,46 +15,48 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
-from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
+from lightning.pytorch.plugins.environments import ClusterEnvironment
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
-from lightning.pytorch.strategies.launchers.subprocess_script import (
-    _basic_subprocess_cmd,
-    _hydra_subprocess_cmd,
-    _SubprocessScriptLauncher,
-)
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.errors import EXIT_PREEMPTED, Stopped, UserError
+from webtext_gpt.training.lightning_internals import (
+    SubprocessLauncher,
+    hydra_subprocess_command,
+    set_num_threads,
+    subprocess_command,
+)
 
 PARENT = "WEBTEXT_GPT_PARENT"
-"""Environment variable of started processes: the id of the one that started them."""
+"""Environment variable of a started process: the id of the process that started it."""
 CHOSEN = "WEBTEXT_GPT_CHECKPOINT"
-"""Environment variable of started processes: what the first one goes on from; empty for nothing."""
+"""Environment variable of a started process: the checkpoint that rank 0 resumes, or empty."""
 POLL_SECONDS = 0.2
 SPEAK_SECONDS = 3.0
-"""A process other than the first waits so long before it reports an error that all may have."""
+"""Seconds a non-zero rank waits before reporting, so that rank 0 reports shared errors."""
 LOST_SECONDS = 15.0
-"""So long is waited for the cause, where an error only says that another process went away."""
+"""Seconds to wait for the cause of an error that only says that another process went away."""
 STUCK_SECONDS = 5.0
-"""After another's death, the first process has so long to notice it itself."""
+"""Seconds that rank 0 has to notice another process's death by itself."""
 
 
 class Watch(threading.Thread):
-    """Polls started processes; at the first that fails, the run ends.
+    """Thread that polls the started processes and ends the run when one fails.
 
     Args:
-        processes: of the local ranks from 1 on.
+        processes: those of the local ranks from 1 on.
     """
 
-    def __init__(self, processes: list[subprocess.Popen]) -> None:
+    def __init__(self, processes: list[subprocess.Popen[bytes]]) -> None:
         super().__init__(daemon=True, name="watch")
         self.processes = processes
-        self._reporting = threading.Lock()  # whoever holds it says what ended the run
+        self._reporting = threading.Lock()  # its holder reports what ended the run
 
     def run(self) -> None:
-        """Until all have ended well; end the run if the main thread does not notice a death."""
+        """Poll until all have succeeded; end the run if the main thread misses a death."""
         while any(process.poll() is None for process in self.processes) or self.death():
             if self.death():
                 time.sleep(STUCK_SECONDS)
@@ -64,7 +66,7 @@ class Watch(threading.Thread):
             time.sleep(POLL_SECONDS)
 
     def death(self) -> str | None:
-        """What became of the first process found to have failed."""
+        """Describe how the first failed process ended; `None` if none has failed."""
         for rank, process in enumerate(self.processes, start=1):
             code = process.poll()
             if code is not None and code < 0:
@@ -76,7 +78,7 @@ class Watch(threading.Thread):
         return None
 
     def explain(self, error: BaseException) -> str | None:
-        """Whether another's death is behind an error of this process; that process's story."""
+        """Describe the death behind an error of this process; `None` if the error is its own."""
         self._reporting.acquire()
         deadline = time.monotonic() + (LOST_SECONDS if _lost_another(error) else 0)
         while not (death := self.death()) and time.monotonic() < deadline:
@@ -84,31 +86,37 @@ class Watch(threading.Thread):
         return death
 
     def kill(self) -> None:
-        """End the others at once; what they were writing is incomplete and will not be used."""
+        """Kill the processes at once; readers ignore what they leave half-written."""
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
 
     def join_processes(self, seconds: float = 60.0) -> None:
-        """Wait for the others' own end."""
+        """Wait for the processes to end by themselves."""
         for process in self.processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(seconds)
 
     def _end(self) -> NoReturn:
         self.kill()
-        _say(f"{self.death()}")
-        os._exit(1)  # the main thread waits for the dead, and cannot be interrupted
+        _report(f"{self.death()}")
+        os._exit(1)  # the main thread waits for the dead process and cannot be interrupted
 
 
-class WatchedLauncher(_SubprocessScriptLauncher):
-    """Lightning's launcher, with one run folder, one log, and processes that are watched."""
+class WatchedLauncher(SubprocessLauncher):
+    """Lightning's launcher with one run folder, one log, and watched processes."""
 
-    def launch(self, function: Callable, *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
-        """Start the other processes of this machine, unless a launcher has, and call `function`.
+    def launch(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        trainer: L.Trainer | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Start this machine's other processes, unless a launcher has, and call `function`.
 
         Raises:
-            UserError: another process failed, or was killed.
+            UserError: another process failed or was killed.
         """
         self.cluster_environment.validate_settings(
             num_devices=self.num_processes, num_nodes=self.num_nodes
@@ -120,11 +128,11 @@ class WatchedLauncher(_SubprocessScriptLauncher):
             try:
                 self._call_children_scripts()
             finally:
-                del os.environ[CHOSEN]  # of this run alone
+                del os.environ[CHOSEN]  # another run of this process must not see it
             watch = Watch(self.procs)
             watch.start()
-        _set_num_threads_if_needed(num_processes=self.num_processes)
-        with _cause_said_once(watch):
+        set_num_threads(num_processes=self.num_processes)
+        with _cause_reported_once(watch):
             result = function(*args, **kwargs)
             if watch is not None:
                 watch.join_processes()
@@ -142,13 +150,13 @@ class WatchedLauncher(_SubprocessScriptLauncher):
         os.environ.update(environment)
         for local_rank in range(1, self.num_processes):
             if HydraConfig.initialized():
-                command, folder = _hydra_subprocess_cmd(local_rank)
+                command, folder = hydra_subprocess_command(local_rank)
             else:
-                command, folder = _basic_subprocess_cmd(), None
+                command, folder = subprocess_command(), None
             own = {
                 "LOCAL_RANK": str(local_rank),
                 PARENT: str(os.getpid()),
-                "PYTHONWARNINGS": "ignore",  # the first process gives them
+                "PYTHONWARNINGS": "ignore",  # rank 0 shows them
             }
             process = subprocess.Popen(  # noqa: S603 - this program, with its own arguments
                 command, env={**os.environ, **own}, cwd=folder, stdout=subprocess.DEVNULL
@@ -157,9 +165,9 @@ class WatchedLauncher(_SubprocessScriptLauncher):
 
 
 class WatchedLaunch:
-    """Mixin of Lightning's strategies that start their own processes."""
+    """Mixin for Lightning strategies that start their own processes."""
 
-    cluster_environment: Any
+    cluster_environment: ClusterEnvironment
     num_processes: int
     num_nodes: int
 
@@ -170,15 +178,15 @@ class WatchedLaunch:
 
 
 class WatchedDDPStrategy(WatchedLaunch, DDPStrategy):
-    """DDP whose processes are watched."""
+    """DDP with watched processes."""
 
 
 class WatchedFSDPStrategy(WatchedLaunch, FSDPStrategy):
-    """FSDP whose processes are watched."""
+    """FSDP with watched processes."""
 
 
 def follow_parent() -> None:
-    """In a process that `WatchedLauncher` started, end when the one that started it is gone."""
+    """In a process that `WatchedLauncher` started, end when its parent has gone."""
     parent = os.environ.get(PARENT)
     if parent is not None:
         threading.Thread(target=_follow, args=(int(parent),), daemon=True).start()
@@ -188,23 +196,23 @@ def _follow(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(POLL_SECONDS)
     if os.environ["LOCAL_RANK"] == "1":
-        _say(f"the first process (pid {parent}) is gone; was the machine out of memory?")
+        _report(f"rank 0 (pid {parent}) is gone; was the machine out of memory?")
     os._exit(1)
 
 
-def _say(message: str) -> None:
-    """Print an error, if anyone is left to read it: its process ends all the same."""
+def _report(message: str) -> None:
+    """Print an error if its reader still exists; the process ends in either case."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         print(f"\nerror: {message}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
-def _cause_said_once(watch: Watch | None) -> Iterator[None]:
-    """Let one process report an error; the others are ended before they repeat it.
+def _cause_reported_once(watch: Watch | None) -> Iterator[None]:
+    """Let one process report an error, and end the others before they repeat it.
 
     Raises:
-        UserError: in the first process, instead of an error that another's death caused.
+        UserError: on rank 0, in place of an error that another process's death caused.
     """
     try:
         yield
@@ -212,7 +220,7 @@ def _cause_said_once(watch: Watch | None) -> Iterator[None]:
         if watch is not None:
             watch.join_processes()
         if rank_zero_only.rank != 0:
-            # The first process says it. To srun and torchrun, another code would be a failure.
+            # Rank 0 prints the message. srun and torchrun take any other code for a failure.
             sys.exit(EXIT_PREEMPTED if PARENT in os.environ else 0)
         raise
     except Exception as error:
@@ -222,15 +230,15 @@ def _cause_said_once(watch: Watch | None) -> Iterator[None]:
             if death is not None:
                 raise UserError(death) from None
         elif _lost_another(error):
-            time.sleep(LOST_SECONDS)  # whoever started us ends us meanwhile
+            time.sleep(LOST_SECONDS)  # the launcher ends this process meanwhile
         raise
 
 
 @contextlib.contextmanager
-def first_process_speaks() -> Iterator[None]:
-    """Hold an error back for a moment in processes other than the first.
+def rank_zero_reports_first() -> Iterator[None]:
+    """Delay an error on non-zero ranks.
 
-    What the first one finds as well, it says, and its launcher ends the others meanwhile.
+    Rank 0 reports an error that all processes meet, and its launcher ends the others meanwhile.
     """
     try:
         yield

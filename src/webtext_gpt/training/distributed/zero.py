@@ -1,13 +1,12 @@
 """DeepSpeed's ZeRO under Lightning, on GPUs and on CPU processes.
 
-Nothing of DeepSpeed's configuration is set twice: accumulation, clipping, precision and batch
-come from the trainer, the optimizer and its schedule from the module.
+No setting of DeepSpeed is stated twice: accumulation, clipping, precision and the batch come from
+the trainer, the optimizer and its schedule from the module.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy
@@ -24,6 +23,13 @@ from webtext_gpt.checkpoint.parts import (
     write_complete,
 )
 from webtext_gpt.checkpoint.store import publish, remove, write_file
+from webtext_gpt.training.distributed.deepspeed_internals import (
+    Fragment,
+    forgo_compiled_reduction,
+    fragments,
+    publish_weights,
+    whole_shape,
+)
 from webtext_gpt.training.distributed.launcher import WatchedLaunch
 from webtext_gpt.training.memory import LIVE_PARAMETERS
 
@@ -36,16 +42,16 @@ def zero_config(
     reduce_bucket_size: int,
     allgather_bucket_size: int,
 ) -> dict[str, Any]:
-    """The part of DeepSpeed's configuration that belongs to ZeRO alone."""
+    """Return the part of DeepSpeed's configuration that concerns ZeRO alone."""
     zero: dict[str, Any] = {
         "stage": stage,
         "overlap_comm": on_gpu,
         "contiguous_gradients": True,
-        "reduce_scatter": on_gpu,  # gloo has none
+        "reduce_scatter": on_gpu,  # gloo has no reduce-scatter
         "reduce_bucket_size": reduce_bucket_size,
         "allgather_bucket_size": allgather_bucket_size,
     }
-    if stage == 3:  # DeepSpeed's own limits keep a whole model of this size gathered
+    if stage == 3:  # DeepSpeed's defaults would keep a whole small model gathered
         zero["stage3_max_live_parameters"] = LIVE_PARAMETERS
         zero["stage3_max_reuse_distance"] = LIVE_PARAMETERS
         zero["stage3_prefetch_bucket_size"] = LIVE_PARAMETERS // 4
@@ -56,32 +62,30 @@ def zero_config(
     return {
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
-        # torch's fused AdamW runs on the CPU as well; DeepSpeed's own would be compiled first.
+        # torch's fused AdamW also runs on the CPU; DeepSpeed's own would have to be compiled.
         "zero_force_ds_cpu_optimizer": False,
     }
 
 
 class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
-    """Lightning's DeepSpeed strategy, let run on CPUs, with the loss scaled once.
+    """Lightning's DeepSpeed strategy, also for CPUs, with the loss scaled once.
 
     Args:
         config: see `zero_config`.
-        on_gpu: else processes on the CPU talk through gloo.
+        on_gpu: train on GPUs; otherwise CPU processes communicate through gloo.
     """
 
     def __init__(self, config: dict[str, Any], on_gpu: bool) -> None:
-        if not on_gpu:
-            os.environ["DS_ACCELERATOR"] = "cpu"  # read when deepspeed is imported
         super().__init__(config=config, process_group_backend=None if on_gpu else "gloo")
         self.on_gpu = on_gpu
 
     @property
     def root_device(self) -> torch.device:
-        """This process's device; it needs an index, which Lightning's CPUs lack."""
+        """This process's device; DeepSpeed needs an index, which Lightning's CPU device lacks."""
         return super().root_device if self.on_gpu else torch.device("cpu", 0)
 
     def setup_environment(self) -> None:
-        """Start the process group, without the check for GPUs of the class between."""
+        """Start the process group without the GPU check of `DeepSpeedStrategy`."""
         DDPStrategy.setup_environment(self)
 
     def setup_distributed(self) -> None:
@@ -89,18 +93,18 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
         if self.on_gpu:
             super().setup_distributed()
         else:
-            _forgo_compiled_reduction()
+            forgo_compiled_reduction()
             self.set_world_ranks()
             self._init_deepspeed_distributed()
 
     def backward(self, closure_loss: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Lightning has divided the loss by the number of micro-batches already."""
+        """Run the backward pass; Lightning has divided the loss by the accumulation already."""
         return super().backward(closure_loss, *args, scale_wrt_gas=False, **kwargs)
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a folder in parts, see `webtext_gpt.checkpoint.parts`; all processes take part.
+        """Write a folder in parts (`webtext_gpt.checkpoint.parts`); all processes take part.
 
         Raises:
             OSError: a part cannot be written, as on a full disk.
@@ -120,8 +124,10 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
             write_complete(partial, self.world_size)
             publish(partial, path)
 
-    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: Any = None) -> dict:
-        """Take what this process holds of a checkpoint, whoever wrote it."""
+    def load_checkpoint(
+        self, checkpoint_path: str | Path, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read this process's values from a checkpoint that any strategy wrote."""
         checkpoint = self.checkpoint_io.open(checkpoint_path)
         names = self.lightning_module.parameter_names
         saved = checkpoint.parameters(names)
@@ -134,64 +140,35 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
         return checkpoint.state
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        """Nothing: no process holds it all."""
+        """Return nothing: no process holds all weights."""
         return {}
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Tensor]:
-        """Nothing: no process holds it all."""
+        """Return nothing: no process holds the whole optimizer state."""
         return {}
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
-        """Nothing: `load_checkpoint` has done it."""
-
-    @property
-    def _zero(self) -> Any:
-        """DeepSpeed's optimizer around ours."""
-        return self.deepspeed_engine.optimizer
+        """Do nothing: `load_checkpoint` has filled the weights."""
 
     @property
     def _names(self) -> dict[nn.Parameter, str]:
         return {p: name for name, p in self.lightning_module.named_parameters()}
 
-    def _fragments(self) -> "Iterator[Fragment]":
-        """What this process holds in fp32, with the optimizer's states."""
-        zero, names = self._zero, self._names
-        frozen = [(p, name) for p, name in names.items() if not p.requires_grad]
-        if self.zero_stage_3:
-            parameter: Any
-            for parameter, name in frozen:
-                start, length = self._my_part(parameter)
-                if length > 0:
-                    yield Fragment(name, start, length, parameter.ds_tensor, 0)
-            for parameter in (p for group in zero.fp16_groups for p in group):
-                group, offset, _ = zero.grad_position[zero.get_param_id(parameter)]
-                start, length = self._my_part(parameter)
-                if length > 0:
-                    flat = zero.fp32_partitioned_groups_flat[group]
-                    yield Fragment(names[parameter], start, length, flat, offset)
-            return
-        if self.is_global_zero:  # every process has them whole
-            for parameter, name in frozen:
-                yield Fragment(name, 0, parameter.numel(), parameter.detach().flatten(), 0)
-        for flat, parameters in zip(
-            zero.single_partition_of_fp32_groups, zero.bit16_groups, strict=True
-        ):
-            for parameter in parameters:
-                if (mapping := parameter._hp_mapping) is not None:  # some of it is held here
-                    place, here = mapping.lp_fragment_address, mapping.hp_fragment_address
-                    yield Fragment(names[parameter], place.start, place.numel, flat, here.start)
+    @property
+    def _optimizer(self) -> Optimizer:
+        """The module's optimizer, which DeepSpeed has wrapped."""
+        optimizer: Optimizer = self.deepspeed_engine.optimizer.optimizer
+        return optimizer
 
-    def _my_part(self, parameter: Any) -> tuple[int, int]:
-        """Where stage 3 has this process's part of a parameter, and how long it is."""
-        length = parameter.ds_tensor.ds_numel
-        start = self.global_rank * length
-        return start, min(length, parameter.ds_numel - start)  # the last ones hold padding
+    def _fragments(self) -> Iterator[Fragment]:
+        return fragments(self.deepspeed_engine, self._names, self.global_rank)
 
     def _pieces(self) -> Iterator[Piece]:
+        """This process's values and their moments, on the CPU."""
         for fragment in self._fragments():
             moments = {
                 key: value
-                for key, value in self._zero.optimizer.state.get(fragment.flat, {}).items()
+                for key, value in self._optimizer.state.get(fragment.flat, {}).items()
                 if value.dim()
             }
             values = {WEIGHT: fragment.flat.detach(), **moments}
@@ -199,13 +176,13 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
             yield Piece(fragment.name, fragment.start, mine)
 
     def _description(self) -> dict[str, Any]:
-        """Of the parameters as a whole, for whoever puts the pieces together."""
+        """Shapes, ties and optimizer groups: what a reader needs to put the pieces together."""
         names = self._names
         every = self.lightning_module.named_parameters(remove_duplicate=False)
-        optimizer = self._zero.optimizer
+        optimizer = self._optimizer
         steps = {float(state["step"]) for state in optimizer.state.values() if "step" in state}
         return {
-            "shapes": {n: list(getattr(p, "ds_shape", p.shape)) for p, n in names.items()},
+            "shapes": {name: whole_shape(p) for p, name in names.items()},
             "tied": {alias: names[p] for alias, p in every if alias != names[p]},
             "groups": [
                 {**{k: v for k, v in group.items() if k != "params"}, "names": of_group}
@@ -218,7 +195,8 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
 
     @torch.no_grad()
     def _fill(self, saved: SavedParameters, step: float) -> None:
-        states = self._zero.optimizer.state
+        """Take weights and moments from saved pieces, and give them to the parameters."""
+        states = self._optimizer.state
         for name, start, length, flat, offset in self._fragments():
             flat[offset : offset + length] = saved.read(name, WEIGHT, start, length).to(flat)
             for key in saved.keys(name):
@@ -226,48 +204,8 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
                 state.setdefault("step", torch.tensor(step, device=flat.device))
                 moment = state.setdefault(key, torch.zeros_like(flat))
                 moment[offset : offset + length] = saved.read(name, key, start, length).to(flat)
-        for parameter, name in self._names.items():
-            if not self.zero_stage_3:
+        if not self.zero_stage_3:
+            for parameter, name in self._names.items():
                 values = saved.read(name, WEIGHT, 0, parameter.numel())
                 parameter.copy_(values.view(parameter.shape))
-        if self.zero_stage_3:
-            self._spread()
-
-    def _spread(self) -> None:
-        """Give stage 3's parameters, in the precision that computes, what fp32 holds."""
-        zero = self._zero
-        for parameter in (p for group in zero.fp16_groups for p in group):
-            group, offset, length = zero.grad_position[zero.get_param_id(parameter)]
-            flat = zero.fp32_partitioned_groups_flat[group]
-            parameter.ds_tensor.copy_(flat[offset : offset + length])
-        if kept := zero.persistent_parameters:  # small ones, which every process holds whole
-            kept[0].partition(kept)  # as at a start: DeepSpeed learns who reads them as it gathers
-
-
-def _forgo_compiled_reduction() -> None:
-    """Keep DeepSpeed from compiling a reduction through shared memory, for a minute, at a start.
-
-    Its processes spin while they wait for one another; gloo's sleep, and notice a death.
-    """
-    from deepspeed.accelerator import get_accelerator
-    from deepspeed.ops import __compatible_ops__ as compatible
-
-    compatible[get_accelerator().create_op_builder("ShareMemCommBuilder").NAME] = False
-
-
-class Fragment(NamedTuple):
-    """Where a process holds consecutive values of a parameter."""
-
-    name: str
-    """Of the parameter."""
-    start: int
-    """In the flattened parameter."""
-    length: int
-    flat: Tensor
-    """The process's values of many parameters in fp32, key of their optimizer state."""
-    offset: int
-    """In `flat`."""
-
-    def of(self, values: Tensor) -> Tensor:
-        """This fragment's part of `flat`, or of its optimizer state."""
-        return values[self.offset : self.offset + self.length]
+        publish_weights(self.deepspeed_engine)

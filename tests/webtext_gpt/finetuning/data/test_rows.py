@@ -39,7 +39,7 @@ def test_endings(write: Write, tmp_path: Path) -> None:
     ("line", "message"),
     [
         ('{"text": "a", "label": ' + "1" * 5000 + "}", "line 1 is not JSON: .*4300"),
-        ('{"text": "a", "label": ' + "[" * 200_000 + "}", "line 1 is JSON of too many levels"),
+        ('{"text": "a", "label": ' + "[" * 200_000 + "}", "line 1 is JSON nested too deeply"),
         ('{"text": "a", "label": "\\ud800"}', "line 1: character 0 of 'label' is half of a surr"),
     ],
 )
@@ -54,7 +54,7 @@ def test_damaged_pages_of_parquet(write: Write) -> None:
     content = bytearray(file.read_bytes())
     content[10:400] = b"\xff" * 390  # behind the magic number, before the footer
     file.write_bytes(content)
-    with pytest.raises(UserError, match="a.parquet is damaged, its rows from 0 on"):
+    with pytest.raises(UserError, match="a.parquet is damaged: rows from 0 on"):
         read_file(TASK, file)
 
 

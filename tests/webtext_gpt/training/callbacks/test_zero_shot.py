@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.benchmark import MissingDataError, Options
+from webtext_gpt.evaluation.benchmark import Options
+from webtext_gpt.evaluation.data_source import MissingDataError
 from webtext_gpt.evaluation.registry import BENCHMARKS
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.training.callbacks.zero_shot import ZeroShot

@@ -12,12 +12,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
 from webtext_gpt.errors import Stopped, UserError
+from webtext_gpt.training.batch import plan_batch
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.distributed.devices import Devices, find_devices
-from webtext_gpt.training.distributed.launcher import PARENT, _cause_said_once
+from webtext_gpt.training.distributed.launcher import PARENT, _cause_reported_once
 from webtext_gpt.training.pretrain import pretrain
-from webtext_gpt.training.strategy import automatic, deepspeed
-from webtext_gpt.training.trainer import build_trainer
+from webtext_gpt.training.strategy import Parallelism, automatic, deepspeed
+from webtext_gpt.training.trainer import Length, build_trainer
 
 
 def _settings(devices: object, accelerator: str = "cpu", num_nodes: int = 1) -> dict[str, object]:
@@ -32,12 +33,12 @@ def test_counts(
     devices: object, cores: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
-    assert find_devices(_settings(devices)) == Devices("cpu", expected)
+    assert find_devices(**_settings(devices)) == Devices("cpu", expected)
 
 
 def test_nodes_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
-    assert find_devices(_settings("auto", "cuda", num_nodes=2)).count == 16
+    assert find_devices(**_settings("auto", "cuda", num_nodes=2)).count == 16
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_what_is_not_there_is_refused(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match=message):
-        find_devices(settings)
+        find_devices(**settings)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +74,9 @@ def test_the_launchers_number_has_to_agree(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    find_devices(_settings(2, num_nodes=2))
+    find_devices(**_settings(2, num_nodes=2))
     with pytest.raises(UserError, match=f"{launcher} has started 4 processes, but .* = 2; make"):
-        find_devices(_settings(2))
+        find_devices(**_settings(2))
 
 
 @pytest.mark.parametrize("theirs", [4, 6])
@@ -108,11 +109,15 @@ def test_what_passes_the_check_is_what_lightning_gets(
 
 
 def _trainer(cfg: DictConfig, run_dir: Path) -> L.Trainer:
+    settings = cfg.trainer
     return build_trainer(
-        cfg.trainer,
+        settings,
         run_dir=run_dir,
-        devices=find_devices(cfg.trainer),
-        make_strategy=lambda _: "auto",
+        devices=find_devices(settings.accelerator, settings.devices, settings.num_nodes),
+        parallelism=Parallelism(build=lambda: "auto", zero_stage=0),
+        plan=plan_batch(None, block_size=8, devices=1),
+        length=Length(max_steps=1, max_minutes=None),
+        validate_every=1,
         callbacks=[],
         loggers=[],
     )
@@ -126,7 +131,7 @@ def test_further_processes_stop_without_a_failure(
     if parent is not None:
         monkeypatch.setenv(PARENT, parent)
     monkeypatch.setattr(rank_zero_only, "rank", 1)
-    with pytest.raises(SystemExit) as ended, _cause_said_once(None):
+    with pytest.raises(SystemExit) as ended, _cause_reported_once(None):
         raise Stopped("stopped by SIGTERM", exit_code=75)
     assert ended.value.code == code
 
@@ -144,15 +149,18 @@ def test_lightning_does_not_requeue_by_itself(
 
 
 def test_auto_takes_zero2_on_gpus_and_ddp_on_cpus() -> None:
-    assert automatic(Devices("cuda", 1)) == "auto"
-    zero = automatic(Devices("cuda", 8))
+    assert automatic(Devices("cuda", 1)).build() == "auto"
+    assert automatic(Devices("cuda", 8)).zero_stage == 2
+    zero = automatic(Devices("cuda", 8)).build()
     assert zero.config["zero_optimization"]["stage"] == 2
     assert zero.config["zero_optimization"]["overlap_comm"] is True
-    assert type(automatic(Devices("cpu", 2))).__name__ == "WatchedDDPStrategy"
+    assert type(automatic(Devices("cpu", 2)).build()).__name__ == "WatchedDDPStrategy"
 
 
 def test_offload_keeps_states_off_the_gpu() -> None:
-    config = deepspeed(Devices("cuda", 8), stage=3, offload=True).config["zero_optimization"]
+    config = (
+        deepspeed(Devices("cuda", 8), stage=3, offload=True).build().config["zero_optimization"]
+    )
     assert config["offload_optimizer"] == {"device": "cpu", "pin_memory": True}
     assert config["offload_param"] == {"device": "cpu", "pin_memory": True}
 
@@ -160,10 +168,10 @@ def test_offload_keeps_states_off_the_gpu() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["strategy=fsdp"], "strategy=fsdp runs on cuda, but the devices are cpu; on CPUs, ZeRO"),
+        (["strategy=fsdp"], "strategy=fsdp runs on cuda, but the devices are cpu; to shard on"),
         (["trainer.devices=2", "global_batch_tokens=96"], "nearest possible: 64 or 128"),
         (["strategy=deepspeed_zero2", "trainer.precision=16-mixed"], "use bf16-mixed, or 32-true"),
-        (["strategy=deepspeed_zero3", "compile=true"], "compile=true does not go with"),
+        (["strategy=deepspeed_zero3", "compile=true"], "compile=true does not work with"),
         (["callbacks.checkpoints.keep_last=0"], "keep_last=0 must be at least 1"),
         (["guard.not_finite=ignore"], "guard.not_finite=ignore is neither stop nor skip"),
     ],

@@ -1,7 +1,7 @@
-"""Perplexity a word of running text that comes tokenised (section 3.1; table 3).
+"""Perplexity per word of tokenized running text (section 3.1; table 3).
 
-The text is scored as it was before tokenisation, and its log-probability divided by the number of
-words of the tokenised original: exp(-sum of ln p / words).
+The model scores the detokenized text. Its log-probability is divided by the number of words of
+the tokenized original: exp(-sum of ln p / words).
 """
 
 import math
@@ -10,36 +10,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.benchmark import Measured, Options, Source, counted
-from webtext_gpt.evaluation.detokenizers import ONE_BILLION_WORDS, PTB, WIKITEXT, Detokenizer
+from webtext_gpt.evaluation import detokenizers
+from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options, PaperFigures
+from webtext_gpt.evaluation.data_source import DataSource
+from webtext_gpt.evaluation.detokenizers import Detokenizer
 from webtext_gpt.evaluation.scoring import Scorer, perplexity
+from webtext_gpt.progress import progress_bar
 
-ODD_LINES = 0.02
-"""Share of lines of another form that a padded text may have."""
+MAX_ODD_LINES = 0.02
+"""Largest fraction of lines without the usual spaces that a padded text may have."""
 
 
 @dataclass(frozen=True)
-class LanguageModelling:
+class LanguageModeling(Benchmark):
     """Perplexity of one text.
 
     Attributes:
-        name: the benchmark's.
-        source: of the tokenised text.
-        detokenizer: its conventions.
-        sentences: its lines have nothing to do with one another: each is a document.
+        detokenizer: the text's tokenization conventions.
+        sentences: the lines are unrelated sentences, so each one is scored as a document.
     """
 
-    name: str
-    source: Source
     detokenizer: Detokenizer
     sentences: bool = False
 
-    def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measured:
-        """See `Benchmark.run`."""
-        original = self.lines(data_dir)
+    def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measurement:
+        """Score the text with a sliding window. See `Benchmark.run`."""
+        original = self.tokenized_text(data_dir)
         if self.sentences and options.limit is not None:
             original = "".join(_lines(original)[: options.limit])
-        text = self.detokenizer.detokenise(original) if options.detokenise else original
+        text = self.detokenizer.detokenize(original) if options.detokenize else original
         if self.sentences:
             documents = [line for line in text.split("\n") if line]
             windows = [w for document in documents for w in scorer.sliding_windows(document)]
@@ -50,26 +49,27 @@ class LanguageModelling:
                 windows = windows[: options.limit]
                 ids = [token for w in windows for token in w.tokens[-w.scored :]]
                 text = scorer.tokenizer.decode(ids)
-                original = self.detokenizer.tokenise(text) if options.detokenise else text
+                original = self.detokenizer.tokenize(text) if options.detokenize else text
             n_bytes = len(text.encode())
         n_words, n_lines = len(original.split()), original.count("\n")
-        with counted(self.name, len(windows), "window") as bar:
+        with progress_bar(self.name, total=len(windows), unit="window") as bar:
             log_probability, n_tokens = scorer.total(windows, progress=bar.update)
         metrics = {
             "perplexity": perplexity(log_probability, n_words),
             "token_perplexity": perplexity(log_probability, n_tokens),
             "bits_per_byte": -log_probability / math.log(2) / n_bytes,
         }
-        if not self.sentences:  # whose ends are not predicted
+        if not self.sentences:  # the line ends of separate sentences are not predicted
             metrics["perplexity_with_line_ends"] = perplexity(log_probability, n_words + n_lines)
         counts = {"words": n_words, "lines": n_lines, "tokens": n_tokens, "bytes": n_bytes}
-        return Measured(metrics, len(windows), counts)
+        return Measurement(metrics, len(windows), counts)
 
-    def lines(self, data_dir: Path | None) -> str:
-        """The tokenised text, its lines with the spaces that the detokenizer expects.
+    def tokenized_text(self, data_dir: Path | None) -> str:
+        """Return the tokenized text, its lines padded as the detokenizer expects.
 
         Raises:
-            UserError: many lines do not have the form of this benchmark's.
+            MissingDataError: The data cannot be found or downloaded.
+            UserError: The text is empty, or many of its lines lack the usual spaces.
         """
         text = self.source.text(data_dir).replace("\r\n", "\n")
         lines = _lines(text)
@@ -78,23 +78,23 @@ class LanguageModelling:
         # The hub's rows have lost the space of an empty line.
         lines = [" \n" if line == "\n" else line for line in lines]
         odd = sum(not line.startswith(" ") or not line.endswith(" \n") for line in lines)
-        if odd > max(1, len(lines) * ODD_LINES):
+        if odd > max(1, len(lines) * MAX_ODD_LINES):
             file = self.source.file(data_dir) if data_dir else self.source.hub
             raise UserError(
-                f"{file}: {odd} of {len(lines)} lines do not begin and end with a space, as "
-                f"those of {self.name} do; take the file as its authors have it"
+                f"{file}: {odd} of {len(lines)} lines do not begin and end with a space, unlike "
+                f"the lines of {self.name}; use the file as its authors publish it"
             )
         return "".join(lines)
 
 
 def _lines(text: str) -> list[str]:
-    """Lines with their ends, which newlines alone are, whatever else Unicode has."""
+    """Split at newlines only, keeping them; Unicode's other line ends are left alone."""
     return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
-WIKITEXT2 = LanguageModelling(
-    "wikitext2",
-    Source(
+WIKITEXT2 = LanguageModeling(
+    name="wikitext2",
+    source=DataSource(
         files=(
             "wikitext2_test.raw",
             "wikitext2_test.tokens",
@@ -106,40 +106,43 @@ WIKITEXT2 = LanguageModelling(
         hub="Salesforce/wikitext",
         config="wikitext-2-raw-v1",
     ),
-    WIKITEXT,
+    paper={"perplexity": PaperFigures(29.41, 22.76, 19.93, 18.34, "WikiText2")},
+    detokenizer=detokenizers.WIKITEXT,
 )
 
-WIKITEXT103 = LanguageModelling(
-    "wikitext103",
-    Source(
+WIKITEXT103 = LanguageModeling(
+    name="wikitext103",
+    source=DataSource(
         files=(
             "wikitext103_test.raw",
             "wikitext103_test.tokens",
             "wikitext103_test.jsonl",
             "wikitext103_test.parquet",
-            "wikitext2_test.raw",  # the same text
+            "wikitext2_test.raw",  # both have the same test set
         ),
         columns=("text",),
         hub="Salesforce/wikitext",
         config="wikitext-103-raw-v1",
     ),
-    WIKITEXT,
+    paper={"perplexity": PaperFigures(37.50, 26.37, 22.05, 17.48, "WikiText103")},
+    detokenizer=detokenizers.WIKITEXT,
 )
 
-PENN_TREEBANK = LanguageModelling(
-    "ptb",
-    Source(
+PENN_TREEBANK = LanguageModeling(
+    name="ptb",
+    source=DataSource(
         files=("ptb_test.txt", "ptb_test.jsonl", "ptb_test.parquet", "ptb.test.txt"),
         columns=("sentence",),
         hub="ptb-text-only/ptb_text_only",
         data_files="penn_treebank/test/*.parquet",
     ),
-    PTB,
+    paper={"perplexity": PaperFigures(65.85, 47.33, 40.31, 35.76, "PTB")},
+    detokenizer=detokenizers.PTB,
 )
 
-LM1B = LanguageModelling(
-    "one_billion_words",
-    Source(
+ONE_BILLION_WORDS = LanguageModeling(
+    name="one_billion_words",
+    source=DataSource(
         files=(
             "one_billion_words_test.txt",
             "one_billion_words_test.jsonl",
@@ -151,6 +154,7 @@ LM1B = LanguageModelling(
         data_files="plain_text/test/*.parquet",
         origin="statmt.org/lm-benchmark",
     ),
-    ONE_BILLION_WORDS,
+    paper={"perplexity": PaperFigures(75.20, 55.72, 44.575, 42.16, "1BW")},
+    detokenizer=detokenizers.ONE_BILLION_WORDS,
     sentences=True,
 )

@@ -1,4 +1,4 @@
-"""Several benchmarks at once: what is written, what is printed, what is missing."""
+"""Running several benchmarks: results on disk, printed tables, and tasks that fail."""
 
 import json
 import math
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation import registry, report
 from webtext_gpt.evaluation.benchmark import Options, Result
-from webtext_gpt.evaluation.run import evaluate, refuse_other_evaluation, write
+from webtext_gpt.evaluation.command import evaluate, refuse_existing_evaluation, write
+from webtext_gpt.evaluation.registry import select_benchmarks
 from webtext_gpt.evaluation.scoring import Scorer
 
 REPOSITORY = Path(__file__).parents[3]
@@ -26,8 +26,8 @@ def data_dir(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_is_missing_is_named_after_the_rest(scorer: Scorer, data_dir: Path) -> None:
-    benchmarks = registry.chosen(["cbt_cn", "lambada", "text8", "ptb"])
+def test_missing_data_is_reported_after_the_other_tasks(scorer: Scorer, data_dir: Path) -> None:
+    benchmarks = select_benchmarks(["cbt_cn", "lambada", "text8", "ptb"])
     found = []
     with pytest.raises(UserError) as raised:
         found.extend(
@@ -40,8 +40,8 @@ def test_what_is_missing_is_named_after_the_rest(scorer: Scorer, data_dir: Path)
     assert "mattmahoney.net" in message
 
 
-def test_figures_are_written_whole(scorer: Scorer, data_dir: Path, tmp_path: Path) -> None:
-    benchmarks = registry.chosen(["lambada", "ptb"])
+def test_results_are_written(scorer: Scorer, data_dir: Path, tmp_path: Path) -> None:
+    benchmarks = select_benchmarks(["lambada", "ptb"])
     options = Options(limit=2)
     results = [
         result
@@ -58,38 +58,18 @@ def test_figures_are_written_whole(scorer: Scorer, data_dir: Path, tmp_path: Pat
     assert "| GPT-2 small (paper) | 35.13 | 45.99 | 87.65 |" in text
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"evaluation.json", "evaluation.md"}
     with pytest.raises(UserError, match="already holds an evaluation"):
-        refuse_other_evaluation(tmp_path / "out")
+        refuse_existing_evaluation(tmp_path / "out")
 
 
-def test_the_papers_row_is_that_of_the_nearest_size() -> None:
-    sizes = {1e6: "small", 2e8: "small", 2.2e8: "medium", 8e8: "large", 1.4e9: "xl", 1e11: "xl"}
-    for n_parameters, size in sizes.items():
-        assert registry.nearest_size(int(n_parameters)) == size
-    result = Result("wikitext2", "perplexity", 20.0, 1, 1.0)
-    head, mine, theirs = report.papers_table([result], "mine", 1_500_000_000)
-    column = head.index("WikiText2")
-    assert (mine[column], theirs[column]) == ("20", "18.34")
-    assert mine[head.index("PTB")] == "-"
-
-
-def test_tasks_are_chosen_by_name() -> None:
-    assert [b.name for b in registry.chosen("all")] == list(registry.BENCHMARKS)
-    assert [b.name for b in registry.chosen(["ptb", "lambada", "ptb"])] == ["ptb", "lambada"]
-    for names in (["lambda"], []):
-        with pytest.raises(UserError, match="tasks: all, lambada, cbt_cn"):
-            registry.chosen(names)
-    assert len(registry.chosen(["ptb", "all"])) == len(registry.BENCHMARKS)
-
-
-def test_bad_data_stops_its_task_alone(scorer: Scorer, data_dir: Path) -> None:
+def test_bad_data_stops_only_its_task(scorer: Scorer, data_dir: Path) -> None:
     (data_dir / "lambada_test.jsonl").write_text('{"text": "one two"}\n{"text": "one"}\n')
     found: list[list[Result]] = []
-    with pytest.raises(UserError, match=r"- lambada: .*line 2: there is no last word"):
-        found.extend(evaluate(scorer, registry.chosen(["lambada", "ptb"]), data_dir=data_dir))
+    with pytest.raises(UserError, match=r"- lambada: .*line 2: the passage has no last word"):
+        found.extend(evaluate(scorer, select_benchmarks(["lambada", "ptb"]), data_dir=data_dir))
     assert [results[0].task for results in found] == ["ptb"]
 
 
-def test_figures_that_are_no_numbers_are_written(tmp_path: Path) -> None:
+def test_nan_and_infinity_are_written(tmp_path: Path) -> None:
     results = [Result("ptb", "perplexity", v, 1, 1.0) for v in (math.nan, math.inf, 2.5)]
     write(results, tmp_path, "mine", 1_000)
     text = (tmp_path / "evaluation.json").read_text()
@@ -103,15 +83,9 @@ def test_options_out_of_range_are_refused(settings: dict) -> None:
         Options(**settings)
 
 
-def test_every_column_of_the_papers_table_is_a_figure() -> None:
-    assert set(report.COLUMNS.values()) <= set(registry.PAPER)
-    assert {task for task, _ in registry.PAPER} <= set(registry.BENCHMARKS)
-    assert set((REPOSITORY / "conf" / "eval.yaml").read_text().split()) >= set(registry.BENCHMARKS)
-
-
-def test_a_folder_that_is_none_is_refused(scorer: Scorer, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no folder"):
-        next(evaluate(scorer, registry.chosen("ptb"), data_dir=tmp_path / "none"))
+def test_a_missing_data_dir_is_refused(scorer: Scorer, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a folder"):
+        next(evaluate(scorer, select_benchmarks("ptb"), data_dir=tmp_path / "none"))
 
 
 def test_the_command(small_checkpoint: Path, data_dir: Path, tmp_path: Path) -> None:

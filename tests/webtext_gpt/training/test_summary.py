@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from webtext_gpt.evaluation.compression import compressed_bits_per_byte
+from webtext_gpt.training.summary import compressed_bits_per_byte
 
 
 @pytest.mark.parametrize("program", ["gzip", "xz"])

@@ -1,0 +1,145 @@
+"""The work of `eval.py`: load a checkpoint, run benchmarks, write and print the results."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from webtext_gpt.checkpoint.load import load_language_model
+from webtext_gpt.errors import UserError
+from webtext_gpt.evaluation.benchmark import Benchmark, Options, Result
+from webtext_gpt.evaluation.registry import select_benchmarks
+from webtext_gpt.evaluation.report import markdown, terminal
+from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.files import replaced
+from webtext_gpt.training.precision import place_for_inference
+
+RESULTS = "evaluation.json"
+REPORT = "evaluation.md"
+
+
+def evaluate_checkpoint(
+    checkpoint: str,
+    out: Path,
+    *,
+    tasks: str | Sequence[str],
+    data_dir: str | None,
+    options: Options,
+    device: str,
+    precision: str,
+    batch_tokens: int,
+    stride: int | None,
+) -> None:
+    """Evaluate a checkpoint, write the results to a folder and print them.
+
+    The files are rewritten after each benchmark, so that an interrupted call keeps its results.
+
+    Args:
+        checkpoint: a run's folder, a `.ckpt` file, a Hugging Face folder or a hub name.
+        out: folder for `evaluation.json` and `evaluation.md`.
+        tasks: names of benchmarks, or `all`.
+        data_dir: folder with the benchmarks' files. None loads them from the hub.
+        options: see `Options`.
+        device: `auto`, `cpu`, `cuda`, ...
+        precision: `fp32`, `bf16` or `auto`.
+        batch_tokens: see `Scorer`.
+        stride: see `Scorer`.
+
+    Raises:
+        UserError: The folder already contains an evaluation, an argument is invalid, or the
+            checkpoint cannot be loaded. After all benchmarks: some of them could not be run.
+    """
+    refuse_existing_evaluation(out)
+    benchmarks = select_benchmarks(tasks)
+    model, tokenizer = load_language_model(checkpoint)
+    place_for_inference(model, device, precision)
+    scorer = Scorer(model, tokenizer, batch_tokens=batch_tokens, stride=stride)
+    title = Path(checkpoint).name
+    folder = None if data_dir is None else Path(data_dir).expanduser()
+    results: list[Result] = []
+    try:
+        for new_results in evaluate(scorer, benchmarks, data_dir=folder, options=options):
+            results.extend(new_results)
+            write(results, out, title, model.num_parameters)
+    finally:
+        if results:
+            print(terminal(results, title, model.num_parameters))
+            print(f"\nwritten to {out}/{RESULTS} and {out}/{REPORT}")
+
+
+def evaluate(
+    scorer: Scorer,
+    benchmarks: Sequence[Benchmark],
+    *,
+    data_dir: Path | None = None,
+    options: Options | None = None,
+) -> Iterator[list[Result]]:
+    """Run benchmarks one after another and yield the results of each.
+
+    A benchmark whose data is missing or malformed is skipped and reported at the end.
+
+    Args:
+        scorer: the model.
+        benchmarks: benchmarks to run.
+        data_dir: folder with the benchmarks' files. None loads them from the hub.
+        options: see `Options`. None means the defaults.
+
+    Raises:
+        UserError: `data_dir` is not a folder. After all benchmarks: some of them could not be
+            run; the message names each one and the reason.
+    """
+    options = options or Options()
+    if data_dir is not None and not data_dir.is_dir():
+        raise UserError(f"data_dir={data_dir} is not a folder (working directory: {Path.cwd()})")
+    failed: dict[str, str] = {}
+    for benchmark in benchmarks:
+        start = time.perf_counter()
+        try:
+            measured = benchmark.run(scorer, data_dir, options)
+        except (UserError, OSError) as error:
+            failed[benchmark.name] = str(error)
+            continue
+        seconds = time.perf_counter() - start
+        yield [
+            Result(benchmark.name, metric, value, measured.examples, seconds)
+            for metric, value in {**measured.metrics, **measured.counts}.items()
+        ]
+    if failed:
+        listed = "\n".join(f"- {name}: {reason}" for name, reason in failed.items())
+        raise UserError(f"{len(failed)} of {len(benchmarks)} tasks could not be run:\n{listed}")
+
+
+def refuse_existing_evaluation(out: Path) -> None:
+    """Refuse to write into a folder that already contains an evaluation.
+
+    Raises:
+        UserError: The folder contains one.
+    """
+    if (out / RESULTS).exists():
+        raise UserError(f"{out} already holds an evaluation; give another run_dir=...")
+
+
+def write(results: Sequence[Result], out: Path, title: str, n_parameters: int) -> None:
+    """Write `evaluation.json` and `evaluation.md`, replacing each file as a whole.
+
+    Args:
+        results: all results so far.
+        out: output folder; created if it does not exist.
+        title: the model's name in the report.
+        n_parameters: the model's number of parameters, which selects the paper's model to
+            compare with.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in (
+        (RESULTS, json.dumps([_json_row(result) for result in results], indent=1) + "\n"),
+        (REPORT, markdown(results, title, n_parameters)),
+    ):
+        with replaced(out / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
+def _json_row(result: Result) -> dict[str, object]:
+    """Return the result as a JSON object; infinity and NaN become null."""
+    return {**asdict(result), "value": result.value if math.isfinite(result.value) else None}

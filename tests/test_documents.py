@@ -1,0 +1,86 @@
+"""The documents name files, functions and anchors that exist."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = [
+    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+]
+ROOTS = (REPOSITORY, REPOSITORY / "src" / "webtext_gpt")
+"""What paths in the documents are relative to."""
+
+CODE = re.compile(r"`([\w./-]+?\.(?:py|yaml))(?:::([\w.]+))?`")
+FOLDER = re.compile(r"`((?:data_prep|conf|tests|src|training|finetuning|evaluation)/[\w/]*/)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def _prose(page: Path) -> str:
+    """The page without its fenced blocks."""
+    return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+
+
+def _found(path: str) -> Path | None:
+    return next((root / path for root in ROOTS if (root / path).exists()), None)
+
+
+@cache
+def _names(file: Path) -> frozenset[str]:
+    """Dotted names of a module's functions, classes, methods and assigned names."""
+
+    def walk(body: list[ast.stmt], prefix: str) -> set[str]:
+        names = set()
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                names |= {prefix + node.name} | walk(node.body, f"{prefix}{node.name}.")
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                names.add(prefix + node.name)
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names |= {prefix + t.id for t in targets if isinstance(t, ast.Name)}
+        return names
+
+    return frozenset(walk(ast.parse(file.read_text(encoding="utf-8")).body, ""))
+
+
+def _anchors(page: Path) -> set[str]:
+    """Anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", _prose(page), flags=re.M)
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return {heading.strip().replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for link in LINK.findall(_prose(page)):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name}: {link}"
+        if anchor:
+            assert anchor in _anchors(target), f"{page.name}: {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_and_names_exist(page: Path) -> None:
+    """`file.py::name` in any page; bare paths where the page has a folder in front of them."""
+    for path, name in CODE.findall(_prose(page)):
+        if "/" not in path and not name:
+            continue  # `train.py`, `config.yaml`: commands, and files that a run writes
+        file = _found(path)
+        assert file is not None, f"{page.name}: {path}"
+        if name:
+            assert name in _names(file), f"{page.name}: {path}::{name}"
+    for folder in FOLDER.findall(_prose(page)):
+        assert _found(folder) is not None, f"{page.name}: {folder}"
+
+
+def test_the_map_names_the_code() -> None:
+    architecture = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert len(CODE.findall(architecture)) >= 100

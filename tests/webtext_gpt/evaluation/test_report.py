@@ -1,0 +1,46 @@
+"""Results beside the paper's figures."""
+
+from webtext_gpt.evaluation import report
+from webtext_gpt.evaluation.benchmark import Result
+from webtext_gpt.evaluation.registry import BENCHMARKS
+
+SIZES = {1e6: "small", 2e8: "small", 2.2e8: "medium", 8e8: "large", 1.4e9: "xl", 1e11: "xl"}
+
+TABLE_3 = {
+    "LAMBADA ppl": ("35.13", "15.60", "10.87", "8.63"),
+    "LAMBADA acc": ("45.99", "55.48", "60.12", "63.24"),
+    "CBT-CN": ("87.65", "92.35", "93.45", "93.30"),
+    "CBT-NE": ("83.40", "87.10", "88", "89.05"),
+    "WikiText2": ("29.41", "22.76", "19.93", "18.34"),
+    "PTB": ("65.85", "47.33", "40.31", "35.76"),
+    "enwik8": ("1.16", "1.01", "0.97", "0.93"),
+    "text8": ("1.17", "1.06", "1.02", "0.98"),
+    "WikiText103": ("37.50", "26.37", "22.05", "17.48"),
+    "1BW": ("75.20", "55.72", "44.58", "42.16"),
+}
+"""Table 3 of the paper, copied from it: 44.575 is rounded, 88.0 is written as a whole number."""
+
+
+def test_the_paper_model_of_the_nearest_size_is_compared() -> None:
+    for n_parameters, size in SIZES.items():
+        assert report.nearest_size(int(n_parameters)) == size
+    result = Result("wikitext2", "perplexity", 20.0, 1, 1.0)
+    head, ours, theirs = report.table3([result], "mine", 1_500_000_000)
+    column = head.index("WikiText2")
+    assert (ours[column], theirs[column]) == ("20", "18.34")
+    assert ours[head.index("PTB")] == "-"
+
+
+def test_table_3_is_the_papers() -> None:
+    for index, n_parameters in enumerate(report.SIZES.values()):
+        head, _, theirs = report.table3([], "mine", n_parameters)
+        assert head == ["", *TABLE_3]
+        assert theirs[1:] == [figures[index] for figures in TABLE_3.values()]
+
+
+def test_every_column_of_table_3_has_figures() -> None:
+    paper = {(b.name, metric) for b in BENCHMARKS.values() for metric in b.paper}
+    assert set(report.COLUMNS.values()) <= paper
+    assert report.paper_figure("coqa", "f1", "xl") == 55.0
+    assert report.paper_figure("coqa", "f1", "small") is None
+    assert report.paper_figure("ptb", "words", "xl") is None

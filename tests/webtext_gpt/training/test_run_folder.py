@@ -1,0 +1,81 @@
+"""Reopening a run: its own configuration, with the changes that this call may make."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from webtext_gpt.errors import UserError
+from webtext_gpt.training.run_folder import newest_undamaged, reopen, save_config
+
+
+@pytest.fixture
+def run(compose: Callable[..., DictConfig], tmp_path: Path) -> Path:
+    save_config(compose("train", "model=small", "optimizer.lr=1e-3"), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_its_own_configuration_with_this_calls_values(
+    run: Path, compose: Callable[..., DictConfig]
+) -> None:
+    asked = ["resume=auto", "optimizer.lr=2e-3", "strategy=ddp"]
+    cfg = reopen(run, asked, compose("train", "strategy=ddp"))
+    assert cfg.model.n_layer == 12  # this call composes tiny
+    assert cfg.optimizer.lr == 2e-3
+    assert cfg.strategy._target_ == "webtext_gpt.training.strategy.ddp"
+    assert cfg.run_dir == str(run)
+    assert reopen(run, [], compose("train")).optimizer.lr == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model=medium", "model=medium: a resumed run keeps its groups"),
+        ("optimizer.rl=1", "optimizer.rl=1 does not fit the run in"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    override: str, message: str, run: Path, compose: Callable[..., DictConfig]
+) -> None:
+    with pytest.raises(UserError, match=message):
+        reopen(run, [override], compose("train"))
+
+
+def test_a_run_of_the_other_script_is_named(run: Path, compose: Callable[..., DictConfig]) -> None:
+    with pytest.raises(UserError, match=r"a run of train\.py; resume it with python train\.py"):
+        reopen(run, [], compose("finetune"))
+    with pytest.raises(UserError, match="no run is there"):
+        reopen(run.parent, [], compose("train"))
+
+
+def test_targets_of_earlier_versions_are_brought_up_to_date(
+    compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    cfg = compose("finetune", "task=sst2")
+    cfg.task._target_ = "webtext_gpt.data.task.Task"  # where it stood until November 2026
+    save_config(cfg, tmp_path / "run")
+    assert "webtext_gpt.data.task.Task" in (tmp_path / "run" / "config.yaml").read_text()
+    opened = reopen(tmp_path / "run", [], compose("finetune"))
+    assert opened.task._target_ == "webtext_gpt.finetuning.data.task.Task"
+
+
+def test_paths_of_files_that_exist_are_made_absolute(
+    compose: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    cfg = compose("train", "data=files", "data.path=[a.txt,missing.txt,'~/b']")
+    save_config(cfg, tmp_path / "run", global_batch_tokens=512)
+    saved = OmegaConf.load(tmp_path / "run" / "config.yaml")
+    assert saved.data.path == [str(tmp_path / "a.txt"), "missing.txt", "~/b"]
+    assert saved.global_batch_tokens == 512
+
+
+def test_looking_for_a_checkpoint_changes_nothing(tmp_path: Path) -> None:
+    """A checkpoint that a killed run had set aside stays as it is; only opening a run restores."""
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / ".step-00000002.ckpt.old").write_bytes(b"x")
+    before = sorted(tmp_path.rglob("*"))
+    assert newest_undamaged(tmp_path) is None
+    assert sorted(tmp_path.rglob("*")) == before
