@@ -1,5 +1,6 @@
 """Fine-tuning of any kind: its LightningModule, its objective, and the loss of single texts."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.examples import Examples
 from webtext_gpt.finetuning.data.sequences import EncodedExamples, ExampleBatch
+from webtext_gpt.finetuning.model import LoraSettings
 from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.module import TrainingModule
@@ -21,7 +23,9 @@ class FinetuningModule(TrainingModule):
     A subclass implements `measure`, and `validation_figures` from what `gathered` returns.
 
     Args:
-        arguments: see `TrainingModule`.
+        model: the model to train.
+        tokenizer: the model's.
+        loss: mean loss of a micro-batch, from the arguments that `training_step` passes on.
         batch_size: examples per optimizer step, over all devices.
         truth: `(n,)` targets of the validation rows.
         task: plain values of the task, saved in checkpoints.
@@ -34,15 +38,18 @@ class FinetuningModule(TrainingModule):
 
     def __init__(
         self,
-        *arguments: Any,
+        model: GPT | GPTClassifier,
+        tokenizer: Tokenizer,
+        loss: Callable[..., Tensor],
+        *,
         batch_size: int,
         truth: Tensor,
         task: dict[str, Any],
         recipe: dict[str, Any],
-        lora: dict[str, Any] | None = None,
+        lora: LoraSettings | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(*arguments, **options)
+        super().__init__(model, tokenizer, loss, **options)
         self.batch_size = batch_size
         self.truth = truth
         self.task = task

@@ -4,7 +4,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import lightning as L
 import torch
@@ -252,8 +251,7 @@ def _plan_text(trainer: L.Trainer, module: FinetuningModule, data: FinetuningDat
     n, steps = len(data.training.places), trainer.max_steps
     epochs = f", {steps * module.batch_size / n:.3g} epochs," if steps > 0 else ""
     length = f"{steps:,} steps" if steps > 0 else "as many steps as fit the time"
-    config: Any = module.model.config
-    labels = getattr(config, "labels", ())
+    labels = module.model.config.labels if isinstance(module.model, GPTClassifier) else ()
     shown = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
     return (
         f"model       {module.num_parameters:,} parameters, {module.num_trained:,} are trained\n"

@@ -74,7 +74,9 @@ def finetune_seeds(cfg: DictConfig) -> Summary:
     return summary
 
 
-def mean_and_deviation(summaries: Mapping[int, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+def mean_and_deviation(
+    summaries: Mapping[int, Mapping[str, object]],
+) -> dict[str, dict[str, float]]:
     """Return mean and sample standard deviation (n - 1) of every number that all seeds have.
 
     Args:
@@ -94,7 +96,7 @@ def mean_and_deviation(summaries: Mapping[int, Mapping[str, Any]]) -> dict[str, 
     return figures
 
 
-def seeds_table(summaries: Mapping[int, Mapping[str, Any]], metrics: Sequence[str]) -> str:
+def seeds_table(summaries: Mapping[int, Mapping[str, object]], metrics: Sequence[str]) -> str:
     """Return a table for the terminal: a row per seed, then mean ± deviation.
 
     Args:
