@@ -1,7 +1,7 @@
 """Classification and regression: a head on the language model (Radford et al. 2018, 3.2)."""
 
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from webtext_gpt.finetuning.data.splits import label_names
 from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.finetuning.metrics import measure
 from webtext_gpt.finetuning.model import add_head
-from webtext_gpt.finetuning.module import FinetuningModule, mean_text_loss
+from webtext_gpt.finetuning.module import FinetuningModule, FinetuningOptions, mean_text_loss
 from webtext_gpt.finetuning.predict import TextClassifier
 from webtext_gpt.finetuning.report import report_examples
 from webtext_gpt.model import GPT, GPTClassifier
@@ -42,7 +42,7 @@ class ClassificationModule(FinetuningModule):
         *,
         lm_weight: float,
         positive: str | None = None,
-        **options: Any,
+        **options: Unpack[FinetuningOptions],
     ) -> None:
         def loss(batch: ExampleBatch, kept: Tensor | None) -> Tensor:
             hidden = model.hidden_states(batch.tokens)
@@ -139,7 +139,7 @@ class Classification:
         return EncodedExamples(sequences, targets, examples.places)
 
     def build_module(
-        self, model: GPTClassifier, tokenizer: Tokenizer, **options: Any
+        self, model: GPTClassifier, tokenizer: Tokenizer, **options: Unpack[FinetuningOptions]
     ) -> ClassificationModule:
         """See `Objective`. The auxiliary loss is left out if the language model is frozen."""
         is_trained = any(p.requires_grad for p in model.body.parameters())

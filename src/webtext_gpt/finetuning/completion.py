@@ -1,7 +1,7 @@
 """Prompts and completions: the language model is trained on the completions alone."""
 
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -21,7 +21,12 @@ from webtext_gpt.finetuning.data.sequences import (
 )
 from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.finetuning.metrics import COMPLETION, Answers, compute
-from webtext_gpt.finetuning.module import FinetuningModule, mean_text_loss, text_losses
+from webtext_gpt.finetuning.module import (
+    FinetuningModule,
+    FinetuningOptions,
+    mean_text_loss,
+    text_losses,
+)
 from webtext_gpt.model import GPT
 from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import Tokenizer
@@ -45,7 +50,9 @@ class CompletionModule(FinetuningModule):
 
     model: GPT
 
-    def __init__(self, model: GPT, tokenizer: Tokenizer, **options: Any) -> None:
+    def __init__(
+        self, model: GPT, tokenizer: Tokenizer, **options: Unpack[FinetuningOptions]
+    ) -> None:
         def loss(batch: ExampleBatch) -> Tensor:
             hidden = model.hidden_states(batch.tokens)
             return mean_text_loss(model.lm_head, hidden, batch.tokens, batch.lengths, batch.starts)
@@ -115,7 +122,9 @@ class Completion:
         no_targets = np.zeros(len(examples), dtype=np.int64)
         return EncodedExamples(sequences, no_targets, examples.places)
 
-    def build_module(self, model: GPT, tokenizer: Tokenizer, **options: Any) -> CompletionModule:
+    def build_module(
+        self, model: GPT, tokenizer: Tokenizer, **options: Unpack[FinetuningOptions]
+    ) -> CompletionModule:
         """See `Objective`."""
         return CompletionModule(model, tokenizer, **options)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,17 @@ from webtext_gpt.finetuning.data.sequences import EncodedExamples, ExampleBatch
 from webtext_gpt.finetuning.model import LoraSettings
 from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer
-from webtext_gpt.training.module import TrainingModule
+from webtext_gpt.training.module import ModuleOptions, TrainingModule
+
+
+class FinetuningOptions(ModuleOptions):
+    """Arguments of `FinetuningModule` that do not depend on the kind of task."""
+
+    batch_size: int
+    truth: Tensor
+    task: dict[str, Any]
+    recipe: dict[str, Any]
+    lora: LoraSettings | None
 
 
 class FinetuningModule(TrainingModule):
@@ -46,8 +56,8 @@ class FinetuningModule(TrainingModule):
         truth: Tensor,
         task: dict[str, Any],
         recipe: dict[str, Any],
-        lora: LoraSettings | None = None,
-        **options: Any,
+        lora: LoraSettings | None,
+        **options: Unpack[ModuleOptions],
     ) -> None:
         super().__init__(model, tokenizer, loss, **options)
         self.batch_size = batch_size
@@ -123,7 +133,9 @@ class Objective(Protocol):
         """Encode examples as the model reads them."""
         ...
 
-    def build_module(self, model: Any, tokenizer: Tokenizer, **options: Any) -> FinetuningModule:
+    def build_module(
+        self, model: Any, tokenizer: Tokenizer, **options: Unpack[FinetuningOptions]
+    ) -> FinetuningModule:
         """Wrap the model for training; for the options see `FinetuningModule`."""
         ...
 

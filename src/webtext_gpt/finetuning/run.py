@@ -111,9 +111,11 @@ def finetune(
         task=task.to_dict(),
         recipe={key: cfg[key] for key in RECIPE},
         lora=_lora(cfg),
-        corpus=encoded.sha256(),
-        tokens_per_step=round(orders * float(lengths.mean()) * plan.global_batch_size),
-        **module_options(cfg),
+        **module_options(
+            cfg,
+            corpus=encoded.sha256(),
+            tokens_per_step=round(orders * float(lengths.mean()) * plan.global_batch_size),
+        ),
     )
     if cfg.activation_checkpointing:
         recompute_activations(language_model(model))

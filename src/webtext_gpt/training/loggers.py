@@ -52,7 +52,7 @@ class CSVLogger(Logger):
         return str(self.path.parent)
 
     @rank_zero_only
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+    def log_hyperparams(self, *args: object, **kwargs: object) -> None:
         """Do nothing: the run's folder holds the composed configuration."""
 
     @rank_zero_only

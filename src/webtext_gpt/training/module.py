@@ -4,7 +4,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import lightning as L
 import torch
@@ -17,6 +17,18 @@ from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training import lightning_internals as internals
 from webtext_gpt.training.guard import Guard, StepBatch
+
+
+class ModuleOptions(TypedDict):
+    """Arguments of `TrainingModule` that do not depend on what is trained."""
+
+    corpus: str
+    tokens_per_step: int
+    make_optimizer: Callable[[GPT | GPTClassifier], torch.optim.Optimizer]
+    schedule: Callable[..., float]
+    seed: int
+    compile_model: bool
+    guard: Guard
 
 
 class TrainingModule(L.LightningModule):
@@ -134,7 +146,7 @@ class TrainingModule(L.LightningModule):
         step = self.global_step
         return step > 0 and step % every == 0 and self.validated_step != step
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
         """Seed dropout by the step's number at the start of each optimizer step.
 
         A resumed run then draws what an uninterrupted one would have drawn.
@@ -191,7 +203,7 @@ class TrainingModule(L.LightningModule):
         if self.guard.skipping:  # an optimizer leaves parameters without a gradient alone
             optimizer.zero_grad(set_to_none=True)
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
         """Check the norm that DeepSpeed found; it skips a step without a finite one."""
         if self.trainer.strategy.handles_gradient_accumulation and not self._step_losses:
             from webtext_gpt.training.distributed.deepspeed_internals import gradient_norm

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import lightning as L
 import torch
@@ -21,7 +21,7 @@ from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import BatchPlan, plan_batch
 from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
 from webtext_gpt.training.memory import estimate
-from webtext_gpt.training.module import TrainingModule
+from webtext_gpt.training.module import ModuleOptions, TrainingModule
 from webtext_gpt.training.run import compose_trainer, conclude, fit, module_options, open_run
 from webtext_gpt.training.summary import Summary, perplexity, summarize
 
@@ -39,7 +39,12 @@ class PretrainingModule(TrainingModule):
     model: GPT
 
     def __init__(
-        self, model: GPT, tokenizer: Tokenizer, *, val_tokens_per_byte: float, **options: Any
+        self,
+        model: GPT,
+        tokenizer: Tokenizer,
+        *,
+        val_tokens_per_byte: float,
+        **options: Unpack[ModuleOptions],
     ) -> None:
         def loss(inputs: Tensor, targets: Tensor) -> Tensor:
             return cross_entropy(model(inputs), targets)  # targets are shifted by the data
@@ -122,10 +127,8 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     module = PretrainingModule(
         model,
         shards.tokenizer,
-        corpus=shards.hash,
-        tokens_per_step=plan.tokens,
         val_tokens_per_byte=(data.validation.n_tokens - 1) / data.validation.n_bytes,
-        **module_options(cfg),
+        **module_options(cfg, corpus=shards.hash, tokens_per_step=plan.tokens),
     )
     text = _plan_text(trainer, module, data, plan)
     trained = fit(run, trainer, module, data, text, global_batch_tokens=plan.tokens)

@@ -24,7 +24,7 @@ from webtext_gpt.training.distributed.devices import Devices, external_launcher,
 from webtext_gpt.training.distributed.launcher import CHOSEN, follow_parent
 from webtext_gpt.training.guard import Guard
 from webtext_gpt.training.loggers import CSVLogger, location, save_run_id
-from webtext_gpt.training.module import TrainingModule
+from webtext_gpt.training.module import ModuleOptions, TrainingModule
 from webtext_gpt.training.run_folder import (
     holds_run,
     newest_undamaged,
@@ -210,9 +210,17 @@ def is_finished(run: Run, trainer: L.Trainer) -> bool:
     return True
 
 
-def module_options(cfg: DictConfig) -> dict[str, Any]:
-    """Return the arguments of `TrainingModule` that pretraining and fine-tuning share."""
+def module_options(cfg: DictConfig, *, corpus: str, tokens_per_step: int) -> ModuleOptions:
+    """Return the arguments of `TrainingModule` that pretraining and fine-tuning share.
+
+    Args:
+        cfg: the composed configuration.
+        corpus: hash of the training data.
+        tokens_per_step: tokens of the global batch.
+    """
     return {
+        "corpus": corpus,
+        "tokens_per_step": tokens_per_step,
         "make_optimizer": instantiate(cfg.optimizer),
         "schedule": instantiate(cfg.scheduler),
         "seed": cfg.seed,

@@ -180,12 +180,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             return self.opened
         return open_checkpoint(path)
 
-    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def load_checkpoint(self, path: str | Path, *args: object, **kwargs: object) -> dict[str, Any]:
         """Return the contents of a checkpoint, put together if it is in parts."""
         return self.open(path).whole()
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None
     ) -> None:
         """Write one file; see `webtext_gpt.checkpoint.store.save_checkpoint`."""
         save_checkpoint(checkpoint, path)

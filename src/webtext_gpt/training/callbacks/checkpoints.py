@@ -78,7 +78,7 @@ class Checkpoints(L.Callback):
                     if (self.folder / LAST).is_symlink():
                         (self.folder / LAST).unlink()
 
-    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, *args: object) -> None:
         """Save after every `save_every` steps, and after the best validation."""
         step = trainer.global_step
         if step != self._saved_step and self._is_due(step):

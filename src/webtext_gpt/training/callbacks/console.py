@@ -1,7 +1,5 @@
 """Progress of training, on a terminal or in a log file."""
 
-from typing import Any
-
 import lightning as L
 from tqdm import tqdm
 
@@ -25,7 +23,7 @@ class Console(L.Callback):
             total = trainer.max_steps if trainer.max_steps > 0 else None
             self._bar = progress_bar("training", total=total, initial=trainer.global_step)
 
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *args: object) -> None:
         """Advance the bar after each optimizer step."""
         if self._bar is not None and trainer.global_step > self._bar.n:
             metrics = trainer.callback_metrics
@@ -46,7 +44,7 @@ class Console(L.Callback):
         """Close the bar."""
         self._close()
 
-    def on_exception(self, trainer: L.Trainer, *args: Any) -> None:
+    def on_exception(self, trainer: L.Trainer, *args: object) -> None:
         """Close the bar, so that the error message starts on a new line."""
         self._close()
 

@@ -3,9 +3,9 @@
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import lightning as L
 import torch
@@ -15,6 +15,10 @@ from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 
 SYSTEM = (signal.SIGTERM, signal.SIGUSR1)
 """Signals that schedulers send before they end a job; SLURM sends the one in `--signal`."""
+
+
+Handler = Callable[[int, FrameType | None], object] | int | None
+"""What `signal.signal` takes and returns."""
 
 
 class GracefulInterrupt(L.Callback):
@@ -27,7 +31,7 @@ class GracefulInterrupt(L.Callback):
     def __init__(self) -> None:
         self._requested = 0  # number of the signal received
         self._last_step = 0
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[int, Handler] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Install the signal handlers."""
@@ -40,7 +44,7 @@ class GracefulInterrupt(L.Callback):
         if signum == signal.SIGINT:
             signal.signal(signum, self._previous[signum])
 
-    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, *args: object) -> None:
         """Stop between two steps if any process has received a signal."""
         if trainer.global_step != self._last_step:
             self._last_step = trainer.global_step
@@ -50,7 +54,7 @@ class GracefulInterrupt(L.Callback):
         """Postpone the validation if any process has received a signal."""
         self._stop_if_asked(trainer)
 
-    def on_validation_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+    def on_validation_batch_start(self, trainer: L.Trainer, *args: object) -> None:
         """Abandon the validation if any process has received a signal."""
         self._stop_if_asked(trainer)
 
@@ -77,7 +81,7 @@ class GracefulInterrupt(L.Callback):
         """Restore the previous signal handlers."""
         self._restore()
 
-    def on_exception(self, trainer: L.Trainer, *args: Any) -> None:
+    def on_exception(self, trainer: L.Trainer, *args: object) -> None:
         """Restore the previous signal handlers."""
         self._restore()
 

@@ -2,7 +2,6 @@
 
 import resource
 import time
-from typing import Any
 
 import lightning as L
 import torch
@@ -52,12 +51,12 @@ class Throughput(L.Callback):
         self._last_step = trainer.global_step
         self._warm = False
 
-    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, *args: object) -> None:
         """Start timing a micro-batch."""
         self._started = time.perf_counter()
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: object
     ) -> None:
         """Stop timing, and log after every `log_every_n_steps` optimizer steps."""
         stepped = trainer.global_step != self._last_step

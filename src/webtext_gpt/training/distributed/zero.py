@@ -102,7 +102,7 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
         return super().backward(closure_loss, *args, scale_wrt_gas=False, **kwargs)
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None
+        self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: object = None
     ) -> None:
         """Write a folder in parts (`webtext_gpt.checkpoint.parts`); all processes take part.
 
