@@ -1,4 +1,4 @@
-"""Fine-tune a GPT, or use what was fine-tuned: `python finetune.py checkpoint=RUN task=sst2`."""
+"""Fine-tune a GPT, or use a fine-tuned one: `python finetune.py checkpoint=RUN task=sst2`."""
 
 import sys
 
@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from webtext_gpt.cli import entry_point, run_folder
 
 PATHS = ("run_dir", "resume", "checkpoint", "predict", "evaluate", "out")
-OF_TASK = (
+TASK_TEXTS = (
     *("hub", "train", "validation", "test"),
     *("text", "text_pair", "label", "label_until", "positive", "separator", "encoding", "between"),
 )
@@ -15,17 +15,19 @@ OF_TASK = (
 
 @entry_point(
     "finetune",
-    verbatim=[*PATHS, *(f"task.{key}" for key in OF_TASK)],
-    # Without a task, its keys change those that a saved classifier has.
+    verbatim=[*PATHS, *(f"task.{key}" for key in TASK_TEXTS)],
+    # Without task=NAME, task.KEY=VALUE changes a key of the saved classifier's task.
     open_keys=() if any(word.startswith("task=") for word in sys.argv) else ("task",),
 )
 def main(cfg: DictConfig) -> None:
-    """Train a classifier or a model of completions, label texts, or measure a classifier."""
-    from webtext_gpt.finetuning.command import carry_out_call  # imports torch: not for --help
+    """Train a classifier or a completion model, label texts, or measure a classifier."""
+    from webtext_gpt.finetuning.command import (
+        run_command,
+    )  # imports torch, which --help does without
 
     with run_folder() as (run_dir, overrides):
         cfg.run_dir = run_dir
-        carry_out_call(cfg, overrides)
+        run_command(cfg, overrides)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Fine-tuned, from scratch, with a frozen body, and TF-IDF with logistic regression.
+"""Compare fine-tuning with training from scratch, a frozen body, and TF-IDF.
 
     python benchmarks/finetuning.py CHECKPOINT DATA OUT [--tasks trec sst2] [--seeds 0 1 2]
 
-DATA holds the folders sst2, cola, trec and ag_news with the files named below. Every arm of a
-task has the same examples, epochs, batch and evaluation; each is run by `finetune.py`, whose
-folders are left in OUT. Figures are of the test files, mean and deviation over the seeds.
+DATA holds the folders sst2, cola, trec and ag_news with the files named below. Every arm of a task
+uses the same examples, epochs, batch size and evaluation. `finetune.py` runs each arm in a folder
+under OUT. The table shows validation and test figures, mean and deviation over the seeds. TF-IDF
+features are classified by logistic regression.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, matthews_corrcoef
 from sklearn.pipeline import make_pipeline
 
-from webtext_gpt.finetuning.data.examples import read_splits
+from webtext_gpt.finetuning.data.splits import read_splits
 
 REPOSITORY = Path(__file__).parents[1]
 FILES = {
@@ -73,7 +74,10 @@ def main() -> None:
 
 
 def _tf_idf(overrides: list[str], metric: str) -> dict[str, dict[str, float]]:
-    """Words and pairs of words; how words end and how much is regularised, by the validation."""
+    """Return the figures of TF-IDF on words and word pairs with logistic regression.
+
+    The validation set chooses the tokenization and the strength of regularization.
+    """
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         task = instantiate(compose("finetune", overrides=overrides).task)
     train, validation, test = read_splits(task)

@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: the real data beside the checkout, small corpora, small runs."""
 
 import copy
+import csv
 import functools
 import logging
 import random
@@ -173,3 +174,51 @@ def transformers_remarks() -> Iterator[list[str]]:
     theirs.add_handler(handler)
     yield remarks
     theirs.remove_handler(handler)
+
+
+@pytest.fixture(scope="session")
+def animals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of made-up sentences, labelled by the animal in them; its places and lengths vary."""
+    folder = tmp_path_factory.mktemp("animals")
+    draw = random.Random(0)
+    words = ["the", "a", "sees", "hears", "small", "old", "river", "and"]
+    for name, n in (("train", 240), ("validation", 33), ("test", 20)):
+        with (folder / f"{name}.csv").open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["text", "other", "label", "score"])
+            for _ in range(n):
+                animal = draw.choice(["cat", "dog", "bird"])
+                sentence = [*draw.choices(words, k=draw.randint(2, 9)), animal]
+                draw.shuffle(sentence)
+                text = " ".join(sentence)
+                writer.writerow([text, text[::-1][:20], animal, len(sentence)])
+    return folder
+
+
+@pytest.fixture
+def small_finetuning(animals: Path, small_checkpoint: Path, tmp_path: Path) -> list[str]:
+    """Overrides of a fine-tuning run that takes seconds, in `tmp_path / "run"`."""
+    return [
+        f"checkpoint={small_checkpoint}",
+        "task=file",
+        f"task.train={animals / 'train.csv'}",
+        f"task.validation={animals / 'validation.csv'}",
+        f"run_dir={tmp_path / 'run'}",
+        "batch_size=8",
+        "trainer.max_steps=12",
+        "trainer.log_every_n_steps=1",
+        *("trainer.accelerator=cpu", "trainer.precision=32-true"),
+        "validate_every=5",
+        "callbacks.checkpoints.save_every=4",
+        "optimizer.lr=3e-3",
+    ]
+
+
+@pytest.fixture
+def finetune(
+    compose: Callable[..., DictConfig], small_finetuning: list[str]
+) -> Callable[..., dict]:
+    """`finetune(*overrides)`: a small fine-tuning run in this process."""
+    from webtext_gpt.finetuning.command import run_command
+
+    return lambda *overrides: run_command(compose("finetune", *small_finetuning, *overrides))

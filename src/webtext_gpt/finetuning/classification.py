@@ -1,27 +1,35 @@
-"""Fine-tuning a classifier as a LightningModule (Radford et al. 2018, section 3.2)."""
+"""Classification and regression: a head on the language model (Radford et al. 2018, 3.2)."""
 
-from typing import Any
+from pathlib import Path
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from webtext_gpt.finetuning.data.datamodule import Batch
+from webtext_gpt.finetuning.data.examples import Examples
+from webtext_gpt.finetuning.data.labels import encode_labels
+from webtext_gpt.finetuning.data.sequences import EncodedExamples, ExampleBatch, encode_texts
+from webtext_gpt.finetuning.data.splits import label_names
+from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.finetuning.metrics import measure
-from webtext_gpt.finetuning.module import FinetuningModule
-from webtext_gpt.finetuning.text_loss import mean_text_loss
-from webtext_gpt.model import GPTClassifier
+from webtext_gpt.finetuning.model import add_head
+from webtext_gpt.finetuning.module import FinetuningModule, FinetuningOptions, mean_text_loss
+from webtext_gpt.finetuning.predict import TextClassifier
+from webtext_gpt.finetuning.report import report_examples
+from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer
 
 
 class ClassificationModule(FinetuningModule):
-    """Trains a classifier by the cross-entropy of its classes, or the squared error of a number.
+    """Trains a classifier with cross-entropy, or with squared error if it has a single output.
 
     Args:
         model: the classifier.
         tokenizer: the model's.
-        lm_weight: of the auxiliary language-model loss that is added; 0 leaves it out.
-        positive: class whose F1 is measured; see `Task`.
+        lm_weight: weight of the auxiliary language-model loss that is added (L3 of the paper);
+            0 leaves it out.
+        positive: the class of `f1_positive`; see `Task`.
         options: see `FinetuningModule`.
     """
 
@@ -34,39 +42,40 @@ class ClassificationModule(FinetuningModule):
         *,
         lm_weight: float,
         positive: str | None = None,
-        **options: Any,
+        **options: Unpack[FinetuningOptions],
     ) -> None:
-        def loss(batch: Batch, kept: Tensor | None) -> Tensor:
+        def loss(batch: ExampleBatch, kept: Tensor | None) -> Tensor:
             hidden = model.hidden_states(batch.tokens)
             states = model.extract_states(hidden, batch.tokens, batch.lengths)
             logits = model.classify(states, kept).float()
             if len(model.config.labels) == 1:
-                of_labels = F.mse_loss(logits[:, 0], batch.targets)
+                label_loss = F.mse_loss(logits[:, 0], batch.targets)
             else:
-                of_labels = F.cross_entropy(logits, batch.targets)
+                label_loss = F.cross_entropy(logits, batch.targets)
             if not lm_weight:
-                return of_labels
+                return label_loss
             orders = batch.tokens.size(1) if batch.tokens.dim() == 3 else 1
-            of_texts = mean_text_loss(
+            lm_loss = mean_text_loss(
                 model.body.lm_head,
                 hidden.flatten(0, -3),
                 batch.tokens.flatten(0, -2),
                 batch.lengths.repeat_interleave(orders),
                 batch.starts.repeat_interleave(orders),
             )
-            return of_labels + lm_weight * of_texts
+            return label_loss + lm_weight * lm_loss
 
         super().__init__(model, tokenizer, loss, **options)
         self.positive = positive
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: ExampleBatch, batch_idx: int) -> Tensor:
         """See `TrainingModule.training_step`."""
         return super().training_step((batch, self._head_dropout(batch)), batch_idx)
 
-    def _head_dropout(self, batch: Batch) -> Tensor | None:
-        """Factors `(B, n_embd)` of the head's dropout, by the step and the place in its batch.
+    def _head_dropout(self, batch: ExampleBatch) -> Tensor | None:
+        """Draw the dropout factors `(B, n_embd)` of the head's input.
 
-        The same on any number of devices, which dropout's own draw is not.
+        They depend only on the seed, the step and the example's place in the global batch, so any
+        number of devices draws the same. `nn.Dropout` would not.
         """
         p = self.model.config.dropout
         if p == 0:
@@ -77,12 +86,74 @@ class ClassificationModule(FinetuningModule):
         kept = (torch.rand(shape, generator=generator) >= p) / (1 - p)
         return kept[first : first + len(batch.samples)].to(batch.tokens.device)
 
-    def measure(self, batch: Batch) -> Tensor:
-        """Class logits `(B, n_labels)`."""
+    def measure(self, batch: ExampleBatch) -> Tensor:
+        """Return class logits `(B, n_labels)`."""
         return self.model(batch.tokens, batch.lengths)
 
     def validation_figures(self) -> dict[str, float]:
-        """`val_loss` of the labels alone, and every metric of `evaluation.classification`."""
+        """Return `val_loss`, of the labels alone, and every metric of the task's kind."""
         labels = self.model.config.labels
         figures = measure(*self.gathered(), labels=labels, positive=self.positive)
         return {f"val_{name}": value for name, value in figures.items()}
+
+
+class Classification:
+    """The `Objective` of classes and numbers, given texts or pairs of texts.
+
+    Args:
+        task: gives the columns and the positive class.
+        train: training examples, which determine the classes.
+        dropout: on the head's input.
+        lm_weight: weight of the auxiliary language-model loss.
+
+    Raises:
+        UserError: see `label_names`.
+    """
+
+    def __init__(self, task: Task, train: Examples, *, dropout: float, lm_weight: float) -> None:
+        self.task = task
+        self.labels = label_names(train, task)
+        self.dropout = dropout
+        self.lm_weight = lm_weight
+
+    def build_model(self, body: GPT, tokenizer: Tokenizer) -> tuple[GPTClassifier, Tokenizer]:
+        """Add a head; see `Objective`."""
+        return add_head(
+            body,
+            tokenizer,
+            self.labels,
+            pairs=self.task.text_pair is not None,
+            both_orders=self.task.symmetric,
+            dropout=self.dropout,
+        )
+
+    def encode(
+        self, model: GPTClassifier, tokenizer: Tokenizer, examples: Examples
+    ) -> EncodedExamples:
+        """See `Objective`."""
+        block_size = model.body.config.block_size
+        sequences = encode_texts(
+            tokenizer, model.config, block_size, examples.texts, examples.seconds
+        )
+        targets = encode_labels(examples.labels, self.labels)
+        return EncodedExamples(sequences, targets, examples.places)
+
+    def build_module(
+        self, model: GPTClassifier, tokenizer: Tokenizer, **options: Unpack[FinetuningOptions]
+    ) -> ClassificationModule:
+        """See `Objective`. The auxiliary loss is left out if the language model is frozen."""
+        is_trained = any(p.requires_grad for p in model.body.parameters())
+        return ClassificationModule(
+            model,
+            tokenizer,
+            lm_weight=self.lm_weight if is_trained else 0.0,
+            positive=self.task.positive,
+            **options,
+        )
+
+    def evaluate(
+        self, model: GPTClassifier, tokenizer: Tokenizer, examples: Examples, out: Path
+    ) -> dict[str, float]:
+        """See `Objective`."""
+        classifier = TextClassifier(model, tokenizer)
+        return report_examples(classifier, examples, out, positive=self.task.positive)

@@ -1,176 +1,210 @@
-"""What one call of `finetune.py` asks for: training, several seeds, predictions, measurements."""
+"""One call of `finetune.py`: train a model, or use a saved classifier, or the one after the other.
+
+Lightning is imported only when a model is trained.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from webtext_gpt.checkpoint.load import LoadedModel, load
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
-from webtext_gpt.finetuning.data.examples import check_labels, iter_texts, read_file
+from webtext_gpt.finetuning.data.examples import iter_texts, read_file
+from webtext_gpt.finetuning.data.splits import check_labels
 from webtext_gpt.finetuning.data.task import Task
-from webtext_gpt.finetuning.labelled import report_examples
 from webtext_gpt.finetuning.predict import TextClassifier, check_out, predict_file
-from webtext_gpt.finetuning.run import finetune, open_task
-from webtext_gpt.finetuning.seeds import finetune_seeds
+from webtext_gpt.finetuning.report import report_examples
 from webtext_gpt.model import GPTClassifier
 from webtext_gpt.training.precision import place_for_inference
-from webtext_gpt.training.run import AUTO
 from webtext_gpt.training.run_folder import reopen, save_summary
-from webtext_gpt.training.summary import Summary
+
+if TYPE_CHECKING:
+    from webtext_gpt.training.summary import Summary
 
 
-def carry_out_call(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
+def run_command(cfg: DictConfig, overrides: Sequence[str] = ()) -> "Summary":
     """Do what a configuration asks for.
 
-    A saved classifier as `checkpoint` with `predict` or `evaluate` is put to work; everything else
-    is training, after which those are done with what was trained.
+    If `checkpoint` is a saved classifier and `predict` or `evaluate` is set, the classifier is
+    used. Otherwise a model is trained, and then used in the same way.
 
     Args:
-        cfg: as `conf/finetune.yaml` composes it.
+        cfg: composed from `conf/finetune.yaml`.
         overrides: this call's `key=value` arguments.
 
     Returns:
-        The figures found.
+        The summary of training, and the figures of `evaluate`.
 
     Raises:
-        UserError: see `finetune`; or what is asked for does not go together, or cannot be read.
-        Stopped: training was interrupted, and is saved.
+        UserError: see `finetune`; or settings do not go together, or a file cannot be read.
+        Stopped: training was interrupted; its state is saved.
     """
-    full = cfg
-    if cfg.resume and cfg.resume != AUTO:
-        full = reopen(Path(cfg.run_dir), overrides, cfg)
-    works = full.predict is not None or full.evaluate is not None
-    if full.out is not None and full.predict is None:
-        raise UserError(f"out={full.out} is for the labels of predict=FILE")
-    if full.predict is not None:
-        check_out(_out(full))
-    if works and not cfg.resume:
+    settings = _settings(cfg, overrides)
+    uses_classifier = settings.predict is not None or settings.evaluate is not None
+    if settings.predict is not None:
+        check_out(_out(settings))
+    elif settings.out is not None:
+        raise UserError(f"out={settings.out} is for the labels of predict=FILE")
+    start = None
+    if uses_classifier and not cfg.resume:
         if cfg.checkpoint is None:
             raise UserError("checkpoint has no value; give checkpoint=RUN")
-        loaded = load(cfg.checkpoint)
-        if isinstance(loaded.model, GPTClassifier):
-            return use_classifier(cfg, cfg.checkpoint, loaded.model, loaded)
+        start = load(cfg.checkpoint)
+        if isinstance(start.model, GPTClassifier):
+            return _use_classifier(cfg, cfg.checkpoint, start)
         if "_target_" not in cfg.task:
             raise UserError(
-                f"checkpoint={cfg.checkpoint} is a language model, no classifier; give task=... to "
-                "train one first"
+                f"checkpoint={cfg.checkpoint} is a language model, not a classifier; give task=... "
+                "to train one first"
             )
-    if full.seeds is not None:
-        if works:
-            raise UserError("predict and evaluate are for one classifier; leave seeds out")
-        return finetune_seeds(_resumed(full, cfg))
-    if works:
-        _check_files(full)
-    summary = finetune(cfg, overrides)
+    if settings.seeds is not None:
+        if uses_classifier:
+            raise UserError("predict and evaluate need a single classifier; leave seeds out")
+        from webtext_gpt.finetuning.seeds import finetune_seeds
+
+        return finetune_seeds(OmegaConf.merge(settings, {"resume": cfg.resume}))  # type: ignore[arg-type]
+    return _train(cfg, overrides, settings, start, uses_classifier)
+
+
+def _settings(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Return the configuration of the run to resume, or this call's own."""
+    if not cfg.resume:
+        return cfg
+    from webtext_gpt.training.run import AUTO
+
+    return cfg if cfg.resume == AUTO else reopen(Path(cfg.run_dir), overrides, cfg)
+
+
+def _train(
+    cfg: DictConfig,
+    overrides: Sequence[str],
+    settings: DictConfig,
+    start: LoadedModel | None,
+    uses_classifier: bool,
+) -> "Summary":
+    """Train a model, and use it if the call asks for that."""
+    from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+    from webtext_gpt.finetuning.run import finetune, open_task
+
+    if uses_classifier:
+        _check_files(open_task(settings), settings.evaluate, settings.predict)
+    finetuned = finetune(cfg, overrides, start)
+    summary = finetuned.summary
     if summary:
-        _print(cfg.run_dir, summary)
-    if works and rank_zero_only.rank == 0:
-        loaded = load(cfg.run_dir)
-        assert isinstance(loaded.model, GPTClassifier)  # noqa: S101 - `_check_files` saw the task
-        summary |= use_classifier(full, cfg.run_dir, loaded.model, loaded)
+        _print_summary(cfg.run_dir, summary)
+    if uses_classifier and rank_zero_only.rank == 0:
+        best = finetuned.best or load(cfg.run_dir)
+        summary = summary | _use_classifier(settings, cfg.run_dir, best)
     return summary
 
 
-def use_classifier(
-    cfg: DictConfig, checkpoint: str, model: GPTClassifier, loaded: LoadedModel
-) -> Summary:
-    """Measure a saved classifier on the file `cfg.evaluate`, label the texts of `cfg.predict`.
-
-    The columns are those that the classifier was trained on, changed by `cfg.task`.
-
-    Args:
-        cfg: as `conf/finetune.yaml` composes it.
-        checkpoint: of the classifier.
-        model: what it holds.
-        loaded: the same, with its tokenizer and task.
-
-    Returns:
-        The figures of `cfg.evaluate`.
+def _check_files(task: Task, evaluate: str | None, predict: str | None) -> None:
+    """Check the files to be used after training before training starts.
 
     Raises:
-        UserError: a file cannot be read or written.
+        UserError: a file does not exist or lacks a column; or the task does not make a classifier.
     """
-    place_for_inference(model, cfg.device, cfg.precision)
-    classifier = TextClassifier(model, loaded.tokenizer)
-    task = _task_of(cfg, checkpoint, classifier, loaded.task)
-    figures: Summary = {}
-    if cfg.evaluate is not None:
-        examples = read_file(task, cfg.evaluate)
-        check_labels(examples, classifier.labels, task)
-        out = Path(cfg.run_dir) / "evaluation"
-        figures = {**report_examples(classifier, examples, out, positive=task.positive)}
-        save_summary({"checkpoint": str(checkpoint), "file": cfg.evaluate, **figures}, out)
-        print(f"\nwritten to {out}")
-    if cfg.predict is not None:
-        before = classifier.truncated
-        rows = predict_file(classifier, iter_texts(task, cfg.predict), _out(cfg))
-        print(f"{plural(rows)} with their labels: {_out(cfg)}")
-        if cut := classifier.truncated - before:
-            print(f"{cut:,} of them do not fit the model's context, and were cut")
-    return figures
-
-
-def _resumed(full: DictConfig, cfg: DictConfig) -> DictConfig:
-    """The configuration of seeds that may have been begun before."""
-    return OmegaConf.merge(full, {"resume": cfg.resume})  # type: ignore[return-value]
-
-
-def _check_files(cfg: DictConfig) -> None:
-    """Read what is asked for after training, as far as it can be read before.
-
-    Raises:
-        UserError: a file is not there or lacks a column; or the task makes no classifier.
-    """
-    task = open_task(cfg)
-    if task.kind == "pairs":
+    if task.kind == "completion":
         raise UserError(
             "predict and evaluate are for classifiers; python generate.py prompts=FILE writes "
             "completions, and task.test=FILE measures them"
         )
-    if cfg.evaluate is not None:
-        read_file(task, cfg.evaluate)
-    if cfg.predict is not None:
-        next(iter(iter_texts(task, cfg.predict)), None)
+    if evaluate is not None:
+        read_file(task, evaluate)
+    if predict is not None:
+        next(iter(iter_texts(task, predict)), None)
 
 
-def _task_of(
-    cfg: DictConfig,
-    checkpoint: str,
-    classifier: TextClassifier,
-    saved: dict[str, Any] | None,
-) -> Task:
-    """The task that names the columns: this call's, or that of the classifier's training.
+def _use_classifier(cfg: DictConfig, checkpoint: str, loaded: LoadedModel) -> dict[str, float]:
+    """Measure a classifier on the file `cfg.evaluate`, and label the texts of `cfg.predict`.
 
-    Keys of a task without a name, as `task.text=review`, change the saved one.
+    Args:
+        cfg: names the files, the device and the precision; `cfg.task` may change the columns that
+            the classifier was trained on.
+        checkpoint: that the classifier was loaded from.
+        loaded: the classifier.
+
+    Returns:
+        The figures of `cfg.evaluate`; empty without it.
+
+    Raises:
+        UserError: a file cannot be read or written, or the task does not fit the classifier.
     """
-    if "_target_" in cfg.task:
-        task = instantiate(cfg.task)
-    else:
-        if saved is None and not cfg.task:
-            raise UserError(
-                f"{checkpoint} does not say which columns it reads; give task=file task.text=... "
-                "(task.text_pair=..., task.label=...)"
-            )
-        changes: dict[str, Any] = {str(key): value for key, value in cfg.task.items()}
-        try:
-            task = Task(**{"name": "file", **(saved or {}), **changes})
-        except TypeError as error:
-            raise UserError(f"task: {error}") from error
-    if (task.kind == "regression") != (len(classifier.labels) == 1) or task.kind == "pairs":
+    assert isinstance(loaded.model, GPTClassifier)  # noqa: S101 - callers have checked it
+    place_for_inference(loaded.model, cfg.device, cfg.precision)
+    classifier = TextClassifier(loaded.model, loaded.tokenizer)
+    task = _task(cfg.task, checkpoint, loaded.task)
+    if (task.kind == "regression") != (len(classifier.labels) == 1) or task.kind == "completion":
         raise UserError(f"task.kind={task.kind} does not fit the classifier in {checkpoint}")
-    return task
+    figures: dict[str, float] = {}
+    if cfg.evaluate is not None:
+        out = Path(cfg.run_dir) / "evaluation"
+        figures = evaluate_file(classifier, task, cfg.evaluate, out)
+        save_summary({"checkpoint": str(checkpoint), "file": cfg.evaluate, **figures}, out)
+        print(f"\nwritten to {out}")
+    if cfg.predict is not None:
+        label_file(classifier, task, cfg.predict, _out(cfg))
+    return figures
+
+
+def evaluate_file(
+    classifier: TextClassifier, task: Task, file: str | Path, out: Path
+) -> dict[str, float]:
+    """Measure a classifier on a file of labelled rows; write the report into a folder.
+
+    Raises:
+        UserError: the file cannot be read, or has a label that the classifier does not know.
+    """
+    examples = read_file(task, file)
+    check_labels(examples, classifier.labels, task)
+    return report_examples(classifier, examples, out, positive=task.positive)
+
+
+def label_file(classifier: TextClassifier, task: Task, file: str | Path, out: Path) -> None:
+    """Write the labels of a file's texts to `out`, and print how many there are.
+
+    Raises:
+        UserError: the file cannot be read, or `out` cannot be written.
+    """
+    before = classifier.truncated
+    rows = predict_file(classifier, iter_texts(task, file), out)
+    print(f"{plural(rows)} with their labels: {out}")
+    if cut := classifier.truncated - before:
+        print(f"{cut:,} of them do not fit the model's context and were truncated")
+
+
+def _task(cfg: DictConfig, checkpoint: str, saved: dict[str, Any] | None) -> Task:
+    """Return the task that names the columns: this call's, or else the one trained on.
+
+    Args:
+        cfg: a task; or, without a name, keys that change the saved one, as `task.text=review`.
+        checkpoint: for messages.
+        saved: the task that the classifier was trained on, if it is known.
+    """
+    if "_target_" in cfg:
+        return instantiate(cfg)
+    if saved is None and not cfg:
+        raise UserError(
+            f"{checkpoint} does not say which columns it reads; give task=file task.text=... "
+            "(task.text_pair=..., task.label=...)"
+        )
+    changes = {str(key): value for key, value in cfg.items()}
+    try:
+        return Task(**{"name": "file", **(saved or {}), **changes})
+    except TypeError as error:
+        raise UserError(f"task: {error}") from error
 
 
 def _out(cfg: DictConfig) -> Path:
     return Path(cfg.out or f"{cfg.run_dir}/predictions.csv").expanduser()
 
 
-def _print(run_dir: str, summary: Summary) -> None:
+def _print_summary(run_dir: str, summary: "Summary") -> None:
     figures = {k: v for k, v in summary.items() if k.startswith(("val_", "test_"))}
     width = max(map(len, figures))
     print(f"\n--- {summary['task']} after {summary['step']:,} steps, {summary['seconds']:,.0f} s")

@@ -1,95 +1,156 @@
-"""How a classifier is judged: figures of its logits against true classes or true numbers."""
+"""The metrics of every kind of task. To add one, write its function and enter it in `METRICS`."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional.classification import (
-    multiclass_accuracy,
-    multiclass_confusion_matrix,
-    multiclass_f1_score,
-    multiclass_precision,
-    multiclass_recall,
-)
-from torchmetrics.functional.regression import pearson_corrcoef
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.evaluation.text_metrics import bleu, rouge
 
-CLASSIFICATION = ("accuracy", "f1_macro", "f1_positive", "matthews")
-"""Metrics of a classification; `f1_positive` is there where `judged_class` is."""
+T = TypeVar("T")
 
-REGRESSION = ("pearson", "spearman")
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """A classifier's outputs for labelled rows, of a regression if there is a single label.
+
+    Attributes:
+        logits: `(N, n_labels)`, any float type; converted to fp64 on the CPU.
+        targets: `(N,)` true class numbers, or regression targets.
+        labels: class names.
+        positive: the class of `f1_positive`; see `positive_class`.
+
+    Raises:
+        UserError: there are no rows, or a logit is not finite.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    labels: Sequence[str]
+    positive: str | None = None
+
+    def __post_init__(self) -> None:
+        logits, targets = self.logits.detach().cpu().double(), self.targets.detach().cpu()
+        if not len(logits):
+            raise UserError("there are no rows to measure")
+        broken = int((~logits.isfinite()).any(dim=1).sum())
+        if broken:
+            raise UserError(
+                f"the model's outputs for {broken:,} of {len(logits):,} rows are not finite; its "
+                "training diverged: lower the learning rate"
+            )
+        object.__setattr__(self, "logits", logits)
+        object.__setattr__(self, "targets", targets.double() if self.is_regression else targets)
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the single output is a number."""
+        return len(self.labels) == 1
+
+    @functools.cached_property
+    def figures(self) -> dict[str, float]:
+        """Every metric of `CLASSIFICATION` or `REGRESSION`, and `loss`.
+
+        The loss is the mean cross-entropy in nats, or the mean squared error.
+        """
+        metrics = REGRESSION if self.is_regression else CLASSIFICATION
+        if self.is_regression:
+            loss = F.mse_loss(self.predicted, self.targets)
+        else:
+            loss = F.cross_entropy(self.logits, self.targets)
+        return {**compute(metrics, self), "loss": float(loss)}
+
+    @functools.cached_property
+    def classes(self) -> list["ClassFigures"]:
+        """Figures of every class."""
+        return per_class(self.predicted, self.targets, self.labels)
+
+    @functools.cached_property
+    def predicted(self) -> Tensor:
+        """`(N,)` predicted class numbers; of a regression, the predicted numbers."""
+        return self.logits[:, 0] if self.is_regression else self.logits.argmax(dim=1)
+
+    @functools.cached_property
+    def confusion(self) -> Tensor:
+        """`(n_labels, n_labels)` counts, true classes as rows."""
+        from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+        return multiclass_confusion_matrix(self.predicted, self.targets, len(self.labels))
+
+    @functools.cached_property
+    def f1(self) -> Tensor:
+        """`(n_labels,)` F1 of each class; 0 for a class with neither rows nor predictions."""
+        from torchmetrics.functional.classification import multiclass_f1_score
+
+        return multiclass_f1_score(self.predicted, self.targets, len(self.labels), average="none")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A language model's answers to prompts, and its loss on the reference completions.
+
+    Attributes:
+        loss: nats per token of the references.
+        written: generated answers.
+        references: for each answer, the completion that was expected.
+    """
+
+    loss: float
+    written: Sequence[str]
+    references: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Metric(Generic[T]):
+    """One metric.
+
+    Attributes:
+        compute: returns its value; `None` if it is not defined for the task.
+        is_default: whether tasks without `task.metrics` use it.
+        lower_is_better: whether its smallest value marks the best checkpoint.
+    """
+
+    compute: Callable[[T], float | None]
+    is_default: bool = False
+    lower_is_better: bool = False
 
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """What a classifier makes of one class; a quotient of nothing by nothing is 0."""
+    """Precision, recall, F1 and number of rows of one class; 0/0 is 0."""
 
     label: str
     precision: float
     recall: float
     f1: float
     rows: int
-    """Rows that are truly of this class."""
+    """Rows whose true class this is."""
 
 
 def measure(
     logits: Tensor, targets: Tensor, *, labels: Sequence[str], positive: str | None = None
 ) -> dict[str, float]:
-    """All metrics of a classification, or of a regression where there is a single label.
+    """Return `Predictions.figures`; for the arguments and errors see `Predictions`."""
+    return Predictions(logits, targets, labels, positive).figures
 
-    A classification has those of `CLASSIFICATION` and `loss`, the mean cross-entropy in nats; of
-    more than two classes it has no `f1_positive` unless `positive` is given.
-    F1 is that of scikit-learn with `labels` of all classes and `zero_division=0`: a class with
-    neither predictions nor rows counts 0 in the macro mean. Matthews is R_K of Gorodkin (2004)
-    for any number of classes, and 0 where it is undefined: all predictions, or all rows, are of
-    one class.
 
-    A regression has those of `REGRESSION` and `loss`, the mean squared error. Both correlations
-    are 0 where they are undefined, which libraries give as nan: all predictions, or all targets,
-    are the same.
+def compute(metrics: Mapping[str, Metric[T]], outcome: T) -> dict[str, float]:
+    """Return the values of metrics, without those that are not defined for the task."""
+    values = {name: metric.compute(outcome) for name, metric in metrics.items()}
+    return {name: value for name, value in values.items() if value is not None}
 
-    Args:
-        logits: `(N, n_labels)`, of any float type; figures are computed in fp64 on the CPU.
-        targets: `(N,)` numbers of the true classes; of a regression, the true values.
-        labels: names of the classes.
-        positive: the class of `f1_positive`, one against the rest; see `judged_class`.
+
+def positive_class(labels: Sequence[str], positive: str | None = None) -> str | None:
+    """Return the class that `f1_positive` measures.
+
+    That is `positive`, or by default the last of two classes, and `None` of more than two.
 
     Raises:
-        UserError: there are no rows; a logit is not finite; `positive` is no label.
-    """
-    logits, targets = logits.detach().cpu().double(), targets.detach().cpu()
-    if not len(logits):
-        raise UserError("there are no rows to measure")
-    broken = int((~logits.isfinite()).any(dim=1).sum())
-    if broken:
-        raise UserError(
-            f"the model's outputs for {broken:,} of {len(logits):,} rows are not finite; the "
-            "training that made it diverged: lower its learning rate"
-        )
-    if len(labels) == 1:
-        return _regression(logits[:, 0], targets.double())
-    predicted = logits.argmax(dim=1)
-    accuracy = multiclass_accuracy(predicted, targets, len(labels), average="micro")
-    # the macro mean of torchmetrics passes over classes with neither predictions nor rows
-    f1 = multiclass_f1_score(predicted, targets, len(labels), average="none")
-    judged = judged_class(labels, positive)
-    of_one = {} if judged is None else {"f1_positive": _plain(f1[list(labels).index(judged)])}
-    return {
-        "accuracy": _plain(accuracy),
-        "f1_macro": _plain(f1.mean()),
-        **of_one,
-        "matthews": _matthews(multiclass_confusion_matrix(predicted, targets, len(labels))),
-        "loss": float(F.cross_entropy(logits, targets)),
-    }
-
-
-def judged_class(labels: Sequence[str], positive: str | None = None) -> str | None:
-    """The class of `f1_positive`: `positive`, else of two classes the last, of more none.
-
-    Raises:
-        UserError: `positive` is no label.
+        UserError: `positive` is not a label.
     """
     if positive is None:
         return labels[-1] if len(labels) == 2 else None
@@ -99,59 +160,137 @@ def judged_class(labels: Sequence[str], positive: str | None = None) -> str | No
 
 
 def per_class(predicted: Tensor, targets: Tensor, labels: Sequence[str]) -> list[ClassFigures]:
-    """Every class one against the rest.
+    """Return the figures of every class, one against the rest.
 
     Args:
-        predicted: `(N,)` numbers of classes.
-        targets: `(N,)` numbers of the true classes.
-        labels: names of the classes.
+        predicted: `(N,)` predicted class numbers.
+        targets: `(N,)` true class numbers.
+        labels: class names.
     """
+    from torchmetrics.functional.classification import (
+        multiclass_f1_score,
+        multiclass_precision,
+        multiclass_recall,
+    )
+
     columns = [
-        [_plain(value) for value in figure(predicted, targets, len(labels), average="none")]
+        [_rounded(value) for value in figure(predicted, targets, len(labels), average="none")]
         for figure in (multiclass_precision, multiclass_recall, multiclass_f1_score)
     ]
     rows = targets.bincount(minlength=len(labels)).tolist()
     return [ClassFigures(*values) for values in zip(labels, *columns, rows, strict=True)]
 
 
-def _regression(predicted: Tensor, targets: Tensor) -> dict[str, float]:
-    return {
-        "pearson": _pearson(predicted, targets),
-        "spearman": _pearson(_ranks(predicted), _ranks(targets)),
-        "loss": float(F.mse_loss(predicted, targets)),
-    }
+def _accuracy(p: Predictions) -> float:
+    from torchmetrics.functional.classification import multiclass_accuracy
+
+    accuracy = multiclass_accuracy(p.predicted, p.targets, len(p.labels), average="micro")
+    return _rounded(accuracy)
 
 
-def _pearson(first: Tensor, second: Tensor) -> float:
-    # asked of the values: a mean is rounded, so that constants can seem to vary around it
-    if any(values.min() == values.max() for values in (first, second)):
-        return 0.0
-    return float(pearson_corrcoef(first, second))
+def _f1_macro(p: Predictions) -> float:
+    """Mean F1 of all classes, as scikit-learn's with all `labels` and `zero_division=0`.
 
-
-def _ranks(values: Tensor) -> Tensor:
-    """Ranks in fp64, equal values all at their mean rank.
-
-    The Spearman correlation of torchmetrics 1.9 sums ranks in int32, which overflows at some
-    65,000 rows with ties.
+    A class with neither rows nor predictions counts as 0; torchmetrics' macro mean skips it.
     """
-    _, place, counts = values.unique(return_inverse=True, return_counts=True)
-    return (counts.cumsum(0) - (counts - 1) / 2).double()[place]
+    return _rounded(p.f1.mean())
 
 
-def _matthews(confusion: Tensor) -> float:
-    """From counts `(true, predicted)`, in fp64.
+def _f1_positive(p: Predictions) -> float | None:
+    positive = positive_class(p.labels, p.positive)
+    return None if positive is None else _rounded(p.f1[list(p.labels).index(positive)])
 
-    That of torchmetrics 1.9 gives two classes of which one is always predicted another figure
-    than 0, and computes in fp32, where rare classes cancel out.
+
+def _matthews(p: Predictions) -> float:
+    """R_K of Gorodkin (2004), for any number of classes, in fp64.
+
+    It is 0 where it is undefined: all predictions, or all rows, are of one class. torchmetrics 1.9
+    gives another value if only one of two classes is predicted, and computes in fp32, which is too
+    coarse for rare classes.
     """
-    counts = confusion.double()
+    counts = p.confusion.double()
     true, predicted, total = counts.sum(1), counts.sum(0), counts.sum()
     covariance = counts.trace() * total - true @ predicted
     variances = (total**2 - predicted @ predicted) * (total**2 - true @ true)
     return float(covariance / variances.sqrt()) if variances > 0 else 0.0
 
 
-def _plain(value: Tensor) -> float:
-    """The fp32 figure of torchmetrics without the digits that fp32 does not hold."""
+def _pearson(p: Predictions) -> float:
+    return _correlation(p.predicted, p.targets)
+
+
+def _spearman(p: Predictions) -> float:
+    return _correlation(_ranks(p.predicted), _ranks(p.targets))
+
+
+def _correlation(first: Tensor, second: Tensor) -> float:
+    """Pearson's correlation; 0 where it is undefined, because all values of one side are equal."""
+    from torchmetrics.functional.regression import pearson_corrcoef
+
+    # Tested on the values: their mean is rounded, so constants may seem to vary around it.
+    if any(values.min() == values.max() for values in (first, second)):
+        return 0.0
+    return float(pearson_corrcoef(first, second))
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Ranks in fp64; equal values share their mean rank.
+
+    torchmetrics 1.9 sums ranks in int32, which overflows at some 65,000 rows with ties.
+    """
+    _, place, counts = values.unique(return_inverse=True, return_counts=True)
+    return (counts.cumsum(0) - (counts - 1) / 2).double()[place]
+
+
+def _bleu(a: Answers) -> float:
+    return bleu(_stripped(a.written), _stripped(a.references))
+
+
+def _rouge(variant: str) -> Callable[[Answers], float]:
+    def compute(a: Answers) -> float:
+        return rouge(_stripped(a.written), _stripped(a.references), [variant])[variant]
+
+    return compute
+
+
+def _stripped(texts: Sequence[str]) -> list[str]:
+    return [text.strip() for text in texts]
+
+
+def _rounded(value: Tensor) -> float:
+    """Round a torchmetrics result to the digits that fp32 holds."""
     return round(float(value), 7)
+
+
+CLASSIFICATION: dict[str, Metric[Predictions]] = {
+    "accuracy": Metric(_accuracy, is_default=True),
+    "f1_macro": Metric(_f1_macro),
+    "f1_positive": Metric(_f1_positive),
+    "matthews": Metric(_matthews),
+}
+
+REGRESSION: dict[str, Metric[Predictions]] = {
+    "pearson": Metric(_pearson, is_default=True),
+    "spearman": Metric(_spearman, is_default=True),
+}
+
+COMPLETION: dict[str, Metric[Answers]] = {
+    "loss": Metric(lambda answers: answers.loss, is_default=True, lower_is_better=True),
+    "bleu": Metric(_bleu, is_default=True),
+    "rouge1": Metric(_rouge("rouge1")),
+    "rouge2": Metric(_rouge("rouge2")),
+    "rougeL": Metric(_rouge("rougeL"), is_default=True),
+}
+
+METRICS: dict[str, Mapping[str, Metric[Any]]] = {
+    "classification": CLASSIFICATION,
+    "regression": REGRESSION,
+    "completion": COMPLETION,
+}
+"""Metrics by kind of task; `task.metrics` chooses among them by name."""
+
+DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
+    kind: tuple(name for name, metric in metrics.items() if metric.is_default)
+    for kind, metrics in METRICS.items()
+}
+"""Metrics of a task that does not choose any."""

@@ -1,18 +1,16 @@
-"""The model that fine-tuning starts from: a pretrained one with a head, or as it is."""
+"""The model to fine-tune: a pretrained one, with a classification head if the task needs it."""
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 from torch import nn
 
-from webtext_gpt.checkpoint.load import load
+from webtext_gpt.checkpoint.load import LoadedModel, load
 from webtext_gpt.errors import UserError
-from webtext_gpt.finetuning.freeze import freeze
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, language_model
 from webtext_gpt.model.gpt import CausalSelfAttention
 from webtext_gpt.model.lora import add_lora
-from webtext_gpt.settings import number
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import vocabulary
 
@@ -20,20 +18,34 @@ DELIMITER = "<|delimiter|>"
 EXTRACT = "<|extract|>"
 
 
+class LoraSettings(TypedDict):
+    """Arguments of `add_lora`."""
+
+    rank: int
+    alpha: float
+    dropout: float
+
+
 def load_body(
-    checkpoint: str, *, dropout: float | None = None, from_scratch: bool = False
+    checkpoint: str,
+    loaded: LoadedModel | None = None,
+    *,
+    dropout: float | None = None,
+    from_scratch: bool = False,
 ) -> tuple[GPT, Tokenizer]:
-    """The language model of a checkpoint in any format, a classifier's body included.
+    """Load the language model to fine-tune, and its tokenizer; a classifier's head is dropped.
 
     Args:
         checkpoint: see `webtext_gpt.checkpoint.load.load`.
-        dropout: in the embeddings, attention and residual layers; `None` as it was pretrained.
-        from_scratch: keep its shape and tokenizer, but draw new weights.
+        loaded: the checkpoint if it is loaded already; changed in place.
+        dropout: of the embeddings, attention and residual layers; `None` keeps the model's own.
+        from_scratch: keep the shape and the tokenizer, but draw new weights.
 
     Raises:
-        UserError: it cannot be read, or its tokenizer is not the model's.
+        UserError: the checkpoint cannot be read, or its tokenizer does not belong to the model.
     """
-    loaded = load(checkpoint)
+    if loaded is None:
+        loaded = load(checkpoint)
     body, tokenizer = language_model(loaded.model), loaded.tokenizer
     try:
         if loaded.is_foreign:
@@ -42,7 +54,6 @@ def load_body(
     except UserError as error:
         raise UserError(f"checkpoint={checkpoint}: {error}") from error
     if dropout is not None:
-        number("body_dropout", dropout, 0, 1)
         set_dropout(body, dropout)
     return GPT(body.config) if from_scratch else body, tokenizer
 
@@ -68,19 +79,22 @@ def add_head(
     both_orders: bool,
     dropout: float,
 ) -> tuple[GPTClassifier, Tokenizer]:
-    """A classifier on a language model, and the tokenizer with its new tokens.
+    """Put a classification head on a language model and add its special tokens.
 
-    Texts start with `<|endoftext|>`, as documents do in pretraining. The delimiter of pairs and
-    the extract token are new, and get rows of the embedding; those that the tokenizer has already,
-    as of another classifier, stay.
+    Texts start with `<|endoftext|>`, as documents do in pretraining. The extract token and the
+    delimiter of pairs are new tokens with new embedding rows; if the tokenizer has them already,
+    as another classifier's, they stay as they are.
 
     Args:
         body: changed in place.
         tokenizer: the body's.
-        labels: of the classes; one for a number.
-        pairs: inputs are two texts.
+        labels: class names; a single one for a regression.
+        pairs: whether inputs are pairs of texts.
         both_orders: see `ClassifierConfig`.
-        dropout: on the head.
+        dropout: on the head's input.
+
+    Returns:
+        The classifier, and the tokenizer with the new tokens.
     """
     known = tokenizer.vocab_size
     tokenizer = tokenizer.with_tokens([DELIMITER, EXTRACT] if pairs else [EXTRACT])
@@ -98,18 +112,22 @@ def add_head(
 
 
 def choose_trained(
-    model: GPT | GPTClassifier, layers: int | str, lora: dict[str, Any] | None, lm_weight: float
+    model: GPT | GPTClassifier,
+    layers: int | str,
+    lora: LoraSettings | None,
+    lm_weight: float,
 ) -> None:
-    """Freeze what is not to be trained.
+    """Freeze the weights that are not to be trained, and add LoRA layers if they are asked for.
 
     Args:
         model: changed in place.
-        layers: `all`, or how many of the last blocks.
-        lora: arguments of `add_lora`; `None` for none.
-        lm_weight: of the auxiliary loss, without which an output layer of its own has no use.
+        layers: `all`, or how many of the last blocks to train; see `freeze`.
+        lora: arguments of `add_lora`, or `None`.
+        lm_weight: of the auxiliary loss; if it is 0, a classifier's untied output layer is frozen
+            because nothing uses it.
 
     Raises:
-        UserError: the layers are not there, or are chosen beside low-rank adaptation.
+        UserError: `layers` is out of range, or is combined with LoRA.
     """
     if lora is not None:
         if layers != "all":
@@ -117,8 +135,28 @@ def choose_trained(
         add_lora(model, **lora)
     elif layers != "all":
         if isinstance(layers, bool) or not isinstance(layers, int):
-            raise UserError(f"layers={layers} is neither all nor a number of layers")
+            raise UserError(f"layers={layers} must be all, or a number of layers")
         freeze(model, layers)
     body = language_model(model)
     if model is not body and not lm_weight and not body.config.tied_embeddings:
         body.lm_head.requires_grad_(False)
+
+
+def freeze(model: GPT | GPTClassifier, layers: int) -> None:
+    """Freeze all but the last `layers` blocks with the last norm, and a classifier's head.
+
+    Args:
+        model: changed in place.
+        layers: 0 trains the head alone.
+
+    Raises:
+        UserError: the model has fewer blocks, or nothing is left to train.
+    """
+    body = language_model(model)
+    if not 0 <= layers <= body.config.n_layer:
+        raise UserError(f"layers={layers}: the model has {body.config.n_layer}; or layers=all")
+    if layers == 0 and model is body:
+        raise UserError("layers=0 leaves nothing to train without a classification head")
+    body.requires_grad_(False)
+    for module in (*body.blocks[body.config.n_layer - layers :], body.ln_f):
+        module.requires_grad_(layers > 0)

@@ -1,28 +1,31 @@
-"""Pictures of a classifier's answers: a confusion matrix, or predicted against true numbers."""
+"""Plots of a classifier's predictions: a confusion matrix, or predicted over true numbers."""
 
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from webtext_gpt.evaluation.tables import one_line
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MOST_COUNTED = 30
-"""Classes up to which the cells hold their counts."""
+"""Most classes for which the cells show their counts."""
 MOST_NAMED = 60
-"""Classes up to which all are named at the axes."""
+"""Most classes that are named on the axes; of more, every second, third, ... is."""
 
 
 def draw_confusion(picture: Path, title: str, confusion: Tensor, labels: Sequence[str]) -> None:
-    """Counts of predictions, shaded by their share of the true class's rows.
+    """Draw a confusion matrix, each cell shaded by its share of the true class's rows.
 
-    A class whose name no installed font can write is called by its number, from 1.
+    A class whose name no installed font can display is called by its number, from 1.
 
     Args:
-        picture: the PNG to write, whatever its name ends with.
-        title: over the picture.
+        picture: file to write as PNG, whatever its ending.
+        title: above the matrix.
         confusion: `(n, n)` counts, true classes as rows.
         labels: names of the n classes.
     """
@@ -33,9 +36,9 @@ def draw_confusion(picture: Path, title: str, confusion: Tensor, labels: Sequenc
     cell = max(0.45, 0.075 * widest + 0.1)
     side = max(cell * n, 2.0) if n <= MOST_COUNTED else 14.0  # inches
     names = [one_line(label, 20) for label in labels]
-    fonts, lacking = _fonts_for("".join(names))
+    fonts, missing = _fonts_for("".join(names))
     names = [
-        f"class {number}" if lacking.intersection(name) else name
+        f"class {number}" if missing.intersection(name) else name
         for number, name in enumerate(names, start=1)
     ]
     margin = 1.2 + 0.075 * max(map(len, names))
@@ -53,8 +56,8 @@ def draw_confusion(picture: Path, title: str, confusion: Tensor, labels: Sequenc
     plain: dict[str, Any] = {
         "fontsize": 8,
         "fontfamily": fonts,
-        "parse_math": False,
-    }  # a dollar is no formula
+        "parse_math": False,  # a dollar sign does not start a formula
+    }
     axes.set_xticks(shown, [names[place] for place in shown], rotation=90, **plain)
     axes.set_yticks(shown, [names[place] for place in shown], **plain)
     axes.set_xlabel("predicted")
@@ -64,12 +67,12 @@ def draw_confusion(picture: Path, title: str, confusion: Tensor, labels: Sequenc
 
 
 def draw_scatter(picture: Path, title: str, predicted: Tensor, targets: Tensor) -> None:
-    """A point a row, predicted over true, with the line on which both are the same.
+    """Draw a point per row, predicted over true value, and the diagonal of exact predictions.
 
     Args:
-        picture: the PNG to write, whatever its name ends with.
-        title: over the picture.
-        predicted: `(N,)` values.
+        picture: file to write as PNG, whatever its ending.
+        title: above the plot.
+        predicted: `(N,)` predicted values.
         targets: `(N,)` true values.
     """
     from matplotlib.figure import Figure
@@ -78,7 +81,7 @@ def draw_scatter(picture: Path, title: str, predicted: Tensor, targets: Tensor) 
     axes = figure.add_subplot()
     axes.plot(targets.numpy(), predicted.numpy(), ".", alpha=0.4, markersize=5)
     ends = [float(targets.min()), float(targets.max())]
-    axes.plot(ends, ends, linewidth=1, color="grey", label="predicted as it is")
+    axes.plot(ends, ends, linewidth=1, color="grey", label="predicted = true")
     axes.set_xlabel("true")
     axes.set_ylabel("predicted")
     axes.set_title(one_line(title, 60), parse_math=False, fontsize=10)
@@ -87,33 +90,34 @@ def draw_scatter(picture: Path, title: str, predicted: Tensor, targets: Tensor) 
     _save(figure, picture)
 
 
-def _save(figure: Any, picture: Path) -> None:
-    with warnings.catch_warnings():  # of a title's glyphs: boxes stand for them
+def _save(figure: "Figure", picture: Path) -> None:
+    with warnings.catch_warnings():  # a title's missing glyphs are drawn as boxes
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(picture, dpi=120, format="png")
 
 
 def _fonts_for(characters: str) -> tuple[list[str], set[str]]:
-    """Families of fonts that write these characters together, and those that none can."""
+    """Return font families that together display these characters, and those that none can."""
     from matplotlib.font_manager import FontProperties, findfont, fontManager
 
     families = ["sans-serif"]
-    lacking = set("".join(characters.split()))
-    lacking -= _written(findfont(FontProperties()), lacking)  # the default font
+    missing = set("".join(characters.split()))
+    missing -= _displayed(findfont(FontProperties()), missing)  # by the default font
     upright = {
         font.name: font.fname
-        for font in (fontManager.ttflist if lacking else ())
+        for font in (fontManager.ttflist if missing else ())
         if font.style == "normal" and font.weight in (400, "normal")
     }
     for name, file in sorted(upright.items()):
-        written = _written(file, lacking)
-        if written and not name.startswith("Last Resort"):  # which has a box for everything
+        displayed = _displayed(file, missing)
+        if displayed and not name.startswith("Last Resort"):  # which draws a box for everything
             families.append(name)
-            lacking -= written
-    return families, lacking
+            missing -= displayed
+    return families, missing
 
 
-def _written(file: str, characters: set[str]) -> set[str]:
+def _displayed(file: str, characters: set[str]) -> set[str]:
+    """Return those of the characters that a font file has glyphs for."""
     from matplotlib.font_manager import get_font
 
     font = get_font(file)

@@ -1,11 +1,11 @@
-"""A saved classifier at work: logits of texts, and whole files of predictions."""
+"""Predictions of a saved classifier: logits of texts, and files of labels."""
 
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
 import torch
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
-from webtext_gpt.finetuning.data.datamodule import pad_right
-from webtext_gpt.finetuning.data.sequences import encode_texts
+from webtext_gpt.finetuning.data.examples import TextRow
+from webtext_gpt.finetuning.data.sequences import encode_texts, pad_right
 from webtext_gpt.model import GPTClassifier
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
@@ -22,20 +22,17 @@ from webtext_gpt.tokenizer import Tokenizer
 CHUNK = 1024
 """Rows that are read, sorted by length, and written together."""
 
-Text = tuple[str, str, str | None]
-"""Place, text, and the second text of a pair."""
-
 
 class TextClassifier:
     """A classifier with its tokenizer.
 
     Args:
-        model: in evaluation mode, where it is to run.
+        model: in evaluation mode, on the device to run on.
         tokenizer: the model's.
-        batch_tokens: most tokens, padding included, of one forward pass.
+        batch_tokens: most tokens of a forward pass, padding included.
 
     Attributes:
-        truncated: texts so far that did not fit into the context and lost their end.
+        truncated: number of texts so far that did not fit the context and lost their end.
     """
 
     def __init__(
@@ -48,19 +45,22 @@ class TextClassifier:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Of the classes, in the order of the logits."""
+        """Class names, in the order of the logits."""
         return self.model.config.labels
 
     @torch.inference_mode()
     def logits(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> Tensor:
-        """`(n, n_labels)` logits in fp32 on the CPU; what is beside a text changes nothing.
+        """Return logits `(n, n_labels)` in fp32 on the CPU.
+
+        A text's logits do not depend on the other texts.
 
         Args:
-            texts: one a row.
-            seconds: the second texts of pairs.
+            texts: one per row.
+            seconds: the second texts, if rows are pairs.
 
         Raises:
-            UserError: the classifier reads pairs and these are none, or the other way about.
+            UserError: the classifier reads pairs and `seconds` is `None`, or the reverse; or a
+                logit is not finite.
         """
         config = self.model.config
         if (seconds is not None) != (config.delimiter_token_id is not None):
@@ -77,18 +77,20 @@ class TextClassifier:
         result = torch.zeros(len(texts), len(config.labels))
         device = self.model.head.weight.device
         for rows in self._batches(encoded.lengths.tolist()):
-            some = [encoded.tokens[row] for row in rows]
-            if not some[-1].size:  # the longest: there is nothing to read in any of them
-                some = [np.array([config.pad_token_id])] * len(rows)
-            tokens, lengths = pad_right(some, config.pad_token_id)
+            tokens_of_rows = [encoded.tokens[row] for row in rows]
+            if not tokens_of_rows[-1].size:  # the longest, so all of them are empty
+                tokens_of_rows = [np.array([config.pad_token_id])] * len(rows)
+            tokens, lengths = pad_right(tokens_of_rows, config.pad_token_id)
             lengths = lengths.clamp(min=1)
             result[rows] = self.model(tokens.to(device), lengths.to(device)).float().cpu()
         if not result.isfinite().all():
-            raise UserError("the classifier's weights are damaged: it gives values not finite")
+            raise UserError(
+                "the classifier gives logits that are not finite; its weights are damaged"
+            )
         return result
 
     def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
-        """Rows by length, as many together as `batch_tokens` allows."""
+        """Yield rows by length, as many together as `batch_tokens` allows."""
         batch: list[int] = []
         for row in sorted(range(len(lengths)), key=lengths.__getitem__):
             if batch and lengths[row] * (len(batch) + 1) > self.batch_tokens:
@@ -99,44 +101,46 @@ class TextClassifier:
             yield batch
 
 
-def predict(
-    classifier: TextClassifier, texts: Iterable[Text]
-) -> Iterator[tuple[Text, str | float, list[float]]]:
-    """Yield each row with its label, or its number, and the probabilities of all labels.
+class Prediction(NamedTuple):
+    """The prediction for one row."""
 
-    In the order of the rows, of which few are held at a time.
-    """
-    texts = iter(texts)
-    while rows := list(islice(texts, CHUNK)):
-        first = [text for _, text, _ in rows]
-        paired = rows[0][2] is not None
-        logits = classifier.logits(
-            first, [second or "" for _, _, second in rows] if paired else None
-        )
+    row: TextRow
+    label: str | float
+    """The most probable class; of a regression, the predicted number."""
+    probabilities: list[float]
+    """Of all classes; empty for a regression."""
+
+
+def predict(classifier: TextClassifier, rows: Iterable[TextRow]) -> Iterator[Prediction]:
+    """Yield the prediction for each row, in order; `CHUNK` rows are held in memory at a time."""
+    rows = iter(rows)
+    while chunk := list(islice(rows, CHUNK)):
+        seconds = [second or "" for _, _, second in chunk] if chunk[0][2] is not None else None
+        logits = classifier.logits([text for _, text, _ in chunk], seconds)
         if len(classifier.labels) == 1:
-            for row, value in zip(rows, logits[:, 0].tolist(), strict=True):
-                yield row, value, []
+            for row, value in zip(chunk, logits[:, 0].tolist(), strict=True):
+                yield Prediction(row, value, [])
             continue
         every = logits.softmax(dim=1)
-        for row, of_row, best in zip(
-            rows, every.tolist(), every.argmax(dim=1).tolist(), strict=True
+        for row, probabilities, best in zip(
+            chunk, every.tolist(), every.argmax(dim=1).tolist(), strict=True
         ):
-            yield row, classifier.labels[best], of_row
+            yield Prediction(row, classifier.labels[best], probabilities)
 
 
-def predict_file(classifier: TextClassifier, texts: Iterable[Text], out: Path) -> int:
-    """Write a row for each text: its label, that one's probability, and all labels' probabilities.
+def predict_file(classifier: TextClassifier, rows: Iterable[TextRow], out: Path) -> int:
+    """Write the label, its probability and all classes' probabilities of each row to a file.
 
     Args:
         classifier: see `TextClassifier`.
-        texts: in the order of the output.
-        out: ends in `.csv` or `.jsonl`; nothing is seen under this name before it is whole.
+        rows: in the order of the output.
+        out: a `.csv` or `.jsonl` file, which appears when it is complete.
 
     Returns:
         The number of rows.
 
     Raises:
-        UserError: see `check_out`, or a text cannot be read.
+        UserError: see `check_out`; or there are no rows, or one cannot be read.
     """
     check_out(out)
     write = _WRITERS[out.suffix.lower()]
@@ -148,8 +152,8 @@ def predict_file(classifier: TextClassifier, texts: Iterable[Text], out: Path) -
             progress_bar("predicting", unit="rows") as bar,
         ):
             put = write(stream, classifier.labels)
-            for text, label, probabilities in predict(classifier, texts):
-                put(text, label, probabilities)
+            for prediction in predict(classifier, rows):
+                put(prediction)
                 count += 1
                 bar.update(1)
         if not count:
@@ -158,10 +162,10 @@ def predict_file(classifier: TextClassifier, texts: Iterable[Text], out: Path) -
 
 
 def check_out(out: Path) -> None:
-    """Refuse a file that predictions are not to be written to.
+    """Refuse a file that predictions cannot be written to.
 
     Raises:
-        UserError: its ending says no format, or it is there.
+        UserError: its ending is not a known format, or it exists.
     """
     if out.suffix.lower() not in _WRITERS:
         raise UserError(f"out={out} must end in .csv or .jsonl")
@@ -169,32 +173,34 @@ def check_out(out: Path) -> None:
         raise UserError(f"out={out} exists; remove it or name another file")
 
 
-Put = Callable[[Text, str | float, list[float]], Any]
+Put = Callable[[Prediction], None]
 
 
 def _csv(stream: TextIO, labels: Sequence[str]) -> Put:
     writer = csv.writer(stream)
     header_written = False
 
-    def put(text: Text, label: str | float, probabilities: list[float]) -> None:
+    def put(prediction: Prediction) -> None:
         nonlocal header_written
-        texts = [t for t in text[1:] if t is not None]
+        (_, *texts), label, probabilities = prediction
+        cells = [text for text in texts if text is not None]
         if not header_written:
-            names = ["text", "text_pair"][: len(texts)]
-            of_labels = ["probability", *(f"p({name})" for name in labels)]
-            writer.writerow([*names, "label", *(of_labels if probabilities else [])])
+            names = ["text", "text_pair"][: len(cells)]
+            columns = ["probability", *(f"p({name})" for name in labels)] if probabilities else []
+            writer.writerow([*names, "label", *columns])
             header_written = True
         shown = [f"{p:.6g}" for p in (max(probabilities), *probabilities)] if probabilities else []
-        writer.writerow([*texts, label, *shown])
+        writer.writerow([*cells, label, *shown])
 
     return put
 
 
 def _json_lines(stream: TextIO, labels: Sequence[str]) -> Put:
-    def put(text: Text, label: str | float, probabilities: list[float]) -> None:
-        row: dict[str, Any] = {"text": text[1]}
-        if text[2] is not None:
-            row["text_pair"] = text[2]
+    def put(prediction: Prediction) -> None:
+        (_, text, second), label, probabilities = prediction
+        row: dict[str, object] = {"text": text}
+        if second is not None:
+            row["text_pair"] = second
         row["label"] = label
         if probabilities:
             row["probability"] = max(probabilities)

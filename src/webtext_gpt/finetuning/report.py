@@ -1,148 +1,190 @@
-"""What is shown of a fine-tuned classifier: figures, a picture, a table, and its worst mistakes."""
+"""A classifier's report on labelled rows: metrics, classes, a picture, and the worst mistakes."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor
-from torchmetrics.functional.classification import multiclass_confusion_matrix
+import torch
 
 from webtext_gpt.data.rows import plural
 from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table, one_line
-from webtext_gpt.files import replaced, write_json_lines, write_text
-from webtext_gpt.finetuning.metrics import judged_class, measure, per_class
-from webtext_gpt.finetuning.mistakes import worst_mistakes
+from webtext_gpt.files import replaced, write_json_lines
+from webtext_gpt.finetuning.data.examples import Examples
+from webtext_gpt.finetuning.data.labels import encode_labels
+from webtext_gpt.finetuning.metrics import Predictions, positive_class
 from webtext_gpt.finetuning.plots import draw_confusion, draw_scatter
+from webtext_gpt.finetuning.predict import TextClassifier
 
 REPORT = "report.md"
 MISTAKES = "mistakes.jsonl"
 CONFUSION = "confusion.png"
 SCATTER = "scatter.png"
+MISTAKES_LISTED = 20
+"""Most rows of `mistakes.jsonl`."""
 MISTAKES_SHOWN = 10
+"""Most rows of the table in `report.md`."""
 CLASSES_SHOWN = 30
+"""Most rows of the table in the terminal."""
+
+Mistake = dict[str, str | float]
 
 
-def write_classification_report(
-    out: Path,
-    *,
-    title: str,
-    logits: Tensor,
-    targets: Tensor,
-    labels: Sequence[str],
-    texts: Sequence[str],
-    seconds: Sequence[str] | None,
-    places: Sequence[str],
-    positive: str | None = None,
-    worst: int = 20,
-) -> None:
-    """Write `report.md`, `mistakes.jsonl` and `confusion.png`, of a regression `scatter.png`.
-
-    Each file is whole or not there.
+def report_examples(
+    classifier: TextClassifier, examples: Examples, out: Path, positive: str | None = None
+) -> dict[str, float]:
+    """Measure a classifier on labelled examples; write a report and print its tables.
 
     Args:
-        out: the folder; made if there is none.
-        title: what the report calls the model and its data.
-        logits: `(N, n_labels)`.
-        targets: `(N,)` numbers of the true classes, or true values.
-        labels: names of the classes; a single one for a regression.
-        texts: the N texts.
-        seconds: the second texts where rows are pairs.
-        places: where each row stands in its file.
-        positive: the class of `f1_positive`; see `judged_class`.
-        worst: how many mistakes are listed at most.
+        classifier: see `TextClassifier`.
+        examples: with labels that the classifier knows.
+        out: the report's folder, whose name is the report's title.
+        positive: the class of `f1_positive`; see `Task`.
 
-    Raises:
-        UserError: see `measure`.
+    Returns:
+        The figures; see `Predictions.figures`.
     """
-    logits, targets = logits.detach().cpu(), targets.detach().cpu()
-    figures = measure(logits, targets, labels=labels, positive=positive)
-    mistakes = worst_mistakes(
-        logits,
-        targets,
-        labels=labels,
-        texts=texts,
-        seconds=seconds,
-        places=places,
-        worst=worst,
-    )
+    before = classifier.truncated
+    logits = classifier.logits(examples.texts, examples.seconds)
+    if cut := classifier.truncated - before:
+        print(
+            f"{cut:,} of the {len(examples):,} {out.name} rows do not fit the context and were "
+            "truncated"
+        )
+    targets = torch.from_numpy(encode_labels(examples.labels, classifier.labels))
+    predictions = Predictions(logits, targets, classifier.labels, positive)
+    write_report(out, out.name, predictions, examples)
+    print(f"\n{terminal_report(out.name, predictions)}", flush=True)
+    return predictions.figures
+
+
+def write_report(
+    out: Path,
+    title: str,
+    predictions: Predictions,
+    examples: Examples,
+    worst: int = MISTAKES_LISTED,
+) -> None:
+    """Write `report.md`, `mistakes.jsonl` and `confusion.png`, or `scatter.png` of a regression.
+
+    Each file appears when it is complete.
+
+    Args:
+        out: the folder; created if it does not exist.
+        title: of the report.
+        predictions: for N rows.
+        examples: the texts and places of these rows; labels are not used.
+        worst: most mistakes to list.
+    """
+    figures, labels = predictions.figures, predictions.labels
+    mistakes = worst_mistakes(predictions, examples, worst)
     out.mkdir(parents=True, exist_ok=True)
-    regression = len(labels) == 1
-    if regression:
+    if predictions.is_regression:
         with replaced(out / SCATTER) as partial:
-            draw_scatter(partial, title, logits[:, 0].double(), targets.double())
-        n_wrong = int((logits[:, 0].double() != targets.double()).sum())
+            draw_scatter(partial, title, predictions.predicted, predictions.targets)
     else:
-        predicted = logits.argmax(dim=1)
         with replaced(out / CONFUSION) as partial:
-            confusion = multiclass_confusion_matrix(predicted, targets, len(labels))
-            draw_confusion(partial, title, confusion, labels)
-        n_wrong = int((predicted != targets).sum())
+            draw_confusion(partial, title, predictions.confusion, labels)
     write_json_lines(out / MISTAKES, mistakes)
-    judged = judged_class(labels, positive)
+    positive = positive_class(labels, predictions.positive)
     parts = [
         f"# {escaped(one_line(title, 200))}",
-        plural(len(targets)),
-        markdown_table(_metrics_rows(figures, escaped(one_line(judged or "", 30)))),
+        plural(len(examples)),
+        markdown_table(_metrics_rows(figures, escaped(one_line(positive or "", 30)))),
     ]
-    if regression:
+    if predictions.is_regression:
         parts.append(f"![predicted against true values]({SCATTER})")
     else:
-        rows = _class_rows(logits, targets, labels)
-        marked = [rows[0], *([escaped(one_line(r[0], 60)), *r[1:]] for r in rows[1:])]
+        head, *rows = _class_rows(predictions)
+        marked = [head, *([escaped(one_line(name, 60)), *cells] for name, *cells in rows)]
         parts += ["## Classes", markdown_table(marked), f"![confusion matrix]({CONFUSION})"]
+    n_wrong = int((predictions.predicted != predictions.targets).sum())
     parts += ["## Worst mistakes", _mistakes_text(mistakes, n_wrong)]
-    write_text(out / REPORT, "\n\n".join(parts) + "\n")
+    with replaced(out / REPORT) as partial:
+        partial.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def terminal_report(
-    *,
-    title: str,
-    logits: Tensor,
-    targets: Tensor,
-    labels: Sequence[str],
-    positive: str | None = None,
-) -> str:
-    """Metrics and, of a classification, the table of classes, for the terminal.
+def terminal_report(title: str, predictions: Predictions) -> str:
+    """Return the metrics and the table of classes as text for the terminal.
 
-    Of many classes those with the most rows are shown. For the arguments see
-    `write_classification_report`.
+    Of more than `CLASSES_SHOWN` classes, those with the most rows are shown.
     """
-    logits, targets = logits.detach().cpu(), targets.detach().cpu()
-    figures = measure(logits, targets, labels=labels, positive=positive)
-    judged = judged_class(labels, positive)
+    labels, targets = predictions.labels, predictions.targets
+    positive = positive_class(labels, predictions.positive)
     parts = [
         f"{one_line(title, 100)}: {plural(len(targets))}",
-        aligned(_metrics_rows(figures, one_line(judged or "", 30))),
+        aligned(_metrics_rows(predictions.figures, one_line(positive or "", 30))),
     ]
-    if len(labels) > 1:
-        counts = targets.bincount(minlength=len(labels)).tolist()
-        largest = sorted(range(len(labels)), key=lambda place: -counts[place])[:CLASSES_SHOWN]
-        head, *rows = _class_rows(logits, targets, labels)
-        shown = [[one_line(rows[place][0], 30), *rows[place][1:]] for place in sorted(largest)]
+    if not predictions.is_regression:
+        head, *rows = _class_rows(predictions)
+        counts = [one.rows for one in predictions.classes]
+        largest = sorted(range(len(labels)), key=lambda number: -counts[number])[:CLASSES_SHOWN]
+        shown = [[one_line(rows[number][0], 30), *rows[number][1:]] for number in sorted(largest)]
         parts.append(aligned([head, *shown]))
         if len(labels) > CLASSES_SHOWN:
-            parts[-1] += f"\n({len(labels) - CLASSES_SHOWN:,} more, of fewer rows, in {REPORT})"
+            parts[-1] += f"\n({len(labels) - CLASSES_SHOWN:,} more, with fewer rows, in {REPORT})"
     return "\n\n".join(parts)
 
 
-def _metrics_rows(figures: dict[str, float], judged: str) -> list[list[str]]:
-    names = {"f1_positive": f"f1_positive ({judged})"}
+def worst_mistakes(predictions: Predictions, examples: Examples, worst: int) -> list[Mistake]:
+    """Return the worst mistakes, worst first; equally bad ones in row order.
+
+    A wrong class is worse the lower the probability of the true class is. A wrong number is worse
+    the farther it is from the true one.
+
+    Args:
+        predictions: for N rows.
+        examples: the texts and places of these rows.
+        worst: most mistakes to return.
+
+    Returns:
+        Rows with `place`, `text`, `text_pair` if texts come in pairs, `label` and `predicted`;
+        then the absolute `error` of a regression, or `probability`, of the predicted class, and
+        `probability_of_label`.
+    """
+    labels, predicted, targets = predictions.labels, predictions.predicted, predictions.targets
+    wrong = (predicted != targets).nonzero()[:, 0]
+    if predictions.is_regression:
+        badness = (predicted - targets).abs()
+    else:
+        probabilities = predictions.logits.softmax(dim=1)
+        probability_of_label = probabilities.gather(1, targets[:, None])[:, 0]
+        badness = -probability_of_label
+    order = wrong[torch.argsort(badness[wrong], descending=True, stable=True)][:worst]
+    mistakes = []
+    for row in order.tolist():
+        mistake: Mistake = {"place": examples.places[row], "text": examples.texts[row]}
+        if examples.seconds is not None:
+            mistake["text_pair"] = examples.seconds[row]
+        if predictions.is_regression:
+            mistake["label"] = float(targets[row])
+            mistake["predicted"] = float(predicted[row])
+            mistake["error"] = float(badness[row])
+        else:
+            mistake["label"] = labels[int(targets[row])]
+            mistake["predicted"] = labels[int(predicted[row])]
+            mistake["probability"] = float(probabilities[row, predicted[row]])
+            mistake["probability_of_label"] = float(probability_of_label[row])
+        mistakes.append(mistake)
+    return mistakes
+
+
+def _metrics_rows(figures: dict[str, float], positive: str) -> list[list[str]]:
+    names = {"f1_positive": f"f1_positive ({positive})"}
     rows = ([names.get(name, name), f"{value:.4f}"] for name, value in figures.items())
     return [["metric", "value"], *rows]
 
 
-def _class_rows(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> list[list[str]]:
+def _class_rows(predictions: Predictions) -> list[list[str]]:
     rows = [["class", "precision", "recall", "F1", "rows"]]
-    for one in per_class(logits.argmax(dim=1), targets, labels):
+    for one in predictions.classes:
         quotients = [f"{value:.4f}" for value in (one.precision, one.recall, one.f1)]
         rows.append([one.label, *quotients, f"{one.rows:,}"])
     return rows
 
 
-def _mistakes_text(mistakes: Sequence[dict[str, Any]], n_wrong: int) -> str:
+def _mistakes_text(mistakes: Sequence[Mistake], n_wrong: int) -> str:
     if not n_wrong:
-        return "None: every row is predicted as it is."
-    said = f"{plural(n_wrong)} predicted otherwise"
+        return "None: every prediction is right."
+    said = f"{plural(n_wrong)} predicted wrongly"
     if not mistakes:
         return f"{said}; none are listed."
     said += f"; the worst {len(mistakes):,} in {MISTAKES}."

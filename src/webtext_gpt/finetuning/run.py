@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import lightning as L
 import torch
@@ -11,15 +11,16 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint.description import empty_model
-from webtext_gpt.checkpoint.load import load
+from webtext_gpt.checkpoint.load import LoadedModel, load
 from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.classification import Classification
+from webtext_gpt.finetuning.completion import Completion
 from webtext_gpt.finetuning.data.datamodule import FinetuningData
-from webtext_gpt.finetuning.data.examples import Examples, read_splits
+from webtext_gpt.finetuning.data.examples import Examples, say
+from webtext_gpt.finetuning.data.splits import check_labels, read_splits, warn_of_overlap
 from webtext_gpt.finetuning.data.task import Task
-from webtext_gpt.finetuning.example_checks import check_split, hash_of, say_truncated
-from webtext_gpt.finetuning.jobs import Job, open_job
-from webtext_gpt.finetuning.model import choose_trained, load_body
-from webtext_gpt.finetuning.module import FinetuningModule
+from webtext_gpt.finetuning.model import LoraSettings, choose_trained, load_body
+from webtext_gpt.finetuning.module import FinetuningModule, Objective
 from webtext_gpt.model import GPT, GPTClassifier, language_model
 from webtext_gpt.settings import number, whole_number
 from webtext_gpt.tokenizer import Tokenizer
@@ -38,26 +39,35 @@ from webtext_gpt.training.run import (
 from webtext_gpt.training.summary import Summary, progress_figures
 
 RECIPE = ("layers", "dropout", "body_dropout", "lm_weight", "from_scratch")
-"""Settings that a continued run keeps."""
+"""Settings that a resumed run must not change."""
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """The outcome of a run."""
+
+    summary: Summary
+    """Contents of `summary.json`; empty on ranks other than 0, and if there was nothing to do."""
+    best: LoadedModel | None = None
+    """The best checkpoint, placed for inference; `None` if the summary is empty."""
 
 
 @rank_zero_reports_first()
-def finetune(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
-    """Fine-tune a model as `conf/finetune.yaml` composes it, in the folder `cfg.run_dir`.
+def finetune(
+    cfg: DictConfig, overrides: Sequence[str] = (), start: LoadedModel | None = None
+) -> Finetuned:
+    """Fine-tune a model in the folder `cfg.run_dir`.
 
     Args:
-        cfg: the composed configuration; where `cfg.resume` is set, that of the run in
-            `cfg.run_dir` takes its place.
-        overrides: this call's `key=value` arguments, which may change a continued run.
-
-    Returns:
-        What `summary.json` holds; nothing on processes other than the first, or where
-        `resume=auto` finds the run finished.
+        cfg: composed from `conf/finetune.yaml`. With `cfg.resume`, the configuration of the run in
+            `cfg.run_dir` replaces it.
+        overrides: this call's `key=value` arguments, which may change a resumed run.
+        start: `cfg.checkpoint`, if it is loaded already.
 
     Raises:
-        UserError: something in the configuration or the data cannot be used; nothing was trained
-            or written to the run's folder then. Or training met a loss that is not finite.
-        Stopped: training was interrupted, and is saved.
+        UserError: a setting or the data cannot be used; nothing was trained or written to the
+            run's folder. Or the loss was not finite.
+        Stopped: training was interrupted; its state is saved.
     """
     run = open_run(cfg, overrides)
     cfg = run.cfg
@@ -65,15 +75,17 @@ def finetune(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     task = open_task(cfg)
     train, validation, test = read_splits(task)
     measured = {"validation": validation} | ({} if test is None else {"test": test})
-    job = open_job(cfg, task, train)
+    objective = _objective(cfg, task, train)
     for name, examples in measured.items():
-        check_split(task, job.labels, train, examples, name)
+        check_labels(examples, objective.labels, task)
+        warn_of_overlap(train, examples, name)
     L.seed_everything(cfg.seed, verbose=False)
-    model, tokenizer = _model(run, job)
-    encoded, held_out = (job.encode(model, tokenizer, split) for split in (train, validation))
-    say_truncated("training", encoded)
+    model, tokenizer = _model(run, objective, start)
+    encoded, held_out = (objective.encode(model, tokenizer, split) for split in (train, validation))
+    if cut := encoded.sequences.truncated:
+        say(f"{cut:,} of the {len(train):,} training rows do not fit the context and are truncated")
     lengths = encoded.sequences.lengths
-    orders = encoded.sequences.tokens[0].ndim  # each pair is read so many times
+    orders = encoded.sequences.tokens[0].ndim  # 2 if pairs are read in both orders
     plan = plan_examples(
         cfg.batch_size, orders * int(lengths.max()), run.devices.count, cfg.micro_batch_size
     )
@@ -91,7 +103,7 @@ def finetune(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         seed=cfg.seed,
         num_workers=cfg.num_workers,
     )
-    module = job.module(
+    module = objective.build_module(
         model,
         tokenizer,
         batch_size=plan.global_batch_size,
@@ -101,7 +113,7 @@ def finetune(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         lora=_lora(cfg),
         **module_options(
             cfg,
-            corpus=hash_of(encoded),
+            corpus=encoded.sha256(),
             tokens_per_step=round(orders * float(lengths.mean()) * plan.global_batch_size),
         ),
     )
@@ -109,10 +121,12 @@ def finetune(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         recompute_activations(language_model(model))
     trained = fit(run, trainer, module, data, _plan_text(trainer, module, data))
     if not trained or not trainer.is_global_zero:
-        return {}
+        return Finetuned({})
+    best = load(run.folder)
+    place_for_inference(best.model, cfg.device, cfg.precision)
     summary = {
         "task": task.name,
-        **_final_figures(run, job, measured),
+        **_final_figures(run, objective, best, measured),
         **progress_figures(trainer, module),
         "epochs": trainer.global_step * plan.global_batch_size / len(train),
         "trained_parameters": module.num_trained,
@@ -120,7 +134,7 @@ def finetune(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         "truncated": encoded.sequences.truncated,
     }
     conclude(run, trainer, summary)
-    return summary
+    return Finetuned(summary, best)
 
 
 def check_settings(cfg: DictConfig) -> None:
@@ -132,20 +146,24 @@ def check_settings(cfg: DictConfig) -> None:
     number("epochs", cfg.epochs, 0)
     number("dropout", cfg.dropout, 0, 1)
     number("lm_weight", cfg.lm_weight, 0)
+    if cfg.body_dropout is not None:
+        number("body_dropout", cfg.body_dropout, 0, 1)
     whole_number("seed", cfg.seed, 0)
     if cfg.seed >= 2**32:
-        raise UserError(f"seed={cfg.seed} must be under 2^32")
+        raise UserError(f"seed={cfg.seed} must be less than 2^32")
     if cfg.validate_every is not None:
         whole_number("validate_every", cfg.validate_every, 1)
     if cfg.trainer.max_tokens is not None:
-        raise UserError("trainer.max_tokens: fine-tuning is measured in epochs=... or max_steps")
+        raise UserError(
+            "trainer.max_tokens is for pretraining; set epochs=... or trainer.max_steps=..."
+        )
 
 
 def open_task(cfg: DictConfig) -> Task:
-    """The task that a configuration chooses.
+    """Return the task that a configuration chooses.
 
     Raises:
-        UserError: it chooses none, or a key of it is refused.
+        UserError: no task is chosen, or one of its keys is invalid.
     """
     if "_target_" not in cfg.task:
         raise UserError(
@@ -155,30 +173,46 @@ def open_task(cfg: DictConfig) -> Task:
     return instantiate(cfg.task)
 
 
-def _model(run: Run, job: Job) -> tuple[GPT | GPTClassifier, Tokenizer]:
-    """What is trained, the rest of it frozen; of a continued run, as that run has it."""
+def _objective(cfg: DictConfig, task: Task, train: Examples) -> Objective:
+    """Return the objective of the task's kind."""
+    if task.kind == "completion":
+        return Completion(task, score_limit=cfg.score_limit, max_new_tokens=cfg.max_new_tokens)
+    return Classification(task, train, dropout=cfg.dropout, lm_weight=cfg.lm_weight)
+
+
+def _model(
+    run: Run, objective: Objective, start: LoadedModel | None
+) -> tuple[GPT | GPTClassifier, Tokenizer]:
+    """Return the model to train, its frozen weights chosen, and its tokenizer.
+
+    The weights of a resumed run are loaded later, with its optimizer.
+    """
     cfg = run.cfg
     if run.state is not None:
         model, tokenizer = empty_model({**run.state, "lora": None})
         labels = model.config.labels if isinstance(model, GPTClassifier) else ()
-        if labels != job.labels:
+        if labels != objective.labels:
             raise UserError(
-                f"the run to continue has the labels {', '.join(labels) or 'of no classifier'}, "
-                f"this call {', '.join(job.labels) or 'none'}; start a new run"
+                f"the run to resume has {_listed_labels(labels)}, this call "
+                f"{_listed_labels(objective.labels)}; start a new run"
             )
     else:
         if cfg.checkpoint is None:
             raise UserError("checkpoint has no value; give checkpoint=RUN, of a pretrained model")
         body, tokenizer = load_body(
-            cfg.checkpoint, dropout=cfg.body_dropout, from_scratch=cfg.from_scratch
+            cfg.checkpoint, start, dropout=cfg.body_dropout, from_scratch=cfg.from_scratch
         )
-        model, tokenizer = job.model(body, tokenizer)
+        model, tokenizer = objective.build_model(body, tokenizer)
     choose_trained(model, cfg.layers, _lora(cfg), cfg.lm_weight)
     return model.train(), tokenizer
 
 
-def _lora(cfg: DictConfig) -> dict[str, Any] | None:
-    """Arguments of `add_lora`.
+def _listed_labels(labels: Sequence[str]) -> str:
+    return f"the labels {', '.join(labels)}" if labels else "no labels"
+
+
+def _lora(cfg: DictConfig) -> LoraSettings | None:
+    """Return the arguments of `add_lora`, or `None` if the model is not adapted.
 
     Raises:
         UserError: one is out of range.
@@ -187,13 +221,13 @@ def _lora(cfg: DictConfig) -> dict[str, Any] | None:
         return None
     whole_number("lora.rank", cfg.lora.rank, 1)
     if number("lora.alpha", cfg.lora.alpha, 0) == 0:
-        raise UserError("lora.alpha=0 leaves nothing to train; give 1 or more")
+        raise UserError("lora.alpha=0 leaves nothing to train; give a number above 0")
     dropout = number("lora.dropout", cfg.lora.dropout, 0, 1)
     return {"rank": cfg.lora.rank, "alpha": float(cfg.lora.alpha), "dropout": dropout}
 
 
 def _settled(run: Run, task: Task, n: int) -> Run:
-    """The run with what its configuration leaves open: the steps of its epochs, its metric."""
+    """Fill in settings left open: the steps of `n` examples' epochs, and the metric to monitor."""
     cfg = run.cfg.copy()
     if cfg.trainer.max_steps is None and cfg.trainer.max_minutes is None:
         cfg.trainer.max_steps = max(1, math.ceil(cfg.epochs * n / cfg.batch_size))
@@ -202,25 +236,24 @@ def _settled(run: Run, task: Task, n: int) -> Run:
     return dataclasses.replace(run, cfg=cfg)
 
 
-def _final_figures(run: Run, job: Job, measured: dict[str, Examples]) -> dict[str, float]:
-    """What the best checkpoint reaches, by names as `val_accuracy` and `test_accuracy`."""
-    loaded = load(run.folder)
-    model, tokenizer = loaded.model, loaded.tokenizer
-    place_for_inference(model, run.cfg.device, run.cfg.precision)
+def _final_figures(
+    run: Run, objective: Objective, best: LoadedModel, measured: dict[str, Examples]
+) -> dict[str, float]:
+    """Measure the best checkpoint; names are `val_accuracy`, `test_accuracy` and so on."""
     figures: dict[str, float] = {}
     for name, examples in measured.items():
         prefix = {"validation": "val"}.get(name, name)
-        found = job.conclude(model, tokenizer, examples, run.folder / name)
+        found = objective.evaluate(best.model, best.tokenizer, examples, run.folder / name)
         figures |= {f"{prefix}_{metric}": value for metric, value in found.items()}
     return figures
 
 
 def _plan_text(trainer: L.Trainer, module: FinetuningModule, data: FinetuningData) -> str:
-    """What is about to be done, in a few lines."""
+    """Describe the run in a few lines."""
     n, steps = len(data.training.places), trainer.max_steps
     epochs = f", {steps * module.batch_size / n:.3g} epochs," if steps > 0 else ""
-    length = f"{steps:,} steps" if steps > 0 else "as many steps as fit"
-    labels = getattr(module.model.config, "labels", ())
+    length = f"{steps:,} steps" if steps > 0 else "as many steps as fit the time"
+    labels = module.model.config.labels if isinstance(module.model, GPTClassifier) else ()
     shown = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
     return (
         f"model       {module.num_parameters:,} parameters, {module.num_trained:,} are trained\n"

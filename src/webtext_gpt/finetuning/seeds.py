@@ -1,13 +1,16 @@
-"""The same fine-tuning with several seeds."""
+"""The same fine-tuning with several seeds: a run for each, and the mean and deviation of them."""
 
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from webtext_gpt.errors import Stopped, UserError
+from webtext_gpt.evaluation.tables import aligned
 from webtext_gpt.finetuning.run import finetune
-from webtext_gpt.finetuning.seed_statistics import mean_and_deviation, seeds_table
 from webtext_gpt.settings import whole_number
 from webtext_gpt.training.distributed.devices import find_devices
 from webtext_gpt.training.run import AUTO
@@ -24,23 +27,23 @@ from webtext_gpt.training.run_folder import (
 from webtext_gpt.training.summary import Summary
 
 MAY_DIFFER = ("seeds", "seed", "resume", "run_dir", "predict", "evaluate", "out")
-"""Settings that a continued call may have otherwise than the call that began."""
+"""Settings that may change when the seeds are resumed."""
 
 
 def finetune_seeds(cfg: DictConfig) -> Summary:
-    """A run for each of `cfg.seeds`, in folders of their own; finished ones are not run again.
+    """Fine-tune once per seed of `cfg.seeds`, each in a folder of its own.
 
     Args:
-        cfg: as `conf/finetune.yaml` composes it; with `resume`, seeds begun before are gone on
-            with, under the same settings.
+        cfg: composed from `conf/finetune.yaml`. With `cfg.resume`, seeds that are finished are
+            skipped and unfinished ones resumed, under the same settings.
 
     Returns:
-        Mean and deviation of every figure, which `summary.json` holds beside each seed's.
+        The contents of `summary.json`: mean and deviation of every figure, and each seed's own.
 
     Raises:
-        UserError: see `finetune`; or the seeds are no whole numbers, several processes train, or
-            the folder's seeds were begun with other settings.
-        Stopped: training was interrupted, and is saved.
+        UserError: see `finetune`; or a seed is not a whole number, several devices are asked for,
+            or the folder's seeds were started with other settings.
+        Stopped: training was interrupted; its state is saved.
     """
     seeds = _checked(cfg.seeds)
     settings = cfg.trainer
@@ -61,7 +64,7 @@ def finetune_seeds(cfg: DictConfig) -> Summary:
         if not read_summary(run):
             print(f"\n--- seed {seed}", flush=True)
             own = {"seed": seed, "seeds": None, "resume": AUTO, "run_dir": str(run)}
-            _one(OmegaConf.merge(cfg, own), folder)
+            _finetune_one(OmegaConf.merge(cfg, own), folder)
         summaries[seed] = read_summary(run)
     figures = mean_and_deviation(summaries)
     shown = [name for name in figures if name.startswith(("val_", "test_"))]
@@ -71,18 +74,61 @@ def finetune_seeds(cfg: DictConfig) -> Summary:
     return summary
 
 
-def _one(cfg: DictConfig | ListConfig, folder: Path) -> None:
-    """One seed's run; what stops it says how to go on with all of them."""
+def mean_and_deviation(
+    summaries: Mapping[int, Mapping[str, object]],
+) -> dict[str, dict[str, float]]:
+    """Return mean and sample standard deviation (n - 1) of every number that all seeds have.
+
+    Args:
+        summaries: the summary of each seed's run. A figure that is missing, not a number or not
+            finite for one seed is left out.
+
+    Returns:
+        `{"mean": ..., "deviation": ...}` of each figure; the deviation of a single seed is 0.
+    """
+    runs = list(summaries.values())
+    figures = {}
+    for metric in runs[0] if runs else ():
+        numbers = [value for run in runs if math.isfinite(value := _number(run.get(metric)))]
+        if len(numbers) == len(runs):
+            deviation = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
+            figures[metric] = {"mean": statistics.fmean(numbers), "deviation": deviation}
+    return figures
+
+
+def seeds_table(summaries: Mapping[int, Mapping[str, object]], metrics: Sequence[str]) -> str:
+    """Return a table for the terminal: a row per seed, then mean ± deviation.
+
+    Args:
+        summaries: the summary of each seed's run.
+        metrics: the columns; `-` is shown where a seed lacks the number.
+    """
+    means = mean_and_deviation(summaries)
+    rows = [["seed", *metrics]]
+    for seed, run in summaries.items():
+        rows.append([str(seed), *(_shown(run.get(metric)) for metric in metrics)])
+    last = [
+        f"{_shown(means[metric]['mean'])} ± {_shown(means[metric]['deviation'])}"
+        if metric in means
+        else "-"
+        for metric in metrics
+    ]
+    return aligned([*rows, ["mean ± deviation", *last]])
+
+
+def _finetune_one(cfg: DictConfig | ListConfig, folder: Path) -> None:
+    """Fine-tune with one seed; if that is interrupted, say how to resume all seeds."""
     assert isinstance(cfg, DictConfig)  # noqa: S101 - merged from one
     try:
         finetune(cfg)
     except Stopped as stopped:
         raise Stopped(
-            f"{stopped}; that is this seed, all of them by: python finetune.py resume={folder}",
+            f"{stopped}; that resumes this seed alone, all of them: "
+            f"python finetune.py resume={folder}",
             exit_code=stopped.exit_code,
         ) from stopped
     except UserError:
-        if not any(folder.glob("seed-*/*")):  # nothing was begun: the folder is free again
+        if not any(folder.glob("seed-*/*")):  # nothing was started: free the folder again
             (folder / CONFIG).unlink()
         raise
 
@@ -97,18 +143,31 @@ def _checked(seeds: object) -> list[int]:
 
 
 def _refuse_other_settings(cfg: DictConfig, folder: Path) -> None:
-    begun = _plain(OmegaConf.load(folder / CONFIG))
-    asked = _plain(with_absolute_paths(cfg))
-    different = [key for key in asked if begun.get(key) != asked[key] and key not in MAY_DIFFER]
+    saved = _unresolved(OmegaConf.load(folder / CONFIG))
+    asked = _unresolved(with_absolute_paths(cfg))
+    different = [key for key in asked if saved.get(key) != asked[key] and key not in MAY_DIFFER]
     if different:
         raise UserError(
-            f"the seeds in {folder} were begun with other settings of {', '.join(different)}; "
+            f"the seeds in {folder} were started with other settings of {', '.join(different)}; "
             "name another run_dir"
         )
 
 
-def _plain(cfg: DictConfig | ListConfig) -> dict:
-    """Values as they are written, what refers to the run's folder included."""
+def _unresolved(cfg: DictConfig | ListConfig) -> dict[str, object]:
+    """Return plain values, interpolations left as they are."""
     values = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(values, dict)  # noqa: S101 - configurations are mappings
-    return values
+    return {str(key): value for key, value in values.items()}
+
+
+def _number(value: object) -> float:
+    """Return the value as a float, or nan if it is not a number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    return float(value)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"

@@ -18,7 +18,7 @@ from webtext_gpt.checkpoint.parts import (
     write_complete,
 )
 from webtext_gpt.checkpoint.store import read_checkpoint, save_checkpoint, write_file
-from webtext_gpt.finetuning.command import carry_out_call
+from webtext_gpt.finetuning.command import run_command
 from webtext_gpt.finetuning.model import add_head, load_body
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
 from webtext_gpt.model.empty import empty_gpt
@@ -198,7 +198,7 @@ def test_predicting_reads_the_classifier_once(
     assert load(tmp_path / "classifier.ckpt").task == task
     (tmp_path / "texts.csv").write_text("sentence\nthe cat\nthe dog\n")
     counts = Counts(monkeypatch)
-    carry_out_call(
+    run_command(
         compose(
             "finetune",
             f"checkpoint={tmp_path / 'classifier.ckpt'}",

@@ -15,7 +15,9 @@ from sklearn.metrics import (
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.finetuning.metrics import judged_class, measure, per_class
+from webtext_gpt.finetuning.metrics import METRICS, measure, per_class, positive_class
+from webtext_gpt.training.callbacks.checkpoints import better
+from webtext_gpt.training.callbacks.early_stopping import Patience
 
 
 def _case(n_labels: int, rows: int, absent: int | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -134,7 +136,15 @@ def test_what_cannot_be_measured_is_refused() -> None:
 
 
 def test_the_class_of_f1_positive() -> None:
-    assert judged_class(["no", "yes"]) == "yes"
-    assert judged_class(["no", "yes"], "no") == "no"
-    assert judged_class(["a", "b", "c"], "b") == "b"
-    assert judged_class(["a", "b", "c"]) is None
+    assert positive_class(["no", "yes"]) == "yes"
+    assert positive_class(["no", "yes"], "no") == "no"
+    assert positive_class(["a", "b", "c"], "b") == "b"
+    assert positive_class(["a", "b", "c"]) is None
+
+
+@pytest.mark.parametrize("kind", METRICS)
+def test_the_callbacks_know_which_way_each_metric_is_better(kind: str) -> None:
+    for name, metric in METRICS[kind].items():
+        assert better(f"val_{name}", 0.0, than=1.0) == metric.lower_is_better, name
+        mode = Patience(f"val_{name}", patience=1).mode
+        assert mode == ("min" if metric.lower_is_better else "max"), name

@@ -168,4 +168,4 @@ def test_a_language_model_is_not_put_to_work(
 ) -> None:
     failed = call("finetune.py", f"checkpoint={small_checkpoint}", "predict=a.csv")
     assert failed.returncode == 1
-    assert "is a language model, no classifier; give task=..." in failed.stderr
+    assert "is a language model, not a classifier; give task=..." in failed.stderr

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.tables import escaped, one_line
-from webtext_gpt.finetuning.report import (
-    terminal_report,
-    write_classification_report,
-)
+from webtext_gpt.finetuning import report
+from webtext_gpt.finetuning.data.examples import Examples
+from webtext_gpt.finetuning.metrics import Predictions
 
 
 def _logits(probabilities: list[list[float]]) -> Tensor:
@@ -34,12 +33,34 @@ ROWS = {
 }
 
 
+def _write(
+    out: Path,
+    title: str,
+    logits: Tensor,
+    targets: Tensor,
+    labels: list[str],
+    texts: list[str],
+    places: list[str],
+    seconds: list[str] | None,
+    positive: str | None = None,
+    worst: int = 20,
+) -> None:
+    """Write a report of outputs given as values."""
+    predictions = Predictions(logits, targets, labels, positive)
+    examples = Examples(texts, seconds, [], places)
+    report.write_report(out, title, predictions, examples, worst)
+
+
+def _terminal(title: str, logits: Tensor, targets: Tensor, labels: list[str]) -> str:
+    return report.terminal_report(title, Predictions(logits, targets, labels))
+
+
 def _mistakes(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "mistakes.jsonl").read_text().splitlines()]
 
 
 def test_mistakes_are_listed_by_probability_of_the_label(tmp_path: Path) -> None:
-    write_classification_report(tmp_path / "new", **FOUR, **ROWS, seconds=None)
+    _write(tmp_path / "new", **FOUR, **ROWS, seconds=None)
     found = _mistakes(tmp_path / "new")
     # 0.4 for the label in lines 3 and 5: the earlier line first
     assert [row["place"][-1] for row in found] == ["4", "3", "5"]
@@ -56,7 +77,7 @@ def test_mistakes_are_listed_by_probability_of_the_label(tmp_path: Path) -> None
 
 
 def test_report_shows_figures_and_escapes_what_is_markdown(tmp_path: Path) -> None:
-    write_classification_report(tmp_path, **FOUR, **ROWS, seconds=ROWS["texts"], worst=2)
+    _write(tmp_path, **FOUR, **ROWS, seconds=ROWS["texts"], worst=2)
     text = (tmp_path / "report.md").read_text()
     assert "| accuracy | 0.2500 |" in text
     # one of three predicted is right, of two; none of one
@@ -66,27 +87,27 @@ def test_report_shows_figures_and_escapes_what_is_markdown(tmp_path: Path) -> No
         r"a \| pipe and \*stars\* | a \| pipe and \*stars\* | good | bad\|ish | 0.9 | 0.1 |" in text
     )
     assert "w" * 99 + "… |" in text
-    assert "3 rows predicted otherwise; the worst 2 in mistakes.jsonl" in text
+    assert "3 rows predicted wrongly; the worst 2 in mistakes.jsonl" in text
     assert len(_mistakes(tmp_path)) == 2
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
 
 def test_f1_positive_names_its_class(tmp_path: Path) -> None:
-    write_classification_report(tmp_path, **FOUR, **ROWS, seconds=None, positive="bad|ish")
+    _write(tmp_path, **FOUR, **ROWS, seconds=None, positive="bad|ish")
     # "bad|ish": precision 1/3, recall 1/2, so F1 is 2 / (3 + 2)
     assert r"| f1_positive (bad\|ish) | 0.4000 |" in (tmp_path / "report.md").read_text()
-    assert re.search(r"^f1_positive \(good\) +0.0000$", terminal_report(**FOUR), re.MULTILINE)
+    assert re.search(r"^f1_positive \(good\) +0.0000$", _terminal(**FOUR), re.MULTILINE)
 
 
 def test_one_row_is_one_row(tmp_path: Path) -> None:
     one = {**FOUR, "logits": FOUR["logits"][1:2], "targets": FOUR["targets"][1:2]}
     rows = {key: values[1:2] for key, values in ROWS.items()}
-    assert terminal_report(**one).startswith("run on file.csv: 1 row\n")
-    write_classification_report(tmp_path, **one, **rows, seconds=None)
+    assert _terminal(**one).startswith("run on file.csv: 1 row\n")
+    _write(tmp_path, **one, **rows, seconds=None)
     text = (tmp_path / "report.md").read_text()
     assert "\n1 row\n" in text
-    assert "\n1 row predicted otherwise; the worst 1 in mistakes.jsonl." in text
+    assert "\n1 row predicted wrongly; the worst 1 in mistakes.jsonl." in text
 
 
 @pytest.mark.filterwarnings("error")
@@ -101,21 +122,21 @@ def test_a_script_without_font_is_drawn_by_number(
         "set_yticks",
         lambda self, ticks, labels, **options: drawn.extend(labels),
     )
-    report = {**FOUR, "labels": ["é, Ж", script], "title": script}
-    write_classification_report(tmp_path, **report, **ROWS, seconds=None)
+    script_labels = {**FOUR, "labels": ["é, Ж", script], "title": script}
+    _write(tmp_path, **script_labels, **ROWS, seconds=None)
     assert drawn == ["é, Ж", "class 2"]
     assert script in (tmp_path / "report.md").read_text()
 
 
 def test_no_mistakes_are_said(tmp_path: Path) -> None:
     right = {**FOUR, "targets": torch.tensor([0, 1, 0, 0])}
-    write_classification_report(tmp_path, **right, **ROWS, seconds=None)
-    assert "None: every row is predicted as it is." in (tmp_path / "report.md").read_text()
+    _write(tmp_path, **right, **ROWS, seconds=None)
+    assert "None: every prediction is right." in (tmp_path / "report.md").read_text()
     assert _mistakes(tmp_path) == []
 
 
 def test_regression_has_a_scatter_plot_and_errors(tmp_path: Path) -> None:
-    write_classification_report(
+    _write(
         tmp_path,
         title="$scores$",
         logits=torch.tensor([[1.0], [2.5], [2.0], [5.0]]),
@@ -137,8 +158,8 @@ def test_regression_has_a_scatter_plot_and_errors(tmp_path: Path) -> None:
 
 def test_a_picture_takes_names_as_they_are(tmp_path: Path) -> None:
     """Dollars and carets are no formulas; shades are shares of the rows."""
-    report = {**FOUR, "labels": ["$^$", "x" * 200], "title": "$\\frac$"}
-    write_classification_report(tmp_path, **report, **ROWS, seconds=None)
+    odd_labels = {**FOUR, "labels": ["$^$", "x" * 200], "title": "$\\frac$"}
+    _write(tmp_path, **odd_labels, **ROWS, seconds=None)
     pixels = imread(tmp_path / "confusion.png")
     assert pixels.shape[1] < 1200  # the long name is elided
     # all rows of the second class, half of those of the first
@@ -152,26 +173,26 @@ def test_terminal_shows_the_largest_of_many_classes() -> None:
     labels = [f"class{number}" for number in range(32)]
     targets = torch.tensor([place for place in range(32) for _ in range(1 + (place > 1))])
     logits = torch.nn.functional.one_hot(targets, 32).double()
-    text = terminal_report(title="run", logits=logits, targets=targets, labels=labels)
+    text = _terminal(title="run", logits=logits, targets=targets, labels=labels)
     shown = re.findall(r"^class\d+", text, re.MULTILINE)
     assert shown == labels[2:]
-    assert text.endswith("(2 more, of fewer rows, in report.md)")
+    assert text.endswith("(2 more, with fewer rows, in report.md)")
     assert "f1_positive" not in text
     assert "accuracy  1.0000" in text
 
 
 def test_terminal_of_a_regression_has_no_classes() -> None:
     logits, targets = torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 2.0])
-    text = terminal_report(title="run", logits=logits, targets=targets, labels=["score"])
+    text = _terminal(title="run", logits=logits, targets=targets, labels=["score"])
     assert text.splitlines()[-3:] == ["pearson   1.0000", "spearman  1.0000", "loss      0.5000"]
 
 
 def test_what_is_broken_leaves_the_last_report(tmp_path: Path) -> None:
-    write_classification_report(tmp_path, **FOUR, **ROWS, seconds=None)
+    _write(tmp_path, **FOUR, **ROWS, seconds=None)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     broken = {**FOUR, "logits": torch.full((4, 2), float("nan"))}
     with pytest.raises(UserError, match="4 of 4 rows"):
-        write_classification_report(tmp_path, **broken, **ROWS, seconds=None)
+        _write(tmp_path, **broken, **ROWS, seconds=None)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

@@ -1,8 +1,15 @@
-"""Mean and deviation over seeds, worked out by hand."""
+"""Runs of several seeds, and the mean and deviation over them, worked out by hand."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
 
-from webtext_gpt.finetuning.seed_statistics import mean_and_deviation, seeds_table
+from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.command import run_command
+from webtext_gpt.finetuning.seeds import mean_and_deviation, seeds_table
 
 SUMMARIES = {
     0: {"accuracy": 0.8, "rows": 10, "name": "a", "best": True, "loss": 1.0, "early": 3.0},
@@ -31,3 +38,32 @@ def test_table() -> None:
         "7                          1.0000                 40       -",
         "mean ± deviation  0.9000 ± 0.1000  20.0000 ± 17.3205       -",
     ]
+
+
+def test_seeds_are_runs_of_their_own(
+    finetune: Callable[..., dict],
+    compose: Callable[..., DictConfig],
+    tmp_path: Path,
+) -> None:
+    summary = finetune("seeds=[0,1]")
+    own = {
+        seed: json.loads((tmp_path / f"run/seed-{seed}/summary.json").read_text())
+        for seed in (0, 1)
+    }
+    first, second = (own[seed]["val_loss"] for seed in (0, 1))
+    assert first != second
+    figures = summary["mean_and_deviation"]["val_loss"]
+    assert figures["mean"] == pytest.approx((first + second) / 2)
+    assert figures["deviation"] == pytest.approx(abs(first - second) / 2**0.5)
+    alone = finetune("seed=1", f"run_dir={tmp_path / 'alone'}")
+    assert alone["val_loss"] == second
+    with pytest.raises(UserError, match="already holds a run"):
+        finetune("seeds=[0,1]")
+    with pytest.raises(UserError, match="started with other settings of lm_weight"):
+        finetune("seeds=[0,1]", "resume=auto", "lm_weight=0")
+    asked = compose("finetune", f"run_dir={tmp_path / 'run'}", f"resume={tmp_path / 'run'}")
+    again = run_command(asked, ["seeds=[0,1,2]"])
+    assert again["seeds"]["1"] == summary["seeds"]["1"]
+    assert set(again["seeds"]) == {"0", "1", "2"}
+    with pytest.raises(UserError, match="seeds=.* trains with one process"):
+        finetune("seeds=[0]", "trainer.devices=2", f"run_dir={tmp_path / 'two'}")

@@ -1,94 +1,86 @@
-"""Examples for fine-tuning in counted order, and the whole validation set, padded in batches."""
+"""The data module of fine-tuning: training examples without end, and the validation set."""
 
 import functools
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from webtext_gpt.data.datamodule import TrainingDataModule
-from webtext_gpt.finetuning.data.length_groups import LengthGroups
-from webtext_gpt.finetuning.data.sequences import Sequences
+from webtext_gpt.finetuning.data.sequences import EncodedExamples, Item, collate
+
+GROUP = 50
+"""Batches whose examples are sorted by length together: little padding, order still random."""
 
 
-class Batch(NamedTuple):
-    """Texts of one forward pass."""
+class LengthGroups:
+    """Order of training examples: maps a sample number to an example, given the seed.
 
-    tokens: Tensor
-    """`(B, T)` ids, padded on the right to the longest; `(B, 2, T)` of pairs both ways round."""
-    lengths: Tensor
-    """`(B,)` tokens of each without its padding."""
-    starts: Tensor
-    """`(B,)` position of the first token of each that is to be learned."""
-    targets: Tensor
-    """`(B,)` classes, or numbers."""
-    samples: Tensor
-    """`(B,)` numbers: of training, those drawn so far; of validation, rows."""
+    Every example occurs once an epoch. Epochs follow one another without a gap, so one batch may
+    span two. Within an epoch, examples are shuffled; those of `GROUP` batches at a time are sorted
+    by length and cut into batches, and the batches are shuffled.
+
+    Args:
+        lengths: `(n,)` tokens of each example, n at least 1.
+        batch_size: examples per optimizer step.
+        seed: of the order.
+    """
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self._epochs: dict[int, np.ndarray] = {}  # cached orders of the latest epochs
+
+    def example(self, sample: int) -> int:
+        """Return the example's number for a sample number."""
+        epoch, position = divmod(sample, len(self.lengths))
+        if epoch not in self._epochs:
+            self._epochs = {e: order for e, order in self._epochs.items() if e == epoch - 1}
+            self._epochs[epoch] = self._ordered(epoch)
+        return int(self._epochs[epoch][position])
+
+    def _ordered(self, epoch: int) -> np.ndarray:
+        n, size = len(self.lengths), self.batch_size
+        draw = np.random.default_rng([self.seed, epoch])
+        shuffled = draw.permutation(n)
+        begun = min(n, -epoch * n % size)  # these complete the last batch of the previous epoch
+        whole = (n - begun) // size
+        if whole < 2:
+            return shuffled
+        middle = shuffled[begun : begun + whole * size]
+        batches: list[np.ndarray] = []
+        for first in range(0, len(middle), GROUP * size):
+            group = middle[first : first + GROUP * size]
+            group = group[np.argsort(self.lengths[group], kind="stable")]
+            batches += np.split(group, len(group) // size)
+        order = draw.permutation(whole)
+        middle = np.concatenate([batches[i] for i in order])
+        return np.concatenate((shuffled[:begun], middle, shuffled[begun + whole * size :]))
 
 
-class EncodedExamples(NamedTuple):
-    """Token sequences with what is to be learned of them."""
-
-    sequences: Sequences
-    targets: np.ndarray
-    """`(n,)` int64 classes, or float32 numbers."""
-    places: list[str]
-    """Where each comes from, for messages."""
-
-    def item(self, row: int, sample: int) -> tuple[np.ndarray, int, float, int]:
-        """What `collate` takes of an example: tokens, start, target, and its number as a sample."""
-        sequences, targets, _ = self
-        return sequences.tokens[row], sequences.starts[row], targets[row], sample
-
-
-class _Numbered(Dataset):
-    """Example by sample number."""
+class _Samples(Dataset):
+    """Examples by sample number, or by row if no order is given."""
 
     def __init__(self, examples: EncodedExamples, order: LengthGroups | None = None) -> None:
         self.examples = examples
         self.order = order
 
-    def __getitem__(self, sample: int) -> tuple[np.ndarray, int, float, int]:
+    def __getitem__(self, sample: int) -> Item:
         row = self.order.example(sample) if self.order else sample
         return self.examples.item(row, sample)
 
 
-def collate(items: Sequence[tuple[np.ndarray, int, float, int]], pad: int) -> Batch:
-    """Pad sequences on the right to the longest of them."""
-    tokens, starts, targets, samples = zip(*items, strict=True)
-    padded, lengths = pad_right(tokens, pad)
-    return Batch(
-        padded,
-        lengths,
-        torch.from_numpy(np.array(starts)),
-        torch.from_numpy(np.array(targets)),
-        torch.tensor(samples),
-    )
-
-
-def pad_right(tokens: Sequence[np.ndarray], pad: int) -> tuple[Tensor, Tensor]:
-    """Sequences `(..., T_i)` as one tensor `(B, ..., T)`, and their lengths `(B,)`."""
-    lengths = [sequence.shape[-1] for sequence in tokens]
-    padded = np.full((len(tokens), *tokens[0].shape[:-1], max(lengths)), pad, dtype=np.int64)
-    for row, sequence in enumerate(tokens):
-        padded[row, ..., : lengths[row]] = sequence
-    return torch.from_numpy(padded), torch.tensor(lengths)
-
-
 class FinetuningData(TrainingDataModule):
-    """Training examples without end and the whole validation set, for any number of devices.
+    """Training examples in length groups, and the whole validation set, on any number of devices.
 
     Args:
         training: at least one example.
         validation: at least one example.
-        global_batch_size: examples of one optimizer step over all devices.
-        micro_batch_size: examples of one forward pass on one device.
-        pad: token id that fills sequences up.
+        global_batch_size: examples per optimizer step, over all devices.
+        micro_batch_size: examples per forward pass of one device.
+        pad: token id that pads sequences.
         seed: of the order.
-        num_workers: processes that read ahead on each device.
+        num_workers: data-loading worker processes per device.
     """
 
     def __init__(
@@ -104,7 +96,7 @@ class FinetuningData(TrainingDataModule):
     ) -> None:
         self.order = LengthGroups(training.sequences.lengths, global_batch_size, seed)
         super().__init__(
-            _Numbered(training, self.order),
+            _Samples(training, self.order),
             global_batch_size=global_batch_size,
             micro_batch_size=micro_batch_size,
             num_workers=num_workers,
@@ -112,12 +104,12 @@ class FinetuningData(TrainingDataModule):
         )
         self.training = training
         self.validation = validation
-        self.block_size = round(float(training.sequences.lengths.mean()))  # for who times a pass
+        self.block_size = round(float(training.sequences.lengths.mean()))  # for throughput figures
 
     def val_dataloader(self) -> DataLoader:
-        """This process's share of the validation rows, the same number of batches on each.
+        """Return this rank's share of the validation rows, in as many batches on every rank.
 
-        Rows are taken by length; some come twice where they do not divide.
+        Rows are sorted by length. Some occur twice if they do not divide evenly.
         """
         assert self.trainer is not None  # noqa: S101 - Lightning sets it before it asks
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
@@ -125,8 +117,8 @@ class FinetuningData(TrainingDataModule):
         size = min(self.micro_batch_size, -(-len(rows) // world_size))
         rows = np.resize(rows, -(-len(rows) // (size * world_size)) * size * world_size)
         batches = rows.reshape(-1, size)[rank::world_size].tolist()
-        return self.loader(_Numbered(self.validation), batches)
+        return self.loader(_Samples(self.validation), batches)
 
     def documents(self, sample: int) -> list[str]:
-        """The place that a training sample comes from."""
+        """Return the place that a training sample was read from, for messages."""
         return [self.training.places[self.order.example(sample)]]

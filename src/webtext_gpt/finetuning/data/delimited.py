@@ -1,7 +1,7 @@
-"""Rows of CSV, TSV and other files whose cells stand between separators, with their places.
+"""Rows of CSV, TSV and other delimited files, each with its file and line.
 
-CSV is read as RFC 4180 has it: a quoted cell may hold separators, doubled quotes and line ends.
-TSV, as GLUE's files are, knows no quotes: every quote character is text.
+CSV follows RFC 4180: a quoted cell may contain separators, doubled quotes and line ends. TSV, the
+format of GLUE's files, has no quoting: a quote character is ordinary text.
 """
 
 import codecs
@@ -15,10 +15,10 @@ from webtext_gpt.data.rows import MissingColumnError, Row, other_case, plural
 from webtext_gpt.errors import UserError
 
 LARGEST_CELL = 2**24
-"""Characters of a quoted cell; one that seems longer has a quote left open."""
+"""Most characters of a quoted cell; a longer one means that its quote was never closed."""
 
 SEPARATOR_NAMES = {"tab": "\t", "space": " ", "semicolon": ";", "pipe": "|", "comma": ","}
-"""Words for separators that mean something else to a shell or to Hydra."""
+"""Names for separators that are awkward to write in a shell or in Hydra's grammar."""
 
 
 def read_delimited(
@@ -31,38 +31,40 @@ def read_delimited(
     encoding: str = "utf-8",
     optional: str | None = None,
 ) -> Iterator[tuple[str, Row]]:
-    r"""Yield `(place, row)` in order; the place names the file and the line where the row begins.
+    r"""Yield `(place, row)` in file order; the place is the file and the line the row begins on.
 
-    A first row that has all of `columns` among its cells is the header. Before it may stand a line
-    `sep=;`, as Excel writes it. Empty lines are no rows. Line ends are read as `\n`.
+    If the first row contains all of `columns`, it is the header. A line `sep=;`, which Excel
+    writes, may precede it. Empty lines are skipped. Line ends are read as `\n`.
 
     Args:
         file: read line by line.
-        columns: those that every row must have.
-        separator: one character; null: what a line `sep=` says, or a tab for `.tsv`, else a comma.
-            Between spaces, the last column takes the rest of its line.
-        names: of the columns of a file without a header.
-        quotes: whether cells may be quoted; null: unless the separator is a tab or a space.
-        encoding: of the text, one that ASCII is part of.
-        optional: one of `names` that a file without a header may lack, as its first row's cells
-            tell by their number; between spaces, where they cannot tell, it is lacking.
+        columns: columns that every row must have.
+        separator: one character. `None` takes it from a `sep=` line, or else means a tab for
+            `.tsv` and a comma for other files. If it is a space, the last column takes the rest
+            of the line.
+        names: column names for a file without a header.
+        quotes: whether cells may be quoted. `None` means yes, unless the separator is a tab or a
+            space.
+        encoding: of the text; it must be a superset of ASCII.
+        optional: column that a headerless file may omit; detected by the number of cells in the
+            first row, and assumed omitted if the separator is a space.
 
     Raises:
-        UserError: a row has too few or too many cells, or the bytes are not such a file's;
-            `MissingColumnError`: the columns are not there, or have no names.
+        UserError: a row has too few or too many cells, or the file cannot be decoded.
+        MissingColumnError: a column is missing, or the columns have no names.
     """
     if separator is not None:
         check_separator(separator)
     check_encoding(encoding)
     lines = _lines(file, encoding)
     first = next(lines)
-    said = re.fullmatch(r'sep=([^"\r\n])\n', first, re.IGNORECASE)
-    if said is None:
+    excel = re.fullmatch(r'sep=([^"\r\n])\n', first, re.IGNORECASE)
+    if excel is None:
         lines = chain([first], lines)
-    skipped = 1 if said else 0
+    skipped = 1 if excel else 0
     if separator is None:
         default = "\t" if file.suffix.lower() == ".tsv" else ","
-        separator = said[1] if said else default
+        separator = excel[1] if excel else default
     if quotes is None:
         quotes = separator not in "\t "
     shorter = [name for name in names or () if name != optional]
@@ -90,26 +92,26 @@ def read_delimited(
             raise UserError(
                 f"{place} (row {count}) has {plural(len(cells), 'cell')}, but {len(header)} are "
                 f"expected ({', '.join(header)}); try task.quotes={str(not quotes).lower()}, "
-                f"another task.separator than {separator!r} or, where there is no header, other "
+                f"a task.separator other than {separator!r} or, if the file has no header, other "
                 "task.columns"
             )
         yield place, dict(zip(header, cells, strict=True))
 
 
 def check_separator(separator: str) -> None:
-    """Refuse what cannot stand between cells.
+    """Refuse a string that cannot separate cells.
 
     Raises:
-        UserError: it is not one character, or a quote or a line end.
+        UserError: it is not a single character, or is a quote or a line end.
     """
     if len(separator) != 1 or separator in '"\r\n':
         raise UserError(
-            f"task.separator={separator!r} must be one character, neither a quote nor a line end"
+            f"task.separator={separator!r} must be one character other than a quote or a line end"
         )
 
 
 def check_encoding(encoding: str) -> None:
-    """Refuse an encoding that is unknown, or whose line ends are not ASCII's.
+    """Refuse an encoding that is unknown, or not a superset of ASCII.
 
     Raises:
         UserError: names the encoding.
@@ -120,8 +122,8 @@ def check_encoding(encoding: str) -> None:
         readable = False
     if not readable:
         raise UserError(
-            f"task.encoding={encoding} is no encoding of text that ASCII is part of, as utf-8, "
-            "latin-1 or cp1252 are; save the file as UTF-8"
+            f"task.encoding={encoding} is not a superset of ASCII, as utf-8, latin-1 and cp1252 "
+            "are; choose one of those, or save the file as UTF-8"
         )
 
 
@@ -139,6 +141,7 @@ def _given_names(
     names: Sequence[str] | None,
     separator: str,
 ) -> list[str]:
+    """Return the column names of a headerless file, whose first row is data."""
     folded = {cell.casefold() for cell in first}
     if names is None or all(column.casefold() in folded for column in columns):
         lacking = [column for column in columns if column not in first]
@@ -149,20 +152,21 @@ def _given_names(
         )
     if missing := ", ".join(repr(column) for column in columns if column not in names):
         raise MissingColumnError(
-            f"{place} is no header, and task.columns=[{','.join(names)}] has no column {missing}"
+            f"{place} is not a header, and task.columns=[{','.join(names)}] has no column {missing}"
         )
     return list(names)
 
 
 def _advice(first: list[str], separator: str) -> str:
-    """What to do about a first row that is not the header it should be."""
+    """Suggest a fix for a first row that lacks the columns."""
     for word, other in SEPARATOR_NAMES.items():
         if len(first) == 1 and other in first[0] and other not in (separator, " ", ","):
-            return f"; where its cells stand between {other!r}, set task.separator={word}"
-    return "; where these are no header, name the columns: task.columns=[...]"
+            return f"; if its cells are separated by {other!r}, set task.separator={word}"
+    return "; if this row is not a header, name the columns with task.columns=[...]"
 
 
 def _lines(file: Path, encoding: str) -> Iterator[str]:
+    """Yield decoded lines, each ending in a line feed, without a byte order mark."""
     number = 0
     with file.open("rb") as stream:
         for number, raw in enumerate(stream, start=1):
@@ -174,10 +178,10 @@ def _lines(file: Path, encoding: str) -> Iterator[str]:
             except UnicodeDecodeError as error:
                 raise UserError(
                     f"{place} is not {encoding}: byte {error.object[error.start]:#04x}; if it is "
-                    "Western European text of another encoding, set task.encoding=latin-1"
+                    "Western European text in another encoding, set task.encoding=latin-1"
                 ) from error
             if "\0" in line:
-                raise UserError(f"{place} holds a NUL byte; the file is not text, or is UTF-16")
+                raise UserError(f"{place} holds a NUL byte; the file is binary, or UTF-16")
             yield line.removesuffix("\n").removesuffix("\r") + "\n"
     if not number:
         raise UserError(f"{file} is empty")
@@ -186,6 +190,7 @@ def _lines(file: Path, encoding: str) -> Iterator[str]:
 def _unquoted_rows(
     lines: Iterator[str], separator: str, width: int | None, skipped: int
 ) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line number and cells of each row."""
     for number, line in enumerate(lines, start=skipped + 1):
         text = line.removesuffix("\n")
         if not text:
@@ -198,19 +203,20 @@ def _unquoted_rows(
 def _quoted_rows(
     file: Path, lines: Iterator[str], separator: str, skipped: int
 ) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of the line that each row begins on, and its cells."""
     reader = csv.reader(lines, delimiter=separator, strict=True)
     while True:
         start = skipped + reader.line_num + 1
-        others = csv.field_size_limit(LARGEST_CELL)  # a setting of the process: put back at once
+        others = csv.field_size_limit(LARGEST_CELL)  # global to the process: restored below
         try:
             row = next(reader, None)
         except csv.Error as error:
             where = f"{file}: the row that begins in line {start} cannot be read ({error})"
             if "new-line" in str(error):
-                raise UserError(f"{where}: a carriage return stands outside of quotes") from error
+                raise UserError(f"{where}: it has a carriage return outside quotes") from error
             raise UserError(
-                f"{where}: a quote is left open, or stands alone in a quoted cell; where quotes "
-                "are text, set task.quotes=false"
+                f"{where}: a quote is never closed, or a quoted cell contains a single quote "
+                "character; if quotes are ordinary text, set task.quotes=false"
             ) from error
         finally:
             csv.field_size_limit(others)

@@ -1,8 +1,10 @@
-"""What the cell of a label means: a class's name, or a number."""
+"""Labels: from a row's cell to a class name or a number, and from those to training targets."""
 
 import math
 import re
-from typing import Any
+from collections.abc import Sequence
+
+import numpy as np
 
 from webtext_gpt.data.rows import Row, text_value
 from webtext_gpt.errors import UserError
@@ -10,35 +12,38 @@ from webtext_gpt.finetuning.data.task import Task
 
 
 def class_name(row: Row, task: Task, place: str, classes: tuple[str, ...] | None = None) -> str:
-    """The name of a row's class: text as it stands, without the white space around it.
+    """Return the class name in a row's label column, without surrounding white space.
 
     Args:
-        row: whole numbers and truth values become text; 1.0 is 1, as a number and as text, since
-            formats differ in which of them they hold.
-        task: says the column, and where in the text the name ends.
-        place: of the row.
-        classes: names, where the label is the number of one; GLUE's -1 means that it is kept
-            secret.
+        row: its label may be text, a whole number or a boolean; all become text. 1.0 is read as 1,
+            whether it is a number or text, because file formats differ in which they store.
+        task: gives the column, and the mark before which the name ends.
+        place: of the row, for messages.
+        classes: class names to look the label up in, if labels are class numbers. GLUE's -1 means
+            that the label is withheld.
 
     Raises:
-        UserError: there is no label, or it cannot be the name of a class.
+        UserError: the label is missing or cannot be a class name.
     """
     value = _present(row, task, place)
     if classes is not None:
         if value == -1:
             raise UserError(
                 f"{place}: {task.label!r} is -1: this split's labels are not published; choose "
-                "another by task.splits"
+                "another split with task.splits"
             )
         if not isinstance(value, int) or not 0 <= value < len(classes):
-            raise UserError(f"{place}: {task.label!r} is {value!r}, no class's number")
+            raise UserError(
+                f"{place}: {task.label!r} is {value!r}, but class numbers run from 0 to "
+                f"{len(classes) - 1}"
+            )
         value = classes[value]
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, str | int):
         raise UserError(
-            f"{place}: {task.label!r} is {value!r}, which names no class; a classification needs "
-            "text or whole numbers, task.kind=regression takes any number"
+            f"{place}: {task.label!r} is {value!r}, which cannot be a class name; a classification "
+            "needs text or whole numbers, task.kind=regression takes any number"
         )
     name = text_value({task.label: str(value)}, task.label, place)
     if task.label_until is not None:
@@ -51,11 +56,11 @@ def class_name(row: Row, task: Task, place: str, classes: tuple[str, ...] | None
     return name
 
 
-def number(row: Row, task: Task, place: str) -> float:
-    """The number that a regression is to give for a row.
+def regression_target(row: Row, task: Task, place: str) -> float:
+    """Return the number in a row's label column.
 
     Raises:
-        UserError: there is none, or it is not finite.
+        UserError: the label is missing or is not a finite number.
     """
     value = _present(row, task, place)
     try:
@@ -71,7 +76,20 @@ def number(row: Row, task: Task, place: str) -> float:
     return found
 
 
-def _present(row: Row, task: Task, place: str) -> Any:
+def encode_labels(labels: Sequence[str] | Sequence[float], names: tuple[str, ...]) -> np.ndarray:
+    """Return training targets `(n,)`: class numbers as int64, or regression targets as float32.
+
+    Args:
+        labels: of the rows: class names, or numbers.
+        names: of the classes, in order; a single name means a regression.
+    """
+    if len(names) == 1:
+        return np.array(labels, dtype=np.float32)
+    numbers = {name: number for number, name in enumerate(names)}
+    return np.array([numbers[str(label)] for label in labels], dtype=np.int64)
+
+
+def _present(row: Row, task: Task, place: str) -> object:
     value = row[task.label]
     empty = isinstance(value, str) and not value.strip()
     if value is None or empty or (isinstance(value, float) and math.isnan(value)):

@@ -1,4 +1,4 @@
-"""Rows of a task: from a file by its ending, or from a split of the hub."""
+"""A task's rows, read one at a time from a file (by its ending) or from a split of the hub."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ DELIMITED = {".csv", ".tsv"}
 
 
 @dataclass(frozen=True)
-class Source:
-    """Rows that are yet to be read.
+class RowSource:
+    """Rows of a file or a hub split; nothing is read until `rows` is iterated.
 
     Attributes:
-        name: for messages: the file, or the data set and its split.
-        rows: each with its place.
-        classes: names of the classes, where the labels are their numbers.
+        name: the file, or the dataset and its split, for messages.
+        rows: `(place, row)` of each row.
+        classes: class names, if labels are class numbers.
     """
 
     name: str
@@ -36,40 +36,46 @@ class Source:
 
 
 def wanted_columns(task: Task, labelled: bool = True) -> list[str]:
-    """The columns that a task's rows must have."""
+    """Return the columns that every row of a task must have."""
     columns = (task.text, task.text_pair, task.label if labelled else None)
     return [column for column in columns if column is not None]
 
 
-def file_source(task: Task, file: str | Path, labelled: bool = True) -> Source:
-    """Rows of a CSV, TSV, JSONL or Parquet file; of another, where `task.separator` is set.
+def file_source(task: Task, file: str | Path, labelled: bool = True) -> RowSource:
+    """Open a CSV, TSV, JSONL or Parquet file; with `task.separator`, any file of delimited cells.
+
+    Args:
+        task: gives the columns and the format.
+        file: to read.
+        labelled: whether the label column is needed.
 
     Raises:
-        UserError: it is not there, or its ending is none of these; while it is read, what
-            `read_rows` and `read_delimited` raise.
+        UserError: the file does not exist, or has none of these endings. While rows are read, see
+            `read_rows` and `read_delimited`.
     """
     path = Path(file).expanduser()
     if not path.is_file():
-        what = "a folder" if path.is_dir() else "not there"
-        raise UserError(f"{file} is {what}, a file is wanted (looked from {Path.cwd()})")
+        found = "a folder, not a file" if path.is_dir() else "not there"
+        raise UserError(f"{file} is {found} (looked from {Path.cwd()})")
     suffix = path.suffix.lower()
     if suffix not in DELIMITED | JSON_LINES | PARQUET and task.separator is None:
         raise UserError(
             f"{file}: the ending is none of .csv (CSV), .tsv (TSV), .jsonl .ndjson (JSONL), "
-            ".parquet .pq (Parquet); task.separator=, or =tab reads others as rows of cells"
+            ".parquet .pq (Parquet); to read another file as delimited cells, set task.separator, "
+            "as task.separator=tab"
         )
-    return Source(str(file), _file_rows(task, path, wanted_columns(task, labelled)))
+    return RowSource(str(file), _file_rows(task, path, wanted_columns(task, labelled)))
 
 
-def hub_source(task: Task, split: str) -> Source:
-    """Rows of a split of the hub, or of a folder that `datasets` reads.
+def hub_source(task: Task, split: str) -> RowSource:
+    """Open a split of a hub dataset, or of a folder that `datasets` reads.
 
     Args:
-        task: names the data set.
-        split: the hub's name of it.
+        task: names the dataset.
+        split: the hub's name for the split.
 
     Raises:
-        UserError: it cannot be loaded, or lacks a column.
+        UserError: the split cannot be loaded, or lacks a column.
     """
     import datasets
 
@@ -87,11 +93,11 @@ def hub_source(task: Task, split: str) -> Source:
             raise UserError(
                 f"task.hub={task.hub} has no column {column!r}, only "
                 f"{', '.join(dataset.column_names)}{other_case([column], dataset.column_names)}; "
-                f"{_keys(task, columns)}"
+                f"{_advice(task, columns)}"
             )
     label = dataset.features[task.label]
     classes = tuple(label.names) if isinstance(label, datasets.ClassLabel) else None
-    return Source(name, _hub_rows(dataset.select_columns(columns), name), classes)
+    return RowSource(name, _hub_rows(dataset.select_columns(columns), name), classes)
 
 
 def _file_rows(task: Task, file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
@@ -109,7 +115,7 @@ def _file_rows(task: Task, file: Path, columns: Sequence[str]) -> Iterator[tuple
                 optional=None if task.label in columns else task.label,
             )
     except MissingColumnError as error:
-        raise MissingColumnError(f"{error}; {_keys(task, columns)}") from error
+        raise MissingColumnError(f"{error}; {_advice(task, columns)}") from error
 
 
 def _hub_rows(dataset: Any, name: str) -> Iterator[tuple[str, Row]]:
@@ -120,7 +126,8 @@ def _hub_rows(dataset: Any, name: str) -> Iterator[tuple[str, Row]]:
             number += 1
 
 
-def _keys(task: Task, columns: Sequence[str]) -> str:
+def _advice(task: Task, columns: Sequence[str]) -> str:
+    """Name the keys that say which columns are read."""
     given = {"text": task.text, "text_pair": task.text_pair, "label": task.label}
     keys = [f"task.{key}={column}" for key, column in given.items() if column in columns]
     return f"set {', '.join(keys)} to the names of the columns"

@@ -1,30 +1,75 @@
-"""Texts as fine-tuning reads them: token sequences with start, delimiter and extract tokens."""
+"""Token sequences of texts with their start, delimiter and extract tokens, and padded batches."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import ClassifierConfig
 from webtext_gpt.tokenizer import Tokenizer
 
+Item = tuple[np.ndarray, int, float, int]
+"""Tokens, start, target and sample number of one example."""
+
 
 @dataclass(frozen=True)
 class Sequences:
-    """Token sequences of texts, and how many of these were too long."""
+    """Token sequences, one per text or pair of texts."""
 
     tokens: list[np.ndarray]
-    """Of each text `(T,)` ids, or `(2, T)`: a pair both ways round."""
+    """Each `(T,)` ids, or `(2, T)`: a pair in both orders."""
     starts: np.ndarray
-    """`(n,)` position of the first token of each that is to be learned: 1, or the completion's."""
+    """`(n,)` position of the first token to learn: 1, or where the completion begins."""
     truncated: int
-    """Texts that lost tokens."""
+    """Number of texts that lost tokens."""
 
     @property
     def lengths(self) -> np.ndarray:
         """`(n,)` tokens of each sequence."""
         return np.array([tokens.shape[-1] for tokens in self.tokens], dtype=np.int64)
+
+
+class EncodedExamples(NamedTuple):
+    """Token sequences with their targets."""
+
+    sequences: Sequences
+    targets: np.ndarray
+    """`(n,)` int64 class numbers, or float32 regression targets."""
+    places: list[str]
+    """Where each was read from, for messages."""
+
+    def item(self, row: int, sample: int) -> Item:
+        """Return one example for `collate`, with its number as a sample."""
+        sequences, targets, _ = self
+        return sequences.tokens[row], sequences.starts[row], targets[row], sample
+
+    def sha256(self) -> str:
+        """Return a hash of all token sequences and targets."""
+        digest = hashlib.sha256(self.targets.tobytes())
+        for tokens, start in zip(self.sequences.tokens, self.sequences.starts, strict=True):
+            digest.update(f"{tokens.shape} {start} ".encode())
+            digest.update(tokens.tobytes())
+        return digest.hexdigest()
+
+
+class ExampleBatch(NamedTuple):
+    """Examples of one forward pass."""
+
+    tokens: Tensor
+    """`(B, T)` ids, padded on the right; `(B, 2, T)` if pairs are read in both orders."""
+    lengths: Tensor
+    """`(B,)` tokens of each sequence without padding."""
+    starts: Tensor
+    """`(B,)` position of the first token to learn."""
+    targets: Tensor
+    """`(B,)` class numbers, or regression targets."""
+    samples: Tensor
+    """`(B,)` sample numbers in training, row numbers in validation."""
 
 
 def encode_texts(
@@ -34,19 +79,20 @@ def encode_texts(
     texts: Sequence[str],
     seconds: Sequence[str] | None = None,
 ) -> Sequences:
-    """`[start] text [delimiter second] extract` of each text (Radford et al. 2018, figure 1).
+    """Encode each row as `[start] text [delimiter second] extract`.
 
-    A text that does not fit loses its end; of a pair, the longer one does, until both fit.
+    Radford et al. 2018, figure 1. Texts that do not fit are truncated at the end, the longer text
+    of a pair first.
 
     Args:
         tokenizer: the model's.
-        config: which special tokens there are, and whether pairs are read both ways round.
+        config: gives the special tokens, and whether pairs are read in both orders.
         block_size: most tokens of a sequence.
-        texts: one a row.
-        seconds: the second texts of pairs.
+        texts: one per row.
+        seconds: the second texts, if rows are pairs.
 
     Raises:
-        UserError: a text cannot be encoded; or the context is too short for any.
+        UserError: a text cannot be encoded, or the context has no room for text.
     """
     start, delimiter, extract = (
         [] if token is None else [token]
@@ -80,17 +126,17 @@ def encode_completions(
     completions: Sequence[str],
     between: str,
 ) -> Sequences:
-    """`prompt between completion <|endoftext|>` of each row, as `generate.py` continues prompts.
+    """Encode each row as `prompt between completion <|endoftext|>`, as `generate.py` reads prompts.
 
-    A completion may take half of the context, and more where its prompt leaves it; what does not
-    fit is cut from its end, and from the prompt's, before `between`.
+    A completion may take half of the context, or more if its prompt is short. If the two do not
+    fit, the completion is truncated at its end, and the prompt at its end, before `between`.
 
     Args:
         tokenizer: the model's.
         block_size: most tokens of a sequence.
-        prompts: one a row.
-        completions: one a row.
-        between: what stands between the two.
+        prompts: one per row.
+        completions: one per row.
+        between: text between a prompt and its completion.
 
     Raises:
         UserError: a text cannot be encoded.
@@ -102,7 +148,7 @@ def encode_completions(
         tokenizer.encode_batch(list(completions)),
         strict=True,
     ):
-        given = prompt if len(prompt) else np.array(end)  # the first token needs one before it
+        given = prompt if len(prompt) else np.array(end)  # the first learned token needs a context
         kept = completion[: max(block_size - 1 - len(given), block_size // 2)]
         head = shortened(tokenizer, given, between, block_size - 1 - len(kept))
         truncated += len(kept) < len(completion) or len(head) < len(given)
@@ -112,15 +158,37 @@ def encode_completions(
 
 
 def shortened(tokenizer: Tokenizer, prompt: np.ndarray, between: str, most: int) -> np.ndarray:
-    """Ids of a prompt, `between` still at its end, with at most `most` tokens (at least 1)."""
+    """Truncate a prompt to `most` tokens (at least 1), keeping `between` at its end."""
     if len(prompt) <= most:
         return prompt
     middle = tokenizer.encode(between)[:most]
     return np.concatenate((prompt[: most - len(middle)], middle)).astype(prompt.dtype)
 
 
+def collate(items: Sequence[Item], pad: int) -> ExampleBatch:
+    """Make a batch of examples, padding their sequences with the id `pad`."""
+    tokens, starts, targets, samples = zip(*items, strict=True)
+    padded, lengths = pad_right(tokens, pad)
+    return ExampleBatch(
+        padded,
+        lengths,
+        torch.from_numpy(np.array(starts)),
+        torch.from_numpy(np.array(targets)),
+        torch.tensor(samples),
+    )
+
+
+def pad_right(tokens: Sequence[np.ndarray], pad: int) -> tuple[Tensor, Tensor]:
+    """Pad sequences `(..., T_i)` to one tensor `(B, ..., T)`; return it and the lengths `(B,)`."""
+    lengths = [sequence.shape[-1] for sequence in tokens]
+    padded = np.full((len(tokens), *tokens[0].shape[:-1], max(lengths)), pad, dtype=np.int64)
+    for row, sequence in enumerate(tokens):
+        padded[row, ..., : lengths[row]] = sequence
+    return torch.from_numpy(padded), torch.tensor(lengths)
+
+
 def _fitting(first: int, second: int, room: int) -> tuple[int, int]:
-    """How many tokens of either text stay, the longer one losing first."""
+    """Return how many tokens of each text fit; the longer text is truncated first."""
     if first + second <= room:
         return first, second
     half = room // 2

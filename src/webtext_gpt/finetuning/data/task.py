@@ -1,4 +1,4 @@
-"""One downstream data set: where its rows are, which columns count, how it is judged."""
+"""One downstream dataset: where its rows are, which columns count, and how it is scored."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -8,23 +8,13 @@ from typing import Any
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.delimited import SEPARATOR_NAMES, check_encoding, check_separator
+from webtext_gpt.finetuning.metrics import DEFAULT_METRICS, METRICS
 from webtext_gpt.settings import number
 
-METRICS = {
-    "classification": ("accuracy", "f1_macro", "f1_positive", "matthews"),
-    "regression": ("pearson", "spearman"),
-    "pairs": ("loss", "bleu", "rouge1", "rouge2", "rougeL"),
-}
-"""What each kind of task can be judged by."""
-
-USUAL_METRICS = {
-    "classification": ("accuracy",),
-    "regression": ("pearson", "spearman"),
-    "pairs": ("loss", "bleu", "rougeL"),
-}
-"""What each kind of task is judged by where it does not say."""
-
 SPLITS = ("train", "validation", "test")
+
+FORMER_KINDS = {"pairs": "completion"}
+"""Names of kinds in checkpoints and configurations of earlier versions."""
 
 TEXTS = ("name", "kind", "text", "label", "encoding", "between")
 OPTIONAL_TEXTS = (
@@ -35,37 +25,38 @@ OPTIONAL_TEXTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    r"""One downstream data set: where its rows are, which columns count, how it is judged.
+    r"""One downstream dataset: where its rows are, which columns count, and how it is scored.
 
-    Files take the place of the hub's splits; where `train` is one, nothing is read from the hub.
+    Local files replace the hub's splits. If `train` is a file, nothing is read from the hub.
 
     Attributes:
         name: of the task, in reports.
-        kind: `classification`; `regression` to one number; `pairs` of a prompt (`text`) and the
-            completion (`label`) that is learned.
+        kind: `classification`; `regression` to one number; or `completion`: prompts (`text`) and
+            completions (`label`), of which the completions are learned.
         hub: name for `datasets.load_dataset`, or a folder that it reads.
-        config: the dataset's configuration.
-        revision: which version of it.
-        splits: the hub's names of train, validation and test; null for one that it has not.
+        config: the dataset's configuration on the hub.
+        revision: the dataset's version on the hub.
+        splits: hub names of the train, validation and test splits; null for a missing one.
         train: file of training rows.
-        validation: file by which the best checkpoint is chosen.
-        test: file that is scored at the end.
+        validation: file that the best checkpoint is chosen on.
+        test: file that is scored once, after training.
         text: column of the text.
-        text_pair: column of the second text, where texts are judged in pairs.
+        text_pair: column of the second text, if texts come in pairs.
         label: column of the label.
-        label_until: the label ends before the first of these, as `DESC:manner` before a colon.
-        columns: names of the columns of files without a header.
-        separator: between the cells, or its name in `SEPARATOR_NAMES`; null: by the file's ending.
-        quotes: whether cells may be quoted; null: unless between tabs or spaces.
+        label_until: mark before which the label ends, as the colon of `DESC:manner`.
+        columns: column names for files without a header.
+        separator: between cells, or its name in `SEPARATOR_NAMES`; null: by the file's ending.
+        quotes: whether cells may be quoted; null: unless the separator is a tab or a space.
         encoding: of delimited files.
-        symmetric: both orders of a pair are run and their states added (Radford et al. 2018,
+        symmetric: run both orders of a pair and add their states (Radford et al. 2018,
             section 3.3).
-        skip_empty: rows without text are left out; else they are an error.
-        metrics: the first chooses the best checkpoint; null: `USUAL_METRICS`.
-        positive: the class whose F1 is `f1_positive`; null: of two classes the last.
-        val_fraction: share of the training rows held out, by a hash of their text, where there
-            is neither file nor split for validation.
-        between: stands between a prompt and its completion.
+        skip_empty: skip rows with an empty text; otherwise they are an error.
+        metrics: names from `METRICS`; the first chooses the best checkpoint. null:
+            `DEFAULT_METRICS` of the kind.
+        positive: the class whose F1 is `f1_positive`; null: the last of two classes.
+        val_fraction: fraction of the training rows held out, by a hash of their text, if there is
+            neither a file nor a hub split for validation.
+        between: text between a prompt and its completion.
 
     Raises:
         UserError: a value is out of range or does not fit another; the message names the key.
@@ -90,13 +81,13 @@ class Task:
     encoding: str = "utf-8"
     symmetric: bool = False
     skip_empty: bool = False
-    metrics: tuple[str, ...] = None  # type: ignore[assignment] # never null once it is made
+    metrics: tuple[str, ...] = None  # type: ignore[assignment] # set in __post_init__
     positive: str | None = None
     val_fraction: float = 0.1
     between: str = "\n"
 
     def __post_init__(self) -> None:
-        self._make_plain()
+        self._normalize()
         for key, allowed in {"symmetric": (), "skip_empty": (), "quotes": (None,)}.items():
             value = getattr(self, key)
             if not isinstance(value, bool) and value not in allowed:
@@ -104,24 +95,25 @@ class Task:
         self._check_kind()
         self._check_sources()
         if not 0 < number("task.val_fraction", self.val_fraction) < 1:
-            raise UserError(f"task.val_fraction={self.val_fraction} must lie between 0 and 1")
+            raise UserError(f"task.val_fraction={self.val_fraction} must be between 0 and 1")
         check_encoding(self.encoding)
         if self.separator is not None:
             check_separator(self.separator)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain keyword arguments that make this task again."""
+        """Return plain keyword arguments that construct an equal task."""
         values = dataclasses.asdict(self)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
-    def _make_plain(self) -> None:
-        """Take what a YAML file or a command line gives: its lists, and numbers for names."""
+    def _normalize(self) -> None:
+        """Convert YAML and command-line values: numbers become names, lists become tuples."""
         for key in TEXTS + OPTIONAL_TEXTS:
             value = getattr(self, key)
             if value is not None or key in TEXTS:
                 object.__setattr__(self, key, _text(key, value))
+        object.__setattr__(self, "kind", FORMER_KINDS.get(self.kind, self.kind))
         if self.metrics is None:
-            object.__setattr__(self, "metrics", USUAL_METRICS.get(self.kind, ()))
+            object.__setattr__(self, "metrics", DEFAULT_METRICS.get(self.kind, ()))
         for key in ("columns", "metrics"):
             value = getattr(self, key)
             if value is None:
@@ -146,24 +138,24 @@ class Task:
     def _check_kind(self) -> None:
         if self.kind not in METRICS:
             raise UserError(f"task.kind={self.kind} must be one of {', '.join(METRICS)}")
-        fitting = METRICS[self.kind]
-        unknown = [metric for metric in self.metrics if metric not in fitting]
+        known = METRICS[self.kind]
+        unknown = [metric for metric in self.metrics if metric not in known]
         if unknown or not self.metrics:
             raise UserError(
-                f"task.metrics=[{','.join(self.metrics)}] must be of {', '.join(fitting)} for "
+                f"task.metrics=[{','.join(self.metrics)}] must be of {', '.join(known)} for "
                 f"task.kind={self.kind}"
             )
         if self.symmetric and self.text_pair is None:
             raise UserError("task.symmetric=true needs the column of the second text: text_pair")
-        if self.kind == "pairs" and self.text_pair is not None:
+        if self.kind == "completion" and self.text_pair is not None:
             raise UserError(
-                f"task.text_pair={self.text_pair} has no place in task.kind=pairs: task.text is "
-                "the prompt, task.label the completion"
+                f"task.text_pair={self.text_pair} cannot be used with task.kind=completion: "
+                "task.text is the prompt, task.label the completion"
             )
         if self.kind != "classification":
             for key in ("label_until", "positive"):
                 if getattr(self, key) is not None:
-                    raise UserError(f"task.{key} has no place in task.kind={self.kind}")
+                    raise UserError(f"task.{key} cannot be used with task.kind={self.kind}")
 
     def _check_sources(self) -> None:
         for split, name in self.splits.items():
@@ -189,11 +181,11 @@ class Task:
             )
 
 
-def _text(key: str, value: Any) -> str:
-    """A name, which YAML may have read as a number.
+def _text(key: str, value: object) -> str:
+    """Return a name as text; YAML may have read it as a number.
 
     Raises:
-        UserError: it is none.
+        UserError: it is null, or a list or mapping.
     """
     if value is None or not isinstance(value, str | int | float | Path):
         raise UserError(f"task.{key}={'null' if value is None else value} must be text")

@@ -220,7 +220,7 @@ def test_missing_columns(
         ("a.csv", b"", "a.csv is empty"),
         ("a.csv", b'text,label\na,1\n"b,2\nc,3\n', "begins in line 3 .*task.quotes=false"),
         ("a.csv", b'text,label\n"a" b,1\n', "begins in line 2 .*task.quotes=false"),
-        ("a.csv", b"text,label\na\rb,1\n", "begins in line 2 .* carriage return stands outside"),
+        ("a.csv", b"text,label\na\rb,1\n", "begins in line 2 .* a carriage return outside quotes"),
         ("a.csv", b"text,label\na,1\nb\0,2\n", "line 3 holds a NUL byte"),
         ("a.tsv", b"text\tlabel\ncaf\xe9\t1\n", "line 2 is not utf-8: byte 0xe9;.*=latin-1"),
         ("a.csv", b'text,label\n"a\nb\xff",1\n', "line 3 is not utf-8: byte 0xff"),

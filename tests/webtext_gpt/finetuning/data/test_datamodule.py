@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from webtext_gpt.finetuning.data.datamodule import EncodedExamples, FinetuningData, collate
-from webtext_gpt.finetuning.data.length_groups import GROUP, LengthGroups
-from webtext_gpt.finetuning.data.sequences import Sequences
+from webtext_gpt.finetuning.data.datamodule import GROUP, FinetuningData, LengthGroups
+from webtext_gpt.finetuning.data.sequences import EncodedExamples, Sequences, collate
 
 
 @pytest.mark.parametrize(("n", "size"), [(7, 3), (64, 8), (1000, 32), (5, 8), (1, 4), (33, 32)])

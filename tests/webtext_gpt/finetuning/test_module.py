@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from webtext_gpt.finetuning.text_loss import mean_text_loss, text_losses
+from webtext_gpt.finetuning.module import mean_text_loss, text_losses
 from webtext_gpt.model import GPT, GPTConfig
 
 TEXTS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3, 5]]

@@ -1,0 +1,94 @@
+"""Rows of files and of the hub: endings, columns, and what is damaged or missing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.data.examples import read_file
+from webtext_gpt.finetuning.data.splits import read_splits
+from webtext_gpt.finetuning.data.task import Task
+
+TASK = Task(name="mine")
+
+Write = Callable[..., str]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.csv"])
+def test_a_missing_column_lists_those_present(write: Write, name: str) -> None:
+    rows = [{"review": "a", "label": "1"}]
+    file = write(name, "review,label\na,1\n" if name == "a.csv" else rows)
+    with pytest.raises(UserError, match="'text'.* review, label.*set task.text=text, task.label="):
+        read_file(TASK, file)
+    assert read_file(Task(name="mine", text="review"), file).texts == ["a"]
+
+
+def test_endings(write: Write, tmp_path: Path) -> None:
+    file = write("a.data", "text|label\na|1\n")
+    with pytest.raises(UserError, match=r"CSV.*TSV.*JSONL.*Parquet.*task.separator"):
+        read_file(TASK, file)
+    assert read_file(Task(name="mine", separator="|"), file).texts == ["a"]
+    with pytest.raises(UserError, match="b.csv is not there"):
+        read_file(TASK, tmp_path / "b.csv")
+    with pytest.raises(UserError, match="is a folder"):
+        read_file(TASK, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": "a", "label": ' + "1" * 5000 + "}", "line 1 is not JSON: .*4300"),
+        ('{"text": "a", "label": ' + "[" * 200_000 + "}", "line 1 is JSON nested too deeply"),
+        ('{"text": "a", "label": "\\ud800"}', "line 1: character 0 of 'label' is half of a surr"),
+    ],
+)
+def test_json_that_python_cannot_hold(write: Write, line: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_file(TASK, write("a.jsonl", line + "\n"))
+
+
+def test_damaged_pages_of_parquet(write: Write) -> None:
+    rows = [{"text": f"text {n}", "label": n} for n in range(2000)]
+    file = Path(write("a.parquet", rows))
+    content = bytearray(file.read_bytes())
+    content[10:400] = b"\xff" * 390  # behind the magic number, before the footer
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="a.parquet is damaged: rows from 0 on"):
+        read_file(TASK, file)
+
+
+def test_columns_that_differ_by_case_are_said(write: Write, hub: str) -> None:
+    for name in ("a.jsonl", "a.parquet"):
+        with pytest.raises(UserError, match=r"only Text, label \('text' is spelled 'Text' there\)"):
+            read_file(TASK, write(name, [{"Text": "a", "label": "b"}]))
+    with pytest.raises(UserError, match="'Text' is spelled 'text' there"):
+        read_splits(Task(name="mine", hub=hub, text="Text"))
+
+
+def test_a_script_of_the_hub_is_refused(tmp_path: Path) -> None:
+    script = tmp_path / "mine"
+    script.mkdir()
+    (script / "mine.py").write_text("")
+    with pytest.raises(UserError, match="cannot be loaded: Dataset scripts are no longer support"):
+        read_splits(Task(name="mine", hub=str(script)))
+
+
+def test_a_split_whose_labels_are_not_published(hub: str) -> None:
+    task = Task(name="mine", hub=hub, splits={"train": "train", "test": "test"})
+    with pytest.raises(UserError, match="split test, row 0: .* -1: this split's labels are not"):
+        read_splits(task)
+
+
+def test_numbers_of_the_hub(hub: str) -> None:
+    task = Task(name="mine", hub=hub, kind="regression", metrics=("pearson",), label="score")
+    assert read_splits(task)[0].labels[:2] == [0.5, 0.5]
+
+
+def test_what_the_hub_does_not_have(hub: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no column 'body', only text, label, score; set task.text"):
+        read_splits(Task(name="mine", hub=hub, text="body"))
+    with pytest.raises(UserError, match="split 'dev' cannot be loaded.*task.train=FILE task.val"):
+        read_splits(Task(name="mine", hub=hub, splits={"train": "dev"}))
+    with pytest.raises(UserError, match="none: split 'train' cannot be loaded"):
+        read_splits(Task(name="mine", hub=str(tmp_path / "none")))

@@ -1,0 +1,68 @@
+"""One run: refusals before training, early ends, time limits, warnings."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.command import run_command
+
+Finetune = Callable[..., dict]
+
+
+def _saved(run: Path) -> dict:
+    return OmegaConf.to_container(OmegaConf.load(run / "config.yaml"), resolve=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["task.label=lable"], "no column 'lable'.*text, other, label, score"),
+        (["checkpoint=null"], "checkpoint has no value"),
+        (["batch_size=7", "trainer.devices=2"], "batch_size=7 does not divide by 2 devices"),
+        (["layers=3"], "layers=3: the model has 2"),
+        (["layers=1", "lora.rank=2"], "lora.rank freezes every layer"),
+        (["predict=none.csv"], "none.csv is not there"),
+        (["evaluate=none.csv"], "none.csv is not there"),
+        (["out=a.csv"], "out=a.csv is for the labels of predict"),
+        (["dropout=1"], "dropout=1 must be 0 or above and under 1"),
+        (["epochs=inf"], "epochs=inf must be a number"),
+        (["seeds=3", "lm_weight=-1"], "lm_weight=-1 must be 0 or above"),
+        (["task.kind=completion", "task.metrics=[bleu]"], "must be loss"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_done_is_refused_before_training(
+    changes: list[str], message: str, finetune: Finetune, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        finetune(*changes)
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_training_that_ended_early_stays_ended(finetune: Finetune, tmp_path: Path) -> None:
+    """A learning rate of nothing finds nothing better: two validations after the first one."""
+    early = ["optimizer.lr=1e-30", "validate_every=2", "callbacks.early_stopping.patience=2"]
+    summary = finetune(*early, "trainer.max_steps=40")
+    assert (summary["step"], summary["stopped_early"]) == (6, True)
+    assert finetune(*early, "trainer.max_steps=40", "resume=auto") == {}
+    more = run_command(
+        OmegaConf.create({**_saved(tmp_path / "run"), "resume": str(tmp_path / "run")}),
+        ["callbacks.early_stopping.patience=4"],
+    )
+    assert more["step"] == 10
+
+
+def test_training_for_some_time(finetune: Finetune) -> None:
+    summary = finetune("trainer.max_steps=null", "trainer.max_minutes=0.05")
+    assert summary["seconds"] < 30
+    assert summary["step"] > 0
+
+
+def test_rows_that_are_also_learned_from_are_counted(
+    finetune: Finetune, animals: Path, capsys: pytest.CaptureFixture
+) -> None:
+    finetune(f"task.test={animals / 'train.csv'}", "trainer.max_steps=1")
+    assert "warning: 240 of the 240 test rows are in the training data" in capsys.readouterr().out
