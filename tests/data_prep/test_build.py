@@ -1,4 +1,4 @@
-"""All stages by one command, from any of them on, and the way back to the dump."""
+"""All stages in one command, starting from any stage, with manifests back to the dump."""
 
 import json
 import shlex
@@ -73,9 +73,9 @@ def test_from_a_dump_to_a_trained_model(tmp_path: Path, stage: Stage) -> None:
     for part in ("### links", "### shards", "## Overlap with test sets", "| own |", "## Tokens"):
         assert part in report
 
-    way = [m["stage"] for m in ancestors(manifest_of(out / "shards"))]
-    assert way[0] == "shards"
-    assert {"overlap", "dedup", "documents", "pages", "limit", "links", "tokenizer"} <= set(way)
+    stages = [m["stage"] for m in ancestors(manifest_of(out / "shards"))]
+    assert stages[0] == "shards"
+    assert {"overlap", "dedup", "documents", "pages", "limit", "links", "tokenizer"} <= set(stages)
     links = next(m for m in ancestors(manifest_of(out / "shards")) if m["stage"] == "links")
     assert links["inputs"] == [fingerprint(dump)]
 

@@ -26,7 +26,7 @@ def jsonl(path: Path, rows: list[Any]) -> str:
 
 
 def made_up(count: int, words: int = 300, seed: int = 0) -> list[dict[str, str]]:
-    """Documents of random words; every tenth comes again with 0 to 9 words changed."""
+    """Make documents of random words; every tenth is repeated with 0 to 9 words changed."""
     rng = random.Random(seed)
     documents = [[f"w{rng.randrange(5000)}" for _ in range(words)] for _ in range(count)]
     for number in range(0, count, 10):
@@ -51,7 +51,7 @@ def clusters(out: Path) -> list[dict[str, Any]]:
 
 
 def plain_jaccard(one: str, other: str, n: int = 5) -> float:
-    """The textbook: sets of tuples of words."""
+    """Jaccard similarity as in a textbook, on sets of tuples of words."""
     a, b = (
         {tuple(w[i : i + n]) for i in range(max(len(w) - n + 1, 1))}
         for w in (one.lower().split(), other.lower().split())
@@ -60,7 +60,7 @@ def plain_jaccard(one: str, other: str, n: int = 5) -> float:
 
 
 def test_ngram_sets_by_hand() -> None:
-    """`a b c a b c` has ab, bc, ca; `b a` has ba alone; `a b c` shares ab and bc."""
+    """`a b c a b c` has ab, bc, ca; `b a` has only ba; `a b c` has ab, bc."""
     sets = ngram_sets(pa.array(["a b c a b c", "b a", "a b c", "", "a"]), 2)
     assert [len(s) for s in sets] == [3, 1, 2, 0, 1]
     assert jaccard(sets[0], sets[2]) == 2 / 3
@@ -86,7 +86,7 @@ def test_groups_of_equal() -> None:
 
 
 def test_skipping_known_pairs_changes_no_component() -> None:
-    """A chain 0-1-2-3 in any order of buckets is one component, though 0 and 3 share nothing."""
+    """A chain 0-1-2-3 is one component in any order, although 0 and 3 are not similar."""
     sets = {n: np.arange(n * 2, n * 2 + 20, dtype=np.uint64) for n in range(4)}
     for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
         verifier = Verifier(sets.__getitem__, 0.8)
@@ -166,7 +166,7 @@ def test_files_order_and_workers_change_nothing(
 
 
 def test_planted_copies_are_found_and_nothing_else(tmp_path: Path) -> None:
-    """Each copy shares 300 words with its original but 0 to 9: a similarity of at least 0.72."""
+    """A copy differs from its original in 0 to 9 of 300 words: similarity at least 0.72."""
     rows = made_up(500)
     deduplicate([jsonl(tmp_path / "d.jsonl", rows)], tmp_path / "out")
     texts = {row["id"]: row["text"] for row in rows}

@@ -1,4 +1,4 @@
-"""The last two stages: a tokenizer learned from a sample, and shards that training reads."""
+"""The last two stages: a tokenizer trained on a sample, and shards that training reads."""
 
 import json
 import subprocess
@@ -201,7 +201,7 @@ def test_a_tokenizer_is_learned_from_a_sample_that_content_decides(
 def test_gpt2s_own_tokenizer_is_taken(tmp_path: Path, realdata: Path) -> None:
     build_tokenizer([], tmp_path / "t", gpt2=realdata / "tokenizer")
     made = Tokenizer.load(tmp_path / "t/tokenizer.json")
-    assert made.encode("Hello world") == [15496, 995]  # as OpenAI's encoder gives
+    assert made.encode("Hello world") == [15496, 995]  # ids of OpenAI's encoder
     assert made.end_of_text == 50256
 
 

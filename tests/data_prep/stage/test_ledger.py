@@ -1,4 +1,4 @@
-"""The ledger: what it accepts, refuses, repeats and counts. Expected values are set by hand."""
+"""The ledger: which folders it accepts, which units it repeats, and how it counts."""
 
 import fcntl
 import json
@@ -14,8 +14,8 @@ from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger, Records
 from webtext_gpt.errors import UserError
 
-# XXH3 of these texts, 128 bits: by version 4.1.0 of the package `xxhash`, and the same by the
-# specification's formulas for inputs of 1 to 3 and of 4 to 8 bytes, worked out apart from it.
+# XXH3 (128 bits) of these texts, computed once with version 4.1.0 of the package `xxhash`. The
+# specification's formulas for inputs of 1 to 3 and of 4 to 8 bytes gave the same.
 HASHES = {
     "one": "0a1c6d4cf41eb499911faba7321fe1a0",
     "two": "35d5c8cc887e4da96c0560bdcb29998b",
@@ -24,7 +24,7 @@ HASHES = {
 
 
 def write_inputs(folder: Path) -> list[InputFile]:
-    """Three files whose names are sorted in another way than their hashes."""
+    """Write three files whose names and hashes sort differently."""
     folder.mkdir(exist_ok=True)
     for text in HASHES:
         (folder / f"{text}.txt").write_text(text)
@@ -101,7 +101,7 @@ def test_another_corpus_is_refused(
     kind = "a finished corpus" if finished else "an unfinished corpus"
     with pytest.raises(UserError, match=f"holds {kind} made otherwise: {message}"):
         opened(out, files, **changed)
-    opened(out, files)  # and is left as it was
+    opened(out, files)  # the folder is unchanged
 
 
 def test_other_inputs_are_refused_but_not_other_names(
@@ -153,7 +153,7 @@ def test_one_process_at_a_time(tmp_path: Path, files: list[InputFile]) -> None:
             pass
         with (out / "_work/lock").open("w") as lock, pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with opened(out, files) as ledger:  # free again
+    with opened(out, files) as ledger:  # the lock is free again
         finish(ledger)
 
 
@@ -161,7 +161,7 @@ def test_one_process_at_a_time(tmp_path: Path, files: list[InputFile]) -> None:
 def test_a_resumed_stage_repeats_only_unfinished_units(
     tmp_path: Path, files: list[InputFile], workers_at_once: int
 ) -> None:
-    """The longest file, three.txt, comes first; the failure of two.txt stops no other."""
+    """three.txt, the longest, comes first. The failure of two.txt does not stop the others."""
     out, log = tmp_path / "out", tmp_path / "log"
     (tmp_path / "fail").write_text("")
     work = partial(_logged, log=log, fail=tmp_path / "fail")
@@ -261,7 +261,7 @@ def test_leftovers_of_a_killed_run_are_deleted(tmp_path: Path, files: list[Input
 
 
 def test_a_folder_of_the_first_release_is_resumed(tmp_path: Path, files: list[InputFile]) -> None:
-    """Plan and record hold the same values as then; the order of keys does not matter."""
+    """A plan and a record of that version, written by hand; the order of keys differs."""
     out = tmp_path / "out"
     (out / "_work/done").mkdir(parents=True)
     inputs = ", ".join(

@@ -1,4 +1,4 @@
-"""A trial corpus: the rows it takes depend on their ids alone."""
+"""A trial corpus: which rows it takes depends only on their ids."""
 
 import random
 from collections.abc import Iterable
@@ -66,7 +66,7 @@ def test_a_smaller_limit_takes_a_part_of_a_larger_one(tmp_path: Path) -> None:
 
 
 def test_a_limit_takes_about_the_same_share_everywhere(tmp_path: Path) -> None:
-    """Half of 4,000 rows: 200 of each 400, give or take five standard deviations of 10."""
+    """Half of 4,000 rows: 200 of each 400, within five standard deviations of 10."""
     take([str(links(tmp_path / "a.parquet", range(4000)))], tmp_path / "out", 2000, Layout())
     numbers = [int(name.removeprefix("l")) for name in taken(tmp_path / "out")]
     for share in range(10):
