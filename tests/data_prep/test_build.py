@@ -142,7 +142,7 @@ def test_only_shards_from_own_documents_and_tokenizer(
     ("arguments", "message"),
     [
         ([], r"give dumps=\[FILES\]"),
-        (["from=dedup"], r"from=dedup needs inputs=\[FILES\]: what dedup.py reads as documents="),
+        (["from=dedup"], r"from=dedup needs inputs=\[FILES\], which dedup.py reads as documents="),
         (["from=extract", "inputs=[x]"], "from=extract: expected one of links, pages"),
         (["dumps=[x]", "limit=0"], "limit=0: must be at least 1"),
         (["dumps=[x]", "links.min_carma=5"], "links.*min_carma"),

@@ -124,7 +124,7 @@ def test_a_page_that_breaks_its_worker_costs_only_itself(
     name = archive(
         tmp_path / "a.warc", [(f"http://x.com/{n}", article(i)) for i, n in enumerate(names)]
     )
-    build_documents([name], tmp_path / "out", TextRules(), page_seconds=4, judge=faulty.judge,
+    build_documents([name], tmp_path / "out", TextRules(), page_seconds=4, extract=faulty.judge,
                     workers_at_once=2)  # fmt: skip
     assert manifest_of(tmp_path / "out")["rejected"] == {
         "extractor crashed or ran out of memory": 2, "extractor hung": 1,
