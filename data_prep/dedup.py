@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 
 from data_prep.near_duplicates.clusters import find_clusters
 from data_prep.near_duplicates.signatures import sign_parts
+from data_prep.ngrams.words import WORDS_VERSION
 from data_prep.stage import ledger, shuffle, workers
 from data_prep.stage.engine import NATIVE, start_engine
 from data_prep.stage.settings import settings
@@ -64,11 +65,16 @@ def deduplicate(
     prints = {path: ledger.fingerprint(path) for path in paths}
     config = {
         "threshold": threshold, "ngram": ngram, "bands": bands, "rows": rows, "split": split,
-        "carry": list(carry),
+        "carry": list(carry), "words": WORDS_VERSION,
         "part_characters": part_characters,
     }  # fmt: skip
     with ledger.Ledger(
-        Path(out), "dedup", config, list(prints.values()), sources=ledger.sources(prints)
+        Path(out),
+        "dedup",
+        config,
+        list(prints.values()),
+        sources=ledger.sources(prints),
+        newer_keys=["words"],
     ) as book:
         if book.manifest is None:
             start_engine(engine)

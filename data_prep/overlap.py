@@ -21,11 +21,12 @@ from omegaconf import DictConfig
 from data_prep.filters import build_filter, count_ngrams
 from data_prep.ngrams.bloom import RATE, BloomFilter, blocks_for
 from data_prep.ngrams.exact import ExactSet, Scan, scan_file
-from data_prep.ngrams.hashing import NGRAM, NORMALISATION, ngrams
+from data_prep.ngrams.hashing import NGRAM, ngrams
 from data_prep.ngrams.overlap_report import write_report
 from data_prep.ngrams.overlap_result import Holders, TestResult, overlap_of
 from data_prep.ngrams.remainder import Remainder
 from data_prep.ngrams.testsets import load_test_set
+from data_prep.ngrams.words import WORDS_VERSION
 from data_prep.stage import ledger, workers
 from data_prep.stage.engine import NATIVE, each_on
 from data_prep.stage.readers import SUFFIXES, Layout
@@ -90,7 +91,7 @@ def measure_overlap(
     layout = rules.tests_layout or rules.layout
     sets = [load_test_set(n, where, layout, evalsets) for n, where in sorted(tests.items())]
     config = {
-        "ngram": NGRAM, "normalisation": NORMALISATION, "direction": rules.direction,
+        "ngram": NGRAM, "normalisation": WORDS_VERSION, "direction": rules.direction,
         "rate": rules.rate, "remove": rules.remove, "threshold": rules.threshold,
         "lines": rules.layout.lines, "text_key": rules.layout.text_key, "worst": rules.worst,
         "keep_filter": keep_filter,

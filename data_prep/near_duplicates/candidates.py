@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from data_prep.near_duplicates.words import jaccard
+from data_prep.near_duplicates.ngram_sets import jaccard
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 

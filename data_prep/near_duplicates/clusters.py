@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.near_duplicates.candidates import Verifier, groups_of_equal
-from data_prep.near_duplicates.words import jaccard, ngram_sets, normalised
+from data_prep.near_duplicates.ngram_sets import jaccard, ngram_sets
 from data_prep.stage.ledger import Ledger, aside
 
 SCHEMA = pa.schema(
@@ -120,7 +120,7 @@ class _NgramStore:
                     continue
                 texts = pq.read_table(part, columns=["text"]).take(pa.array(inside))
                 for batch in texts.to_batches(4096):
-                    for ngrams in ngram_sets(_words(batch), size):
+                    for ngrams in ngram_sets(batch["text"], size):
                         file.write(ngrams.tobytes())
                         self._bounds.append(self._bounds[-1] + len(ngrams))
         self._all = np.memmap(self._path, np.uint64) if self._bounds[-1] else np.empty(0, np.uint64)
@@ -135,14 +135,3 @@ class _NgramStore:
         """The n-grams of a candidate: sorted hashes."""
         at = int(np.searchsorted(self._rows, row))
         return self._all[self._bounds[at] : self._bounds[at + 1]]
-
-
-def _words(batch: pa.RecordBatch) -> pa.StringArray:
-    import daft
-    from daft import col
-
-    # Numbered, since a runner may return rows in any order.
-    numbered = pa.table({"text": batch["text"], "at": pa.array(range(len(batch)))})
-    words = daft.from_arrow(numbered).select(col("at"), normalised(col("text")).alias("words"))
-    table = words.to_arrow().sort_by("at")
-    return table["words"].cast(pa.string()).combine_chunks()

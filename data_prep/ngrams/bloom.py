@@ -22,7 +22,8 @@ import xxhash
 from numba import njit
 
 from data_prep.ngrams.bits import U, high_product, mix, prefetch
-from data_prep.ngrams.hashing import NGRAM, NORMALISATION
+from data_prep.ngrams.hashing import NGRAM
+from data_prep.ngrams.words import WORDS_VERSION
 from data_prep.stage.ledger import aside
 from webtext_gpt.errors import UserError
 
@@ -135,7 +136,7 @@ class BloomFilter:
     def save(self, path: Path) -> None:
         """Write the filter: a header of 4,096 bytes, then the words, little-endian."""
         header = {
-            "version": VERSION, "ngram": NGRAM, "normalisation": NORMALISATION,
+            "version": VERSION, "ngram": NGRAM, "normalisation": WORDS_VERSION,
             "blocks": self.blocks, "added": self.added,
         }  # fmt: skip
         text = json.dumps(header).encode()
@@ -188,7 +189,7 @@ def _header(path: Path) -> dict[str, Any]:
     if xxhash.xxh3_128_hexdigest(text).encode() != digest:
         raise UserError(f"{path}: its header is damaged; build it again")
     header: dict[str, Any] = json.loads(text)
-    for key, ours in {"version": VERSION, "ngram": NGRAM, "normalisation": NORMALISATION}.items():
+    for key, ours in {"version": VERSION, "ngram": NGRAM, "normalisation": WORDS_VERSION}.items():
         if header[key] != ours:
             raise UserError(
                 f"{path}: {key} is {header[key]!r} there, {ours!r} here; build it again"

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from data_prep.ngrams.exact import Scan
-from data_prep.ngrams.hashing import NGRAM, Ngrams, spans
+from data_prep.ngrams.hashing import NGRAM, Ngrams
 from data_prep.ngrams.testsets import TestSet
+from data_prep.ngrams.word_passes import word_spans
 
 SURELY_PART = 10_000
 """Distinct 8-grams from which a test set that is in train as a whole is said to be part of it."""
@@ -111,7 +112,7 @@ class TestResult:
         at = np.flatnonzero(self.main.found[start:end])
         if not len(at):
             return []
-        text, words = spans(self.test.texts[sample].as_py())
+        text, words = word_spans(self.test.texts[sample].as_py())
         data = text.encode()
         runs = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
         cut = [(words[run[0], 0], words[run[-1] + NGRAM - 1, 1]) for run in runs]

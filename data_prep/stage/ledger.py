@@ -121,6 +121,8 @@ class Ledger:
 
     `sources` are the manifests of the folders that the inputs lie in, as `sources` finds them,
     so that each manifest leads back to the dumps. `format` is written as it is given.
+    `newer_keys` are keys of `config` that an earlier version did not record: a finished corpus
+    without them is accepted, an unfinished one is refused, since its parts would mix both.
 
     Raises:
         UserError: `out` holds something else, another corpus, or another process is at work.
@@ -135,6 +137,7 @@ class Ledger:
         *,
         sources: Sequence[dict[str, Any]] = (),
         format: int | str = FORMAT,
+        newer_keys: Sequence[str] = (),
     ) -> None:
         self.out = out
         self.work = out / "_work"
@@ -142,6 +145,7 @@ class Ledger:
         self.inputs = sorted(inputs, key=lambda entry: (entry["xxh3"], entry["name"]))
         self._plan = {"stage": stage, "format": format, "config": config, "inputs": self.inputs}
         self._sources = list(sources)
+        self._newer_keys = newer_keys
         self._lock: IO[str] | None = None
         refuse_repeats(self.inputs)
         self.manifest = self._open()
@@ -166,7 +170,7 @@ class Ledger:
         manifest, plan = self.out / MANIFEST, self.work / "plan.json"
         if manifest.exists():
             found = read_manifest(manifest)
-            self._refuse_another(found, "a finished corpus")
+            self._refuse_another(found, "a finished corpus", may_lack=self._newer_keys)
             return found
         if plan.exists():
             self._refuse_another(read_manifest(plan), "an unfinished corpus")
@@ -179,13 +183,18 @@ class Ledger:
             write_json(plan, self._plan)
         return None
 
-    def _refuse_another(self, found: dict[str, Any], kind: str) -> None:
+    def _refuse_another(
+        self, found: dict[str, Any], kind: str, may_lack: Sequence[str] = ()
+    ) -> None:
         for key in ("stage", "format"):
             if found.get(key) != self._plan[key]:
                 self._refuse(kind, f"{key} is {found.get(key)!r} there, {self._plan[key]!r} here")
         theirs, ours = found.get("config", {}), json.loads(json.dumps(self._plan["config"]))
         for key in sorted(theirs.keys() | ours.keys()):
-            if theirs.get(key) != ours.get(key):
+            if key not in theirs:
+                if key not in may_lack:
+                    self._refuse(kind, f"{key} is not recorded there, {ours[key]!r} here")
+            elif theirs[key] != ours.get(key):
                 self._refuse(kind, f"{key} is {theirs.get(key)!r} there, {ours.get(key)!r} here")
         before = {entry["xxh3"]: entry["name"] for entry in found.get("inputs", [])}
         now = {entry["xxh3"]: entry["name"] for entry in self.inputs}

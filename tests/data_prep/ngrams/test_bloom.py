@@ -121,15 +121,18 @@ def test_a_file_that_does_not_fit_is_refused_by_name(tmp_path: Path, how: str) -
     assert str(path) in str(refusal.value)
 
 
-@pytest.mark.parametrize(("key", "other"), [("NORMALISATION", "ascii-v0"), ("NGRAM", 13)])
+@pytest.mark.parametrize(
+    ("constant", "key", "other"),
+    [("WORDS_VERSION", "normalisation", "ascii-v0"), ("NGRAM", "ngram", 13)],
+)
 def test_other_ngrams_are_refused_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, other: str | int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, constant: str, key: str, other: str | int
 ) -> None:
     path = tmp_path / "f.bloom"
     with monkeypatch.context() as changed:
-        changed.setattr(f"data_prep.ngrams.bloom.{key}", other)
+        changed.setattr(f"data_prep.ngrams.bloom.{constant}", other)
         filled(10, draw(1, 1)).save(path)
-    with pytest.raises(UserError, match=rf"f\.bloom: {key.lower()} is {other!r} there"):
+    with pytest.raises(UserError, match=rf"f\.bloom: {key} is {other!r} there"):
         BloomFilter.load(path)
 
 
