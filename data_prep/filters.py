@@ -20,8 +20,9 @@ from omegaconf import DictConfig
 from data_prep.ngrams.bloom import BloomFilter, blocks_for
 from data_prep.ngrams.distinct import Count, count_file
 from data_prep.ngrams.hashing import ngrams
-from data_prep.stage import ledger, workers
+from data_prep.stage import workers
 from data_prep.stage.engine import NATIVE, each_on
+from data_prep.stage.inputs import expand, find_inputs, refuse_repeats
 from data_prep.stage.readers import SUFFIXES, Layout, batches
 from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
@@ -152,10 +153,11 @@ def main(cfg: DictConfig) -> None:
         raise UserError(f"{out} exists already; remove it, or name another file")
     out.parent.mkdir(parents=True, exist_ok=True)
     if options["merge"]:
-        whole = merge_filters(ledger.expand(options["merge"], (".bloom",)))
+        whole = merge_filters(expand(options["merge"], (".bloom",)))
     else:
-        paths = ledger.expand(options["train"], SUFFIXES)
-        ledger.refuse_repeats(map(ledger.fingerprint, paths))
+        files = find_inputs(options["train"], SUFFIXES)
+        refuse_repeats(files)
+        paths = [file.path for file in files]
         layout = Layout(options["lines"], options["text_key"])
         shared = {"workers_at_once": options["workers"], "engine": options["engine"]}
         items = options["ngrams"] or count_ngrams(paths, layout, **shared).capacity()

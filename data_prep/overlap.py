@@ -8,6 +8,7 @@ of the tests. `test` is the inverse: the exact set of the tests' 8-grams is aske
 train, which also tells the documents that hold them, so that `remove=true` can leave them out.
 """
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,12 +28,16 @@ from data_prep.ngrams.overlap_result import Holders, TestResult, overlap_of
 from data_prep.ngrams.remainder import Remainder
 from data_prep.ngrams.testsets import load_test_set
 from data_prep.ngrams.words import WORDS_VERSION
-from data_prep.stage import ledger, workers
-from data_prep.stage.engine import NATIVE, each_on
+from data_prep.stage import workers
+from data_prep.stage.engine import NATIVE
+from data_prep.stage.inputs import InputFile, by_content, find_inputs, fingerprint
+from data_prep.stage.ledger import Ledger
+from data_prep.stage.manifest import source_manifests
 from data_prep.stage.readers import SUFFIXES, Layout
 from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced
 
 DIRECTIONS = ("train", "test", "both")
 
@@ -81,13 +86,13 @@ def measure_overlap(
         UserError: documents or test sets that cannot be read; a filter that does not fit; no
             test set; settings out of range; `out` that holds something else.
     """
-    watch = ledger.Stopwatch()
+    started = time.monotonic()
     _check(rules, train, tests, filter_file)
-    paths = ledger.expand(train, SUFFIXES) if train else []
-    prints = {path: ledger.fingerprint(path) for path in paths}
-    inputs = list(prints.values())
+    files = find_inputs(train, SUFFIXES) if train else []
+    sources = source_manifests(file.path for file in files)
+    inputs = list(files)
     if filter_file:
-        inputs.append(ledger.fingerprint(Path(filter_file)))
+        inputs.append(InputFile(Path(filter_file), fingerprint(Path(filter_file))))
     layout = rules.tests_layout or rules.layout
     sets = [load_test_set(n, where, layout, evalsets) for n, where in sorted(tests.items())]
     config = {
@@ -97,18 +102,17 @@ def measure_overlap(
         "keep_filter": keep_filter,
         "tests": {test.name: {"cut": test.cut, "files": test.inputs} for test in sets},
     }  # fmt: skip
-    with ledger.Ledger(Path(out), "overlap", config, inputs, sources=ledger.sources(paths)) as book:
-        if book.manifest is None:
+    with Ledger(Path(out), "overlap", config, inputs, sources=sources, started=started) as book:
+        if not book.finished:
             results = [TestResult.of(test, ngrams(test.texts)) for test in sets]
             exact = ExactSet.of([result.grams for result in results])
             for result in results:
                 result.which = np.searchsorted(exact.hashes, result.grams.hashes)
-            run = _Run(book, prints, rules, exact, results, workers_at_once, engine)
+            run = _Run(book, by_content(files), rules, exact, results, workers_at_once, engine)
             if rules.direction != "test":
                 run.ask_train_filter(Path(filter_file) if filter_file else None, keep_filter)
             scans = run.scan_train() if rules.direction != "train" else []
-            _finish(book, run, scans, watch)
-        assert book.manifest is not None  # noqa: S101 - for the type checker
+            _finish(book, run, scans)
         return book.manifest
 
 
@@ -132,15 +136,15 @@ class _Run:
 
     def __init__(
         self,
-        book: ledger.Ledger,
-        prints: Mapping[Path, dict[str, Any]],
+        book: Ledger,
+        files: Sequence[InputFile],
         rules: OverlapRules,
         exact: ExactSet,
         results: list[TestResult],
         workers_at_once: int | None,
         engine: Mapping[str, Any],
     ) -> None:
-        self.book, self.prints, self.rules = book, prints, rules
+        self.book, self.files, self.rules = book, files, rules
         self.exact, self.results = exact, results
         self.counts = Counter[str]()
         """Documents and 8-grams of train, and rows that held no text by reason."""
@@ -151,14 +155,8 @@ class _Run:
         kept = self.book.out / "train.bloom"
         file = given or (kept if keep else self.book.work / kept.name)
         if given is None:
-            paths, layout = list(self.prints), self.rules.layout
-            record = self.book.done("count")
-            if record is None:
-                count = count_ngrams(paths, layout, **self._on)
-                record = self.book.finish_unit("count", {
-                    "items": count.capacity(), "ngrams": count.ngrams,
-                    "documents": count.documents, "rejected": dict(count.rejected),
-                })  # fmt: skip
+            paths, layout = [file.path for file in self.files], self.rules.layout
+            record = self.book.run_unit("count", lambda: self._count(paths))
             self.counts = Counter(record["rejected"])
             self.counts += Counter(documents=record["documents"], ngrams=record["ngrams"])
             blocks = blocks_for(record["items"], self.rules.rate)
@@ -171,24 +169,26 @@ class _Run:
         for result in self.results:
             result.by_train = overlap_of(result, found, bound)
 
+    def _count(self, paths: Sequence[Path]) -> dict[str, Any]:
+        count = count_ngrams(paths, self.rules.layout, **self._on)
+        return {
+            "items": count.capacity(), "ngrams": count.ngrams,
+            "documents": count.documents, "rejected": dict(count.rejected),
+        }  # fmt: skip
+
     def scan_train(self) -> list[Scan]:
         """The inverse direction: ask every document of train, a file at a time."""
-        todo = [path for path, entry in self.prints.items() if not self.book.done(entry["xxh3"])]
         members = np.zeros((len(self.results), len(self.exact)), np.bool_)
         for row, result in zip(members, self.results, strict=True):
             row[result.which] = True
         scan = partial(
-            _scan, prints=self.prints, out=self.book.out, exact=self.exact, members=members,
-            rules=self.rules,
+            _scan, out=self.book.out, exact=self.exact, members=members, rules=self.rules
+        )
+        self.book.run_files(
+            scan, self.files, label="asking train",
+            workers=self._on["workers_at_once"], engine=self._on["engine"],
         )  # fmt: skip
-        size = sum(path.stat().st_size for path in todo)
-        for path, record in each_on(
-            self._on["engine"], scan, todo, self._on["workers_at_once"],
-            total=size, unit="B", label="asking train",
-        ):  # fmt: skip
-            self.book.finish_unit(self.prints[path]["xxh3"], record)
-        scans = [Scan.load(self.book.work / f"{e['xxh3']}.npz") for e in self.book.inputs
-                 if self.book.done(e["xxh3"])]  # fmt: skip
+        scans = [Scan.load(self.book.work / f"{file.hash}.npz") for file in self.files]
         times, left = np.zeros((2, len(self.exact)), np.int64)
         for one in scans:
             times[one.grams] += one.times
@@ -201,29 +201,27 @@ class _Run:
 
 
 def _scan(
-    path: Path,
-    prints: Mapping[Path, dict[str, Any]],
+    file: InputFile,
     out: Path,
     exact: ExactSet,
     members: np.ndarray,
     rules: OverlapRules,
 ) -> dict[str, Any]:
     """Scan one training file into `_work`; with `remove`, write what stays of it into `out`."""
-    name = prints[path]["xxh3"]
-    with ledger.aside(out / "_work" / f"{name}.npz") as temporary, Remainder(out, name) as rest:
+    target = out / "_work" / f"{file.hash}.npz"
+    with replaced(target) as partial, Remainder(out, file.hash) as rest:
         scan = scan_file(
-            path, rules.layout, exact, members, rules.threshold, workers.advance,
+            file.path, rules.layout, exact, members, rules.threshold, workers.advance,
             keep=rest.keep if rules.remove else None,
         )  # fmt: skip
-        scan.save(temporary)
+        scan.save(partial)
     return {"documents": scan.counts["documents"]}
 
 
-def _finish(book: ledger.Ledger, run: _Run, scans: list[Scan], watch: ledger.Stopwatch) -> None:
-    names = {entry["xxh3"]: entry["name"] for entry in book.inputs}
+def _finish(book: Ledger, run: _Run, scans: list[Scan]) -> None:
     for result in run.results:
-        result.note_likeness(set(names))
-    holders = Holders(scans, [e["name"] for e in book.inputs if book.done(e["xxh3"])])
+        result.note_likeness({file.hash for file in book.inputs})
+    holders = Holders(scans, [file.name for file in run.files] if scans else [])
     write_report(book.out, run.results, holders, run.rules.threshold, run.rules.worst)
     counts = Counter(run.counts)
     documents, removed = counts.pop("documents", 0), counts.pop("removed", 0)
@@ -235,7 +233,6 @@ def _finish(book: ledger.Ledger, run: _Run, scans: list[Scan], watch: ledger.Sto
         rows_in=documents + counts.total(),
         rows_out=documents - (removed if run.rules.remove else 0),
         rejected=rejected,
-        seconds=watch.seconds,
         train_ngrams=total,
         over_threshold=removed,
         results={result.name: result.record() for result in run.results},

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from data_prep.near_duplicates.candidates import Verifier, groups_of_equal
 from data_prep.near_duplicates.ngram_sets import jaccard, ngram_sets
-from data_prep.stage.ledger import Ledger, aside
+from data_prep.stage.ledger import Ledger
+from webtext_gpt.files import replaced
 
 SCHEMA = pa.schema(
     [("kept", pa.string()), ("dropped", pa.string()), ("similarity", pa.float64()),
@@ -87,8 +88,8 @@ def _write(
             table.append((ids[kept], ids[row], alike, "exact" if exact else "near"))
     lists = list(zip(*sorted(table), strict=True)) or [()] * len(SCHEMA)
     arrays = [pa.array(c, f.type) for c, f in zip(lists, SCHEMA, strict=True)]
-    with aside(book.out / "clusters.parquet") as temporary:
-        pq.write_table(pa.table(arrays, schema=SCHEMA), temporary, compression="zstd")
+    with replaced(book.out / "clusters.parquet") as partial:
+        pq.write_table(pa.table(arrays, schema=SCHEMA), partial, compression="zstd")
     return marks
 
 

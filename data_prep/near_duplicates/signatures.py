@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from data_prep.near_duplicates.candidates import band_keys
 from data_prep.ngrams.word_passes import Hashes, join_words
-from data_prep.stage.ledger import Ledger, aside
+from data_prep.stage.ledger import Ledger
+from webtext_gpt.files import replaced
 
 if TYPE_CHECKING:
     from daft import Expression
@@ -34,7 +35,7 @@ def sign_parts(
         target = book.work / f"keys-{start:05d}.npy"
         if not target.exists():
             keys = _signed(some, ngram, bands, rows)
-            with aside(target) as temporary, temporary.open("wb") as file:
+            with replaced(target) as partial, partial.open("wb") as file:
                 np.save(file, keys, allow_pickle=False)
         files.append(target)
     return files

@@ -24,8 +24,8 @@ from numba import njit
 from data_prep.ngrams.bits import U, high_product, mix, prefetch
 from data_prep.ngrams.hashing import NGRAM
 from data_prep.ngrams.words import WORDS_VERSION
-from data_prep.stage.ledger import aside
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced
 
 RATE = 1e-8
 """Bloom filters of the paper: at most one false positive in 10^8."""
@@ -141,7 +141,7 @@ class BloomFilter:
         }  # fmt: skip
         text = json.dumps(header).encode()
         head = MAGIC + xxhash.xxh3_128_hexdigest(text).encode() + b"\n" + text
-        with aside(path) as temporary, temporary.open("wb") as file:
+        with replaced(path) as partial, partial.open("wb") as file:
             file.write(head.ljust(HEADER_BYTES))
             self.words.astype("<u8", copy=False).tofile(file)
 

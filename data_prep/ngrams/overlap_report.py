@@ -1,5 +1,6 @@
 """The overlap report: overlap.json, overlap.md, overlap.png, tables of samples and documents."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.ngrams.overlap_result import Holders, TestResult
-from data_prep.stage.ledger import aside, write_json
+from webtext_gpt.files import replaced
 
 SAMPLES = pa.schema([
     ("test", pa.string()), ("sample", pa.string()), ("ngrams", pa.int64()),
@@ -30,7 +31,9 @@ def write_report(
     out: Path, results: Sequence[TestResult], holders: Holders, threshold: int, worst: int
 ) -> None:
     """Write the whole report of some test sets into `out`."""
-    write_json(out / "overlap.json", {r.name: r.figures(r.main) for r in results})
+    figures = {r.name: r.figures(r.main) for r in results}
+    with replaced(out / "overlap.json") as partial:
+        partial.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", "utf-8")
     _write_samples(out / "samples.parquet", results)
     _write_documents(out / "train_documents.parquet", results, holders)
     _plot(out / "overlap.png", results)
@@ -40,8 +43,8 @@ def write_report(
         text += _documents(results, holders, threshold)
     for result in results:
         text += _worst(result, holders, worst)
-    with aside(out / "overlap.md") as temporary:
-        temporary.write_text("\n".join(text) + "\n", "utf-8")
+    with replaced(out / "overlap.md") as partial:
+        partial.write_text("\n".join(text) + "\n", "utf-8")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -153,8 +156,8 @@ def _write_samples(path: Path, results: Sequence[TestResult]) -> None:
             pa.array([result.passages(int(n)) for n in numbers], pa.list_(pa.string())),
         ]  # fmt: skip
         tables.append(pa.Table.from_arrays(columns, schema=SAMPLES))
-    with aside(path) as temporary:
-        pq.write_table(pa.concat_tables(tables), temporary, compression="zstd")
+    with replaced(path) as partial:
+        pq.write_table(pa.concat_tables(tables), partial, compression="zstd")
 
 
 def _write_documents(path: Path, results: Sequence[TestResult], holders: Holders) -> None:
@@ -163,8 +166,8 @@ def _write_documents(path: Path, results: Sequence[TestResult], holders: Holders
         return
     names = np.array([result.name for result in results], object)
     with (
-        aside(path) as temporary,
-        pq.ParquetWriter(temporary, DOCUMENTS, compression="zstd") as writer,
+        replaced(path) as partial,
+        pq.ParquetWriter(partial, DOCUMENTS, compression="zstd") as writer,
     ):
         for file, scan in zip(holders.files, holders.scans, strict=True):
             document, test = np.nonzero(scan.shared)
@@ -202,5 +205,5 @@ def _plot(path: Path, results: Sequence[TestResult]) -> None:
     axes.set_ylabel("samples with at least that (%)")
     axes.grid(alpha=0.3)
     axes.legend()
-    with aside(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
+    with replaced(path) as partial:
+        figure.savefig(partial, format="png", dpi=120, metadata={"Software": None})

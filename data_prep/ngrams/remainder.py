@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.stage.readers import Batch
+from data_prep.stage.readers import TextBatch
 
 
 class Remainder:
@@ -36,7 +36,7 @@ class Remainder:
         assert self._file is not None  # noqa: S101 - for the type checker
         return self._file.with_name(f".{self._file.name}.tmp")
 
-    def keep(self, batch: Batch, stays: np.ndarray) -> None:
+    def keep(self, batch: TextBatch, stays: np.ndarray) -> None:
         """Write the documents of a batch of which `stays` is true."""
         rows, lines = batch.rows.filter(pa.array(stays)), batch.kind == "jsonl"
         if not rows.num_rows:

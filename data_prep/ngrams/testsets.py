@@ -4,12 +4,11 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import xxhash
 
-from data_prep.stage.ledger import expand, fingerprint
+from data_prep.stage.inputs import Fingerprint, expand, fingerprint
 from data_prep.stage.readers import SUFFIXES, Layout, batches
 from webtext_gpt.errors import UserError
 
@@ -34,7 +33,7 @@ class TestSet:
     name: str
     ids: pa.Array
     texts: pa.Array
-    inputs: list[dict[str, Any]]
+    inputs: list[Fingerprint]
     cut: str
     rejected: Counter[str] = field(default_factory=Counter)
 
@@ -128,5 +127,5 @@ def _from_datasets(name: str, where: str, text_key: str, evalsets: str | Path | 
     digest = xxhash.xxh3_128()
     for text in texts.to_pylist():
         digest.update(text.encode() + b"\0")
-    entry = {"name": where, "bytes": texts.nbytes, "xxh3": digest.hexdigest()}
+    entry: Fingerprint = {"name": where, "bytes": texts.nbytes, "xxh3": digest.hexdigest()}
     return TestSet(name, ids, texts, [entry], f"rows, text in {text_key}")

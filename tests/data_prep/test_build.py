@@ -14,7 +14,7 @@ import zstandard
 from omegaconf import DictConfig
 
 from data_prep.build import Plan, build, train_commands
-from data_prep.stage import ledger
+from data_prep.stage.inputs import fingerprint
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.tokenizer import train_bpe
 
@@ -77,7 +77,7 @@ def test_from_a_dump_to_a_trained_model(tmp_path: Path, stage: Stage) -> None:
     assert way[0] == "shards"
     assert {"overlap", "dedup", "documents", "pages", "limit", "links", "tokenizer"} <= set(way)
     links = next(m for m in ancestors(manifest_of(out / "shards")) if m["stage"] == "links")
-    assert links["inputs"] == [ledger.fingerprint(dump)]
+    assert links["inputs"] == [fingerprint(dump)]
 
     command = next(line for line in done.stdout.splitlines() if "data=shards" in line).split()
     assert command[:3] == ["python", "train.py", "data=shards"]

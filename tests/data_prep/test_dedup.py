@@ -139,7 +139,7 @@ def test_killed_and_run_again_gives_the_same_bytes(
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("a.parquet", b"PAR1 no", "no Parquet that can be read"),
+        ("a.parquet", b"PAR1 no", "not a readable Parquet file"),
         ("a.jsonl", b"hello\nworld\n", "none of the first 2 rows is a JSON object"),
         ("a.jsonl.gz", b"hello", "named .gz"),
     ],

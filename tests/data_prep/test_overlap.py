@@ -338,9 +338,9 @@ def test_bad_files_are_refused_by_name(tmp_path: Path, corpus: Path) -> None:
     tests = {"t": tmp_path / "t.txt"}
     for train, message in (
         (latin, "latin.txt is not UTF-8"),
-        (bad, "no Parquet that can be read"),
+        (bad, "not a readable Parquet file"),
         (number, "column 'text' holds int64, not text"),
-        (broken, "no Parquet that can be read"),
+        (broken, "not a readable Parquet file"),
         (short, "has 8 words"),
         (tmp_path / "none", "no such file or folder"),
     ):

@@ -218,7 +218,7 @@ def test_shards_share_the_hosts(tmp_path: Path, stage: Stage) -> None:
     [
         (["shard=3/2"], "shard=3/2: expected i/n"),
         (["links=[nowhere.parquet]"], "nowhere.parquet: no such file"),
-        (["links=[bad.parquet]"], "bad.parquet: no links that can be read"),
+        (["links=[bad.parquet]"], "bad.parquet: not a readable file of links"),
     ],
 )
 def test_bad_input(

@@ -46,5 +46,5 @@ def test_what_cannot_be_counted_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither 'text' nor 'id' among"):
         take([str(tmp_path / "nameless.parquet")], tmp_path / "out", 3, Layout())
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
-    with pytest.raises(UserError, match="no Parquet that can be read"):
+    with pytest.raises(UserError, match="not a readable Parquet file"):
         take([str(tmp_path / "bad.parquet")], tmp_path / "out2", 3, Layout())
