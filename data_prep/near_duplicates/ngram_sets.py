@@ -5,7 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from data_prep.ngrams.word_passes import Hashes, hash_words
+from data_prep.ngrams.arrays import Hashes
+from data_prep.ngrams.word_passes import hash_words
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio; odd, so multiplying is a bijection
 

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_prep.near_duplicates.candidates import band_keys
-from data_prep.ngrams.word_passes import Hashes, join_words
+from data_prep.ngrams.arrays import Hashes
+from data_prep.ngrams.word_passes import join_words
 from data_prep.stage.ledger import Ledger
 from webtext_gpt.files import replaced
 

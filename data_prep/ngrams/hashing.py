@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
+from data_prep.ngrams.arrays import Hashes, Integers
 from data_prep.ngrams.bits import U, mix
-from data_prep.ngrams.word_passes import Hashes, Offsets, hash_words
+from data_prep.ngrams.word_passes import hash_words
 
 NGRAM = 8
 """Words of an n-gram (the GPT-2 paper, section 4)."""
@@ -29,9 +29,9 @@ class Ngrams:
     """
 
     hashes: Hashes
-    offsets: Offsets
+    offsets: Integers
     words: Hashes
-    word_offsets: Offsets
+    word_offsets: Integers
 
 
 def ngrams(texts: pa.Array) -> Ngrams:
@@ -44,7 +44,7 @@ def ngrams(texts: pa.Array) -> Ngrams:
     return Ngrams(hashes, starts, words, ends)
 
 
-def check_hashes(words: Hashes, at: npt.NDArray[np.int64]) -> Hashes:
+def check_hashes(words: Hashes, at: Integers) -> Hashes:
     """Return a second, independent 64-bit hash of the 8-grams that begin at words `at`."""
     result = np.full(len(at), 0x2545F4914F6CDD1D, np.uint64)
     for step in range(NGRAM):
@@ -54,7 +54,7 @@ def check_hashes(words: Hashes, at: npt.NDArray[np.int64]) -> Hashes:
 
 
 @njit(nogil=True, cache=True)
-def _roll(words: Hashes, ends: Offsets, hashes: Hashes) -> None:
+def _roll(words: Hashes, ends: Integers, hashes: Hashes) -> None:
     """Hash each run of eight words of a text: a polynomial modulo 2^64, then mixed."""
     out = 0
     for text in range(len(ends) - 1):

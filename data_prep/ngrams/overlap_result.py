@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.ngrams.exact import Scan
 from data_prep.ngrams.hashing import NGRAM, Ngrams
+from data_prep.ngrams.scan import Scan
 from data_prep.ngrams.testsets import TestSet
 from data_prep.ngrams.word_passes import word_spans
 

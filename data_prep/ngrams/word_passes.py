@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
+from data_prep.ngrams.arrays import Bytes, Flags, Hashes, Integers
 from data_prep.ngrams.bits import U, mix
 from data_prep.ngrams.words import (
     ALONE,
@@ -29,11 +29,6 @@ from data_prep.ngrams.words import (
 _SEED = U(0x9E3779B97F4A7C15)
 _SPACE = 32
 
-Bytes = npt.NDArray[np.uint8]
-Offsets = npt.NDArray[np.int64]
-Hashes = npt.NDArray[np.uint64]
-Flags = npt.NDArray[np.bool_]
-
 
 class _Pass(NamedTuple):
     """Arguments of a compiled pass.
@@ -46,7 +41,7 @@ class _Pass(NamedTuple):
     """
 
     data: Bytes
-    offsets: Offsets
+    offsets: Integers
     kinds: Classes
     lower: Lower
     flagged: Flags
@@ -57,7 +52,7 @@ class _Pass(NamedTuple):
         return (int(self.offsets[-1] - self.offsets[0]) + texts) // 2 + texts + 1
 
 
-def hash_words(texts: pa.Array) -> tuple[Hashes, Offsets]:
+def hash_words(texts: pa.Array) -> tuple[Hashes, Integers]:
     """Return a 64-bit hash of every word, and where each text's words begin.
 
     Args:
@@ -88,7 +83,7 @@ def join_words(texts: pa.Array) -> pa.Array:
     return pa.Array.from_buffers(pa.large_string(), len(texts), buffers)
 
 
-def word_spans(text: str) -> tuple[str, Offsets]:
+def word_spans(text: str) -> tuple[str, Integers]:
     """Return where the words of one text are.
 
     Returns:
@@ -113,7 +108,7 @@ def _passes(texts: pa.Array) -> Iterator[_Pass]:
         yield _Pass(*_buffers(texts), *rewritten_tables(), flagged)
 
 
-def _buffers(texts: pa.Array) -> tuple[Bytes, Offsets]:
+def _buffers(texts: pa.Array) -> tuple[Bytes, Integers]:
     """The UTF-8 bytes of the strings and where each begins, without copying the bytes."""
     wide = texts.cast(pa.large_string())
     _, offsets, data = wide.buffers()
@@ -141,8 +136,8 @@ def _decode(data: Bytes, at: np.int64) -> tuple[np.uint32, np.int64]:
 
 @njit(nogil=True, cache=True)
 def _hash_words(  # noqa: PLR0912 - one loop over bytes, compiled
-    data: Bytes, offsets: Offsets, kinds: Classes, lower: Lower,
-    flagged: Flags, hashes: Hashes, ends: Offsets, spans: Offsets,
+    data: Bytes, offsets: Integers, kinds: Classes, lower: Lower,
+    flagged: Flags, hashes: Hashes, ends: Integers, spans: Integers,
 ) -> None:  # fmt: skip
     """Hash the words of all texts into `hashes`; flag the texts that must be rewritten first.
 
@@ -194,8 +189,8 @@ def _hash_words(  # noqa: PLR0912 - one loop over bytes, compiled
 
 @njit(nogil=True, cache=True)
 def _join_words(
-    data: Bytes, offsets: Offsets, kinds: Classes, lower: Lower,
-    flagged: Flags, joined: Bytes, ends: Offsets,
+    data: Bytes, offsets: Integers, kinds: Classes, lower: Lower,
+    flagged: Flags, joined: Bytes, ends: Integers,
 ) -> None:  # fmt: skip
     """Write the words of all texts into `joined`; flag the texts that must be rewritten first.
 

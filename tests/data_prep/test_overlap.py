@@ -15,13 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep import filters
-from data_prep.filters import build_filter, count_ngrams, merge_filters
-from data_prep.ngrams.bloom import BloomFilter, blocks_for
+from data_prep.ngrams import train_filter
+from data_prep.ngrams.bloom import BloomFilter
+from data_prep.ngrams.bloom_size import blocks_for
 from data_prep.ngrams.distinct import Count
-from data_prep.ngrams.exact import ExactSet, Scan, scan_file
+from data_prep.ngrams.exact_set import ExactSet
 from data_prep.ngrams.hashing import ngrams
-from data_prep.overlap import OverlapRules, measure_overlap
+from data_prep.ngrams.measurement import OverlapRules
+from data_prep.ngrams.scan import Scan, scan_file
+from data_prep.ngrams.train_filter import build_filter, count_ngrams, merge_filters
+from data_prep.overlap import measure_overlap
 from data_prep.stage.readers import Layout
 from webtext_gpt.errors import UserError
 
@@ -301,11 +304,11 @@ def test_what_is_no_test_set_is_said_and_not_counted_as_none(tmp_path: Path, cor
     [
         (["tests.t={t}", "direction=sideways"], "direction=sideways: expected train, test, both"),
         ([], r"no test set: give tests\.NAME=PATH"),
-        (["tests.t={t}", "direction=train", "remove=true"], "remove=true needs to know"),
+        (["tests.t={t}", "direction=train", "remove=true"], "remove=true needs the documents"),
         (["tests.t={t}", "threshold=0"], "threshold must be at least 1"),
         (["tests.t={t}", "threshold=many"], "threshold=many: expected a whole number"),
         (["tests.t={t}", "train=null"], r"give train=\[FILES\]"),
-        (["tests.t={t}", "filter={t}"], "is no Bloom filter of ours"),
+        (["tests.t={t}", "filter={t}"], "is not a Bloom filter"),
         (["tests.t={t}", "text_key=body"], "a.parquet: no column 'body' among id, text, url"),
         (["tests.t={t}", "rate=2.0"], "rate=2.0"),
     ],
@@ -459,7 +462,7 @@ def test_counts_of_many_files_are_not_held_at_once(
             yield tmp_path, count
             del count
 
-    monkeypatch.setattr(filters, "each_on", each)
+    monkeypatch.setattr(train_filter, "each_on", each)
     count = count_ngrams([tmp_path], Layout())
     assert (count.ngrams, count.documents, count.rejected) == (50, 50, {"no text": 50})
     assert (count.registers == 6).all()

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.ngrams.bloom import HEADER_BYTES, BloomFilter, blocks_for, rate_of_load
+from data_prep.ngrams.bloom import HEADER_BYTES, BloomFilter
+from data_prep.ngrams.bloom_size import blocks_for, rate_of_load
 from data_prep.ngrams.distinct import MARGIN, Count, _register
 from webtext_gpt.errors import UserError
 
@@ -101,10 +102,10 @@ def damaged(path: Path, how: str) -> str:
         return "has .* bytes, its header states"
     if how == "alien":
         path.write_bytes(b"PAR1" + data)
-        return "is no Bloom filter of ours"
+        return "is not a Bloom filter"
     if how == "empty":
         path.write_bytes(b"")
-        return "is no Bloom filter of ours"
+        return "is not a Bloom filter"
     path.write_bytes(
         data[:HEADER_BYTES].replace(b'"added": 1', b'"added": 7') + data[HEADER_BYTES:]
     )
