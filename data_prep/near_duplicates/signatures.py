@@ -24,7 +24,7 @@ BATCH = 512  # documents a thread takes at a time; by default Daft gives all of 
 
 
 def sign_parts(
-    book: Ledger, parts: Sequence[Path], *, ngram: int, bands: int, rows: int
+    ledger: Ledger, parts: Sequence[Path], *, ngram: int, bands: int, rows: int
 ) -> list[Path]:
     """Sign all documents and return the files of their keys.
 
@@ -33,7 +33,7 @@ def sign_parts(
     files = []
     for start in range(0, len(parts), PARTS_AT_ONCE):
         some = parts[start : start + PARTS_AT_ONCE]
-        target = book.work / f"keys-{start:05d}.npy"
+        target = ledger.work / f"keys-{start:05d}.npy"
         if not target.exists():
             keys = _signed(some, ngram, bands, rows)
             with replaced(target) as partial, partial.open("wb") as file:
