@@ -25,6 +25,7 @@ from omegaconf import DictConfig
 
 from data_prep.near_duplicates.clusters import find_clusters
 from data_prep.near_duplicates.signatures import sign_parts
+from data_prep.ngrams.words import WORDS_VERSION
 from data_prep.stage import shuffle, workers
 from data_prep.stage.engine import NATIVE, Engine, start_engine
 from data_prep.stage.inputs import InputFile, find_inputs
@@ -97,10 +98,12 @@ def deduplicate(
     files = find_inputs(documents, shuffle.SUFFIXES)
     config = {
         "threshold": threshold, "ngram": ngram, "bands": bands, "rows": rows, "split": split,
-        "carry": list(carry), "part_characters": part_characters,
+        "carry": list(carry), "part_characters": part_characters, "words": WORDS_VERSION,
     }  # fmt: skip
     sources = source_manifests(file.path for file in files)
-    with Ledger(Path(out), "dedup", config, files, sources=sources, started=started) as ledger:
+    with Ledger(
+        Path(out), "dedup", config, files, sources=sources, started=started, newer_keys=["words"]
+    ) as ledger:
         if not ledger.finished:
             start_engine(engine)
             small = sum(file.size for file in files) < SMALL_INPUT

@@ -58,6 +58,9 @@ class Ledger:
         sources: Manifests of the stages that wrote the inputs, see `source_manifests`.
         format: Format of the output, stored in the manifest.
         started: `time.monotonic()` at which the stage began. Defaults to now.
+        newer_keys: Keys of `config` that an earlier version did not record. A finished corpus
+            without them is accepted; an unfinished one is refused, because its parts would mix
+            both versions.
 
     Raises:
         UserError: `out` holds something else or another corpus, two inputs have the same content,
@@ -74,6 +77,7 @@ class Ledger:
         sources: Sequence[Manifest] = (),
         format: int | str = FORMAT,
         started: float | None = None,
+        newer_keys: Sequence[str] = (),
     ) -> None:
         self.out = out
         self.work = out / WORK
@@ -84,6 +88,7 @@ class Ledger:
             "inputs": [file.fingerprint for file in self.inputs],
         }  # fmt: skip
         self._sources = list(sources)
+        self._newer_keys = newer_keys
         self._lock: IO[str] | None = None
         refuse_repeats(self.inputs)
         self._manifest = self._open()
@@ -227,37 +232,43 @@ class Ledger:
         manifest, plan = self.out / MANIFEST, self.work / "plan.json"
         if manifest.exists():
             found = read_manifest(manifest)
-            self._refuse_another(found, "a finished corpus")
+            self._refuse_another(found, "a finished corpus", may_lack=self._newer_keys)
             return found
         if plan.exists():
             self._refuse_another(read_manifest(plan), "an unfinished corpus")
         elif self.out.exists() and any(p != self.work for p in self.out.iterdir()):
             raise UserError(
-                f"{self.out} is not empty and holds no corpus of ours; choose another out="
+                f"{self.out} is not empty and not the folder of a stage; choose another out="
             )
         else:
             (self.work / "done").mkdir(parents=True, exist_ok=True)
             _write_json(plan, self._plan)
         return None
 
-    def _refuse_another(self, found: Manifest, kind: str) -> None:
+    def _refuse_another(self, found: Manifest, kind: str, may_lack: Sequence[str] = ()) -> None:
         """Raise UserError unless a plan or manifest says the same as this stage's plan."""
-        difference = _difference(found, json.loads(json.dumps(self._plan)))
+        difference = _difference(found, json.loads(json.dumps(self._plan)), may_lack)
         if difference:
             raise UserError(
-                f"{self.out} holds {kind} made otherwise: {difference}\n"
-                "choose another out=, or delete that folder"
+                f"{self.out} holds {kind} that differs: {difference}\n"
+                "choose another out=, or delete the folder"
             )
 
 
-def _difference(there: Manifest, here: Manifest) -> str:
-    """Describe the first difference between two plans; "" if they are the same corpus."""
+def _difference(there: Manifest, here: Manifest, may_lack: Sequence[str]) -> str:
+    """Describe the first difference between two plans; "" if they are the same corpus.
+
+    `there` may lack the settings `may_lack`.
+    """
     for key in ("stage", "format"):
         if there.get(key) != here[key]:
             return f"{key} is {there.get(key)!r} there, {here[key]!r} here"
     theirs, ours = there.get("config", {}), here["config"]
     for key in sorted(theirs.keys() | ours.keys()):
-        if theirs.get(key) != ours.get(key):
+        if key not in theirs:
+            if key not in may_lack:
+                return f"{key} is not recorded there, {ours[key]!r} here"
+        elif theirs[key] != ours.get(key):
             return f"{key} is {theirs.get(key)!r} there, {ours.get(key)!r} here"
     before = {entry["xxh3"]: entry["name"] for entry in there.get("inputs", [])}
     now = {entry["xxh3"]: entry["name"] for entry in here["inputs"]}

@@ -8,7 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+
+from .ngrams.overlaps import sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,3 +74,15 @@ def manifest_of(folder: Path) -> dict:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["rows_in"] == manifest["rows_used"] + sum(manifest["rejected"].values())
     return manifest
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Sixty documents of 200 words, in Parquet and JSONL."""
+    rows = [{"id": f"d{n}", "text": sentences(n, 200), "url": f"u{n}"} for n in range(60)]
+    folder = tmp_path / "train"
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows[:30]), folder / "a.parquet")
+    lines = [json.dumps(row) + "\n" for row in rows[30:]]
+    (folder / "b.jsonl").write_text("".join(lines))
+    return folder

@@ -152,7 +152,7 @@ def test_shards_of_another_tokenizer_are_refused(
     out = tmp_path / "shards"
     build_shards([str(corpus)], tokenizer, out, val_fraction=0.1, workers_at_once=1)
     train_bpe([prose], 270).save(tokenizer)
-    with pytest.raises(UserError, match="made otherwise: tokenizer_sha256 is"):
+    with pytest.raises(UserError, match="that differs: tokenizer_sha256 is"):
         build_shards([str(corpus)], tokenizer, out, val_fraction=0.1)
 
 

@@ -87,7 +87,7 @@ def test_a_finished_folder_holds_a_manifest_and_no_work(
         ({"stage": "other"}, "stage is 'count' there, 'other' here"),
         ({"format": 2}, "format is 1 there, 2 here"),
         ({"config": {"least": 4}}, "least is 3 there, 4 here"),
-        ({"config": {"least": 3, "most": 9}}, "most is None there, 9 here"),
+        ({"config": {"least": 3, "most": 9}}, "most is not recorded there, 9 here"),
         ({"config": {}}, "least is 3 there, None here"),
     ],
 )
@@ -99,7 +99,7 @@ def test_another_corpus_is_refused(
         if finished:
             finish(ledger)
     kind = "a finished corpus" if finished else "an unfinished corpus"
-    with pytest.raises(UserError, match=f"holds {kind} made otherwise: {message}"):
+    with pytest.raises(UserError, match=f"holds {kind} that differs: {message}"):
         opened(out, files, **changed)
     opened(out, files)  # the folder is unchanged
 
@@ -118,6 +118,22 @@ def test_other_inputs_are_refused_but_not_other_names(
         opened(out, find_inputs([str(tmp_path / "inputs")], (".txt",)))
 
 
+def test_a_newer_key_may_be_missing_only_in_a_finished_folder(
+    tmp_path: Path, files: list[InputFile]
+) -> None:
+    newer: dict[str, Any] = {"config": {"least": 3, "most": 9}, "newer_keys": ["most"]}
+    opened(tmp_path / "out", files)
+    with pytest.raises(UserError, match="an unfinished corpus that differs: most is not"):
+        opened(tmp_path / "out", files, **newer)
+    with opened(tmp_path / "out", files) as ledger:
+        finish(ledger)
+    assert opened(tmp_path / "out", files, **newer).finished
+    with opened(tmp_path / "new", files, config={"least": 3, "most": 8}) as ledger:
+        finish(ledger)
+    with pytest.raises(UserError, match="most is 8 there, 9 here"):
+        opened(tmp_path / "new", files, **newer)
+
+
 def test_a_setting_is_compared_as_the_json_it_becomes(
     tmp_path: Path, files: list[InputFile]
 ) -> None:
@@ -131,7 +147,7 @@ def test_foreign_folders_and_equal_inputs_are_refused(
 ) -> None:
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign/thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="not empty and holds no corpus"):
+    with pytest.raises(UserError, match="not empty and not the folder of a stage"):
         opened(tmp_path / "foreign", files)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/manifest.json").write_text("[")
