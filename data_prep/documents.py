@@ -7,10 +7,8 @@ process, hangs, or exceeds the memory limit is rejected, and no other page is af
 """
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict
@@ -22,6 +20,7 @@ from omegaconf import DictConfig
 
 from data_prep.crawl.warc import Page, archived_pages
 from data_prep.extraction.page import Document, TextRules, document_of
+from data_prep.extraction.pool import Extractor, ExtractorPool
 from data_prep.stage import workers
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger
@@ -30,8 +29,6 @@ from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
-
-Extractor = Callable[[Page, TextRules], Document]
 
 SUFFIXES = tuple(
     f".{kind}{packed}"
@@ -102,7 +99,7 @@ def build_documents(
     sources = source_manifests(file.path for file in files)
     with Ledger(Path(out), "documents", config, files, sources=sources, started=started) as ledger:
         if not ledger.finished:
-            pool = _ExtractorPool(extract, rules, workers_at_once, page_seconds, page_memory_bytes)
+            pool = ExtractorPool(extract, rules, workers_at_once, page_seconds, page_memory_bytes)
             with pool:
 
                 def write(file: InputFile) -> ArchiveRecord:
@@ -185,75 +182,6 @@ def _domains() -> Callable[[str], str]:
         return link.domain if isinstance(link, Link) else ""
 
     return domain_of
-
-
-class _ExtractorPool:
-    """Guarded processes that turn pages into documents, in the order of the pages."""
-
-    def __init__(
-        self, extract: Extractor, rules: TextRules, count: int | None, seconds: float, memory: int
-    ) -> None:
-        import multiprocessing
-        import os
-
-        from pebble import ProcessPool
-
-        self._extract, self._rules = extract, rules
-        self._count, self._seconds = count or workers.cores(), seconds
-        self._pool = ProcessPool(
-            self._count, context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker, initargs=(os.getpid(), memory),
-        )  # fmt: skip
-
-    def __enter__(self) -> "_ExtractorPool":
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind:
-            self._pool.stop()
-        else:
-            self._pool.close()
-        self._pool.join()
-
-    def extract(self, pages: Iterator[Page | str]) -> Iterator[tuple[Page | None, Document]]:
-        """Turn pages into documents. A string in place of a page is the reason to reject it."""
-        waiting: deque[tuple[Page | None, Document | Future[Document]]] = deque()
-        for page in pages:
-            if isinstance(page, str):
-                waiting.append((None, Document(reason=page)))
-            else:
-                arguments = (page, self._rules)
-                future = self._pool.schedule(self._extract, arguments, timeout=self._seconds)
-                waiting.append((page, future))
-            while len(waiting) > 4 * self._count:
-                yield _settled(*waiting.popleft())
-        while waiting:
-            yield _settled(*waiting.popleft())
-
-
-def _settled(
-    page: Page | None, result: Document | Future[Document]
-) -> tuple[Page | None, Document]:
-    """Wait for a document; whatever went wrong becomes the reason to reject its page."""
-    from pebble import ProcessExpired
-
-    if isinstance(result, Document):
-        return page, result
-    try:
-        return page, result.result()
-    except FutureTimeout:
-        return page, Document(reason="extractor hung")
-    except (ProcessExpired, MemoryError):
-        return page, Document(reason="extractor crashed or ran out of memory")
-    except Exception as error:  # any other error of an extractor rejects its page
-        return page, Document(reason=f"extractor failed: {type(error).__name__}")
-
-
-def _start_worker(parent: int, memory_bytes: int) -> None:
-    import resource
-
-    workers.end_with(parent)
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 
 
 def run(cfg: DictConfig) -> Manifest:
