@@ -20,8 +20,9 @@ import pyarrow as pa
 import rbloom
 import xxhash
 
-from data_prep.ngrams.bloom import BloomFilter, blocks_for
-from data_prep.ngrams.exact import ExactSet
+from data_prep.ngrams.bloom import BloomFilter
+from data_prep.ngrams.bloom_size import blocks_for
+from data_prep.ngrams.exact_set import ExactSet
 from data_prep.ngrams.hashing import Ngrams, ngrams
 
 WORDS = re.compile(r"[^\W_]+")

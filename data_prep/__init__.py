@@ -1,1 +1,1 @@
-"""From Reddit dumps to token shards: one module a stage, in the order of the corpus's making."""
+"""From Reddit dumps to token shards. Each module at this level is a command; most are a stage."""

@@ -1,11 +1,11 @@
-r"""The whole corpus by one command: from Reddit dumps, or from any later stage, to token shards.
+r"""Build a whole corpus with one command, from Reddit dumps or any later stage to token shards.
 
     python data_prep/build.py dumps=[RS_2013-*.zst] out=corpus
     python data_prep/build.py from=documents inputs=[crawl/*.warc.gz] out=corpus
     python data_prep/build.py from=tokenizer inputs=[my_texts.jsonl] out=corpus
 
-Every stage has a folder of its own in `out`, and its settings under its name
-(`links.min_karma=5`). Killed or interrupted, the same command goes on where it was.
+Each stage has its own folder in `out`, and its settings under its name (`links.min_karma=5`). If
+the build is killed or interrupted, the same command resumes it.
 """
 
 import re
@@ -21,36 +21,37 @@ from omegaconf.errors import OmegaConfBaseException
 
 from data_prep.report import STAGES as REPORTED
 from data_prep.report import write_report
-from data_prep.stage import ledger
-from data_prep.stage.limit import KIND, take
+from data_prep.stage.limit import LIMIT, take
+from data_prep.stage.manifest import Manifest, print_counts
 from data_prep.stage.readers import Layout
 from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point, quoted
 from webtext_gpt.errors import UserError
 
-STAGES = ("links", "pages", "documents", "dedup", "overlap", "tokenizer", "shards")
 INPUT = {
     "links": "dumps", "pages": "links", "documents": "pages", "dedup": "documents",
     "overlap": "train", "tokenizer": "documents", "shards": "documents",
 }  # fmt: skip
-"""The key of each stage's configuration that names what it reads."""
+"""The stages in order, each with the key of its configuration that names its inputs."""
+
+STAGES = tuple(INPUT)
 
 Compose = Callable[[str], DictConfig]
-"""From a stage's name to its configuration as it stands in conf/data_prep."""
+"""Function from the name of a stage to its configuration in conf/data_prep."""
 
 
 @dataclass
 class Plan:
-    """What is built.
+    """What to build.
 
     Attributes:
-        out: the folder of all stages' folders.
-        inputs: what the first stage reads.
-        first: the first stage.
-        limit: rows that a trial takes, or None.
-        settings: by stage, the keys of its configuration that are not as they stand.
-        shared: keys that every stage gets which has them (`workers`, `engine`).
-        webtext_domains: a table for the report.
+        out: Folder that will hold the folders of all stages.
+        inputs: Inputs of the first stage.
+        first: Name of the first stage.
+        limit: Number of links or documents of a trial build. None means all.
+        settings: Changed keys of the configurations, by stage.
+        shared: Keys that are set in every stage that has them (`workers`, `engine`).
+        webtext_domains: Table for the report, see `write_report`.
     """
 
     out: Path
@@ -62,9 +63,9 @@ class Plan:
     webtext_domains: str | None = None
 
     def stages(self) -> list[str]:
-        """The stages that are run, in order.
+        """Return the stages to run, in order.
 
-        Overlap is only where test sets are named, tokenizer where `shards` is not given one.
+        Overlap runs only if test sets are named, tokenizer only if `shards` is not given one.
         """
         left_out = set()
         if not self.settings.get("overlap", {}).get("tests"):
@@ -74,34 +75,44 @@ class Plan:
         return [s for s in STAGES[STAGES.index(self.first) :] if s not in left_out]
 
     def limited(self) -> str | None:
-        """The stage in front of which a trial's rows are taken: of links, else of documents."""
+        """Return the stage whose inputs a trial limits: pages, or the first stage after documents.
+
+        A trial limits the links if this build makes or reads them, and documents otherwise.
+        """
         if self.limit is None:
             return None
-        wanted = "pages" if self.first in ("links", "pages") else "dedup"
-        return next(s for s in self.stages() if STAGES.index(s) >= STAGES.index(wanted))
+        earliest = "pages" if self.first in ("links", "pages") else "dedup"
+        return next(s for s in self.stages() if STAGES.index(s) >= STAGES.index(earliest))
 
 
-def build(plan: Plan, compose: Compose) -> dict[str, dict[str, Any]]:
-    """Run all stages of a plan, write the report, and return the stages' manifests.
+def build(plan: Plan, compose: Compose) -> dict[str, Manifest]:
+    """Run all stages of a plan and write the report.
+
+    Args:
+        plan: What to build.
+        compose: Composes the configuration of a stage.
+
+    Returns:
+        The manifests by stage.
 
     Raises:
-        UserError: bad input of any stage; settings of a stage that do not exist.
+        UserError: A setting does not exist or contradicts another one, or a stage raised it.
     """
     if plan.limit is not None and plan.limit < 1:
         raise UserError(f"limit={plan.limit}: must be at least 1")
-    _refuse_keys_of_build(plan)
+    _refuse_reserved_keys(plan)
     stages = plan.stages()
-    configs = {stage: _configured(plan, stage, compose(stage)) for stage in stages}
+    configs = {stage: _stage_config(plan, stage, compose(stage)) for stage in stages}
     if "tokenizer" not in stages and OmegaConf.is_missing(configs["shards"], "tokenizer"):
         raise UserError("from=shards needs shards.tokenizer=FOLDER or a tokenizer.json")
-    manifests: dict[str, dict[str, Any]] = {}
+    manifests: dict[str, Manifest] = {}
     inputs = plan.inputs
     for number, stage in enumerate(stages, start=1):
         cfg = configs[stage]
         if stage == plan.limited():
             assert plan.limit is not None  # noqa: S101 - for the type checker
-            target = plan.out / KIND
-            ledger.print_counts(take(inputs, target, plan.limit, _layout(configs)))
+            target = plan.out / LIMIT
+            print_counts(take(inputs, target, plan.limit, _layout(configs)))
             inputs = [str(target)]
         print(f"[{number}/{len(stages)}] {stage}", flush=True)
         if stage != "tokenizer" or cfg.gpt2 is None:
@@ -110,7 +121,7 @@ def build(plan: Plan, compose: Compose) -> dict[str, dict[str, Any]]:
             cfg.tokenizer = str(plan.out / "tokenizer")
         cfg.out = str(plan.out / stage)
         manifests[stage] = import_module(f"data_prep.{stage}").run(cfg)
-        _show(stage, manifests[stage])
+        _print_result(stage, manifests[stage])
         if stage != "tokenizer" and (stage != "overlap" or cfg.remove):
             inputs = [cfg.out]
     reported = {stage: plan.out / stage for stage in stages if stage in REPORTED}
@@ -118,8 +129,8 @@ def build(plan: Plan, compose: Compose) -> dict[str, dict[str, Any]]:
     return manifests
 
 
-def _refuse_keys_of_build(plan: Plan) -> None:
-    """Refuse settings that `build` would overwrite, or would not use."""
+def _refuse_reserved_keys(plan: Plan) -> None:
+    """Refuse settings that the build would overwrite or ignore."""
     for stage, own in plan.settings.items():
         source = "dumps=, or from= and inputs=" if stage == plan.first else "the stage before"
         for key, instead in ((INPUT[stage], f"comes from {source}"), ("out", "is out/STAGE")):
@@ -129,13 +140,13 @@ def _refuse_keys_of_build(plan: Plan) -> None:
         given = plan.settings["shards"].get("tokenizer")
         if given is not None and (plan.settings.get("tokenizer") or plan.first == "tokenizer"):
             raise UserError(
-                f"shards.tokenizer={given} leaves no tokenizer to make: drop it, or drop "
+                f"shards.tokenizer={given} leaves no tokenizer to make: remove it, or remove "
                 "tokenizer.* and from=tokenizer"
             )
 
 
-def _configured(plan: Plan, stage: str, cfg: DictConfig) -> DictConfig:
-    """A stage's configuration with the plan's keys in it."""
+def _stage_config(plan: Plan, stage: str, cfg: DictConfig) -> DictConfig:
+    """Return the configuration of a stage with the plan's settings."""
     OmegaConf.set_struct(cfg, True)
     own = dict(plan.settings.get(stage, {}))
     shared = {key: value for key, value in plan.shared.items() if key in cfg}
@@ -154,21 +165,22 @@ def _layout(configs: Mapping[str, DictConfig]) -> Layout:
     return Layout(shards.lines, shards.text_key)
 
 
-def _show(stage: str, manifest: Mapping[str, Any]) -> None:
+def _print_result(stage: str, manifest: Manifest) -> None:
     from data_prep.overlap import print_overlap
     from data_prep.shards import print_shards
     from data_prep.tokenizer import print_tokenizer
 
-    shown: dict[str, Callable[[Any], None]] = {
+    printers: dict[str, Callable[[Manifest], None]] = {
         "overlap": print_overlap, "tokenizer": print_tokenizer, "shards": print_shards,
     }  # fmt: skip
-    shown.get(stage, ledger.print_counts)(manifest)
+    printers.get(stage, print_counts)(manifest)
 
 
 def train_commands(shards: Path, tokens: int) -> Sequence[str]:
-    """The commands that train on a built corpus: a small model, and the paper's.
+    """Return the commands that train on a corpus: a small model, and the paper's.
 
-    The path is quoted for Hydra's grammar and then for the shell, where it needs that.
+    The one that fits the number of tokens comes first. The path is quoted for Hydra's grammar and
+    then for the shell, if needed.
     """
     path = str(shards)
     if not re.fullmatch(r"[A-Za-z0-9_./-]+", path):
@@ -182,7 +194,7 @@ def train_commands(shards: Path, tokens: int) -> Sequence[str]:
 
 @entry_point("data_prep/build", open_keys=STAGES)
 def main(cfg: DictConfig) -> None:
-    """Compose the configuration, run the stages, say how to train on the result."""
+    """Run the stages and print how to train on the result."""
     from hydra import compose
 
     kinds: dict[str, type] = {"from": str, "out": str}
@@ -196,7 +208,7 @@ def main(cfg: DictConfig) -> None:
     if not inputs:
         raise UserError(
             "give dumps=[FILES]" if first == "links"
-            else f"from={first} needs inputs=[FILES]: what {first}.py reads as {INPUT[first]}="
+            else f"from={first} needs inputs=[FILES], which {first}.py reads as {INPUT[first]}="
         )  # fmt: skip
     plan = Plan(
         out=Path(options["out"]), inputs=inputs, first=first, limit=options["limit"],

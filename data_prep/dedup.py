@@ -1,34 +1,55 @@
-"""Documents to unique documents: exact copies, then near copies, verified and grouped.
+"""Documents to unique documents: drop exact duplicates and near-duplicates.
 
     python data_prep/dedup.py documents=[corpus/documents] out=corpus/dedup
 
-MinHash of word n-grams (Broder 1997) proposes pairs: two documents are candidates if one of
-`bands` groups of `rows` minima, or one of the `split` parts of a group, is equal. Each is then
-checked by the true Jaccard similarity of its n-gram sets; connected components of what remains
-are clusters, and a cluster's smallest id is kept. `clusters.parquet` says of each dropped
-document which one was kept in its place.
+MinHash of word n-grams (Broder 1997) proposes pairs: a signature is divided into `bands` groups of
+`rows` minima and each group into `split` parts, and two documents are candidates if one of these
+parts is equal. The Jaccard similarity of their n-gram sets then decides. Connected components of
+the similar pairs are clusters, of which the document with the smallest id is kept.
+`clusters.parquet` names, for each dropped document, the one that was kept.
 """
 
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from omegaconf import DictConfig
 
 from data_prep.near_duplicates.clusters import find_clusters
 from data_prep.near_duplicates.signatures import sign_parts
-from data_prep.stage import ledger, shuffle, workers
-from data_prep.stage.engine import NATIVE, start_engine
+from data_prep.ngrams.words import WORDS_VERSION
+from data_prep.stage import shuffle, workers
+from data_prep.stage.engine import NATIVE, Engine, start_engine
+from data_prep.stage.inputs import InputFile, find_inputs
+from data_prep.stage.ledger import Ledger, Records
+from data_prep.stage.manifest import Manifest, print_counts, source_manifests
 from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced
 
-SMALL_INPUT = 256 << 20  # bytes that one process reads sooner than others start
+SMALL_INPUT = 256 << 20  # bytes that one process reads before worker processes would have started
+
+
+class RunRecord(shuffle.RunRecord):
+    """Record of one input: its counts and the scratch file with its sorted runs."""
+
+    file: str
+
+
+class PartRecord(TypedDict):
+    """Record of one part: rows in it, and rows left out because their id came before."""
+
+    rows: int
+    repeated: int
 
 
 def deduplicate(
@@ -43,15 +64,29 @@ def deduplicate(
     carry: Sequence[str] = ("url", "domain", "language"),
     part_characters: int = 128_000_000,
     workers_at_once: int | None = None,
-    engine: Mapping[str, Any] = NATIVE,
-) -> dict[str, Any]:
-    """Make `out` from documents (files, folders, globs) and return its manifest.
+    engine: Engine = NATIVE,
+) -> Manifest:
+    """Write the unique documents of some files.
 
-    `part_characters` of text make one part of the output, and are held in memory at a time.
+    Args:
+        documents: Files, folders or globs of Parquet or JSONL with `id` and `text`.
+        out: Folder to make.
+        threshold: Jaccard similarity from which two documents are near-duplicates, in (0, 1].
+        ngram: Words per n-gram.
+        bands: Groups of minima per document.
+        rows: Minima per group.
+        split: Parts that a group is divided into; divides `rows`.
+        carry: Further columns to keep, as text.
+        part_characters: Characters of text in a part of the output. One part is held in memory.
+        workers_at_once: Number of processes that read the inputs. None means one per core.
+        engine: Where signatures are computed.
+
+    Returns:
+        The manifest.
 
     Raises:
-        UserError: documents that cannot be read; settings out of range; `out` that holds
-            something else.
+        UserError: Documents cannot be read, a setting is out of range, or `out` holds something
+            else.
     """
     if not 0 < threshold <= 1 or min(ngram, bands, rows, split, part_characters) < 1:
         raise UserError(
@@ -59,118 +94,98 @@ def deduplicate(
         )
     if rows % split:
         raise UserError(f"split={split} does not divide rows={rows}")
-    watch = ledger.Stopwatch()
-    paths = ledger.expand(documents, shuffle.SUFFIXES)
-    prints = {path: ledger.fingerprint(path) for path in paths}
+    started = time.monotonic()
+    files = find_inputs(documents, shuffle.SUFFIXES)
     config = {
         "threshold": threshold, "ngram": ngram, "bands": bands, "rows": rows, "split": split,
-        "carry": list(carry),
-        "part_characters": part_characters,
+        "carry": list(carry), "part_characters": part_characters, "words": WORDS_VERSION,
     }  # fmt: skip
-    with ledger.Ledger(
-        Path(out), "dedup", config, list(prints.values()), sources=ledger.sources(prints)
-    ) as book:
-        if book.manifest is None:
+    sources = source_manifests(file.path for file in files)
+    with Ledger(
+        Path(out), "dedup", config, files, sources=sources, started=started, newer_keys=["words"]
+    ) as ledger:
+        if not ledger.finished:
             start_engine(engine)
-            counts = _cut_into_runs(book, prints, list(carry), workers_at_once)
-            parts = _gather_parts(book, counts, part_characters)
-            minima = (bands * split, rows // split)
-            keys = sign_parts(book, parts, ngram=ngram, bands=minima[0], rows=minima[1])
-            dropped = find_clusters(book, parts, keys, ngram=ngram, threshold=threshold)
-            _write(book, counts, parts, dropped, watch)
-        assert book.manifest is not None  # noqa: S101 - for the type checker
-        return book.manifest
+            small = sum(file.size for file in files) < SMALL_INPUT
+            runs = ledger.run_files(
+                partial(_sort_file, folder=ledger.work, carry=list(carry)),
+                ledger.inputs, label="reading documents", workers=1 if small else workers_at_once,
+            )  # fmt: skip
+            parts, counts = _gather_parts(ledger, runs, part_characters)
+            keys = sign_parts(ledger, parts, ngram=ngram, bands=bands * split, rows=rows // split)
+            marks = find_clusters(ledger, parts, keys, ngram=ngram, threshold=threshold)
+            rejected = runs.rejected + _write_unique(ledger, parts, counts, marks)
+            ledger.finish(
+                rows_in=runs.total("rows"), rows_out=int((marks == 0).sum()), rejected=rejected
+            )
+        return ledger.manifest
 
 
-def _cut_into_runs(
-    book: ledger.Ledger,
-    prints: Mapping[Path, dict[str, Any]],
-    carry: list[str],
-    workers_at_once: int | None,
-) -> list[dict[str, Any]]:
-    todo = [path for path, entry in prints.items() if book.done(entry["xxh3"]) is None]
-    size = sum(path.stat().st_size for path in todo)
-    run = partial(_run, prints=prints, folder=book.work, carry=carry)
-    at_once = 1 if size < SMALL_INPUT else workers_at_once
-    for path, record in workers.each(
-        run, todo, at_once, total=size, unit="B", label="reading documents"
-    ):
-        book.finish_unit(prints[path]["xxh3"], record)
-    return [book.done(entry["xxh3"]) or {} for entry in book.inputs]
-
-
-def _run(
-    path: Path, prints: Mapping[Path, dict[str, Any]], folder: Path, carry: list[str]
-) -> dict[str, Any]:
-    target = folder / f"run-{prints[path]['xxh3']}.parquet"
-    with ledger.aside(target) as temporary:
-        record = shuffle.write_runs(path, temporary, carry, workers.advance)
+def _sort_file(file: InputFile, folder: Path, carry: list[str]) -> RunRecord:
+    target = folder / f"run-{file.hash}.parquet"
+    with replaced(target) as temporary:
+        record = shuffle.write_runs(file.path, temporary, carry, workers.advance)
     return {**record, "file": target.name}
 
 
 def _gather_parts(
-    book: ledger.Ledger, counts: Sequence[Mapping[str, Any]], part_characters: int
-) -> list[Path]:
-    """Parts in their final order, still with duplicates; an id comes once."""
-    runs = [book.work / count["file"] for count in counts]
-    number = max(-(-sum(count["characters"] for count in counts) // part_characters), 1)
+    ledger: Ledger, runs: Records[RunRecord], part_characters: int
+) -> tuple[list[Path], Records[PartRecord]]:
+    """Write the parts in their final order, with duplicates but with each id only once."""
+    files = [ledger.work / run["file"] for run in runs]
+    number = max(-(-runs.total("characters") // part_characters), 1)
     bounds = [shuffle.SLOTS * at // number for at in range(number + 1)]
-    parts = []
-    for at in range(number):
-        part = book.work / f"part-{at:05d}.parquet"
-        if book.done(part.name) is None:
-            table = shuffle.read_part(runs, bounds[at], bounds[at + 1]).combine_chunks()
-            ids = table["id"].to_numpy(zero_copy_only=False)
-            first = np.concatenate(([True], ids[1:] != ids[:-1])) if len(ids) else ids
-            table = table.filter(pa.array(first, pa.bool_()))
-            with ledger.aside(part) as temporary:
-                pq.write_table(table.drop_columns("slot"), temporary, **shuffle.SCRATCH)
-            record = {"repeated": len(ids) - table.num_rows, "rows": table.num_rows}
-            book.finish_unit(part.name, record)
-        parts.append(part)
-    return parts
 
+    def gather(part: Path, low: int, high: int) -> PartRecord:
+        table = shuffle.read_part(files, low, high).combine_chunks()
+        ids = table["id"].to_numpy(zero_copy_only=False)
+        first = np.concatenate(([True], ids[1:] != ids[:-1])) if len(ids) else ids
+        table = table.filter(pa.array(first, pa.bool_()))
+        with replaced(part) as temporary:
+            pq.write_table(table.drop_columns("slot"), temporary, **shuffle.SCRATCH)
+        return {"repeated": len(ids) - table.num_rows, "rows": table.num_rows}
 
-def _write(
-    book: ledger.Ledger,
-    counts: Sequence[Mapping[str, Any]],
-    parts: Sequence[Path],
-    dropped: np.ndarray,
-    watch: ledger.Stopwatch,
-) -> None:
-    """Write what is kept; `dropped` (N,) holds 0 for kept, 1 for exact, 2 for near copies."""
-    rejected: Counter[str] = Counter()
-    for count in counts:
-        rejected.update(count["rejected"])
-    start = rows_out = 0
-    for at, part in enumerate(parts):
-        record = book.done(part.name) or {}
-        marks = dropped[start : start + record["rows"]]
-        start += record["rows"]
-        target = book.out / f"documents-{at:05d}.parquet"
-        if not target.exists():
-            table = pq.read_table(part).filter(pa.array(marks == 0))
-            with ledger.aside(target) as temporary:
-                pq.write_table(
-                    table, temporary, compression="zstd", row_group_size=4096,
-                    use_dictionary=table.column_names[2:], write_statistics=["id"],
-                )  # fmt: skip
-        rows_out += int((marks == 0).sum())
-        rejected.update({
-            "repeated id": record["repeated"],
-            "exact duplicate": int((marks == 1).sum()),
-            "near duplicate": int((marks == 2).sum()),
-        })  # fmt: skip
-    book.finish(
-        rows_in=sum(count["rows"] for count in counts),
-        rows_out=rows_out,
-        rejected=+rejected,
-        seconds=watch.seconds,
+    parts = [ledger.work / f"part-{at:05d}.parquet" for at in range(number)]
+    records = Records(
+        ledger.run_unit(part.name, partial(gather, part, low, high))
+        for part, (low, high) in zip(parts, pairwise(bounds), strict=True)
     )
+    return parts, records
 
 
-def run(cfg: DictConfig) -> dict[str, Any]:
-    """De-duplicate as a composed configuration says. Returns the manifest."""
+def _write_unique(
+    ledger: Ledger,
+    parts: Sequence[Path],
+    counts: Records[PartRecord],
+    marks: npt.NDArray[np.uint8],
+) -> Counter[str]:
+    """Write the documents that are kept, and count the others by reason.
+
+    `marks` (N,) holds 0 for a document that is kept, 1 for an exact duplicate, 2 for a
+    near-duplicate. Rows are numbered through all parts.
+    """
+    start = 0
+    for at, (part, count) in enumerate(zip(parts, counts, strict=True)):
+        kept = marks[start : start + count["rows"]] == 0
+        start += count["rows"]
+        target = ledger.out / f"documents-{at:05d}.parquet"
+        if target.exists():
+            continue
+        table = pq.read_table(part).filter(pa.array(kept))
+        with replaced(target) as temporary:
+            pq.write_table(
+                table, temporary, compression="zstd", row_group_size=4096,
+                use_dictionary=table.column_names[2:], write_statistics=["id"],
+            )  # fmt: skip
+    return Counter({
+        "repeated id": counts.total("repeated"),
+        "exact duplicate": int((marks == 1).sum()),
+        "near duplicate": int((marks == 2).sum()),
+    })  # fmt: skip
+
+
+def run(cfg: DictConfig) -> Manifest:
+    """Run the stage with a composed configuration and return the manifest."""
     options = settings(
         cfg,
         {"documents": list, "carry": list, "threshold": float, "ngram": int, "bands": int,
@@ -193,9 +208,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 @entry_point("data_prep/dedup")
 def main(cfg: DictConfig) -> None:
-    """Compose the configuration, de-duplicate, print the counts."""
-    manifest = run(cfg)
-    ledger.print_counts(manifest)
+    """Drop duplicates and print the counts."""
+    print_counts(run(cfg))
 
 
 if __name__ == "__main__":

@@ -1,33 +1,52 @@
-"""Reddit submission dumps to links: outbound URLs with karma, one row each (GPT-2, section 2.1).
+"""Reddit submission dumps to links: outbound URLs and their karma, one row each (section 2.1).
 
     python data_prep/links.py dumps=[RS_2013-*.zst] out=corpus/links
 
-Each dump is decoded by one process, which writes the posts it keeps, sorted by link, to a
-scratch file; then the posts of each link are merged, a range of ids at a time.
+One process decodes a dump and writes the posts it keeps to a scratch file, sorted by link. Then
+the posts of each link are merged into one row, one range of link ids at a time.
 """
 
-from collections import Counter
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import xxhash
 from omegaconf import DictConfig, OmegaConf
 
 from data_prep.crawl.urls import listed, url_rules
 from data_prep.reddit.dumps import compression
-from data_prep.reddit.posts import LOW_KARMA, PostRules, scan_dump
-from data_prep.stage import ledger, workers
-from data_prep.stage.engine import NATIVE, start_engine
+from data_prep.reddit.posts import LOW_KARMA, PostCounts, PostRules, scan_dump
+from data_prep.stage import workers
+from data_prep.stage.engine import NATIVE, Engine, start_engine
+from data_prep.stage.inputs import InputFile, expand, find_inputs
+from data_prep.stage.ledger import Ledger, Records
+from data_prep.stage.manifest import Manifest, print_counts
 from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced
 
-POSTS_PER_PART = 500_000  # what one merge holds in memory, some 200 MB
+POSTS_PER_PART = 500_000  # posts that one merge holds in memory, about 200 MB
 
 SUFFIXES = (".zst", ".xz", ".bz2", ".gz", ".ndjson", ".json", ".jsonl")
+
+
+class ScanRecord(PostCounts):
+    """Record of one dump: its counts, the scratch file of its posts, and the seconds it took."""
+
+    file: str
+    seconds: float
+
+
+class MergeRecord(TypedDict):
+    """Record of one part of the output: links written, posts used, posts rejected by reason."""
+
+    rows_out: int
+    rows_used: int
+    rejected: dict[str, int]
 
 
 def build_links(
@@ -36,36 +55,47 @@ def build_links(
     rules: PostRules,
     *,
     workers_at_once: int | None = None,
-    engine: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Make `out` from dumps (files, folders, globs) and return its manifest.
+    engine: Engine = NATIVE,
+) -> Manifest:
+    """Build the links of some dumps.
+
+    Args:
+        dumps: Files, folders or globs.
+        out: Folder to make.
+        rules: Which posts are kept.
+        workers_at_once: Number of processes. None means one per core.
+        engine: Where the merge runs.
+
+    Returns:
+        The manifest.
 
     Raises:
-        UserError: a dump that is not one, or is cut short (after all else was written); `out`
-            that holds something else.
+        UserError: A file is not a dump; `out` holds something else; or a dump is cut short, which
+            is reported after everything else was written.
     """
-    watch = ledger.Stopwatch()
-    paths = ledger.expand(dumps, SUFFIXES)
-    for path in paths:
-        compression(path)  # what is plainly no dump is said before hours of work on the others
-    prints = {path: ledger.fingerprint(path) for path in paths}
-    with ledger.Ledger(Path(out), "links", _recorded(rules), list(prints.values())) as book:
-        if book.manifest is None:
-            scans = _scan_all(book, prints, rules, workers_at_once)
-            start_engine(engine or NATIVE)
-            _merge(book, scans, rules, watch)
-        manifest = book.manifest
-    assert manifest is not None  # noqa: S101 - for the type checker
+    started = time.monotonic()
+    for path in expand(dumps, SUFFIXES):
+        compression(path)  # refuses a file that is not a dump before hours of work on the others
+    files = find_inputs(dumps, SUFFIXES)
+    with Ledger(Path(out), "links", _recorded(rules), files, started=started) as ledger:
+        if not ledger.finished:
+            scan = partial(_scan, folder=ledger.work, rules=rules)
+            scans = ledger.run_files(
+                scan, ledger.inputs, label="reading dumps", workers=workers_at_once
+            )
+            start_engine(engine)
+            _merge(ledger, scans, rules)
+        manifest = ledger.manifest
     if manifest["cut_short"]:
         raise UserError(
             "\n".join(manifest["cut_short"])
-            + f"\n{out} holds what was read before; fetch the dump again to have the rest"
+            + f"\n{out} holds everything that could be read; download the dump again for the rest"
         )
     return manifest
 
 
 def _recorded(rules: PostRules) -> dict[str, Any]:
-    """The rules as the manifest keeps them; long lists as a digest."""
+    """Return the rules as the manifest stores them, with long lists replaced by a digest."""
     urls = rules.urls
     lists = {
         **{f"hosts.{reason}": names for reason, names in urls.hosts.items()},
@@ -89,73 +119,51 @@ def _recorded(rules: PostRules) -> dict[str, Any]:
     return recorded
 
 
-def _scan_all(
-    book: ledger.Ledger,
-    prints: Mapping[Path, dict[str, Any]],
-    rules: PostRules,
-    workers_at_once: int | None,
-) -> list[dict[str, Any]]:
-    """Scan the dumps that no earlier run has finished; all their records, in a fixed order."""
-    todo = [path for path, entry in prints.items() if book.done(entry["xxh3"]) is None]
-    todo.sort(key=lambda path: -path.stat().st_size)  # the longest first
-    scan = partial(_scan, prints=prints, folder=book.work, rules=rules)
-    size = sum(path.stat().st_size for path in todo)
-    for path, record in workers.each(
-        scan, todo, workers_at_once, total=size, unit="B", label="reading dumps"
-    ):
-        book.finish_unit(prints[path]["xxh3"], record)
-    return [book.done(entry["xxh3"]) or {} for entry in book.inputs]
+def _scan(file: InputFile, folder: Path, rules: PostRules) -> ScanRecord:
+    """Write the kept posts of one dump to `folder`."""
+    target = folder / f"posts-{file.hash}.parquet"
+    started = time.monotonic()
+    with replaced(target) as temporary:
+        counts = scan_dump(file.path, temporary, rules, workers.advance)
+    return {**counts, "file": target.name, "seconds": time.monotonic() - started}
 
 
-def _scan(
-    path: Path, prints: Mapping[Path, dict[str, Any]], folder: Path, rules: PostRules
-) -> dict[str, Any]:
-    target = folder / f"posts-{prints[path]['xxh3']}.parquet"
-    watch = ledger.Stopwatch()
-    with ledger.aside(target) as temporary:
-        record = scan_dump(path, temporary, rules, workers.advance)
-    return {**record, "file": target.name, "seconds": watch.seconds}
-
-
-def _merge(
-    book: ledger.Ledger,
-    scans: Sequence[Mapping[str, Any]],
-    rules: PostRules,
-    watch: ledger.Stopwatch,
-) -> None:
-    rejected: Counter[str] = Counter()
-    for scan in scans:
-        rejected.update(scan["rejected"])
-    files = [str(book.work / scan["file"]) for scan in scans]
-    kept = sum(scan["kept"] for scan in scans)
-    parts = max(-(-kept // POSTS_PER_PART), 1)
-    # Ids are hashes in hexadecimal, so equal ranges of their first four digits hold equal shares.
+def _merge(ledger: Ledger, scans: Records[ScanRecord], rules: PostRules) -> None:
+    """Merge the posts of all dumps, one part of the output after the other."""
+    posts = [str(ledger.work / scan["file"]) for scan in scans]
+    parts = max(-(-scans.total("kept") // POSTS_PER_PART), 1)
+    # Ids are hexadecimal hashes, so equal ranges of their first four digits hold equal shares.
     bounds = [f"{number * 65536 // parts:04x}" for number in range(parts)]
-    rows_out = used = 0
+
+    def merge(name: str, low: str, high: str | None) -> MergeRecord:
+        with replaced(ledger.out / name) as temporary:
+            return merge_posts(posts, temporary, low, high, rules)
+
+    merges = Records[MergeRecord]()
     for number, (low, high) in enumerate(zip_longest(bounds, bounds[1:])):
         name = f"links-{number:05d}.parquet"
-        record = book.done(name)
-        if record is None:
-            with ledger.aside(book.out / name) as temporary:
-                record = merge_posts(files, temporary, low, high, rules)
-            book.finish_unit(name, record)
-        rejected.update(record["rejected"])
-        rows_out += record["rows_out"]
-        used += record["rows_used"]
-    book.finish(
-        rows_in=sum(scan["rows"] for scan in scans),
-        rows_out=rows_out,
-        rows_used=used,
-        rejected=rejected,
-        seconds=watch.seconds,
+        merges.append(ledger.run_unit(name, partial(merge, name, low, high)))
+    ledger.finish(
+        rows_in=scans.total("rows"),
+        rows_out=merges.total("rows_out"),
+        rows_used=merges.total("rows_used"),
+        rejected=scans.rejected + merges.rejected,
         cut_short=[scan["cut_short"] for scan in scans if scan["cut_short"]],
     )
 
 
 def merge_posts(
     files: Sequence[str], target: Path, low: str, high: str | None, rules: PostRules
-) -> dict[str, Any]:
-    """Merge the posts of links with `low <= id < high` into one row a link, sorted by id."""
+) -> MergeRecord:
+    """Merge the posts of links with `low <= id < high` into one row per link, sorted by id.
+
+    Args:
+        files: Parquet files of posts, as `scan_dump` writes them.
+        target: Parquet file to write.
+        low: First id, or a prefix of it.
+        high: First id after the range. None means the range has no end.
+        rules: How karma is computed, and how much a link needs.
+    """
     import daft
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -165,7 +173,7 @@ def merge_posts(
     posts = daft.read_parquet(list(files)).where(col("id") >= lit(low))
     if high is not None:
         posts = posts.where(col("id") < lit(high))
-    # Overlapping dumps hold a post twice, perhaps crawled at two times: it counts once.
+    # A post that several dumps hold counts once, with the highest score that any of them saw.
     unique = posts.groupby("id", "post").agg(
         col("score").max(), col("url").min(), col("domain").min(),
         col("subreddit").min(), col("created").min(), col("post").count().alias("times"),
@@ -198,19 +206,20 @@ def merge_posts(
 
 
 def rules_of(overrides: Sequence[str]) -> PostRules:
-    """The rules that conf/data_prep/links.yaml gives with some overrides (`over_18=false`)."""
+    """Return the rules of conf/data_prep/links.yaml with some overrides (`over_18=false`)."""
     from hydra import compose, initialize_config_dir
 
     conf = Path(__file__).resolve().parent.parent / "conf" / "data_prep"
     with initialize_config_dir(str(conf), version_base="1.3"):
-        return post_rules(OmegaConf.to_container(compose("links", list(overrides))))
+        options: Any = OmegaConf.to_container(compose("links", list(overrides)))
+        return post_rules(options)
 
 
-def post_rules(options: Any) -> PostRules:
-    """The rules in a composed configuration, as plain values.
+def post_rules(options: Mapping[str, Any]) -> PostRules:
+    """Return the rules of a composed configuration, given as plain values.
 
     Raises:
-        UserError: `karma` is neither max nor sum; a block list cannot be read.
+        UserError: `karma` is neither max nor sum, or a block list cannot be read.
     """
     if options["karma"] not in ("max", "sum"):
         raise UserError(f"karma={options['karma']!r}: expected max or sum")
@@ -224,8 +233,8 @@ def post_rules(options: Any) -> PostRules:
     )
 
 
-def run(cfg: DictConfig) -> dict[str, Any]:
-    """Build the links that a composed configuration asks for. Returns the manifest."""
+def run(cfg: DictConfig) -> Manifest:
+    """Run the stage with a composed configuration and return the manifest."""
     options = settings(
         cfg,
         {"dumps": list, "min_karma": int, "karma": str, "over_18": bool, "allow_private": bool,
@@ -242,9 +251,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 @entry_point("data_prep/links")
 def main(cfg: DictConfig) -> None:
-    """Compose the configuration, build the links, print the counts."""
-    manifest = run(cfg)
-    ledger.print_counts(manifest)
+    """Build the links and print the counts."""
+    print_counts(run(cfg))
 
 
 if __name__ == "__main__":

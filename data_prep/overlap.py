@@ -1,62 +1,39 @@
-r"""Overlap of test sets with training documents, as section 4 of the GPT-2 paper measures it.
+r"""Overlap of test sets with training documents (the GPT-2 paper, section 4 and Table 6).
 
     python data_prep/overlap.py train=[corpus/dedup] tests.wikitext2=wiki.test.raw \
         tests.lambada=lambada_test.jsonl out=corpus/overlap
 
-Two directions. `train` is the paper's: a Bloom filter of all 8-grams of train is asked for those
-of the tests. `test` is the inverse: the exact set of the tests' 8-grams is asked for those of
-train, which also tells the documents that hold them, so that `remove=true` can leave them out.
+There are two directions. `train` is the paper's: build a Bloom filter of all 8-grams of train and
+look up those of the test sets. `test` is the inverse: build the exact set of the test sets'
+8-grams and scan train for them. The inverse also finds the training documents that hold them, so
+that `remove=true` can leave these out.
 """
 
-from collections import Counter
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from omegaconf import DictConfig
 
-from data_prep.filters import build_filter, count_ngrams
-from data_prep.ngrams.bloom import RATE, BloomFilter, blocks_for
-from data_prep.ngrams.exact import ExactSet, Scan, scan_file
-from data_prep.ngrams.hashing import NGRAM, NORMALISATION, ngrams
+from data_prep.ngrams.exact_pass import scan_train
+from data_prep.ngrams.filter_pass import ask_filter
+from data_prep.ngrams.hashing import NGRAM
+from data_prep.ngrams.measurement import Measurement, OverlapRules, TrainCounts
 from data_prep.ngrams.overlap_report import write_report
-from data_prep.ngrams.overlap_result import Holders, TestResult, overlap_of
-from data_prep.ngrams.remainder import Remainder
+from data_prep.ngrams.overlap_result import Holders
+from data_prep.ngrams.scan import Scan
 from data_prep.ngrams.testsets import load_test_set
-from data_prep.stage import ledger, workers
-from data_prep.stage.engine import NATIVE, each_on
+from data_prep.ngrams.words import WORDS_VERSION
+from data_prep.stage.engine import NATIVE, Engine
+from data_prep.stage.inputs import InputFile, find_inputs, fingerprint
+from data_prep.stage.ledger import Ledger
+from data_prep.stage.manifest import Manifest, source_manifests
 from data_prep.stage.readers import SUFFIXES, Layout
 from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
 
 DIRECTIONS = ("train", "test", "both")
-
-
-@dataclass(frozen=True)
-class OverlapRules:
-    """What is asked, and what goes.
-
-    Attributes:
-        direction: `train` (Bloom filter of train), `test` (exact set of the tests) or `both`.
-        rate: false positives of the Bloom filter.
-        remove: whether documents over the threshold are left out of a copy of the corpus.
-        threshold: distinct 8-grams of one test set from which a document is over it.
-        layout: how documents lie in the files of train.
-        tests_layout: how samples lie in those of the tests; default, as in train.
-        worst: samples that the report shows of each test set.
-    """
-
-    direction: str = "both"
-    rate: float = RATE
-    remove: bool = False
-    threshold: int = 1
-    layout: Layout = field(default_factory=Layout)
-    tests_layout: Layout | None = None
-    worst: int = 5
 
 
 def measure_overlap(
@@ -69,180 +46,100 @@ def measure_overlap(
     filter_file: str | Path | None = None,
     keep_filter: bool = False,
     workers_at_once: int | None = None,
-    engine: Mapping[str, Any] = NATIVE,
-) -> dict[str, Any]:
-    """Make `out`: overlap.json, the report and its tables; return the manifest.
+    engine: Engine = NATIVE,
+) -> Manifest:
+    """Write overlap.json, the report and its tables.
 
-    `filter_file` is a filter made before, which is then asked instead of train; `keep_filter`
-    leaves the one made here in `out`.
+    Args:
+        train: Files, folders or globs of training documents.
+        tests: Where each test set is, by its name in the report; see `load_test_set`.
+        out: Folder to make.
+        rules: Settings of the measurement.
+        evalsets: Folder in which names of evaluation sets are looked up.
+        filter_file: A filter of train that was built before, used instead of `train`.
+        keep_filter: Whether to keep the filter that is built here, as `out/train.bloom`.
+        workers_at_once: Number of processes or threads. None means one per core.
+        engine: Where the passes over train run.
+
+    Returns:
+        The manifest.
 
     Raises:
-        UserError: documents or test sets that cannot be read; a filter that does not fit; no
-            test set; settings out of range; `out` that holds something else.
+        UserError: Documents, test sets or the filter cannot be read, there is no test set, a
+            setting is out of range, or `out` holds something else.
     """
-    watch = ledger.Stopwatch()
-    _check(rules, train, tests, filter_file)
-    paths = ledger.expand(train, SUFFIXES) if train else []
-    prints = {path: ledger.fingerprint(path) for path in paths}
-    inputs = list(prints.values())
-    if filter_file:
-        inputs.append(ledger.fingerprint(Path(filter_file)))
+    started = time.monotonic()
+    given = Path(filter_file) if filter_file else None
+    _check(rules, train, tests, given)
+    files = find_inputs(train, SUFFIXES) if train else []
+    sources = source_manifests(file.path for file in files)
+    inputs = [*files, *([InputFile(given, fingerprint(given))] if given else [])]
     layout = rules.tests_layout or rules.layout
     sets = [load_test_set(n, where, layout, evalsets) for n, where in sorted(tests.items())]
     config = {
-        "ngram": NGRAM, "normalisation": NORMALISATION, "direction": rules.direction,
+        "ngram": NGRAM, "normalisation": WORDS_VERSION, "direction": rules.direction,
         "rate": rules.rate, "remove": rules.remove, "threshold": rules.threshold,
         "lines": rules.layout.lines, "text_key": rules.layout.text_key, "worst": rules.worst,
         "keep_filter": keep_filter,
         "tests": {test.name: {"cut": test.cut, "files": test.inputs} for test in sets},
     }  # fmt: skip
-    with ledger.Ledger(Path(out), "overlap", config, inputs, sources=ledger.sources(paths)) as book:
-        if book.manifest is None:
-            results = [TestResult.of(test, ngrams(test.texts)) for test in sets]
-            exact = ExactSet.of([result.grams for result in results])
-            for result in results:
-                result.which = np.searchsorted(exact.hashes, result.grams.hashes)
-            run = _Run(book, prints, rules, exact, results, workers_at_once, engine)
+    with Ledger(Path(out), "overlap", config, inputs, sources=sources, started=started) as ledger:
+        if not ledger.finished:
+            run = Measurement.begin(ledger, files, rules, sets, workers_at_once, engine)
+            counts, scans = TrainCounts(), list[Scan]()
             if rules.direction != "test":
-                run.ask_train_filter(Path(filter_file) if filter_file else None, keep_filter)
-            scans = run.scan_train() if rules.direction != "train" else []
-            _finish(book, run, scans, watch)
-        assert book.manifest is not None  # noqa: S101 - for the type checker
-        return book.manifest
+                counts = ask_filter(run, given, keep_filter)
+            if rules.direction != "train":
+                scans, counts = scan_train(run)
+            _finish(run, scans, counts)
+        return ledger.manifest
 
 
 def _check(
-    rules: OverlapRules, train: Sequence[str], tests: Mapping[str, Any], filter_file: Any
+    rules: OverlapRules,
+    train: Sequence[str],
+    tests: Mapping[str, str | list[str]],
+    filter_file: Path | None,
 ) -> None:
     if rules.direction not in DIRECTIONS:
         raise UserError(f"direction={rules.direction}: expected {', '.join(DIRECTIONS)}")
     if not tests:
         raise UserError("no test set: give tests.NAME=PATH, one or more")
     if rules.threshold < 1 or rules.worst < 0:
-        raise UserError("threshold must be at least 1, worst at least 0")
+        raise UserError(
+            f"threshold={rules.threshold}, worst={rules.worst}: threshold must be at least 1, "
+            "worst at least 0"
+        )
     if rules.remove and rules.direction == "train":
-        raise UserError("remove=true needs to know the documents: direction=test or both")
+        raise UserError(
+            "remove=true needs the documents that hold 8-grams of a test set, which "
+            "direction=train does not find; set direction=test or direction=both"
+        )
     if not train and not (filter_file and rules.direction == "train"):
-        raise UserError("give train=[FILES]; with direction=train, filter=FILE will do instead")
+        raise UserError("give train=[FILES], or with direction=train give filter=FILE instead")
 
 
-class _Run:
-    """One measurement under way: what it is made of, and the two directions."""
-
-    def __init__(
-        self,
-        book: ledger.Ledger,
-        prints: Mapping[Path, dict[str, Any]],
-        rules: OverlapRules,
-        exact: ExactSet,
-        results: list[TestResult],
-        workers_at_once: int | None,
-        engine: Mapping[str, Any],
-    ) -> None:
-        self.book, self.prints, self.rules = book, prints, rules
-        self.exact, self.results = exact, results
-        self.counts = Counter[str]()
-        """Documents and 8-grams of train, and rows that held no text by reason."""
-        self._on: dict[str, Any] = {"workers_at_once": workers_at_once, "engine": engine}
-
-    def ask_train_filter(self, given: Path | None, keep: bool) -> None:
-        """The paper's direction: build the filter of train, or take one, and ask for the tests."""
-        kept = self.book.out / "train.bloom"
-        file = given or (kept if keep else self.book.work / kept.name)
-        if given is None:
-            paths, layout = list(self.prints), self.rules.layout
-            record = self.book.done("count")
-            if record is None:
-                count = count_ngrams(paths, layout, **self._on)
-                record = self.book.finish_unit("count", {
-                    "items": count.capacity(), "ngrams": count.ngrams,
-                    "documents": count.documents, "rejected": dict(count.rejected),
-                })  # fmt: skip
-            self.counts = Counter(record["rejected"])
-            self.counts += Counter(documents=record["documents"], ngrams=record["ngrams"])
-            blocks = blocks_for(record["items"], self.rules.rate)
-            if not file.exists():
-                whole = build_filter(paths, layout, blocks, scratch=self.book.work, **self._on)
-                whole.save(file)
-        asked = BloomFilter.load(file)
-        found = asked.contains(self.exact.hashes)
-        bound = max(self.rules.rate if given is None else 0.0, asked.false_positive_rate())
-        for result in self.results:
-            result.by_train = overlap_of(result, found, bound)
-
-    def scan_train(self) -> list[Scan]:
-        """The inverse direction: ask every document of train, a file at a time."""
-        todo = [path for path, entry in self.prints.items() if not self.book.done(entry["xxh3"])]
-        members = np.zeros((len(self.results), len(self.exact)), np.bool_)
-        for row, result in zip(members, self.results, strict=True):
-            row[result.which] = True
-        scan = partial(
-            _scan, prints=self.prints, out=self.book.out, exact=self.exact, members=members,
-            rules=self.rules,
-        )  # fmt: skip
-        size = sum(path.stat().st_size for path in todo)
-        for path, record in each_on(
-            self._on["engine"], scan, todo, self._on["workers_at_once"],
-            total=size, unit="B", label="asking train",
-        ):  # fmt: skip
-            self.book.finish_unit(self.prints[path]["xxh3"], record)
-        scans = [Scan.load(self.book.work / f"{e['xxh3']}.npz") for e in self.book.inputs
-                 if self.book.done(e["xxh3"])]  # fmt: skip
-        times, left = np.zeros((2, len(self.exact)), np.int64)
-        for one in scans:
-            times[one.grams] += one.times
-            left[one.grams] += one.left
-        for result in self.results:
-            result.by_test = overlap_of(result, times > 0, 0.0)
-            result.after_removal = overlap_of(result, left > 0, 0.0)
-        self.counts = sum((scan.counts for scan in scans), Counter[str]())
-        return scans
-
-
-def _scan(
-    path: Path,
-    prints: Mapping[Path, dict[str, Any]],
-    out: Path,
-    exact: ExactSet,
-    members: np.ndarray,
-    rules: OverlapRules,
-) -> dict[str, Any]:
-    """Scan one training file into `_work`; with `remove`, write what stays of it into `out`."""
-    name = prints[path]["xxh3"]
-    with ledger.aside(out / "_work" / f"{name}.npz") as temporary, Remainder(out, name) as rest:
-        scan = scan_file(
-            path, rules.layout, exact, members, rules.threshold, workers.advance,
-            keep=rest.keep if rules.remove else None,
-        )  # fmt: skip
-        scan.save(temporary)
-    return {"documents": scan.counts["documents"]}
-
-
-def _finish(book: ledger.Ledger, run: _Run, scans: list[Scan], watch: ledger.Stopwatch) -> None:
-    names = {entry["xxh3"]: entry["name"] for entry in book.inputs}
+def _finish(run: Measurement, scans: list[Scan], counts: TrainCounts) -> None:
+    """Write the report and the manifest."""
     for result in run.results:
-        result.note_likeness(set(names))
-    holders = Holders(scans, [e["name"] for e in book.inputs if book.done(e["xxh3"])])
-    write_report(book.out, run.results, holders, run.rules.threshold, run.rules.worst)
-    counts = Counter(run.counts)
-    documents, removed = counts.pop("documents", 0), counts.pop("removed", 0)
-    total = counts.pop("ngrams", 0)
-    rejected = Counter(counts)
-    if run.rules.remove and removed:
-        rejected["overlaps a test set"] = removed
-    book.finish(
-        rows_in=documents + counts.total(),
-        rows_out=documents - (removed if run.rules.remove else 0),
+        result.note_likeness({file.hash for file in run.ledger.inputs})
+    holders = Holders(scans, [file.name for file in run.files] if scans else [])
+    write_report(run.ledger.out, run.results, holders, run.rules.threshold, run.rules.worst)
+    removed = counts.removed if run.rules.remove else 0
+    rejected = counts.rejected.copy()
+    rejected["overlaps a test set"] += removed
+    run.ledger.finish(
+        rows_in=counts.documents + counts.rejected.total(),
+        rows_out=counts.documents - removed,
         rejected=rejected,
-        seconds=watch.seconds,
-        train_ngrams=total,
-        over_threshold=removed,
+        train_ngrams=counts.ngrams,
+        over_threshold=counts.removed,
         results={result.name: result.record() for result in run.results},
     )
 
 
-def print_overlap(manifest: Mapping[str, Any]) -> None:
-    """Show the figures of a manifest as Table 6 prints them."""
+def print_overlap(manifest: Manifest) -> None:
+    """Print the figures of a manifest in the form of Table 6."""
     print(f"{'test set':24} {'8-grams':>12} {'in train':>12} {'%':>8} {'% of distinct':>14}")
     for name, record in manifest["results"].items():
         main = record["overlap"]
@@ -258,8 +155,8 @@ def print_overlap(manifest: Mapping[str, Any]) -> None:
         print(f"removed {manifest['over_threshold']:,} of {manifest['rows_in']:,} documents")
 
 
-def run(cfg: DictConfig) -> dict[str, Any]:
-    """Measure as a composed configuration says. Returns the manifest."""
+def run(cfg: DictConfig) -> Manifest:
+    """Run the stage with a composed configuration and return the manifest."""
     kinds: dict[str, type] = {
         "direction": str, "lines": bool, "text_key": str, "rate": float, "remove": bool,
         "threshold": int, "worst": int, "keep_filter": bool,
@@ -267,11 +164,24 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     optional = {"train": list, "tests_lines": bool, "tests_text_key": str}
     kinds |= {key: kind for key, kind in optional.items() if cfg[key] is not None}
     options = settings(cfg, kinds)
+    tests_lines, tests_key = options["tests_lines"], options["tests_text_key"]
+    rules = OverlapRules(
+        direction=options["direction"],
+        rate=options["rate"],
+        remove=options["remove"],
+        threshold=options["threshold"],
+        layout=Layout(options["lines"], options["text_key"]),
+        tests_layout=Layout(
+            options["lines"] if tests_lines is None else tests_lines,
+            options["text_key"] if tests_key is None else tests_key,
+        ),
+        worst=options["worst"],
+    )
     return measure_overlap(
         options["train"] or [],
         options["tests"],
         options["out"],
-        overlap_rules(options),
+        rules,
         evalsets=options["evalsets"],
         filter_file=options["filter"],
         keep_filter=options["keep_filter"],
@@ -282,27 +192,9 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 @entry_point("data_prep/overlap", open_keys=["tests"])
 def main(cfg: DictConfig) -> None:
-    """Compose the configuration, measure, print the table."""
-    manifest = run(cfg)
-    print_overlap(manifest)
+    """Measure, and print the figures and the path of the report."""
+    print_overlap(run(cfg))
     print(Path(cfg.out) / "overlap.md")
-
-
-def overlap_rules(options: Mapping[str, Any]) -> OverlapRules:
-    """The rules in a composed configuration."""
-    lines, key = options["tests_lines"], options["tests_text_key"]
-    return OverlapRules(
-        direction=options["direction"],
-        rate=options["rate"],
-        remove=options["remove"],
-        threshold=options["threshold"],
-        layout=Layout(options["lines"], options["text_key"]),
-        tests_layout=Layout(
-            options["lines"] if lines is None else lines,
-            options["text_key"] if key is None else key,
-        ),
-        worst=options["worst"],
-    )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
-"""Links to pages: fetches URLs politely into web archives, with a status for every URL.
+"""Links to pages: fetch the URLs into web archives (WARC) and record a status for each one.
 
     python data_prep/pages.py links=[corpus/links] out=corpus/pages shard=1/4
 
-Killed or interrupted, the same command goes on where it was.
+If the crawl is killed or interrupted, the same command resumes it.
 """
 
 import io
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,12 +22,20 @@ from omegaconf import DictConfig
 
 from data_prep.crawl.journal import Journal
 from data_prep.crawl.urls import UrlRules, url_cleaner, url_rules
-from data_prep.stage import ledger
+from data_prep.stage.inputs import InputFile, find_inputs
+from data_prep.stage.ledger import Ledger
+from data_prep.stage.manifest import Manifest, print_counts, source_manifests
 from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced
 
-ROWS_AT_ONCE = 8192
+if TYPE_CHECKING:
+    from scrapy.http import Response
+
+    from data_prep.crawl.politeness import Politeness
+
+ROWS_AT_ONCE = 8192  # links that are held in memory
 SCHEMA = pa.schema([
     ("id", pa.string()), ("url", pa.string()), ("final_url", pa.string()),
     ("status", pa.string()), ("bytes", pa.int64()),
@@ -41,79 +50,97 @@ def fetch_pages(
     *,
     shard: str = "1/1",
     archive_bytes: int = 1_000_000_000,
-) -> dict[str, Any]:
-    """Fetch the links' URLs into `out` and return its manifest.
+) -> Manifest:
+    """Fetch the URLs of some links.
 
-    `links` are Parquet files with `id`, `url` and `domain`. Shard `i/n` is the i-th of n parts,
-    cut by registered domain, so that one machine alone talks to a host. A process can crawl
-    once: Twisted's reactor does not start again.
+    A process can crawl only once, because Twisted's reactor cannot be restarted.
+
+    Args:
+        links: Parquet files (or folders, or globs) with the columns `id`, `url` and `domain`.
+        out: Folder to make.
+        rules: Rules that a redirect has to pass, too.
+        politeness: Keyword arguments of `Politeness`.
+        shard: `i/n` fetches the i-th of n parts. Links are divided by registered domain, so only
+            one machine talks to a host.
+        archive_bytes: Size after which a new archive is started.
+
+    Returns:
+        The manifest.
 
     Raises:
-        UserError: unreadable links; `out` that holds something else; an interrupted crawl.
+        UserError: The links cannot be read, `out` holds something else, or the crawl was
+            interrupted.
     """
     from data_prep.crawl.politeness import Politeness
 
-    watch = ledger.Stopwatch()
-    number, of = _shard(shard)
+    started = time.monotonic()
+    number, shards = _parse_shard(shard)
     polite = Politeness(**politeness, allow_private=rules.allow_private)
-    paths = ledger.expand(links, (".parquet",))
+    files = find_inputs(links, (".parquet",))
     config = {
         "shard": shard, "max_bytes": polite.max_bytes, "max_redirects": polite.max_redirects,
         "urls": _digest(rules), "allow_private": rules.allow_private,
     }  # fmt: skip
-    prints = [ledger.fingerprint(path) for path in paths]
-    with ledger.Ledger(Path(out), "pages", config, prints, sources=ledger.sources(paths)) as book:
-        if book.manifest is None:
-            journal = Journal(book.out, book.work / "journal.jsonl", archive_bytes)
-            total, others = _count(paths, number, of)
+    sources = source_manifests(file.path for file in files)
+    with Ledger(Path(out), "pages", config, files, sources=sources, started=started) as ledger:
+        if not ledger.finished:
+            journal = Journal(ledger.out, ledger.work / "journal.jsonl", archive_bytes)
+            total, others = _count(files, number, shards)
             try:
-                links_of_shard = (batch for batch, _ in _batches(paths, number, of))
+                links_of_shard = (batch for batch, _ in _batches(files, number, shards))
                 _crawl(links_of_shard, journal, rules, polite, total)
             finally:
                 journal.close()
-            _finish(book, journal, total, others, watch)
-        assert book.manifest is not None  # noqa: S101 - for the type checker
-        return book.manifest
+            _finish(ledger, journal, total, others)
+        return ledger.manifest
 
 
 def _digest(rules: UrlRules) -> str:
-    """What tells one set of rules from another, without its thousands of names."""
+    """Hash the rules, which may hold thousands of names."""
     hosts = sorted((reason, sorted(names)) for reason, names in rules.hosts.items())
     text = repr((hosts, sorted(rules.extensions), rules.tracking, rules.unwrap))
     return xxhash.xxh3_128_hexdigest(text.encode())
 
 
-def _shard(text: str) -> tuple[int, int]:
+def _parse_shard(text: str) -> tuple[int, int]:
     number, _, of = text.partition("/")
     if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
         raise UserError(f"shard={text}: expected i/n with 1 <= i <= n")
     return int(number), int(of)
 
 
-def _batches(paths: Sequence[Path], number: int, of: int) -> Iterator[tuple[pa.Table, int]]:
-    """Links of a shard, and how many of the same rows are other shards'."""
-    for path in paths:
+def _batches(
+    files: Sequence[InputFile], number: int, shards: int
+) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Yield links of shard `number` of `shards`, and the number of rows left to other shards."""
+    for file in files:
         try:
-            for batch in pq.ParquetFile(path).iter_batches(
+            for batch in pq.ParquetFile(file.path).iter_batches(
                 ROWS_AT_ONCE, columns=["id", "url", "domain"]
             ):
                 names = batch["domain"].to_pylist()
-                mine = [xxhash.xxh3_64_intdigest(n.encode()) % of == number - 1 for n in names]
+                mine = [xxhash.xxh3_64_intdigest(n.encode()) % shards == number - 1 for n in names]
                 yield batch.filter(pa.array(mine, pa.bool_())), len(mine) - sum(mine)
         except (pa.ArrowInvalid, KeyError) as error:
-            raise UserError(f"{path}: no links that can be read: {error}") from error
+            raise UserError(f"{file.path}: not a readable file of links: {error}") from error
 
 
-def _count(paths: Sequence[Path], number: int, of: int) -> tuple[int, int]:
+def _count(files: Sequence[InputFile], number: int, shards: int) -> tuple[int, int]:
+    """Count the links of the shard and those of other shards."""
     mine = others = 0
-    for batch, left in _batches(paths, number, of):
+    for batch, left in _batches(files, number, shards):
         mine, others = mine + batch.num_rows, others + left
     return mine, others
 
 
 def _crawl(
-    links: Iterator[pa.Table], journal: Journal, rules: UrlRules, polite: Any, total: int
+    links: Iterator[pa.RecordBatch],
+    journal: Journal,
+    rules: UrlRules,
+    polite: "Politeness",
+    total: int,
 ) -> None:
+    """Fetch the links that the journal does not hold yet; raise UserError if interrupted."""
     from scrapy.crawler import CrawlerProcess
     from tqdm import tqdm
 
@@ -135,11 +162,13 @@ def _crawl(
 
     with tqdm(total=total, initial=done, unit="page", desc="pages", disable=None) as bar:
 
-        def settle(name: str, url: str, status: str, response: Any) -> None:
+        def settle(name: str, url: str, status: str, response: "Response | None") -> None:
             nonlocal done
-            entry = {"id": name, "url": url, "status": status, "final_url": None, "bytes": 0}
+            entry: dict[str, Any] = {
+                "id": name, "url": url, "status": status, "final_url": None, "bytes": 0,
+            }  # fmt: skip
             records = b""
-            if status == "fetched":
+            if status == "fetched" and response is not None:
                 entry.update(final_url=response.url, bytes=len(response.body))
                 records = _records(name, response)
             journal.settle(entry, records)
@@ -156,23 +185,24 @@ def _crawl(
     if isinstance(crawler.spider, PageSpider) and crawler.spider.failure:
         raise crawler.spider.failure
     if done < total:
-        raise UserError(f"paused after {done:,} of {total:,}; run the same command to go on")
+        raise UserError(f"paused after {done:,} of {total:,}; run the same command to resume")
 
 
-def _records(name: str, response: Any) -> bytes:
-    """One page as WARC records, request and response, each a gzip member."""
+def _records(name: str, response: "Response") -> bytes:
+    """Return a page as two WARC records, request and response, each a gzip member."""
     from warcio.statusandheaders import StatusAndHeaders
     from warcio.warcwriter import WARCWriter
 
+    assert response.request is not None  # noqa: S101 - for the type checker
     buffer = io.BytesIO()
     writer = WARCWriter(buffer, gzip=True)
-    # The body is stored unpacked, so that the headers of packing would be untrue.
-    packing = {"content-encoding", "transfer-encoding", "content-length"}
+    # The body is stored decompressed, so headers about its encoding would be wrong.
+    encoding = {"content-encoding", "transfer-encoding", "content-length"}
     headers = [
         (key.decode("latin-1"), value.decode("latin-1"))
         for key, values in response.headers.items()
         for value in values
-        if key.decode("latin-1").lower() not in packing
+        if key.decode("latin-1").lower() not in encoding
     ]
     headers.append(("Content-Length", str(len(response.body))))
     answer = StatusAndHeaders(f"{response.status} OK", headers, protocol="HTTP/1.1")
@@ -195,14 +225,13 @@ def _records(name: str, response: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _finish(
-    book: ledger.Ledger, journal: Journal, total: int, others: int, watch: ledger.Stopwatch
-) -> None:
+def _finish(ledger: Ledger, journal: Journal, total: int, others: int) -> None:
+    """Write `status.parquet` from the journal, and the manifest."""
     entries, tables = journal.entries(), []
     while some := list(islice(entries, ROWS_AT_ONCE)):
         tables.append(pa.Table.from_pylist(some, SCHEMA))
     table = pa.concat_tables([SCHEMA.empty_table(), *tables]).sort_by("id")
-    with ledger.aside(book.out / "status.parquet") as temporary:
+    with replaced(ledger.out / "status.parquet") as temporary:
         pq.write_table(table, temporary, compression="zstd")
     counts: Counter[str] = Counter()
     for entry in pc.value_counts(table["status"]).to_pylist():
@@ -210,11 +239,11 @@ def _finish(
     fetched = counts.pop("fetched", 0)
     if others:
         counts["other shard"] = others
-    book.finish(rows_in=total + others, rows_out=fetched, rejected=counts, seconds=watch.seconds)
+    ledger.finish(rows_in=total + others, rows_out=fetched, rejected=counts)
 
 
-def run(cfg: DictConfig) -> dict[str, Any]:
-    """Fetch the pages that a composed configuration asks for. Returns the manifest."""
+def run(cfg: DictConfig) -> Manifest:
+    """Run the stage with a composed configuration and return the manifest."""
     polite = {"delay": float, "timeout": float, "max_wait": float, "verify_tls": bool,
               "user_agent": str, "per_host": int, "concurrency": int, "max_bytes": int,
               "retries": int, "max_redirects": int}  # fmt: skip
@@ -232,9 +261,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 @entry_point("data_prep/pages")
 def main(cfg: DictConfig) -> None:
-    """Compose the configuration, fetch the pages, print the counts."""
-    manifest = run(cfg)
-    ledger.print_counts(manifest)
+    """Fetch the pages and print the counts."""
+    print_counts(run(cfg))
 
 
 if __name__ == "__main__":

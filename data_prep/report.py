@@ -1,38 +1,50 @@
-r"""What became of the posts: a page of tables and plots over the stages' manifests.
+r"""Report on a corpus: tables and plots made from the manifests of its stages.
 
     python data_prep/report.py links=corpus/links pages=corpus/pages \
         documents=corpus/documents dedup=corpus/dedup out=corpus/report
 
-Stages that are left out leave out their part of the report.
+The report has a section for each stage that is given.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from omegaconf import DictConfig, OmegaConf
 
-from data_prep.stage.ledger import MANIFEST, aside, read_manifest
+from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 STAGES = ("links", "pages", "documents", "dedup", "overlap", "shards")
-TOP = 20
+TOP = 20  # rows of the tables of domains and languages
 
 
 def write_report(
     stages: Mapping[str, str | Path], out: str | Path, webtext_domains: str | Path | None = None
 ) -> Path:
-    """Write `report.md` and its plots from the folders of some stages; returns its path.
+    """Write `report.md` and its plots.
 
-    `webtext_domains` is a table of lines `count name`, as OpenAI published WebText's.
+    Args:
+        stages: Folders by name of the stage.
+        out: Folder to write to.
+        webtext_domains: Table of `count name` lines, as OpenAI published it for WebText.
+
+    Returns:
+        Path of `report.md`.
 
     Raises:
-        UserError: a folder that is no finished corpus of its stage; a table that is none.
+        UserError: A folder is not finished or belongs to another stage, the table cannot be read,
+            or `out` holds other files.
     """
     manifests = {}
     for stage, folder in stages.items():
@@ -45,30 +57,32 @@ def write_report(
     if out.exists() and any(p.name != "report.md" and p.suffix != ".png" for p in out.iterdir()):
         raise UserError(f"{out} holds more than a report; choose another out=")
     out.mkdir(parents=True, exist_ok=True)
-    theirs = _webtext(Path(webtext_domains)) if webtext_domains else {}
+    webtext = _webtext_domains(Path(webtext_domains)) if webtext_domains else {}
     text = ["# Corpus report", "", *_funnel(manifests, out)]
     last = next((s for s in ("dedup", "documents") if s in stages), None)
     if last:
         files = sorted(Path(stages[last]).glob("documents-*.parquet"))
-        text += [*_domains(files, theirs), *_lengths(files, out), *_languages(files)]
+        text += [*_domains(files, webtext), *_lengths(files, out), *_languages(files)]
     if "dedup" in stages:
         text += _clusters(Path(stages["dedup"]) / "clusters.parquet", out)
     if "overlap" in stages:
         text += _overlap(manifests["overlap"])
     if "shards" in stages:
         text += _tokens(manifests["shards"])
-    with aside(out / "report.md") as temporary:
+    with replaced(out / "report.md") as temporary:
         temporary.write_text("\n".join(text) + "\n", "utf-8")
     return out / "report.md"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Return the lines of a Markdown table, with a blank line at the end."""
     cells = [[f"{c:,}" if isinstance(c, int) else str(c) for c in row] for row in rows]
     lines = [" | ".join(row) for row in [list(head), ["---"] * len(head), *cells]]
     return [*(f"| {line} |" for line in lines), ""]
 
 
-def _funnel(manifests: Mapping[str, Mapping[str, Any]], out: Path) -> list[str]:
+def _funnel(manifests: Mapping[str, Manifest], out: Path) -> list[str]:
+    """Return the rows in, rejected and out of each stage, and plot them."""
     text, bars = ["## From posts to documents", ""], []
     for stage in STAGES:
         if stage not in manifests:
@@ -91,6 +105,7 @@ def _funnel(manifests: Mapping[str, Mapping[str, Any]], out: Path) -> list[str]:
 
 
 def _column(files: Sequence[Path], name: str) -> Iterator[pa.Array]:
+    """Yield one column of the files that have it, a batch at a time."""
     for path in files:
         file = pq.ParquetFile(path)
         if name in file.schema_arrow.names:
@@ -99,36 +114,41 @@ def _column(files: Sequence[Path], name: str) -> Iterator[pa.Array]:
 
 
 def _counts(files: Sequence[Path], name: str) -> Counter[str]:
+    """Count the values of a column that are not empty."""
     counts: Counter[str] = Counter()
     for column in _column(files, name):
         counts.update(value for value in column.to_pylist() if value)
     return counts
 
 
-def _webtext(path: Path) -> dict[str, int]:
+def _webtext_domains(path: Path) -> dict[str, int]:
+    """Read OpenAI's table of domains, in its order."""
     try:
         lines = path.read_text("utf-8").splitlines()
         pairs = [line.strip().partition(" ") for line in lines if line.strip()]
-        return {name: int(count) for count, _, name in pairs}  # one of OpenAI's has no name
+        return {name: int(count) for count, _, name in pairs}  # one line has no name
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: no table of `count name` lines: {error}") from error
+        raise UserError(f"{path}: not a table of `count name` lines: {error}") from error
 
 
-def _domains(files: Sequence[Path], theirs: Mapping[str, int]) -> list[str]:
-    """Registered domains; WebText's table names them without their suffix."""
+def _domains(files: Sequence[Path], webtext: Mapping[str, int]) -> list[str]:
+    """Return the table of registered domains; WebText's names them without their suffix."""
     ours = _counts(files, "domain")
-    total, of = sum(ours.values()) or 1, sum(theirs.values()) or 1
-    rank = {name: at + 1 for at, name in enumerate(theirs)}
+    total, webtext_total = sum(ours.values()) or 1, sum(webtext.values()) or 1
+    rank = {name: at + 1 for at, name in enumerate(webtext)}
     rows = []
     for name, count in sorted(ours.items(), key=lambda item: (-item[1], item[0]))[:TOP]:
         label = name.partition(".")[0]
-        there = f"{theirs[label] / of:.2%} (no. {rank[label]})" if label in theirs else "-"
+        there = (
+            f"{webtext[label] / webtext_total:.2%} (no. {rank[label]})" if label in webtext else "-"
+        )
         rows.append((name, count, f"{count / total:.2%}", there))
     head = ("domain", "documents", "share", "share of WebText's top 1,000")
     return ["## Domains", "", *_table(head, rows)]
 
 
 def _lengths(files: Sequence[Path], out: Path) -> list[str]:
+    """Return percentiles of the documents' lengths in characters, and plot them."""
     import pyarrow.compute as pc
 
     lengths = [pc.utf8_length(column).to_numpy() for column in _column(files, "text")]
@@ -151,6 +171,7 @@ def _languages(files: Sequence[Path]) -> list[str]:
 
 
 def _clusters(path: Path, out: Path) -> list[str]:
+    """Return counts of duplicates and clusters, and plot the sizes of clusters."""
     table = pq.read_table(path)
     kinds = Counter(table["kind"].to_pylist())
     sizes = Counter(count + 1 for count in Counter(table["kept"].to_pylist()).values())
@@ -167,8 +188,8 @@ def _clusters(path: Path, out: Path) -> list[str]:
     return ["## Copies", "", *_table(("", ""), rows), "![Clusters](clusters.png)", ""]
 
 
-def _overlap(manifest: Mapping[str, Any]) -> list[str]:
-    """Table 6 of the GPT-2 paper, by test set."""
+def _overlap(manifest: Manifest) -> list[str]:
+    """Return Table 6 of the GPT-2 paper, one row per test set."""
     rows = []
     for name, record in manifest["results"].items():
         main, left = record["overlap"], record.get("after_removal", {})
@@ -179,31 +200,32 @@ def _overlap(manifest: Mapping[str, Any]) -> list[str]:
     return ["## Overlap with test sets", "", *_table(head, rows)]
 
 
-def _tokens(manifest: Mapping[str, Any]) -> list[str]:
+def _tokens(manifest: Manifest) -> list[str]:
+    """Return documents, bytes and tokens of each split."""
     rows = []
     for split in ("train", "validation"):
         files = [file for file in manifest["files"] if file["split"] == split]
         counts = [sum(f[key] for f in files) for key in ("n_documents", "n_bytes", "n_tokens")]
         rows.append((split, *counts, f"{counts[1] / max(counts[2], 1):.2f}"))
-    head = ("split", "documents", "bytes", "tokens", "bytes a token")
+    head = ("split", "documents", "bytes", "tokens", "bytes per token")
     return ["## Tokens", "", *_table(head, rows)]
 
 
-def _figure() -> Any:
+def _figure() -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     return figure, figure.subplots()
 
 
-def _save(figure: Any, path: Path) -> None:
-    with aside(path) as temporary:
+def _save(figure: "Figure", path: Path) -> None:
+    with replaced(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
 
 
 @entry_point("data_prep/report")
 def main(cfg: DictConfig) -> None:
-    """Compose the configuration, write the report, print where it is."""
+    """Write the report and print its path."""
     options: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     stages = {stage: options[stage] for stage in STAGES if options[stage]}
     if not stages:

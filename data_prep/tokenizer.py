@@ -1,12 +1,13 @@
-r"""A tokenizer for the corpus: byte-level BPE learned on a sample of it, or GPT-2's own.
+r"""Tokenizer of the corpus: a byte-level BPE trained on a sample of it, or GPT-2's own.
 
     python data_prep/tokenizer.py documents=[corpus/dedup] out=corpus/tokenizer vocab_size=50257
     python data_prep/tokenizer.py gpt2=FOLDER out=corpus/tokenizer
 
-A document is in the sample if a hash of the seed and its text is small enough, so that the sample
-does not depend on files, their order or their number.
+A document is in the sample if a hash of the seed and its text is small enough, so the sample does
+not depend on the files, their order or their number.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,14 +17,16 @@ import pyarrow.compute as pc
 import xxhash
 from omegaconf import DictConfig
 
-from data_prep.stage import ledger
+from data_prep.stage.inputs import InputFile, find_inputs
+from data_prep.stage.ledger import Ledger
+from data_prep.stage.manifest import Manifest, source_manifests
 from data_prep.stage.readers import SUFFIXES, Layout, batches
 from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
+from webtext_gpt.data.shards import TOKENIZER
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced
 from webtext_gpt.tokenizer import load_gpt2, train_bpe
-
-NAME = "tokenizer.json"
 
 
 def build_tokenizer(
@@ -35,17 +38,27 @@ def build_tokenizer(
     seed: int = 0,
     gpt2: str | Path | None = None,
     layout: Layout = Layout(),  # noqa: B008 - frozen
-) -> dict[str, Any]:
-    """Make `out` with `tokenizer.json` and return its manifest.
+) -> Manifest:
+    """Train a tokenizer on a sample of some documents, or take an existing one.
 
-    `sample_bytes` of text, more or less, are learned from; the manifest says how many there were.
-    `gpt2`, a folder, a `tokenizer.json` or a name on the hub, is taken instead of learning.
+    Args:
+        documents: Files, folders or globs of documents; not read if `gpt2` is given.
+        out: Folder to make, with `tokenizer.json` in it.
+        vocab_size: Number of token ids: 256 bytes, the merges, and <|endoftext|>.
+        sample_bytes: Approximate size of the sample, in UTF-8 bytes of text. The manifest holds
+            the true size.
+        seed: Seed of the sample.
+        gpt2: Folder, `tokenizer.json` or Hugging Face Hub name of a tokenizer to take instead.
+        layout: How documents are stored in the files.
+
+    Returns:
+        The manifest.
 
     Raises:
-        UserError: documents that cannot be read, or hold no text; `out` that holds something else.
+        UserError: The documents cannot be read or hold no text, or `out` holds something else.
     """
-    watch = ledger.Stopwatch()
-    paths = ledger.expand(documents, SUFFIXES) if gpt2 is None else []
+    started = time.monotonic()
+    files = find_inputs(documents, SUFFIXES) if gpt2 is None else []
     config: dict[str, Any] = {"gpt2": gpt2 is not None}
     if gpt2 is None:
         if sample_bytes < 1:
@@ -55,38 +68,35 @@ def build_tokenizer(
     made = load_gpt2(gpt2) if gpt2 is not None else None
     if made is not None:
         config["tokenizer_sha256"] = made.hash
-    prints = {path: ledger.fingerprint(path) for path in paths}
-    with ledger.Ledger(
-        Path(out), "tokenizer", config, list(prints.values()), sources=ledger.sources(paths)
-    ) as book:
-        if book.manifest is None:
-            sample = _Sample([p for e in book.inputs for p in paths if prints[p] == e], layout)
+    sources = source_manifests(file.path for file in files)
+    with Ledger(Path(out), "tokenizer", config, files, sources=sources, started=started) as ledger:
+        if not ledger.finished:
+            sample = _Sample(ledger.inputs, layout)
             if made is None:
                 made = train_bpe(sample.texts(sample_bytes, seed), vocab_size)
                 if not sample.taken:
-                    raise UserError(f"no text in {paths[0]} and the other files to learn from")
-            with ledger.aside(book.out / NAME) as temporary:
+                    raise UserError(f"{files[0].path} and the other files hold no text to train on")
+            with replaced(ledger.out / TOKENIZER) as temporary:
                 made.save(temporary)
             rejected = sample.rejected + Counter({"not in sample": sample.read - sample.taken})
-            book.finish(
+            ledger.finish(
                 rows_in=sample.read + sample.rejected.total(), rows_out=sample.taken,
-                rejected=+rejected, seconds=watch.seconds, vocab_size=made.vocab_size,
-                sampled_bytes=sample.taken_bytes, tokenizer_sha256=made.hash,
+                rejected=rejected, vocab_size=made.vocab_size, sampled_bytes=sample.taken_bytes,
+                tokenizer_sha256=made.hash,
             )  # fmt: skip
-        assert book.manifest is not None  # noqa: S101 - for the type checker
-        return book.manifest
+        return ledger.manifest
 
 
 class _Sample:
-    """Texts chosen by their content, and the count of what was read."""
+    """Texts chosen by a hash of their content, and the counts of documents read and taken."""
 
-    def __init__(self, paths: Sequence[Path], layout: Layout) -> None:
-        self._paths, self._layout = paths, layout
+    def __init__(self, files: Sequence[InputFile], layout: Layout) -> None:
+        self._paths, self._layout = [file.path for file in files], layout
         self.read = self.taken = self.taken_bytes = 0
         self.rejected: Counter[str] = Counter()
 
     def texts(self, sample_bytes: int, seed: int) -> Iterator[str]:
-        """About `sample_bytes` of text, a document at a time."""
+        """Yield about `sample_bytes` of text, one document at a time."""
         total = sum(self._sizes())
         share = min(sample_bytes / max(total, 1), 1.0)
         for path in self._paths:
@@ -101,17 +111,18 @@ class _Sample:
                         yield text
 
     def _sizes(self) -> Iterator[int]:
+        """Yield the UTF-8 bytes of text of each batch."""
         for path in self._paths:
             for batch in batches(path, self._layout):
                 yield pc.sum(pc.binary_length(batch.texts)).as_py() or 0
 
 
-def run(cfg: DictConfig) -> dict[str, Any]:
-    """Make the tokenizer that a composed configuration asks for. Returns the manifest."""
+def run(cfg: DictConfig) -> Manifest:
+    """Run the stage with a composed configuration and return the manifest."""
     kinds = {"vocab_size": int, "sample_bytes": int, "seed": int, "lines": bool, "text_key": str}
     options = settings(cfg, kinds | ({"documents": list} if cfg.documents is not None else {}))
     if options["documents"] is None and options["gpt2"] is None:
-        raise UserError("give documents=[FILES] to learn from, or gpt2=FOLDER")
+        raise UserError("give documents=[FILES] to train on, or gpt2=FOLDER")
     return build_tokenizer(
         options["documents"] or [],
         options["out"],
@@ -125,15 +136,14 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 @entry_point("data_prep/tokenizer")
 def main(cfg: DictConfig) -> None:
-    """Compose the configuration, make the tokenizer, say what it is."""
-    manifest = run(cfg)
-    print_tokenizer(manifest)
+    """Make the tokenizer and print its size and origin."""
+    print_tokenizer(run(cfg))
 
 
-def print_tokenizer(manifest: dict[str, Any]) -> None:
-    """Show what a manifest says of its tokenizer."""
+def print_tokenizer(manifest: Manifest) -> None:
+    """Print the size and the origin of a tokenizer."""
     how = "GPT-2's" if manifest["config"]["gpt2"] else (
-        f"learned from {manifest['rows_out']:,} documents, {manifest['sampled_bytes']:,} bytes"
+        f"trained on {manifest['rows_out']:,} documents, {manifest['sampled_bytes']:,} bytes"
     )  # fmt: skip
     print(f"tokenizer: {manifest['vocab_size']:,} ids, {how}")
 

@@ -1,1 +1,1 @@
-"""Near-duplicate documents: words, MinHash signatures, candidates, clusters."""
+"""Near-duplicate documents: MinHash signatures, n-gram sets, candidates, clusters."""

@@ -1,16 +1,23 @@
-"""Pairs that may be alike, checked for whether they are: from signatures to edges of a graph."""
+"""From MinHash signatures to pairs of near-duplicates: bands, buckets, verified candidates."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
-from data_prep.near_duplicates.words import jaccard
+from data_prep.near_duplicates.ngram_sets import jaccard
+from data_prep.ngrams.arrays import Hashes
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
-def band_keys(signatures: np.ndarray, bands: int) -> np.ndarray:
-    """One 64-bit key for each band of MinHash signatures: (N, bands * rows) -> (N, bands)."""
+def band_keys(signatures: npt.NDArray[np.integer], bands: int) -> Hashes:
+    """Return a 64-bit key for each band of MinHash signatures, (N, bands).
+
+    Args:
+        signatures: Minima of N documents, (N, bands * rows).
+        bands: Number of bands.
+    """
     values = signatures.astype(np.uint64).reshape(len(signatures), bands, -1)
     keys = np.zeros(values.shape[:2], np.uint64)
     for row in range(values.shape[2]):
@@ -19,8 +26,12 @@ def band_keys(signatures: np.ndarray, bands: int) -> np.ndarray:
     return keys
 
 
-def groups_of_equal(keys: np.ndarray) -> Iterator[np.ndarray]:
-    """Ascending positions of each value that `keys` (N,) or its rows (N, k) hold more than once."""
+def groups_of_equal(keys: npt.NDArray[np.integer]) -> Iterator[npt.NDArray[np.intp]]:
+    """Yield the positions, ascending, of each value that occurs more than once.
+
+    Args:
+        keys: Values (N,), or rows (N, k) that are compared as a whole.
+    """
     order = np.argsort(keys, kind="stable") if keys.ndim == 1 else np.lexsort(keys.T[::-1])
     ordered = keys[order]
     differs = ordered[1:] != ordered[:-1]
@@ -32,20 +43,24 @@ def groups_of_equal(keys: np.ndarray) -> Iterator[np.ndarray]:
 
 
 class Verifier:
-    """Finds which candidates are alike, comparing no pair whose answer is known.
+    """Finds the near-duplicates among candidates, skipping pairs whose answer is known.
 
-    Two documents already joined, directly or through others, need no comparison: the connected
-    components come out as if all pairs had been compared, whatever the order.
+    Two documents that are already joined, directly or through others, are not compared. The
+    connected components are the same as if all pairs were compared, in any order.
+
+    Args:
+        ngrams: Returns the n-gram set of a document, by its row number.
+        threshold: Jaccard similarity from which two documents are near-duplicates.
     """
 
-    def __init__(self, ngrams: Callable[[int], np.ndarray], threshold: float) -> None:
+    def __init__(self, ngrams: Callable[[int], Hashes], threshold: float) -> None:
         self._ngrams, self._threshold = ngrams, threshold
         self._parent: dict[int, int] = {}
         self._apart: set[tuple[int, int]] = set()
         self.edges: list[tuple[int, int]] = []
 
-    def compare_all(self, rows: np.ndarray) -> None:
-        """Compare the rows (ascending numbers) of one bucket with one another."""
+    def compare_all(self, rows: npt.NDArray[np.integer]) -> None:
+        """Compare all documents of one bucket, given by ascending row numbers, with one another."""
         members = rows.tolist()
         for at, other in enumerate(members):
             for one in members[:at]:
@@ -61,7 +76,7 @@ class Verifier:
     def _alike(self, one: int, other: int) -> bool:
         first, second = self._ngrams(one), self._ngrams(other)
         smaller, larger = sorted((len(first), len(second)))
-        if smaller < self._threshold * larger:  # they cannot share enough
+        if smaller < self._threshold * larger:  # too different in size to share enough
             return False
         return jaccard(first, second) >= self._threshold
 

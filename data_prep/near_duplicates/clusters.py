@@ -1,4 +1,4 @@
-"""Which documents are copies of which: candidates, verification, connected components."""
+"""Clusters of duplicates: verified candidates, connected components, the document kept."""
 
 from array import array
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.near_duplicates.candidates import Verifier, groups_of_equal
-from data_prep.near_duplicates.words import jaccard, ngram_sets, normalised
-from data_prep.stage.ledger import Ledger, aside
+from data_prep.near_duplicates.ngram_sets import jaccard, ngram_sets
+from data_prep.ngrams.arrays import Bytes, Hashes, Integers
+from data_prep.stage.ledger import Ledger
+from webtext_gpt.files import replaced
 
 SCHEMA = pa.schema(
     [("kept", pa.string()), ("dropped", pa.string()), ("similarity", pa.float64()),
@@ -19,24 +21,32 @@ SCHEMA = pa.schema(
 
 
 def find_clusters(
-    book: Ledger, parts: Sequence[Path], keys: Sequence[Path], *, ngram: int, threshold: float
-) -> np.ndarray:
-    """Write `clusters.parquet`, sorted by kept, then dropped; mark documents (N,) uint8.
+    ledger: Ledger, parts: Sequence[Path], keys: Sequence[Path], *, ngram: int, threshold: float
+) -> Bytes:
+    """Write `clusters.parquet` and mark the documents to drop.
 
-    0: kept; 1: the words are those of the kept one; 2: they are much alike. Rows are numbered
-    through all parts.
+    Args:
+        ledger: The output folder.
+        parts: Parquet files of documents with unique ids.
+        keys: Files that `sign_parts` wrote for them.
+        ngram: Words per n-gram.
+        threshold: Jaccard similarity from which two documents are near-duplicates.
+
+    Returns:
+        A mark for each document (N,), numbered through all parts: 0 keep, 1 exact duplicate (its
+        words are those of the document kept), 2 near-duplicate.
     """
     columns = [np.load(file, mmap_mode="r", allow_pickle=False) for file in keys]
     total = sum(len(column) for column in columns)
     whole = np.concatenate([column[:, :2] for column in columns])
-    # Of documents with the same words one stands for all: its first row.
+    # The first of several documents with the same words stands for all of them.
     stands_for = np.arange(total)
     for rows in groups_of_equal(whole):
         stands_for[rows] = rows[0]
     first = np.flatnonzero(stands_for == np.arange(total))
 
     def buckets() -> Iterator[np.ndarray]:
-        # Made twice, since all of them at once would not fit into memory.
+        # Computed twice, because all buckets at once would not fit into memory.
         for band in range(2, columns[0].shape[1]):
             keys_of_band = np.concatenate([column[:, band] for column in columns])[first]
             for rows in groups_of_equal(keys_of_band):
@@ -47,22 +57,23 @@ def find_clusters(
         is_candidate[rows] = True
     candidates = np.flatnonzero(is_candidate)
     copies = np.flatnonzero(stands_for != np.arange(total))
-    with _NgramStore(book, parts, candidates, ngram) as store:
+    with _NgramStore(ledger, parts, candidates, ngram) as store:
         verifier = Verifier(store.of, threshold)
         for rows in buckets():
             verifier.compare_all(rows)
         edges = np.array(verifier.edges, np.int64).reshape(-1, 2)
         edges = np.concatenate([edges, np.stack([stands_for[copies], copies], axis=1)])
-        return _write(book, parts, edges, stands_for, store)
+        return _write(ledger, parts, edges, stands_for, store)
 
 
 def _write(
-    book: Ledger,
+    ledger: Ledger,
     parts: Sequence[Path],
-    edges: np.ndarray,
-    stands_for: np.ndarray,
+    edges: Integers,
+    stands_for: Integers,
     store: "_NgramStore",
-) -> np.ndarray:
+) -> Bytes:
+    """Write the clusters, sorted by kept, then dropped; return the marks."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -87,13 +98,13 @@ def _write(
             table.append((ids[kept], ids[row], alike, "exact" if exact else "near"))
     lists = list(zip(*sorted(table), strict=True)) or [()] * len(SCHEMA)
     arrays = [pa.array(c, f.type) for c, f in zip(lists, SCHEMA, strict=True)]
-    with aside(book.out / "clusters.parquet") as temporary:
-        pq.write_table(pa.table(arrays, schema=SCHEMA), temporary, compression="zstd")
+    with replaced(ledger.out / "clusters.parquet") as partial:
+        pq.write_table(pa.table(arrays, schema=SCHEMA), partial, compression="zstd")
     return marks
 
 
-def _ids_of(parts: Sequence[Path], rows: np.ndarray) -> list[str]:
-    """The ids of some rows (ascending)."""
+def _ids_of(parts: Sequence[Path], rows: Integers) -> list[str]:
+    """Read the ids of some documents, given by ascending row numbers."""
     ids, start = [], 0
     for part in parts:
         column = pq.read_table(part, columns=["id"])["id"]
@@ -104,10 +115,10 @@ def _ids_of(parts: Sequence[Path], rows: np.ndarray) -> list[str]:
 
 
 class _NgramStore:
-    """N-gram sets of the candidates, in a scratch file that the system pages in and out."""
+    """N-gram sets of the candidates, in a memory-mapped scratch file."""
 
-    def __init__(self, book: Ledger, parts: Sequence[Path], rows: np.ndarray, size: int) -> None:
-        self._path = book.work / "ngrams.bin"
+    def __init__(self, ledger: Ledger, parts: Sequence[Path], rows: Integers, size: int) -> None:
+        self._path = ledger.work / "ngrams.bin"
         self._rows = rows
         self._bounds = array("q", [0])
         start = 0
@@ -120,7 +131,7 @@ class _NgramStore:
                     continue
                 texts = pq.read_table(part, columns=["text"]).take(pa.array(inside))
                 for batch in texts.to_batches(4096):
-                    for ngrams in ngram_sets(_words(batch), size):
+                    for ngrams in ngram_sets(batch["text"], size):
                         file.write(ngrams.tobytes())
                         self._bounds.append(self._bounds[-1] + len(ngrams))
         self._all = np.memmap(self._path, np.uint64) if self._bounds[-1] else np.empty(0, np.uint64)
@@ -131,18 +142,7 @@ class _NgramStore:
     def __exit__(self, *_: object) -> None:
         del self._all
 
-    def of(self, row: int) -> np.ndarray:
-        """The n-grams of a candidate: sorted hashes."""
+    def of(self, row: int) -> Hashes:
+        """Return the n-gram set of a candidate, as sorted hashes."""
         at = int(np.searchsorted(self._rows, row))
         return self._all[self._bounds[at] : self._bounds[at + 1]]
-
-
-def _words(batch: pa.RecordBatch) -> pa.StringArray:
-    import daft
-    from daft import col
-
-    # Numbered, since a runner may return rows in any order.
-    numbered = pa.table({"text": batch["text"], "at": pa.array(range(len(batch)))})
-    words = daft.from_arrow(numbered).select(col("at"), normalised(col("text")).alias("words"))
-    table = words.to_arrow().sort_by("at")
-    return table["words"].cast(pa.string()).combine_chunks()

@@ -1,8 +1,8 @@
-"""MinHash signatures of documents through Daft, kept as one key a band and a hash of all words."""
+"""MinHash signatures of documents by Daft, stored as one key per band and a hash of all words."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -10,41 +10,49 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_prep.near_duplicates.candidates import band_keys
-from data_prep.near_duplicates.words import normalised
-from data_prep.stage.ledger import Ledger, aside
+from data_prep.ngrams.arrays import Hashes
+from data_prep.ngrams.word_passes import join_words
+from data_prep.stage.ledger import Ledger
+from webtext_gpt.files import replaced
 
-PARTS_AT_ONCE = 16  # parts one query reads: enough for every worker of a small cluster
+if TYPE_CHECKING:
+    from daft import Expression
+
+PARTS_AT_ONCE = 16  # parts that one query reads: enough for every worker of a small cluster
 HASH: Final = "xxhash3_64"
-BATCH = 512  # documents a thread takes at a time; by default Daft gives all of them to one
+BATCH = 512  # documents a thread takes at a time; by default Daft gives all of them to one thread
 
 
 def sign_parts(
-    book: Ledger, parts: Sequence[Path], *, ngram: int, bands: int, rows: int
+    ledger: Ledger, parts: Sequence[Path], *, ngram: int, bands: int, rows: int
 ) -> list[Path]:
-    """Sign all documents; files of uint64 (N, 2 + bands): two hashes of the words, then bands."""
+    """Sign all documents and return the files of their keys.
+
+    A file holds uint64 (N, 2 + bands): two hashes of all words of a document, then its bands.
+    """
     files = []
     for start in range(0, len(parts), PARTS_AT_ONCE):
         some = parts[start : start + PARTS_AT_ONCE]
-        target = book.work / f"keys-{start:05d}.npy"
+        target = ledger.work / f"keys-{start:05d}.npy"
         if not target.exists():
             keys = _signed(some, ngram, bands, rows)
-            with aside(target) as temporary, temporary.open("wb") as file:
+            with replaced(target) as partial, partial.open("wb") as file:
                 np.save(file, keys, allow_pickle=False)
         files.append(target)
     return files
 
 
-def _signed(parts: Sequence[Path], ngram: int, bands: int, rows: int) -> np.ndarray:
+def _signed(parts: Sequence[Path], ngram: int, bands: int, rows: int) -> Hashes:
     import daft
     from daft import col
     from daft.functions import hash as hashed
     from daft.functions import minhash
 
-    # A runner may return rows in any order: the ids bring them back into that of the parts.
+    # Daft may return rows in any order; the ids restore the order of the parts.
     words = (
         daft.read_parquet([str(part) for part in parts])
         .into_batches(BATCH)
-        .select(col("id"), normalised(col("text")).alias("words"))
+        .select(col("id"), _joined_words(col("text")).alias("words"))
     )
     table = words.select(
         col("id"),
@@ -66,3 +74,15 @@ def _signed(parts: Sequence[Path], ngram: int, bands: int, rows: int) -> np.ndar
     )
     found = table["id"].cast(pa.string()).combine_chunks()
     return keys[pc.index_in(wanted, value_set=found).to_numpy()]
+
+
+def _joined_words(text: "Expression") -> "Expression":
+    """`join_words` as a Daft expression; its compiled loop runs in threads."""
+    from daft import DataType, Series, func
+
+    @func.batch(return_dtype=DataType.string(), use_process=False)
+    def join(texts: Series) -> pa.Array:
+        return join_words(texts.to_arrow())
+
+    expression: Expression = join(text)
+    return expression

@@ -1,4 +1,4 @@
-"""What the compiled loops share: a 64-bit mixer, the high half of a product, a cache hint."""
+"""Primitives of the compiled loops: a 64-bit mixer, the high half of a product, a prefetch."""
 
 from typing import Any
 
@@ -8,23 +8,24 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-U = np.uint64  # shifts and products of other integers would be signed, or floats
+U = np.uint64  # shifts and products of other integer types would become signed, or floats
 
 
 @njit(inline="always", cache=True)
-def mix(x: Any) -> Any:
-    """A bijection of 64-bit words in which every bit of `x` moves half of the bits out.
+def mix(x: np.uint64) -> np.uint64:
+    """Mix a 64-bit word: a bijection in which each bit of `x` flips half of the result's bits.
 
-    The finaliser of SplitMix64 (Steele, Lea, Flood 2014).
+    This is the finalizer of SplitMix64 (Steele, Lea, Flood 2014).
     """
     x = (x ^ (x >> U(30))) * U(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> U(27))) * U(0x94D049BB133111EB)
     return x ^ (x >> U(31))
 
 
+# An intrinsic gets objects of numba's compiler, which have no public types: hence `Any`.
 @intrinsic
 def high_product(typing: Any, one: Any, other: Any) -> Any:
-    """The upper 64 bits of a 128-bit product: maps a hash onto `range(other)` without bias."""
+    """Return the upper 64 bits of a product; maps a hash onto `range(other)` without bias."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         wide = ir.IntType(128)
@@ -36,7 +37,7 @@ def high_product(typing: Any, one: Any, other: Any) -> Any:
 
 @intrinsic
 def prefetch(typing: Any, array: Any, index: Any) -> Any:
-    """Ask for the cache line of `array[index]`, which is needed soon."""
+    """Request the cache line of `array[index]`, which will be needed soon."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         view = context.make_array(signature.args[0])(context, builder, values[0])

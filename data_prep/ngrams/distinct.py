@@ -1,13 +1,13 @@
-"""How many distinct 8-grams there are: HyperLogLog (Flajolet et al. 2007), Ertl's estimator."""
+"""Number of distinct 8-grams, estimated by HyperLogLog (Flajolet et al. 2007)."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numba import njit
 
+from data_prep.ngrams.arrays import Bytes, Hashes
 from data_prep.ngrams.bits import U
 from data_prep.ngrams.hashing import ngrams
 from data_prep.stage import workers
@@ -20,23 +20,23 @@ MARGIN = 1.01
 
 @dataclass(frozen=True)
 class Count:
-    """How many 8-grams there are.
+    """Number of 8-grams in some files.
 
     Attributes:
-        registers: HyperLogLog's, (2^18,); those of two sets together are the larger of each.
-        ngrams: occurrences.
-        documents: texts read.
-        rejected: rows that held no text, by reason.
+        registers: Registers of HyperLogLog, (2^18,). Those of a union are the maxima.
+        ngrams: 8-grams, repeats included.
+        documents: Texts read.
+        rejected: Rows without text, by reason.
     """
 
-    registers: np.ndarray
+    registers: Bytes
     ngrams: int
     documents: int
     rejected: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def nothing(cls) -> "Count":
-        """The count of no file."""
+        """Return the count of no file."""
         return cls(np.zeros(1 << _REGISTER_BITS, np.uint8), 0, 0, Counter())
 
     def __or__(self, other: "Count") -> "Count":
@@ -46,9 +46,10 @@ class Count:
         )  # fmt: skip
 
     def capacity(self) -> int:
-        """Distinct 8-grams to make room for: the estimate and a margin, at most all of them.
+        """Return the number of distinct 8-grams to make room for.
 
-        The estimator is Ertl's (2017, algorithm 6), which has no bias at small numbers.
+        This is the estimate and a margin, but at most the number of all 8-grams. The estimator is
+        Ertl's (2017, algorithm 6), which has no bias at small numbers.
         """
         m, most = 1 << _REGISTER_BITS, 64 - _REGISTER_BITS
         histogram = np.bincount(self.registers, minlength=most + 2).astype(float)
@@ -61,6 +62,7 @@ class Count:
 
 
 def _sigma(x: float) -> float:
+    """Ertl's sigma: x + the sum of x^(2^k) * 2^(k-1) over k >= 1."""
     if x == 1:
         return float("inf")
     y, z = 1.0, x
@@ -72,6 +74,7 @@ def _sigma(x: float) -> float:
 
 
 def _tau(x: float) -> float:
+    """Ertl's tau: (1 - x - the sum of (1 - x^(2^-k))^2 * 2^-k over k >= 1) / 3."""
     if x in (0, 1):
         return 0.0
     y, z = 1.0, 1 - x
@@ -84,7 +87,11 @@ def _tau(x: float) -> float:
 
 
 def count_file(path: Path, layout: Layout) -> Count:
-    """Count the 8-grams of one file."""
+    """Count the 8-grams of one file.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
     registers, total, documents = np.zeros(1 << _REGISTER_BITS, np.uint8), 0, 0
     rejected = Counter[str]()
     for batch in batches(path, layout, workers.advance):
@@ -96,7 +103,8 @@ def count_file(path: Path, layout: Layout) -> Count:
 
 
 @njit(nogil=True, cache=True)
-def _register(registers: Any, hashes: Any) -> None:
+def _register(registers: Bytes, hashes: Hashes) -> None:
+    """Raise each hash's register to the position of the first 1 after its leading bits."""
     for at in range(len(hashes)):
         rest = (hashes[at] << U(_REGISTER_BITS)) | U(1 << (_REGISTER_BITS - 1))
         rank = 1

@@ -1,15 +1,15 @@
-"""The overlap report: overlap.json, overlap.md, overlap.png, tables of samples and documents."""
+"""Overlap report: overlap.json, overlap.md, overlap.png, tables of samples and documents."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.ngrams.overlap_result import Holders, TestResult
-from data_prep.stage.ledger import aside, write_json
+from webtext_gpt.files import replaced
 
 SAMPLES = pa.schema([
     ("test", pa.string()), ("sample", pa.string()), ("ngrams", pa.int64()),
@@ -21,16 +21,27 @@ DOCUMENTS = pa.schema([
     ("shared", pa.int64()), ("ngrams", pa.int64()), ("over_threshold", pa.bool_()),
 ])  # fmt: skip
 PASSAGES = 5
-"""Passages of a sample that the page shows, and"""
+"""Passages of a sample that overlap.md shows; `samples.parquet` has all."""
 LONGEST_PASSAGE = 400
-"""characters of each; `samples.parquet` has all."""
+"""Characters of a passage that overlap.md shows."""
 
 
 def write_report(
     out: Path, results: Sequence[TestResult], holders: Holders, threshold: int, worst: int
 ) -> None:
-    """Write the whole report of some test sets into `out`."""
-    write_json(out / "overlap.json", {r.name: r.figures(r.main) for r in results})
+    """Write all files of the report.
+
+    Args:
+        out: The output folder.
+        results: Results of the test sets.
+        holders: Training documents that hold 8-grams of them; without scans, there is no table of
+            documents.
+        threshold: 8-grams from which a document is over the threshold, for the text.
+        worst: Samples of each test set to show.
+    """
+    figures = {r.name: r.figures(r.main) for r in results}
+    with replaced(out / "overlap.json") as partial:
+        partial.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", "utf-8")
     _write_samples(out / "samples.parquet", results)
     _write_documents(out / "train_documents.parquet", results, holders)
     _plot(out / "overlap.png", results)
@@ -40,16 +51,16 @@ def write_report(
         text += _documents(results, holders, threshold)
     for result in results:
         text += _worst(result, holders, worst)
-    with aside(out / "overlap.md") as temporary:
-        temporary.write_text("\n".join(text) + "\n", "utf-8")
+    with replaced(out / "overlap.md") as partial:
+        partial.write_text("\n".join(text) + "\n", "utf-8")
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     lines = [" | ".join(map(_cell, row)) for row in [head, ["---"] * len(head), *rows]]
     return [*(f"| {line} |" for line in lines), ""]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")
@@ -108,9 +119,10 @@ def _documents(results: Sequence[TestResult], holders: Holders, threshold: int) 
             rows.append((result.name, left["overlapping"], _percent(left["percent"])))
     return [
         "## Training documents", "",
-        f"{touched:,} of {total:,} documents hold an 8-gram of a test set, {over:,} of them "
-        f"{threshold:,} or more different ones of one test set (`threshold`): "
-        "`train_documents.parquet` lists them. Without these {0:,}:".format(over), "",
+        f"{touched:,} of {total:,} documents hold an 8-gram of a test set; "
+        "`train_documents.parquet` lists them. "
+        f"{over:,} of them hold {threshold:,} or more distinct 8-grams of one test set "
+        f"(`threshold`). Overlap without these {over:,}:", "",
         *_table(("test set", "in train", "%"), rows),
     ]  # fmt: skip
 
@@ -118,7 +130,7 @@ def _documents(results: Sequence[TestResult], holders: Holders, threshold: int) 
 def _worst(result: TestResult, holders: Holders, worst: int) -> list[str]:
     samples, sizes, found = result.shares()
     order = np.lexsort((samples, -sizes, -found / np.maximum(sizes, 1)))[:worst]
-    text = [f"## Most of {result.name} in train", ""]
+    text = [f"## {result.name}: samples with the largest overlap", ""]
     for at in order:
         if not found[at]:
             break
@@ -153,18 +165,18 @@ def _write_samples(path: Path, results: Sequence[TestResult]) -> None:
             pa.array([result.passages(int(n)) for n in numbers], pa.list_(pa.string())),
         ]  # fmt: skip
         tables.append(pa.Table.from_arrays(columns, schema=SAMPLES))
-    with aside(path) as temporary:
-        pq.write_table(pa.concat_tables(tables), temporary, compression="zstd")
+    with replaced(path) as partial:
+        pq.write_table(pa.concat_tables(tables), partial, compression="zstd")
 
 
 def _write_documents(path: Path, results: Sequence[TestResult], holders: Holders) -> None:
-    """A row for each training document and test set of which it holds 8-grams."""
+    """Write a row for each training document and each test set whose 8-grams it holds."""
     if not holders.scans:
         return
     names = np.array([result.name for result in results], object)
     with (
-        aside(path) as temporary,
-        pq.ParquetWriter(temporary, DOCUMENTS, compression="zstd") as writer,
+        replaced(path) as partial,
+        pq.ParquetWriter(partial, DOCUMENTS, compression="zstd") as writer,
     ):
         for file, scan in zip(holders.files, holders.scans, strict=True):
             document, test = np.nonzero(scan.shared)
@@ -179,7 +191,7 @@ def _write_documents(path: Path, results: Sequence[TestResult], holders: Holders
 
 
 def _plot(path: Path, results: Sequence[TestResult]) -> None:
-    """The paper's figure 5: how the overlap is distributed over samples."""
+    """Plot the distribution of the overlap over samples, as in figure 5 of the paper."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -202,5 +214,5 @@ def _plot(path: Path, results: Sequence[TestResult]) -> None:
     axes.set_ylabel("samples with at least that (%)")
     axes.grid(alpha=0.3)
     axes.legend()
-    with aside(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
+    with replaced(path) as partial:
+        figure.savefig(partial, format="png", dpi=120, metadata={"Software": None})

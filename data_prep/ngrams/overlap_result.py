@@ -1,18 +1,31 @@
-"""What was found of a test set: the figures of Table 6, of each sample, and who holds it."""
+"""Overlap of one test set with train: figures of Table 6, by sample, and the documents behind."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
-from data_prep.ngrams.exact import Scan
-from data_prep.ngrams.hashing import NGRAM, Ngrams, spans
+from data_prep.ngrams.arrays import Flags, Integers
+from data_prep.ngrams.hashing import NGRAM, Ngrams
+from data_prep.ngrams.scan import Scan
 from data_prep.ngrams.testsets import TestSet
+from data_prep.ngrams.word_passes import word_spans
 
 SURELY_PART = 10_000
-"""Distinct 8-grams from which a test set that is in train as a whole is said to be part of it."""
+"""Distinct 8-grams from which a test set that is found as a whole is reported as part of train."""
+
+
+class Figures(TypedDict):
+    """Figures of a test set in overlap.json; percentages are None if it has no 8-grams."""
+
+    ngrams: int
+    overlapping: int
+    percent: float | None
+    percent_unique: float | None
+    false_positive_bound: float
+    note: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -20,12 +33,13 @@ class Overlap:
     """Which of a test set's 8-grams are in train.
 
     Attributes:
-        found: of each occurrence, bool.
-        unique, unique_found: distinct 8-grams, and how many of them are found.
-        bound: the false-positive rate with which it was asked.
+        found: Whether each occurrence is in train.
+        unique: Number of distinct 8-grams.
+        unique_found: Number of distinct 8-grams that are in train.
+        bound: Upper bound on the false-positive rate of the lookup.
     """
 
-    found: np.ndarray
+    found: Flags
     unique: int
     unique_found: int
     bound: float
@@ -33,19 +47,21 @@ class Overlap:
 
 @dataclass
 class TestResult:
-    """A test set with its 8-grams and what is known of them.
+    """A test set, its 8-grams, and their overlap with train.
 
     Attributes:
-        grams: its 8-grams.
-        which: of each occurrence, its place among the distinct 8-grams of all test sets.
-        by_train, by_test: the two directions, where they were asked.
-        after_removal: what documents under the threshold alone hold.
-        note: what must be said beside the figures.
+        test: The test set.
+        grams: Its 8-grams.
+        which: Number of each occurrence in the exact set of all test sets.
+        by_train: Overlap by the paper's direction; None if it was not measured.
+        by_test: Overlap by the inverse direction; None if it was not measured.
+        after_removal: Overlap with the documents under the threshold alone; None if unknown.
+        note: Remarks that belong beside the figures; "" if there are none.
     """
 
     test: TestSet
     grams: Ngrams
-    which: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    which: Integers = field(default_factory=lambda: np.empty(0, np.int64))
     by_train: Overlap | None = None
     by_test: Overlap | None = None
     after_removal: Overlap | None = None
@@ -55,12 +71,12 @@ class TestResult:
 
     @classmethod
     def of(cls, test: TestSet, grams: Ngrams) -> "TestResult":
-        """A result without answers yet; notes what has no 8-grams to ask for."""
+        """Make a result without overlaps; note if there are no 8-grams to look up."""
         note = ""
         if not len(test.texts):
             note = "empty: it has no text"
         elif not len(grams.hashes):
-            note = f"no sample has {NGRAM} words, so there is no {NGRAM}-gram to look for"
+            note = f"no sample has {NGRAM} words, so there is no {NGRAM}-gram to look up"
         result = cls(test, grams)
         result._add_note(note)
         for reason, count in sorted(test.rejected.items()):
@@ -72,18 +88,19 @@ class TestResult:
 
     @property
     def name(self) -> str:
-        """What the user calls the test set."""
+        """Name of the test set in the report."""
         return self.test.name
 
     @property
     def main(self) -> Overlap:
-        """The paper's direction where it was asked, else the inverse."""
-        asked = self.by_train or self.by_test
-        assert asked is not None  # noqa: S101 - one direction at least was asked
-        return asked
+        """Overlap by the paper's direction if it was measured, else by the inverse."""
+        overlap = self.by_train or self.by_test
+        if overlap is None:
+            raise RuntimeError(f"{self.name}: neither direction was measured")
+        return overlap
 
     def note_likeness(self, train: set[str]) -> None:
-        """Note where the test set is in the training set; `train` are file hashes."""
+        """Note if the test set itself is in the training set; `train` holds file hashes."""
         same = sum(entry["xxh3"] in train for entry in self.test.inputs)
         if not len(self.grams.hashes):
             return
@@ -97,8 +114,8 @@ class TestResult:
                 + (": it is the training set, or part of it" if beyond_chance else "")
             )
 
-    def shares(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of each sample that has 8-grams: its number, its 8-grams, and how many are in train."""
+    def shares(self) -> tuple[Integers, Integers, Integers]:
+        """Return the samples that have 8-grams: numbers, 8-grams, and 8-grams in train, (n,)."""
         sizes = np.diff(self.grams.offsets)
         ends = np.concatenate(([0], np.cumsum(self.main.found)))
         found = ends[self.grams.offsets[1:]] - ends[self.grams.offsets[:-1]]
@@ -106,21 +123,21 @@ class TestResult:
         return long_enough, sizes[long_enough], found[long_enough]
 
     def passages(self, sample: int) -> list[str]:
-        """The runs of words of a sample that are in train, longest first, as they stand there."""
+        """Return the passages of a sample that are in train, longest first, in its own spelling."""
         start, end = self.grams.offsets[sample : sample + 2]
         at = np.flatnonzero(self.main.found[start:end])
         if not len(at):
             return []
-        text, words = spans(self.test.texts[sample].as_py())
+        text, words = word_spans(self.test.texts[sample].as_py())
         data = text.encode()
         runs = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
         cut = [(words[run[0], 0], words[run[-1] + NGRAM - 1, 1]) for run in runs]
         cut.sort(key=lambda span: span[0] - span[1])
         return [data[begin:stop].decode() for begin, stop in cut]
 
-    def record(self) -> dict[str, Any]:
-        """All figures as plain values, for the manifest."""
-        record: dict[str, Any] = {
+    def record(self) -> dict[str, int | Figures]:
+        """Return all figures as plain values, for the manifest."""
+        record: dict[str, int | Figures] = {
             "samples": len(self.test.texts),
             "overlap": self.figures(self.main),
         }
@@ -133,31 +150,33 @@ class TestResult:
                 record[key] = self.figures(overlap)
         return record
 
-    def figures(self, overlap: Overlap) -> dict[str, Any]:
-        """The figures of overlap.json: percent is Table 6's; null where there are no 8-grams."""
+    def figures(self, overlap: Overlap) -> Figures:
+        """Return the figures of overlap.json: `percent` as in Table 6, None without 8-grams."""
         total, found = len(overlap.found), int(overlap.found.sum())
-        figures: dict[str, Any] = {
+        figures: Figures = {
             "ngrams": total,
             "overlapping": found,
             "percent": 100 * found / total if total else None,
             "percent_unique": 100 * overlap.unique_found / overlap.unique if total else None,
             "false_positive_bound": overlap.bound,
         }
-        return figures | ({"note": self.note} if self.note else {})
+        if self.note:
+            figures["note"] = self.note
+        return figures
 
 
-def overlap_of(result: TestResult, found: np.ndarray, bound: float) -> Overlap:
-    """A test set's overlap, given which of all distinct 8-grams are in train."""
+def overlap_of(result: TestResult, found: Flags, bound: float) -> Overlap:
+    """Return a test set's overlap, given which 8-grams of the exact set are in train."""
     distinct = np.unique(result.which)
     return Overlap(found[result.which], len(distinct), int(found[distinct].sum()), bound)
 
 
 class Holders:
-    """Which training documents hold an 8-gram.
+    """Index from 8-grams to the training documents that hold them.
 
     Args:
-        scans: of the training files.
-        files: their names, in the same order.
+        scans: Scans of the training files.
+        files: Names of these files, in the same order.
     """
 
     def __init__(self, scans: Sequence[Scan], files: Sequence[str]) -> None:
@@ -168,8 +187,16 @@ class Holders:
         table = np.concatenate([np.empty((0, 3), np.int64), *pairs])
         self._pairs = table[np.argsort(table[:, 0], kind="stable")]
 
-    def of(self, grams: np.ndarray, most: int) -> list[tuple[str, int]]:
-        """The training documents that hold most of some distinct 8-grams, and how many."""
+    def of(self, grams: Integers, most: int) -> list[tuple[str, int]]:
+        """Return the training documents that hold the most of some 8-grams.
+
+        Args:
+            grams: Numbers of the 8-grams in the exact set; repeats count once.
+            most: Number of documents to return.
+
+        Returns:
+            Names of documents, each with how many of the 8-grams it holds.
+        """
         counts: Counter[tuple[int, int]] = Counter()
         for gram in np.unique(grams):
             first, last = np.searchsorted(self._pairs[:, 0], (gram, gram + 1))

@@ -1,54 +1,55 @@
-"""A training file without the documents that hold too much of a test set."""
+"""Copy of a training file without the documents over the threshold."""
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.stage.readers import Batch
+from data_prep.ngrams.arrays import Flags
+from data_prep.stage.readers import TextBatch
+from webtext_gpt.files import replaced
 
 
 class Remainder:
-    """The documents of one file that stay: its own rows, or `id` and `text` of plain text.
+    """Writer of the documents of one file that stay.
 
-    Use as a context manager: `out/documents-NAME.parquet`, or `.jsonl`, appears at its end, where
-    any stays.
+    Rows are written as they are in the file; plain text becomes columns `id` and `text`. Use it as
+    a context manager: `out/documents-NAME.parquet` or `.jsonl` appears when the block ends. If no
+    document stays, there is no file, because several files without a row would be refused later as
+    one input given twice.
     """
 
     def __init__(self, out: Path, name: str) -> None:
         self._out, self._name = out, name
-        self._writer: Any = None
-        self._file: Path | None = None
+        self._stack = ExitStack()
+        self._lines: IO[bytes] | None = None
+        self._table: pq.ParquetWriter | None = None
 
     def __enter__(self) -> "Remainder":
+        self._stack.__enter__()
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        if self._file is not None and not kind:
-            self._temporary.replace(self._file)
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)  # type: ignore[arg-type]
 
-    @property
-    def _temporary(self) -> Path:
-        assert self._file is not None  # noqa: S101 - for the type checker
-        return self._file.with_name(f".{self._file.name}.tmp")
-
-    def keep(self, batch: Batch, stays: np.ndarray) -> None:
-        """Write the documents of a batch of which `stays` is true."""
-        rows, lines = batch.rows.filter(pa.array(stays)), batch.kind == "jsonl"
+    def keep(self, batch: TextBatch, stays: Flags) -> None:
+        """Write the documents of a batch for which `stays` is true."""
+        rows = batch.rows.filter(pa.array(stays))
         if not rows.num_rows:
-            return  # a file without a document would be an input that holds nothing
-        if self._writer is None:
-            suffix = "jsonl" if lines else "parquet"
-            self._file = self._out / f"documents-{self._name}.{suffix}"
-            self._writer = (
-                self._temporary.open("wb") if lines
-                else pq.ParquetWriter(self._temporary, rows.schema, compression="zstd")
-            )  # fmt: skip
-        if lines:
-            self._writer.writelines(line + b"\n" for line in rows["line"].to_pylist())
+            return
+        if batch.kind == "jsonl":
+            if self._lines is None:
+                self._lines = self._stack.enter_context(self._file("jsonl").open("wb"))
+            self._lines.writelines(line + b"\n" for line in rows["line"].to_pylist())
         else:
-            self._writer.write_table(rows)
+            if self._table is None:
+                self._table = self._stack.enter_context(
+                    pq.ParquetWriter(self._file("parquet"), rows.schema, compression="zstd")
+                )
+            self._table.write_table(rows)
+
+    def _file(self, suffix: str) -> Path:
+        path = self._out / f"documents-{self._name}.{suffix}"
+        return self._stack.enter_context(replaced(path))

@@ -1,19 +1,18 @@
-"""Test sets by path, by the name of an evaluation set in a folder, or by a `datasets` name."""
+"""Test sets, read from files, from a folder of evaluation sets, or from the `datasets` library."""
 
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import xxhash
 
-from data_prep.stage.ledger import expand, fingerprint
+from data_prep.stage.inputs import Fingerprint, expand, fingerprint
 from data_prep.stage.readers import SUFFIXES, Layout, batches
 from webtext_gpt.errors import UserError
 
-_ARTICLE = re.compile(r"(?m)^(?= = [^=\n].*? = ?$)")  # WikiText's titles of articles
+_ARTICLE = re.compile(r"(?m)^(?= = [^=\n].*? = ?$)")  # article titles of WikiText
 _WIKITEXT = re.compile(r"\s*? = [^=\n].*? = ?\n")
 
 
@@ -22,19 +21,18 @@ class TestSet:
     """Samples of a test set, held in memory.
 
     Attributes:
-        name: what the report calls it.
-        ids: of each sample, strings.
-        texts: of each sample, strings.
-        inputs: fingerprints of what was read.
-        cut: by what samples were told from one another: `articles`, `lines`, `files`, or rows with
-            their text in a column.
-        rejected: rows that held no text, by reason.
+        name: Its name in the report.
+        ids: Names of the samples, strings.
+        texts: Texts of the samples, strings.
+        inputs: Fingerprints of the files read.
+        cut: What a sample is: `articles`, `lines`, `files`, or rows with their text in a column.
+        rejected: Rows without text, by reason.
     """
 
     name: str
     ids: pa.Array
     texts: pa.Array
-    inputs: list[dict[str, Any]]
+    inputs: list[Fingerprint]
     cut: str
     rejected: Counter[str] = field(default_factory=Counter)
 
@@ -46,13 +44,19 @@ def load_test_set(
 ) -> TestSet:
     """Read the samples of one test set.
 
-    `where` is a path or glob of text, JSONL or Parquet; else the name of a file in the folder
-    `evalsets` without its ending (`wikitext2_test`); else `NAME[:CONFIG[:SPLIT]]` of the `datasets`
-    library, of whose splits `test` is the default. A text file that begins with a title as
-    WikiText writes it is cut into its articles, unless lines are asked for.
+    A text file that begins with a WikiText title is divided into its articles, unless
+    `layout.lines` is true.
+
+    Args:
+        name: Name of the test set in the report.
+        where: A path or glob of text, JSONL or Parquet; else the name, with or without suffix, of
+            a file in `evalsets` (`wikitext2_test`); else `NAME[:CONFIG[:SPLIT]]` of the `datasets`
+            library, where SPLIT defaults to `test`.
+        layout: How samples are stored in the files.
+        evalsets: Folder of evaluation sets. None means there is none.
 
     Raises:
-        UserError: nothing of the kind is found, or it cannot be read.
+        UserError: The test set is not found, or cannot be read.
     """
     patterns = [where] if isinstance(where, str) else list(where)
     if len(patterns) == 1 and not _on_disk(patterns[0]):
@@ -100,7 +104,7 @@ def _evaluation_set(name: str, evalsets: str | Path | None) -> Path | None:
 
 
 def _articles(text: str) -> tuple[pa.Array, pa.Array]:
-    """Titles and texts of a WikiText file's articles."""
+    """Return titles and texts of the articles in a WikiText file."""
     parts = [part for part in _ARTICLE.split(text) if part.strip()]
     titles = [part.strip().partition("\n")[0].strip(" =") for part in parts]
     return pa.array(titles, pa.string()), pa.array(parts, pa.large_string())
@@ -128,5 +132,5 @@ def _from_datasets(name: str, where: str, text_key: str, evalsets: str | Path | 
     digest = xxhash.xxh3_128()
     for text in texts.to_pylist():
         digest.update(text.encode() + b"\0")
-    entry = {"name": where, "bytes": texts.nbytes, "xxh3": digest.hexdigest()}
+    entry: Fingerprint = {"name": where, "bytes": texts.nbytes, "xxh3": digest.hexdigest()}
     return TestSet(name, ids, texts, [entry], f"rows, text in {text_key}")

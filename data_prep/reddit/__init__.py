@@ -1,1 +1,1 @@
-"""Reddit submission dumps: decompression, decoding and the rules for posts."""
+"""Reddit submission dumps: decompression, decoding, and the rules for posts."""

@@ -1,8 +1,8 @@
-"""Lines of a Reddit dump, however it is compressed, in flat memory.
+"""Lines of a compressed file (zstd, xz, bzip2, gzip or plain), read in bounded memory.
 
-Published dumps are one frame with a 2^31 window, which default readers refuse. The four
-decompressors used here share one interface, and all say when a frame has ended, so that a
-truncated file is told from a whole one.
+Published Reddit dumps are one zstd frame with a window of 2^31 bytes, which readers refuse by
+default. The four decompressors used here share one interface. All of them report the end of a
+frame, so a truncated file can be recognized.
 """
 
 import bz2
@@ -10,15 +10,15 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from webtext_gpt.errors import UserError
 
-READ_BYTES = 1 << 16  # compressed bytes a step: even at 1:1000 a step stays under 64 MB
-MAX_ROW_BYTES = 1 << 24  # the longest real rows are some hundred kB
-BATCH_BYTES = 1 << 20
+READ_BYTES = 1 << 16  # compressed bytes per step: even at a ratio of 1000 a step is 64 MB
+MAX_ROW_BYTES = 1 << 24  # the longest real rows have a few hundred kB
+BATCH_BYTES = 1 << 20  # decompressed bytes per batch of lines, about
 
-OVERLONG = b"\0"  # stands for a row over MAX_ROW_BYTES, and is no JSON
+OVERLONG = b"\0"  # replaces a row over MAX_ROW_BYTES; not valid JSON
 
 _KINDS = {  # suffix: first bytes
     ".zst": (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + i]) + b"\x2a\x4d\x18" for i in range(16))),
@@ -29,14 +29,29 @@ _KINDS = {  # suffix: first bytes
 
 
 class BrokenDumpError(Exception):
-    """The dump ends inside a frame, or its compressed data is damaged, after some lines."""
+    """The file ends inside a frame, or its compressed data is damaged."""
+
+
+class Decompressor(Protocol):
+    """Decompressor of one frame, as zstandard, lzma, bz2 and zlib have it."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the frame has ended."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """Data that follows the frame."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """Decompress a piece of the frame."""
 
 
 def compression(path: Path) -> str:
-    """Tell a dump's compression by its first bytes: a key of `.zst .xz .bz2 .gz`, or "" if plain.
+    """Detect the compression by the first bytes: `.zst`, `.xz`, `.bz2`, `.gz`, or "" if plain.
 
     Raises:
-        UserError: the file cannot be read, or its name promises another format.
+        UserError: The file cannot be read, or its suffix names another format.
     """
     try:
         with path.open("rb") as file:
@@ -49,15 +64,18 @@ def compression(path: Path) -> str:
     return kind
 
 
-def line_batches(path: Path, on_bytes: Callable[[int], None]) -> Iterator[list[bytes]]:
-    """Yield lists of lines without their ends, a megabyte or so at a time; no empty lines.
+def line_batches(path: Path, on_bytes: Callable[[int], object]) -> Iterator[list[bytes]]:
+    """Yield lists of lines without their newlines, about a megabyte at a time.
 
-    `on_bytes(n)` hears of every n compressed bytes read. A line over MAX_ROW_BYTES comes as
-    OVERLONG.
+    Blank lines are left out. A line longer than MAX_ROW_BYTES is replaced by OVERLONG.
+
+    Args:
+        path: The file.
+        on_bytes: Called with the number of compressed bytes read since its last call.
 
     Raises:
-        UserError: see `compression`.
-        BrokenDumpError: the frame is cut or damaged; all whole lines before came already.
+        UserError: See `compression`.
+        BrokenDumpError: A frame is cut short or damaged. All whole lines before it were yielded.
     """
     for lines in every_line(path, on_bytes, MAX_ROW_BYTES):
         rows = (OVERLONG if line is None else line for line in lines)
@@ -65,18 +83,18 @@ def line_batches(path: Path, on_bytes: Callable[[int], None]) -> Iterator[list[b
 
 
 def every_line(
-    path: Path, on_bytes: Callable[[int], None], longest: int
+    path: Path, on_bytes: Callable[[int], object], longest: int
 ) -> Iterator[list[bytes | None]]:
-    """As `line_batches`, with empty lines, and None for a line of more than `longest` bytes."""
-    begun: list[bytes] = []  # the line that has no end yet
+    """Like `line_batches`, but with blank lines, and None for a line of over `longest` bytes."""
+    begun: list[bytes] = []  # start of the line whose end is not read yet
     length, overlong = 0, False
     blocks: list[bytes] = []
     held = 0
 
     def split() -> list[bytes | None]:
-        """All lines there are; the last one has no end yet."""
+        """Split what is held into lines; the end of the last one is not read yet."""
         first, *lines = b"".join([*begun, *blocks]).split(b"\n")
-        cut = overlong or len(first) > longest  # overlong: its start was thrown away
+        cut = overlong or len(first) > longest  # overlong: its start was dropped already
         return [None if cut else first, *lines]
 
     try:
@@ -87,10 +105,10 @@ def every_line(
                 continue
             if any(b"\n" in piece for piece in blocks):
                 *lines, rest = split()
-                assert rest is not None  # noqa: S101 - a later line than the first
+                assert rest is not None  # noqa: S101 - only the first line can be None
                 begun, length, overlong = [rest], len(rest), False
                 yield lines
-            else:  # joined only when its end comes, since it may be long
+            else:  # a long line is joined only once, when its end is read
                 begun += blocks
                 length += held
             if overlong or length > longest:
@@ -102,9 +120,9 @@ def every_line(
     yield split()
 
 
-def _blocks(path: Path, kind: str, on_bytes: Callable[[int], None]) -> Iterator[bytes]:
-    """Decompressed bytes of all frames of a file."""
-    decompressor, damage = (_decompressor(kind) if kind else None), _damage(kind)
+def _blocks(path: Path, kind: str, on_bytes: Callable[[int], object]) -> Iterator[bytes]:
+    """Yield the decompressed bytes of all frames of a file."""
+    decompressor, damage = (_decompressor(kind) if kind else None), _damage_errors(kind)
     with path.open("rb") as file:
         while data := file.read(READ_BYTES):
             on_bytes(len(data))
@@ -127,7 +145,7 @@ def _blocks(path: Path, kind: str, on_bytes: Callable[[int], None]) -> Iterator[
         raise BrokenDumpError(f"the file ends inside a {kind} frame: it was cut short")
 
 
-def _decompressor(kind: str) -> Any:
+def _decompressor(kind: str) -> Decompressor:
     if kind == ".zst":
         import zstandard
 
@@ -139,8 +157,8 @@ def _decompressor(kind: str) -> Any:
     return zlib.decompressobj(wbits=31)
 
 
-def _damage(kind: str) -> tuple[type[Exception], ...]:
-    """What the decompressor raises on damaged data."""
+def _damage_errors(kind: str) -> tuple[type[Exception], ...]:
+    """Return the errors that the decompressor raises on damaged data."""
     if kind == ".zst":
         import zstandard
 

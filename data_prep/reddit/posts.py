@@ -1,10 +1,10 @@
-"""One Reddit dump to the posts that are kept of it: typed decoding, rules, counted reasons."""
+"""Posts of one Reddit dump: decoding, the rules that keep or reject them, and the counts."""
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 import xxhash
@@ -19,15 +19,15 @@ LOW_KARMA = "low karma"
 OVER_18 = "over 18"
 BLOCKED_SUBREDDIT = "blocked subreddit"
 
-ROWS_TO_JUDGE = 1000  # a file with no submission among so many rows is not a dump
-POSTS_AT_ONCE = 100_000
-ROW_GROUP = 8192
+FIRST_ROWS = 1000  # a file without a submission among them is not a dump
+POSTS_AT_ONCE = 100_000  # posts in a run, which is held in memory and sorted
+ROW_GROUP = 8192  # rows
 
 _INT64 = 1 << 63
 
 
 class Submission(msgspec.Struct, gc=False):
-    """The columns read of a post, with the types that 2005 to 2024 gave them."""
+    """Fields read from a post, with all the types they had between 2005 and 2024."""
 
     score: int | float | str
     created_utc: int | float | str
@@ -42,9 +42,13 @@ class Submission(msgspec.Struct, gc=False):
 class PostRules:
     """Which posts are kept.
 
-    `karma="max"` wants a post to reach `min_karma` itself; `"sum"` adds up the posts of one URL,
-    so that each of them has to be kept until all are read. `over_18=False` rejects posts marked
-    so. Blocked sub-reddits are in lower case.
+    Attributes:
+        urls: Rules for the URL of a post.
+        blocked_subreddits: Names in lower case.
+        min_karma: Karma that a link needs; 3 in the paper (section 2.1).
+        karma: `max` compares the highest score of a URL's posts with `min_karma`. `sum` adds the
+            scores up, so no post can be rejected before all are read.
+        over_18: Whether posts marked "over 18" are kept.
     """
 
     urls: UrlRules
@@ -54,21 +58,44 @@ class PostRules:
     over_18: bool = True
 
 
+class PostCounts(TypedDict):
+    """Rows of one dump.
+
+    Attributes:
+        rows: Rows read.
+        kept: Posts kept.
+        rejected: Rows rejected, by reason.
+        cut_short: The error to report about a dump that ends too early, or "".
+    """
+
+    rows: int
+    kept: int
+    rejected: dict[str, int]
+    cut_short: str
+
+
+Post = tuple[str, str, str, str, int, str, int]
+"""Link id, URL, domain, post id, score, subreddit, time of creation in Unix seconds."""
+
+
 def scan_dump(
-    path: Path, target: Path, rules: PostRules, on_bytes: Callable[[int], None]
-) -> dict[str, Any]:
+    path: Path, target: Path, rules: PostRules, on_bytes: Callable[[int], object]
+) -> PostCounts:
     """Write the kept posts of a dump to a Parquet file, in runs sorted by link id.
 
-    Returns `rows` read, `kept`, `rejected` by reason, and `cut_short`: what is to be said of a
-    dump that ends too early, or "".
+    Args:
+        path: The dump.
+        target: Parquet file to write.
+        rules: Which posts are kept.
+        on_bytes: Called with the number of compressed bytes read since its last call.
 
     Raises:
-        UserError: the file cannot be read, or holds no submissions.
+        UserError: The file cannot be read, or holds no submissions.
     """
     rejected: Counter[str] = Counter()
     rows = kept = 0
     cut_short = ""
-    keep = _judge(rules)
+    keep = _post_filter(rules)
     with _RunWriter(target) as runs:
         try:
             for lines in line_batches(path, on_bytes):
@@ -76,7 +103,7 @@ def scan_dump(
                 kept += keep(lines, rejected, runs.posts)
                 if len(runs.posts) >= POSTS_AT_ONCE:
                     runs.flush()
-                if rows >= ROWS_TO_JUDGE:
+                if rows >= FIRST_ROWS:
                     _refuse_other_formats(path, rows, rejected)
         except BrokenDumpError as error:
             if rows == 0:
@@ -90,18 +117,22 @@ def _refuse_other_formats(path: Path, rows: int, rejected: Counter[str]) -> None
     if rows and rejected[MALFORMED_ROW] == rows:
         raise UserError(
             f"{path}: none of the first {rows:,} rows is a Reddit submission "
-            "(one JSON object a line with url, score and created_utc)"
+            "(expected one JSON object per line with url, score and created_utc)"
         )
 
 
-def _judge(rules: PostRules) -> Callable[[list[bytes], Counter[str], list[tuple[Any, ...]]], int]:
-    """Make the function that appends the posts it keeps of some lines and counts the others."""
+def _post_filter(rules: PostRules) -> Callable[[list[bytes], Counter[str], list[Post]], int]:
+    """Return a function that sorts out the lines of a dump.
+
+    Its arguments are the lines, the counts of rejected rows by reason, to which it adds, and the
+    list of posts, to which it appends. It returns the number of posts kept.
+    """
     decode = msgspec.json.Decoder(Submission).decode
     clean = url_cleaner(rules.urls)
     over_18, blocked = rules.over_18, rules.blocked_subreddits
     floor = rules.min_karma if rules.karma == "max" else -_INT64
 
-    def judge(line: bytes) -> tuple[Any, ...] | str:  # noqa: PLR0911 - one for each reason
+    def judge(line: bytes) -> Post | str:  # noqa: PLR0911 - one return per reason
         try:
             post = decode(line)
             score = post.score if type(post.score) is int else int(float(post.score))
@@ -127,21 +158,21 @@ def _judge(rules: PostRules) -> Callable[[list[bytes], Counter[str], list[tuple[
         name = post.id or xxhash.xxh3_64_hexdigest(line)
         return (link.id, link.url, link.domain, name, score, subreddit, created)
 
-    def keep(lines: list[bytes], rejected: Counter[str], posts: list[tuple[Any, ...]]) -> int:
+    def keep(lines: list[bytes], rejected: Counter[str], posts: list[Post]) -> int:
         before = len(posts)
         for line in lines:
             result = judge(line)
-            if type(result) is str:
+            if isinstance(result, str):
                 rejected[result] += 1
             else:
-                posts.append(result)  # type: ignore[arg-type]
+                posts.append(result)
         return len(posts) - before
 
     return keep
 
 
 class _RunWriter:
-    """Gathers posts and appends them to a Parquet file, each run sorted by link id."""
+    """Buffer of posts, appended to a Parquet file in runs that are sorted by link id."""
 
     def __init__(self, target: Path) -> None:
         import pyarrow as pa
@@ -152,7 +183,7 @@ class _RunWriter:
             + [("score", pa.int64()), ("subreddit", pa.string()), ("created", pa.int64())]
         )
         self._writer = pq.ParquetWriter(target, self._schema, compression="lz4")
-        self.posts: list[tuple[Any, ...]] = []
+        self.posts: list[Post] = []
 
     def __enter__(self) -> "_RunWriter":
         return self
@@ -163,7 +194,7 @@ class _RunWriter:
         self._writer.close()
 
     def flush(self) -> None:
-        """Write what was gathered; small row groups let a merge read one range of ids."""
+        """Write the buffer as one run; small row groups let a merge read one range of ids."""
         import pyarrow as pa
 
         columns: list[Any] = list(zip(*sorted(self.posts), strict=True)) or [()] * len(self._schema)

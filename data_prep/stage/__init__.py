@@ -1,1 +1,1 @@
-"""What every corpus stage stands on: ledger, readers, workers, engine, settings."""
+"""Building blocks of the corpus stages: ledger, inputs, readers, workers, engine, settings."""

@@ -1,4 +1,4 @@
-"""The engine that runs relational steps: Daft, on this machine or on a Ray cluster."""
+"""Engine of the relational steps: Daft on this machine, or on a Ray cluster."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,30 +10,32 @@ from webtext_gpt.errors import UserError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-NATIVE = {"name": "native"}
+Engine = Mapping[str, str | None]
+"""`{name: native}` or `{name: ray, address: ...}`, as in conf/data_prep/engine."""
+
+NATIVE: Engine = {"name": "native"}
 
 
-def start_engine(engine: Mapping[str, Any]) -> None:
-    """Choose Daft's runner for this process: `{name: native}` or `{name: ray, address: ...}`.
+def start_engine(engine: Engine) -> None:
+    """Select Daft's runner for this process.
 
-    A process has one runner from its first choice on; choosing it again changes nothing.
+    A process keeps the runner that was selected first. Selecting it again has no effect.
 
     Raises:
-        UserError: an engine that is not known, that cannot be reached, or that is not the one
-            this process has already.
+        UserError: The engine is unknown or cannot be reached, or this process has another one.
     """
     name = engine.get("name")
     if name == "ray":
         _join_ray(engine.get("address"))
     elif name != "native":
-        raise UserError(f"engine {name!r} is not known: native, ray")
+        raise UserError(f"engine {name!r} is not known: expected native or ray")
     os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ["DAFT_RUNNER"] = name
     from daft.runners import get_or_create_runner
 
     if (runner := get_or_create_runner().name) != name:
-        raise UserError(f"engine={name}: this process runs on {runner} already")
+        raise UserError(f"engine={name}: this process already runs on {runner}")
 
 
 def _join_ray(address: str | None) -> None:
@@ -51,7 +53,7 @@ def _join_ray(address: str | None) -> None:
 
 
 def each_on(
-    engine: Mapping[str, Any],
+    engine: Engine,
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
     workers_at_once: int | None,
@@ -60,10 +62,13 @@ def each_on(
     unit: str,
     label: str,
 ) -> Iterator[tuple[Task, Result]]:
-    """As `workers.each`: in processes of this machine, or as tasks of a Ray cluster.
+    """Run `function` over tasks as `workers.each` does, or as tasks of a Ray cluster.
+
+    On Ray, `workers_at_once` limits the tasks under way. None means no limit. The progress bar
+    then counts tasks, since `workers.advance` has no effect there.
 
     Raises:
-        UserError: a task raised it, or a worker was ended from outside.
+        UserError: A task raised it, or a worker was killed.
     """
     if engine["name"] == "native":
         yield from workers.each(

@@ -1,12 +1,13 @@
-"""Documents of any files as batches of Arrow strings: text, JSONL and Parquet.
+"""Documents in text, JSONL and Parquet files, read as batches of Arrow strings.
 
-A text file is one document, or with `lines` one document a line. JSONL and Parquet have a
-document a row, its text in `text_key`, named by `id` where there is one and else by file and the
-number of its line or row, from 1.
+A text file is one document, or one document per line if `lines` is set. JSONL and Parquet files
+hold one document per row, with its text in the column `text_key`. A document is named by `id`
+if its row has one, otherwise by the file and the number of the line or row, from 1.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,9 +15,9 @@ from typing import Any, Literal
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from data_prep.reddit.dumps import BrokenDumpError, every_line
-from data_prep.stage.parquet import opened
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import read_text
 
@@ -27,47 +28,55 @@ PLAIN = (".txt", ".text", ".md", ".raw", ".tokens")
 SUFFIXES = (*PARQUET, *JSON_LINES, *PLAIN)
 ROWS_AT_ONCE = 1024
 LONGEST_LINE = 1 << 30
-"""Bytes of a line, which is held in memory; text8, for instance, is one line of 100 MB."""
+"""Longest line in bytes. A line is held in memory; text8, for example, is one line of 100 MB."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How documents lie in files: whether a line of a text file is one, and the text's column."""
+    """How documents are stored in files.
+
+    Attributes:
+        lines: Whether each line of a text file is a document.
+        text_key: Column of JSONL and Parquet files that holds the text.
+    """
 
     lines: bool = False
     text_key: str = "text"
 
 
+Kind = Literal["parquet", "jsonl", "text"]
+
+
 @dataclass
-class Batch:
+class TextBatch:
     """Some documents of one file.
 
     Attributes:
-        names: of each, a string array.
-        texts: of each, a string array without nulls.
-        rows: the rows as they stood in the file: all columns of Parquet, `line` of JSONL, and
-            `id` and `text` of plain text.
-        kind: of the file.
-        rejected: rows that held no text, by reason.
+        names: Names of the documents, a string array.
+        texts: Their texts, a string array without nulls.
+        rows: The rows as stored in the file: all columns of Parquet, `line` of JSONL, `id` and
+            `text` of plain text.
+        kind: Kind of the file.
+        rejected: Rows without a usable text, by reason. They are not in the arrays above.
     """
 
     names: pa.Array
     texts: pa.Array
     rows: pa.Table
-    kind: Literal["parquet", "jsonl", "text"]
+    kind: Kind
     rejected: Counter[str]
 
 
 def batches(
-    path: Path, layout: Layout, on_bytes: Callable[[int], None] = lambda _: None
-) -> Iterator[Batch]:
-    """The documents of one file in their order, some megabytes at a time.
+    path: Path, layout: Layout, on_bytes: Callable[[int], object] = lambda _: None
+) -> Iterator[TextBatch]:
+    """Yield the documents of one file in their order, a few megabytes at a time.
 
-    `on_bytes` is told how many bytes of the file were read.
+    `on_bytes` is called with the number of bytes read since its last call.
 
     Raises:
-        UserError: a file that cannot be read as what its name says, without the text's column,
-            with text that is no UTF-8, or with a line over LONGEST_LINE.
+        UserError: The file does not hold what its suffix says, lacks the text column, is not
+            UTF-8, or has a line longer than LONGEST_LINE.
     """
     if path.name.endswith(PARQUET):
         yield from _parquet(path, layout.text_key, on_bytes)
@@ -82,25 +91,48 @@ def batches(
         yield _batch("text", text, pa.table({"id": name, "text": text}), name)
 
 
-def _batch(
-    kind: Literal["parquet", "jsonl", "text"], texts: pa.Array, rows: pa.Table, names: pa.Array
-) -> Batch:
-    """A batch without the rows that hold no text."""
+@contextmanager
+def open_parquet(
+    path: Path, needed: Sequence[str] = (), hint: str = ""
+) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file. An error of Arrow inside the block is reported as damage to it.
+
+    Args:
+        path: The file.
+        needed: Columns that it must have.
+        hint: What to do about a missing column; ends the message.
+
+    Raises:
+        UserError: The file cannot be read, or lacks a column.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            for name in needed:
+                if name not in names:
+                    raise UserError(f"{path}: no column {name!r} among {', '.join(names)}{hint}")
+            yield file
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise UserError(f"{path}: not a readable Parquet file: {error}") from error
+
+
+def _batch(kind: Kind, texts: pa.Array, rows: pa.Table, names: pa.Array) -> TextBatch:
+    """Make a batch; rows whose text is null or blank are counted as rejected."""
     sound = pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), False)
     lost = len(texts) - (pc.sum(sound).as_py() or 0)
     if lost:
         texts, names, rows = (column.filter(sound) for column in (texts, names, rows))
-    return Batch(names, texts, rows, kind, +Counter({"no text": lost}))
+    return TextBatch(names, texts, rows, kind, +Counter({"no text": lost}))
 
 
-def _numbered(path: Path, numbers: Iterable[int], ids: pa.Array | None = None) -> pa.Array:
-    """Names of rows: their ids, else the file and their numbers."""
-    named = pa.array([f"{path.name}:{number}" for number in numbers], pa.string())
-    return named if ids is None else pc.coalesce(ids.cast(pa.string()), named)
+def _names(path: Path, numbers: Iterable[int], ids: pa.Array | None = None) -> pa.Array:
+    """Name rows by their ids, or by file and number where the id is null or absent."""
+    numbered = pa.array([f"{path.name}:{number}" for number in numbers], pa.string())
+    return numbered if ids is None else pc.coalesce(ids.cast(pa.string()), numbered)
 
 
-def _parquet(path: Path, key: str, on_bytes: Callable[[int], None]) -> Iterator[Batch]:
-    with opened(path, needed=(key,), hint="; set text_key") as file:
+def _parquet(path: Path, key: str, on_bytes: Callable[[int], object]) -> Iterator[TextBatch]:
+    with open_parquet(path, needed=(key,), hint="; set text_key") as file:
         named = "id" in file.schema_arrow.names
         share = path.stat().st_size / max(file.metadata.num_rows, 1)
         first = 1
@@ -110,13 +142,13 @@ def _parquet(path: Path, key: str, on_bytes: Callable[[int], None]) -> Iterator[
                 raise UserError(f"{path}: column {key!r} holds {texts.type}, not text")
             texts.validate(full=True)
             ids = batch.column("id") if named else None
-            names = _numbered(path, range(first, first + len(batch)), ids)
+            names = _names(path, range(first, first + len(batch)), ids)
             yield _batch("parquet", texts, pa.Table.from_batches([batch]), names)
             first += len(batch)
             on_bytes(round(share * len(batch)))
 
 
-def _json_lines(path: Path, key: str, on_bytes: Callable[[int], None]) -> Iterator[Batch]:
+def _json_lines(path: Path, key: str, on_bytes: Callable[[int], object]) -> Iterator[TextBatch]:
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     read = bad = keyless = 0
     for lines in _numbered_lines(path, on_bytes):
@@ -136,14 +168,14 @@ def _json_lines(path: Path, key: str, on_bytes: Callable[[int], None]) -> Iterat
         found = [row.get(key) for _, row, _ in rows]
         texts = pa.array([t if isinstance(t, str) else None for t in found], pa.large_string())
         ids = [None if row.get("id") is None else str(row["id"]) for _, row, _ in rows]
-        names = _numbered(path, (number for number, _, _ in rows), pa.array(ids, pa.string()))
+        names = _names(path, (number for number, _, _ in rows), pa.array(ids, pa.string()))
         table = pa.table({"line": pa.array([line for _, _, line in rows], pa.large_binary())})
         batch = _batch("jsonl", texts, table, names)
         batch.rejected += Counter({"malformed row": bad - before})
         yield batch
 
 
-def _lines(path: Path, on_bytes: Callable[[int], None]) -> Iterator[Batch]:
+def _lines(path: Path, on_bytes: Callable[[int], object]) -> Iterator[TextBatch]:
     for lines in _numbered_lines(path, on_bytes):
         found = []
         for number, line in lines:
@@ -152,17 +184,17 @@ def _lines(path: Path, on_bytes: Callable[[int], None]) -> Iterator[Batch]:
             except UnicodeDecodeError as error:
                 raise UserError(
                     f"{path} is not UTF-8 ({error.reason}) in line {number:,}; convert it, for "
-                    "instance with iconv"
+                    "example with iconv"
                 ) from error
         texts = pa.array(found, pa.large_string())
-        names = _numbered(path, (number for number, _ in lines))
+        names = _names(path, (number for number, _ in lines))
         yield _batch("text", texts, pa.table({"id": names, "text": texts}), names)
 
 
 def _numbered_lines(
-    path: Path, on_bytes: Callable[[int], None]
+    path: Path, on_bytes: Callable[[int], object]
 ) -> Iterator[list[tuple[int, bytes]]]:
-    """Lists of the lines that are not empty, with their numbers in the file, from 1."""
+    """Yield lists of non-blank lines with their numbers in the file, from 1."""
     first = 1
     try:
         for lines in every_line(path, on_bytes, LONGEST_LINE):
@@ -170,8 +202,8 @@ def _numbered_lines(
             for number, line in enumerate(lines, first):
                 if line is None:
                     raise UserError(
-                        f"{path}: line {number:,} has more than {LONGEST_LINE:,} bytes; divide "
-                        "it, or without lines=true read the file as one document"
+                        f"{path}: line {number:,} has more than {LONGEST_LINE:,} bytes; split "
+                        "it, or read the file as one document (lines=false)"
                     )
                 if line.strip():
                     found.append((number, line))

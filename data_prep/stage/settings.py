@@ -1,4 +1,4 @@
-"""A composed configuration as plain values, each of the kind that its stage expects."""
+"""Composed configurations as plain values of the expected types."""
 
 from typing import Any
 
@@ -10,14 +10,21 @@ _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 def settings(cfg: DictConfig, kinds: dict[str, type]) -> dict[str, Any]:
-    """Turn a configuration into plain values and check those that `kinds` names by dotted key.
+    """Convert a configuration to plain values and check the types of some keys.
 
-    One name will do for a list of one; `workers` may be null.
+    A whole number is accepted for a float, and a single name for a list of names. `workers` is
+    always checked: a whole number or null.
+
+    Args:
+        cfg: The composed configuration.
+        kinds: Expected types by dotted key.
 
     Raises:
-        UserError: a value of another kind, named with its key.
+        UserError: A value has another type. The message names its key.
     """
-    options: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    options: dict[str, Any] = OmegaConf.to_container(  # type: ignore[assignment]
+        cfg, resolve=True, throw_on_missing=True
+    )
     for key, kind in {**kinds, "workers": int}.items():
         *parents, name = key.split(".")
         node = options
@@ -34,4 +41,4 @@ def settings(cfg: DictConfig, kinds: dict[str, type]) -> dict[str, Any]:
             node[name] = float(value)
         elif type(value) is not kind:
             raise UserError(f"{key}={value}: expected {_NAMES[kind]}")
-    return dict(options)
+    return options

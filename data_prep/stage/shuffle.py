@@ -1,13 +1,14 @@
-"""Documents of any files, in an order that only their content decides, in bounded memory.
+"""External sort of documents by a hash of their id, in bounded memory.
 
-Each input is cut into runs, sorted by a hash of the id and written with small row groups; a
-part of the result is one range of that hash, gathered from all runs and sorted by id.
+The order depends on the content alone, not on files or their order. Each input is cut into runs
+that are sorted by slot, the first 32 bits of the hash, and written in small row groups. A part of
+the result is a range of slots, read from all runs and sorted by id.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 import pyarrow as pa
@@ -17,13 +18,13 @@ import pyarrow.parquet as pq
 import xxhash
 
 from data_prep.reddit.dumps import BrokenDumpError, line_batches
-from data_prep.stage.parquet import opened
+from data_prep.stage.readers import open_parquet
 from webtext_gpt.errors import UserError
 
-RUN_CHARACTERS = 64 << 20  # of text held while a run is sorted
+RUN_CHARACTERS = 64 << 20  # characters of text in a run, which is held in memory and sorted
 ROWS_AT_ONCE = 1024
 ROW_GROUP = 1024
-# Texts do not repeat, so that dictionaries of them only cost time; ranges of slots are sought.
+# Texts do not repeat, so dictionaries would only cost time. Statistics let a reader skip slots.
 SCRATCH: dict[str, Any] = {
     "compression": "lz4", "use_dictionary": False, "write_statistics": ["slot"],
 }  # fmt: skip
@@ -37,19 +38,33 @@ SUFFIXES = (
 )
 
 
+class RunRecord(TypedDict):
+    """Counts of one file: rows read, characters of text kept, rejected rows by reason."""
+
+    rows: int
+    characters: int
+    rejected: dict[str, int]
+
+
 def schema_of(carried: Sequence[str]) -> pa.Schema:
-    """`slot`, `id`, `text`, and the columns carried along."""
+    """Return the schema of a run: `slot`, `id`, `text` and the carried columns."""
     names = ["id", "text", *carried]
     return pa.schema([("slot", pa.uint32()), *((name, pa.string()) for name in names)])
 
 
 def write_runs(
-    path: Path, target: Path, carried: Sequence[str], on_bytes: Callable[[int], None]
-) -> dict[str, Any]:
-    """Sort one file's documents into runs; count rows, bytes of text and rejected rows.
+    path: Path, target: Path, carried: Sequence[str], on_bytes: Callable[[int], object]
+) -> RunRecord:
+    """Write the documents of one file to `target` in sorted runs, and count them.
+
+    Args:
+        path: Parquet or JSONL file.
+        target: Parquet file to write.
+        carried: Columns to keep beside `id` and `text`, as text; null where a file lacks them.
+        on_bytes: Called with the number of bytes read since its last call.
 
     Raises:
-        UserError: not Parquet or JSONL, damaged, or without the columns `id` and `text`.
+        UserError: The file is not Parquet or JSONL, is damaged, or lacks `id` or `text`.
     """
     schema, rejected = schema_of(carried), Counter[str]()
     rows = size = held = 0
@@ -77,16 +92,16 @@ def write_runs(
 
 
 def read_part(runs: Sequence[Path], low: int, high: int) -> pa.Table:
-    """All documents of the runs with `low <= slot < high`, sorted by id, then by text."""
+    """Read the documents of all runs with `low <= slot < high`, sorted by id, then by text."""
     wanted = (pc.field("slot") >= low) & (pc.field("slot") < high)
     table = ds.dataset([str(run) for run in runs], format="parquet").to_table(filter=wanted)
     return table.sort_by([("id", "ascending"), ("text", "ascending")])
 
 
 def _parquet_tables(
-    path: Path, carried: Sequence[str], on_bytes: Callable[[int], None]
+    path: Path, carried: Sequence[str], on_bytes: Callable[[int], object]
 ) -> Iterator[tuple[pa.Table, Counter[str]]]:
-    with opened(path, needed=("id", "text")) as file:
+    with open_parquet(path, needed=("id", "text")) as file:
         names = file.schema_arrow.names
         share = path.stat().st_size / max(file.metadata.num_rows, 1)
         columns = [name for name in ("id", "text", *carried) if name in names]
@@ -104,7 +119,7 @@ def _parquet_tables(
 
 
 def _json_tables(
-    path: Path, carried: Sequence[str], on_bytes: Callable[[int], None]
+    path: Path, carried: Sequence[str], on_bytes: Callable[[int], object]
 ) -> Iterator[tuple[pa.Table, Counter[str]]]:
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     names = ("id", "text", *carried)
@@ -130,8 +145,8 @@ def _json_tables(
         raise UserError(f"{path}: {error}, after {read:,} rows") from error
 
 
-def _text(value: Any, name: str) -> str | None:
-    """A JSON value as text; an id may be a number, a text may be nothing else."""
+def _text(value: object, name: str) -> str | None:
+    """Convert a JSON value to text; None if it cannot be. An id may be a whole number."""
     if isinstance(value, str):
         return value
     if value is None or name == "text" or (name == "id" and type(value) is not int):
@@ -140,7 +155,7 @@ def _text(value: Any, name: str) -> str | None:
 
 
 def _sound(columns: list[pa.Array], carried: Sequence[str]) -> tuple[pa.Table, Counter[str]]:
-    """Rows with an id and a text, and how many lack which."""
+    """Return the rows with an id and a text, and the number of others by reason."""
     table = pa.Table.from_arrays(columns, names=["id", "text", *carried])
     named = pc.is_valid(table["id"])
     blank = pc.equal(pc.utf8_length(pc.utf8_ltrim_whitespace(table["text"])), 0)

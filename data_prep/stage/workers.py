@@ -1,29 +1,40 @@
-"""Worker processes that end with their parent, however it ends, and report their progress."""
+"""Worker processes that report their progress and end when their parent ends."""
 
 import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
 
 from webtext_gpt.errors import UserError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-_progress: Any = None  # in a worker: the shared count that `advance` adds to
+
+class Progress(Protocol):
+    """A count that several processes may add to, such as `multiprocessing.Value`."""
+
+    value: int
+
+    def get_lock(self) -> AbstractContextManager[Any]:
+        """Return the lock to hold while adding."""
+
+
+_progress: Progress | None = None  # in a worker: the count that `advance` adds to
 
 
 def cores() -> int:
-    """Processors this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def advance(amount: int) -> None:
-    """From inside a task: add to the progress that the parent shows."""
+    """Add to the progress bar of `each`; called from inside a task."""
     if _progress is not None:
         with _progress.get_lock():
             _progress.value += amount
@@ -38,13 +49,20 @@ def each(
     unit: str,
     label: str,
 ) -> Iterator[tuple[Task, Result]]:
-    """Run `function` over tasks in processes; yield (task, result) as each ends, in any order.
+    """Run `function` over tasks in worker processes; yield (task, result) as each one ends.
 
-    `total` units of `advance` make the progress bar full. One worker runs here, in this process.
-    A task that fails does not stop the others: the first error is raised when all have ended.
+    A task that fails does not stop the others. The first error is raised after all have ended.
+
+    Args:
+        function: Picklable, unless there is only one worker or one task.
+        tasks: Arguments, one for each call.
+        workers: Number of processes. None means one per core; 1 means this process.
+        total: Sum of all calls of `advance`, at which the progress bar is full.
+        unit: Unit of `total`.
+        label: Name of the progress bar.
 
     Raises:
-        UserError: a task raised it, or a worker was ended from outside (most often for memory).
+        UserError: A task raised it, or a worker was killed, most often for lack of memory.
     """
     from tqdm import tqdm
 
@@ -53,7 +71,7 @@ def each(
     errors: list[UserError] = []
     with bar:
         if workers <= 1:
-            _start_worker(_Local(bar))
+            _set_progress(_BarProgress(bar))
             for task in tasks:
                 try:
                     result = function(task)
@@ -65,9 +83,11 @@ def each(
             return
         context = multiprocessing.get_context("spawn")  # threads of Arrow do not survive a fork
         progress = context.Value("q", 0)
-        pool = ProcessPoolExecutor(workers, context, _start_child, (progress, os.getpid()))
+        pool = ProcessPoolExecutor(workers, context, _start_worker, (progress, os.getpid()))
         with pool:
-            waiting = {pool.submit(function, task): task for task in tasks}
+            waiting: dict[Future[Result], Task] = {
+                pool.submit(function, task): task for task in tasks
+            }
             try:
                 while waiting:
                     done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -80,8 +100,8 @@ def each(
                             yield task, future.result()
             except BrokenProcessPool as broken:
                 raise UserError(
-                    f"{label}: a worker process was killed, most often for memory; run the same "
-                    "command again to go on, with a smaller workers="
+                    f"{label}: a worker process was killed, most often for lack of memory; run "
+                    "the same command again to resume, with a smaller workers="
                 ) from broken
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -93,8 +113,8 @@ def _raise_first(errors: list[UserError]) -> None:
         raise errors[0]
 
 
-class _Local:
-    """Progress without another process."""
+class _BarProgress:
+    """Progress of tasks that run in this process, shown at once."""
 
     def __init__(self, bar: Any) -> None:
         self._bar = bar
@@ -112,18 +132,18 @@ class _Local:
         self._bar.update(value - self._bar.n)
 
 
-def _start_child(progress: Any, parent: int) -> None:
-    _start_worker(progress)
+def _start_worker(progress: Progress, parent: int) -> None:
+    _set_progress(progress)
     end_with(parent)
 
 
-def _start_worker(progress: Any) -> None:
+def _set_progress(progress: Progress) -> None:
     global _progress  # noqa: PLW0603 - a process has one
     _progress = progress
 
 
 def end_with(parent: int) -> None:
-    """End this process within a second of its parent's death, even by SIGKILL."""
+    """End this process within a second of its parent's end, even if that was killed."""
 
     def watch() -> None:
         while os.getppid() == parent:

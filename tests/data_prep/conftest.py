@@ -8,7 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+
+from .ngrams.overlaps import sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +35,7 @@ def stage() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def killed() -> Callable[..., int]:
-    """Run a stage, killing it with SIGKILL after random waits, until it ends; how often killed."""
+    """Run a stage, kill it after random waits, and run it again until it ends; count the kills."""
 
     def run(name: str, *arguments: str, kills: int, shortest: float, longest: float) -> int:
         rng, times = random.Random(name), 0
@@ -58,7 +62,7 @@ def killed() -> Callable[..., int]:
 
 
 def corpus_bytes(folder: Path) -> dict[str, bytes]:
-    """Every file of a corpus but the manifest, whose seconds differ from run to run."""
+    """Read every file of a corpus except the manifest, whose `seconds` differ between runs."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -70,3 +74,15 @@ def manifest_of(folder: Path) -> dict:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["rows_in"] == manifest["rows_used"] + sum(manifest["rejected"].values())
     return manifest
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Sixty documents of 200 words, in Parquet and JSONL."""
+    rows = [{"id": f"d{n}", "text": sentences(n, 200), "url": f"u{n}"} for n in range(60)]
+    folder = tmp_path / "train"
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows[:30]), folder / "a.parquet")
+    lines = [json.dumps(row) + "\n" for row in rows[30:]]
+    (folder / "b.jsonl").write_text("".join(lines))
+    return folder

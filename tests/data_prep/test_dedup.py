@@ -5,17 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from data_prep.dedup import deduplicate
-from data_prep.near_duplicates.candidates import Verifier, groups_of_equal
-from data_prep.near_duplicates.words import jaccard, ngram_sets
 from webtext_gpt.errors import UserError
 
 from .conftest import corpus_bytes, manifest_of
+from .near_duplicates.documents import made_up, plain_jaccard
 
 Stage = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -23,19 +21,6 @@ Stage = Callable[..., subprocess.CompletedProcess[str]]
 def jsonl(path: Path, rows: list[Any]) -> str:
     path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows))
     return str(path)
-
-
-def made_up(count: int, words: int = 300, seed: int = 0) -> list[dict[str, str]]:
-    """Documents of random words; every tenth comes again with 0 to 9 words changed."""
-    rng = random.Random(seed)
-    documents = [[f"w{rng.randrange(5000)}" for _ in range(words)] for _ in range(count)]
-    for number in range(0, count, 10):
-        copy = list(documents[number])
-        for at in rng.sample(range(words), number // 10 % 10):
-            copy[at] = f"x{rng.randrange(10**9)}"
-        documents.append(copy)
-    return [{"id": f"d{n:05d}", "text": " ".join(d), "url": f"http://a.com/{n}"}
-            for n, d in enumerate(documents)]  # fmt: skip
 
 
 def kept_ids(out: Path) -> list[str]:
@@ -48,50 +33,6 @@ def kept_ids(out: Path) -> list[str]:
 
 def clusters(out: Path) -> list[dict[str, Any]]:
     return pq.read_table(out / "clusters.parquet").to_pylist()
-
-
-def plain_jaccard(one: str, other: str, n: int = 5) -> float:
-    """The textbook: sets of tuples of words."""
-    a, b = (
-        {tuple(w[i : i + n]) for i in range(max(len(w) - n + 1, 1))}
-        for w in (one.lower().split(), other.lower().split())
-    )
-    return len(a & b) / len(a | b)
-
-
-def test_ngram_sets_by_hand() -> None:
-    """`a b c a b c` has ab, bc, ca; `b a` has ba alone; `a b c` shares ab and bc."""
-    sets = ngram_sets(pa.array(["a b c a b c", "b a", "a b c", "", "a"]), 2)
-    assert [len(s) for s in sets] == [3, 1, 2, 0, 1]
-    assert jaccard(sets[0], sets[2]) == 2 / 3
-    assert jaccard(sets[0], sets[1]) == 0
-    assert jaccard(sets[3], sets[3]) == 0
-
-
-def test_similarity_is_that_of_the_textbook() -> None:
-    rows = made_up(20)
-    texts = [row["text"] for row in rows]
-    sets = ngram_sets(pa.array(texts), 5)
-    for one, other in [(0, 20), (10, 21), (1, 2)]:
-        assert jaccard(sets[one], sets[other]) == plain_jaccard(texts[one], texts[other])
-
-
-def test_groups_of_equal() -> None:
-    assert [g.tolist() for g in groups_of_equal(np.array([5, 1, 5, 2, 1, 5]))] == [
-        [1, 4],
-        [0, 2, 5],
-    ]
-    assert [g.tolist() for g in groups_of_equal(np.array([[1, 2], [2, 1], [1, 2]]))] == [[0, 2]]
-    assert list(groups_of_equal(np.array([], np.uint64))) == []
-
-
-def test_skipping_known_pairs_changes_no_component() -> None:
-    """A chain 0-1-2-3 in any order of buckets is one component, though 0 and 3 share nothing."""
-    sets = {n: np.arange(n * 2, n * 2 + 20, dtype=np.uint64) for n in range(4)}
-    for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
-        verifier = Verifier(sets.__getitem__, 0.8)
-        verifier.compare_all(np.array(sorted(order)))
-        assert sorted(verifier.edges) == [(0, 1), (1, 2), (2, 3)]
 
 
 def test_exact_near_and_different(tmp_path: Path) -> None:
@@ -166,7 +107,7 @@ def test_files_order_and_workers_change_nothing(
 
 
 def test_planted_copies_are_found_and_nothing_else(tmp_path: Path) -> None:
-    """Each copy shares 300 words with its original but 0 to 9: a similarity of at least 0.72."""
+    """A copy differs from its original in 0 to 9 of 300 words: similarity at least 0.72."""
     rows = made_up(500)
     deduplicate([jsonl(tmp_path / "d.jsonl", rows)], tmp_path / "out")
     texts = {row["id"]: row["text"] for row in rows}
@@ -198,7 +139,7 @@ def test_killed_and_run_again_gives_the_same_bytes(
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("a.parquet", b"PAR1 no", "no Parquet that can be read"),
+        ("a.parquet", b"PAR1 no", "not a readable Parquet file"),
         ("a.jsonl", b"hello\nworld\n", "none of the first 2 rows is a JSON object"),
         ("a.jsonl.gz", b"hello", "named .gz"),
     ],
@@ -253,3 +194,45 @@ def test_ray_of_two_workers_gives_the_bytes_of_the_native_runner(
         cluster.shutdown()
     assert len(corpus_bytes(tmp_path / "native")) > 3
     assert corpus_bytes(tmp_path / "native") == corpus_bytes(tmp_path / "ray")
+
+
+def test_chinese_texts_that_differ_in_a_sentence_are_near_duplicates(tmp_path: Path) -> None:
+    """Without spaces each character is a word: their 5-grams have a Jaccard similarity of 0.977."""
+    source = Path(__file__).parent / "near_duplicates/near_copies_chinese.jsonl"
+    texts = [json.loads(line)["text"] for line in source.read_text().splitlines()]
+    characters = [" ".join(char for char in text if char.isalnum()) for text in texts]
+    deduplicate([str(source)], tmp_path / "out")
+    (found,) = clusters(tmp_path / "out")
+    assert found["kind"] == "near"
+    assert found["similarity"] == plain_jaccard(*characters) == pytest.approx(0.977, abs=0.0005)
+
+
+def forget(file: Path, key: str) -> None:
+    """Make a manifest or plan that of a version which did not record `key`."""
+    value = json.loads(file.read_text())
+    del value["config"][key]
+    file.write_text(json.dumps(value))
+
+
+def test_a_corpus_of_a_version_without_a_definition_of_words_is_accepted_if_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = jsonl(tmp_path / "d.jsonl", made_up(10)), tmp_path / "out"
+    made = deduplicate([source], out)
+    forget(out / "manifest.json", "words")
+    again = deduplicate([source], out)
+    assert again == {**made, "config": {k: v for k, v in made["config"].items() if k != "words"}}
+    with pytest.raises(UserError, match="threshold is 0.8 there, 0.5 here"):
+        deduplicate([source], out, threshold=0.5)
+
+    def stop(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr("data_prep.dedup.find_clusters", stop)
+        with pytest.raises(KeyboardInterrupt):
+            deduplicate([source], tmp_path / "half")
+    forget(tmp_path / "half/_work/plan.json", "words")
+    message = "holds an unfinished corpus that differs: words is not recorded there, 'nfc-lower"
+    with pytest.raises(UserError, match=message):
+        deduplicate([source], tmp_path / "half")

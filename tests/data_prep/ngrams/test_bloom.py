@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.ngrams.bloom import HEADER_BYTES, BloomFilter, blocks_for, rate_of_load
+from data_prep.ngrams.bloom import HEADER_BYTES, BloomFilter
+from data_prep.ngrams.bloom_size import blocks_for, rate_of_load
 from data_prep.ngrams.distinct import MARGIN, Count, _register
 from webtext_gpt.errors import UserError
 
@@ -101,10 +102,10 @@ def damaged(path: Path, how: str) -> str:
         return "has .* bytes, its header states"
     if how == "alien":
         path.write_bytes(b"PAR1" + data)
-        return "is no Bloom filter of ours"
+        return "is not a Bloom filter"
     if how == "empty":
         path.write_bytes(b"")
-        return "is no Bloom filter of ours"
+        return "is not a Bloom filter"
     path.write_bytes(
         data[:HEADER_BYTES].replace(b'"added": 1', b'"added": 7') + data[HEADER_BYTES:]
     )
@@ -121,15 +122,18 @@ def test_a_file_that_does_not_fit_is_refused_by_name(tmp_path: Path, how: str) -
     assert str(path) in str(refusal.value)
 
 
-@pytest.mark.parametrize(("key", "other"), [("NORMALISATION", "ascii-v0"), ("NGRAM", 13)])
+@pytest.mark.parametrize(
+    ("constant", "key", "other"),
+    [("WORDS_VERSION", "normalisation", "ascii-v0"), ("NGRAM", "ngram", 13)],
+)
 def test_other_ngrams_are_refused_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, other: str | int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, constant: str, key: str, other: str | int
 ) -> None:
     path = tmp_path / "f.bloom"
     with monkeypatch.context() as changed:
-        changed.setattr(f"data_prep.ngrams.bloom.{key}", other)
+        changed.setattr(f"data_prep.ngrams.bloom.{constant}", other)
         filled(10, draw(1, 1)).save(path)
-    with pytest.raises(UserError, match=rf"f\.bloom: {key.lower()} is {other!r} there"):
+    with pytest.raises(UserError, match=rf"f\.bloom: {key} is {other!r} there"):
         BloomFilter.load(path)
 
 

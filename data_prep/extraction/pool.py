@@ -1,0 +1,95 @@
+"""Guarded processes that extract documents from pages.
+
+A page that crashes its process, hangs, or exceeds the memory limit is rejected, and no other page
+is affected.
+"""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+
+from data_prep.crawl.warc import Page
+from data_prep.extraction.page import Document, TextRules
+from data_prep.stage import workers
+
+Extractor = Callable[[Page, TextRules], Document]
+"""Turns a page into a document, which may hold the reason to reject it."""
+
+
+class ExtractorPool:
+    """Guarded processes that turn pages into documents, in the order of the pages.
+
+    Use it as a context manager. An error in its block ends the processes at once.
+
+    Args:
+        extract: Runs in the processes, which import it.
+        rules: Second argument of `extract`.
+        count: Number of processes. None means one per core.
+        seconds: Time limit of a page.
+        memory: Limit of the address space of a process, in bytes.
+    """
+
+    def __init__(
+        self, extract: Extractor, rules: TextRules, count: int | None, seconds: float, memory: int
+    ) -> None:
+        from pebble import ProcessPool
+
+        self._extract, self._rules = extract, rules
+        self._count, self._seconds = count or workers.cores(), seconds
+        self._pool = ProcessPool(
+            self._count, context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker, initargs=(os.getpid(), memory),
+        )  # fmt: skip
+
+    def __enter__(self) -> "ExtractorPool":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind:
+            self._pool.stop()
+        else:
+            self._pool.close()
+        self._pool.join()
+
+    def extract(self, pages: Iterator[Page | str]) -> Iterator[tuple[Page | None, Document]]:
+        """Turn pages into documents. A string in place of a page is the reason to reject it."""
+        waiting: deque[tuple[Page | None, Document | Future[Document]]] = deque()
+        for page in pages:
+            if isinstance(page, str):
+                waiting.append((None, Document(reason=page)))
+            else:
+                arguments = (page, self._rules)
+                future = self._pool.schedule(self._extract, arguments, timeout=self._seconds)
+                waiting.append((page, future))
+            while len(waiting) > 4 * self._count:
+                yield _settled(*waiting.popleft())
+        while waiting:
+            yield _settled(*waiting.popleft())
+
+
+def _settled(
+    page: Page | None, result: Document | Future[Document]
+) -> tuple[Page | None, Document]:
+    """Wait for a document; whatever went wrong becomes the reason to reject its page."""
+    from pebble import ProcessExpired
+
+    if isinstance(result, Document):
+        return page, result
+    try:
+        return page, result.result()
+    except FutureTimeout:
+        return page, Document(reason="extractor hung")
+    except (ProcessExpired, MemoryError):
+        return page, Document(reason="extractor crashed or ran out of memory")
+    except Exception as error:  # any other error of an extractor rejects its page
+        return page, Document(reason=f"extractor failed: {type(error).__name__}")
+
+
+def _start_worker(parent: int, memory_bytes: int) -> None:
+    import resource
+
+    workers.end_with(parent)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
