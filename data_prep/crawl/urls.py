@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from html import unescape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 from urllib.parse import unquote
 
 import ada_url
@@ -84,7 +84,17 @@ class UrlRules:
     allow_private: bool = False
 
 
-def url_rules(options: Mapping[str, Any], *, allow_private: bool = False) -> UrlRules:
+class UrlOptions(TypedDict):
+    """Plain values of the configuration group `urls`; see conf/data_prep/urls/webtext.yaml."""
+
+    hosts: dict[str, list[str]]
+    extensions: list[str]
+    tracking: list[str]
+    blocked_domains: str | list[str]
+    unwrap: bool
+
+
+def url_rules(options: UrlOptions, *, allow_private: bool = False) -> UrlRules:
     """Make the rules from the plain values of a configuration of the group `urls`.
 
     Raises:
