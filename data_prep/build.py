@@ -28,12 +28,13 @@ from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point, quoted
 from webtext_gpt.errors import UserError
 
-STAGES = ("links", "pages", "documents", "dedup", "overlap", "tokenizer", "shards")
 INPUT = {
     "links": "dumps", "pages": "links", "documents": "pages", "dedup": "documents",
     "overlap": "train", "tokenizer": "documents", "shards": "documents",
 }  # fmt: skip
-"""Key of each stage's configuration that names its inputs."""
+"""The stages in order, each with the key of its configuration that names its inputs."""
+
+STAGES = tuple(INPUT)
 
 Compose = Callable[[str], DictConfig]
 """Function from the name of a stage to its configuration in conf/data_prep."""
@@ -99,9 +100,9 @@ def build(plan: Plan, compose: Compose) -> dict[str, Manifest]:
     """
     if plan.limit is not None and plan.limit < 1:
         raise UserError(f"limit={plan.limit}: must be at least 1")
-    _refuse_keys_of_build(plan)
+    _refuse_reserved_keys(plan)
     stages = plan.stages()
-    configs = {stage: _configured(plan, stage, compose(stage)) for stage in stages}
+    configs = {stage: _stage_config(plan, stage, compose(stage)) for stage in stages}
     if "tokenizer" not in stages and OmegaConf.is_missing(configs["shards"], "tokenizer"):
         raise UserError("from=shards needs shards.tokenizer=FOLDER or a tokenizer.json")
     manifests: dict[str, Manifest] = {}
@@ -128,7 +129,7 @@ def build(plan: Plan, compose: Compose) -> dict[str, Manifest]:
     return manifests
 
 
-def _refuse_keys_of_build(plan: Plan) -> None:
+def _refuse_reserved_keys(plan: Plan) -> None:
     """Refuse settings that the build would overwrite or ignore."""
     for stage, own in plan.settings.items():
         source = "dumps=, or from= and inputs=" if stage == plan.first else "the stage before"
@@ -144,7 +145,7 @@ def _refuse_keys_of_build(plan: Plan) -> None:
             )
 
 
-def _configured(plan: Plan, stage: str, cfg: DictConfig) -> DictConfig:
+def _stage_config(plan: Plan, stage: str, cfg: DictConfig) -> DictConfig:
     """Return the configuration of a stage with the plan's settings."""
     OmegaConf.set_struct(cfg, True)
     own = dict(plan.settings.get(stage, {}))
@@ -207,7 +208,7 @@ def main(cfg: DictConfig) -> None:
     if not inputs:
         raise UserError(
             "give dumps=[FILES]" if first == "links"
-            else f"from={first} needs inputs=[FILES]: what {first}.py reads as {INPUT[first]}="
+            else f"from={first} needs inputs=[FILES], which {first}.py reads as {INPUT[first]}="
         )  # fmt: skip
     plan = Plan(
         out=Path(options["out"]), inputs=inputs, first=first, limit=options["limit"],

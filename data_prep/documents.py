@@ -71,7 +71,7 @@ def build_documents(
     page_seconds: float = 30,
     page_memory_bytes: int = 4_000_000_000,
     workers_at_once: int | None = None,
-    judge: Extractor = document_of,
+    extract: Extractor = document_of,
 ) -> Manifest:
     """Extract the documents of some archives.
 
@@ -84,7 +84,7 @@ def build_documents(
         page_seconds: Time limit of a page.
         page_memory_bytes: Limit of the address space of an extracting process.
         workers_at_once: Number of processes. None means one per core.
-        judge: Makes a document of a page. It runs in another process, which imports it.
+        extract: Turns a page into a document. It runs in another process, which imports it.
 
     Returns:
         The manifest.
@@ -102,7 +102,7 @@ def build_documents(
     sources = source_manifests(file.path for file in files)
     with Ledger(Path(out), "documents", config, files, sources=sources, started=started) as ledger:
         if not ledger.finished:
-            pool = _ExtractorPool(judge, rules, workers_at_once, page_seconds, page_memory_bytes)
+            pool = _ExtractorPool(extract, rules, workers_at_once, page_seconds, page_memory_bytes)
             with pool:
 
                 def write(file: InputFile) -> ArchiveRecord:
@@ -191,14 +191,14 @@ class _ExtractorPool:
     """Guarded processes that turn pages into documents, in the order of the pages."""
 
     def __init__(
-        self, judge: Extractor, rules: TextRules, count: int | None, seconds: float, memory: int
+        self, extract: Extractor, rules: TextRules, count: int | None, seconds: float, memory: int
     ) -> None:
         import multiprocessing
         import os
 
         from pebble import ProcessPool
 
-        self._judge, self._rules = judge, rules
+        self._extract, self._rules = extract, rules
         self._count, self._seconds = count or workers.cores(), seconds
         self._pool = ProcessPool(
             self._count, context=multiprocessing.get_context("spawn"),
@@ -223,7 +223,7 @@ class _ExtractorPool:
                 waiting.append((None, Document(reason=page)))
             else:
                 arguments = (page, self._rules)
-                future = self._pool.schedule(self._judge, arguments, timeout=self._seconds)
+                future = self._pool.schedule(self._extract, arguments, timeout=self._seconds)
                 waiting.append((page, future))
             while len(waiting) > 4 * self._count:
                 yield _settled(*waiting.popleft())

@@ -120,7 +120,7 @@ def _recorded(rules: PostRules) -> dict[str, Any]:
 
 
 def _scan(file: InputFile, folder: Path, rules: PostRules) -> ScanRecord:
-    """Write the posts that are kept of one dump to `folder`."""
+    """Write the kept posts of one dump to `folder`."""
     target = folder / f"posts-{file.hash}.parquet"
     started = time.monotonic()
     with replaced(target) as temporary:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from data_prep.crawl.politeness import Politeness
 
-ROWS_AT_ONCE = 8192
+ROWS_AT_ONCE = 8192  # links that are held in memory
 SCHEMA = pa.schema([
     ("id", pa.string()), ("url", pa.string()), ("final_url", pa.string()),
     ("status", pa.string()), ("bytes", pa.int64()),
@@ -74,7 +74,7 @@ def fetch_pages(
     from data_prep.crawl.politeness import Politeness
 
     started = time.monotonic()
-    number, of = _parse_shard(shard)
+    number, shards = _parse_shard(shard)
     polite = Politeness(**politeness, allow_private=rules.allow_private)
     files = find_inputs(links, (".parquet",))
     config = {
@@ -85,9 +85,9 @@ def fetch_pages(
     with Ledger(Path(out), "pages", config, files, sources=sources, started=started) as ledger:
         if not ledger.finished:
             journal = Journal(ledger.out, ledger.work / "journal.jsonl", archive_bytes)
-            total, others = _count(files, number, of)
+            total, others = _count(files, number, shards)
             try:
-                links_of_shard = (batch for batch, _ in _batches(files, number, of))
+                links_of_shard = (batch for batch, _ in _batches(files, number, shards))
                 _crawl(links_of_shard, journal, rules, polite, total)
             finally:
                 journal.close()
@@ -110,25 +110,25 @@ def _parse_shard(text: str) -> tuple[int, int]:
 
 
 def _batches(
-    files: Sequence[InputFile], number: int, of: int
+    files: Sequence[InputFile], number: int, shards: int
 ) -> Iterator[tuple[pa.RecordBatch, int]]:
-    """Yield links of shard `number` of `of`, and the number of rows left to other shards."""
+    """Yield links of shard `number` of `shards`, and the number of rows left to other shards."""
     for file in files:
         try:
             for batch in pq.ParquetFile(file.path).iter_batches(
                 ROWS_AT_ONCE, columns=["id", "url", "domain"]
             ):
                 names = batch["domain"].to_pylist()
-                mine = [xxhash.xxh3_64_intdigest(n.encode()) % of == number - 1 for n in names]
+                mine = [xxhash.xxh3_64_intdigest(n.encode()) % shards == number - 1 for n in names]
                 yield batch.filter(pa.array(mine, pa.bool_())), len(mine) - sum(mine)
         except (pa.ArrowInvalid, KeyError) as error:
             raise UserError(f"{file.path}: not a readable file of links: {error}") from error
 
 
-def _count(files: Sequence[InputFile], number: int, of: int) -> tuple[int, int]:
+def _count(files: Sequence[InputFile], number: int, shards: int) -> tuple[int, int]:
     """Count the links of the shard and those of other shards."""
     mine = others = 0
-    for batch, left in _batches(files, number, of):
+    for batch, left in _batches(files, number, shards):
         mine, others = mine + batch.num_rows, others + left
     return mine, others
 

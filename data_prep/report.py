@@ -57,12 +57,12 @@ def write_report(
     if out.exists() and any(p.name != "report.md" and p.suffix != ".png" for p in out.iterdir()):
         raise UserError(f"{out} holds more than a report; choose another out=")
     out.mkdir(parents=True, exist_ok=True)
-    theirs = _webtext(Path(webtext_domains)) if webtext_domains else {}
+    webtext = _webtext_domains(Path(webtext_domains)) if webtext_domains else {}
     text = ["# Corpus report", "", *_funnel(manifests, out)]
     last = next((s for s in ("dedup", "documents") if s in stages), None)
     if last:
         files = sorted(Path(stages[last]).glob("documents-*.parquet"))
-        text += [*_domains(files, theirs), *_lengths(files, out), *_languages(files)]
+        text += [*_domains(files, webtext), *_lengths(files, out), *_languages(files)]
     if "dedup" in stages:
         text += _clusters(Path(stages["dedup"]) / "clusters.parquet", out)
     if "overlap" in stages:
@@ -121,7 +121,7 @@ def _counts(files: Sequence[Path], name: str) -> Counter[str]:
     return counts
 
 
-def _webtext(path: Path) -> dict[str, int]:
+def _webtext_domains(path: Path) -> dict[str, int]:
     """Read OpenAI's table of domains, in its order."""
     try:
         lines = path.read_text("utf-8").splitlines()
@@ -131,15 +131,17 @@ def _webtext(path: Path) -> dict[str, int]:
         raise UserError(f"{path}: not a table of `count name` lines: {error}") from error
 
 
-def _domains(files: Sequence[Path], theirs: Mapping[str, int]) -> list[str]:
+def _domains(files: Sequence[Path], webtext: Mapping[str, int]) -> list[str]:
     """Return the table of registered domains; WebText's names them without their suffix."""
     ours = _counts(files, "domain")
-    total, of = sum(ours.values()) or 1, sum(theirs.values()) or 1
-    rank = {name: at + 1 for at, name in enumerate(theirs)}
+    total, webtext_total = sum(ours.values()) or 1, sum(webtext.values()) or 1
+    rank = {name: at + 1 for at, name in enumerate(webtext)}
     rows = []
     for name, count in sorted(ours.items(), key=lambda item: (-item[1], item[0]))[:TOP]:
         label = name.partition(".")[0]
-        there = f"{theirs[label] / of:.2%} (no. {rank[label]})" if label in theirs else "-"
+        there = (
+            f"{webtext[label] / webtext_total:.2%} (no. {rank[label]})" if label in webtext else "-"
+        )
         rows.append((name, count, f"{count / total:.2%}", there))
     head = ("domain", "documents", "share", "share of WebText's top 1,000")
     return ["## Domains", "", *_table(head, rows)]

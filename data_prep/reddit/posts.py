@@ -1,4 +1,4 @@
-"""Posts of one Reddit dump: decoding, the rules that keep or reject a post, and the counts."""
+"""Posts of one Reddit dump: decoding, the rules that keep or reject them, and the counts."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -19,9 +19,9 @@ LOW_KARMA = "low karma"
 OVER_18 = "over 18"
 BLOCKED_SUBREDDIT = "blocked subreddit"
 
-ROWS_TO_JUDGE = 1000  # a file without a submission in its first rows is not a dump
-POSTS_AT_ONCE = 100_000
-ROW_GROUP = 8192
+FIRST_ROWS = 1000  # a file without a submission among them is not a dump
+POSTS_AT_ONCE = 100_000  # posts in a run, which is held in memory and sorted
+ROW_GROUP = 8192  # rows
 
 _INT64 = 1 << 63
 
@@ -81,7 +81,7 @@ Post = tuple[str, str, str, str, int, str, int]
 def scan_dump(
     path: Path, target: Path, rules: PostRules, on_bytes: Callable[[int], object]
 ) -> PostCounts:
-    """Write the posts that are kept of a dump to a Parquet file, in runs sorted by link id.
+    """Write the kept posts of a dump to a Parquet file, in runs sorted by link id.
 
     Args:
         path: The dump.
@@ -95,7 +95,7 @@ def scan_dump(
     rejected: Counter[str] = Counter()
     rows = kept = 0
     cut_short = ""
-    keep = _judge(rules)
+    keep = _post_filter(rules)
     with _RunWriter(target) as runs:
         try:
             for lines in line_batches(path, on_bytes):
@@ -103,7 +103,7 @@ def scan_dump(
                 kept += keep(lines, rejected, runs.posts)
                 if len(runs.posts) >= POSTS_AT_ONCE:
                     runs.flush()
-                if rows >= ROWS_TO_JUDGE:
+                if rows >= FIRST_ROWS:
                     _refuse_other_formats(path, rows, rejected)
         except BrokenDumpError as error:
             if rows == 0:
@@ -121,10 +121,11 @@ def _refuse_other_formats(path: Path, rows: int, rejected: Counter[str]) -> None
         )
 
 
-def _judge(rules: PostRules) -> Callable[[list[bytes], Counter[str], list[Post]], int]:
-    """Return a function that appends the posts it keeps to a list and counts the others.
+def _post_filter(rules: PostRules) -> Callable[[list[bytes], Counter[str], list[Post]], int]:
+    """Return a function that sorts out the lines of a dump.
 
-    It takes lines, the rejected rows by reason, and the list; it returns the number kept.
+    Its arguments are the lines, the counts of rejected rows by reason, to which it adds, and the
+    list of posts, to which it appends. It returns the number of posts kept.
     """
     decode = msgspec.json.Decoder(Submission).decode
     clean = url_cleaner(rules.urls)

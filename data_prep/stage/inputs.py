@@ -43,7 +43,7 @@ class InputFile:
         return self.fingerprint["bytes"]
 
 
-def find_inputs(patterns: Iterable[str], suffixes: tuple[str, ...] = ()) -> list[InputFile]:
+def find_inputs(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[InputFile]:
     """Fingerprint the files that `expand` finds, in the same order.
 
     Raises:
@@ -88,7 +88,7 @@ def refuse_repeats(files: Sequence[InputFile]) -> None:
             )
 
 
-def expand(patterns: Iterable[str], suffixes: tuple[str, ...] = ()) -> list[Path]:
+def expand(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[Path]:
     """Return the files that paths, folders and glob patterns name, sorted, without repeats.
 
     A folder stands for its files that end in one of `suffixes`. The folder of a finished stage
@@ -111,7 +111,7 @@ def expand(patterns: Iterable[str], suffixes: tuple[str, ...] = ()) -> list[Path
             relative = str(path.relative_to(path.anchor)) if path.anchor else str(path)
             files = [p for p in Path(path.anchor or ".").glob(relative) if p.is_file()]
         if not files:
-            wanted = f" with a file in {', '.join(suffixes)}" if path.is_dir() and suffixes else ""
+            wanted = f" with a file in {', '.join(suffixes)}" if path.is_dir() else ""
             raise UserError(f"{pattern}: no such file or folder{wanted}")
         found.update(p.resolve() for p in files)
     return sorted(found)

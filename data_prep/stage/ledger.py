@@ -238,7 +238,7 @@ class Ledger:
             self._refuse_another(read_manifest(plan), "an unfinished corpus")
         elif self.out.exists() and any(p != self.work for p in self.out.iterdir()):
             raise UserError(
-                f"{self.out} is not empty and holds no corpus of ours; choose another out="
+                f"{self.out} is not empty and not the folder of a stage; choose another out="
             )
         else:
             (self.work / "done").mkdir(parents=True, exist_ok=True)
@@ -250,8 +250,8 @@ class Ledger:
         difference = _difference(found, json.loads(json.dumps(self._plan)), may_lack)
         if difference:
             raise UserError(
-                f"{self.out} holds {kind} made otherwise: {difference}\n"
-                "choose another out=, or delete that folder"
+                f"{self.out} holds {kind} that differs: {difference}\n"
+                "choose another out=, or delete the folder"
             )
 
 

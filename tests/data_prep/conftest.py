@@ -35,7 +35,7 @@ def stage() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def killed() -> Callable[..., int]:
-    """Run a stage, killing it with SIGKILL after random waits, until it ends; how often killed."""
+    """Run a stage, kill it after random waits, and run it again until it ends; count the kills."""
 
     def run(name: str, *arguments: str, kills: int, shortest: float, longest: float) -> int:
         rng, times = random.Random(name), 0
@@ -62,7 +62,7 @@ def killed() -> Callable[..., int]:
 
 
 def corpus_bytes(folder: Path) -> dict[str, bytes]:
-    """Every file of a corpus but the manifest, whose seconds differ from run to run."""
+    """Read every file of a corpus except the manifest, whose `seconds` differ between runs."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))

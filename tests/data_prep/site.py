@@ -1,4 +1,4 @@
-"""A web site on loopback with every bad habit, which counts what is asked of it."""
+"""A misbehaving web site on loopback that counts the requests it gets."""
 
 import gzip
 import threading
@@ -18,7 +18,7 @@ def page(path: str) -> bytes:
 
 
 class Site:
-    """Use as a context manager; `hits` counts requests by path."""
+    """The site; use it as a context manager. `hits` counts requests by path."""
 
     def __init__(
         self, pages: Callable[[str], bytes] = page, delay: float = 0.0, robots: int = 200

@@ -1,4 +1,4 @@
-"""All stages by one command, from any of them on, and the way back to the dump."""
+"""All stages in one command, starting from any stage, with manifests back to the dump."""
 
 import json
 import shlex
@@ -73,9 +73,9 @@ def test_from_a_dump_to_a_trained_model(tmp_path: Path, stage: Stage) -> None:
     for part in ("### links", "### shards", "## Overlap with test sets", "| own |", "## Tokens"):
         assert part in report
 
-    way = [m["stage"] for m in ancestors(manifest_of(out / "shards"))]
-    assert way[0] == "shards"
-    assert {"overlap", "dedup", "documents", "pages", "limit", "links", "tokenizer"} <= set(way)
+    stages = [m["stage"] for m in ancestors(manifest_of(out / "shards"))]
+    assert stages[0] == "shards"
+    assert {"overlap", "dedup", "documents", "pages", "limit", "links", "tokenizer"} <= set(stages)
     links = next(m for m in ancestors(manifest_of(out / "shards")) if m["stage"] == "links")
     assert links["inputs"] == [fingerprint(dump)]
 
@@ -142,7 +142,7 @@ def test_only_shards_from_own_documents_and_tokenizer(
     ("arguments", "message"),
     [
         ([], r"give dumps=\[FILES\]"),
-        (["from=dedup"], r"from=dedup needs inputs=\[FILES\]: what dedup.py reads as documents="),
+        (["from=dedup"], r"from=dedup needs inputs=\[FILES\], which dedup.py reads as documents="),
         (["from=extract", "inputs=[x]"], "from=extract: expected one of links, pages"),
         (["dumps=[x]", "limit=0"], "limit=0: must be at least 1"),
         (["dumps=[x]", "links.min_carma=5"], "links.*min_carma"),

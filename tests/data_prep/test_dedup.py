@@ -107,7 +107,7 @@ def test_files_order_and_workers_change_nothing(
 
 
 def test_planted_copies_are_found_and_nothing_else(tmp_path: Path) -> None:
-    """Each copy shares 300 words with its original but 0 to 9: a similarity of at least 0.72."""
+    """A copy differs from its original in 0 to 9 of 300 words: similarity at least 0.72."""
     rows = made_up(500)
     deduplicate([jsonl(tmp_path / "d.jsonl", rows)], tmp_path / "out")
     texts = {row["id"]: row["text"] for row in rows}
@@ -233,6 +233,6 @@ def test_a_corpus_of_a_version_without_a_definition_of_words_is_accepted_if_fini
         with pytest.raises(KeyboardInterrupt):
             deduplicate([source], tmp_path / "half")
     forget(tmp_path / "half/_work/plan.json", "words")
-    message = "holds an unfinished corpus made otherwise: words is not recorded there, 'nfc-lower"
+    message = "holds an unfinished corpus that differs: words is not recorded there, 'nfc-lower"
     with pytest.raises(UserError, match=message):
         deduplicate([source], tmp_path / "half")

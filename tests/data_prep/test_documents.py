@@ -41,7 +41,7 @@ def article(number: int, body: str = SENTENCES * 6) -> bytes:
 
 
 def archive(path: Path, pages: list[tuple[str, bytes] | tuple[str, bytes, dict[str, str]]]) -> str:
-    """A WARC of 200 responses; headers can be replaced, `status` among them."""
+    """Write a WARC of responses with status 200; headers and `status` can be replaced."""
     with path.open("wb") as file:
         writer = WARCWriter(file, gzip=path.suffix == ".gz")
         for url, body, *more in pages:
@@ -124,7 +124,7 @@ def test_a_page_that_breaks_its_worker_costs_only_itself(
     name = archive(
         tmp_path / "a.warc", [(f"http://x.com/{n}", article(i)) for i, n in enumerate(names)]
     )
-    build_documents([name], tmp_path / "out", TextRules(), page_seconds=4, judge=faulty.judge,
+    build_documents([name], tmp_path / "out", TextRules(), page_seconds=4, extract=faulty.judge,
                     workers_at_once=2)  # fmt: skip
     assert manifest_of(tmp_path / "out")["rejected"] == {
         "extractor crashed or ran out of memory": 2, "extractor hung": 1,
@@ -136,7 +136,7 @@ def test_a_page_that_breaks_its_worker_costs_only_itself(
 
 @pytest.mark.slow
 def test_monstrous_pages(tmp_path: Path) -> None:
-    """Real ones, with the real extractor: too large, too deep, too wide."""
+    """The real extractor on pages that are too large, too deep or too wide."""
     name = archive(tmp_path / "a.warc", [
         ("http://x.com/100MB", b"<p>word</p>" * 9_500_000),
         ("http://x.com/deep", b"<div>" * 1_900_000 + b"text"),
@@ -201,7 +201,7 @@ def test_every_real_archive_is_read(tmp_path: Path, realdata: Path) -> None:
     assert manifest["rejected"]["broken archive"] == 1
     assert manifest["rejected"]["broken record"] == 1
     urls = {row["url"] for row in texts(tmp_path / "out")}
-    assert "http://example.com/" in urls  # from WARC, ARC and a resource record
+    assert "http://example.com/" in urls  # in a WARC, an ARC and a resource record
 
 
 def test_arc_pages(realdata: Path) -> None:
@@ -259,7 +259,7 @@ def test_c4_rules() -> None:
     )
     assert c4_lines(kept * 2 + "lorem ipsum") == ""
     assert c4_lines(kept * 2 + "function() { }") == ""
-    assert c4_lines(kept) == ""  # three sentences
+    assert c4_lines(kept) == ""  # only three sentences
 
 
 def test_masks() -> None:
@@ -289,7 +289,7 @@ def shingles(text: str, n: int = 4) -> Counter[tuple[str, ...]]:
 
 
 def test_main_text_of_gold_pages(realdata: Path) -> None:
-    """F1 of mean precision and mean recall over 4-grams, the benchmark's own measure."""
+    """F1 of mean precision and mean recall over 4-grams, as the benchmark defines it."""
     truth = json.loads((realdata / "web/articles_ground_truth.json").read_text())
     precisions, recalls = [], []
     for name, entry in truth.items():

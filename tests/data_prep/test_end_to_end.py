@@ -1,4 +1,4 @@
-"""From a dump, through a web site that the test makes, to unique documents and their report."""
+"""From a dump, through a local web site, to unique documents and their report."""
 
 import json
 import subprocess
@@ -45,10 +45,10 @@ WORDS = [
 
 
 def article(path: str) -> bytes:
-    """English made from the path's number, so that two numbers share little text."""
+    """Make English text from the number in a path; two numbers share little text."""
     number = int(path.rpartition("/")[2]) if path.rpartition("/")[2].isdigit() else 0
     if path.startswith("/mirror/"):
-        number -= 1000  # the page of another address again
+        number -= 1000  # nearly the page of another URL
     sentences = []
     for at in range(60):
         a, b, c = (WORDS[(number * k + at * j + at * at) % len(WORDS)]
@@ -70,8 +70,8 @@ def test_from_dump_to_unique_documents(tmp_path: Path, stage: Stage) -> None:
 
     with Site(article) as site:
         posts = [(f"/page/{n}", 10) for n in range(1, 21)]
-        posts += [(f"/page/{n}?utm_source=x", 5) for n in range(1, 4)]  # posted again
-        posts += [(f"/mirror/{n + 1000}", 5) for n in (4, 5)]  # copies, but for two words
+        posts += [(f"/page/{n}?utm_source=x", 5) for n in range(1, 4)]  # repeated posts
+        posts += [(f"/mirror/{n + 1000}", 5) for n in (4, 5)]  # near-duplicates: two words differ
         posts += [
             ("/page/99", 2),
             ("/x.png", 50),
@@ -94,7 +94,7 @@ def test_from_dump_to_unique_documents(tmp_path: Path, stage: Stage) -> None:
     assert manifest_of(links)["rejected"] == {"low karma": 1, "media or binary file": 1}
     assert manifest_of(links)["rows_out"] == 24  # 20 pages, 2 mirrors, missing, private
     assert manifest_of(pages)["rejected"] == {"http 404": 1, "robots.txt": 1}
-    assert manifest_of(documents)["rejected"] == {"not a page": 22}  # the requests
+    assert manifest_of(documents)["rejected"] == {"not a page": 22}  # request records
     assert manifest_of(dedup)["rejected"] == {"near duplicate": 2}
     rows = [r for p in dedup.glob("documents-*.parquet") for r in pq.read_table(p).to_pylist()]
     assert len(rows) == 20

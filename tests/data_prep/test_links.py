@@ -180,7 +180,7 @@ def test_finished_dumps_are_not_read_again(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none of the first 2 rows is a Reddit submission"):
         build_links([*names, str(bad)], tmp_path / "out", rules_of([]), workers_at_once=1)
     done = sorted((tmp_path / "out/_work").glob("posts-*.parquet"))
-    assert len(done) == 2  # the longest come first: both before the bad one
+    assert len(done) == 2  # the longest files come first, so both were read before the bad one
     stamps = [path.stat().st_mtime_ns for path in done]
     with pytest.raises(UserError, match="RS_bad"):
         build_links([*names, str(bad)], tmp_path / "out", rules_of([]), workers_at_once=1)
@@ -197,13 +197,13 @@ def test_a_cut_dump_keeps_what_came_before_and_says_so(tmp_path: Path, stage: St
     }.items():
         dump, out = tmp_path / name, tmp_path / f"{name}-out"
         dump.write_bytes(packed[: len(packed) * 3 // 4])
-        for _ in range(2):  # and again, when all is done
+        for _ in range(2):  # the second time, everything is finished already
             done = stage("links", f"dumps=[{dump}]", f"out={out}", "workers=1")
             assert done.returncode == 1, name
             assert name in done.stderr
             assert "the file ends inside a" in done.stderr
             assert "rows before were kept" in done.stderr
-        if name != "cut.zst":  # one block of zstd may hold all rows
+        if name != "cut.zst":  # a single zstd block may hold all rows
             assert 0 < manifest_of(out)["rows_out"] < 5000, name
 
 
@@ -258,7 +258,7 @@ def test_a_row_without_end_is_one_malformed_row(
 
 
 def test_real_vintages_by_hand(tmp_path: Path, realdata: Path) -> None:
-    """Counted by eye: of 31 rows 12 are self posts, 14 have a score under 3, one is redgifs."""
+    """Counted by hand: of 31 rows, 12 are self posts, 14 score under 3, one is on redgifs."""
     build_links(
         [str(realdata / "reddit/submissions_2005_2024_vintages.ndjson")],
         tmp_path / "v", rules_of([]), workers_at_once=1,
@@ -274,7 +274,7 @@ def test_real_vintages_by_hand(tmp_path: Path, realdata: Path) -> None:
 
 
 def test_real_2005_dump_by_hand(tmp_path: Path, realdata: Path) -> None:
-    """103 rows, all links to pages; 20 have a score under 3; no URL comes twice."""
+    """Counted by hand: 103 rows, all links to pages; 20 score under 3; no URL is repeated."""
     build_links([str(realdata / "reddit/RS_v2_2005-06.xz")], tmp_path / "v", rules_of([]),
                 workers_at_once=1)  # fmt: skip
     manifest = manifest_of(tmp_path / "v")
@@ -283,7 +283,7 @@ def test_real_2005_dump_by_hand(tmp_path: Path, realdata: Path) -> None:
 
 
 def test_real_2013_sample(tmp_path: Path, realdata: Path) -> None:
-    """226,051 rows, of which 159,277 are links with at least 3 karma (the data's own README)."""
+    """The data's README states 226,051 rows, and 159,277 links with at least 3 karma."""
     build_links([str(realdata / "reddit/submissions_2013_sample.ndjson.zst")],
                 tmp_path / "v", rules_of([]), workers_at_once=1)  # fmt: skip
     manifest = manifest_of(tmp_path / "v")

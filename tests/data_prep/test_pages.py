@@ -41,7 +41,7 @@ def statuses(out: Path) -> dict[str, str]:
 
 
 def archived(out: Path) -> dict[str, bytes]:
-    """Bodies by URL, as warcio reads them; fastwarc has to agree, and no page comes twice."""
+    """Read bodies by URL with warcio; fastwarc has to agree, and no page may be repeated."""
     bodies: dict[str, bytes] = {}
     for path in sorted(out.glob("pages-*.warc.gz")):
         with path.open("rb") as file:
@@ -59,7 +59,7 @@ def archived(out: Path) -> dict[str, bytes]:
 
 def test_every_url_of_a_bad_site_ends_with_a_status(tmp_path: Path, stage: Stage) -> None:
     with socket.socket() as closed, Site() as site:
-        closed.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        closed.bind(("127.0.0.1", 0))  # bound, but not listening
         expected = {
             "/ok/1": "fetched", "/packed": "fetched", "/moved": "fetched",
             "/slow": "timeout", "/drip": "timeout", "/endless": "too large", "/bomb": "too large",
@@ -96,7 +96,7 @@ def test_patience_lasts_as_long_as_asked(tmp_path: Path, stage: Stage) -> None:
         start = time.monotonic()
         done = stage("pages", f"links=[{source}]", f"out={tmp_path / 'out'}", *LOCAL)
         assert done.returncode == 0, done.stderr
-        assert time.monotonic() - start > 1  # what Retry-After says
+        assert time.monotonic() - start > 1  # Retry-After is 1
 
 
 def test_killed_five_times_no_page_is_lost_or_fetched_twice(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_killed_five_times_no_page_is_lost_or_fetched_twice(tmp_path: Path) -> N
         process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert process.returncode == 0, process.stderr
         again = {path for path, n in (Counter(site.log) - before).items() if n}
-        assert not settled & {site.root + path for path in again}  # none that was settled
+        assert not settled & {site.root + path for path in again}  # not fetched again
         assert statuses(out) == dict.fromkeys(urls, "fetched")
         assert archived(out) == {url: page(url.removeprefix(site.root)) for url in urls}
 
@@ -153,7 +153,7 @@ def test_a_host_that_cannot_be_asked_is_left_alone(tmp_path: Path, stage: Stage)
         expected = dict.fromkeys(urls, "robots.txt unavailable") | {urls[-1]: "fetched"}
         assert statuses(tmp_path / "out") == expected
         assert set(refuses.hits) == {"/robots.txt"}
-        assert 2 <= refuses.hits["/robots.txt"] <= 4  # retries ask again, but not each for itself
+        assert 2 <= refuses.hits["/robots.txt"] <= 4  # retried, but not once per request
 
 
 RESOLVES_TO_LOOPBACK = """
@@ -172,7 +172,7 @@ pages.fetch_pages([sys.argv[1]], sys.argv[2], UrlRules({}, frozenset(), ()),
 
 
 def test_it_never_connects_inside(tmp_path: Path) -> None:
-    """Neither by address, nor by a name that resolves to one, robots.txt included."""
+    """Neither an address nor a name that resolves to one is reached, not even for robots.txt."""
     with Site() as site:
         port = site.root.rpartition(":")[2]
         urls = [

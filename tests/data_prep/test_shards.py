@@ -1,4 +1,4 @@
-"""The last two stages: a tokenizer learned from a sample, and shards that training reads."""
+"""The last two stages: a tokenizer trained on a sample, and shards that training reads."""
 
 import json
 import subprocess
@@ -152,7 +152,7 @@ def test_shards_of_another_tokenizer_are_refused(
     out = tmp_path / "shards"
     build_shards([str(corpus)], tokenizer, out, val_fraction=0.1, workers_at_once=1)
     train_bpe([prose], 270).save(tokenizer)
-    with pytest.raises(UserError, match="made otherwise: tokenizer_sha256 is"):
+    with pytest.raises(UserError, match="that differs: tokenizer_sha256 is"):
         build_shards([str(corpus)], tokenizer, out, val_fraction=0.1)
 
 
@@ -201,7 +201,7 @@ def test_a_tokenizer_is_learned_from_a_sample_that_content_decides(
 def test_gpt2s_own_tokenizer_is_taken(tmp_path: Path, realdata: Path) -> None:
     build_tokenizer([], tmp_path / "t", gpt2=realdata / "tokenizer")
     made = Tokenizer.load(tmp_path / "t/tokenizer.json")
-    assert made.encode("Hello world") == [15496, 995]  # as OpenAI's encoder gives
+    assert made.encode("Hello world") == [15496, 995]  # ids of OpenAI's encoder
     assert made.end_of_text == 50256
 
 

@@ -1,4 +1,4 @@
-"""Documents of text, JSONL and Parquet: none made up, none lost, each named by its place."""
+"""Documents in text, JSONL and Parquet files: none added, none lost, each named by its place."""
 
 import json
 import random
@@ -39,7 +39,7 @@ def test_an_empty_file_of_any_kind_holds_no_document(tmp_path: Path) -> None:
 
 
 def test_a_long_line_is_one_document(tmp_path: Path) -> None:
-    long = "word " * (dumps.MAX_ROW_BYTES // 5 + 1) + "end"  # over what a dump's row may have
+    long = "word " * (dumps.MAX_ROW_BYTES // 5 + 1) + "end"  # longer than a row of a dump may be
     assert len(long) > dumps.MAX_ROW_BYTES
     for name, line in (("a.txt", long), ("b.jsonl", json.dumps({"text": long}))):
         (tmp_path / name).write_text(f"{line}\n{line}\n" if name == "b.jsonl" else f"one\n{line}")
@@ -56,12 +56,12 @@ def test_a_line_over_the_limit_is_refused_by_file_and_number(
         (tmp_path / name).write_text('{"text": "one"}\n\n' + "x" * 4_000_000 + end)
         with pytest.raises(UserError, match=rf"{name}: line 3 has more than 2,500,000 bytes"):
             read(tmp_path / name)
-    (tmp_path / "zero.txt").write_bytes(b"\0\n")  # a document, if an odd one
+    (tmp_path / "zero.txt").write_bytes(b"\0\n")  # unusual, but a document
     assert read(tmp_path / "zero.txt") == [("zero.txt:1", "\0")]
 
 
 def test_lines_are_those_of_split_however_long(tmp_path: Path) -> None:
-    """Lines of no byte up to several blocks; what is over the limit comes as None."""
+    """Lines of zero bytes up to several blocks; a line over the limit is None."""
     rng = random.Random(0)
     path = tmp_path / "lines"
     for _ in range(4):
@@ -96,7 +96,7 @@ def test_rows_are_named_by_their_true_place(tmp_path: Path) -> None:
 
 
 def test_texts_of_files_may_be_longer_than_32_bits_count(tmp_path: Path) -> None:
-    """Arrow's `string` ends at 2 GiB; a test of that size is too much, its type is not."""
+    """Arrow's `string` is limited to 2 GiB, so texts must be `large_string`."""
     (tmp_path / "a.txt").write_text("text")
     (tmp_path / "a.jsonl").write_text('{"text": "text"}')
     for name, layout in (("a.txt", Layout()), ("a.txt", LINES), ("a.jsonl", Layout())):
@@ -105,7 +105,7 @@ def test_texts_of_files_may_be_longer_than_32_bits_count(tmp_path: Path) -> None
 
 
 def test_a_trial_of_several_files_leaves_none_without_a_row(tmp_path: Path) -> None:
-    """Such files would be equal, and the next stage refuses one input given twice."""
+    """Files without rows would be equal, and the next stage refuses equal inputs."""
     for number in range(4):
         pq.write_table(
             pa.table({"id": [f"{number}"], "text": ["t"]}), tmp_path / f"{number}.parquet"

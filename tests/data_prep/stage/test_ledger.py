@@ -1,0 +1,294 @@
+"""The ledger: which folders it accepts, which units it repeats, and how it counts."""
+
+import fcntl
+import json
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_prep.stage import workers
+from data_prep.stage.inputs import InputFile, find_inputs
+from data_prep.stage.ledger import Ledger, Records
+from webtext_gpt.errors import UserError
+
+# XXH3 (128 bits) of these texts, computed once with version 4.1.0 of the package `xxhash`. The
+# specification's formulas for inputs of 1 to 3 and of 4 to 8 bytes gave the same.
+HASHES = {
+    "one": "0a1c6d4cf41eb499911faba7321fe1a0",
+    "two": "35d5c8cc887e4da96c0560bdcb29998b",
+    "three": "3770bf919c6f37ecbd8dc69679faa810",
+}
+
+
+def write_inputs(folder: Path) -> list[InputFile]:
+    """Write three files whose names and hashes sort differently."""
+    folder.mkdir(exist_ok=True)
+    for text in HASHES:
+        (folder / f"{text}.txt").write_text(text)
+    return find_inputs([str(folder)], (".txt",))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[InputFile]:
+    return write_inputs(tmp_path / "inputs")
+
+
+def opened(out: Path, files: list[InputFile], **changed: Any) -> Ledger:
+    plan: dict[str, Any] = {"stage": "count", "config": {"least": 3}, "inputs": files, **changed}
+    return Ledger(out, **plan)
+
+
+def count_characters(file: InputFile) -> dict[str, Any]:
+    text = file.path.read_text()
+    return {"rows": len(text), "rejected": {"vowel": sum(c in "aeiou" for c in text)}}
+
+
+def finish(ledger: Ledger, work: Any = count_characters, workers_at_once: int = 1) -> None:
+    records = ledger.run_files(work, ledger.inputs, label="test", workers=workers_at_once)
+    rows = records.total("rows")
+    rejected = records.rejected
+    ledger.finish(rows_in=rows, rows_out=rows - rejected.total(), rejected=rejected, answer=42)
+
+
+def test_a_finished_folder_holds_a_manifest_and_no_work(
+    tmp_path: Path, files: list[InputFile]
+) -> None:
+    out = tmp_path / "out"
+    with opened(out, files, sources=[{"stage": "before"}]) as ledger:
+        assert not ledger.finished
+        with pytest.raises(RuntimeError, match="not finished"):
+            _ = ledger.manifest
+        (out / "part-0").write_bytes(b"12345")
+        finish(ledger)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest.pop("seconds") >= 0
+    assert manifest == {
+        "stage": "count", "format": 1, "config": {"least": 3},
+        "inputs": [
+            {"name": f"{text}.txt", "bytes": len(text), "xxh3": digest}
+            for text, digest in sorted(HASHES.items(), key=lambda item: item[1])
+        ],
+        "rows_in": 11, "rows_used": 6, "rows_out": 6, "rejected": {"vowel": 5}, "answer": 42,
+        "sources": [{"stage": "before"}], "bytes": 5,
+    }  # fmt: skip
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "part-0"]
+    with opened(out, files) as ledger:
+        assert ledger.finished
+        assert ledger.manifest["answer"] == 42
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"stage": "other"}, "stage is 'count' there, 'other' here"),
+        ({"format": 2}, "format is 1 there, 2 here"),
+        ({"config": {"least": 4}}, "least is 3 there, 4 here"),
+        ({"config": {"least": 3, "most": 9}}, "most is not recorded there, 9 here"),
+        ({"config": {}}, "least is 3 there, None here"),
+    ],
+)
+def test_another_corpus_is_refused(
+    tmp_path: Path, files: list[InputFile], finished: bool, changed: dict[str, Any], message: str
+) -> None:
+    out = tmp_path / "out"
+    with opened(out, files) as ledger:
+        if finished:
+            finish(ledger)
+    kind = "a finished corpus" if finished else "an unfinished corpus"
+    with pytest.raises(UserError, match=f"holds {kind} that differs: {message}"):
+        opened(out, files, **changed)
+    opened(out, files)  # the folder is unchanged
+
+
+def test_other_inputs_are_refused_but_not_other_names(
+    tmp_path: Path, files: list[InputFile]
+) -> None:
+    out = tmp_path / "out"
+    with opened(out, files) as ledger:
+        finish(ledger)
+    for file in files:
+        file.path.rename(file.path.with_name(f"new-{file.name}"))
+    assert opened(out, find_inputs([str(tmp_path / "inputs")], (".txt",))[::-1]).finished
+    (tmp_path / "inputs/new-two.txt").write_text("four")
+    with pytest.raises(UserError, match=r"there: \['two.txt'\], here: \['new-two.txt'\]"):
+        opened(out, find_inputs([str(tmp_path / "inputs")], (".txt",)))
+
+
+def test_a_newer_key_may_be_missing_only_in_a_finished_folder(
+    tmp_path: Path, files: list[InputFile]
+) -> None:
+    newer: dict[str, Any] = {"config": {"least": 3, "most": 9}, "newer_keys": ["most"]}
+    opened(tmp_path / "out", files)
+    with pytest.raises(UserError, match="an unfinished corpus that differs: most is not"):
+        opened(tmp_path / "out", files, **newer)
+    with opened(tmp_path / "out", files) as ledger:
+        finish(ledger)
+    assert opened(tmp_path / "out", files, **newer).finished
+    with opened(tmp_path / "new", files, config={"least": 3, "most": 8}) as ledger:
+        finish(ledger)
+    with pytest.raises(UserError, match="most is 8 there, 9 here"):
+        opened(tmp_path / "new", files, **newer)
+
+
+def test_a_setting_is_compared_as_the_json_it_becomes(
+    tmp_path: Path, files: list[InputFile]
+) -> None:
+    with opened(tmp_path / "out", files, config={"carry": ("a", "b")}) as ledger:
+        finish(ledger)
+    assert opened(tmp_path / "out", files, config={"carry": ["a", "b"]}).finished
+
+
+def test_foreign_folders_and_equal_inputs_are_refused(
+    tmp_path: Path, files: list[InputFile]
+) -> None:
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign/thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="not empty and not the folder of a stage"):
+        opened(tmp_path / "foreign", files)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/manifest.json").write_text("[")
+    with pytest.raises(UserError, match=r"manifest\.json: not JSON"):
+        opened(tmp_path / "broken", files)
+    (tmp_path / "inputs/copy.txt").write_text("two")
+    with pytest.raises(UserError, match=r"copy\.txt and two\.txt have the same content"):
+        opened(tmp_path / "out", find_inputs([str(tmp_path / "inputs")], (".txt",)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_process_at_a_time(tmp_path: Path, files: list[InputFile]) -> None:
+    out = tmp_path / "out"
+    with opened(out, files):
+        with (
+            pytest.raises(UserError, match="another process is making this corpus"),
+            opened(out, files),
+        ):
+            pass
+        with (out / "_work/lock").open("w") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with opened(out, files) as ledger:  # the lock is free again
+        finish(ledger)
+
+
+@pytest.mark.parametrize("workers_at_once", [1, 2])
+def test_a_resumed_stage_repeats_only_unfinished_units(
+    tmp_path: Path, files: list[InputFile], workers_at_once: int
+) -> None:
+    """three.txt, the longest, comes first. The failure of two.txt does not stop the others."""
+    out, log = tmp_path / "out", tmp_path / "log"
+    (tmp_path / "fail").write_text("")
+    work = partial(_logged, log=log, fail=tmp_path / "fail")
+    with pytest.raises(UserError, match=r"two\.txt is bad"), opened(out, files) as ledger:
+        finish(ledger, work, workers_at_once)
+    assert not (out / "manifest.json").exists()
+    assert sorted(log.read_text().split()) == ["one.txt", "three.txt", "two.txt"]
+    if workers_at_once == 1:
+        assert log.read_text().split() == ["three.txt", "one.txt", "two.txt"]
+    done = {path.stem for path in (out / "_work/done").iterdir()}
+    assert done == {HASHES["one"], HASHES["three"]}
+    (tmp_path / "fail").unlink()
+    log.unlink()
+    with opened(out, files) as ledger:
+        finish(ledger, work, workers_at_once)
+        assert ledger.manifest["rows_in"] == 11
+    assert log.read_text().split() == ["two.txt"]
+
+
+def _logged(file: InputFile, log: Path, fail: Path) -> dict[str, Any]:
+    with log.open("a") as lines:
+        lines.write(f"{file.name}\n")
+    if file.name == "two.txt" and fail.exists():
+        raise UserError(f"{file.name} is bad")
+    workers.advance(file.size)
+    return count_characters(file)
+
+
+def test_records_come_in_the_order_of_the_files_asked_for(
+    tmp_path: Path, files: list[InputFile]
+) -> None:
+    asked = [files[2], files[0], files[1]]
+    with opened(tmp_path / "out", files) as ledger:
+        records = ledger.run_files(_name, asked, label="test", workers=2)
+        assert [record["name"] for record in records] == ["two.txt", "one.txt", "three.txt"]
+        again = ledger.run_files(_name, asked[::-1], label="test", workers=2)
+        assert [record["name"] for record in again] == ["three.txt", "one.txt", "two.txt"]
+
+
+def _name(file: InputFile) -> dict[str, str]:
+    return {"name": file.name}
+
+
+def test_a_unit_is_run_once(tmp_path: Path, files: list[InputFile]) -> None:
+    calls = []
+
+    def work() -> dict[str, Any]:
+        calls.append(1)
+        return {"sizes": (1, 2)}
+
+    for _ in range(2):
+        with opened(tmp_path / "out", files) as ledger:
+            assert ledger.done("part-0") == ({"sizes": [1, 2]} if calls else None)
+            assert ledger.run_unit("part-0", work) == {"sizes": [1, 2]}
+    assert calls == [1]
+
+
+def test_counts_are_added_up() -> None:
+    records = Records(
+        [
+            {"rows": 3, "rejected": {"a": 1}},
+            {"rows": 4, "rejected": {}},
+            {"rows": 5, "rejected": {"a": 2, "b": 4}},
+        ]
+    )
+    assert records.total("rows") == 12
+    assert records.rejected == {"a": 3, "b": 4}
+    assert Records[dict[str, Any]]().rejected == {}
+
+
+def test_counts_that_do_not_add_up_are_a_defect(tmp_path: Path, files: list[InputFile]) -> None:
+    out = tmp_path / "out"
+    with opened(out, files) as ledger:
+        with pytest.raises(RuntimeError, match="10 rows in, but 6 used"):
+            ledger.finish(rows_in=10, rows_out=6, rejected=Counter(a=3))
+        assert not (out / "manifest.json").exists()
+        ledger.finish(rows_in=10, rows_out=2, rows_used=7, rejected=Counter(b=3, a=0))
+        assert ledger.manifest["rejected"] == {"b": 3}
+        assert (ledger.manifest["rows_used"], ledger.manifest["rows_out"]) == (7, 2)
+
+
+def test_leftovers_of_a_killed_run_are_deleted(tmp_path: Path, files: list[InputFile]) -> None:
+    out = tmp_path / "out"
+    with opened(out, files):
+        pass
+    (out / "dropped").mkdir()
+    leftovers = [
+        out / ".part-0.parquet.partial", out / "dropped/.x.parquet.4711.partial",
+        out / "_work/.posts.parquet.4711.tmp", out / ".documents-1.jsonl.tmp",
+    ]  # fmt: skip
+    kept = [out / "part-0.parquet", out / "dropped/x.tmp", out / "_work/posts.partial"]
+    for path in [*leftovers, *kept]:
+        path.write_text("half")
+    with opened(out, files):
+        assert not any(path.exists() for path in leftovers)
+        assert all(path.exists() for path in kept)
+
+
+def test_a_folder_of_the_first_release_is_resumed(tmp_path: Path, files: list[InputFile]) -> None:
+    """A plan and a record of that version, written by hand; the order of keys differs."""
+    out = tmp_path / "out"
+    (out / "_work/done").mkdir(parents=True)
+    inputs = ", ".join(
+        f'{{"name": "{text}.txt", "bytes": {len(text)}, "xxh3": "{digest}"}}'
+        for text, digest in HASHES.items()
+    )
+    (out / "_work/plan.json").write_text(
+        f'{{"format": 1, "stage": "count", "inputs": [{inputs}], "config": {{"least": 3}}}}'
+    )
+    (out / f"_work/done/{HASHES['one']}.json").write_text('{"rows": 100, "rejected": {"old": 1}}')
+    with opened(out, files) as ledger:
+        finish(ledger)
+        assert ledger.manifest["rows_in"] == 108
+        assert ledger.manifest["rejected"] == {"old": 1, "vowel": 3}
