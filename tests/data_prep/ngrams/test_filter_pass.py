@@ -26,7 +26,7 @@ Stage = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.slow
-def test_a_million_absent_8_grams_are_not_found_in_all_novels(realdata: Path, tmp_path: Path) -> None:
+def test_a_million_absent_8_grams_are_not_found_in_novels(realdata: Path, tmp_path: Path) -> None:
     novels = sorted((realdata / "text/novels").glob("*.txt"))
     blocks = blocks_for(count_ngrams(novels, Layout()).capacity())
     made = build_filter(novels, Layout(), blocks, scratch=tmp_path)
