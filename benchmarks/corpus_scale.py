@@ -1,4 +1,4 @@
-"""Twice the input: time and peak memory of each stage, on made-up inputs of n and 2n.
+"""Time and peak memory of each stage on made-up inputs of size n and 2n.
 
 python benchmarks/corpus_scale.py [links|dedup|documents] [scale]
 """
@@ -62,7 +62,7 @@ def archives(folder: Path, scale: int) -> str:
 
 
 def measure(command: list[str]) -> tuple[float, float]:
-    """Seconds, and the peak of the memory of all its processes in MB (proportional share)."""
+    """Return the seconds of a command and the peak memory (PSS) of all its processes, in MB."""
     start, peak = time.perf_counter(), 0.0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     while process.poll() is None:

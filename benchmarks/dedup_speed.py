@@ -1,10 +1,11 @@
-"""De-duplication beside datatrove's, in one run: same documents, same parameters, two processes.
+"""De-duplication compared with datatrove: same documents and parameters, two processes, one run.
 
     python benchmarks/dedup_speed.py REALDATA PYTHON_WITH_DATATROVE [repeats]
 
-The 40 novels in documents of 700 words; a tenth of them come again with 0 to 11 words changed.
-Both sides read the same two Parquet files and write the documents they keep. datatrove has its
-own environment (`pip install "datatrove[processing]" spacy`), as its pins are not ours.
+The documents are the 40 novels, cut into 700 words each; a tenth of them are repeated with 0 to 11
+words changed. Both sides read the same two Parquet files and write the documents that they keep.
+datatrove needs an environment of its own (`pip install "datatrove[processing]" spacy`), because
+its version pins conflict with ours.
 """
 
 import json
@@ -44,7 +45,7 @@ if __name__ == "__main__":
 
 
 def documents(novels: Path) -> tuple[list[str], list[tuple[int, int]]]:
-    """The texts, and (original, copy) for each planted copy."""
+    """Return the texts, and (original, copy) for each planted copy."""
     rng, texts = random.Random(1), []
     for path in sorted(novels.glob("*.txt")):
         words = path.read_text(errors="replace").split()
@@ -60,7 +61,7 @@ def documents(novels: Path) -> tuple[list[str], list[tuple[int, int]]]:
 
 
 def jaccard(one: str, other: str, n: int = 5) -> float:
-    """By the textbook: words are runs of letters and digits, in lower case."""
+    """Jaccard similarity by the textbook; words are lower-cased runs of letters and digits."""
     import regex
 
     a, b = (
@@ -103,16 +104,16 @@ def main() -> None:
         )  # fmt: skip
         theirs = float(peer.stdout.rpartition("SECONDS")[2])
         best, command = min(ours), min(whole)
-        print(f"ours {best:.2f} s ({megabytes / best:.1f} MB/s; {command:.2f} s with the start)")
-        print(f"datatrove {theirs:.1f} s ({megabytes / theirs:.2f} MB/s, without its start)")
-        print(f"ratio {theirs / best:.1f} ({theirs / command:.1f} with our start)")
+        print(f"ours {best:.2f} s ({megabytes / best:.1f} MB/s; {command:.2f} s with start-up)")
+        print(f"datatrove {theirs:.1f} s ({megabytes / theirs:.2f} MB/s, without start-up)")
+        print(f"ratio {theirs / best:.1f} ({theirs / command:.1f} with our start-up)")
         found = pq.read_table(out / "clusters.parquet").to_pylist()
         joined = {row["dropped"] for row in found} | {row["kept"] for row in found}
         due = [(a, b) for a, b in planted if jaccard(texts[a], texts[b]) >= 0.8]
         missed = [pair for pair in due if not {ids[pair[0]], ids[pair[1]]} <= joined]
         below = [row for row in found if row["similarity"] < 0.8]
-        print(f"planted copies of at least 0.8: {len(due)}; missed: {len(missed)}")
-        print(f"dropped: {len(found)}; of them under 0.8 to the one kept: {len(below)}")
+        print(f"planted copies with similarity >= 0.8: {len(due)}; missed: {len(missed)}")
+        print(f"dropped: {len(found)}; less than 0.8 similar to the document kept: {len(below)}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Extractors on the 181 gold pages: precision, recall and F1 over 4-grams, pages a second.
+"""Extractors on the 181 gold pages: precision, recall and F1 over 4-grams, pages per second.
 
     python benchmarks/extractors.py REALDATA
 
-One core, one run. F1 is that of the mean precision and the mean recall, the benchmark's own.
+One core, one run. F1 is computed from mean precision and mean recall, as in the pages' benchmark.
 """
 
 import gzip
@@ -44,7 +44,7 @@ def careful(body: bytes, fast: bool = False, tables: bool = True) -> str:
 
 
 def combined(share: float) -> Callable[[bytes], str]:
-    """The fast one first; the careful one where too much text is in lines that end no sentence."""
+    """Try resiliparse; use Trafilatura if too much text is in lines that do not end a sentence."""
 
     def extract(body: bytes) -> str:
         text = resiliparse(body)
@@ -75,7 +75,7 @@ def main() -> None:
         "documents.py": lambda body: main_text(Page("http://a.com/", "text/html", "", body)),
     }
     gold = {name: shingles(entry["articleBody"]) for name, entry in truth.items()}
-    careful(next(iter(pages.values())))  # imports are not extraction
+    careful(next(iter(pages.values())))  # keep the imports out of the timing
     for label, extract in extractors.items():
         start = time.process_time()
         texts = {name: extract(body) for name, body in pages.items()}

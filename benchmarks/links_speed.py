@@ -1,9 +1,9 @@
-"""How fast links.py reads dumps, on one core: raw bytes a second, and links a second.
+"""Speed of links.py on one core: raw bytes per second and links per second.
 
     python benchmarks/links_speed.py REALDATA [megabytes]
 
 Long rows: the 2024 rows of 2 to 4 kB from the vintages file, repeated with other URLs, ids and
-scores, to a zstd file with a long window. Short rows: the 2013 sample.
+scores, in a zstd file with a long window. Short rows: the 2013 sample.
 """
 
 import json
@@ -23,7 +23,7 @@ from data_prep.reddit.dumps import line_batches
 
 
 def long_rows(realdata: Path, target: Path, megabytes: int) -> int:
-    """Write a dump like 2024's; returns its raw bytes. Scores: as in the rows themselves."""
+    """Write a dump like those of 2024 and return its uncompressed size in bytes."""
     source = realdata / "reddit/submissions_2005_2024_vintages.ndjson"
     rows: list[dict[str, Any]] = [json.loads(line) for line in source.open()]
     rows = [r for r in rows if r["created_utc"] == 1706745600.0]
@@ -38,7 +38,7 @@ def long_rows(realdata: Path, target: Path, megabytes: int) -> int:
     )
     with target.open("wb") as raw, compressor.stream_writer(raw) as out:
         while size < megabytes * 1_000_000:
-            # Half of them links, as in real dumps; one in five has karma enough.
+            # As in real dumps, half of the rows are links; one in five has enough karma.
             row = dict(
                 rng.choice(outbound if number % 2 else rows),
                 id=f"{number:x}",

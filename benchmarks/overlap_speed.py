@@ -1,11 +1,11 @@
-"""8-grams a second into and out of a Bloom filter, beside rbloom and a Python set, in one run.
+"""8-grams per second added to and looked up in a Bloom filter, compared with rbloom and a set.
 
     python benchmarks/overlap_speed.py REALDATA [millions]
 
-One core. Ours three times: hashes alone into a filter of `millions` items (200 by default, over a
-gigabyte, far beyond the caches); from text, normalising included; and the inverse direction. The
-peers get the 8-grams of the novels as Python strings, normalised before the clock starts, and
-again from text. Bits an item are those of memory, over the items that were added.
+One core, one run. Ours is measured three times: hashes alone, with a filter of `millions` items
+(default 200, over a gigabyte, far larger than the caches); from text, including normalization; and
+the inverse direction. The peers get the 8-grams of the novels as Python strings, normalized before
+the clock starts, and once more from text. Bits per item are memory divided by items added.
 """
 
 import re
@@ -41,7 +41,7 @@ def show(what: str, items: int, add: float, hit: float, miss: float, bits: float
 
 
 def hashes_alone(millions: int) -> None:
-    """A filter of many items, batch by batch, so that it is as cold as that of a corpus."""
+    """Fill a filter with many items in batches, so that the caches are as cold as with a corpus."""
     rng = np.random.default_rng(0)
     items = millions * 1_000_000
     made, add = BloomFilter(blocks_for(items)), 0.0
@@ -50,15 +50,15 @@ def hashes_alone(millions: int) -> None:
         add += seconds(lambda batch=batch: made.add(batch))
     scale = items / len(batch)
     hit = seconds(lambda: made.contains(batch)) * scale
-    strangers = rng.integers(0, 2**64, len(batch), np.uint64)
-    miss = seconds(lambda: made.contains(strangers)) * scale
-    found = int(made.contains(strangers).sum())
+    absent = rng.integers(0, 2**64, len(batch), np.uint64)
+    miss = seconds(lambda: made.contains(absent)) * scale
+    found = int(made.contains(absent).sum())
     show(f"ours, hashes alone, {millions} M items", items, add, hit, miss, made.n_bytes * 8 / items)
-    print(f"    of {len(strangers):,} strangers found: {found}; rate by its bits: "
+    print(f"    false positives among {len(absent):,} other hashes: {found}; rate by its bits: "
           f"{made.false_positive_rate():.3g}")  # fmt: skip
 
 
-def normalised(text: str) -> list[str]:
+def normalized(text: str) -> list[str]:
     words = WORDS.findall(text.lower())
     return [" ".join(words[at : at + 8]) for at in range(len(words) - 7)]
 
@@ -68,10 +68,10 @@ def from_text(texts: list[str], tests: list[str]) -> None:
     grams = ngrams(arrow)
     items, distinct = len(grams.hashes), len(np.unique(grams.hashes))
     made = BloomFilter(blocks_for(distinct))
-    normalise = seconds(lambda: ngrams(arrow))
+    normalize = seconds(lambda: ngrams(arrow))
     size = sum(len(text.encode()) for text in texts) / 1e6
-    print(f"    normalising and hashing alone: {items / normalise / 1e6:.1f} M 8-grams/s, "
-          f"{size / normalise:.0f} MB/s")  # fmt: skip
+    print(f"    normalizing and hashing alone: {items / normalize / 1e6:.1f} M 8-grams/s, "
+          f"{size / normalize:.0f} MB/s")  # fmt: skip
     add = seconds(lambda: made.add(ngrams(arrow).hashes))
     hit = seconds(lambda: made.contains(ngrams(arrow).hashes))
     show("ours, from text", items, add, hit, 0, made.n_bytes * 8 / distinct)
@@ -84,8 +84,8 @@ def from_text(texts: list[str], tests: list[str]) -> None:
          seconds(lambda: inverse(ngrams(arrow))), 0)  # fmt: skip
 
 
-def peers(texts: list[str], strangers: list[str]) -> None:
-    strings = [gram for text in texts for gram in normalised(text)]
+def peers(texts: list[str], absent: list[str]) -> None:
+    strings = [gram for text in texts for gram in normalized(text)]
     distinct = len(set(strings))
 
     def to_hash(value: str) -> int:
@@ -99,13 +99,13 @@ def peers(texts: list[str], strangers: list[str]) -> None:
         made: Any = make()
         add = seconds(lambda made=made: made.update(strings))
         hit = seconds(lambda made=made: [gram in made for gram in strings])
-        miss = seconds(lambda made=made: [gram in made for gram in strangers])
+        miss = seconds(lambda made=made: [gram in made for gram in absent])
         bits = made.size_in_bits if hasattr(made, "size_in_bits") else (
             8 * (sys.getsizeof(made) + sum(sys.getsizeof(gram) for gram in made))
         )  # fmt: skip
-        show(name, len(strings), add, hit, miss * len(strings) / len(strangers), bits / distinct)
+        show(name, len(strings), add, hit, miss * len(strings) / len(absent), bits / distinct)
     made = rbloom.Bloom(distinct, 1e-8)
-    add = seconds(lambda: made.update(g for text in texts for g in normalised(text)))
+    add = seconds(lambda: made.update(g for text in texts for g in normalized(text)))
     show("rbloom, from text", len(strings), add, 0, 0, made.size_in_bits / distinct)
 
 
@@ -118,11 +118,11 @@ def main() -> None:
     warm.add(ngrams(pa.array(["one two three four five six seven eight"])).hashes)
     warm.contains(np.zeros(1, np.uint64))
     ExactSet.of([ngrams(pa.array([wiki[:2000]]))]).find(ngrams(pa.array(["a"])))
-    print(f"{'millions of 8-grams a second, one core':44} {'add':>8}  {'hit':>8}  {'miss':>8}  "
+    print(f"{'millions of 8-grams per second, one core':44} {'add':>8}  {'hit':>8}  {'miss':>8}  "
           f"{'bits':>8}")  # fmt: skip
     hashes_alone(millions)
     from_text(texts, [wiki])
-    peers(texts[:12], normalised(wiki))
+    peers(texts[:12], normalized(wiki))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Megabytes of text a second into GPT-2's ids: the stage, tiktoken and tokenizers, in one run.
+"""Megabytes of text per second encoded to GPT-2's ids: the stage, tiktoken and tokenizers.
 
     python benchmarks/tokenizing_speed.py REALDATA [repeats]
 
-The 40 novels in documents of 5,000 characters, two Parquet files, two cores. The stage's time is
-that of its whole command on disk: reading, splitting, encoding, hashing, writing; once with the
-start of the process and once without. The peers' is that of encoding alone, texts in memory.
+One run on two cores. The documents are the 40 novels, cut into 5,000 characters each, in two
+Parquet files. The stage is timed from files to files (reading, splitting, encoding, hashing,
+writing), with and without the start of the process. The peers are timed for encoding alone, with
+the texts in memory.
 """
 
 import json
@@ -39,7 +40,7 @@ def best(task: Callable[[], Any], repeats: int) -> tuple[float, Any]:
 
 
 def stage(folder: Path, vocabulary: Path, out: Path) -> float:
-    """Seconds of the work, as the manifest has them."""
+    """Run the stage and return the seconds in its manifest."""
     subprocess.run(["rm", "-rf", str(out)], check=True)
     subprocess.run(
         [sys.executable, "data_prep/shards.py", f"documents=[{folder}]",
@@ -83,7 +84,7 @@ def main() -> None:
         whole, _ = best(lambda: stage(folder, realdata / "tokenizer", out), repeats)
         work = json.loads((out / "manifest.json").read_text())["seconds"]
         print(f"the stage, files to shards         {size / work:6.1f} MB/s")
-        print(f"the same with the command's start  {size / whole:6.1f} MB/s")
+        print(f"the same with start-up             {size / whole:6.1f} MB/s")
         shards = TokenShards(out)
         total = sum(shards.split(s).n_tokens for s in ("train", "validation"))
         assert total == sum(len(i) + 1 for i in ids)

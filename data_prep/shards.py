@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 from omegaconf import DictConfig
 
 from data_prep.stage import workers
@@ -28,7 +27,7 @@ from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.data.encoding import FastEncoder
 from webtext_gpt.data.prepare import held_out
-from webtext_gpt.data.shard_writer import SHARD_TOKENS, manifest_of, write_files
+from webtext_gpt.data.shard_writer import SHARD_TOKENS, TokenIds, manifest_of, write_files
 from webtext_gpt.data.shards import FORMAT, TOKENIZER, ShardFile, Split
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
@@ -125,7 +124,7 @@ def _tokenize(
 
 def _encoded(
     path: Path, layout: Layout, own: Tokenizer, val_fraction: float, rejected: Counter[str]
-) -> Iterator[tuple[Split, str, npt.NDArray[np.integer[Any]]]]:
+) -> Iterator[tuple[Split, str, TokenIds]]:
     """Yield split, text and token ids of each document; count rejected rows."""
     encoder, checked = FastEncoder(own), 0
     for batch in batches(path, layout, workers.advance):

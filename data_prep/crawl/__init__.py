@@ -1,1 +1,1 @@
-"""Fetching pages: URLs, politeness, the spider, its journal and web archives."""
+"""Crawling: URLs, politeness, the spider, its journal, and web archives."""

@@ -1,21 +1,29 @@
-"""What a crawl has done so far: one line for each URL settled, and the archives behind it.
+"""Journal of a crawl: one line for each settled URL, and the archives of the fetched pages.
 
-A page is appended to the archive first, then its line, with the archive's new length, to the
-journal. After a crash both are cut back to the last whole line: a page counts as fetched with
-its line and not before, and an archive holds no page twice.
+A URL is settled when its outcome is final: fetched, refused or failed. A page is first appended to
+the archive; then its line, with the new length of the archive, is appended to the journal. After a
+crash, both are truncated to the last complete line. So a page counts as fetched only if its line
+is complete, and no archive holds a page twice.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 
 
 class Journal:
-    """Append-only record of a crawl in a folder; survives a kill at any moment."""
+    """Append-only record of a crawl that survives a kill at any moment.
+
+    Args:
+        folder: Folder of the archives, `pages-00000.warc.gz` and so on.
+        journal: The file of lines.
+        archive_bytes: Size from which the next page starts a new archive.
+    """
 
     def __init__(self, folder: Path, journal: Path, archive_bytes: int) -> None:
         self._folder, self._path, self._archive_bytes = folder, journal, archive_bytes
@@ -30,8 +38,8 @@ class Journal:
     def _archive_path(self) -> Path:
         return self._folder / f"pages-{self._number:05d}.warc.gz"
 
-    def _recover(self) -> tuple[int, int, np.ndarray]:
-        """Cut off a torn last line; the archive in use, its length, and the settled ids."""
+    def _recover(self) -> tuple[int, int, npt.NDArray[np.uint64]]:
+        """Truncate an incomplete last line; return last archive, its length, the settled ids."""
         number = length = whole = 0
         ids: list[int] = []
         if self._path.exists():
@@ -46,13 +54,18 @@ class Journal:
             os.truncate(self._path, whole)
         return number, length, np.unique(np.array(ids, np.uint64))
 
-    def is_settled(self, ids: list[str]) -> np.ndarray:
-        """Which of some ids an earlier run settled: (N,) bool."""
+    def is_settled(self, ids: list[str]) -> npt.NDArray[np.bool_]:
+        """Return which of some URL ids (hexadecimal) an earlier run settled, (N,)."""
         keys = np.array([int(name[:16], 16) for name in ids], np.uint64)
         return np.isin(keys, self.settled)
 
-    def settle(self, entry: dict[str, Any], records: bytes = b"") -> None:
-        """Append a page's WARC records, whole gzip members, and then the URL's line."""
+    def settle(self, entry: Mapping[str, Any], records: bytes = b"") -> None:
+        """Record the outcome of one URL.
+
+        Args:
+            entry: Its line: `id` and whatever else is to be recorded, as plain JSON values.
+            records: WARC records of the fetched page, as whole gzip members.
+        """
         if records:
             if self._archive.tell() >= self._archive_bytes:
                 self._archive.close()
@@ -70,7 +83,7 @@ class Journal:
         self._archive.close()
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """All lines, in the order in which URLs were settled."""
+        """Yield all lines, in the order in which URLs were settled."""
         with self._path.open("rb") as file:
             for line in file:
                 yield json.loads(line)

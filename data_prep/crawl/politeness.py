@@ -1,8 +1,8 @@
-"""How the crawl behaves: towards hosts, towards their robots.txt, and towards this network.
+"""Politeness of the crawl towards hosts, and protection of the network it runs in.
 
-Scrapy brings robots.txt, delay and concurrency a host, throttling, redirects, limits of size
-and time. Added here: filters that redirects pass too, respect for a robots.txt that cannot be
-read, and a guard under every connection.
+Scrapy provides robots.txt, delay and concurrency per host, throttling, redirects, and limits on
+size and time. This module adds URL rules that also apply to redirects, respect for hosts whose
+robots.txt cannot be read, and a check of every connection's address.
 """
 
 import asyncio
@@ -13,23 +13,39 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import scrapy
+from scrapy.crawler import Crawler
 from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.exceptions import IgnoreRequest
+from scrapy.http import Response
 
 from data_prep.crawl.urls import is_public
 
 
 class PrivateAddressError(Exception):
-    """A connection was about to go where the internet does not."""
+    """A connection would have gone to a private address."""
 
 
 class RobotsUnavailableError(Exception):
-    """A host answers with an error when asked for its robots.txt."""
+    """A host answered the request for its robots.txt with an error."""
 
 
 @dataclass(frozen=True)
 class Politeness:
-    """How the crawl treats hosts. Seconds and bytes."""
+    """Settings of the crawl towards hosts.
+
+    Attributes:
+        user_agent: Name that the crawler gives; should say how to reach its operator.
+        delay: Seconds between two requests to a host.
+        per_host: Requests to one host at a time.
+        concurrency: Requests at a time in all.
+        timeout: Seconds after which a request or a name lookup fails.
+        max_bytes: Size from which a page is refused.
+        retries: Retries after a failure that may be temporary.
+        max_wait: Maximum wait before a retry, in seconds.
+        max_redirects: Maximum number of redirects in a row.
+        verify_tls: Whether to refuse hosts with an invalid certificate.
+        allow_private: Whether private addresses may be fetched (for tests).
+    """
 
     user_agent: str
     delay: float = 1.0
@@ -44,7 +60,7 @@ class Politeness:
     allow_private: bool = False
 
     def settings(self) -> dict[str, Any]:
-        """As Scrapy's settings; all that is not needed to fetch pages is off."""
+        """Return Scrapy's settings; everything that is not needed to fetch pages is off."""
         return {
             "USER_AGENT": self.user_agent,
             "ROBOTSTXT_OBEY": True,
@@ -62,7 +78,7 @@ class Politeness:
             "REDIRECT_MAX_TIMES": self.max_redirects,
             "METAREFRESH_MAXDELAY": 5,
             "HTTPERROR_ALLOW_ALL": True,
-            "RETRY_ENABLED": False,  # Scrapy's retries do not wait
+            "RETRY_ENABLED": False,  # Scrapy would retry without waiting
             "DUPEFILTER_CLASS": "scrapy.dupefilters.BaseDupeFilter",
             "DOWNLOADER_MIDDLEWARES": {
                 "data_prep.crawl.politeness.Filter": 50,
@@ -70,7 +86,7 @@ class Politeness:
                 "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
             },
             "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")),
-            "HTTPPROXY_ENABLED": False,  # a proxy would connect where the guard cannot see
+            "HTTPPROXY_ENABLED": False,  # the guard cannot check a proxy's connections
             "COOKIES_ENABLED": False,
             "REFERER_ENABLED": False,
             "REACTOR_THREADPOOL_MAXSIZE": 32,
@@ -81,10 +97,10 @@ class Politeness:
 
 
 def guard(reactor: Any) -> None:
-    """Let a reactor connect to public addresses only.
+    """Restrict a Twisted reactor to public addresses.
 
-    Every TCP connection of Twisted passes here with the address that names were resolved to, so
-    neither a redirect nor a name, nor a name that changes its address, leads elsewhere.
+    Every TCP connection passes through `connectTCP` with the resolved address. So neither a
+    redirect, nor a host name, nor a name whose address changes can lead to a private address.
     """
     connect = reactor.connectTCP
 
@@ -93,54 +109,58 @@ def guard(reactor: Any) -> None:
         try:
             public = is_public(ipaddress.ip_address(name.partition("%")[0]))
         except ValueError:
-            public = False  # a name that would be resolved later, unseen
+            public = False  # a name, which would be resolved after this check
         if not public:
-            raise PrivateAddressError(f"{name} is no public address")
+            raise PrivateAddressError(f"{name} is not a public address")
         return connect(host, port, *args, **kwargs)
 
     reactor.connectTCP = guarded
 
 
 class Filter:
-    """Downloader middleware: every page's URL, a redirect's too, has to pass the rules."""
+    """Downloader middleware that applies the URL rules to every page, redirects included."""
 
-    def __init__(self, crawler: Any) -> None:
+    def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
 
     @classmethod
-    def from_crawler(cls, crawler: Any) -> "Filter":
-        """Scrapy's constructor."""
+    def from_crawler(cls, crawler: Crawler) -> "Filter":
+        """Construct the middleware; called by Scrapy."""
         return cls(crawler)
 
     def process_request(self, request: scrapy.Request) -> None:
-        """Refuse what the rules refuse; robots.txt is not a page."""
+        """Drop a request whose URL the rules reject, unless it is for robots.txt."""
         if not request.meta.get("dont_obey_robotstxt"):
-            link = self._crawler.spider.clean(request.url)
+            spider: Any = self._crawler.spider  # a PageSpider, whose module imports this one
+            link = spider.clean(request.url)
             if isinstance(link, str):
                 raise IgnoreRequest(link)
 
 
 class Robots(RobotsTxtMiddleware):
-    """Scrapy's robots.txt, but what cannot be asked does not mean yes (RFC 9309, section 2.3.1).
+    """Robots.txt middleware that does not take an unreachable robots.txt for permission.
 
-    Scrapy fetches pages of hosts whose robots.txt times out or answers 5xx. Here such a page
-    fails as its robots.txt did, and asks again when it is retried.
+    Scrapy fetches pages of hosts whose robots.txt times out or answers 5xx. RFC 9309, section
+    2.3.1, forbids that. Here such a page fails with the error of its robots.txt, which is
+    requested again when the page is retried.
     """
 
-    def __init__(self, crawler: Any) -> None:
+    def __init__(self, crawler: Crawler) -> None:
         super().__init__(crawler)
         self._failed: dict[str, tuple[float, Exception]] = {}
-        # Shorter than any wait before a retry, so that a retry asks again.
+        # Shorter than any wait before a retry, so that a retry requests robots.txt again.
         self._patience = max(1.5 * crawler.settings.getfloat("DOWNLOAD_DELAY"), 0.05)
         self._asking: dict[str, asyncio.Lock] = {}
 
-    async def process_request(self, request: scrapy.Request, spider: Any = None) -> None:
-        """Refuse what the host's rules refuse, or fail as asking for them failed."""
+    async def process_request(
+        self, request: scrapy.Request, spider: scrapy.Spider | None = None
+    ) -> None:
+        """Drop a page that robots.txt disallows; raise the error of an unreachable robots.txt."""
         if request.meta.get("dont_obey_robotstxt"):
             return
         host = urlsplit(request.url).netloc
-        # One asks, the others wait here: of several that wait for Scrapy's own answer only the
-        # first gets the rules (2.19), and the others would take none for leave.
+        # One request per host; the others wait here. If several waited inside Scrapy (2.19), only
+        # the first would get the rules, and the others would take their absence for permission.
         async with self._asking.setdefault(host, asyncio.Lock()):
             since, error = self._failed.get(host, (0.0, None))
             if error is None or time.monotonic() - since > self._patience:
@@ -149,16 +169,16 @@ class Robots(RobotsTxtMiddleware):
                     self._parsers.pop(host, None)
                 rules = await self.robot_parser(request)
                 _, error = self._failed.get(host, (0.0, None))
-            if error is not None:  # those who waited fail with the one who asked
+            if error is not None:  # the waiting pages fail with the same error
                 raise error
         self.process_request_2(rules, request)
 
-    async def _parse_robots(self, response: Any, netloc: str, request: scrapy.Request) -> None:
+    async def _parse_robots(self, response: Response, netloc: str, request: scrapy.Request) -> None:
         if response.status >= 500 or response.status == 429:
             raise RobotsUnavailableError(f"{response.url}: {response.status}")
         await super()._parse_robots(response, netloc, request)
 
     def _robots_error(self, exc: Exception, netloc: str) -> None:
-        if not isinstance(exc, IgnoreRequest):  # a loop of redirects: there are no rules
+        if not isinstance(exc, IgnoreRequest):  # a redirect loop means that there is no robots.txt
             self._failed[netloc] = (time.monotonic(), exc)
         super()._robots_error(exc, netloc)

@@ -1,8 +1,7 @@
-"""The crawl itself: a Scrapy spider over a list of URLs, each of which ends with a status.
+"""Scrapy spider that fetches a list of URLs and gives each a status.
 
-Added to what Scrapy does: retries that wait, as long as Retry-After says or twice as long each
-time; refusal of what is no text as soon as its headers are known; memory that does not grow
-with the list.
+It adds to Scrapy: retries with exponential back-off that respect Retry-After; stopping a download
+that is not text as soon as its headers arrive; and memory that does not grow with the list.
 """
 
 import asyncio
@@ -14,6 +13,7 @@ from typing import Any
 
 import scrapy
 from scrapy import signals
+from scrapy.crawler import Crawler
 from scrapy.exceptions import (
     CannotResolveHostError,
     DownloadCancelledError,
@@ -23,6 +23,8 @@ from scrapy.exceptions import (
     ResponseDataLossError,
     StopDownload,
 )
+from scrapy.http import Headers, Response
+from twisted.python.failure import Failure
 
 from data_prep.crawl.politeness import Politeness, PrivateAddressError, RobotsUnavailableError
 from data_prep.crawl.urls import MEDIA, PRIVATE, Link
@@ -33,10 +35,15 @@ FINAL = (IgnoreRequest, DownloadCancelledError, StopDownload)
 
 
 class PageSpider(scrapy.Spider):
-    """Fetches what `todo` yields, (id, url), and hands every outcome to `settle`.
+    """Spider that fetches URLs and reports the outcome of each.
 
-    `settle(id, url, status, response)` is called once for each URL, with a response only where
-    the status is `fetched`.
+    Args:
+        todo: Yields the id and the URL of each page.
+        settle: Called once for each page with (id, url, status, response). There is a response
+            only if a page was downloaded completely.
+        clean: URL rules; returns the reason as a string if a URL is rejected.
+        politeness: Settings towards hosts.
+        kwargs: Arguments of Scrapy's spider.
     """
 
     name = "pages"
@@ -44,7 +51,7 @@ class PageSpider(scrapy.Spider):
     def __init__(
         self,
         todo: Iterator[tuple[str, str]],
-        settle: Callable[[str, str, str, Any], None],
+        settle: Callable[[str, str, str, Response | None], None],
         clean: Callable[[str], Link | str],
         politeness: Politeness,
         **kwargs: Any,
@@ -57,15 +64,15 @@ class PageSpider(scrapy.Spider):
         self.failure: BaseException | None = None
 
     @classmethod
-    def from_crawler(cls, crawler: Any, *args: Any, **kwargs: Any) -> "PageSpider":
-        """Scrapy's constructor."""
+    def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> "PageSpider":
+        """Construct the spider; called by Scrapy."""
         spider = super().from_crawler(crawler, *args, **kwargs)
         crawler.signals.connect(spider.check_headers, signals.headers_received)
         return spider
 
-    async def start(self) -> AsyncIterator[Any]:
-        """Yield requests as there is room for them, and retries as they are due."""
-        window = 50 * self._polite.concurrency  # wide enough that slow hosts do not fill it
+    async def start(self) -> AsyncIterator[scrapy.Request]:
+        """Yield requests while there is room for them, and retries when they are due."""
+        window = 50 * self._polite.concurrency  # so wide that slow hosts do not fill it
         todo = iter(self._todo)
         more = True
         while more or self._under_way:
@@ -86,8 +93,8 @@ class PageSpider(scrapy.Spider):
             meta={"id": name, "posted": url, "attempt": 0},
         )  # fmt: skip
 
-    def check_headers(self, headers: Any, request: scrapy.Request, **_: Any) -> None:
-        """Stop the download of what is no text; redirects and errors need no body of a type."""
+    def check_headers(self, headers: Headers, request: scrapy.Request, **_: Any) -> None:
+        """Stop a download that is not text. Redirects may have any content type."""
         kind = (headers.get(b"Content-Type") or b"").decode("latin-1").partition(";")[0]
         if kind and kind.strip().lower() not in TEXTUAL and "id" in request.meta:
             if headers.get(b"Location"):
@@ -95,9 +102,9 @@ class PageSpider(scrapy.Spider):
             request.meta["not_text"] = True
             raise StopDownload(fail=True)
 
-    def parse_page(self, response: Any) -> None:
-        """A response: a page, an error to retry, or an error."""
-        meta = response.request.meta
+    def parse_page(self, response: Response) -> None:
+        """Settle a response, or retry it if its status may be temporary."""
+        meta = response.meta
         if response.status in RETRIED and meta["attempt"] < self._polite.retries:
             self._slow_down(meta)
             self._retry(meta, _retry_after(response.headers.get("Retry-After")))
@@ -108,10 +115,11 @@ class PageSpider(scrapy.Spider):
             textual = kind.partition(";")[0].strip().lower() in TEXTUAL
             self._done(meta, "fetched" if textual else "not text", response)
 
-    def parse_failure(self, failure: Any) -> None:
-        """No response: refused by a rule, too large, or a failure that may pass."""
-        request, error = failure.request, failure.value
-        meta, status = request.meta, _status_of(error)
+    def parse_failure(self, failure: Failure) -> None:
+        """Settle a request without a response, or retry it if the failure may be temporary."""
+        failed: Any = failure  # Scrapy adds the request
+        meta, error = failed.request.meta, failed.value
+        status = _status_of(error)
         if meta.get("not_text"):
             status = "not text"
         retry = not isinstance(error, FINAL) and status != PRIVATE
@@ -128,15 +136,17 @@ class PageSpider(scrapy.Spider):
         heapq.heappush(self._waiting, (due, meta["id"], request))
 
     def _slow_down(self, meta: dict[str, Any]) -> None:
-        """A host that asks for patience gets twice the delay for all its pages."""
+        """Double the delay of a host that answered with a temporary error."""
         slot = self.crawler.engine.downloader.slots.get(meta.get("download_slot", ""))
         if slot is not None:
             slot.delay = min(slot.delay * 2, self._polite.max_wait)
 
-    def _done(self, meta: dict[str, Any], status: str, response: Any = None) -> None:
+    def _done(self, meta: dict[str, Any], status: str, response: Response | None = None) -> None:
         try:
             self._settle(meta["id"], meta["posted"], status, response)
-        except BaseException as error:  # Scrapy would log it and go on; a full disk ends a crawl
+        except (
+            BaseException
+        ) as error:  # Scrapy would log it and continue; a full disk must end the crawl
             self.failure = self.failure or error
             self.crawler.engine.close_spider(self, "failed")
             raise
@@ -144,7 +154,7 @@ class PageSpider(scrapy.Spider):
 
 
 def _retry_after(header: bytes | None) -> float | None:
-    """Seconds that a Retry-After header asks for, as a number or a date."""
+    """Return the seconds that a Retry-After header, a number or a date, asks for."""
     text = (header or b"").decode("latin-1").strip()
     if text.isdigit():
         return float(text)
@@ -155,7 +165,7 @@ def _retry_after(header: bytes | None) -> float | None:
 
 
 def _status_of(error: BaseException) -> str:
-    """A reason that can be counted."""
+    """Return the reason of a failure under which it is counted."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and len(causes) < 10:

@@ -1,18 +1,18 @@
-"""From a URL as posted to one that can be fetched, and to the identity that variants share.
+"""Clean posted URLs: the URL to fetch, and an id that variants of the same URL share.
 
-Parsing is the WHATWG URL standard's (ada): IDNA, case of the host, default ports, dot segments
-and percent-encoding come out of it. Hosts are judged by registered domain, from the public
-suffix list that tldextract carries, never by substring.
+URLs are parsed by the WHATWG standard (with ada), which normalizes IDNA, the case of the host,
+default ports, dot segments and percent-encoding. Rules on hosts compare whole domain labels, never
+substrings; the registered domain comes from the public suffix list bundled with tldextract.
 """
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from html import unescape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 from urllib.parse import unquote
 
 import ada_url
@@ -32,14 +32,14 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 HOSTS_REMEMBERED = 1 << 16
 
-# Only with its semicolon: a bare `&copy=` is a parameter.
+# The semicolon is required: a bare `&copy=` is a query parameter.
 _ENTITY = re.compile(r"&(?:[a-zA-Z][a-zA-Z0-9]{1,30}|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});")
 _ESCAPE = re.compile(r"%([0-9a-fA-F]{2})")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ESCAPES = {
     f"{byte:02x}": chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in range(256)
 }
-_WRAPPERS = (  # a page that shows another one, whose URL is in its own
+_WRAPPERS = (  # pages that show another page, whose URL is part of their own
     re.compile(r"https?://web\.archive\.org/web/[0-9a-z_*]+/(?P<inner>.+)", re.I),
     re.compile(r"https?://(?:www\.)?archive\.(?:today|is|ph|li|vn|fo|md)/"
                r"(?:[0-9.\-]+|newest|o/\w+)/(?P<inner>https?:.+)", re.I),
@@ -52,12 +52,12 @@ class Link(NamedTuple):
     """One cleaned URL."""
 
     id: str  # 32 hex digits: XXH3 of the identity
-    url: str  # can be fetched
-    domain: str  # registered domain, as `nytimes.com` or `bbc.co.uk`
+    url: str  # the URL to fetch
+    domain: str  # registered domain, such as `nytimes.com` or `bbc.co.uk`
 
 
 class Host(NamedTuple):
-    """What is known of a host; `reason` is empty unless its pages are rejected."""
+    """A judged host; `reason` is empty unless its pages are rejected."""
 
     identity: str
     domain: str
@@ -66,11 +66,15 @@ class Host(NamedTuple):
 
 @dataclass(frozen=True)
 class UrlRules:
-    """Which URLs are taken, and what is folded.
+    """Rules for accepting and normalizing URLs.
 
-    `hosts` gives for each reason the domains that it rejects; an entry covers its sub-domains,
-    and may itself be one (`maps.google.com`). `extensions` come without the dot. A tracking
-    parameter that ends in `*` is a prefix. `unwrap` follows archive and AMP wrappers.
+    Attributes:
+        hosts: For each reason, the domains that it rejects. An entry covers its subdomains, and
+            may be a subdomain itself (`maps.google.com`).
+        extensions: File extensions to reject, without the dot.
+        tracking: Query parameters to drop; a name that ends in `*` is a prefix.
+        unwrap: Whether to replace archive and AMP pages by the page that they show.
+        allow_private: Whether private addresses are accepted (for tests).
     """
 
     hosts: Mapping[str, frozenset[str]]
@@ -80,11 +84,21 @@ class UrlRules:
     allow_private: bool = False
 
 
-def url_rules(options: Mapping[str, Any], *, allow_private: bool = False) -> UrlRules:
-    """The rules that `urls` of a configuration gives, as plain values.
+class UrlOptions(TypedDict):
+    """Plain values of the configuration group `urls`; see conf/data_prep/urls/webtext.yaml."""
+
+    hosts: dict[str, list[str]]
+    extensions: list[str]
+    tracking: list[str]
+    blocked_domains: str | list[str]
+    unwrap: bool
+
+
+def url_rules(options: UrlOptions, *, allow_private: bool = False) -> UrlRules:
+    """Make the rules from the plain values of a configuration of the group `urls`.
 
     Raises:
-        UserError: the block list cannot be read.
+        UserError: The file of blocked domains cannot be read.
     """
     hosts = {reason: frozenset(names) for reason, names in options["hosts"].items()}
     hosts["blocked domain"] = frozenset(listed(options["blocked_domains"]))
@@ -97,27 +111,29 @@ def url_rules(options: Mapping[str, Any], *, allow_private: bool = False) -> Url
     )
 
 
-def listed(names: Any) -> list[str]:
-    """A list of names from the configuration: the list itself, or the lines of the file named.
+def listed(names: str | Iterable[object]) -> list[str]:
+    """Return a list from the configuration, or the lines of the file that it names.
+
+    Empty lines and lines that begin with # are left out.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: The file cannot be read.
     """
     if not isinstance(names, str):
         return [str(name) for name in names]
     try:
         lines = Path(names).expanduser().read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{names}: no list of names could be read: {error}") from error
+        raise UserError(f"{names}: cannot read the list of names: {error}") from error
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
 def url_cleaner(rules: UrlRules) -> Callable[[str], Link | str]:
-    """Make the function that turns a posted URL into a `Link`, or into the reason against it.
+    """Return a function that turns a posted URL into a `Link`, or into the reason to reject it.
 
-    The identity folds scheme, `www.`, trailing slash, order of parameters, case and needless
-    use of percent-encoding, and, as the URL itself, drops fragment (but `#!`), tracking
-    parameters and credentials.
+    The URL to fetch has no credentials, fragment (except `#!`) or tracking parameters. The id also
+    ignores the scheme, `www.`, a trailing slash, the order of parameters, and the case and
+    needless use of percent-encoding.
     """
     host_of = _host_judge(rules)
     prefixes = tuple(name[:-1] for name in rules.tracking if name.endswith("*"))
@@ -169,7 +185,7 @@ def url_cleaner(rules: UrlRules) -> Callable[[str], Link | str]:
 
 
 def _unescaped(raw: str) -> str:
-    """HTML entities resolved, as often as they were applied (dumps hold `&amp;amp;`)."""
+    """Resolve HTML entities, up to three times over (dumps hold `&amp;amp;`)."""
     for _ in range(3):
         if not _ENTITY.search(raw):
             break
@@ -182,7 +198,7 @@ def _folded_escape(escape: re.Match[str]) -> str:
 
 
 def _unwrapped(url: str) -> str:
-    """The URL inside an archive or AMP wrapper, or the URL itself."""
+    """Return the URL inside an archive or AMP wrapper, or the URL itself."""
     for pattern in _WRAPPERS:
         if match := pattern.match(url.strip()):
             inner = match["inner"]
@@ -196,7 +212,7 @@ def _unwrapped(url: str) -> str:
 
 
 def _host_judge(rules: UrlRules) -> Callable[[str], Host]:
-    # Suffixes of companies (blogspot.com) count as domains: WebText's own table counts so.
+    # Private suffixes (blogspot.com) count as domains, as in WebText's own table of domains.
     registered = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
     reason_of = {
         domain.lower().strip("."): reason
@@ -226,9 +242,10 @@ def _host_judge(rules: UrlRules) -> Callable[[str], Host]:
 
 
 def is_public(address: IPAddress) -> bool:
-    """Whether an address is one of the internet's: not loopback, private, link-local, ...
+    """Return whether an address is on the public internet: not loopback, private, link-local...
 
-    IPv6 addresses that carry an IPv4 one (mapped, 6to4, Teredo, NAT64) are judged by it too.
+    An IPv6 address that embeds an IPv4 address (mapped, 6to4, Teredo, NAT64) is public only if
+    both are.
     """
     if not address.is_global or address.is_multicast or address.is_reserved:
         return False

@@ -1,11 +1,14 @@
-"""Pages out of web archives: WARC and ARC, plain or compressed, whole or damaged."""
+"""Pages from web archives: WARC or ARC, plain or compressed, even if damaged."""
 
 import gzip
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastwarc.warc import WarcRecord
 
 TEXTUAL = ("text/html", "application/xhtml+xml", "text/plain")
 
@@ -14,7 +17,7 @@ _PAGES = ("response", "resource", "conversion")
 
 @dataclass(frozen=True)
 class Page:
-    """A page as it was archived; `body` is free of transfer and content encodings."""
+    """An archived page; transfer and content encodings of `body` are already undone."""
 
     url: str
     content_type: str
@@ -23,19 +26,19 @@ class Page:
 
 
 def archived_pages(path: Path, max_bytes: int) -> Iterator[Page | str]:
-    """Yield for each record of an archive its page, or the reason why it gives none.
+    """Yield the page of each record of an archive, or the reason why the record has none.
 
-    A body over `max_bytes`, packed or unpacked, is not held in memory. Where the archive is cut
-    or damaged, the last item is `broken archive`.
+    A body longer than `max_bytes`, compressed or not, is not held in memory. If the archive is
+    truncated or damaged, the last item is `broken archive`.
     """
     records = _arc_records(path, max_bytes) if _is_arc(path) else _warc_records(path, max_bytes)
     try:
-        yield from _in_order(records, max_bytes)
+        yield from _within_size(records, max_bytes)
     except (OSError, EOFError, ValueError, zlib.error):
         yield "broken archive"
 
 
-def _in_order(records: Iterator[Any], max_bytes: int) -> Iterator[Page | str]:
+def _within_size(records: Iterator[Page | str], max_bytes: int) -> Iterator[Page | str]:
     for record in records:
         if isinstance(record, str):
             yield record
@@ -59,7 +62,7 @@ def _warc_records(path: Path, max_bytes: int) -> Iterator[Page | str]:
                 yield _warc_page(record, kind, max_bytes)
 
 
-def _warc_page(record: Any, kind: str, max_bytes: int) -> Page | str:  # noqa: PLR0911
+def _warc_page(record: "WarcRecord", kind: str, max_bytes: int) -> Page | str:  # noqa: PLR0911
     promised = record.content_length
     record.freeze()
     if record.content_length < promised:
@@ -93,7 +96,7 @@ def _is_arc(path: Path) -> bool:
         with gzip.open(path) if head == b"\x1f\x8b" else path.open("rb") as file:
             return file.read(11) == b"filedesc://"
     except (OSError, EOFError, zlib.error):
-        return False  # the WARC reader says what is wrong
+        return False  # the WARC reader will report the fault
 
 
 def _arc_records(path: Path, max_bytes: int) -> Iterator[Page | str]:
@@ -122,8 +125,8 @@ def _arc_records(path: Path, max_bytes: int) -> Iterator[Page | str]:
             yield "broken archive"
 
 
-def _read(stream: Any, most: int) -> bytes:
-    """Up to `most` bytes of a stream whose reads may come short."""
+def _read(stream: IO[bytes], most: int) -> bytes:
+    """Read up to `most` bytes of a stream whose reads may return less than requested."""
     blocks, left = [], most
     while left and (block := stream.read(min(left, 1 << 16))):
         blocks.append(block)

@@ -1,1 +1,1 @@
-"""From one web page to clean text, or to the reason why it has none."""
+"""Extraction: from a web page to clean text, or to the reason why there is none."""

@@ -1,10 +1,10 @@
-"""Rules that tell an article from what stands in its place on the web."""
+"""Rules that tell articles from cookie walls, error pages and other text that is not prose."""
 
 import ipaddress
 import re
 from collections import Counter
 
-WALL_CHARACTERS = 2500  # a longer text that speaks of cookies is about cookies
+WALL_CHARACTERS = 2500  # a longer text that mentions cookies is an article about them
 
 _WALLS = re.compile(
     r"""
@@ -35,12 +35,15 @@ _SENTENCE_END = (".", "!", "?", '"', "'", "\u201d", "\u2019")
 
 
 def bot_wall(text: str) -> bool:
-    """Whether a short text is a cookie wall, a captcha, a JavaScript notice or an error page."""
+    """Return whether a text is a cookie wall, a captcha, a JavaScript notice or an error page."""
     return len(text) < WALL_CHARACTERS and _WALLS.search(text) is not None
 
 
 def gopher_fault(text: str) -> str:
-    """The first of Gopher's quality rules (Rae et al. 2021, table A1) that a text breaks, or ""."""
+    """Return the first of Gopher's quality rules (Rae et al. 2021, table A1) that a text breaks.
+
+    "" means that it breaks none.
+    """
     words = text.split()
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     bullets = sum(line.startswith(("•", "-", "*", "●")) for line in lines)
@@ -64,10 +67,10 @@ def gopher_fault(text: str) -> str:
 
 
 def c4_lines(text: str) -> str:
-    """What C4's rules leave (Raffel et al. 2020, section 2.2); "" where they reject the page.
+    """Apply C4's rules (Raffel et al. 2020, section 2.2); return "" if they reject the page.
 
-    Lines that end a sentence, have five words and do not speak of JavaScript; pages of at least
-    five sentences, without placeholder text or curly brackets.
+    They keep lines that end a sentence, have at least five words and do not mention JavaScript,
+    on pages of at least five sentences without placeholder text or curly brackets.
     """
     if "{" in text or "lorem ipsum" in text.lower():
         return ""
@@ -83,7 +86,7 @@ def c4_lines(text: str) -> str:
 
 
 def masked(text: str) -> str:
-    """E-mail addresses and public IPv4 addresses replaced by placeholders."""
+    """Replace e-mail addresses and public IPv4 addresses by placeholders."""
     text = _EMAIL.sub("email@example.com", text)
     return _IPV4.sub(_masked_address, text)
 

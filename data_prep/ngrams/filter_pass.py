@@ -47,7 +47,7 @@ def ask_filter(run: Measurement, given: Path | None, keep: bool) -> TrainCounts:
         )
         if not file.exists():
             build_filter(
-                [train.path for train in run.files], run.rules.layout,
+                run.paths, run.rules.layout,
                 blocks_for(record["items"], run.rules.rate),
                 workers_at_once=run.workers_at_once, engine=run.engine, scratch=run.ledger.work,
             ).save(file)  # fmt: skip
@@ -60,8 +60,7 @@ def ask_filter(run: Measurement, given: Path | None, keep: bool) -> TrainCounts:
 
 
 def _count(run: Measurement) -> CountRecord:
-    paths = [train.path for train in run.files]
-    count = count_ngrams(paths, run.rules.layout, run.workers_at_once, run.engine)
+    count = count_ngrams(run.paths, run.rules.layout, run.workers_at_once, run.engine)
     return {
         "items": count.capacity(), "ngrams": count.ngrams,
         "documents": count.documents, "rejected": dict(count.rejected),

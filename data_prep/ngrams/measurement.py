@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -96,3 +97,8 @@ class Measurement:
         for result in results:
             result.which = np.searchsorted(exact.hashes, result.grams.hashes)
         return cls(ledger, by_content(files), rules, exact, results, workers_at_once, engine)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Paths of the training files, sorted."""
+        return sorted(file.path for file in self.files)

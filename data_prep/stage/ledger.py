@@ -20,7 +20,7 @@ from data_prep.stage.engine import NATIVE, Engine, each_on
 from data_prep.stage.inputs import InputFile, by_content, refuse_repeats
 from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
 from webtext_gpt.errors import UserError
-from webtext_gpt.files import replaced
+from webtext_gpt.files import remove, write_json
 
 FORMAT = 1
 WORK = "_work"
@@ -59,8 +59,8 @@ class Ledger:
         format: Format of the output, stored in the manifest.
         started: `time.monotonic()` at which the stage began. Defaults to now.
         newer_keys: Keys of `config` that an earlier version did not record. A finished corpus
-            without them is accepted; an unfinished one is refused, because its parts would mix
-            both versions.
+            without them is accepted. An unfinished one is started again, because its parts would
+            mix both versions.
 
     Raises:
         UserError: `out` holds something else or another corpus, two inputs have the same content,
@@ -90,6 +90,7 @@ class Ledger:
         self._sources = list(sources)
         self._newer_keys = newer_keys
         self._lock: IO[str] | None = None
+        self._outdated = False  # unfinished, and begun by a version without the newer keys
         refuse_repeats(self.inputs)
         self._manifest = self._open()
 
@@ -101,6 +102,8 @@ class Ledger:
             except OSError as error:
                 self._lock.close()
                 raise UserError(f"{self.out}: another process is making this corpus") from error
+            if self._outdated:
+                self._start_again()
             for pattern in LEFTOVERS:
                 for path in self.out.rglob(pattern):
                     path.unlink()
@@ -235,7 +238,9 @@ class Ledger:
             self._refuse_another(found, "a finished corpus", may_lack=self._newer_keys)
             return found
         if plan.exists():
-            self._refuse_another(read_manifest(plan), "an unfinished corpus")
+            found = read_manifest(plan)
+            self._refuse_another(found, "an unfinished corpus", may_lack=self._newer_keys)
+            self._outdated = not set(self._newer_keys) <= set(found.get("config", {}))
         elif self.out.exists() and any(p != self.work for p in self.out.iterdir()):
             raise UserError(
                 f"{self.out} is not empty and not the folder of a stage; choose another out="
@@ -244,6 +249,16 @@ class Ledger:
             (self.work / "done").mkdir(parents=True, exist_ok=True)
             _write_json(plan, self._plan)
         return None
+
+    def _start_again(self) -> None:
+        """Delete what an earlier version left unfinished, and write this version's plan."""
+        print(f"{self.out}: begun by an earlier version of this stage; it starts again", flush=True)
+        for path in self.out.iterdir():
+            if path != self.work:
+                remove(path)
+        for record in (self.work / "done").iterdir():
+            record.unlink()
+        _write_json(self.work / "plan.json", self._plan)
 
     def _refuse_another(self, found: Manifest, kind: str, may_lack: Sequence[str] = ()) -> None:
         """Raise UserError unless a plan or manifest says the same as this stage's plan."""
@@ -280,5 +295,4 @@ def _difference(there: Manifest, here: Manifest, may_lack: Sequence[str]) -> str
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    with replaced(path) as partial:
-        partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    write_json(path, value, indent=1, ensure_ascii=False)

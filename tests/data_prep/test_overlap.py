@@ -1,4 +1,4 @@
-"""Overlap of test sets and train in both directions, beside counts by plain Python."""
+"""Overlap of test sets and train in both directions, compared with counts in plain Python."""
 
 import json
 import random

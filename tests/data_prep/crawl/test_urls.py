@@ -50,7 +50,7 @@ def link(url: str) -> Link:
         ("https://b-com.cdn.ampproject.org/c/s/b.com/x", "https://b.com/x"),
     ],
 )
-def test_what_is_fetched(posted: str, fetched: str) -> None:
+def test_the_url_to_fetch(posted: str, fetched: str) -> None:
     assert link(posted).url == fetched
 
 

@@ -1,10 +1,10 @@
-"""Made-up documents with copies, and their similarity by the textbook."""
+"""Made-up documents with copies, and the textbook definition of their similarity."""
 
 import random
 
 
 def made_up(count: int, words: int = 300, seed: int = 0) -> list[dict[str, str]]:
-    """Documents of random words; every tenth comes again with 0 to 9 words changed."""
+    """Make documents of random words; every tenth is repeated with 0 to 9 words changed."""
     rng = random.Random(seed)
     documents = [[f"w{rng.randrange(5000)}" for _ in range(words)] for _ in range(count)]
     for number in range(0, count, 10):
@@ -17,7 +17,7 @@ def made_up(count: int, words: int = 300, seed: int = 0) -> list[dict[str, str]]
 
 
 def plain_jaccard(one: str, other: str, n: int = 5) -> float:
-    """The textbook: sets of tuples of words."""
+    """Jaccard similarity by the textbook, with sets of tuples of words."""
     a, b = (
         {tuple(w[i : i + n]) for i in range(max(len(w) - n + 1, 1))}
         for w in (one.lower().split(), other.lower().split())

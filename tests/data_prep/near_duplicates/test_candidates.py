@@ -1,4 +1,4 @@
-"""Buckets of equal keys, and the pairs in them that are compared."""
+"""Buckets of equal keys, and which pairs in them are compared."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""N-gram sets and their similarity, by hand and beside the textbook."""
+"""N-gram sets and their similarity, by hand and by the textbook."""
 
 import pyarrow as pa
 

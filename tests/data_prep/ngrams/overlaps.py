@@ -1,4 +1,4 @@
-"""Made-up documents, their 8-grams by plain Python, and a call of the overlap stage."""
+"""Made-up documents, their 8-grams in plain Python, and a call of the overlap stage."""
 
 import json
 import random
@@ -12,7 +12,7 @@ from data_prep.overlap import measure_overlap
 
 
 def eight_grams(text: str) -> list[str]:
-    """By the paper's words, for text without letters beyond ASCII."""
+    """Return the 8-grams of a text whose letters are all ASCII."""
     words = re.findall(r"[a-z0-9]+", text.lower())
     return [" ".join(words[at : at + 8]) for at in range(len(words) - 7)]
 

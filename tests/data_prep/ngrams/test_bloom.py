@@ -1,4 +1,4 @@
-"""The Bloom filter: its rate by computation and by trial, its merging, its file."""
+"""Bloom filter: computed and observed rates, merging, files."""
 
 import math
 from pathlib import Path
@@ -23,7 +23,7 @@ def filled(blocks: int, hashes: np.ndarray) -> BloomFilter:
 
 
 @pytest.mark.parametrize("rate", [1e-2, 1e-3, 1e-4])
-def test_the_rate_holds_by_trial(rate: float) -> None:
+def test_the_observed_rate_is_the_requested_one(rate: float) -> None:
     items, asked = 200_000, 5_000_000
     made = filled(blocks_for(items, rate), draw(1, items))
     assert made.contains(draw(1, items)).all()
@@ -33,7 +33,7 @@ def test_the_rate_holds_by_trial(rate: float) -> None:
     assert made.false_positive_rate() == pytest.approx(found / asked, abs=spread / asked)
 
 
-def test_one_in_a_hundred_million_takes_less_than_1_2_times_the_optimum() -> None:
+def test_a_rate_of_1e_8_takes_less_than_1_2_times_the_optimal_memory() -> None:
     optimum = math.log(1e8) / math.log(2) ** 2
     assert optimum == pytest.approx(38.34, abs=0.01)
     for items in (10**6, 10**9, 8 * 10**9):
@@ -41,7 +41,7 @@ def test_one_in_a_hundred_million_takes_less_than_1_2_times_the_optimum() -> Non
 
 
 def test_the_rate_is_that_of_simulated_blocks() -> None:
-    """The formula beside balls thrown into blocks by numpy."""
+    """Compare the formula with items thrown into blocks by numpy."""
     rng, load, blocks = np.random.default_rng(0), 23.0, 4000
     items = rng.poisson(load, blocks)
     passing = []
@@ -57,14 +57,14 @@ def test_the_rate_is_that_of_simulated_blocks() -> None:
     assert rate_of_load(load) > simulated**2 * (1 - 4 * error / simulated)  # never the lower
 
 
-def test_a_filter_built_for_1e_8_keeps_it_and_finds_no_stranger() -> None:
+def test_a_filter_built_for_1e_8_keeps_it_and_has_no_false_positive() -> None:
     items = 500_000
     made = filled(blocks_for(items), draw(1, items))
     assert made.false_positive_rate() < 1e-8
     assert not made.contains(draw(2, 1_000_000)).any()
 
 
-def test_shares_of_the_blocks_together_are_the_whole() -> None:
+def test_shares_of_the_blocks_add_up_to_the_whole_filter() -> None:
     hashes, whole, parts = draw(3, 10_000), BloomFilter(300), BloomFilter(300)
     whole.add(hashes)
     for number in (2, 0, 1):
@@ -113,7 +113,7 @@ def damaged(path: Path, how: str) -> str:
 
 
 @pytest.mark.parametrize("how", ["cut", "alien", "empty", "header"])
-def test_a_file_that_does_not_fit_is_refused_by_name(tmp_path: Path, how: str) -> None:
+def test_an_invalid_file_is_refused_by_name(tmp_path: Path, how: str) -> None:
     path = tmp_path / "f.bloom"
     filled(10, draw(1, 1)).save(path)
     message = damaged(path, how)

@@ -1,4 +1,4 @@
-"""The filter of train: built, merged, asked for test sets."""
+"""Building, merging and using the Bloom filter of train."""
 
 import json
 import subprocess
@@ -26,14 +26,14 @@ Stage = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.slow
-def test_a_million_strangers_are_not_in_all_novels(realdata: Path, tmp_path: Path) -> None:
+def test_a_million_absent_8_grams_are_not_found_in_novels(realdata: Path, tmp_path: Path) -> None:
     novels = sorted((realdata / "text/novels").glob("*.txt"))
     blocks = blocks_for(count_ngrams(novels, Layout()).capacity())
     made = build_filter(novels, Layout(), blocks, scratch=tmp_path)
     drawn = np.random.default_rng(0).integers(0, 50_000, 1_000_007)
-    strangers = ngrams(pa.array([" ".join(f"word{number}" for number in drawn.tolist())]))
-    assert len(strangers.hashes) == 1_000_000
-    assert not made.contains(strangers.hashes).any()
+    absent = ngrams(pa.array([" ".join(f"word{number}" for number in drawn.tolist())]))
+    assert len(absent.hashes) == 1_000_000
+    assert not made.contains(absent.hashes).any()
     assert made.false_positive_rate() < 1e-8
     assert made.n_bytes * 8 / blocks_optimum(novels) < 1.2
 

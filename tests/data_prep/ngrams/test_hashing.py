@@ -29,7 +29,7 @@ def test_one_text_written_in_two_ways(one: str, other: str) -> None:
     assert len(grams.hashes) == 2
 
 
-def test_order_and_every_word_count() -> None:
+def test_the_order_and_every_word_matter() -> None:
     plain = ["a", "b", "c", "d", "e", "f", "g", "h"]
     swapped = [[*plain[:i], plain[j], *plain[i + 1 : j], plain[i], *plain[j + 1 :]]
                for i in range(8) for j in range(i + 1, 8)]  # fmt: skip
@@ -38,18 +38,18 @@ def test_order_and_every_word_count() -> None:
     assert len(set(ngrams(pa.array(texts)).hashes.tolist())) == len(texts)
 
 
-def test_texts_do_not_run_into_one_another() -> None:
+def test_no_8_gram_spans_two_texts() -> None:
     grams = ngrams(pa.array(["a b c d", "e f g h", "", "a b c d e f g h i"]))
     assert np.diff(grams.offsets).tolist() == [0, 0, 0, 2]
     assert len(ngrams(pa.array([], pa.string())).hashes) == 0
 
 
-def test_a_sliced_array_is_read_where_it_begins() -> None:
+def test_a_sliced_array_is_read_from_its_own_start() -> None:
     texts = pa.array(["zero one two", "é one two three four five six seven", "x"])
     assert (ngrams(texts.slice(1, 1)).hashes == ngrams(texts).hashes).all()
 
 
-def test_a_second_hash_tells_8_grams_apart() -> None:
+def test_the_second_hash_distinguishes_8_grams() -> None:
     grams = ngrams(pa.array([" ".join(map(str, range(1000)))]))
     at = np.arange(1000 - NGRAM + 1)
     checks = check_hashes(grams.words, at)

@@ -1,4 +1,4 @@
-"""Notes beside the figures of a test set."""
+"""Notes that accompany the figures of a test set."""
 
 import subprocess
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Scans of training files, and the copies of them without documents over the threshold."""
+"""Scans of training files, and their copies without the documents over the threshold."""
 
 import json
 import subprocess
@@ -41,7 +41,7 @@ def test_removal_keeps_columns_lines_and_what_is_under_the_threshold(
 def test_files_without_a_remaining_document_leave_a_readable_corpus(
     tmp_path: Path, kind: str
 ) -> None:
-    """Two such files: each without a row they would be one input given twice."""
+    """Two empty files would be refused later as one input given twice."""
     folder = tmp_path / "train"
     folder.mkdir()
     for name, numbers in (("a", [1]), ("b", [2]), ("c", [3, 4])):
@@ -62,7 +62,7 @@ def test_files_without_a_remaining_document_leave_a_readable_corpus(
     assert manifest_of(tmp_path / "after")["rows_in"] == 1
 
 
-def test_a_column_named_line_is_parquet_still(tmp_path: Path) -> None:
+def test_a_parquet_column_may_be_named_line(tmp_path: Path) -> None:
     pq.write_table(pa.table({"line": [sentences(n, 50) for n in (1, 2)]}), tmp_path / "a.parquet")
     (tmp_path / "t.txt").write_text(sentences(1, 50))
     measure(tmp_path, tmp_path / "a.parquet", {"t": tmp_path / "t.txt"}, remove=True,

@@ -1,4 +1,4 @@
-"""Words, beside `str.lower`, `unicodedata` and a regular expression."""
+"""Words, compared with `str.lower`, `unicodedata` and a regular expression."""
 
 import unicodedata
 
@@ -19,17 +19,17 @@ WORD = regex.compile(
 
 
 def words_of(text: str) -> list[str]:
-    """The rule as it is written, with another implementation."""
+    """Implement the definition independently, with a regular expression."""
     return WORD.findall(unicodedata.normalize("NFC", text).lower())
 
 
 def test_marks_of_unspaced_scripts_are_words_of_their_own() -> None:
-    """Also those that NFC moves: Thai U+0E38 (class 103), Burmese U+103A (9)."""
+    """This holds for marks that NFC reorders too: Thai U+0E38 (class 103), Burmese U+103A (9)."""
     for text, count in (("\u0e01\u0e38ka", 3), ("\u1000\u103a42", 3), ("\u1019\u103a\u1037x", 4)):
         assert np.diff(ngrams(pa.array([text])).word_offsets).tolist() == [count]
 
 
-def test_long_words_count_to_their_last_character() -> None:
+def test_long_words_are_hashed_to_their_last_character() -> None:
     words = ["a" * n for n in range(1, 40)] + ["a" * n + "b" for n in range(1, 40)]
     assert len(set(ngrams(pa.array(words)).words.tolist())) == 78
 
@@ -38,7 +38,7 @@ def test_long_words_count_to_their_last_character() -> None:
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=60), max_size=6))
 @example(["ก่า ka", "か\u3099", "ᄀ\u1161\u11a8", "ΣΑΣ.Σ", "ǅ ß ẞ ﬁ", "a\u0301\u0323", "\u0345x"])
 @example(["\u0e38ka \u0e01\u0e38ka", "\u103aka \u1000\u103a9", "\u0eb8ka", "\u17ddka"])
-def test_words_are_those_of_the_rule(texts: list[str]) -> None:
+def test_words_match_the_definition(texts: list[str]) -> None:
     grams = ngrams(pa.array(texts, pa.string()))
     assert np.diff(grams.word_offsets).tolist() == [len(words_of(text)) for text in texts]
     flat = [word for text in texts for word in words_of(text)]
@@ -52,7 +52,7 @@ def test_words_are_those_of_the_rule(texts: list[str]) -> None:
     ]
 
 
-def test_joined_words_of_a_sliced_array_begin_where_it_begins() -> None:
+def test_a_sliced_array_is_joined_from_its_own_start() -> None:
     texts = pa.array(["zero One", "É one, two", "...", "x"])
     assert join_words(texts.slice(1, 2)).to_pylist() == ["é one two", ""]
     assert join_words(pa.array([], pa.string())).to_pylist() == []

@@ -118,16 +118,34 @@ def test_other_inputs_are_refused_but_not_other_names(
         opened(out, find_inputs([str(tmp_path / "inputs")], (".txt",)))
 
 
-def test_a_newer_key_may_be_missing_only_in_a_finished_folder(
-    tmp_path: Path, files: list[InputFile]
+def test_a_finished_folder_may_lack_a_newer_key_an_unfinished_one_starts_again(
+    tmp_path: Path, files: list[InputFile], capsys: pytest.CaptureFixture[str]
 ) -> None:
     newer: dict[str, Any] = {"config": {"least": 3, "most": 9}, "newer_keys": ["most"]}
-    opened(tmp_path / "out", files)
-    with pytest.raises(UserError, match="an unfinished corpus that differs: most is not"):
-        opened(tmp_path / "out", files, **newer)
-    with opened(tmp_path / "out", files) as ledger:
+    out = tmp_path / "out"
+    with opened(out, files) as ledger:
         finish(ledger)
-    assert opened(tmp_path / "out", files, **newer).finished
+    assert opened(out, files, **newer).finished
+
+    half, done = tmp_path / "half", []
+    with opened(half, files) as ledger:
+        ledger.run_files(count_characters, ledger.inputs[:1], label="test", workers=1)
+        (half / "part").write_text("of the earlier version")
+    with pytest.raises(UserError, match="an unfinished corpus that differs: most is not"):
+        opened(half, files, config=newer["config"])
+
+    def count(file: InputFile) -> dict[str, Any]:
+        done.append(file.hash)
+        return count_characters(file)
+
+    with opened(half, files, **newer) as ledger:
+        assert (
+            "begun by an earlier version of this stage; it starts again" in capsys.readouterr().out
+        )
+        assert not (half / "part").exists()
+        finish(ledger, count)
+    assert sorted(done) == sorted(HASHES.values())
+    assert json.loads((half / "manifest.json").read_text())["config"] == newer["config"]
     with opened(tmp_path / "new", files, config={"least": 3, "most": 8}) as ledger:
         finish(ledger)
     with pytest.raises(UserError, match="most is 8 there, 9 here"):
