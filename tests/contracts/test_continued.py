@@ -17,7 +17,7 @@ from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.callbacks.interrupt import GracefulInterrupt
 from webtext_gpt.training.distributed.launcher import CHOSEN
-from webtext_gpt.training.loggers import keep_id, read_metrics, wandb
+from webtext_gpt.training.loggers import read_metrics, save_run_id, wandb
 from webtext_gpt.training.pretrain import pretrain
 
 REPOSITORY = Path(__file__).parents[2]
@@ -234,7 +234,7 @@ def test_a_continued_run_is_the_same_for_wandb(
     monkeypatch.setenv("WANDB_MODE", "offline")
     first, other = (wandb(str(tmp_path), "project") for _ in range(2))
     assert first.version != other.version
-    keep_id(first, tmp_path)
+    save_run_id(first, tmp_path)
     assert wandb(str(tmp_path), "project", first_step=4).version == first.version
 
 
