@@ -150,8 +150,14 @@ def test_only_shards_from_own_documents_and_tokenizer(
         (["from=shards", "inputs=[x]"], "from=shards needs shards.tokenizer="),
         (["dumps=[x]", "dedup.documents=[y]"], "dedup.documents=.*: build sets this key; it comes"),
         (["from=dedup", "inputs=[x]", "shards.out=y"], "shards.out=y: build sets this key"),
-        (["from=tokenizer", "inputs=[x]", "shards.tokenizer=y"], "leaves no tokenizer to make"),
-        (["dumps=[x]", "shards.tokenizer=y", "tokenizer.vocab_size=300"], "leaves no tokenizer"),
+        (
+            ["from=tokenizer", "inputs=[x]", "shards.tokenizer=y"],
+            "shards.tokenizer=y replaces the tokenizer stage",
+        ),
+        (
+            ["dumps=[x]", "shards.tokenizer=y", "tokenizer.vocab_size=300"],
+            "replaces the tokenizer stage",
+        ),
     ],
 )
 def test_bad_settings_are_refused_by_name(

@@ -186,7 +186,7 @@ def test_a_cut_archive_gives_what_comes_before(tmp_path: Path) -> None:
 
 def test_what_is_no_archive_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.warc").write_bytes(b"hello, this is not an archive\n" * 10)
-    with pytest.raises(UserError, match=r"x\.warc: it holds no WARC or ARC record"):
+    with pytest.raises(UserError, match=r"x\.warc holds no WARC or ARC record"):
         build_documents([str(tmp_path / "x.warc")], tmp_path / "out", TextRules())
     (tmp_path / "x.warc").unlink()
     with pytest.raises(UserError, match="no such file or folder with a file in"):

@@ -243,13 +243,13 @@ def test_a_torn_journal_is_cut_to_whole_lines(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "out", path, 10**9)
     ids = [f"{number:016x}{0:016x}" for number in range(4)]
     for number in range(3):
-        journal.settle({**entry, "id": ids[number]}, b"record%d" % number)
+        journal.record({**entry, "id": ids[number]}, b"record%d" % number)
     journal.close()
     archive = tmp_path / "out/pages-00000.warc.gz"
     archive.write_bytes(archive.read_bytes() + b"half a rec")
     path.write_bytes(path.read_bytes()[:-5])
     again = Journal(tmp_path / "out", path, 10**9)
     assert archive.read_bytes() == b"record0record1"
-    assert again.is_settled(ids).tolist() == [True, True, False, False]
+    assert again.is_finished(ids).tolist() == [True, True, False, False]
     assert len(list(again.entries())) == 2
     again.close()

@@ -99,13 +99,13 @@ def damaged(path: Path, how: str) -> str:
     data = path.read_bytes()
     if how == "cut":
         path.write_bytes(data[:-1])
-        return "has .* bytes, its header states"
+        return "has .* bytes, but its header states"
     if how == "alien":
         path.write_bytes(b"PAR1" + data)
-        return "is not a Bloom filter"
+        return "is not a Bloom filter of this project"
     if how == "empty":
         path.write_bytes(b"")
-        return "is not a Bloom filter"
+        return "is not a Bloom filter of this project"
     path.write_bytes(
         data[:HEADER_BYTES].replace(b'"added": 1', b'"added": 7') + data[HEADER_BYTES:]
     )

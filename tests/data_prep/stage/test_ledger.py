@@ -139,8 +139,8 @@ def test_a_finished_folder_may_lack_a_newer_key_an_unfinished_one_starts_again(
         return count_characters(file)
 
     with opened(half, files, **newer) as ledger:
-        assert (
-            "begun by an earlier version of this stage; it starts again" in capsys.readouterr().out
+        assert "started by an earlier version of this stage; starting again" in (
+            capsys.readouterr().out
         )
         assert not (half / "part").exists()
         finish(ledger, count)
