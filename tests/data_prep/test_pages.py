@@ -90,7 +90,7 @@ def test_every_url_of_a_bad_site_ends_with_a_status(tmp_path: Path, stage: Stage
         assert (manifest["rows_in"], manifest["rows_out"]) == (19, 5)
 
 
-def test_patience_lasts_as_long_as_asked(tmp_path: Path, stage: Stage) -> None:
+def test_retry_after_is_respected(tmp_path: Path, stage: Stage) -> None:
     with Site() as site:
         source = links(tmp_path / "links.parquet", [site.root + "/patience429"])
         start = time.monotonic()
@@ -133,7 +133,7 @@ def test_killed_five_times_no_page_is_lost_or_fetched_twice(tmp_path: Path) -> N
         assert archived(out) == {url: page(url.removeprefix(site.root)) for url in urls}
 
 
-def test_robots_rules_hold_for_all_who_ask_at_once(tmp_path: Path, stage: Stage) -> None:
+def test_robots_rules_apply_to_concurrent_requests(tmp_path: Path, stage: Stage) -> None:
     with Site() as site:
         urls = [f"{site.root}/private/{n}" for n in range(30)]
         source = links(tmp_path / "links.parquet", urls)
@@ -143,7 +143,7 @@ def test_robots_rules_hold_for_all_who_ask_at_once(tmp_path: Path, stage: Stage)
         assert dict(site.hits) == {"/robots.txt": 1}
 
 
-def test_a_host_that_cannot_be_asked_is_left_alone(tmp_path: Path, stage: Stage) -> None:
+def test_a_host_without_a_readable_robots_txt_is_not_fetched(tmp_path: Path, stage: Stage) -> None:
     with Site(robots=503) as refuses, Site(robots=404) as has_none:
         urls = [*(f"{refuses.root}/ok/{n}" for n in range(9)), has_none.root + "/ok/1"]
         source = links(tmp_path / "links.parquet", urls)
@@ -171,7 +171,7 @@ pages.fetch_pages([sys.argv[1]], sys.argv[2], UrlRules({}, frozenset(), ()),
 """
 
 
-def test_it_never_connects_inside(tmp_path: Path) -> None:
+def test_private_addresses_are_never_contacted(tmp_path: Path) -> None:
     """Neither an address nor a name that resolves to one is reached, not even for robots.txt."""
     with Site() as site:
         port = site.root.rpartition(":")[2]
@@ -190,7 +190,7 @@ def test_it_never_connects_inside(tmp_path: Path) -> None:
         assert not site.log
 
 
-def test_shards_share_the_hosts(tmp_path: Path, stage: Stage) -> None:
+def test_no_two_shards_contact_the_same_host(tmp_path: Path, stage: Stage) -> None:
     with Site() as site:
         urls = [f"{site.root}/ok/{n}" for n in range(20)]
         ids = [xxhash.xxh3_128_hexdigest(url.encode()) for url in urls]
@@ -236,7 +236,7 @@ def test_bad_input(
     assert message in done.stderr
 
 
-def test_a_torn_journal_is_cut_to_whole_lines(tmp_path: Path) -> None:
+def test_an_incomplete_journal_is_cut_to_complete_lines(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     path = tmp_path / "journal.jsonl"
     entry: dict[str, Any] = {"url": "u", "status": "fetched", "final_url": "u", "bytes": 1}

@@ -46,7 +46,7 @@ def _save(
             continue
         is_linear = name.endswith("weight") and (".attn." in name or ".mlp." in name)
         weights["_orig_mod." * compiled + name] = value.T.contiguous() if is_linear else value
-    mask = torch.ones(1, 1, 16, 16).tril()  # nanoGPT keeps it when it has no fused attention
+    mask = torch.ones(1, 1, 16, 16).tril()  # nanoGPT keeps it if there is no fused attention
     weights["_orig_mod." * compiled + "transformer.h.0.attn.bias"] = mask
     optimizer = torch.optim.AdamW(reference.parameters()).state_dict()
     torch.save(
