@@ -88,7 +88,7 @@ def test_figures_equal_the_harness(small_checkpoint: Path, tmp_path: Path) -> No
 
     scorer = Scorer(
         model, tokenizer, stride=model.config.block_size
-    )  # like the harness: no overlap
+    )  # no overlap, as in the harness
     measured = BENCHMARKS["ptb"].run(scorer, tmp_path, Options(detokenise=False))
     text = ran["results"]["local_text"]
     words = measured.counts["words"]
