@@ -16,7 +16,7 @@ from torch import Tensor
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.metrics import METRICS, measure, per_class, positive_class
-from webtext_gpt.training.callbacks.checkpoints import better
+from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.early_stopping import Patience
 
 
@@ -145,6 +145,15 @@ def test_the_class_of_f1_positive() -> None:
 @pytest.mark.parametrize("kind", METRICS)
 def test_the_callbacks_know_which_way_each_metric_is_better(kind: str) -> None:
     for name, metric in METRICS[kind].items():
-        assert better(f"val_{name}", 0.0, than=1.0) == metric.lower_is_better, name
+        checkpoints = Checkpoints("run", save_every=1, monitor=f"val_{name}")
+        assert checkpoints._is_better(0.0, than=1.0) == metric.lower_is_better, name
         mode = Patience(f"val_{name}", patience=1).mode
         assert mode == ("min" if metric.lower_is_better else "max"), name
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_the_registry_decides_over_the_name_of_a_metric(lower: bool) -> None:
+    for name in ("val_loss", "val_novelty"):
+        checkpoints = Checkpoints("run", save_every=1, monitor=name, lower_is_better=lower)
+        assert checkpoints._is_better(0.0, than=1.0) == lower
+        assert Patience(name, 1, lower_is_better=lower).mode == ("min" if lower else "max")
