@@ -1,4 +1,4 @@
-r"""Build a whole corpus with one command, from Reddit dumps or any later stage to token shards.
+r"""Build a corpus with one command, from Reddit dumps or any later stage to token shards.
 
     python data_prep/build.py dumps=[RS_2013-*.zst] out=corpus
     python data_prep/build.py from=documents inputs=[crawl/*.warc.gz] out=corpus

@@ -31,7 +31,7 @@ class RobotsUnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Politeness:
-    """How the crawler treats hosts.
+    """Rates, limits and retries with which the crawler treats hosts.
 
     Attributes:
         user_agent: User-Agent header; should say how to reach the operator.

@@ -42,7 +42,7 @@ class PageSpider(scrapy.Spider):
         report: Called once for each page with (id, url, status, response). There is a response
             only if the page was downloaded completely.
         clean: URL rules; returns the reason as a string if a URL is rejected.
-        politeness: How hosts are treated.
+        politeness: Rates, limits and retries.
         kwargs: Arguments of Scrapy's spider.
     """
 

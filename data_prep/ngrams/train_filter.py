@@ -36,7 +36,7 @@ def count_ngrams(
         engine, partial(count_file, layout=layout), paths, workers_at_once,
         total=sum(path.stat().st_size for path in paths), unit="B", label="counting 8-grams",
     )  # fmt: skip
-    count = reduce(lambda whole, one: whole | one[1], found, Count.empty())
+    count = reduce(lambda total, one: total | one[1], found, Count.empty())
     if not count.ngrams:
         raise UserError(f"train: no document in {paths[0]} or the other files has 8 words")
     return count

@@ -255,12 +255,12 @@ class Ledger:
         print(
             f"{self.out}: started by an earlier version of this stage; starting again", flush=True
         )
-        for path in self.out.iterdir():
-            if path != self.work:
+        plan = self.work / "plan.json"  # replaced last, so that a killed process starts again, too
+        for path in (*self.out.iterdir(), *self.work.iterdir()):
+            if path not in (self.work, self.work / "lock", plan):
                 remove(path)
-        for record in (self.work / "done").iterdir():
-            record.unlink()
-        _write_json(self.work / "plan.json", self._plan)
+        (self.work / "done").mkdir()
+        _write_json(plan, self._plan)
 
     def _refuse_another(self, found: Manifest, kind: str, may_lack: Sequence[str]) -> None:
         """Raise UserError unless a plan or manifest matches this stage's plan."""

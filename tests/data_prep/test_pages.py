@@ -109,6 +109,8 @@ def test_killed_five_times_no_page_is_lost_or_fetched_twice(tmp_path: Path) -> N
             *LOCAL, "politeness.concurrency=8", "archive_bytes=20000",
         ]  # fmt: skip
         journal = out / "_work/journal.jsonl"
+        finished: set[str] = set()
+        requests: Counter[str] = Counter()
         for kill in range(5):
             process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
             goal = (kill + 1) * 40
@@ -117,18 +119,17 @@ def test_killed_five_times_no_page_is_lost_or_fetched_twice(tmp_path: Path) -> N
                 time.sleep(0.01)
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
-            whole = journal.read_bytes().rpartition(b"\n")[0].splitlines()
-            settled = {json.loads(line)["url"] for line in whole}
-            assert len(settled) == len(whole)
-            seen = len(site.log)
-            time.sleep(0.2)
-            seen = len(site.log)
-            assert not settled & {site.root + path for path in site.log[seen:]}
-            before = Counter(site.log)
+            time.sleep(0.2)  # until requests that are on their way have arrived
+            again = Counter(site.log) - requests
+            assert not finished & {site.root + path for path in again}  # not fetched again
+            lines = journal.read_bytes().rpartition(b"\n")[0].splitlines()
+            finished = {json.loads(line)["url"] for line in lines}
+            assert len(finished) == len(lines)
+            requests = Counter(site.log)
         process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert process.returncode == 0, process.stderr
-        again = {path for path, n in (Counter(site.log) - before).items() if n}
-        assert not settled & {site.root + path for path in again}  # not fetched again
+        again = Counter(site.log) - requests
+        assert not finished & {site.root + path for path in again}
         assert statuses(out) == dict.fromkeys(urls, "fetched")
         assert archived(out) == {url: page(url.removeprefix(site.root)) for url in urls}
 

@@ -89,7 +89,7 @@ def test_a_padded_vocabulary_is_cut(tmp_path: Path, prose: str) -> None:
     assert tokenizer.vocab_size == 290
     reference = _reference(320, bias=True)  # 290 padded to a multiple of 64
     _save(reference, tmp_path / "ckpt.pt")
-    tokenizer.save(tmp_path / "tokenizer.json")  # beside the checkpoint
+    tokenizer.save(tmp_path / "tokenizer.json")  # next to the checkpoint
     model, _ = load_language_model(tmp_path)
     assert model.config.vocab_size == model.wte.num_embeddings == 290
     tokens = torch.randint(290, (2, 16))

@@ -1,4 +1,4 @@
-"""How many devices a run gets, and what is refused before anything starts."""
+"""The devices of a run, and settings that are refused before anything starts."""
 
 from collections.abc import Callable
 from pathlib import Path
