@@ -10,8 +10,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint.description import empty_model
-from webtext_gpt.checkpoint.load import LoadedModel, load
+from webtext_gpt.checkpoint.load import LoadedModel, empty_model, load
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.classification import Classification
 from webtext_gpt.finetuning.completion import Completion

@@ -182,7 +182,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: str | Path, *args: object, **kwargs: object) -> dict[str, Any]:
         """Return the contents of a checkpoint, put together if it is in parts."""
-        return self.open(path).whole()
+        return self.open(path).contents()
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None
