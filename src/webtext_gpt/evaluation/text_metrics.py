@@ -61,7 +61,7 @@ def measure_generated(completions: Sequence[str], references: Sequence[str]) -> 
         references: the expected text for each completion.
 
     Raises:
-        UserError: There are no completions.
+        UserError: there are no completions.
     """
     if not completions:
         raise UserError("there are no completions to measure")

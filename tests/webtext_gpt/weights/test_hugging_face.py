@@ -76,7 +76,7 @@ def test_a_folder_is_a_checkpoint_like_any(folder: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model_type": "llama"}, "model_type is 'llama'; gpt2 and openai-gpt can be read"),
+        ({"model_type": "llama"}, "model_type is 'llama'; gpt2 and openai-gpt are supported"),
         ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon is 1e-06"),
         ({"activation_function": "silu"}, "activation_function is 'silu', not one of gelu_new"),
         ({"scale_attn_weights": False}, "scale_attn_weights is False"),
