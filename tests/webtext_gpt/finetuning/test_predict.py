@@ -154,7 +154,7 @@ def test_a_saved_classifier_is_measured_and_labels_files(
         ([f"predict={file}", "task=file"], "no column 'text'.*review, stars"),
         ([f"evaluate={file}", "task=file", "task.text=review"], "no column 'label'"),
         ([f"predict={file}", *columns, "out=a.parquet"], "must end in .csv or .jsonl"),
-        ([f"predict={tmp_path}/none.csv", *columns], "none.csv is not there"),
+        ([f"predict={tmp_path}/none.csv", *columns], "none.csv does not exist"),
     ):
         failed = call("finetune.py", f"checkpoint={path}", *arguments, f"run_dir={tmp_path}/x")
         assert failed.returncode == 1

@@ -1,4 +1,4 @@
-"""A task's rows, read one at a time from a file (by its ending) or from a split of the hub."""
+"""A task's rows, read one at a time from a file or from a split of a hub dataset."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,22 +45,22 @@ def file_source(task: Task, file: str | Path, labelled: bool = True) -> RowSourc
     """Open a CSV, TSV, JSONL or Parquet file; with `task.separator`, any file of delimited cells.
 
     Args:
-        task: gives the columns and the format.
-        file: to read.
+        task: names the columns and the format.
+        file: the file to read.
         labelled: whether the label column is needed.
 
     Raises:
-        UserError: the file does not exist, or has none of these endings. While rows are read, see
-            `read_rows` and `read_delimited`.
+        UserError: the file does not exist, or its suffix is unknown. For errors while rows are
+            read, see `read_rows` and `read_delimited`.
     """
     path = Path(file).expanduser()
     if not path.is_file():
-        found = "a folder, not a file" if path.is_dir() else "not there"
-        raise UserError(f"{file} is {found} (looked from {Path.cwd()})")
+        problem = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise UserError(f"{file} {problem} (looked from {Path.cwd()})")
     suffix = path.suffix.lower()
     if suffix not in DELIMITED | JSON_LINES | PARQUET and task.separator is None:
         raise UserError(
-            f"{file}: the ending is none of .csv (CSV), .tsv (TSV), .jsonl .ndjson (JSONL), "
+            f"{file}: the suffix is none of .csv (CSV), .tsv (TSV), .jsonl .ndjson (JSONL), "
             ".parquet .pq (Parquet); to read another file as delimited cells, set task.separator, "
             "as task.separator=tab"
         )
