@@ -23,7 +23,7 @@ def early_stopping(monitor: str, patience: int | None) -> "Patience | None":
 
 
 class Patience(EarlyStopping):
-    """Lightning's early stopping, with the same effect on a resumed run as on an unbroken one.
+    """Lightning's early stopping, with the same effect on resumed and uninterrupted runs.
 
     Args:
         monitor: the metric.
@@ -44,7 +44,7 @@ class Patience(EarlyStopping):
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take no further step if training had ended before the run was interrupted."""
+        """Take no further step if the patience was exhausted before the run was interrupted."""
         trainer.should_stop = trainer.should_stop or self.is_over
 
     @rank_zero_only

@@ -1,4 +1,4 @@
-"""The whole model on one process, whatever the strategy has done with its parameters."""
+"""Gather the complete model on one process, under any strategy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +18,9 @@ from webtext_gpt.training.strategy import partitions_parameters
 def whole_model(trainer: L.Trainer, model: GPT) -> Iterator[GPT | None]:
     """Give rank 0 the model with all its parameters, and the other ranks `None`.
 
-    Every process has to enter. Where parameters are partitioned, they are gathered one after
-    another into a copy on rank 0's device. The block may take the processes different times, but
-    must not communicate.
+    Every process has to enter. If parameters are partitioned, they are gathered one after another
+    into a copy on rank 0's device. The block may take a different time on each process, but must
+    not communicate.
 
     Args:
         trainer: holds the strategy.
@@ -46,7 +46,7 @@ def _gathered(trainer: L.Trainer, model: GPT) -> GPT | None:
 
 
 def _each_gathered(strategy: Strategy, model: GPT) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield each parameter while it is whole; FSDP can only gather all of them at once."""
+    """Yield each parameter while it is gathered; FSDP can only gather all of them at once."""
     if isinstance(strategy, FSDPStrategy):
         with FullyShardedDataParallel.summon_full_params(strategy.model, writeback=False):
             for name, parameter in model.named_parameters():
