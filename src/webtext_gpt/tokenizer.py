@@ -103,7 +103,7 @@ class Tokenizer:
         return lambda token: stream.step(self._backend, token) or ""
 
     def token_id(self, token: str) -> int | None:
-        """Return the id of a token of the vocabulary, or None if it is not in it."""
+        """Return a token's id, or None if the vocabulary lacks it."""
         return self._backend.token_to_id(token)
 
     def with_tokens(self, tokens: Sequence[str]) -> "Tokenizer":

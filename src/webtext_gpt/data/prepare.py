@@ -27,7 +27,7 @@ def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Pat
     Args:
         source: the documents.
         recipe: the tokenizer, or how to train it on the training split.
-        cache: parent folder; each combination of source and recipe gets its own folder in it.
+        cache: parent folder; each combination of source and recipe gets a folder in it.
 
     Raises:
         UserError: the source holds no text.

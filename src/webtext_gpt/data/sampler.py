@@ -16,11 +16,11 @@ def block_start(sample: int, seed: int, n_tokens: int, block_size: int) -> int:
     """Return the position of the first token of training sample `sample`.
 
     An epoch visits each of the `n_tokens // block_size` blocks once, in a pseudo-random order.
-    Each epoch has its own order, and its grid of blocks starts at another token, so a token is
+    Each epoch has a different order, and its grid of blocks starts at another token, so a token is
     seen in different contexts. A block that reaches the end of the corpus wraps to its start.
 
     Args:
-        sample: number of the sample, counted from 0 over the whole training.
+        sample: number of the sample, counted from 0 at the start of training.
         seed: selects the order.
         n_tokens: length of the corpus, at least `block_size`.
         block_size: tokens in a block.

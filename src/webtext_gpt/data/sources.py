@@ -1,6 +1,6 @@
 """Sources of training text: files, a dataset from the hub, or installed docstrings.
 
-A source yields whole documents in an order that does not depend on the machine. Its fingerprint
+A source yields complete documents in an order independent of the machine. Its fingerprint
 changes with its content and keys the cache of token shards.
 """
 

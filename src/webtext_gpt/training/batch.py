@@ -14,7 +14,7 @@ DEFAULT_SEQUENCES = 16
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How one optimizer step is divided over devices and micro-batches."""
+    """Division of one optimizer step over devices and micro-batches."""
 
     global_batch_size: int
     """Sequences over all devices and micro-batches."""

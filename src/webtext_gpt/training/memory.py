@@ -203,7 +203,7 @@ def memory_table(
     if offload:
         width = (2 if half else 4) if own_stage == 3 else 0
         lines.append(
-            f"machine memory for what is offloaded, over all machines: "
+            "CPU memory for offloaded states, over all machines: "
             f"{(12 + width) * n_parameters / 2**30:.3f} GiB"
         )
     return "\n".join(lines)

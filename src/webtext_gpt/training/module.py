@@ -20,7 +20,7 @@ from webtext_gpt.training.guard import Guard, StepBatch
 
 
 class ModuleOptions(TypedDict):
-    """Arguments of `TrainingModule` that do not depend on what is trained."""
+    """Arguments of `TrainingModule` that pretraining and fine-tuning share."""
 
     corpus: str
     tokens_per_step: int

@@ -63,7 +63,7 @@ class Run:
 
     @cached_property
     def parallelism(self) -> Parallelism:
-        """How training is distributed over the devices."""
+        """Distribution of training over the devices."""
         chosen: Parallelism = instantiate(self.cfg.strategy)(self.devices)
         return chosen
 

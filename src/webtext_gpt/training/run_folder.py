@@ -21,7 +21,7 @@ from webtext_gpt.files import replaced, write_json
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
 MAY_CHANGE = ("strategy", "logger")
-"""Groups that may be chosen anew when a run is resumed."""
+"""Groups whose choice may change when a run is resumed."""
 PATHS = (
     "cache_dir",
     "checkpoint",

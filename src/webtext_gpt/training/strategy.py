@@ -1,4 +1,4 @@
-"""How training is distributed over devices: one function for each choice of `conf/strategy`.
+"""Distribution of training over devices: one function for each choice of `conf/strategy`.
 
 Each function takes the run's devices, refuses those that it cannot use, and returns a
 `Parallelism`. Nothing is imported or started until `Parallelism.build` is called, so that a memory
@@ -21,7 +21,7 @@ BUCKET = 50_000_000
 
 @dataclass(frozen=True)
 class Parallelism:
-    """How the model states are divided over devices, and the Lightning strategy that does it."""
+    """Division of the model states over devices, and the Lightning strategy that implements it."""
 
     build: Callable[[], str | Strategy]
     """Makes the strategy, or returns Lightning's name for it."""

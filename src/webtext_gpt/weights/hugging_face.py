@@ -95,7 +95,7 @@ def _load(path: ForeignPath, tokenizer: str | Path | None) -> Loaded:
     if local.is_file():
         if local.suffix == ".safetensors":
             raise UserError(f"{local} has no configuration; name its folder, with {CONFIG}")
-        raise UserError(f"{local} has its configuration beside it, in {CONFIG}; name the folder")
+        raise UserError(f"{local} belongs to a folder with {CONFIG}; name the folder instead")
     folder = local if local.is_dir() else download(str(path.given))
     fields = read_config(folder)
     is_classifier = architecture(fields).endswith("ForSequenceClassification")

@@ -53,11 +53,12 @@ def load(path: ForeignPath, tokenizer: str | Path | None = None) -> Loaded:
     file = path.local
     contents = path.contents if isinstance(path.contents, dict) else {}
     config, biased = _configuration(file, contents.get("model_args"))
+    tensors = _weights(file, contents.get("model"), config, biased)
     model = empty_gpt(config, "meta")
     biases = [name for name, _ in model.named_parameters() if name.endswith("bias")]
     take(
         model,
-        _weights(file, contents.get("model"), config, biased),
+        tensors,
         renamed(model, NAMES, transposed=lambda _: False, prefix=PREFIX),
         file,
         may_lack=[] if biased else biases,
@@ -98,7 +99,7 @@ def _weights(file: Path, weights: object, config: GPTConfig, biased: bool) -> di
     tensors = named_tensors({str(n).removeprefix(COMPILED): t for n, t in weights.items()}, file)
     if not biased:
         refuse(file, unknown=[name for name in tensors if name.endswith(".bias")])
-    if config.n_layer > len(tensors):
+    if config.n_layer > len(tensors):  # checked before the layers are allocated
         raise UserError(f"{file}: n_layer is {config.n_layer}, with {len(tensors)} tensors in all")
     drop_tied(tensors, LM_HEAD, PREFIX + NAMES["wte.weight"])
     return tensors

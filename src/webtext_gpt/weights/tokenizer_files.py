@@ -33,8 +33,8 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     if not file.is_file():
         if (folder / "added_tokens.json").is_file():
             raise UserError(
-                f"{folder} has added_tokens.json but no tokenizer.json, which would hold the whole "
-                "tokenizer; write one with transformers: "
+                f"{folder} has added_tokens.json but no tokenizer.json, which would hold the "
+                "complete tokenizer; write one with transformers: "
                 "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             )
         return load_gpt2(folder)

@@ -111,7 +111,7 @@ def test_another_models_tokenizer_is_refused(tmp_path: Path, prose: str) -> None
 
 def test_a_tokenizer_must_be_given_for_a_vocabulary_of_its_own(tmp_path: Path) -> None:
     _save(_reference(65, bias=True), tmp_path / "ckpt.pt")
-    with pytest.raises(UserError, match=r"does not say its tokenizer.*tokenizer=\.\.\."):
+    with pytest.raises(UserError, match=r"does not name its tokenizer.*tokenizer=\.\.\."):
         load_language_model(tmp_path / "ckpt.pt")
     with pytest.raises(UserError, match=r"meta\.pkl is a pickle.*tokenizer=input\.txt"):
         load_language_model(tmp_path / "ckpt.pt", tokenizer=tmp_path / "meta.pkl")

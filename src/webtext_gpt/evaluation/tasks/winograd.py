@@ -1,7 +1,7 @@
 """Winograd schemas: choose the noun that a pronoun refers to (Levesque et al. 2012; section 3.4).
 
 Each candidate replaces the pronoun. Partial scoring compares the log-probabilities of the text
-after the candidate; full scoring compares those of the whole sentence (Trinh & Le 2018).
+after the candidate; full scoring compares those of the full sentence (Trinh & Le 2018).
 """
 
 from dataclasses import dataclass

@@ -47,18 +47,19 @@ class LengthGroups:
         draw = np.random.default_rng([self.seed, epoch])
         shuffled = draw.permutation(n)
         begun = min(n, -epoch * n % size)  # these complete the last batch of the previous epoch
-        whole = (n - begun) // size
-        if whole < 2:
+        n_batches = (n - begun) // size
+        if n_batches < 2:
             return shuffled
-        middle = shuffled[begun : begun + whole * size]
+        end = begun + n_batches * size
+        middle = shuffled[begun:end]
         batches: list[np.ndarray] = []
         for first in range(0, len(middle), GROUP * size):
             group = middle[first : first + GROUP * size]
             group = group[np.argsort(self.lengths[group], kind="stable")]
             batches += np.split(group, len(group) // size)
-        order = draw.permutation(whole)
+        order = draw.permutation(n_batches)
         middle = np.concatenate([batches[i] for i in order])
-        return np.concatenate((shuffled[:begun], middle, shuffled[begun + whole * size :]))
+        return np.concatenate((shuffled[:begun], middle, shuffled[end:]))
 
 
 class _Samples(Dataset):

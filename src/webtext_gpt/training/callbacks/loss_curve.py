@@ -63,7 +63,7 @@ def draw_loss_curve(metrics: Path, picture: Path, metric: str = "val_loss") -> N
         last = validated[-1]
         axes.set_title(f"validation loss {last:.3f}, perplexity {math.exp(min(last, 700)):.1f}")
     axes.set_xlabel("optimizer steps")
-    axes.set_ylabel("loss (nats a token)" if metric == "val_loss" else "loss (nats)")
+    axes.set_ylabel("loss (nats per token)" if metric == "val_loss" else "loss (nats)")
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend()

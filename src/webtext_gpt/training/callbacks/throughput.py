@@ -29,7 +29,7 @@ class Throughput(L.Callback):
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Mean speed of the whole run so far; `None` before the second step."""
+        """Mean speed of the run so far; `None` before the second step."""
         seconds = self._total_seconds + self._seconds
         return (self._total_tokens + self._tokens) / seconds if seconds else None
 

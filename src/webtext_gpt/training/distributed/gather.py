@@ -29,20 +29,18 @@ def whole_model(trainer: L.Trainer, model: GPT) -> Iterator[GPT | None]:
     if not partitions_parameters(trainer.strategy):
         yield model if trainer.is_global_zero else None
         return
-    copy = _gathered(trainer, model)
-    yield copy
-    del copy
+    yield _gathered(trainer, model)
 
 
 def _gathered(trainer: L.Trainer, model: GPT) -> GPT | None:
-    whole = None
+    copy = None
     if trainer.is_global_zero:
-        whole = empty_gpt(model.config, trainer.strategy.root_device)
+        copy = empty_gpt(model.config, trainer.strategy.root_device)
     for name, parameter in _each_gathered(trainer.strategy, model):
-        if whole is not None:
+        if copy is not None:
             with torch.no_grad():
-                whole.get_parameter(name).copy_(parameter)
-    return whole.train(model.training) if whole is not None else None
+                copy.get_parameter(name).copy_(parameter)
+    return copy.train(model.training) if copy is not None else None
 
 
 def _each_gathered(strategy: Strategy, model: GPT) -> Iterator[tuple[str, nn.Parameter]]:
