@@ -155,7 +155,7 @@ def _use_classifier(cfg: DictConfig, checkpoint: str, loaded: LoadedModel) -> di
 def evaluate_file(
     classifier: TextClassifier, task: Task, file: str | Path, out: Path
 ) -> dict[str, float]:
-    """Measure a classifier on a file of labelled rows; write the report into a folder.
+    """Measure a classifier on a file of labeled rows; write the report into a folder.
 
     Raises:
         UserError: the file cannot be read, or has a label that the classifier does not know.

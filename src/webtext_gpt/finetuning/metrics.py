@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """A classifier's outputs for labelled rows. A single label means a regression.
+    """A classifier's outputs for labeled rows. A single label means a regression.
 
     Attributes:
         logits: `(N, n_labels)`, any float type; converted to fp64 on the CPU.

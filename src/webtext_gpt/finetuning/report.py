@@ -1,4 +1,4 @@
-"""A classifier's report on labelled rows: metrics, classes, a plot, and the worst mistakes."""
+"""A classifier's report on labeled rows: metrics, classes, a plot, and the worst mistakes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ Mistake = dict[str, str | float]
 def report_examples(
     classifier: TextClassifier, examples: Examples, out: Path, positive: str | None = None
 ) -> dict[str, float]:
-    """Measure a classifier on labelled examples; write a report and print its tables.
+    """Measure a classifier on labeled examples; write a report and print its tables.
 
     Args:
         classifier: see `TextClassifier`.

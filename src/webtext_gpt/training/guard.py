@@ -79,16 +79,16 @@ class Guard:
     def _refuse(self, finding: str, batch: "StepBatch", finite: Sequence[bool] | None) -> None:
         found = batch.documents(finite)
         names = [str(d) for d in found[:MOST_NAMED]] + ["..."] * (len(found) > MOST_NAMED)
-        where = (
+        problem = (
             f"{finding} in step {batch.step}, whose batch has the training documents "
             f"{', '.join(names)}"
         )
         if self.not_finite == "skip":
-            batch.report(f"{where}; the step is skipped")
+            batch.report(f"{problem}; the step is skipped")
             return
         saved = saved_checkpoints(batch.run_dir)
         raise UserError(
-            f"{where}. Training has stopped before that step; the last good checkpoint is "
+            f"{problem}. Training has stopped before that step; the last good checkpoint is "
             f"{saved[0] if saved else 'none'}. Lower optimizer.lr, lengthen "
             "scheduler.warmup_steps, or resume with guard.not_finite=skip"
         )

@@ -201,7 +201,7 @@ class TrainingModule(L.LightningModule):
         else:
             norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit)
         self._check_norm(float(norm))
-        if self.guard.skipping:  # an optimizer leaves parameters without a gradient alone
+        if self.guard.skipping:  # an optimizer skips parameters without a gradient
             optimizer.zero_grad(set_to_none=True)
 
     def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:

@@ -97,9 +97,9 @@ def build_trainer(
     """Return a trainer that counts optimizer steps.
 
     Args:
-        settings: Lightning's own arguments. `precision: auto` uses bf16 where the hardware
-            multiplies it. The settings that the other arguments replace (`devices`, `max_steps`,
-            `max_tokens`, `max_minutes`) are not read.
+        settings: Lightning's arguments. `precision: auto` uses bf16 if the hardware multiplies it.
+            The settings that the other arguments replace (`devices`, `max_steps`, `max_tokens`,
+            `max_minutes`) are not read.
         run_dir: the run's folder.
         devices: devices to train on, from `find_devices`.
         parallelism: how training is distributed over them.
@@ -204,5 +204,5 @@ def _refuse_precision(precision: str) -> None:
     if precision.startswith("16") or precision == "transformer-engine-float16":
         raise UserError(
             f"trainer.precision={precision}: training in fp16 needs a loss scale, which is not "
-            "supported; use bf16-mixed, or 32-true where the hardware has no bf16"
+            "supported; use bf16-mixed, or 32-true if the hardware has no bf16"
         )

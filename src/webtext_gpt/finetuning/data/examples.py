@@ -26,7 +26,7 @@ class Examples:
         texts: first texts; prompts if the task is `completion`.
         seconds: second texts; `None` unless texts come in pairs.
         labels: class names, regression targets, or completions; empty if they were not read.
-        places: where each row was found, for messages.
+        places: location of each row, for messages.
         classes: class names in the hub's order, if the hub numbers its classes.
     """
 
@@ -55,7 +55,7 @@ class Examples:
 
 
 def read_file(task: Task, file: str | Path) -> Examples:
-    """Read a file of labelled rows.
+    """Read a file of labeled rows.
 
     Args:
         task: names the columns and the format.
@@ -76,7 +76,7 @@ def iter_texts(task: Task, file: str | Path) -> Iterator[TextRow]:
     Raises:
         UserError: the file or one of its rows cannot be read.
     """
-    for place, row in file_source(task, file, labelled=False).rows:
+    for place, row in file_source(task, file, labeled=False).rows:
         second = None if task.text_pair is None else _text_or_empty(row, task.text_pair, place)
         yield place, _text_or_empty(row, task.text, place), second
 

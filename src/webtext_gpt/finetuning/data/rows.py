@@ -35,19 +35,19 @@ class RowSource:
     classes: tuple[str, ...] | None = None
 
 
-def wanted_columns(task: Task, labelled: bool = True) -> list[str]:
+def wanted_columns(task: Task, labeled: bool = True) -> list[str]:
     """Return the columns that every row of a task must have."""
-    columns = (task.text, task.text_pair, task.label if labelled else None)
+    columns = (task.text, task.text_pair, task.label if labeled else None)
     return [column for column in columns if column is not None]
 
 
-def file_source(task: Task, file: str | Path, labelled: bool = True) -> RowSource:
+def file_source(task: Task, file: str | Path, labeled: bool = True) -> RowSource:
     """Open a CSV, TSV, JSONL or Parquet file; with `task.separator`, any file of delimited cells.
 
     Args:
         task: names the columns and the format.
         file: the file to read.
-        labelled: whether the label column is needed.
+        labeled: whether the label column is needed.
 
     Raises:
         UserError: the file does not exist, or its suffix is unknown. For errors while rows are
@@ -64,7 +64,7 @@ def file_source(task: Task, file: str | Path, labelled: bool = True) -> RowSourc
             ".parquet .pq (Parquet); to read another file as delimited cells, set task.separator, "
             "as task.separator=tab"
         )
-    return RowSource(str(file), _file_rows(task, path, wanted_columns(task, labelled)))
+    return RowSource(str(file), _file_rows(task, path, wanted_columns(task, labeled)))
 
 
 def hub_source(task: Task, split: str) -> RowSource:
