@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import lightning as L
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from webtext_gpt.checkpoint.load import LoadedModel, empty_model, load
 from webtext_gpt.errors import UserError
@@ -18,6 +18,7 @@ from webtext_gpt.finetuning.data.datamodule import FinetuningData
 from webtext_gpt.finetuning.data.examples import Examples, print_once
 from webtext_gpt.finetuning.data.splits import check_labels, read_splits, warn_of_overlap
 from webtext_gpt.finetuning.data.task import Task
+from webtext_gpt.finetuning.metrics import METRICS
 from webtext_gpt.finetuning.model import LoraSettings, choose_trained, load_body
 from webtext_gpt.finetuning.module import FinetuningModule, Objective
 from webtext_gpt.model import GPT, GPTClassifier, language_model
@@ -232,8 +233,15 @@ def _with_length_and_monitor(run: Run, task: Task, n: int) -> Run:
     cfg = run.cfg.copy()
     if cfg.trainer.max_steps is None and cfg.trainer.max_minutes is None:
         cfg.trainer.max_steps = max(1, math.ceil(cfg.epochs * n / cfg.batch_size))
-    if "checkpoints" in cfg.callbacks and cfg.callbacks.checkpoints.monitor is None:
-        cfg.callbacks.checkpoints.monitor = f"val_{task.metrics[0]}"
+    if "checkpoints" in cfg.callbacks:
+        checkpoints = cfg.callbacks.checkpoints
+        checkpoints.monitor = checkpoints.monitor or f"val_{task.metrics[0]}"
+        metric = METRICS[task.kind].get(checkpoints.monitor.removeprefix("val_"))
+        if metric is not None and checkpoints.get("lower_is_better") is None:
+            for callback in ("checkpoints", "early_stopping"):  # earlier runs lack the key
+                key = f"callbacks.{callback}.lower_is_better"
+                if callback in cfg.callbacks:
+                    OmegaConf.update(cfg, key, metric.lower_is_better, force_add=True)
     return dataclasses.replace(run, cfg=cfg)
 
 

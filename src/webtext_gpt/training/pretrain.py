@@ -16,6 +16,7 @@ from webtext_gpt.data.pretraining import PretrainingData
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig, cross_entropy
+from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import BatchPlan, plan_batch
@@ -122,7 +123,7 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
         seed=cfg.seed,
         num_workers=cfg.num_workers,
     )
-    model = GPT(config)
+    model = GPT(config) if run.checkpoint is None else empty_gpt(config)
     if cfg.activation_checkpointing:
         recompute_activations(model)
     module = PretrainingModule(

@@ -1,8 +1,14 @@
 """Figures of classifiers against scikit-learn's and SciPy's."""
 
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import (
     accuracy_score,
@@ -16,8 +22,11 @@ from torch import Tensor
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.metrics import METRICS, measure, per_class, positive_class
-from webtext_gpt.training.callbacks.checkpoints import better
+from webtext_gpt.finetuning.run import _settled
+from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.early_stopping import Patience
+from webtext_gpt.training.distributed.devices import Devices
+from webtext_gpt.training.run import Run
 
 
 def _case(n_labels: int, rows: int, absent: int | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -142,9 +151,33 @@ def test_the_class_of_f1_positive() -> None:
     assert positive_class(["a", "b", "c"]) is None
 
 
-@pytest.mark.parametrize("kind", METRICS)
-def test_the_callbacks_know_which_way_each_metric_is_better(kind: str) -> None:
-    for name, metric in METRICS[kind].items():
-        assert better(f"val_{name}", 0.0, than=1.0) == metric.lower_is_better, name
-        mode = Patience(f"val_{name}", patience=1).mode
-        assert mode == ("min" if metric.lower_is_better else "max"), name
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, metrics in METRICS.items() for name in metrics]
+)
+def test_the_callbacks_take_the_direction_of_the_registry(
+    kind: str, name: str, compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    run = Run(compose("finetune", f"run_dir={tmp_path}"), tmp_path, Devices("cpu", 1), None)
+    task = SimpleNamespace(kind=kind, metrics=(name,))
+    cfg = _settled(run, task, 10).cfg.callbacks
+    lower = METRICS[kind][name].lower_is_better
+    assert instantiate(cfg.checkpoints).monitor == f"val_{name}"
+    assert instantiate(cfg.checkpoints)._is_better(0.0, than=1.0) == lower
+    assert instantiate(cfg.early_stopping).mode == ("min" if lower else "max")
+
+
+@pytest.mark.parametrize(
+    ("name", "lower"), [("loss", True), ("perplexity", True), ("accuracy", False), ("f1", False)]
+)
+def test_runs_of_earlier_versions_know_it_by_the_metrics_name(name: str, lower: bool) -> None:
+    checkpoints = Checkpoints("run", save_every=1, monitor=f"val_{name}")
+    assert checkpoints._is_better(0.0, than=1.0) == lower
+    assert Patience(f"val_{name}", patience=1).mode == ("min" if lower else "max")
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_the_registry_decides_over_the_name_of_a_metric(lower: bool) -> None:
+    for name in ("val_loss", "val_novelty"):
+        checkpoints = Checkpoints("run", save_every=1, monitor=name, lower_is_better=lower)
+        assert checkpoints._is_better(0.0, than=1.0) == lower
+        assert Patience(name, 1, lower_is_better=lower).mode == ("min" if lower else "max")

@@ -13,11 +13,6 @@ LESS_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
 """Endings of the names of metrics for which a lower value is better."""
 
 
-def better(metric: str, value: float, than: float) -> bool:
-    """Return whether a value of a metric is better than another."""
-    return value < than if metric.endswith(LESS_IS_BETTER) else value > than
-
-
 class Checkpoints(L.Callback):
     """Writes `step-00001000.ckpt` under `checkpoints/`; `last.ckpt` and `best.ckpt` are links.
 
@@ -33,6 +28,8 @@ class Checkpoints(L.Callback):
         keep_every: optimizer steps between checkpoints that are kept permanently; `None` means
             that none are.
         monitor: validation metric that decides which checkpoint is the best.
+        lower_is_better: whether a lower value of the metric is better; `None` means that its name
+            tells, see `LESS_IS_BETTER`.
     """
 
     def __init__(
@@ -43,6 +40,7 @@ class Checkpoints(L.Callback):
         keep_last: int = 2,
         keep_every: int | None = None,
         monitor: str = "val_loss",
+        lower_is_better: bool | None = None,
     ) -> None:
         for name, value in (("save_every", save_every), ("keep_last", keep_last)):
             if value < 1:
@@ -53,6 +51,8 @@ class Checkpoints(L.Callback):
         self.keep_last = keep_last
         self.keep_every = keep_every
         self.monitor = monitor
+        by_name = monitor.endswith(LESS_IS_BETTER)
+        self.lower_is_better = by_name if lower_is_better is None else lower_is_better
         self.best: float | None = None
         self._best_step: int | None = None
         self._saved_step: int | None = 0
@@ -98,8 +98,11 @@ class Checkpoints(L.Callback):
         if trainer.global_step == self._saved_step:
             # This validation ran after resuming, so the saved checkpoint lacks its metrics.
             self._saved_step = None
-        if self.best is None or better(self.monitor, float(value), self.best):
+        if self.best is None or self._is_better(float(value), than=self.best):
             self.best, self._best_step = float(value), trainer.global_step
+
+    def _is_better(self, value: float, *, than: float) -> bool:
+        return value < than if self.lower_is_better else value > than
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the last step, also when training stopped early."""

@@ -10,7 +10,9 @@ from webtext_gpt.settings import whole_number
 from webtext_gpt.training.callbacks.checkpoints import LESS_IS_BETTER
 
 
-def early_stopping(monitor: str, patience: int | None) -> "Patience | None":
+def early_stopping(
+    monitor: str, patience: int | None, lower_is_better: bool | None = None
+) -> "Patience | None":
     """Return the callback for a validation metric; `None` if `patience` is `None`.
 
     Raises:
@@ -19,7 +21,7 @@ def early_stopping(monitor: str, patience: int | None) -> "Patience | None":
     if patience is None:
         return None
     whole_number("callbacks.early_stopping.patience", patience, 1)
-    return Patience(monitor, patience)
+    return Patience(monitor, patience, lower_is_better)
 
 
 class Patience(EarlyStopping):
@@ -28,10 +30,13 @@ class Patience(EarlyStopping):
     Args:
         monitor: the metric.
         patience: validations in a row without a new best before training ends.
+        lower_is_better: see `Checkpoints`.
     """
 
-    def __init__(self, monitor: str, patience: int) -> None:
-        mode = "min" if monitor.endswith(LESS_IS_BETTER) else "max"
+    def __init__(self, monitor: str, patience: int, lower_is_better: bool | None = None) -> None:
+        if lower_is_better is None:
+            lower_is_better = monitor.endswith(LESS_IS_BETTER)
+        mode = "min" if lower_is_better else "max"
         super().__init__(monitor, mode=mode, patience=patience, check_on_train_epoch_end=False)
 
     @property
