@@ -21,9 +21,7 @@ TASK_TEXTS = (
 )
 def main(cfg: DictConfig) -> None:
     """Train a classifier or a completion model, label texts, or measure a classifier."""
-    from webtext_gpt.finetuning.command import (
-        run_command,
-    )  # imports torch, which --help does without
+    from webtext_gpt.finetuning.command import run_command  # imports torch: not for --help
 
     with run_folder() as (run_dir, overrides):
         cfg.run_dir = run_dir

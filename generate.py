@@ -8,8 +8,8 @@ from webtext_gpt.errors import UserError
 
 @entry_point("generate", verbatim=["prompt", "checkpoint", "prompts", "out"])
 def main(cfg: DictConfig) -> None:
-    """Load the model, and print its continuations or its next-token candidates."""
-    from webtext_gpt.checkpoint.load import load_language_model  # imports torch, so not for --help
+    """Load a model, and print its continuations or its next-token candidates."""
+    from webtext_gpt.checkpoint.load import load_language_model  # imports torch: not for --help
     from webtext_gpt.generation import Sampling, command
     from webtext_gpt.training.precision import place_for_inference
 

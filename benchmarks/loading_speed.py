@@ -15,8 +15,7 @@ from pathlib import Path
 
 import torch
 
-from webtext_gpt.checkpoint.description import save_model
-from webtext_gpt.checkpoint.load import load
+from webtext_gpt.checkpoint.load import load, save_model
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import build_char_vocabulary
 

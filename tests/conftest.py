@@ -148,7 +148,7 @@ def small_checkpoint(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A checkpoint file with random weights, far from uniform, and a vocabulary of 280."""
     import torch
 
-    from webtext_gpt.checkpoint.description import save_model
+    from webtext_gpt.checkpoint.load import save_model
     from webtext_gpt.model import GPT, GPTConfig
     from webtext_gpt.tokenizer import train_bpe
 

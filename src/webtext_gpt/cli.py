@@ -1,4 +1,4 @@
-"""Shared by the entry points: a Hydra main whose errors are one short message."""
+"""Hydra entry points whose errors print as one short message."""
 
 import contextlib
 import difflib
@@ -28,18 +28,18 @@ def entry_point(
 ) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """Turn a script's `main(cfg)` into a Hydra main over `conf/{config}.yaml`.
 
-    `conf/` is searched for beside the script, then in its parent folders. If `config` contains a
-    folder (`data_prep/links`), overrides name the groups of that folder. Bad input (`UserError`,
-    an override that does not compose, a file that cannot be read or written) ends with a message
-    and exit code 1; `HYDRA_FULL_ERROR=1` shows the traceback instead.
+    `conf/` is searched for in the script's folder, then in its parent folders. If `config`
+    contains a folder (`data_prep/links`), overrides name the groups of that folder. Bad input
+    (`UserError`, an override that does not compose, a file that cannot be read or written) ends
+    with a message and exit code 1; `HYDRA_FULL_ERROR=1` shows the traceback instead.
 
     `resume=RUN_DIR` on the command line makes RUN_DIR the run's folder.
 
     Args:
         config: name of the primary configuration.
-        verbatim: keys whose values are plain text, not Hydra's grammar of lists, sweeps and
-            interpolations.
-        open_keys: keys under which the user chooses the names (`tests.NAME=PATH`).
+        verbatim: keys whose values are taken as plain text, without Hydra's syntax for lists,
+            sweeps and interpolations.
+        open_keys: keys whose sub-keys the user may invent (`tests.NAME=PATH`).
     """
     folder, _, config_name = config.rpartition("/")
 
@@ -54,7 +54,7 @@ def entry_point(
             def job(cfg: DictConfig) -> None:
                 if not show_traceback:
                     os.environ.pop(FULL_ERROR, None)  # do not pass it on to child processes
-                with clear_errors(show_traceback):  # inside Hydra too, before it adds a line
+                with clear_errors(show_traceback):  # here, or Hydra would add to the message
                     task(cfg)
 
             os.environ[FULL_ERROR] = "1"  # makes Hydra raise, so that the message is ours
@@ -92,7 +92,7 @@ def clear_errors(
 
 @contextlib.contextmanager
 def run_folder() -> Iterator[tuple[str, list[str]]]:
-    """Yield this run's folder and this call's overrides; for use inside a Hydra main.
+    """Yield the run's folder and the command line's overrides; for use inside a Hydra main.
 
     The folder is removed at the end if it is empty.
     """
@@ -115,11 +115,11 @@ def _exit(message: str, code: int = 1) -> NoReturn:
 def _prepared(
     arguments: Sequence[str], verbatim: Sequence[str], open_keys: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Yield the arguments of a call, rewritten for Hydra.
+    """Yield the command-line arguments, rewritten for Hydra.
 
-    Verbatim values are quoted, and keys under open ones may be new. `resume=RUN_DIR` also sets
-    the run's folder. The keys of a resumed run are those of its own configuration, which may not
-    exist in the current defaults; they are added by force here and checked when the run is opened.
+    Verbatim values are quoted, and new keys are allowed under `open_keys`. `resume=RUN_DIR` also
+    sets the run's folder. A resumed run's configuration may have keys that the current defaults
+    lack, so its dotted keys are prefixed with `++` here and checked when the run is opened.
     """
     resumes = any(a.startswith("resume=") and a not in NO_FOLDER for a in arguments)
     for argument in arguments:
@@ -153,7 +153,7 @@ def quoted(value: str) -> str:
     """Return `value` quoted for Hydra's grammar; a value in quotes is returned unchanged."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES:
         return value
-    # Backslashes escape only before a quote, and those at the end precede the closing quote.
+    # A backslash escapes only before a quote, and the closing quote follows trailing backslashes.
     text = re.sub(r'(\\*)"', r'\1\1\\"', value)
     text = re.sub(r"(\\+)$", r"\1\1", text)
     return '"' + text.replace("${", "\\${") + '"'
@@ -202,7 +202,7 @@ def _nearest(word: str, candidates: list[str]) -> str:
 
 
 def _known_keys(conf: Path, config_name: str) -> Iterator[str]:
-    """Yield the dotted keys and groups that an override can name, given the groups chosen."""
+    """Yield the dotted keys and groups that an override can name, given the chosen groups."""
     groups = {str(p.relative_to(conf)) for p in conf.rglob("*") if p.is_dir()}
     chosen = [a for a in sys.argv[1:] if a.partition("=")[0].lstrip("+") in groups]
     GlobalHydra.instance().clear()

@@ -1,7 +1,7 @@
 """Exceptions for bad input and for a requested stop."""
 
 EXIT_PREEMPTED = 75
-"""Exit code of a run that saved and stopped after a system signal: EX_TEMPFAIL."""
+"""Exit code of a run that a system signal stopped after saving: EX_TEMPFAIL."""
 
 
 class UserError(ValueError):
@@ -17,11 +17,11 @@ class UserError(ValueError):
 
 
 class Stopped(UserError):  # noqa: N818 - not an error
-    """All processes of a run agreed to stop, and the run is saved.
+    """All processes of a run have agreed to stop, and its state is saved.
 
     Args:
         message: what was saved and how to resume.
-        exit_code: `EXIT_PREEMPTED` if the system asked, 1 if the user did.
+        exit_code: `EXIT_PREEMPTED` after a system signal, 1 after Ctrl-C.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:

@@ -1,8 +1,8 @@
-"""Writing files so that a reader finds a whole file, the previous one, or none.
+"""Atomic file writes: a reader finds the complete file, the previous one, or none.
 
-A file is written beside its destination under a hidden name, then renamed, which replaces the
-destination in one step. An error removes it. A killed process leaves it behind; its name ends in
-`.partial`, and `remove_partials` clears a folder of such files.
+A file is written under a hidden name in the destination's folder, then renamed, which replaces the
+destination in one step. An error removes the hidden file. A killed process leaves it behind; its
+name ends in `.partial`, and `remove_partials` clears a folder of such files.
 """
 
 import json
@@ -25,13 +25,13 @@ def partial_path(path: Path) -> Path:
 def replaced(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary name to write to, which is renamed to `path` when the block succeeds.
 
-    If the block fails, the temporary file is removed and `path` stays as it was. The name ends in
-    `.partial`, so that a writer which chooses a format by the suffix has to be told the format.
+    If the block fails, the temporary file is removed and `path` is unchanged. The temporary name
+    ends in `.partial`, so a writer that infers the format from the suffix must be told the format.
 
     Args:
         path: destination, in a folder that exists. An existing file is replaced; an existing
             folder is replaced only with `durable`.
-        durable: also survive a power failure: sync the file, then the folder.
+        durable: sync the file, then the folder, so that the result survives a power failure.
     """
     partial = partial_path(path)
     try:
@@ -47,10 +47,10 @@ def replaced(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `folder`, which is renamed to it when the block succeeds.
+    """Yield a new folder under a temporary name, renamed to `folder` when the block succeeds.
 
-    If the block fails, the temporary folder is removed. One that a killed process left is removed
-    first, since folders can be large; so only one process may make a folder at a time.
+    If the block fails, the temporary folder is removed. A killed process's leftover is removed
+    first, since folders can be large. Only one process may make a given folder at a time.
 
     Args:
         folder: destination, which must not exist or be an empty folder.
@@ -66,19 +66,19 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file aside and rename it. Missing folders are made."""
+    """Write a UTF-8 text file atomically. Missing folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any, *, indent: int = 2, ensure_ascii: bool = True) -> None:
-    """Write a JSON file aside and rename it. Missing folders are made."""
+    """Write a JSON file atomically. Missing folders are created."""
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=ensure_ascii) + "\n")
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a JSON object a row aside and rename the file. Missing folders are made."""
+    """Write a JSONL file atomically, one object per row. Missing folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as partial, partial.open("w", encoding="utf-8") as stream:
         for row in rows:
@@ -88,7 +88,7 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def publish(partial: Path, path: Path) -> None:
     """Rename a finished file or folder to `path`, replacing what is there, and sync the folder.
 
-    A folder cannot be replaced in one step: the old one is renamed to `.NAME.old` first, and
+    A folder cannot be replaced in one step, so the old one is first renamed to `.NAME.old`, and
     removed at the end.
     """
     old = path.with_name(f".{path.name}.old")
@@ -110,9 +110,9 @@ def remove(path: Path) -> None:
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder that no other process uses."""
-    for left in folder.glob(f".*{PARTIAL}"):
-        remove(left)
+    """Remove a folder's partial files. No other process may be writing to the folder."""
+    for path in folder.glob(f".*{PARTIAL}"):
+        remove(path)
 
 
 def sync_file(path: Path) -> None:
@@ -123,8 +123,8 @@ def sync_file(path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Flush a folder to the disk, so that the names in it survive a power failure."""
-    number = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(number)
+        os.fsync(descriptor)
     finally:
-        os.close(number)
+        os.close(descriptor)

@@ -1,8 +1,8 @@
-"""Our models in EleutherAI's lm-evaluation-harness.
+"""Adapter that runs our models in EleutherAI's lm-evaluation-harness.
 
 `python -m webtext_gpt.lm_eval --model webtext_gpt --model_args checkpoint=RUN --tasks ...` takes
-every argument of `lm_eval`. The harness cannot be told of a model from outside, so this module
-registers ours and then calls the harness's command line.
+every argument of `lm_eval`. The harness has no option to load a model class from another package,
+so this module registers ours and then calls the harness's command line.
 """
 
 import math
@@ -31,13 +31,13 @@ GENERATION_LIMIT = 256
 
 @register_model("webtext_gpt")
 class WebtextGPT(TemplateLM):
-    """Answers the harness's requests by `Scorer` and `complete`.
+    """Answers the harness's requests with `Scorer` and `complete`.
 
     Args:
         checkpoint: anything that `webtext_gpt.checkpoint.load.load` reads, as a language model.
         device: `auto`, `cpu`, `cuda`, ...
         precision: `fp32`, `bf16` or `auto`.
-        batch_size: prompts completed at once; scoring is batched by tokens instead.
+        batch_size: prompts completed at once. Scoring is batched by tokens instead.
         batch_tokens: tokens scored at once.
         max_batch_size: part of the harness's interface; ignored.
 
@@ -72,7 +72,7 @@ class WebtextGPT(TemplateLM):
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
     ) -> list[int]:
-        """Return token ids, without special tokens whatever is asked for."""
+        """Return token ids. No special tokens are added; `add_special_tokens` is ignored."""
         return self._tokenizer.encode(string)
 
     def _loglikelihood_tokens(
@@ -104,7 +104,7 @@ class WebtextGPT(TemplateLM):
     def loglikelihood_rolling(
         self, requests: list["Instance"], disable_tqdm: bool = False
     ) -> list[float]:
-        """Return the log-probability of each text, in nats, by windows that do not overlap."""
+        """Return the log-probability of each text, in nats, using non-overlapping windows."""
         totals = []
         for request in progress_bar("scoring texts", iterable=requests, disable=disable_tqdm):
             total, _ = self.scorer.total(self.scorer.sliding_windows(request.args[0]))

@@ -1,8 +1,8 @@
 """GPT-2's byte-level BPE (Radford et al. 2019, section 2.2): train, load, save.
 
-GPT-2's pattern splits text into pieces of one character category, which one space may precede.
-Each piece is mapped to its UTF-8 bytes, and bytes are merged only within a piece. Every string can
-be encoded, and decoding returns exactly that string.
+GPT-2's pattern splits text into pieces of one character category, each with at most one leading
+space. A piece is mapped to its UTF-8 bytes, and bytes are merged only within a piece. Every string
+can be encoded, and decoding returns exactly that string.
 
 Character vocabularies use the same class and file format.
 """
@@ -79,8 +79,8 @@ class Tokenizer:
                 for position, character in enumerate(text):
                     if character not in known:
                         return (
-                            f"character {position}, {character!r}, is not among the "
-                            f"{self.vocab_size - 1} of this character vocabulary"
+                            f"character {position}, {character!r}, is not one of the "
+                            f"{self.vocab_size - 1} characters of this vocabulary"
                         )
         return f"the tokenizer refused the text: {error}"
 
@@ -94,15 +94,16 @@ class Tokenizer:
         return self._backend.decode_batch(ids, skip_special_tokens=False)
 
     def incremental_decoder(self) -> Callable[[int], str]:
-        """Return a function that takes one id after another and returns the text each completes.
+        """Return a function that takes the next id and returns the text that it completes.
 
-        A token that ends within a character returns nothing; a later one returns the character.
+        For a token that ends within a character, the function returns an empty string; the token
+        that completes the character returns it.
         """
-        stream = tokenizers.decoders.DecodeStream(skip_special_tokens=False)
+        stream = decoders.DecodeStream(skip_special_tokens=False)
         return lambda token: stream.step(self._backend, token) or ""
 
     def token_id(self, token: str) -> int | None:
-        """Return the id of a token by its name in the vocabulary, or None."""
+        """Return a token's id, or None if the vocabulary lacks it."""
         return self._backend.token_to_id(token)
 
     def with_tokens(self, tokens: Sequence[str]) -> "Tokenizer":

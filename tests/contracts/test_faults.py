@@ -230,7 +230,10 @@ def test_a_launchers_processes_need_a_common_run_dir(
     monkeypatch.chdir(tmp_path)
     refused = call("train.py", *arguments, "trainer.devices=2")
     assert refused.returncode == 1
-    assert "torchrun starts processes that each would name a run's folder" in refused.stderr
+    assert (
+        "torchrun starts several processes, each of which would name the run's folder"
+        in refused.stderr
+    )
 
 
 def test_a_sweep_of_several_processes_is_refused(

@@ -1,34 +1,82 @@
-"""Loading a model: one function for our checkpoints and for other programs' formats.
+"""Models in checkpoints: describe, save and load them; `load` also reads other programs' formats.
 
-A checkpoint of ours is opened once, every byte checked. The model is made without drawing weights
-(`webtext_gpt.model.empty`), then filled by a copy of the file's: a model that stays mapped would
-change with a file that is overwritten in place, and fail when a network file system removes it.
+Our checkpoints are read once, with every byte verified. The model is constructed without drawing
+initial weights (`webtext_gpt.model.empty`), and the file's weights are copied into it. Keeping the
+file mapped instead would let a later overwrite of the file change the model, and would crash if a
+network file system removed the file.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from webtext_gpt.checkpoint.description import MODEL, empty_model
-from webtext_gpt.checkpoint.store import Checkpoint, open_undamaged
+from webtext_gpt.checkpoint.store import Checkpoint, open_undamaged, save_checkpoint
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, GPTClassifier
-from webtext_gpt.model.lora import merge_lora
+from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig, language_model
+from webtext_gpt.model.empty import SkipRandomInit
+from webtext_gpt.model.lora import add_lora, merge_lora
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import find_format
 from webtext_gpt.weights.foreign import ForeignPath
 
+MODEL = "model."
+"""Prefix of the model's weights in a checkpoint's `state_dict`."""
+
+
+def describe(model: GPT | GPTClassifier, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return the plain values that make a checkpoint self-contained, without the weights."""
+    described: dict[str, Any] = {"tokenizer": tokenizer.to_json()}
+    if isinstance(model, GPTClassifier):
+        described["classifier_config"] = model.config.to_dict()
+    return {"model_config": language_model(model).config.to_dict(), **described}
+
+
+def empty_model(state: Mapping[str, Any]) -> tuple[GPT | GPTClassifier, Tokenizer]:
+    """Return the model that a checkpoint's plain values describe, and its tokenizer.
+
+    The weights are uninitialized and have to be loaded. Buffers are set, tied weights are tied,
+    and no random number is drawn.
+
+    Args:
+        state: the result of `describe`. If it also has `lora`, the arguments of `add_lora`, the
+            model gets LoRA layers.
+
+    Raises:
+        KeyError: a value is missing.
+        TypeError: a configuration has an unknown key.
+        UserError: a configuration or the tokenizer is invalid.
+    """
+    tokenizer = Tokenizer.from_json(state["tokenizer"])
+    with SkipRandomInit():
+        model: GPT | GPTClassifier = GPT(GPTConfig(**state["model_config"]))
+        if (head := state.get("classifier_config")) is not None:
+            model = GPTClassifier(language_model(model), ClassifierConfig(**head))
+        if lora := state.get("lora"):
+            add_lora(model, **lora)
+    return model, tokenizer
+
+
+def save_model(model: GPT | GPTClassifier, tokenizer: Tokenizer, path: str | Path) -> None:
+    """Write a checkpoint of a model outside of training, for `load`.
+
+    Raises:
+        OSError: the file cannot be written; nothing is left behind.
+    """
+    weights = {f"{MODEL}{name}": value for name, value in model.state_dict().items()}
+    save_checkpoint({"state_dict": weights, **describe(model, tokenizer)}, path)
+
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in evaluation mode on the CPU in fp32, with what was saved beside it."""
+    """A model in evaluation mode on the CPU in fp32, with its tokenizer and task."""
 
     model: GPT | GPTClassifier
     tokenizer: Tokenizer
     task: dict[str, Any] | None = None
     """Plain values of the fine-tuning task that our classifier was trained on, if recorded."""
     is_foreign: bool = False
-    """Whether another program wrote the model; its vocabulary may be padded then."""
+    """Whether another program wrote the model. If so, its vocabulary may be padded."""
 
 
 def load(path: str | Path, tokenizer: str | Path | None = None) -> LoadedModel:
@@ -37,9 +85,10 @@ def load(path: str | Path, tokenizer: str | Path | None = None) -> LoadedModel:
     The global random generator is not used.
 
     Args:
-        path: a run folder (its best checkpoint, else its last, else its newest; a damaged one is
-            reported on standard error and the next one used); a checkpoint, either a `.ckpt` file
-            or a folder that ZeRO wrote; or a foreign model, see `webtext_gpt.weights`.
+        path: a run folder, a checkpoint (a `.ckpt` file, or a folder that ZeRO wrote), or a
+            foreign model, see `webtext_gpt.weights`. From a run folder the best checkpoint is
+            loaded, else the last, else the newest. A damaged one is reported on standard error,
+            and the next one is used.
         tokenizer: for a foreign model without one, see `weights.tokenizer_files.given_tokenizer`.
 
     Raises:
@@ -56,7 +105,7 @@ def load(path: str | Path, tokenizer: str | Path | None = None) -> LoadedModel:
 def load_language_model(
     path: str | Path, tokenizer: str | Path | None = None
 ) -> tuple[GPT, Tokenizer]:
-    """Load a language model and its tokenizer. Arguments as `load`.
+    """Load a language model and its tokenizer. The arguments are those of `load`.
 
     Raises:
         UserError: as `load`, or the model is a classifier.
@@ -68,7 +117,7 @@ def load_language_model(
 
 
 def _filled(checkpoint: Checkpoint) -> LoadedModel:
-    contents = checkpoint.whole(with_optimizer=False)
+    contents = checkpoint.contents(with_optimizer=False)
     try:
         model, tokenizer = empty_model(contents)
         weights = contents["state_dict"]

@@ -1,12 +1,13 @@
 """Checkpoints in parts: folders into which each process writes the values that it holds.
 
-- `state.ckpt`: everything but tensors: loops, callbacks, learning rates, configuration, tokenizer;
+- `state.ckpt`: everything except tensors: loops, callbacks, learning rates, configuration,
+  tokenizer;
 - `part-00000.ckpt`, ...: the pieces of parameters of each process;
 - `complete.json`: names and sizes of the files, written last.
 
 A piece holds consecutive values of a flattened parameter in fp32, the optimizer's moments of the
-same values, and the index of the first one. From pieces, any number of processes under any strategy
-can assemble the ranges that they need, whichever processes wrote the folder.
+same values, and the index of the first one. Any number of processes, under any strategy, can
+assemble the ranges that they need from pieces, whatever the number of processes that wrote them.
 """
 
 import json
@@ -95,8 +96,8 @@ class SavedParameters:
         self._pieces: dict[str, list[Piece]] = {}
         for piece in pieces:
             self._pieces.setdefault(piece.name, []).append(piece)
-        for own in self._pieces.values():
-            own.sort(key=lambda piece: piece.start)
+        for pieces_of_parameter in self._pieces.values():
+            pieces_of_parameter.sort(key=lambda piece: piece.start)
 
     def keys(self, name: str) -> list[str]:
         """Return the keys of the optimizer's moments saved for a parameter."""
@@ -135,8 +136,8 @@ def read_pieces(contents: Iterable[dict[str, Any]]) -> Iterator[Piece]:
             yield Piece(name, start, values)
 
 
-def pieces_of_whole(checkpoint: dict[str, Any], names: list[list[str]]) -> Iterator[Piece]:
-    """Yield the parameters of a checkpoint of one file, each as one piece.
+def pieces_of_file(checkpoint: dict[str, Any], names: list[list[str]]) -> Iterator[Piece]:
+    """Yield the parameters of a single-file checkpoint, each as one piece.
 
     Args:
         checkpoint: contents of the file.
@@ -157,7 +158,7 @@ def pieces_of_whole(checkpoint: dict[str, Any], names: list[list[str]]) -> Itera
 def consolidated(
     state: dict[str, Any], saved: SavedParameters, with_optimizer: bool = True
 ) -> dict[str, Any]:
-    """Return the contents of a folder in the form of one file, with tied weights as one tensor.
+    """Return a folder's contents in the layout of a single file; tied weights share one tensor.
 
     Args:
         state: contents of `state.ckpt`.
@@ -170,14 +171,14 @@ def consolidated(
         for name, shape in parts["shapes"].items()
     }
     weights.update({alias: weights[name] for alias, name in parts["tied"].items()})
-    whole = {key: value for key, value in state.items() if key != "parts"}
-    whole["state_dict"] = weights
+    contents = {key: value for key, value in state.items() if key != "parts"}
+    contents["state_dict"] = weights
     if with_optimizer:
-        whole["optimizer_states"] = [_whole_optimizer(parts, saved)]
-    return whole
+        contents["optimizer_states"] = [_optimizer_state(parts, saved)]
+    return contents
 
 
-def _whole_optimizer(parts: dict[str, Any], saved: SavedParameters) -> dict[str, Any]:
+def _optimizer_state(parts: dict[str, Any], saved: SavedParameters) -> dict[str, Any]:
     states: dict[int, dict[str, Tensor]] = {}
     groups = []
     number = 0

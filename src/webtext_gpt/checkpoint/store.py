@@ -21,7 +21,7 @@ from webtext_gpt.checkpoint.parts import (
     SavedParameters,
     consolidated,
     files_of,
-    pieces_of_whole,
+    pieces_of_file,
     read_pieces,
 )
 from webtext_gpt.errors import UserError
@@ -70,7 +70,7 @@ def saved_checkpoints(run_dir: str | Path) -> list[Path]:
 
 
 def restore_replaced(run_dir: str | Path) -> None:
-    """Rename back whole checkpoints that `files.publish` had set aside when it was killed."""
+    """Restore undamaged checkpoints that `files.publish` had renamed when it was killed."""
     for old in (Path(run_dir) / FOLDER).glob(f".{STEPS}.old"):
         path = old.with_name(old.name.removeprefix(".").removesuffix(".old"))
         if not path.exists() and damage(old) is None:
@@ -83,29 +83,29 @@ class Checkpoint:
 
     path: Path
     state: dict[str, Any]
-    """Plain values; if the checkpoint is one file, its tensors too."""
+    """Plain values; of a single-file checkpoint also the tensors."""
     parts: Sequence[dict[str, Any]] | None = None
     """Contents of a folder's part files, if they are already open."""
 
-    def whole(self, with_optimizer: bool = True) -> dict[str, Any]:
-        """Return the contents in the form of one file, with tied weights as one tensor.
+    def contents(self, with_optimizer: bool = True) -> dict[str, Any]:
+        """Return all contents in the layout of a single file; tied weights share one tensor.
 
         Args:
-            with_optimizer: include the optimizer's state, which a folder has to be searched for.
+            with_optimizer: include the optimizer's state. A single file always includes it.
         """
         if not self.path.is_dir():
             return self.state
         return consolidated(self.state, self._pieces(), with_optimizer)
 
     def parameters(self, names: list[list[str]]) -> SavedParameters:
-        """Return parameters and optimizer states, for processes that need only ranges of them.
+        """Return parameters and optimizer states, of which a process can read just a range.
 
         Args:
             names: names of the parameters in each parameter group of the optimizer.
         """
         if self.path.is_dir():
             return self._pieces()
-        return SavedParameters(pieces_of_whole(self.state, names))
+        return SavedParameters(pieces_of_file(self.state, names))
 
     def _pieces(self) -> SavedParameters:
         if self.parts is not None:
@@ -128,14 +128,14 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Return the contents of a checkpoint, see `Checkpoint.whole`. Raises as `open_checkpoint`."""
-    return open_checkpoint(path).whole()
+    """Return `Checkpoint.contents` of a checkpoint. Raises as `open_checkpoint` does."""
+    return open_checkpoint(path).contents()
 
 
 def _read_file(file: Path) -> dict[str, Any]:
     try:
         contents = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch passes on whatever zipfile, pickle and its reader raise
+    except Exception as error:  # torch lets through any error of zipfile, pickle and its reader
         raise UserError(f"{file} cannot be read as a checkpoint: {error}") from error
     if not isinstance(contents, dict):
         found = type(contents).__name__
@@ -193,7 +193,7 @@ def open_verified(path: str | Path) -> Checkpoint:
 
 
 def damage(path: str | Path) -> str | None:
-    """Return what is wrong with a checkpoint, or `None`. Reads every byte of it."""
+    """Return what is wrong with a checkpoint, or `None`. Every byte of it is read."""
     try:
         open_verified(path)
     except DamagedCheckpoint as found:
@@ -227,7 +227,7 @@ def open_undamaged(path: str | Path) -> Checkpoint:
 
 
 def save_checkpoint(contents: dict[str, Any], path: str | Path) -> None:
-    """Write a checkpoint of one file, which appears when it is whole and on the disk.
+    """Write a single-file checkpoint, which appears only once it is complete and on the disk.
 
     Args:
         contents: tensors and plain values.

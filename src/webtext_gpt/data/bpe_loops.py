@@ -165,7 +165,8 @@ def encode_texts(
         cached_keys: hash of the piece in each slot of the cache; updated.
         cached_ids: `(slots, 1 + CACHED_IDS)` number of ids, then the ids; updated.
         ids: receives the ids of text i from `starts[i]` on.
-        stops: receives the end of the ids of each text, or -1 for one with too long a piece.
+        stops: receives the end of the ids of each text, or -1 for a text with a piece of more than
+            `LONGEST_PIECE` bytes.
     """
     parts = np.empty(LONGEST_PIECE, np.uint32)
     for text in range(len(starts) - 1):

@@ -1,4 +1,4 @@
-"""Base LightningDataModule: training samples by number, divided over the processes."""
+"""Base LightningDataModule: numbered training samples, divided among the processes."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,7 +19,7 @@ class TrainingDataModule(L.LightningDataModule):
         blocks: training samples by number.
         global_batch_size: samples per optimizer step, over all processes.
         micro_batch_size: samples per forward pass of one process.
-        num_workers: processes that read ahead, per training process.
+        num_workers: data-loading worker processes per training process.
         collate: makes a batch from a list of samples; None stacks their tensors.
     """
 

@@ -1,4 +1,4 @@
-"""Build the token shards of a text source once: split, train a tokenizer, write, cache."""
+"""Build and cache the token shards of a text source: split, train a tokenizer, tokenize, write."""
 
 import functools
 import hashlib
@@ -27,7 +27,7 @@ def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Pat
     Args:
         source: the documents.
         recipe: the tokenizer, or how to train it on the training split.
-        cache: parent folder; each combination of source and recipe gets its own folder in it.
+        cache: parent folder; each combination of source and recipe gets a folder in it.
 
     Raises:
         UserError: the source holds no text.
@@ -59,7 +59,7 @@ def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Pat
 def _recipe_fingerprint(recipe: TokenizerRecipe) -> dict[str, Any]:
     if isinstance(recipe, Tokenizer):
         return {"sha256": recipe.hash}
-    assert isinstance(recipe, functools.partial)  # noqa: S101 - Hydra makes it so
+    assert isinstance(recipe, functools.partial)  # noqa: S101 - by `_partial_` in conf/tokenizer
     return {"recipe": recipe.func.__name__, **recipe.keywords}
 
 
@@ -100,7 +100,10 @@ def _splits_by_document(source: TextSource) -> bool:
 
 
 def _split_documents(source: TextSource, by_document: bool) -> Iterator[tuple[Split, str]]:
-    """Yield each document with its split, or hold out the tail of each if there are too few."""
+    """Yield each document with its split.
+
+    If there are too few documents for a split by document, the tail of each is held out.
+    """
     for text in _documents(source):
         if by_document:
             yield ("validation" if held_out(text, source.val_fraction) else "train"), text

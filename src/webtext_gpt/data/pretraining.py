@@ -60,7 +60,7 @@ class TrainingBlocks(Dataset[Batch]):
 
 
 class ValidationWindows(Dataset[Batch]):
-    """A split cut into consecutive windows; every token but the first is a target exactly once.
+    """A split cut into consecutive windows; each token except the first is a target exactly once.
 
     Args:
         stream: the validation split.
@@ -96,7 +96,7 @@ class ValidationWindows(Dataset[Batch]):
 
 
 class PretrainingData(TrainingDataModule):
-    """Training blocks in a reproducible order, and the whole validation split.
+    """Training blocks in a reproducible order, and the complete validation split.
 
     Args:
         shards: the tokenized corpus.
@@ -104,7 +104,7 @@ class PretrainingData(TrainingDataModule):
         global_batch_size: samples per optimizer step, over all processes.
         micro_batch_size: samples per forward pass of one process.
         seed: selects the order of the samples.
-        num_workers: processes that read ahead, per training process.
+        num_workers: data-loading worker processes per training process.
 
     Raises:
         UserError: the corpus is shorter than one block, or lacks a split.

@@ -1,4 +1,4 @@
-"""Rows of JSONL and Parquet files, each with its file and row number for messages."""
+"""Rows of JSONL and Parquet files, each with its location for error messages."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +34,7 @@ def other_case(missing: Iterable[str], present: Iterable[str]) -> str:
 
 
 def read_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    """Yield `(place, row)` in file order; `place` names the file and the row for messages.
+    """Yield `(place, row)` in file order; `place` names the file and row, for error messages.
 
     Args:
         file: Parquet if its suffix says so, else JSONL. Empty lines of JSONL are skipped.
@@ -91,7 +91,7 @@ def _json_lines_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, 
                 ) from error
             except RecursionError as error:
                 raise UserError(f"{place} is JSON nested too deeply to read") from error
-            except ValueError as error:  # includes integers of more digits than Python converts
+            except ValueError as error:  # also integers with more digits than Python converts
                 raise UserError(f"{place} is not JSON: {error}") from error
             position += len(line)
             if row is None:

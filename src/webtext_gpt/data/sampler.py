@@ -1,7 +1,7 @@
-"""Map sample numbers to blocks of the corpus, and divide them over the processes.
+"""Map sample numbers to blocks of the corpus, and divide the samples among the processes.
 
-Both are computed from the sample's number, so sample k of seed s is the same block for any number
-of devices, workers or interruptions. Resuming needs only the number of steps taken.
+The sample's number determines both, so sample k of seed s is the same block for any number of
+devices, workers or interruptions. Resuming needs only the number of steps taken.
 """
 
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ def block_start(sample: int, seed: int, n_tokens: int, block_size: int) -> int:
     """Return the position of the first token of training sample `sample`.
 
     An epoch visits each of the `n_tokens // block_size` blocks once, in a pseudo-random order.
-    Each epoch has its own order, and its grid of blocks starts at another token, so a token is
+    Each epoch has a different order, and its grid of blocks starts at another token, so a token is
     seen in different contexts. A block that reaches the end of the corpus wraps to its start.
 
     Args:
-        sample: number of the sample, counted from 0 over the whole training.
+        sample: number of the sample, counted from 0 at the start of training.
         seed: selects the order.
         n_tokens: length of the corpus, at least `block_size`.
         block_size: tokens in a block.
@@ -61,7 +61,7 @@ def _mix(x: int) -> int:
 class GlobalBatchSampler(Sampler[list[int]]):
     """Endless sequence of one process's micro-batches of sample numbers.
 
-    With a global batch size of G, step s takes samples s G up to (s + 1) G and deals them to the
+    With a global batch size of G, step s takes samples s G to (s + 1) G - 1 and deals them to the
     processes in turn, one micro-batch at a time.
 
     Args:
@@ -69,7 +69,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
         micro_batch_size: samples per forward pass of one process.
         rank: number of this process.
         world_size: number of processes.
-        first_step: optimizer steps taken before.
+        first_step: number of optimizer steps already taken.
 
     Raises:
         ValueError: `micro_batch_size * world_size` does not divide `global_batch_size`.

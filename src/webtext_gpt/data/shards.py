@@ -4,10 +4,11 @@ A folder holds
 
 - `tokens-00000.bin`, ...: flat little-endian token ids, uint16, or uint32 if the vocabulary needs
   it. Every document begins with the end-of-text token;
-- `documents-00000.bin`, ... beside each: the offsets of its documents, little-endian uint64;
+- `documents-00000.bin`, ...: the offsets of the documents in the tokens file of the same number,
+  little-endian uint64;
 - `tokenizer.json`: a copy of the tokenizer;
 - `manifest.json`: version, dtype, counts, the split (`train` or `validation`) and the SHA-256 of
-  every file, the tokenizer's hash, and the source's description of itself.
+  every file, the tokenizer's hash, and a description of the source.
 
 A folder is written under a temporary name and renamed when it is complete.
 """

@@ -1,6 +1,6 @@
 """Sources of training text: files, a dataset from the hub, or installed docstrings.
 
-A source yields whole documents in an order that does not depend on the machine. Its fingerprint
+A source yields complete documents in an order independent of the machine. Its fingerprint
 changes with its content and keys the cache of token shards.
 """
 
@@ -20,10 +20,10 @@ class TextSource(Protocol):
     """A source of documents for token shards."""
 
     val_fraction: float
-    """Fraction of the documents held out for validation; of a single text, its end."""
+    """Fraction of the documents held out for validation; of a single document, its end."""
 
     def documents(self) -> Iterator[str]:
-        """Yield the text of each document, the same in every call."""
+        """Yield the text of each document, in the same order in every call."""
         ...
 
     def fingerprint(self) -> dict[str, Any]:
@@ -75,8 +75,8 @@ class Files:
             suffixes .txt .text .md .jsonl .ndjson .parquet .pq; a file named explicitly is read
             as text if it has another suffix.
         text_key: column of JSONL and Parquet files that holds the text.
-        val_fraction: fraction of the documents held out for validation; of a single text, its
-            end.
+        val_fraction: fraction of the documents held out for validation; of a single document,
+            its end.
 
     Raises:
         UserError: a path matches no file, or a file is empty.

@@ -1,1 +1,1 @@
-"""Zero-shot evaluation: benchmarks, scoring, and tables beside the paper's figures."""
+"""Zero-shot evaluation: benchmarks, scoring, and comparison with the paper's figures."""

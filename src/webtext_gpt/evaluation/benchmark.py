@@ -1,6 +1,6 @@
 """Base class of the zero-shot benchmarks, their options and their results.
 
-A benchmark is one file in `tasks/`: a subclass of `Benchmark` and an instance of it, which
+A benchmark is one file in `tasks/` with a subclass of `Benchmark`, and instances of it that
 `registry.py` lists.
 """
 
@@ -27,7 +27,7 @@ class Options:
         batch_size: number of prompts completed at once.
 
     Raises:
-        UserError: A number is out of range.
+        UserError: a number is out of range.
     """
 
     limit: int | None = None
@@ -57,7 +57,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Result:
-    """One metric of one benchmark; `seconds` is the wall-clock time of the whole benchmark."""
+    """One metric of one benchmark; `seconds` is the benchmark's total wall-clock time."""
 
     task: str
     metric: str
@@ -109,8 +109,8 @@ class Benchmark(ABC):
             options: see `Options`.
 
         Raises:
-            MissingDataError: The data cannot be found or downloaded.
-            UserError: The data is malformed, or the model's context is too short.
+            MissingDataError: the data cannot be found or downloaded.
+            UserError: the data is malformed, or the model's context is too short.
         """
 
 

@@ -1,6 +1,5 @@
 """The work of `eval.py`: load a checkpoint, run benchmarks, write and print the results."""
 
-import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from webtext_gpt.evaluation.benchmark import Benchmark, Options, Result
 from webtext_gpt.evaluation.registry import select_benchmarks
 from webtext_gpt.evaluation.report import markdown, terminal
 from webtext_gpt.evaluation.scoring import Scorer
-from webtext_gpt.files import replaced
+from webtext_gpt.files import write_json, write_text
 from webtext_gpt.training.precision import place_for_inference
 
 RESULTS = "evaluation.json"
@@ -34,7 +33,7 @@ def evaluate_checkpoint(
 ) -> None:
     """Evaluate a checkpoint, write the results to a folder and print them.
 
-    The files are rewritten after each benchmark, so that an interrupted call keeps its results.
+    The files are rewritten after each benchmark, so that results survive an interruption.
 
     Args:
         checkpoint: a run's folder, a `.ckpt` file, a Hugging Face folder or a hub name.
@@ -48,7 +47,7 @@ def evaluate_checkpoint(
         stride: see `Scorer`.
 
     Raises:
-        UserError: The folder already contains an evaluation, an argument is invalid, or the
+        UserError: the folder already contains an evaluation, an argument is invalid, or the
             checkpoint cannot be loaded. After all benchmarks: some of them could not be run.
     """
     refuse_existing_evaluation(out)
@@ -115,14 +114,14 @@ def refuse_existing_evaluation(out: Path) -> None:
     """Refuse to write into a folder that already contains an evaluation.
 
     Raises:
-        UserError: The folder contains one.
+        UserError: the folder contains one.
     """
     if (out / RESULTS).exists():
         raise UserError(f"{out} already holds an evaluation; give another run_dir=...")
 
 
 def write(results: Sequence[Result], out: Path, title: str, n_parameters: int) -> None:
-    """Write `evaluation.json` and `evaluation.md`, replacing each file as a whole.
+    """Write `evaluation.json` and `evaluation.md`, each one atomically.
 
     Args:
         results: all results so far.
@@ -131,13 +130,8 @@ def write(results: Sequence[Result], out: Path, title: str, n_parameters: int) -
         n_parameters: the model's number of parameters, which selects the paper's model to
             compare with.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    for name, text in (
-        (RESULTS, json.dumps([_json_row(result) for result in results], indent=1) + "\n"),
-        (REPORT, markdown(results, title, n_parameters)),
-    ):
-        with replaced(out / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+    write_json(out / RESULTS, [_json_row(result) for result in results], indent=1)
+    write_text(out / REPORT, markdown(results, title, n_parameters))
 
 
 def _json_row(result: Result) -> dict[str, object]:

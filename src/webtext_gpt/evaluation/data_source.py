@@ -22,7 +22,7 @@ class MissingDataError(UserError):
 
 @dataclass(frozen=True)
 class DataSource:
-    """The location of a benchmark's data.
+    """Location of a benchmark's data.
 
     Attributes:
         files: accepted file names in `data_dir`. The first one found is read.
@@ -47,7 +47,7 @@ class DataSource:
         """Return the data's file in a folder.
 
         Raises:
-            MissingDataError: The folder contains none of `files`.
+            MissingDataError: the folder contains none of `files`.
         """
         for name in self.files:
             if (data_dir / name).is_file():
@@ -70,8 +70,8 @@ class DataSource:
             parse: reader for a file that is neither JSONL nor Parquet.
 
         Raises:
-            MissingDataError: The data cannot be found or downloaded.
-            UserError: The file is empty or malformed.
+            MissingDataError: the data cannot be found or downloaded.
+            UserError: the file is empty or malformed.
         """
         if data_dir is None:
             return [(f"{self.hub}, row {n}", row) for n, row in enumerate(self._hub_rows(limit))]
@@ -86,11 +86,11 @@ class DataSource:
         return rows
 
     def text(self, data_dir: Path | None) -> str:
-        """Return the whole text: a plain file, or the first column's rows joined as lines.
+        """Return the text: the contents of a plain file, or the first column's rows as lines.
 
         Raises:
-            MissingDataError: The data cannot be found or downloaded.
-            UserError: The text is empty, or the file is malformed.
+            MissingDataError: the data cannot be found or downloaded.
+            UserError: the text is empty, or the file is malformed.
         """
         column = self.columns[0]
         if data_dir is not None and self.file(data_dir).suffix not in JSON_LINES | PARQUET:

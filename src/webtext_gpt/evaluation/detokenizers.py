@@ -173,7 +173,7 @@ class Detokenizer:
 
     @cached_property
     def _inner_boundaries(self) -> re.Pattern[str]:
-        """Matches infixes, each in a group of its own, and the beginnings of suffix tokens."""
+        """Matches infixes, each in a separate group, and the beginnings of suffix tokens."""
         infixes = [f"({pattern})" for _, _, pattern in self.infixes]
         return re.compile("|".join([*infixes, self.suffix]))
 

@@ -59,7 +59,7 @@ def room_for_prompt(scorer: Scorer, n_new: int) -> int:
     """Return the number of context tokens left for a prompt when `n_new` are generated.
 
     Raises:
-        UserError: No tokens are left.
+        UserError: no tokens are left.
     """
     room = scorer.block_size - n_new
     if room < 1:

@@ -42,7 +42,7 @@ def select_benchmarks(tasks: str | Sequence[str]) -> list[Benchmark]:
     """Return the benchmarks with the given names, without repetition; `all` selects every one.
 
     Raises:
-        UserError: A name is unknown, or no name is given.
+        UserError: a name is unknown, or no name is given.
     """
     names = list(tasks) if isinstance(tasks, Sequence) and not isinstance(tasks, str) else [tasks]
     if "all" in names:

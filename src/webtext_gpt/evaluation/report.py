@@ -1,4 +1,4 @@
-"""Tables of results beside the paper's figures, for the terminal and as Markdown."""
+"""Tables of results and the paper's figures, for the terminal and as Markdown."""
 
 import math
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def table3(results: Sequence[Result], title: str, n_parameters: int) -> list[lis
 
 
 def all_results(results: Sequence[Result], n_parameters: int) -> list[list[str]]:
-    """Return a row for each result, with the paper's figure beside it."""
+    """Return a header, then a row for each result with the paper's figure next to it."""
     size = nearest_size(n_parameters)
     rows = [["task", "metric", "value", f"GPT-2 {size}", "examples", "seconds"]]
     for result in results:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.tables import markdown_table
-from webtext_gpt.files import replaced
+from webtext_gpt.files import replaced, write_text
 
 LAST_FRACTION = 0.1
-"""Fraction of the steps, at the end of training, over which the training loss is averaged.
+"""Final fraction of the steps over which the training loss is averaged.
 
 The loss of a step is computed before the model learns from its batch.
 """
@@ -35,7 +35,7 @@ def read_fit(run_dir: Path) -> Fit:
     """Read `summary.json` and `metrics.csv` of a finished run.
 
     Raises:
-        UserError: A file is missing or lacks the figures of a finished run.
+        UserError: a file is missing or lacks the figures of a finished run.
     """
     summary_file, metrics_file = run_dir / "summary.json", run_dir / "metrics.csv"
     for file in (summary_file, metrics_file):
@@ -68,12 +68,11 @@ def write_scaling_report(runs: Sequence[Path], out: Path) -> str:
         The table in `scaling.md`.
 
     Raises:
-        UserError: There are fewer than two runs, or a folder does not contain a finished run.
+        UserError: there are fewer than two runs, or a folder does not contain a finished run.
     """
     if len(runs) < 2:
         raise UserError(f"report= needs two runs or more, not {len(runs)}")
     fits = sorted((read_fit(run) for run in runs), key=lambda fit: fit.parameters)
-    out.mkdir(parents=True, exist_ok=True)
     table = markdown_table(
         [["run", "parameters", "train perplexity", "held-out perplexity"]]
         + [
@@ -81,8 +80,7 @@ def write_scaling_report(runs: Sequence[Path], out: Path) -> str:
             for f in fits
         ]
     )
-    with replaced(out / "scaling.md") as partial:
-        partial.write_text(table + "\n", encoding="utf-8")
+    write_text(out / "scaling.md", table + "\n")
     with replaced(out / "scaling.png") as partial:
         plot(fits, partial)
     return table

@@ -24,7 +24,7 @@ LOGIT_ROWS = 512
 
 @dataclass(frozen=True)
 class Window:
-    """A sequence of token ids whose last `scored` tokens are predicted from all before them."""
+    """A sequence of token ids, of which the last `scored` are predicted from all before them."""
 
     tokens: Sequence[int] | NDArray[np.int64]
     scored: int
@@ -77,28 +77,28 @@ class Scorer:
     def continuation(self, context: str, text: str) -> Window:
         """Return the window that scores `text` after `context`.
 
-        A long context loses its beginning. A text without context begins a document: it follows
-        the end-of-text token.
+        A context that is too long loses its beginning. A text without context is the beginning of
+        a document, so it follows the end-of-text token.
 
         Raises:
-            UserError: The text is empty, or longer than the model's context.
+            UserError: the text is empty, or longer than the model's context.
         """
-        whole, scored = self._encode(context, text)
-        return Window(whole[-(self.block_size + 1) :], scored)
+        tokens, scored = self._encode(context, text)
+        return Window(tokens[-(self.block_size + 1) :], scored)
 
     def _encode(self, context: str, text: str) -> tuple[list[int], int]:
         """Return the tokens of context and text, and the number of tokens to score."""
-        whole = self.tokenizer.encode(context + text)
+        tokens = self.tokenizer.encode(context + text)
         before = len(self.tokenizer.encode(context)) if context else 0
         if not before:
-            whole, before = [self.tokenizer.end_of_text, *whole], 1
-        scored = len(whole) - before
+            tokens, before = [self.tokenizer.end_of_text, *tokens], 1
+        scored = len(tokens) - before
         if not 0 < scored <= self.block_size:
             raise UserError(
                 f"a text of {scored} tokens cannot be scored; it must have between 1 token and "
                 f"the model's context of {self.block_size}: {text[:60]!r}"
             )
-        return whole, scored
+        return tokens, scored
 
     def sliding_windows(self, text: str) -> list[Window]:
         """Return windows that score each token of a document exactly once.
@@ -156,17 +156,17 @@ class Scorer:
         """Return log-probabilities of the tokens in which texts after one context differ.
 
         The prefix that all texts share passes through the model once. Its log-probability is
-        the same for all of them and left out.
+        the same for all of them, so it is left out.
 
         Returns:
             For each text, a tensor of log-probabilities from the first differing token on.
 
         Raises:
-            UserError: A text is empty, or longer than the model's context.
+            UserError: a text is empty, or longer than the model's context.
         """
         rows = [self._encode(context, text)[0] for text in texts]
         cut = max(0, max(map(len, rows)) - self.block_size - 1)
-        rows = [row[cut:] for row in rows]  # cut alike, so that all texts see the same context
+        rows = [row[cut:] for row in rows]  # the same cut, so that all texts see the same context
         shared = 0
         while all(len(row) > shared + 1 for row in rows) and len({r[shared] for r in rows}) == 1:
             shared += 1

@@ -61,7 +61,7 @@ def measure_generated(completions: Sequence[str], references: Sequence[str]) -> 
         references: the expected text for each completion.
 
     Raises:
-        UserError: There are no completions.
+        UserError: there are no completions.
     """
     if not completions:
         raise UserError("there are no completions to measure")
@@ -86,7 +86,7 @@ def rouge(
     Args:
         completions: generated texts, at least one.
         references: the expected text for each completion.
-        kinds: `rouge1`, `rouge2`, `rougeL` (over the whole text) or `rougeLsum` (line by line).
+        kinds: `rouge1`, `rouge2`, `rougeL` (over the full text) or `rougeLsum` (line by line).
     """
     from rouge_score.rouge_scorer import RougeScorer
 

@@ -27,8 +27,7 @@ class ClassificationModule(FinetuningModule):
     Args:
         model: the classifier.
         tokenizer: the model's.
-        lm_weight: weight of the auxiliary language-model loss that is added (L3 of the paper);
-            0 leaves it out.
+        lm_weight: weight of the auxiliary language-model loss (L3 of the paper); 0 leaves it out.
         positive: the class of `f1_positive`; see `Task`.
         options: see `FinetuningModule`.
     """
@@ -74,8 +73,8 @@ class ClassificationModule(FinetuningModule):
     def _head_dropout(self, batch: ExampleBatch) -> Tensor | None:
         """Draw the dropout factors `(B, n_embd)` of the head's input.
 
-        They depend only on the seed, the step and the example's place in the global batch, so any
-        number of devices draws the same. `nn.Dropout` would not.
+        They depend only on the seed, the step and the example's position in the global batch, so
+        they are the same for any number of devices, unlike those of `nn.Dropout`.
         """
         p = self.model.config.dropout
         if p == 0:
@@ -91,19 +90,19 @@ class ClassificationModule(FinetuningModule):
         return self.model(batch.tokens, batch.lengths)
 
     def validation_figures(self) -> dict[str, float]:
-        """Return `val_loss`, of the labels alone, and every metric of the task's kind."""
+        """Return `val_loss`, which excludes the auxiliary loss, and all metrics of the kind."""
         labels = self.model.config.labels
         figures = measure(*self.gathered(), labels=labels, positive=self.positive)
         return {f"val_{name}": value for name, value in figures.items()}
 
 
 class Classification:
-    """The `Objective` of classes and numbers, given texts or pairs of texts.
+    """`Objective` of classification and regression, on texts or pairs of texts.
 
     Args:
-        task: gives the columns and the positive class.
+        task: names the columns and the positive class.
         train: training examples, which determine the classes.
-        dropout: on the head's input.
+        dropout: dropout on the head's input.
         lm_weight: weight of the auxiliary language-model loss.
 
     Raises:

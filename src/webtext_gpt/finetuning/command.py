@@ -1,4 +1,4 @@
-"""One call of `finetune.py`: train a model, or use a saved classifier, or the one after the other.
+"""The work of `finetune.py`: train a model, use a saved classifier, or both in turn.
 
 Lightning is imported only when a model is trained.
 """
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 def run_command(cfg: DictConfig, overrides: Sequence[str] = ()) -> "Summary":
-    """Do what a configuration asks for.
+    """Train a model, use a saved classifier, or both, as the configuration says.
 
     If `checkpoint` is a saved classifier and `predict` or `evaluate` is set, the classifier is
-    used. Otherwise a model is trained, and then used in the same way.
+    used. Otherwise a model is trained, then used if one of these is set.
 
     Args:
         cfg: composed from `conf/finetune.yaml`.
@@ -40,7 +40,7 @@ def run_command(cfg: DictConfig, overrides: Sequence[str] = ()) -> "Summary":
         The summary of training, and the figures of `evaluate`.
 
     Raises:
-        UserError: see `finetune`; or settings do not go together, or a file cannot be read.
+        UserError: see `finetune`; or settings contradict each other, or a file cannot be read.
         Stopped: training was interrupted; its state is saved.
     """
     settings = _settings(cfg, overrides)
@@ -71,7 +71,7 @@ def run_command(cfg: DictConfig, overrides: Sequence[str] = ()) -> "Summary":
 
 
 def _settings(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """Return the configuration of the run to resume, or this call's own."""
+    """Return the configuration of the run to resume; this call's if there is none."""
     if not cfg.resume:
         return cfg
     from webtext_gpt.training.run import AUTO
@@ -86,7 +86,7 @@ def _train(
     start: LoadedModel | None,
     uses_classifier: bool,
 ) -> "Summary":
-    """Train a model, and use it if the call asks for that."""
+    """Train a model, and use it if `uses_classifier` is set."""
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
     from webtext_gpt.finetuning.run import finetune, open_task
@@ -124,9 +124,9 @@ def _use_classifier(cfg: DictConfig, checkpoint: str, loaded: LoadedModel) -> di
     """Measure a classifier on the file `cfg.evaluate`, and label the texts of `cfg.predict`.
 
     Args:
-        cfg: names the files, the device and the precision; `cfg.task` may change the columns that
+        cfg: names the files, the device and the precision; `cfg.task` may replace the columns that
             the classifier was trained on.
-        checkpoint: that the classifier was loaded from.
+        checkpoint: path that the classifier was loaded from.
         loaded: the classifier.
 
     Returns:
@@ -155,7 +155,7 @@ def _use_classifier(cfg: DictConfig, checkpoint: str, loaded: LoadedModel) -> di
 def evaluate_file(
     classifier: TextClassifier, task: Task, file: str | Path, out: Path
 ) -> dict[str, float]:
-    """Measure a classifier on a file of labelled rows; write the report into a folder.
+    """Measure a classifier on a file of labeled rows; write the report into a folder.
 
     Raises:
         UserError: the file cannot be read, or has a label that the classifier does not know.
@@ -182,8 +182,8 @@ def _task(cfg: DictConfig, checkpoint: str, saved: dict[str, Any] | None) -> Tas
     """Return the task that names the columns: this call's, or else the one trained on.
 
     Args:
-        cfg: a task; or, without a name, keys that change the saved one, as `task.text=review`.
-        checkpoint: for messages.
+        cfg: a task; or, without a name, keys that change the saved one, such as `text: review`.
+        checkpoint: path of the classifier, for messages.
         saved: the task that the classifier was trained on, if it is known.
     """
     if "_target_" in cfg:

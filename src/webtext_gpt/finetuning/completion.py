@@ -1,4 +1,4 @@
-"""Prompts and completions: the language model is trained on the completions alone."""
+"""Fine-tuning on prompts and completions, in which only the completions are learned."""
 
 from pathlib import Path
 from typing import Unpack
@@ -33,10 +33,10 @@ from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.summary import perplexity
 
 LONGEST_ANSWER = 128
-"""Most tokens of an answer, unless `max_new_tokens` is set or the context is shorter than 256."""
+"""Maximum tokens of an answer, unless `max_new_tokens` is set or the context is under 256."""
 
 SCORE_BATCH = 32
-"""Prompts that are answered together."""
+"""Number of prompts answered at once."""
 
 
 class CompletionModule(FinetuningModule):
@@ -73,17 +73,17 @@ class CompletionModule(FinetuningModule):
 
 
 class Completion:
-    """The `Objective` of completions, written by the language model itself.
+    """`Objective` of completions, for which the language model needs no head.
 
     Args:
-        task: gives the columns, and the text between a prompt and its completion.
-        score_limit: most prompts to answer for BLEU and ROUGE; `None` answers all.
-        max_new_tokens: most tokens of an answer; `None` means `LONGEST_ANSWER`, or half of a
-            shorter context.
+        task: names the columns, and the text between a prompt and its completion.
+        score_limit: maximum number of prompts to answer for BLEU and ROUGE; `None` answers all.
+        max_new_tokens: maximum tokens of an answer; `None` means `LONGEST_ANSWER`, or half of the
+            context if that is less.
 
     Raises:
-        UserError: a number is out of range, or the first metric is not the loss. (The others need
-            generated text, so they cannot choose the best checkpoint.)
+        UserError: a number is out of range, or the first metric is not the loss. The others need
+            generated text, so they cannot choose the best checkpoint.
     """
 
     def __init__(self, task: Task, *, score_limit: int | None, max_new_tokens: int | None) -> None:
@@ -105,7 +105,7 @@ class Completion:
         """Return the language model itself; see `Objective`.
 
         Raises:
-            UserError: its context has no room for answers.
+            UserError: the model's context has no room for answers.
         """
         self._room(body)
         return body, tokenizer
@@ -163,7 +163,7 @@ class Completion:
         return prompts, written
 
     def _room(self, model: GPT) -> tuple[int, int]:
-        """Return the most tokens of a prompt and of its answer."""
+        """Return the maximum numbers of tokens of a prompt and of its answer."""
         context = model.config.block_size
         new = self.max_new_tokens
         new = min(LONGEST_ANSWER, context // 2) if new is None else new

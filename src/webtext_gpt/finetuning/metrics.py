@@ -1,4 +1,4 @@
-"""The metrics of every kind of task. To add one, write its function and enter it in `METRICS`."""
+"""Metrics of each kind of task. To add one, write its function and list it under its kind."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """A classifier's outputs for labelled rows, of a regression if there is a single label.
+    """A classifier's outputs for labeled rows. A single label means a regression.
 
     Attributes:
         logits: `(N, n_labels)`, any float type; converted to fp64 on the CPU.
@@ -71,7 +71,7 @@ class Predictions:
 
     @functools.cached_property
     def predicted(self) -> Tensor:
-        """`(N,)` predicted class numbers; of a regression, the predicted numbers."""
+        """`(N,)` predicted class numbers, or a regression's predictions."""
         return self.logits[:, 0] if self.is_regression else self.logits.argmax(dim=1)
 
     @functools.cached_property
@@ -128,7 +128,7 @@ class ClassFigures:
     recall: float
     f1: float
     rows: int
-    """Rows whose true class this is."""
+    """Number of rows whose true class this is."""
 
 
 def measure(
@@ -147,7 +147,7 @@ def compute(metrics: Mapping[str, Metric[T]], outcome: T) -> dict[str, float]:
 def positive_class(labels: Sequence[str], positive: str | None = None) -> str | None:
     """Return the class that `f1_positive` measures.
 
-    That is `positive`, or by default the last of two classes, and `None` of more than two.
+    It defaults to the last of two classes; with more than two, to `None`.
 
     Raises:
         UserError: `positive` is not a label.
@@ -189,7 +189,7 @@ def _accuracy(p: Predictions) -> float:
 
 
 def _f1_macro(p: Predictions) -> float:
-    """Mean F1 of all classes, as scikit-learn's with all `labels` and `zero_division=0`.
+    """Return the mean F1 of all classes, as scikit-learn with all `labels` and `zero_division=0`.
 
     A class with neither rows nor predictions counts as 0; torchmetrics' macro mean skips it.
     """
@@ -202,11 +202,11 @@ def _f1_positive(p: Predictions) -> float | None:
 
 
 def _matthews(p: Predictions) -> float:
-    """R_K of Gorodkin (2004), for any number of classes, in fp64.
+    """Return R_K of Gorodkin (2004), for any number of classes, in fp64.
 
-    It is 0 where it is undefined: all predictions, or all rows, are of one class. torchmetrics 1.9
-    gives another value if only one of two classes is predicted, and computes in fp32, which is too
-    coarse for rare classes.
+    It is 0 if it is undefined, because all predictions or all rows are of one class. torchmetrics
+    1.9 gives another value if only one of two classes is predicted, and computes in fp32, which is
+    too coarse for rare classes.
     """
     counts = p.confusion.double()
     true, predicted, total = counts.sum(1), counts.sum(0), counts.sum()
@@ -224,17 +224,17 @@ def _spearman(p: Predictions) -> float:
 
 
 def _correlation(first: Tensor, second: Tensor) -> float:
-    """Pearson's correlation; 0 where it is undefined, because all values of one side are equal."""
+    """Return Pearson's correlation; 0 if it is undefined because one side is constant."""
     from torchmetrics.functional.regression import pearson_corrcoef
 
-    # Tested on the values: their mean is rounded, so constants may seem to vary around it.
+    # Not by the variance: the mean is rounded, so constants may seem to vary around it.
     if any(values.min() == values.max() for values in (first, second)):
         return 0.0
     return float(pearson_corrcoef(first, second))
 
 
 def _ranks(values: Tensor) -> Tensor:
-    """Ranks in fp64; equal values share their mean rank.
+    """Return ranks in fp64; equal values share their mean rank.
 
     torchmetrics 1.9 sums ranks in int32, which overflows at some 65,000 rows with ties.
     """

@@ -37,12 +37,12 @@ def load_body(
 
     Args:
         checkpoint: see `webtext_gpt.checkpoint.load.load`.
-        loaded: the checkpoint if it is loaded already; changed in place.
-        dropout: of the embeddings, attention and residual layers; `None` keeps the model's own.
+        loaded: the checkpoint, if it is already loaded; changed in place.
+        dropout: dropout of the embeddings, attention and residual layers; `None` keeps the model's.
         from_scratch: keep the shape and the tokenizer, but draw new weights.
 
     Raises:
-        UserError: the checkpoint cannot be read, or its tokenizer does not belong to the model.
+        UserError: the checkpoint cannot be read, or its tokenizer does not fit the model.
     """
     if loaded is None:
         loaded = load(checkpoint)
@@ -82,16 +82,16 @@ def add_head(
     """Put a classification head on a language model and add its special tokens.
 
     Texts start with `<|endoftext|>`, as documents do in pretraining. The extract token and the
-    delimiter of pairs are new tokens with new embedding rows; if the tokenizer has them already,
-    as another classifier's, they stay as they are.
+    delimiter of pairs are new tokens with new embedding rows. If the tokenizer already has them,
+    as that of another classifier does, their rows are kept.
 
     Args:
-        body: changed in place.
+        body: the language model; changed in place.
         tokenizer: the body's.
         labels: class names; a single one for a regression.
         pairs: whether inputs are pairs of texts.
         both_orders: see `ClassifierConfig`.
-        dropout: on the head's input.
+        dropout: dropout on the head's input.
 
     Returns:
         The classifier, and the tokenizer with the new tokens.
@@ -117,14 +117,14 @@ def choose_trained(
     lora: LoraSettings | None,
     lm_weight: float,
 ) -> None:
-    """Freeze the weights that are not to be trained, and add LoRA layers if they are asked for.
+    """Freeze the weights that are not to be trained, and add LoRA layers if `lora` is given.
 
     Args:
         model: changed in place.
-        layers: `all`, or how many of the last blocks to train; see `freeze`.
+        layers: `all`, or the number of last blocks to train; see `freeze`.
         lora: arguments of `add_lora`, or `None`.
-        lm_weight: of the auxiliary loss; if it is 0, a classifier's untied output layer is frozen
-            because nothing uses it.
+        lm_weight: weight of the auxiliary loss. If it is 0, a classifier's untied output layer is
+            frozen, because nothing uses it.
 
     Raises:
         UserError: `layers` is out of range, or is combined with LoRA.
@@ -143,11 +143,11 @@ def choose_trained(
 
 
 def freeze(model: GPT | GPTClassifier, layers: int) -> None:
-    """Freeze all but the last `layers` blocks with the last norm, and a classifier's head.
+    """Freeze everything except the last `layers` blocks, the last norm and a classifier's head.
 
     Args:
         model: changed in place.
-        layers: 0 trains the head alone.
+        layers: number of last blocks to train; 0 also freezes the last norm.
 
     Raises:
         UserError: the model has fewer blocks, or nothing is left to train.

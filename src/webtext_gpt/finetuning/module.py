@@ -1,4 +1,4 @@
-"""Fine-tuning of any kind: its LightningModule, its objective, and the loss of single texts."""
+"""Parts shared by all kinds of fine-tuning: LightningModule, `Objective`, and per-text losses."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,14 +28,15 @@ class FinetuningOptions(ModuleOptions):
 
 
 class FinetuningModule(TrainingModule):
-    """Base module of fine-tuning: batches in examples, and validation of every row exactly once.
+    """Base module of fine-tuning: batches of examples, and validation of each row exactly once.
 
-    A subclass implements `measure`, and `validation_figures` from what `gathered` returns.
+    A subclass implements `measure`, and computes `validation_figures` from the result of
+    `gathered`.
 
     Args:
         model: the model to train.
         tokenizer: the model's.
-        loss: mean loss of a micro-batch, from the arguments that `training_step` passes on.
+        loss: returns the mean loss of a micro-batch, given the arguments from `training_step`.
         batch_size: examples per optimizer step, over all devices.
         truth: `(n,)` targets of the validation rows.
         task: plain values of the task, saved in checkpoints.
@@ -85,8 +86,8 @@ class FinetuningModule(TrainingModule):
     def gathered(self) -> tuple[Tensor, Tensor]:
         """Gather values `(n, k)` and targets `(n,)` of the measured rows from all ranks.
 
-        Values are fp64 on the CPU. A row that two ranks measured, because rows did not divide
-        evenly, counts once. `trainer.limit_val_batches` leaves rows out.
+        Values are fp64 on the CPU. If rows do not divide evenly, two ranks may measure the same
+        row, which counts once. `trainer.limit_val_batches` can leave rows out.
         """
         rows = self.all_gather(torch.cat(self._rows)).flatten().cpu()
         values = self.all_gather(torch.cat(self._values)).flatten(0, -2).double().cpu()
@@ -117,7 +118,7 @@ class FinetuningModule(TrainingModule):
 
 
 class Objective(Protocol):
-    """What one kind of task trains and measures; `run` does everything else for all kinds alike.
+    """One kind of task: its model, encoding, loss and report. `run` does the rest for all kinds.
 
     Attributes:
         labels: class names; a single one for a regression, none for completions.
@@ -142,7 +143,7 @@ class Objective(Protocol):
     def evaluate(
         self, model: Any, tokenizer: Tokenizer, examples: Examples, out: Path
     ) -> dict[str, float]:
-        """Measure a trained model on examples, write a report into a folder, return the figures."""
+        """Measure a trained model on examples; write a report into `out` and return the figures."""
         ...
 
 
@@ -171,7 +172,7 @@ def text_losses(
 def mean_text_loss(
     lm_head: nn.Module, hidden: Tensor, tokens: Tensor, lengths: Tensor, starts: Tensor
 ) -> Tensor:
-    """Return the mean over texts of each text's loss in nats per token, as GPT-1's fine-tuning.
+    """Return the mean over texts of each text's loss in nats per token, as in GPT-1's fine-tuning.
 
     Every text has the same weight, so the mean over micro-batches of equal size is the mean over
     the global batch. For the arguments see `text_losses`.

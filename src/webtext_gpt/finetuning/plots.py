@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_COUNTED = 30
-"""Most classes for which the cells show their counts."""
+"""Maximum number of classes for which the cells show their counts."""
 MOST_NAMED = 60
-"""Most classes that are named on the axes; of more, every second, third, ... is."""
+"""Maximum number of class names on an axis. With more classes, only every k-th is named."""
 
 
 def draw_confusion(picture: Path, title: str, confusion: Tensor, labels: Sequence[str]) -> None:
     """Draw a confusion matrix, each cell shaded by its share of the true class's rows.
 
-    A class whose name no installed font can display is called by its number, from 1.
+    A class whose name no installed font can display is shown by its number, from 1.
 
     Args:
-        picture: file to write as PNG, whatever its ending.
-        title: above the matrix.
+        picture: PNG file to write, whatever its suffix.
+        title: title of the plot.
         confusion: `(n, n)` counts, true classes as rows.
         labels: names of the n classes.
     """
@@ -70,8 +70,8 @@ def draw_scatter(picture: Path, title: str, predicted: Tensor, targets: Tensor) 
     """Draw a point per row, predicted over true value, and the diagonal of exact predictions.
 
     Args:
-        picture: file to write as PNG, whatever its ending.
-        title: above the plot.
+        picture: PNG file to write, whatever its suffix.
+        title: title of the plot.
         predicted: `(N,)` predicted values.
         targets: `(N,)` true values.
     """
@@ -117,7 +117,7 @@ def _fonts_for(characters: str) -> tuple[list[str], set[str]]:
 
 
 def _displayed(file: str, characters: set[str]) -> set[str]:
-    """Return those of the characters that a font file has glyphs for."""
+    """Return the characters for which a font file has glyphs."""
     from matplotlib.font_manager import get_font
 
     font = get_font(file)

@@ -20,7 +20,7 @@ from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
 
 CHUNK = 1024
-"""Rows that are read, sorted by length, and written together."""
+"""Number of rows read, batched by length and written at a time."""
 
 
 class TextClassifier:
@@ -29,7 +29,7 @@ class TextClassifier:
     Args:
         model: in evaluation mode, on the device to run on.
         tokenizer: the model's.
-        batch_tokens: most tokens of a forward pass, padding included.
+        batch_tokens: maximum tokens of a forward pass, padding included.
 
     Attributes:
         truncated: number of texts so far that did not fit the context and lost their end.
@@ -78,7 +78,7 @@ class TextClassifier:
         device = self.model.head.weight.device
         for rows in self._batches(encoded.lengths.tolist()):
             tokens_of_rows = [encoded.tokens[row] for row in rows]
-            if not tokens_of_rows[-1].size:  # the longest, so all of them are empty
+            if not tokens_of_rows[-1].size:  # the longest is empty, so all of them are
                 tokens_of_rows = [np.array([config.pad_token_id])] * len(rows)
             tokens, lengths = pad_right(tokens_of_rows, config.pad_token_id)
             lengths = lengths.clamp(min=1)
@@ -90,7 +90,7 @@ class TextClassifier:
         return result
 
     def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
-        """Yield rows by length, as many together as `batch_tokens` allows."""
+        """Yield batches of row numbers, shortest rows first, within `batch_tokens`."""
         batch: list[int] = []
         for row in sorted(range(len(lengths)), key=lengths.__getitem__):
             if batch and lengths[row] * (len(batch) + 1) > self.batch_tokens:
@@ -106,9 +106,9 @@ class Prediction(NamedTuple):
 
     row: TextRow
     label: str | float
-    """The most probable class; of a regression, the predicted number."""
+    """The most probable class, or a regression's predicted number."""
     probabilities: list[float]
-    """Of all classes; empty for a regression."""
+    """Probabilities of all classes; empty for a regression."""
 
 
 def predict(classifier: TextClassifier, rows: Iterable[TextRow]) -> Iterator[Prediction]:
@@ -133,8 +133,8 @@ def predict_file(classifier: TextClassifier, rows: Iterable[TextRow], out: Path)
 
     Args:
         classifier: see `TextClassifier`.
-        rows: in the order of the output.
-        out: a `.csv` or `.jsonl` file, which appears when it is complete.
+        rows: rows to label, in the order of the output.
+        out: a `.csv` or `.jsonl` file, which appears only once it is complete.
 
     Returns:
         The number of rows.
@@ -165,7 +165,7 @@ def check_out(out: Path) -> None:
     """Refuse a file that predictions cannot be written to.
 
     Raises:
-        UserError: its ending is not a known format, or it exists.
+        UserError: its suffix is neither .csv nor .jsonl, or the file exists.
     """
     if out.suffix.lower() not in _WRITERS:
         raise UserError(f"out={out} must end in .csv or .jsonl")

@@ -1,4 +1,4 @@
-"""A classifier's report on labelled rows: metrics, classes, a picture, and the worst mistakes."""
+"""A classifier's report on labeled rows: metrics, classes, a plot, and the worst mistakes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ import torch
 
 from webtext_gpt.data.rows import plural
 from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table, one_line
-from webtext_gpt.files import replaced, write_json_lines
+from webtext_gpt.files import replaced, write_json_lines, write_text
 from webtext_gpt.finetuning.data.examples import Examples
 from webtext_gpt.finetuning.data.labels import encode_labels
 from webtext_gpt.finetuning.metrics import Predictions, positive_class
@@ -19,11 +19,11 @@ MISTAKES = "mistakes.jsonl"
 CONFUSION = "confusion.png"
 SCATTER = "scatter.png"
 MISTAKES_LISTED = 20
-"""Most rows of `mistakes.jsonl`."""
+"""Maximum number of rows in `mistakes.jsonl`."""
 MISTAKES_SHOWN = 10
-"""Most rows of the table in `report.md`."""
+"""Maximum number of rows in the table of mistakes in `report.md`."""
 CLASSES_SHOWN = 30
-"""Most rows of the table in the terminal."""
+"""Maximum number of rows in the table of classes in the terminal."""
 
 Mistake = dict[str, str | float]
 
@@ -31,11 +31,11 @@ Mistake = dict[str, str | float]
 def report_examples(
     classifier: TextClassifier, examples: Examples, out: Path, positive: str | None = None
 ) -> dict[str, float]:
-    """Measure a classifier on labelled examples; write a report and print its tables.
+    """Measure a classifier on labeled examples; write a report and print its tables.
 
     Args:
         classifier: see `TextClassifier`.
-        examples: with labels that the classifier knows.
+        examples: examples whose labels the classifier knows.
         out: the report's folder, whose name is the report's title.
         positive: the class of `f1_positive`; see `Task`.
 
@@ -63,16 +63,16 @@ def write_report(
     examples: Examples,
     worst: int = MISTAKES_LISTED,
 ) -> None:
-    """Write `report.md`, `mistakes.jsonl` and `confusion.png`, or `scatter.png` of a regression.
+    """Write `report.md`, `mistakes.jsonl` and `confusion.png`, or `scatter.png` for a regression.
 
-    Each file appears when it is complete.
+    Each file appears only once it is complete.
 
     Args:
         out: the folder; created if it does not exist.
-        title: of the report.
-        predictions: for N rows.
+        title: title of the report.
+        predictions: predictions for N rows.
         examples: the texts and places of these rows; labels are not used.
-        worst: most mistakes to list.
+        worst: maximum number of mistakes to list.
     """
     figures, labels = predictions.figures, predictions.labels
     mistakes = worst_mistakes(predictions, examples, worst)
@@ -98,14 +98,13 @@ def write_report(
         parts += ["## Classes", markdown_table(marked), f"![confusion matrix]({CONFUSION})"]
     n_wrong = int((predictions.predicted != predictions.targets).sum())
     parts += ["## Worst mistakes", _mistakes_text(mistakes, n_wrong)]
-    with replaced(out / REPORT) as partial:
-        partial.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_text(out / REPORT, "\n\n".join(parts) + "\n")
 
 
 def terminal_report(title: str, predictions: Predictions) -> str:
     """Return the metrics and the table of classes as text for the terminal.
 
-    Of more than `CLASSES_SHOWN` classes, those with the most rows are shown.
+    If there are more than `CLASSES_SHOWN` classes, those with the most rows are shown.
     """
     labels, targets = predictions.labels, predictions.targets
     positive = positive_class(labels, predictions.positive)
@@ -127,18 +126,18 @@ def terminal_report(title: str, predictions: Predictions) -> str:
 def worst_mistakes(predictions: Predictions, examples: Examples, worst: int) -> list[Mistake]:
     """Return the worst mistakes, worst first; equally bad ones in row order.
 
-    A wrong class is worse the lower the probability of the true class is. A wrong number is worse
-    the farther it is from the true one.
+    Wrong classes are ranked by the probability of the true class, lowest first; wrong numbers by
+    their distance from the true number, largest first.
 
     Args:
-        predictions: for N rows.
+        predictions: predictions for N rows.
         examples: the texts and places of these rows.
-        worst: most mistakes to return.
+        worst: maximum number of mistakes to return.
 
     Returns:
-        Rows with `place`, `text`, `text_pair` if texts come in pairs, `label` and `predicted`;
-        then the absolute `error` of a regression, or `probability`, of the predicted class, and
-        `probability_of_label`.
+        Rows with `place`, `text`, `text_pair` if texts come in pairs, `label` and `predicted`. For
+        a regression the absolute `error` follows; for classes, the `probability` of the predicted
+        class and the `probability_of_label`.
     """
     labels, predicted, targets = predictions.labels, predictions.predicted, predictions.targets
     wrong = (predicted != targets).nonzero()[:, 0]

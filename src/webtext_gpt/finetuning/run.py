@@ -10,13 +10,12 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from webtext_gpt.checkpoint.description import empty_model
-from webtext_gpt.checkpoint.load import LoadedModel, load
+from webtext_gpt.checkpoint.load import LoadedModel, empty_model, load
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.classification import Classification
 from webtext_gpt.finetuning.completion import Completion
 from webtext_gpt.finetuning.data.datamodule import FinetuningData
-from webtext_gpt.finetuning.data.examples import Examples, say
+from webtext_gpt.finetuning.data.examples import Examples, print_once
 from webtext_gpt.finetuning.data.splits import check_labels, read_splits, warn_of_overlap
 from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.finetuning.metrics import METRICS
@@ -84,14 +83,16 @@ def finetune(
     model, tokenizer = _model(run, objective, start)
     encoded, held_out = (objective.encode(model, tokenizer, split) for split in (train, validation))
     if cut := encoded.sequences.truncated:
-        say(f"{cut:,} of the {len(train):,} training rows do not fit the context and are truncated")
+        print_once(
+            f"{cut:,} of the {len(train):,} training rows do not fit the context and are truncated"
+        )
     lengths = encoded.sequences.lengths
     orders = encoded.sequences.tokens[0].ndim  # 2 if pairs are read in both orders
     plan = plan_examples(
         cfg.batch_size, orders * int(lengths.max()), run.devices.count, cfg.micro_batch_size
     )
     trainer = compose_trainer(
-        _settled(run, task, len(train)),
+        _with_length_and_monitor(run, task, len(train)),
         plan,
         validate_every=cfg.validate_every or math.ceil(len(train) / plan.global_batch_size),
     )
@@ -184,7 +185,7 @@ def _objective(cfg: DictConfig, task: Task, train: Examples) -> Objective:
 def _model(
     run: Run, objective: Objective, start: LoadedModel | None
 ) -> tuple[GPT | GPTClassifier, Tokenizer]:
-    """Return the model to train, its frozen weights chosen, and its tokenizer.
+    """Return the model to train, with some weights frozen if asked for, and its tokenizer.
 
     The weights of a resumed run are loaded later, with its optimizer.
     """
@@ -227,8 +228,8 @@ def _lora(cfg: DictConfig) -> LoraSettings | None:
     return {"rank": cfg.lora.rank, "alpha": float(cfg.lora.alpha), "dropout": dropout}
 
 
-def _settled(run: Run, task: Task, n: int) -> Run:
-    """Fill in settings left open: the steps of `n` examples' epochs, and the metric to monitor."""
+def _with_length_and_monitor(run: Run, task: Task, n: int) -> Run:
+    """Fill in unset settings: the number of steps for `n` examples, and the metric to monitor."""
     cfg = run.cfg.copy()
     if cfg.trainer.max_steps is None and cfg.trainer.max_minutes is None:
         cfg.trainer.max_steps = max(1, math.ceil(cfg.epochs * n / cfg.batch_size))

@@ -1,4 +1,4 @@
-"""The same fine-tuning with several seeds: a run for each, and the mean and deviation of them."""
+"""Fine-tuning with several seeds: one run per seed, then the mean and deviation of its figures."""
 
 import math
 import statistics
@@ -31,14 +31,14 @@ MAY_DIFFER = ("seeds", "seed", "resume", "run_dir", "predict", "evaluate", "out"
 
 
 def finetune_seeds(cfg: DictConfig) -> Summary:
-    """Fine-tune once per seed of `cfg.seeds`, each in a folder of its own.
+    """Fine-tune once per seed of `cfg.seeds`, each in a separate folder.
 
     Args:
-        cfg: composed from `conf/finetune.yaml`. With `cfg.resume`, seeds that are finished are
-            skipped and unfinished ones resumed, under the same settings.
+        cfg: composed from `conf/finetune.yaml`. With `cfg.resume`, finished seeds are skipped and
+            unfinished ones resumed, with the same settings.
 
     Returns:
-        The contents of `summary.json`: mean and deviation of every figure, and each seed's own.
+        The contents of `summary.json`: mean and deviation of every figure, and each seed's summary.
 
     Raises:
         UserError: see `finetune`; or a seed is not a whole number, several devices are asked for,
@@ -63,8 +63,8 @@ def finetune_seeds(cfg: DictConfig) -> Summary:
         run = folder / f"seed-{seed}"
         if not read_summary(run):
             print(f"\n--- seed {seed}", flush=True)
-            own = {"seed": seed, "seeds": None, "resume": AUTO, "run_dir": str(run)}
-            _finetune_one(OmegaConf.merge(cfg, own), folder)
+            changes = {"seed": seed, "seeds": None, "resume": AUTO, "run_dir": str(run)}
+            _finetune_one(OmegaConf.merge(cfg, changes), folder)
         summaries[seed] = read_summary(run)
     figures = mean_and_deviation(summaries)
     shown = [name for name in figures if name.startswith(("val_", "test_"))]
@@ -81,7 +81,7 @@ def mean_and_deviation(
 
     Args:
         summaries: the summary of each seed's run. A figure that is missing, not a number or not
-            finite for one seed is left out.
+            finite for any seed is left out.
 
     Returns:
         `{"mean": ..., "deviation": ...}` of each figure; the deviation of a single seed is 0.
@@ -101,7 +101,7 @@ def seeds_table(summaries: Mapping[int, Mapping[str, object]], metrics: Sequence
 
     Args:
         summaries: the summary of each seed's run.
-        metrics: the columns; `-` is shown where a seed lacks the number.
+        metrics: the columns. A figure that a seed lacks is shown as `-`.
     """
     means = mean_and_deviation(summaries)
     rows = [["seed", *metrics]]
@@ -117,18 +117,18 @@ def seeds_table(summaries: Mapping[int, Mapping[str, object]], metrics: Sequence
 
 
 def _finetune_one(cfg: DictConfig | ListConfig, folder: Path) -> None:
-    """Fine-tune with one seed; if that is interrupted, say how to resume all seeds."""
+    """Fine-tune with one seed; if it is interrupted, explain how to resume all seeds."""
     assert isinstance(cfg, DictConfig)  # noqa: S101 - merged from one
     try:
         finetune(cfg)
     except Stopped as stopped:
         raise Stopped(
-            f"{stopped}; that resumes this seed alone, all of them: "
+            f"{stopped}. That resumes only this seed; to resume all seeds: "
             f"python finetune.py resume={folder}",
             exit_code=stopped.exit_code,
         ) from stopped
     except UserError:
-        if not any(folder.glob("seed-*/*")):  # nothing was started: free the folder again
+        if not any(folder.glob("seed-*/*")):  # no seed was started, so free the folder
             (folder / CONFIG).unlink()
         raise
 
@@ -154,7 +154,7 @@ def _refuse_other_settings(cfg: DictConfig, folder: Path) -> None:
 
 
 def _unresolved(cfg: DictConfig | ListConfig) -> dict[str, object]:
-    """Return plain values, interpolations left as they are."""
+    """Return plain values, without resolving interpolations."""
     values = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(values, dict)  # noqa: S101 - configurations are mappings
     return {str(key): value for key, value in values.items()}

@@ -1,4 +1,4 @@
-"""What `generate.py` does: read prompts, and print or write completions and candidates."""
+"""The work of `generate.py`: read prompts, and print or write completions and candidates."""
 
 import json
 import random
@@ -21,7 +21,7 @@ from webtext_gpt.tokenizer import Tokenizer, read_text
 
 
 class CompletionSettings(TypedDict, total=False):
-    """Settings of `complete` that apply to every prompt alike."""
+    """Arguments of `complete` that are the same for every prompt."""
 
     max_new_tokens: int
     sampling: Sampling
@@ -31,7 +31,7 @@ class CompletionSettings(TypedDict, total=False):
 
 
 def print_candidates(model: GPT, tokenizer: Tokenizer, prompt: str, *, n: int, steps: int) -> None:
-    """Print the n most probable next tokens at each step, and continue with the first of them."""
+    """Print the n most probable next tokens at each step, then append the first of them."""
     text = prompt
     for candidates in next_tokens(model, tokenizer, prompt, n=n, steps=steps):
         print(f"{text!r} is followed by")
@@ -155,7 +155,7 @@ def stop_strings(setting: str | Iterable[object] | None) -> list[str]:
 
 
 def write_completions(path: str | Path, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Write prompts and completions as rows of JSONL; yield each completion once it is written.
+    """Write prompts and completions as JSONL rows; yield each completion once it is written.
 
     The file appears only when it is complete.
 

@@ -38,7 +38,7 @@ def generate(
         overflow: what to do if a text outgrows the context. `slide` shows the model the last
             `block_size` tokens; every position then changes, so each token costs a full forward
             pass. `refuse` raises before anything is generated.
-        use_cache: keep keys and values; without the cache the tokens are the same, but slower.
+        use_cache: keep keys and values. Without the cache, the same tokens take longer.
 
     Returns:
         The new tokens of each prompt, including the one that ended it.
@@ -53,7 +53,7 @@ def generate(
     uniforms = _uniforms(seeds, len(prompts), max_new_tokens)
     texts = [list(prompt) for prompt in prompts]
     overflows = [len(prompt) + max_new_tokens > block_size for prompt in prompts]
-    for does_overflow in (False, True):  # separately, or one long text would slow down all others
+    for does_overflow in (False, True):  # separately, so that a long text does not slow the others
         rows = [row for row in range(len(prompts)) if overflows[row] == does_overflow]
         _continue(model, texts, rows, sampling, uniforms, finished, use_cache)
     return [text[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]
@@ -69,7 +69,7 @@ def _continue(
     finished: Callable[[int, int], bool],
     use_cache: bool,
 ) -> None:
-    """Append tokens to the texts of these rows until each is finished or at full length."""
+    """Append tokens to the texts of these rows until each is finished or has all new tokens."""
     n_steps = uniforms.size(1)
     max_length = max((len(texts[row]) for row in rows), default=0) + n_steps
     decoder = CachedDecoder(model, max_length, use_cache)
@@ -98,7 +98,7 @@ class CachedDecoder:
     Args:
         model: in evaluation mode.
         max_length: length in tokens that the longest text will reach.
-        use_cache: keep keys and values; the logits are the same without.
+        use_cache: keep keys and values; without them, the logits are the same.
     """
 
     def __init__(self, model: GPT, max_length: int, use_cache: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Generation from text to text: continuations, where they end, and next-token candidates."""
+"""Text continuations, with their end conditions, and next-token candidates."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -100,8 +100,8 @@ def next_tokens(
 ) -> Iterator[list[Candidate]]:
     """Yield the n most probable next tokens at each step, most probable first.
 
-    Each step appends the most probable token to the text. The model sees the end of a text longer
-    than its context. An empty prompt begins a new document.
+    Each step appends the most probable token to the text. If the text is longer than the model's
+    context, only its end is used. An empty prompt begins a new document.
 
     Raises:
         UserError: n or steps is below 1, or the tokenizer cannot encode the prompt.
@@ -144,7 +144,7 @@ def _decode(tokenizer: Tokenizer, ids: list[int], stop: Sequence[str]) -> str:
 
 
 class _EndWatcher:
-    """Detect the end of one growing text, and show the part that no stop string can cut off."""
+    """Detect the end of one growing text, and show the part that a stop string cannot remove."""
 
     def __init__(
         self, tokenizer: Tokenizer, stop: Sequence[str], show: Callable[[str], None] | None

@@ -1,7 +1,7 @@
-"""Key-value cache: attention's keys and values are kept, so a new token costs one position.
+"""Key-value cache: each new token costs one position, not a pass over the text so far.
 
-In a decoder, the keys and values of a position depend only on it and on earlier positions, never
-on later ones, so generation computes each of them once.
+In a decoder, the keys and values of a position depend only on that position and earlier ones, so
+generation computes them once and keeps them.
 """
 
 from collections.abc import Sequence

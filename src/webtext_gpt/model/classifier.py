@@ -93,7 +93,7 @@ class GPTClassifier(nn.Module):
 
         Args:
             tokens: `(B, T)` token ids padded on the right, or `(B, 2, T)` for pairs in both orders.
-            lengths: `(B,)` lengths without padding; None means that each sequence ends at its
+            lengths: `(B,)` lengths without padding. None means that each sequence ends at its
                 last token other than `pad_token_id`.
         """
         return self.classify(self.extract_states(self.hidden_states(tokens), tokens, lengths))
@@ -124,7 +124,7 @@ class GPTClassifier(nn.Module):
 
         Args:
             states: result of `extract_states`.
-            kept: `(B, n_embd)` factors to apply instead of random dropout.
+            kept: `(B, n_embd)` dropout factors, 0 or 1 / (1 - p). None draws them.
         """
         logits: Tensor = self.head(self.dropout(states) if kept is None else states * kept)
         return logits

@@ -1,7 +1,7 @@
 """Activation checkpointing: blocks recompute their activations in the backward pass.
 
-It is applied from outside, so that the model's file knows nothing of it. A block keeps only its
-input for the backward pass, at the price of a second forward pass (Chen et al. 2016).
+A block keeps only its input for the backward pass, at the cost of a second forward pass (Chen et
+al. 2016). This is applied from outside, so that the model's code is independent of it.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from webtext_gpt.model.gpt import Block
 
 
 class RecomputedBlock(Block):
-    """Block that keeps only its input for the backward pass; dropout draws the same mask again."""
+    """Block that keeps only its input for the backward pass; dropout repeats the same mask."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """See `Block.forward`."""
@@ -26,6 +26,6 @@ class RecomputedBlock(Block):
 
 
 def recompute_activations(model: GPT) -> None:
-    """Turn every block of a model into a `RecomputedBlock`; weight names stay as they are."""
+    """Turn every block of a model into a `RecomputedBlock`; weight names do not change."""
     for block in model.blocks:
         block.__class__ = RecomputedBlock

@@ -1,4 +1,4 @@
-"""The global batch is declared, in tokens or examples; each device's share of it is derived."""
+"""Division of a global batch, given in tokens or examples, over devices and micro-batches."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ DEFAULT_SEQUENCES = 16
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How one optimizer step is divided over devices and micro-batches."""
+    """Division of one optimizer step over devices and micro-batches."""
 
     global_batch_size: int
     """Sequences over all devices and micro-batches."""
@@ -41,7 +41,7 @@ def plan_batch(
 
     Args:
         global_batch_tokens: tokens of one optimizer step; `None` means `DEFAULT_SEQUENCES`
-            sequences, rounded up to what divides.
+            sequences, rounded up to a number that divides.
         block_size: tokens of one sequence.
         devices: processes over all nodes.
         micro_batch_size: sequences of one forward pass on one device; `None` means the largest

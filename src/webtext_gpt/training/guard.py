@@ -1,4 +1,4 @@
-"""Policy for losses and gradient norms that are not finite, or far above the usual."""
+"""Policy for losses and gradient norms that are not finite, and for spikes of the norm."""
 
 import math
 import statistics
@@ -15,12 +15,12 @@ from webtext_gpt.checkpoint.store import saved_checkpoints
 from webtext_gpt.errors import UserError
 
 WINDOW = 100
-"""Number of last gradient norms whose median counts as usual."""
+"""Number of recent gradient norms whose median is the usual norm."""
 FEWEST = 20
-"""Number of norms before any can be a spike."""
+"""Number of norms needed before one can count as a spike."""
 CHOICES = ("stop", "skip")
 MOST_NAMED = 20
-"""Most documents that one message names."""
+"""Maximum number of documents that one message names."""
 
 
 class Guard:
@@ -30,14 +30,14 @@ class Guard:
 
     Args:
         not_finite: `stop` or `skip`.
-        spike: multiple of the usual gradient norm from which a norm is reported.
+        spike: multiple of the usual gradient norm above which a norm is reported.
 
     Attributes:
-        norms: the last gradient norms.
-        skipping: whether the step under way is to be skipped.
+        norms: the recent gradient norms.
+        skipping: whether the current step is to be skipped.
 
     Raises:
-        UserError: `not_finite` is neither.
+        UserError: `not_finite` is neither `stop` nor `skip`.
     """
 
     def __init__(self, not_finite: str, spike: float) -> None:
@@ -48,25 +48,25 @@ class Guard:
         self.skipping = False
 
     def check_loss(self, loss: float, batch: "StepBatch", finite: Sequence[bool]) -> None:
-        """Look at the mean loss of a global batch, in nats, before the optimizer's step.
+        """Check the mean loss of a global batch, in nats, before the optimizer's step.
 
         Args:
             loss: mean over all micro-batches of all processes.
-            batch: where the loss comes from.
+            batch: the batch that gave the loss.
             finite: for each micro-batch of this process, whether its loss is finite.
 
         Raises:
-            UserError: the loss is not finite, and training is to stop then.
+            UserError: the loss is not finite, and `not_finite` is `stop`.
         """
         self.skipping = not math.isfinite(loss)
         if self.skipping:
             self._refuse(f"the loss is {loss}", batch, finite)
 
     def check_norm(self, norm: float, batch: "StepBatch") -> None:
-        """Look at the norm of a global batch's gradient.
+        """Check the norm of a global batch's gradient.
 
         Raises:
-            UserError: the norm is not finite, and training is to stop then.
+            UserError: the norm is not finite, and `not_finite` is `stop`.
         """
         if math.isfinite(norm):
             usual = self.norms.usual if self.norms.is_spike(norm) else None
@@ -79,16 +79,16 @@ class Guard:
     def _refuse(self, finding: str, batch: "StepBatch", finite: Sequence[bool] | None) -> None:
         found = batch.documents(finite)
         names = [str(d) for d in found[:MOST_NAMED]] + ["..."] * (len(found) > MOST_NAMED)
-        where = (
+        problem = (
             f"{finding} in step {batch.step}, whose batch has the training documents "
             f"{', '.join(names)}"
         )
         if self.not_finite == "skip":
-            batch.report(f"{where}; the step is skipped")
+            batch.report(f"{problem}; the step is skipped")
             return
         saved = saved_checkpoints(batch.run_dir)
         raise UserError(
-            f"{where}. Training has stopped before that step; the last good checkpoint is "
+            f"{problem}. Training has stopped before that step; the last good checkpoint is "
             f"{saved[0] if saved else 'none'}. Lower optimizer.lr, lengthen "
             "scheduler.warmup_steps, or resume with guard.not_finite=skip"
         )
@@ -96,14 +96,14 @@ class Guard:
 
 @dataclass(frozen=True)
 class StepBatch:
-    """The global batch of one optimizer step, as messages about it need it."""
+    """The global batch of one optimizer step, as described in messages."""
 
     step: int
     """Number of the step, from 1."""
     run_dir: str | Path
     documents: Callable[[Sequence[bool] | None], Sequence[int]]
-    """Numbers of the documents in the micro-batches without a finite loss, or in all micro-batches
-    where that is `None`. A collective operation."""
+    """Returns the numbers of the documents in the micro-batches whose loss is not finite; for
+    `None`, those of all micro-batches. A collective operation."""
     is_rank_zero: bool
     """Whether this process prints."""
 
@@ -114,10 +114,10 @@ class StepBatch:
 
 
 class GradientNorms:
-    """Tells a spike from the usual: a multiple of the median of the last `WINDOW` norms.
+    """Detects spikes: norms above a multiple of the median of the last `WINDOW` norms.
 
     Args:
-        factor: multiple of the median from which a norm is a spike.
+        factor: multiple of the median above which a norm is a spike.
 
     Attributes:
         spikes: number of spikes so far.

@@ -1,9 +1,9 @@
 """Every private name of Lightning (and of torch's schedulers) that training relies on.
 
-Lightning's public interface has no way to validate between two steps on request, to count its
-steps anew after the accumulation has changed, or to watch the processes that it starts. What is
-needed for that is reached through this file alone. `SUPPORTED` names the versions it was tested
-with; a missing name is reported with that range.
+Lightning's public interface cannot run a validation between two steps on request, recount its
+batches after the accumulation has changed, or watch the processes that it starts. Only this file
+uses the private names needed for that. `SUPPORTED` names the versions it was tested with; a
+missing name is reported with that range.
 """
 
 from collections.abc import Sequence
@@ -37,11 +37,11 @@ set_num_threads = _set_num_threads_if_needed
 
 
 class FitLoop(_FitLoop):
-    """Fit loop that also runs with zero steps left, so that a missing final validation is made."""
+    """Fit loop that also runs with zero steps left, so that a missing final validation runs."""
 
     @property
     def skip(self) -> bool:
-        """Always false: a run with nothing left to do is recognized before."""
+        """Always false: finished runs are recognized earlier, by `run.is_finished`."""
         return False
 
 
@@ -51,16 +51,16 @@ def use_own_fit_loop(trainer: L.Trainer) -> None:
 
 
 def cluster_environment(trainer: L.Trainer) -> ClusterEnvironment:
-    """Return the environment that a trainer takes its ranks from."""
+    """Return the environment from which a trainer takes its ranks."""
     return trainer._accelerator_connector.cluster_environment
 
 
 def set_max_steps(trainer: L.Trainer, steps: int) -> None:
-    """Set the optimizer steps after which training ends, once the trainer exists."""
+    """Set the number of optimizer steps of a trainer that already exists."""
     trainer.fit_loop.epoch_loop.max_steps = steps
 
 
-def begin_at_a_whole_step(trainer: L.Trainer) -> None:
+def start_at_new_step(trainer: L.Trainer) -> None:
     """Make a resumed loop start with a new step, not in the middle of one."""
     trainer.fit_loop.epoch_loop.restarting = False
 
@@ -75,10 +75,10 @@ def validate_now(trainer: L.Trainer) -> None:
 
 
 def count_past_batches(checkpoint: dict[str, Any], accumulation: int) -> None:
-    """Rewrite a checkpoint's batch counters as if all its steps had had this accumulation.
+    """Rewrite a checkpoint's batch counters as if all its steps had used this accumulation.
 
-    Lightning steps the optimizer when the number of micro-batches divides by the accumulation,
-    which may differ from the one that the checkpoint was written with.
+    Lightning steps the optimizer when the accumulation divides the number of micro-batches. It may
+    differ from the accumulation that the checkpoint was written with.
     """
     progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
     finished = checkpoint["global_step"] * accumulation

@@ -1,4 +1,4 @@
-"""Loggers: `metrics.csv` in every run, and TensorBoard or Weights & Biases by choice."""
+"""Loggers: `metrics.csv` in every run, and optionally TensorBoard or Weights & Biases."""
 
 import csv
 import os
@@ -31,7 +31,7 @@ class CSVLogger(Logger):
         self._columns: list[str] = ["step"]
         self._rows: dict[int, dict[str, Any]] = {}
         self._written = -1  # last step in the file
-        self._whole = True  # whether the file has to be rewritten
+        self._must_rewrite = True
         for row in read_metrics(self.path):
             if row["step"] <= first_step:
                 self._add(int(row["step"]), row)
@@ -64,12 +64,12 @@ class CSVLogger(Logger):
         new = [name for name in metrics if name not in self._columns]
         self._columns += new
         self._rows.setdefault(step, {}).update(metrics, step=step)
-        self._whole |= bool(new) or step <= self._written
+        self._must_rewrite |= bool(new) or step <= self._written
 
     @rank_zero_only
     def save(self) -> None:
         """Append new rows, or rewrite the file if a column or an earlier row is new."""
-        if self._whole:
+        if self._must_rewrite:
             with replaced(self.path) as partial, partial.open("w", newline="") as stream:
                 writer = csv.DictWriter(stream, self._columns)
                 writer.writeheader()
@@ -79,7 +79,7 @@ class CSVLogger(Logger):
                 new = [step for step in reversed(self._rows) if step > self._written]
                 rows = [self._rows[step] for step in reversed(new)]
                 csv.DictWriter(stream, self._columns).writerows(rows)
-        self._whole = False
+        self._must_rewrite = False
         self._written = max(self._rows, default=-1)
 
     @rank_zero_only
@@ -104,7 +104,7 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
 
 
 def tensorboard(run_dir: str, first_step: int = 0) -> TensorBoardLogger:
-    """TensorBoard's event files in the run's folder: `tensorboard --logdir RUN_DIR`.
+    """Return a logger of TensorBoard event files, for `tensorboard --logdir RUN_DIR`.
 
     Args:
         run_dir: the run's folder.
@@ -114,10 +114,10 @@ def tensorboard(run_dir: str, first_step: int = 0) -> TensorBoardLogger:
 
 
 def wandb(run_dir: str, project: str, name: str | None = None, first_step: int = 0) -> WandbLogger:
-    """Weights & Biases: online with an account, else offline in the run's folder.
+    """Return a Weights & Biases logger: online with an account, else offline in the run's folder.
 
-    `WANDB_MODE` overrides this choice. An offline run is uploaded later with `wandb sync`. A
-    resumed run stays the same run, by the id that `save_run_id` wrote.
+    `WANDB_MODE` overrides this choice. An offline run can be uploaded later with `wandb sync`. A
+    resumed run continues the same Weights & Biases run, by the id that `save_run_id` wrote.
 
     Args:
         run_dir: the run's folder.
@@ -146,13 +146,13 @@ def wandb(run_dir: str, project: str, name: str | None = None, first_step: int =
 
 
 def save_run_id(logger: Logger, run_dir: Path) -> None:
-    """Write a Weights & Biases id into the run's folder, for when the run is resumed."""
+    """Write a Weights & Biases id into the run's folder, so that a resumed run can reuse it."""
     if isinstance(logger, WandbLogger):
         (run_dir / WANDB_ID).write_text(f"{logger.version}\n")
 
 
 def location(logger: Logger) -> str | None:
-    """Return a line that says where a logger's record is and how to open it, if it has one."""
+    """Return a line that says where a logger's output is and how to open it, if it has any."""
     if isinstance(logger, TensorBoardLogger):
         return f"TensorBoard: tensorboard --logdir {logger.log_dir}"
     if isinstance(logger, WandbLogger):

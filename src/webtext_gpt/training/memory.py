@@ -1,4 +1,4 @@
-"""Estimate of each device's memory in training, made without starting anything.
+"""Estimate of each device's memory in training, without starting a run.
 
 Model states follow Rajbhandari et al. 2020 (ZeRO, section 3.1). With Adam in fp32, a parameter
 takes 4 bytes, its gradient 4 and its two moments 8. DeepSpeed's bf16 takes 2 and 2, and 12 for the
@@ -19,7 +19,7 @@ from webtext_gpt.training.precision import best_precision
 from webtext_gpt.training.strategy import BUCKET, Parallelism
 
 LIVE_PARAMETERS = 100_000_000
-"""Most parameters that a device holds gathered at a time in stage 3."""
+"""Maximum number of parameters that a device holds gathered at a time in stage 3."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Memory:
     optimizer: float
     """Moments and, under DeepSpeed, an fp32 copy of the parameters."""
     buffers: float
-    """Values on their way between devices."""
+    """Values being communicated between devices, and copies of weights in bf16."""
     activations: float
 
     @property
@@ -43,9 +43,9 @@ class Memory:
 def estimate(cfg: DictConfig) -> str:
     """Return a table of the memory that the configured training needs on each device.
 
-    The vocabulary is the model's, or the one that the tokenizer is set to; no data is read. The
-    devices need not exist here: more devices than CPU cores are taken for GPUs of another machine
-    that multiply in bf16.
+    The size of the vocabulary is taken from the settings of the model or the tokenizer; no data is
+    read. The devices need not exist here: more devices than CPU cores are taken for GPUs of
+    another machine that multiply in bf16.
 
     Raises:
         UserError: the batch does not divide.
@@ -91,12 +91,14 @@ def estimate_memory(
         n_parameters: parameters of the model, tied weights counted once.
         stage: 0 to 3.
         devices: number of devices.
-        half: bf16, otherwise fp32. DDP only computes in bf16; its states stay in fp32.
+        half: whether to use bf16, otherwise fp32. DDP only computes in bf16; its states stay in
+            fp32.
         activations: bytes, see `activation_bytes`.
         bucket: gradient values that are reduced at once.
-        on_gpu: GPUs use two buckets, one being filled while the other is sent.
-        pure: bf16-true, which keeps DDP's states in bf16 too.
-        offload: optimizer states, and in stage 3 parameters, are not on the device.
+        on_gpu: whether the devices are GPUs, which use two buckets: one is filled while the other
+            is sent.
+        pure: whether the precision is bf16-true, which keeps DDP's states in bf16 too.
+        offload: whether optimizer states, and in stage 3 parameters, are off the device.
     """
     if stage == 0 and pure:
         return Memory(2 * n_parameters, 2 * n_parameters, 4 * n_parameters, 0, activations)
@@ -119,19 +121,19 @@ def estimate_memory(
 def activation_bytes(
     config: GPTConfig, micro_batch_size: int, *, half: bool, recompute: bool = False
 ) -> int:
-    """Return the peak memory of what the backward pass needs of one micro-batch, in bytes.
+    """Return the peak memory, in bytes, of the activations that the backward pass needs.
 
     A block keeps 16 values per token and unit of width: its input, the outputs of both norms,
     query, key and value, the attention output, the sum after it, and 4 + 4 inside the MLP.
     Attention itself keeps next to nothing, because its kernels recompute. The logits exist twice
-    in fp32, as log-probabilities and as their gradient, and once more in bf16.
+    in fp32, as log-probabilities and as their gradient, and with bf16 once more in bf16.
 
     Args:
         config: configuration of the model.
-        micro_batch_size: sequences.
-        half: bf16, otherwise fp32.
-        recompute: activation checkpointing: each block keeps its input alone, and one block at a
-            time keeps everything.
+        micro_batch_size: sequences of one forward pass.
+        half: whether to compute in bf16, otherwise fp32.
+        recompute: whether activations are checkpointed: each block keeps only its input, and one
+            block at a time keeps everything.
     """
     tokens = micro_batch_size * config.block_size
     unit = tokens * config.n_embd * (2 if half else 4)
@@ -165,9 +167,9 @@ def memory_table(
         config: configuration of the model.
         plan: division of the batch.
         devices: number of devices.
-        half: bf16, otherwise fp32.
-        recompute: activation checkpointing.
-        on_gpu: otherwise CPU processes.
+        half: see `estimate_memory`.
+        recompute: whether activations are checkpointed.
+        on_gpu: whether the devices are GPUs, otherwise CPU processes.
         pure: see `estimate_memory`.
         parallelism: this call's strategy, whose row is marked.
     """
@@ -201,7 +203,7 @@ def memory_table(
     if offload:
         width = (2 if half else 4) if own_stage == 3 else 0
         lines.append(
-            f"machine memory for what is offloaded, over all machines: "
+            "CPU memory for offloaded states, over all machines: "
             f"{(12 + width) * n_parameters / 2**30:.3f} GiB"
         )
     return "\n".join(lines)

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 
-from webtext_gpt.checkpoint.description import describe
+from webtext_gpt.checkpoint.load import describe
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer
@@ -20,7 +20,7 @@ from webtext_gpt.training.guard import Guard, StepBatch
 
 
 class ModuleOptions(TypedDict):
-    """Arguments of `TrainingModule` that do not depend on what is trained."""
+    """Arguments of `TrainingModule` that pretraining and fine-tuning share."""
 
     corpus: str
     tokens_per_step: int
@@ -32,18 +32,19 @@ class ModuleOptions(TypedDict):
 
 
 class TrainingModule(L.LightningModule):
-    """Trains a model step by step, the same under every strategy, and exactly resumable.
+    """Trains a model in optimizer steps that are the same under every strategy and when resumed.
 
     A subclass defines `validation_step` and `validation_figures`. Its data module is a
     `TrainingDataModule` with a method `documents`.
 
     Args:
         model: the model to train.
-        tokenizer: saved in checkpoints, so that they can be read alone.
-        loss: mean loss of a micro-batch, in nats, from the batch's tensors.
+        tokenizer: the model's tokenizer, saved in checkpoints to make them self-contained.
+        loss: returns the mean loss of a micro-batch, in nats, given the batch's tensors.
         corpus: hash of the training data, by which a resumed run recognizes it.
         make_optimizer: makes the optimizer from the model.
-        schedule: factor of the peak learning rate, from the steps taken before and `total_steps`.
+        schedule: returns the factor of the peak learning rate, given the number of steps already
+            taken and `total_steps`.
         seed: seed of dropout.
         tokens_per_step: tokens of the global batch, for the logs.
         compile_model: compile forward and backward passes with `torch.compile`.
@@ -77,7 +78,7 @@ class TrainingModule(L.LightningModule):
         self.model = model
         self.tokenizer = tokenizer
         self.corpus = corpus
-        # A compiled function, not a compiled module: parameter names stay as they are.
+        # Compile the function, not the module, so that parameter names do not change.
         self.loss = torch.compile(loss) if compile_model else loss
         self.make_optimizer = make_optimizer
         self.schedule = schedule
@@ -89,8 +90,8 @@ class TrainingModule(L.LightningModule):
         self.validated_step = -1
         self.parameter_names: list[list[str]] = []
         self._optimizer_settings: list[dict[str, Any]] = []
-        self._step_losses: list[Tensor] = []  # of the micro-batches of the step under way
-        self._step = 0  # number of the step under way, from 1
+        self._step_losses: list[Tensor] = []  # of the current step's micro-batches
+        self._step = 0  # number of the current step, from 1
         self._earlier_seconds = 0.0
         self._began: float | None = None
 
@@ -119,18 +120,18 @@ class TrainingModule(L.LightningModule):
     def on_train_start(self) -> None:
         """Start the clock, and validate if a resumed run's checkpoint lacks a validation.
 
-        Lightning would otherwise resume its loops in the middle, and validate by the number of
-        micro-batches, which may have changed. Ours start at a whole step.
+        Lightning would otherwise resume its loops in the middle of a step, and would validate by
+        the number of micro-batches, which may have changed.
         """
         self._began = time.monotonic()
-        internals.begin_at_a_whole_step(self.trainer)
+        internals.start_at_new_step(self.trainer)
         self._apply_optimizer_settings()
         ended = 0 < self.trainer.max_steps <= self.global_step
         if self.validation_due or (ended and self.validated_step != self.global_step):
             internals.validate_now(self.trainer)
 
     def _apply_optimizer_settings(self) -> None:
-        """Replace the optimizer settings and learning rates of a checkpoint by this call's."""
+        """Replace a checkpoint's optimizer settings and learning rates with this call's."""
         (config,) = self.trainer.lr_scheduler_configs
         peaks = [settings["lr"] for settings in self._optimizer_settings]
         rates = internals.set_learning_rates(config.scheduler, peaks)
@@ -141,15 +142,15 @@ class TrainingModule(L.LightningModule):
 
     @property
     def validation_due(self) -> bool:
-        """Whether a validation belongs after the current step and has not been made."""
+        """Whether a validation is due after the current step and has not run yet."""
         every = self.trainer.val_check_interval // self.trainer.accumulate_grad_batches
         step = self.global_step
         return step > 0 and step % every == 0 and self.validated_step != step
 
     def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
-        """Seed dropout by the step's number at the start of each optimizer step.
+        """Seed dropout with the step's number at the start of each optimizer step.
 
-        A resumed run then draws what an uninterrupted one would have drawn.
+        A resumed run thus draws the same masks as an uninterrupted one.
         """
         if not self._step_losses:
             self._step = self.global_step + 1
@@ -160,7 +161,7 @@ class TrainingModule(L.LightningModule):
         """Return the mean loss of one micro-batch, in nats."""
         loss = self.loss(*batch)
         self._step_losses.append(loss.detach())
-        # An infinite loss can have finite gradients; NaN marks its step as bad in every case.
+        # An infinite loss can have finite gradients; NaN makes the step's gradients invalid.
         return loss * torch.where(loss.detach().isfinite(), 1.0, math.nan)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -200,11 +201,11 @@ class TrainingModule(L.LightningModule):
         else:
             norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit)
         self._check_norm(float(norm))
-        if self.guard.skipping:  # an optimizer leaves parameters without a gradient alone
+        if self.guard.skipping:  # an optimizer skips parameters without a gradient
             optimizer.zero_grad(set_to_none=True)
 
     def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
-        """Check the norm that DeepSpeed found; it skips a step without a finite one."""
+        """Check the norm that DeepSpeed computed; it skips a step whose norm is not finite."""
         if self.trainer.strategy.handles_gradient_accumulation and not self._step_losses:
             from webtext_gpt.training.distributed.deepspeed_internals import gradient_norm
 
@@ -224,7 +225,7 @@ class TrainingModule(L.LightningModule):
         )
 
     def _documents(self, finite: Sequence[bool] | None) -> list[int]:
-        """Numbers of the documents in the micro-batches without a finite loss, or in all."""
+        """Return what `StepBatch.documents` describes."""
         data = self.trainer.datamodule
         shares = data.samples(self._step - 1, self.trainer.world_size)
         # shares: (micro-batch, process, sample)
@@ -235,11 +236,11 @@ class TrainingModule(L.LightningModule):
         return sorted({d for s in shares.flatten().tolist() for d in data.documents(s)})
 
     def validation_figures(self) -> dict[str, float]:
-        """Return the figures of the validation just made, `val_loss` among them."""
+        """Return the figures of the validation that has just run, including `val_loss`."""
         raise NotImplementedError
 
     def on_validation_epoch_end(self) -> None:
-        """Log the figures of the validation, and keep them.
+        """Log and store the figures of the validation.
 
         Raises:
             UserError: the loss is not finite.
@@ -255,12 +256,12 @@ class TrainingModule(L.LightningModule):
         self.log_dict({"step": float(self.global_step), **figures})
 
     def on_train_epoch_end(self) -> None:
-        """Validate after the last step, unless that has just been done."""
+        """Validate after the last step, unless a validation has just run."""
         if self.validated_step != self.global_step:
             internals.validate_now(self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what makes the file readable alone, the clock, and the last measurements."""
+        """Add the model's description, the clock, and the last validation and gradient norms."""
         checkpoint.update(
             self.description(),
             max_steps=self.trainer.max_steps,
@@ -302,7 +303,7 @@ class TrainingModule(L.LightningModule):
         """Restore the clock, the last validation and the gradient norms."""
         internals.count_past_batches(checkpoint, self.trainer.accumulate_grad_batches)
         self._earlier_seconds = checkpoint["seconds"]
-        if "validated_step" in checkpoint:  # earlier versions did not save the rest
+        if "validated_step" in checkpoint:  # earlier versions did not save these
             self.validated_step = checkpoint["validated_step"]
             self.validation_metrics = checkpoint["validation_metrics"]
             self.guard.norms.load_state_dict(checkpoint["gradient_norms"])

@@ -1,4 +1,4 @@
-"""AdamW as language models use it, with weight decay on matrices alone."""
+"""AdamW with weight decay on matrices only, as is usual for language models."""
 
 from typing import Any
 
@@ -23,10 +23,10 @@ def adamw(
     Args:
         model: the model to train.
         lr: peak learning rate; `None` means `default_lr` of the model's width.
-        reference_lr: peak for width 768, used where `lr` is `None`.
+        reference_lr: peak for width 768, used if `lr` is `None`.
         betas: decay rates of the two moments.
         eps: added to the square root of the second moment.
-        weight_decay: decoupled from the gradient.
+        weight_decay: weight decay, decoupled from the gradient.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     if lr is None:

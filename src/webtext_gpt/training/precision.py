@@ -8,7 +8,7 @@ from torch import nn
 
 from webtext_gpt.errors import UserError
 
-# Dense bf16 peaks in FLOP/s from the vendors' data sheets; a longer name stands before its prefix.
+# Dense bf16 peaks in FLOP/s from the vendors' data sheets; a longer name comes before its prefix.
 _GPU_PEAKS = {
     "H100 PCIe": 756e12,
     "H200": 989e12,
@@ -23,7 +23,7 @@ _GPU_PEAKS = {
 
 
 def best_precision(device_type: str) -> str:
-    """Return `bf16-mixed` where the hardware multiplies bf16 matrices natively, else `32-true`."""
+    """Return `bf16-mixed` if the hardware multiplies bf16 matrices natively, else `32-true`."""
     if device_type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device_type == "cpu":
@@ -54,14 +54,14 @@ def place_for_inference(model: nn.Module, device: str, precision: str) -> None:
         precision = "bf16" if on_gpu else "fp32"
     try:
         model.to(device, torch.bfloat16 if precision == "bf16" else torch.float32)
-    except (RuntimeError, AssertionError) as error:  # torch raises either
+    except (RuntimeError, AssertionError) as error:  # torch can raise both
         raise UserError(f"device={device} cannot be used here: {error}") from error
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
     """Return the peak speed of matrix multiplication, in FLOP/s; `None` if it is unknown.
 
-    GPUs have the figure of their data sheet; CPUs are measured.
+    For GPUs it is taken from the data sheet; CPUs are measured.
     """
     if device.type == "cpu":
         return _measured_peak(dtype)
@@ -74,7 +74,7 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
 
 
 def _measured_peak(dtype: torch.dtype, n: int = 1024) -> float:
-    """Best of ten products of n x n matrices, in FLOP/s."""
+    """Return the best speed of ten products of n x n matrices, in FLOP/s."""
     a, b = torch.randn(n, n, dtype=dtype), torch.randn(n, n, dtype=dtype)
     best = float("inf")
     for _ in range(10):

@@ -62,11 +62,11 @@ class PretrainingModule(TrainingModule):
         """Add up the loss of every target in a batch of windows."""
         inputs, targets = batch
         nats = cross_entropy(self.model(inputs), targets, reduction="sum")
-        counted = (targets >= 0).sum()
-        self._val_sums += torch.stack((nats.double(), counted.double())).to(self._sum_device)
+        n_targets = (targets >= 0).sum()
+        self._val_sums += torch.stack((nats.double(), n_targets.double())).to(self._sum_device)
 
     def validation_figures(self) -> dict[str, float]:
-        """Return loss (nats a token), perplexity, and bits per byte of the validation text."""
+        """Return loss (nats per token), perplexity, and bits per byte of the validation text."""
         nats, tokens = self.trainer.strategy.reduce(self._val_sums, reduce_op="sum").tolist()
         loss = nats / tokens
         return {
@@ -77,27 +77,27 @@ class PretrainingModule(TrainingModule):
 
     @property
     def _sum_device(self) -> torch.device:
-        """Device of the sums in double precision, which Apple's GPUs lack."""
+        """Device of the sums: double precision is missing on Apple's GPUs."""
         return torch.device("cpu") if self.device.type == "mps" else self.device
 
 
 @rank_zero_reports_first()
 def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
-    """Train a model as `conf/train.yaml` composes it, in the folder `cfg.run_dir`.
+    """Pretrain a model in the folder `cfg.run_dir`.
 
     Args:
-        cfg: the composed configuration; where `cfg.resume` is set, that of the run in
+        cfg: composed from `conf/train.yaml`. With `cfg.resume`, the configuration of the run in
             `cfg.run_dir` replaces it.
         overrides: this call's `key=value` arguments, which may change a resumed run.
 
     Returns:
-        The contents of `summary.json`; empty on non-zero ranks, and where `resume=auto` finds the
+        The contents of `summary.json`; empty on non-zero ranks, and if `resume=auto` finds the
         run finished.
 
     Raises:
         UserError: the configuration or the data cannot be used, in which case nothing was trained
-            or written to the run's folder; or training met a loss that is not finite.
-        Stopped: training was interrupted, and is saved.
+            or written to the run's folder; or the loss was not finite.
+        Stopped: training was interrupted; its state is saved.
     """
     if cfg.estimate:
         print(estimate(cfg))
@@ -109,7 +109,8 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     config = model_config(cfg.model, shards)
     global_batch_tokens = cfg.global_batch_tokens
     if global_batch_tokens is None and run.state is not None:
-        global_batch_tokens = run.state.get("tokens_per_step")  # whatever the devices are now
+        # The default depends on the number of devices, which may have changed.
+        global_batch_tokens = run.state.get("tokens_per_step")
     plan = plan_batch(
         global_batch_tokens, config.block_size, run.devices.count, cfg.micro_batch_size
     )
@@ -173,7 +174,7 @@ def model_config(cfg: DictConfig, shards: TokenShards) -> GPTConfig:
 def _plan_text(
     trainer: L.Trainer, module: PretrainingModule, data: PretrainingData, plan: BatchPlan
 ) -> str:
-    """Describe the training ahead in a few lines."""
+    """Describe the run in a few lines."""
     stream = data.training.stream
     length = f"{trainer.max_steps:,}" if trainer.max_steps > 0 else "as many as fit,"
     return (

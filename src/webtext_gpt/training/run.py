@@ -1,4 +1,4 @@
-"""The steps that every training run has in common: open it, compose its trainer, fit, conclude."""
+"""Steps shared by pretraining and fine-tuning runs: open, compose the trainer, fit, conclude."""
 
 import os
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ class Run:
 
     @cached_property
     def parallelism(self) -> Parallelism:
-        """How training is spread over the devices."""
+        """Distribution of training over the devices."""
         chosen: Parallelism = instantiate(self.cfg.strategy)(self.devices)
         return chosen
 
@@ -72,7 +72,8 @@ def open_run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Run:
     """Open the run that a configuration asks for, new or resumed, and find its devices.
 
     Args:
-        cfg: the composed configuration; where `cfg.resume` names a run, that run's own replaces it.
+        cfg: the composed configuration. If `cfg.resume` names a run, the run's configuration
+            replaces it.
         overrides: this call's `key=value` arguments, which may change a resumed run.
 
     Raises:
@@ -86,8 +87,8 @@ def open_run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Run:
     launcher = external_launcher() if HydraConfig.initialized() else None
     if launcher is not None and not cfg.resume and not names_folder:
         raise UserError(
-            f"{launcher} starts processes that would each name the run's folder by their own "
-            "clock; give run_dir=..."
+            f"{launcher} starts several processes, each of which would name the run's folder by "
+            "its own clock; give run_dir=..."
         )
     if cfg.resume == AUTO:
         if overrides and not names_folder:
@@ -107,7 +108,7 @@ def open_run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Run:
 
 
 def _checkpoint_to_resume(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint; on each machine its first process chooses and verifies it."""
+    """Return the newest undamaged checkpoint; one process per machine chooses and verifies it."""
     chosen = os.environ.get(CHOSEN)
     if chosen is None:
         is_rank_zero = rank_zero_only.rank == 0
@@ -153,7 +154,7 @@ def compose_trainer(run: Run, plan: BatchPlan, *, validate_every: int) -> L.Trai
         ),
         validate_every=validate_every,
         callbacks=[Agreement(run.step), *filter(None, instantiate(cfg.callbacks).values())],
-        loggers=[CSVLogger(run.folder, run.step), *_further_loggers(cfg.logger, run.step)],
+        loggers=[CSVLogger(run.folder, run.step), *_extra_loggers(cfg.logger, run.step)],
         checkpoint=run.checkpoint,
     )
     if cfg.compile and partitions_parameters(trainer.strategy):
@@ -167,14 +168,14 @@ def compose_trainer(run: Run, plan: BatchPlan, *, validate_every: int) -> L.Trai
     return trainer
 
 
-def _further_loggers(cfg: DictConfig | None, first_step: int) -> list[Logger]:
+def _extra_loggers(cfg: DictConfig | None, first_step: int) -> list[Logger]:
     return [instantiate(cfg, first_step=first_step)] if cfg else []
 
 
 def _refuse_change_of_fsdp(state: dict[str, Any], trainer: L.Trainer) -> None:
     """Refuse to resume an FSDP run without FSDP, or the reverse.
 
-    FSDP numbers optimizer states in another order, and a conversion has not been tried.
+    FSDP numbers optimizer states in another order, and a conversion has not been tested.
     """
     is_fsdp = isinstance(trainer.strategy, FSDPStrategy)
     if state.get("fsdp", False) != is_fsdp:
@@ -187,20 +188,20 @@ def _refuse_change_of_fsdp(state: dict[str, Any], trainer: L.Trainer) -> None:
 
 
 def is_finished(run: Run, trainer: L.Trainer) -> bool:
-    """Return whether a resumed run has taken its steps and written its summary.
+    """Return whether a resumed run has taken all its steps and written its summary.
 
-    A run without a summary, as after a signal during the last validation, is not finished.
+    A run without a summary, for example after a signal during the last validation, is not finished.
 
     Raises:
         UserError: it is finished, and `resume` names it.
     """
     summary = read_summary(run.folder)
-    took_all = 0 < trainer.max_steps <= run.step
+    all_taken = 0 < trainer.max_steps <= run.step
     stopped_early = run.cfg.resume == AUTO and summary.get("stopped_early", False)
-    if summary.get("step") != run.step or not (took_all or stopped_early):
+    if summary.get("step") != run.step or not (all_taken or stopped_early):
         return False
     message = (
-        f"the run in {run.folder} has taken its {run.step} steps; to train on, resume it with "
+        f"the run in {run.folder} has taken its {run.step} steps; to continue training, give "
         f"resume={run.folder} and a greater length"
     )
     if run.cfg.resume != AUTO:
@@ -241,18 +242,18 @@ def fit(
 
     Args:
         run: the run, from `open_run`.
-        trainer: from `compose_trainer`.
+        trainer: the trainer, from `compose_trainer`.
         module: the module to train.
         data: its data.
-        plan_text: description of the training ahead, printed on rank 0.
+        plan_text: description of the run, printed on rank 0.
         resolved: values found at run time, written to `config.yaml` so that a resume reuses them.
 
     Returns:
-        Whether there was anything to do; a finished run is left alone.
+        Whether there was anything to do. A finished run is left unchanged.
 
     Raises:
-        Stopped: a signal asked for it; everything is saved.
-        UserError: the run to resume is another one, or training met something that stops it.
+        Stopped: a signal stopped training; its state is saved.
+        UserError: the run to resume is a different training, or the guard stopped training.
     """
     if run.state is not None:
         module.refuse_other_training(run.state)
@@ -269,7 +270,7 @@ def fit(
 
 
 def conclude(run: Run, trainer: L.Trainer, summary: dict[str, Any]) -> None:
-    """Write the summary of a run that is over, and print where else its figures are."""
+    """Write the summary of a finished run, and print where its loggers have written."""
     save_summary(summary, run.folder)
     for line in filter(None, map(location, trainer.loggers)):
         print(line)

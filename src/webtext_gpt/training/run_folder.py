@@ -1,4 +1,4 @@
-"""A run's folder: refuse one that holds another run, reopen one to resume its run."""
+"""A run's folder: refuse to overwrite another run, reopen a run, save its configuration."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from webtext_gpt.files import replaced, write_json
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
 MAY_CHANGE = ("strategy", "logger")
-"""Groups that a resumed run may take another choice of."""
+"""Groups whose choice may change when a run is resumed."""
 PATHS = (
     "cache_dir",
     "checkpoint",
@@ -38,7 +38,7 @@ PATHS = (
 )
 """Keys whose values may be paths relative to the folder that a run was started from."""
 MOVED = {"webtext_gpt.data.task.Task": "webtext_gpt.finetuning.data.task.Task"}
-"""Targets in the `config.yaml` of earlier versions, and where they are now."""
+"""Targets in the `config.yaml` of earlier versions, and their current names."""
 
 
 def holds_run(run_dir: Path) -> bool:
@@ -102,7 +102,7 @@ def reopen(run_dir: Path, overrides: Sequence[str], composed: DictConfig) -> Dic
 
 
 def _update_targets(node: DictConfig) -> None:
-    """Replace each `_target_` of an earlier version, in place, by its present name."""
+    """Replace each `_target_` of an earlier version, in place, with its current name."""
     for group in node.values():
         if isinstance(group, DictConfig):
             if target := MOVED.get(group.get("_target_", "")):
@@ -111,11 +111,11 @@ def _update_targets(node: DictConfig) -> None:
 
 
 def newest_undamaged(run_dir: Path, *, report: bool = True) -> Checkpoint | None:
-    """Return the newest checkpoint of a run whose every byte is right; `None` if it saved none.
+    """Return the newest undamaged checkpoint of a run; `None` if it has saved none.
 
     Args:
         run_dir: the run's folder.
-        report: print which checkpoints are damaged, as rank 0 does.
+        report: whether to print which checkpoints are damaged; only rank 0 does.
 
     Raises:
         UserError: all checkpoints are damaged.
@@ -167,12 +167,13 @@ def save_config(cfg: DictConfig, run_dir: Path, **resolved: Any) -> None:
 def with_absolute_paths(cfg: DictConfig) -> DictConfig:
     """Return a copy in which the paths of existing files are absolute."""
     saved = cfg.copy()
-    for key, value in _files(cfg):
+    for key, value in _absolute_paths(cfg):
         OmegaConf.update(saved, key, value)
     return saved
 
 
-def _files(cfg: DictConfig) -> Iterator[tuple[str, str | list[str]]]:
+def _absolute_paths(cfg: DictConfig) -> Iterator[tuple[str, str | list[str]]]:
+    """Yield the keys in `PATHS` that are set, with their absolute paths."""
     for key in PATHS:
         value = OmegaConf.select(cfg, key)
         if isinstance(value, str):

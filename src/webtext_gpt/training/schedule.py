@@ -1,7 +1,7 @@
 """Learning-rate schedules: functions from the step to a factor of the peak learning rate.
 
-`step` is the number of optimizer steps taken before, so the first update uses step 0. Warm-up is
-linear: the first step gets 1 / warmup_steps of the peak, step `warmup_steps - 1` the peak itself.
+`step` is the number of optimizer steps already taken, so the first update uses step 0. Warm-up is
+linear: step 0 gets 1 / warmup_steps of the peak, and step `warmup_steps - 1` the peak itself.
 """
 
 import math

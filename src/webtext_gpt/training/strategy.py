@@ -1,4 +1,4 @@
-"""How training is spread over devices: `conf/strategy`, one function for each choice.
+"""Distribution of training over devices: one function for each choice of `conf/strategy`.
 
 Each function takes the run's devices, refuses those that it cannot use, and returns a
 `Parallelism`. Nothing is imported or started until `Parallelism.build` is called, so that a memory
@@ -21,14 +21,14 @@ BUCKET = 50_000_000
 
 @dataclass(frozen=True)
 class Parallelism:
-    """How the model states are divided over devices, and the Lightning strategy that does it."""
+    """Division of the model states over devices, and the Lightning strategy that implements it."""
 
     build: Callable[[], str | Strategy]
     """Makes the strategy, or returns Lightning's name for it."""
     zero_stage: int | None
-    """ZeRO stage, which memory depends on: 0 for full replicas, `None` for FSDP."""
+    """ZeRO stage, for the memory estimate: 0 for full replicas, `None` for FSDP."""
     offload: bool = False
-    """Whether optimizer states, and in stage 3 parameters, are kept in the machine's memory."""
+    """Whether optimizer states, and in stage 3 parameters, are kept in CPU memory."""
     reduce_bucket_size: int = BUCKET
     """Gradient values that are reduced at once."""
 
@@ -45,7 +45,7 @@ def ddp(devices: Devices, process_group_backend: str | None = None) -> Paralleli
 
     Args:
         devices: the run's devices.
-        process_group_backend: `nccl` or `gloo`; `None` uses the default of the device.
+        process_group_backend: `nccl` or `gloo`; `None` means the device's default.
     """
     _refuse_other_kinds(devices, "ddp", ("cpu", "cuda"))
     # No static_graph: torch 2.13 fails on it when gradients are accumulated.
@@ -94,7 +94,7 @@ def deepspeed(
     Args:
         devices: the run's devices.
         stage: 1 divides optimizer states over devices, 2 also gradients, 3 also parameters.
-        offload: keep optimizer states, and in stage 3 parameters, in the machine's memory.
+        offload: keep optimizer states, and in stage 3 parameters, in CPU memory.
         reduce_bucket_size: gradient values that are reduced at once.
         allgather_bucket_size: parameter values that are gathered at once.
     """
@@ -131,5 +131,5 @@ def _refuse_other_kinds(
 
 
 def partitions_parameters(strategy: Strategy) -> bool:
-    """Whether no process holds all parameters, so that a forward pass needs every process."""
+    """Return whether no process holds all parameters, so that every process must run forward."""
     return isinstance(strategy, FSDPStrategy) or getattr(strategy, "zero_stage_3", False)

@@ -1,4 +1,4 @@
-"""The figures of a finished run, and how they are printed."""
+"""Compute and print the figures of a finished run."""
 
 import lzma
 import math
@@ -35,9 +35,9 @@ def summarize(trainer: L.Trainer, module: "PretrainingModule", validation: Token
     """Return the contents of `summary.json`: last validation, compressors' figures, speed.
 
     Args:
-        trainer: after training and validation.
+        trainer: the trainer, after training and validation.
         module: the trained module.
-        validation: the validation split; the compressors get the text of all of it.
+        validation: the validation split, all of whose text is compressed.
     """
     return {
         **module.validation_metrics,
@@ -50,7 +50,7 @@ def progress_figures(trainer: L.Trainer, module: TrainingModule) -> Summary:
     """Return how far and how fast training went.
 
     Args:
-        trainer: after training.
+        trainer: the trainer, after training.
         module: the trained module.
     """
     throughput = next((c for c in trainer.callbacks if isinstance(c, Throughput)), None)
@@ -67,11 +67,10 @@ def progress_figures(trainer: L.Trainer, module: TrainingModule) -> Summary:
 
 
 def compressed_bits_per_byte(texts: Iterable[str]) -> dict[str, float]:
-    """Return the bits that `gzip -9` and `xz -9` need for each byte of the joined texts.
+    """Return the bits that `gzip -9` and `xz -9` need for each byte of the texts.
 
-    The texts are joined by newlines. A language model's bits per byte are comparable: its total
-    code length over the bytes of the same text is the size that an arithmetic coder driven by the
-    model would reach.
+    The texts are joined by newlines. A language model's bits per byte are comparable: an
+    arithmetic coder driven by the model would compress the same text to that size.
     """
     gzip, xz = zlib.compressobj(9, wbits=16 + zlib.MAX_WBITS), lzma.LZMACompressor(preset=9)
     n_bytes = gzip_bytes = xz_bytes = 0

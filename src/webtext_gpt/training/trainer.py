@@ -1,4 +1,4 @@
-"""The Lightning trainer, built in one call from plain settings, devices and the batch plan."""
+"""Build the Lightning trainer from plain settings, devices and the batch plan."""
 
 import logging
 import math
@@ -34,12 +34,12 @@ NOISE = (
     ".*all_gather_into_tensor.*",
     ".*reduce_scatter_tensor.*",
 )
-"""Warnings of Lightning and DeepSpeed about their own use of torch, or about what is intended."""
+"""Warnings of Lightning and DeepSpeed about their own use of torch, or about intended settings."""
 
 
 @dataclass(frozen=True)
 class Length:
-    """When training ends: after a number of steps, after some minutes, or at the first of both."""
+    """When training ends: after a number of steps or of minutes, whichever comes first."""
 
     max_steps: int
     """Optimizer steps; `OPEN` lets `TimeBudget` set as many as fit into `max_minutes`."""
@@ -61,7 +61,8 @@ def plan_length(
         max_tokens: training tokens, rounded up to whole steps; replaces `max_steps`.
         max_minutes: wall-clock minutes. All three `None` means `DEFAULT_MINUTES`.
         tokens_per_step: tokens of the global batch.
-        planned_steps: steps that a resumed run had planned, where the settings leave them open.
+        planned_steps: steps that a resumed run had planned, used if neither `max_steps` nor
+            `max_tokens` is set.
 
     Raises:
         UserError: a number is not above 0.
@@ -96,17 +97,17 @@ def build_trainer(
     """Return a trainer that counts optimizer steps.
 
     Args:
-        settings: Lightning's own arguments. `precision: auto` uses bf16 where the hardware
-            multiplies it. The settings that the other arguments replace (`devices`, `max_steps`,
-            `max_tokens`, `max_minutes`) are not read.
+        settings: Lightning's arguments. `precision: auto` uses bf16 if the hardware multiplies it.
+            The settings that the other arguments replace (`devices`, `max_steps`, `max_tokens`,
+            `max_minutes`) are not read.
         run_dir: the run's folder.
         devices: devices to train on, from `find_devices`.
-        parallelism: how training is spread over them.
+        parallelism: how training is distributed over them.
         plan: division of the global batch.
         length: when training ends.
         validate_every: optimizer steps between two validations.
-        callbacks: sorted so that checkpoints are written after all others have acted.
-        loggers: where metrics go.
+        callbacks: callbacks; reordered so that `Checkpoints` runs after all others.
+        loggers: loggers of metrics.
         checkpoint: the checkpoint that training resumes.
 
     Raises:
@@ -147,10 +148,10 @@ def build_trainer(
             logger=list(loggers),
             default_root_dir=run_dir,
             plugins=[AtomicCheckpointIO(checkpoint)],
-            use_distributed_sampler=False,  # our samplers know the devices
-            check_val_every_n_epoch=None,  # one epoch without end
+            use_distributed_sampler=False,  # our samplers already divide the data among ranks
+            check_val_every_n_epoch=None,  # a single, endless epoch
             num_sanity_val_steps=0,
-            enable_checkpointing=False,  # our own callbacks write checkpoints and the progress bar
+            enable_checkpointing=False,  # our callbacks write checkpoints and the progress bar
             enable_progress_bar=False,
             enable_model_summary=False,
         )
@@ -159,7 +160,7 @@ def build_trainer(
     use_own_fit_loop(trainer)
     environment = cluster_environment(trainer)
     if isinstance(environment, SLURMEnvironment):
-        environment.auto_requeue = False  # Lightning's signal handler would save beside ours
+        environment.auto_requeue = False  # Lightning's signal handler would save in addition
     return trainer
 
 
@@ -181,8 +182,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return open_checkpoint(path)
 
     def load_checkpoint(self, path: str | Path, *args: object, **kwargs: object) -> dict[str, Any]:
-        """Return the contents of a checkpoint, put together if it is in parts."""
-        return self.open(path).whole()
+        """Return the contents of a checkpoint, assembled if it is in parts."""
+        return self.open(path).contents()
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None
@@ -192,7 +193,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def _silence_libraries() -> None:
-    """Drop the greetings, tips and known warnings of Lightning and DeepSpeed."""
+    """Suppress the greetings, tips and known warnings of Lightning and DeepSpeed."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in NOISE:
@@ -203,5 +204,5 @@ def _refuse_precision(precision: str) -> None:
     if precision.startswith("16") or precision == "transformer-engine-float16":
         raise UserError(
             f"trainer.precision={precision}: training in fp16 needs a loss scale, which is not "
-            "supported; use bf16-mixed, or 32-true where the hardware has no bf16"
+            "supported; use bf16-mixed, or 32-true if the hardware has no bf16"
         )

@@ -1,6 +1,6 @@
-"""Models of other programs: one module a format, listed in `FORMATS`.
+"""Models of other programs: one module per format, listed in `FORMATS`.
 
-To add a format, write a module that ends in a `ForeignFormat` and list it here.
+To add a format, write a module that defines a `ForeignFormat` and list it here.
 """
 
 from pathlib import Path
@@ -13,23 +13,23 @@ FORMATS: tuple[ForeignFormat, ...] = (
     hugging_face.FORMAT,
     annotated_gpt2.FORMAT,
 )
-"""In the order in which they are tried; the last takes any file of tensors."""
+"""Formats in the order in which they are tried. The last one accepts any file of tensors."""
 
 
 def find_format(path: ForeignPath) -> ForeignFormat | None:
-    """Return the format of a foreign model; `None` for a run or checkpoint of ours, or nothing.
+    """Return a path's foreign format; `None` if it is a run or checkpoint of ours or is missing.
 
     Raises:
         UserError: the file cannot be read, or would run code.
     """
     if (path.local / "checkpoints").is_dir():
-        return None  # a run of ours, whatever has been exported into it
+        return None  # a run of ours, even if a model has been exported into its folder
     return next((format_ for format_ in FORMATS if format_.recognizes(path)), None)
 
 
 def is_foreign(path: str | Path) -> bool:
-    """Whether a path is a folder, file or hub name in another program's format. Errors as above.
+    """Return whether a path is a folder, file or hub name in another program's format.
 
-    A path whose first folder exists is never taken for a hub name.
+    A path whose first folder exists is never taken for a hub name. Raises as `find_format` does.
     """
     return find_format(ForeignPath(path)) is not None

@@ -1,9 +1,9 @@
 """State dicts of The Annotated GPT-2 (A. Arora, 2020), and of GPT-2's first PyTorch releases.
 
-A file of tensors by name, with OpenAI's weights in the layout of Conv1D. The Annotated GPT-2 names
-the MLP `feedforward` where the releases have `mlp`, and the output layer `out`. There is no
-configuration: the shapes give everything but the number of heads, which are 64 wide in all sizes
-of GPT-2.
+The file holds tensors by name, with OpenAI's weights in the layout of Conv1D. The Annotated GPT-2
+calls the MLP `feedforward` where the releases have `mlp`, and the output layer `out`. There is no
+configuration: the shapes give everything except the number of heads, and a head is 64 wide in all
+sizes of GPT-2.
 """
 
 from collections.abc import Mapping

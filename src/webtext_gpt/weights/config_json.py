@@ -1,4 +1,4 @@
-"""The fields of Hugging Face's `config.json`, from and to our configurations."""
+"""Conversion between Hugging Face's `config.json` and our configurations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from webtext_gpt.model import ClassifierConfig, GPTConfig
 LAYER_NORM_EPSILON = 1e-5
 
 LARGEST = 2**31
-"""Limit of a number in a configuration, so small that the sizes of tensors do not overflow."""
+"""Limit for numbers in a configuration, low enough that the sizes of tensors do not overflow."""
 
 
 @dataclass(frozen=True)
 class ModelType:
-    """One of Hugging Face's model types, as far as our model can express it.
+    """One of Hugging Face's model types, and how it maps to our model.
 
     Attributes:
         name: its `model_type` in `config.json`.
@@ -23,12 +23,12 @@ class ModelType:
         classifier: class with a classification head.
         norm: `GPTConfig.norm` of its blocks.
         activation_field: field that names the activation.
-        activations: their names of activations to ours. If several have the same value, the first
-            is written.
+        activations: our name of each of their activations. Of several with the same value, the
+            first is written.
         defaults: values of missing fields.
         required: fields that must be absent or have this value, because another value would
-            change the numbers.
-        names: our names of weights to theirs without the prefix `transformer.`, see
+            change the model's outputs.
+        names: their name, without the prefix `transformer.`, of each of our weights; see
             `webtext_gpt.weights.names`.
     """
 
@@ -43,7 +43,7 @@ class ModelType:
     names: Mapping[str, str]
 
     def read_config(self, fields: Mapping[str, Any]) -> GPTConfig:
-        """Return our configuration of a `config.json`.
+        """Convert the fields of a `config.json` to our configuration.
 
         Raises:
             UserError: a field has a value that our model cannot express, or an invalid one.
@@ -88,7 +88,7 @@ class ModelType:
         )
 
     def write_config(self, config: GPTConfig) -> dict[str, Any]:
-        """Return the fields of our configuration, without `architectures` and token ids.
+        """Convert our configuration to the fields, without `architectures` and token ids.
 
         Raises:
             UserError: the format cannot express the model; the message names the option.
@@ -132,13 +132,13 @@ def read_classifier_config(fields: Mapping[str, Any], labels: int) -> Classifier
     """Return the configuration of a classification head.
 
     Args:
-        fields: of `config.json`.
+        fields: fields of `config.json`.
         labels: number of labels, to name them if `id2label` is missing.
 
     Raises:
         UserError: a value is out of range.
         KeyError: the labels are not numbered from 0, or there is no padding token.
-        TypeError: a value has another type.
+        TypeError: a value has the wrong type.
     """
     id2label = fields.get("id2label") or {str(i): f"LABEL_{i}" for i in range(labels)}
     pad = fields.get("pad_token_id")
@@ -165,7 +165,7 @@ def write_classifier_config(config: ClassifierConfig) -> dict[str, Any]:
     }
 
 
-def _check_number(name: str, value: Any, whole: bool = False) -> None:
+def _check_number(name: str, value: object, whole: bool = False) -> None:
     if not isinstance(value, int if whole else int | float) or isinstance(value, bool):
         raise UserError(f"{name} is {value!r}, not a {'whole ' if whole else ''}number")
     if not 0 <= value < LARGEST:

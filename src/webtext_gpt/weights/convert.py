@@ -1,9 +1,8 @@
-"""Conversion of one model file into another: ours to Hugging Face's, foreign ones to either."""
+"""Conversion between model formats: ours to Hugging Face's, foreign ones to either."""
 
 from pathlib import Path
 
-from webtext_gpt.checkpoint.description import save_model
-from webtext_gpt.checkpoint.load import LoadedModel, load
+from webtext_gpt.checkpoint.load import LoadedModel, load, save_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.weights import FORMATS
 from webtext_gpt.weights.folder import refuse_occupied
@@ -21,8 +20,8 @@ def convert(
 
     Args:
         checkpoint: anything that `webtext_gpt.checkpoint.load.load` reads.
-        out: a file that ends in `.ckpt` becomes a checkpoint of ours, anything else a Hugging Face
-            folder.
+        out: destination; a name that ends in `.ckpt` means a checkpoint of ours, any other name a
+            Hugging Face folder.
         tokenizer: for a foreign model without one, see `given_tokenizer`.
         force: replace what is at `out`.
 
@@ -30,7 +29,7 @@ def convert(
         The model that was written.
 
     Raises:
-        UserError: the model cannot be read or expressed, or something is at `out`.
+        UserError: the model cannot be read, the format cannot express it, or `out` exists.
         OSError: it cannot be written.
     """
     out = Path(out).expanduser()

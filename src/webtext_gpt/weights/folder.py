@@ -26,7 +26,7 @@ STALE = re.compile(
     r"(model|pytorch_model)(-\d+-of-\d+)?\.(safetensors|bin)(\.index\.json)?"
     r"|(added_tokens|vocab|generation_config)\.json|merges\.txt|chat_template\.jinja"
 )
-"""Files of another model that a reader would prefer to ours, or mix with them."""
+"""Files of another model that a reader would use instead of ours, or together with them."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -42,13 +42,13 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def architecture(fields: Mapping[str, Any]) -> str:
-    """Return the first class that a `config.json` names, or a text if it names none."""
+    """Return the first class that a `config.json` names, or a placeholder if it names none."""
     named = fields.get("architectures")
     return str(named[0]) if isinstance(named, list) and named else "a model without architectures"
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Return the weights of a folder by name, from safetensors if there are any, else pickles.
+    """Return the weights of a folder by name, from safetensors if it has them, else from pickles.
 
     Raises:
         UserError: there is no file of weights, it is damaged, or it would run code.
@@ -69,14 +69,14 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _indexed(index: Path) -> list[Path]:
-    """Return the files of a sharded model, all of them beside its index."""
+    """Return the files of a sharded model, which must be in the folder of its index."""
     weight_map = _json_object(index).get("weight_map")
     names = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
     if not names:
         raise UserError(f"{index} has no weight_map")
     for name in names:
         if Path(name).name != name or not (index.parent / name).is_file():
-            raise UserError(f"{index} names {name!r}, which is no file beside it")
+            raise UserError(f"{index} names {name!r}, which is not a file in the same folder")
     return [index.parent / name for name in names]
 
 
@@ -86,12 +86,12 @@ def _json_object(file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # also numbers and nesting beyond Python's limits
         raise UserError(f"{file} is not JSON: {error}") from error
     if not isinstance(fields, dict):
-        raise UserError(f"{file} holds no JSON object")
+        raise UserError(f"{file} is not a JSON object")
     return fields
 
 
 def shards(weights: Mapping[str, Tensor], max_bytes: int) -> dict[str, dict[str, Tensor]]:
-    """Divide weights in order among files of at most `max_bytes`; returns them by file name."""
+    """Divide weights, in order, into files of at most `max_bytes`; return them by file name."""
     groups: list[dict[str, Tensor]] = [{}]
     room = max_bytes
     for name, value in weights.items():
@@ -115,18 +115,18 @@ def write_folder(
     weights: Mapping[str, Mapping[str, Tensor]],
     force: bool,
 ) -> None:
-    """Write a model's files into a folder beside the destination, then rename it.
+    """Write a model's files under a temporary folder name, then rename the folder.
 
     Args:
-        folder: new or empty, unless `force`.
+        folder: destination; new or empty, unless `force`.
         texts: contents of text files by name.
-        weights: fp32 tensors by file name; with an index if there are several files.
+        weights: fp32 tensors by file name. Several files also get an index.
         force: in a folder that is not empty, replace files of these names and remove other
-            weights and tokenizer files. The rest stays.
+            weights and tokenizer files. All other files are kept.
 
     Raises:
         UserError: the folder is not empty.
-        OSError: a file cannot be written; what was there stays.
+        OSError: a file cannot be written; the folder's contents are unchanged.
     """
     refuse_occupied(folder, force)
     folder = folder.resolve()  # the target of a link, so that renaming stays on one disk
@@ -139,7 +139,7 @@ def write_folder(
             (partial / name).write_text(text, encoding="utf-8")
         for name, tensors in weights.items():
             write_safetensors(tensors, partial / name)
-            # safetensors makes files that only their owner may read
+            # safetensors creates files that only their owner may read
             shutil.copymode(partial / next(iter(texts)), partial / name)
         if len(weights) > 1:
             (partial / f"{SAFETENSORS}.index.json").write_text(_index(weights), encoding="utf-8")
@@ -152,7 +152,7 @@ def write_folder(
 def _move_into(folder: Path, staged: Path) -> None:
     """Replace the model in a folder by a staged one.
 
-    `config.json` comes last. An interruption leaves each new file in one folder or the other.
+    `config.json` is moved last. An interruption leaves each new file in one of the two folders.
     """
     written = {file.name for file in staged.iterdir()}
     for name in written - {CONFIG}:
@@ -167,7 +167,7 @@ def refuse_occupied(folder: Path, force: bool) -> None:
     """Refuse a destination that is a file, or, without `force`, a folder that is not empty.
 
     Raises:
-        UserError: says which.
+        UserError: the destination is one of these; the message says which.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; name a folder, or a file that ends in .ckpt")

@@ -19,7 +19,7 @@ Loaded = tuple[GPT | GPTClassifier, Tokenizer]
 
 @dataclass(frozen=True)
 class ForeignPath:
-    """What the user named: a file, a folder or a hub name."""
+    """The model that the user named: a file, a folder or a hub name."""
 
     given: str | Path
 
@@ -30,7 +30,7 @@ class ForeignPath:
 
     @property
     def is_pickle(self) -> bool:
-        """Whether the path is a file with a suffix of `torch.save`."""
+        """Whether the path is a file with one of the suffixes in `PICKLES`."""
         return self.local.is_file() and self.local.suffix in PICKLES
 
     @cached_property
@@ -67,13 +67,13 @@ class ForeignFormat:
     """A format of another program.
 
     Attributes:
-        name: for messages.
-        recognizes: whether a path is a model in this format. Formats are asked in the order of
-            `weights.FORMATS`.
-        load: the model and tokenizer of a recognized path. The second argument is the tokenizer
-            that the user gave, see `given_tokenizer`. Raises `UserError` if the files are damaged,
-            would run code, or hold what our model cannot express.
-        save: the inverse; `None` if we only read the format.
+        name: the format's name, for messages.
+        recognizes: returns whether a path is a model in this format. Formats are tried in the
+            order of `weights.FORMATS`.
+        load: returns the model and tokenizer of a recognized path. The second argument is the
+            tokenizer that the user gave, see `given_tokenizer`. Raises `UserError` if the files
+            are damaged, would run code, or hold a model that ours cannot express.
+        save: the inverse of `load`; `None` if we only read the format.
     """
 
     name: str

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTClassifier, GPTConfig, language_model
-from webtext_gpt.model.empty import Undrawn, empty_gpt
+from webtext_gpt.model.empty import SkipRandomInit, empty_gpt
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import vocabulary
 from webtext_gpt.weights.config_json import (
@@ -62,13 +62,13 @@ MAX_SHARD_BYTES = 5 * 10**9
 
 
 def recognizes(path: ForeignPath) -> bool:
-    """Whether a path is a folder with `config.json`, a file out of one, or a name on the hub."""
+    """Return whether a path is a folder with `config.json`, a file in one, or a hub name."""
     local = path.local
     if local.is_dir():
         return (local / CONFIG).is_file()
     if local.is_file():
-        beside = path.is_pickle and (local.parent / CONFIG).is_file()
-        return beside or local.suffix == ".safetensors"
+        has_config = path.is_pickle and (local.parent / CONFIG).is_file()
+        return has_config or local.suffix == ".safetensors"
     name = str(path.given)
     return name in HUB_NAMES_WITHOUT_OWNER or (
         HUB_NAME.fullmatch(name) is not None and not Path(local.parts[0]).exists()
@@ -95,7 +95,7 @@ def _load(path: ForeignPath, tokenizer: str | Path | None) -> Loaded:
     if local.is_file():
         if local.suffix == ".safetensors":
             raise UserError(f"{local} has no configuration; name its folder, with {CONFIG}")
-        raise UserError(f"{local} has its configuration beside it, in {CONFIG}; name the folder")
+        raise UserError(f"{local} belongs to a folder with {CONFIG}; name the folder instead")
     folder = local if local.is_dir() else download(str(path.given))
     fields = read_config(folder)
     is_classifier = architecture(fields).endswith("ForSequenceClassification")
@@ -142,7 +142,7 @@ def save(
 ) -> None:
     """Write a folder for `AutoTokenizer` and `AutoModelForCausalLM`, or a classifier's auto class.
 
-    A new folder appears when all of it is written.
+    A new folder appears only once it is complete.
 
     Args:
         model: stored in fp32; not changed.
@@ -206,9 +206,12 @@ def _configuration(folder: Path, fields: Mapping[str, Any]) -> tuple[ModelType, 
 
 
 def _weights(folder: Path, model_type: ModelType, config: GPTConfig) -> dict[str, Tensor]:
-    """Return the tensors of a folder by today's names, if they suffice for `n_layer`."""
+    """Return a folder's tensors under their current names; refuse an `n_layer` above their number.
+
+    Early GPT-1 files use other name endings; see `gpt1`.
+    """
     tensors = read_weights(folder)
-    if config.n_layer > len(tensors):  # refused before so many layers are made
+    if config.n_layer > len(tensors):  # checked before the layers are allocated
         raise UserError(
             f"{folder / CONFIG}: n_layer is {config.n_layer}, and there are {len(tensors)} "
             "tensors in all"
@@ -227,7 +230,7 @@ def _empty_classifier(
         refuse(folder, missing=[f"{SCORE}, (labels, n_embd)"])
     try:
         head = read_classifier_config(fields, labels=len(tensors[SCORE]))
-        with torch.device("meta"), Undrawn():
+        with torch.device("meta"), SkipRandomInit():
             return GPTClassifier(GPT(body), head)
     except (KeyError, TypeError) as error:
         raise UserError(
@@ -260,7 +263,10 @@ def _fill(
 def _tokenizer(
     model: GPT, folder: Path, model_type: ModelType, given: str | Path | None
 ) -> Tokenizer:
-    """Return the given tokenizer or the folder's, after giving the model a row for each id."""
+    """Return the given tokenizer or the folder's, checked against the model.
+
+    GPT-1 gets an embedding row for `<|endoftext|>` if the tokenizer has it.
+    """
     if given is not None:
         tokenizer = given_tokenizer(given)
     else:

@@ -1,4 +1,4 @@
-"""Names of weights: from ours to those of a format, by one table a format.
+"""Translation of our weight names to those of another format, with one table per format.
 
 A table maps our name of a weight to theirs, such as `blocks.{}.ln_1.bias` to `h.{}.ln_1.bias`,
 where `{}` stands for the number of the block. OpenAI's names for GPT-2, which most formats share,
@@ -14,7 +14,7 @@ BLOCK = "blocks.{}."
 BODY = "body."
 """Our prefix of a classifier's language model."""
 PREFIX = "transformer."
-"""Their prefix of all weights but the heads', in most files."""
+"""Their prefix of all weights except the heads', in most files."""
 
 LM_HEAD = "lm_head.weight"
 SCORE = "score.weight"
@@ -25,7 +25,7 @@ LINEAR = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_
 
 
 def is_conv1d(name: str) -> bool:
-    """Whether OpenAI and Hugging Face store the weight of this name of ours transposed."""
+    """Return whether OpenAI and Hugging Face store our weight `name` transposed."""
     return name.endswith(LINEAR)
 
 
@@ -38,10 +38,10 @@ def renamed(
     """Yield our name, their name, and whether they store the transpose, for each weight.
 
     Args:
-        model: ours, a `GPT` or a classifier. A tied weight is yielded once.
+        model: our `GPT` or classifier. A tied weight is yielded once.
         names: the format's table.
-        transposed: whether the format stores the weight of this name of ours transposed.
-        prefix: their prefix of all weights but the heads', `transformer.` or nothing.
+        transposed: returns whether the format stores our weight of a name transposed.
+        prefix: their prefix of all weights except the heads', `transformer.` or nothing.
     """
     for ours, _ in model.named_parameters():
         bare = ours.removeprefix(BODY)

@@ -1,11 +1,10 @@
-"""nanoGPT's `ckpt.pt`: weights in the layout of `nn.Linear`, with `model_args` beside them.
+"""nanoGPT's `ckpt.pt`: weights in the layout of `nn.Linear`, and the shape in `model_args`.
 
 The file has no tokenizer. nanoGPT keeps a character vocabulary in `meta.pkl`, a pickle, which we
 do not read; see `given_tokenizer` for the alternatives.
 """
 
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -28,7 +27,7 @@ PADDED_VOCAB_SIZE = 50_304
 
 
 def recognizes(path: ForeignPath) -> bool:
-    """Whether a path is a folder with `ckpt.pt`, or a file with `model_args` in it."""
+    """Return whether a path is a folder with `ckpt.pt`, or a file with `model_args` in it."""
     if (path.local / FILE).is_file():
         return True
     return path.is_pickle and isinstance(path.contents, dict) and "model_args" in path.contents
@@ -42,24 +41,24 @@ def load(path: ForeignPath, tokenizer: str | Path | None = None) -> Loaded:
     exact GELU, as nanoGPT's does since May 2023.
 
     Args:
-        path: the file, or the folder with it.
-        tokenizer: see `given_tokenizer`. Defaults to `tokenizer.json` beside the file, or else to
-            GPT-2's for a vocabulary of its size.
+        path: the file, or its folder.
+        tokenizer: see `given_tokenizer`. Defaults to `tokenizer.json` in the same folder, or else
+            to GPT-2's if the vocabulary has its size.
 
     Raises:
-        UserError: the file is no checkpoint of nanoGPT, or the tokenizer does not fit the model.
+        UserError: the file is not a nanoGPT checkpoint, or the tokenizer does not fit the model.
     """
     if path.local.is_dir():
         path = ForeignPath(path.local / FILE)
     file = path.local
     contents = path.contents if isinstance(path.contents, dict) else {}
     config, biased = _configuration(file, contents.get("model_args"))
-    weights = _weights(file, contents.get("model"), config, biased)
+    tensors = _weights(file, contents.get("model"), config, biased)
     model = empty_gpt(config, "meta")
     biases = [name for name, _ in model.named_parameters() if name.endswith("bias")]
     take(
         model,
-        weights,
+        tensors,
         renamed(model, NAMES, transposed=lambda _: False, prefix=PREFIX),
         file,
         may_lack=[] if biased else biases,
@@ -71,8 +70,8 @@ def load(path: ForeignPath, tokenizer: str | Path | None = None) -> Loaded:
 FORMAT = ForeignFormat("nanoGPT", recognizes, load)
 
 
-def _configuration(file: Path, arguments: Any) -> tuple[GPTConfig, bool]:
-    """Return our configuration of `model_args`, and whether the model has biases."""
+def _configuration(file: Path, arguments: object) -> tuple[GPTConfig, bool]:
+    """Convert `model_args` to our configuration; also return whether the model has biases."""
     if not isinstance(arguments, dict):
         raise UserError(f"{file}: `model_args` is not a dictionary")
     try:
@@ -89,18 +88,18 @@ def _configuration(file: Path, arguments: Any) -> tuple[GPTConfig, bool]:
             resid_dropout=dropout,
         )
     except (KeyError, TypeError, UserError) as error:
-        raise UserError(f"{file}: model_args makes no model: {error}") from error
+        raise UserError(f"{file}: model_args is invalid: {error}") from error
     return config, bool(arguments.get("bias", True))
 
 
-def _weights(file: Path, weights: Any, config: GPTConfig, biased: bool) -> dict[str, Tensor]:
+def _weights(file: Path, weights: object, config: GPTConfig, biased: bool) -> dict[str, Tensor]:
     """Return the tensors by name, without the prefix of `torch.compile` and the tied head."""
     if not isinstance(weights, dict):
         raise UserError(f"{file}: `model` is not a dictionary")
     tensors = named_tensors({str(n).removeprefix(COMPILED): t for n, t in weights.items()}, file)
     if not biased:
         refuse(file, unknown=[name for name in tensors if name.endswith(".bias")])
-    if config.n_layer > len(tensors):  # refused before so many layers are made
+    if config.n_layer > len(tensors):  # checked before the layers are allocated
         raise UserError(f"{file}: n_layer is {config.n_layer}, with {len(tensors)} tensors in all")
     drop_tied(tensors, LM_HEAD, PREFIX + NAMES["wte.weight"])
     return tensors
@@ -113,7 +112,7 @@ def _fitted_tokenizer(model: GPT, file: Path, given: str | Path | None) -> Token
     if Path(given or "").suffix == ".txt" and tokenizer.vocab_size != rows + 1:
         raise UserError(
             f"{given} has {tokenizer.vocab_size - 1} different characters and the model {rows}; "
-            "give the text that the model was made of"
+            "give the text that the model was trained on"
         )
     if tokenizer.vocab_size == rows + 1:
         vocabulary.add_end_of_text(model, tokenizer)
@@ -123,13 +122,13 @@ def _fitted_tokenizer(model: GPT, file: Path, given: str | Path | None) -> Token
 
 
 def _tokenizer(file: Path, vocab_size: int, given: str | Path | None) -> Tokenizer:
-    beside = file.parent / "tokenizer.json"
-    if given is None and beside.is_file():
-        given = beside
+    saved = file.parent / "tokenizer.json"
+    if given is None and saved.is_file():
+        given = saved
     if given is None and vocab_size not in (GPT2_VOCAB_SIZE, PADDED_VOCAB_SIZE):
         raise UserError(
             f"{file} does not name its tokenizer, and {vocab_size} ids are not GPT-2's; give it: "
             "python -m webtext_gpt.weights checkpoint=... out=... tokenizer=... (a tokenizer.json, "
-            "or for a character model the text it was made of, input.txt)"
+            "or for a character model the text it was trained on, input.txt)"
         )
     return given_tokenizer(given if given is not None else "openai-community/gpt2")

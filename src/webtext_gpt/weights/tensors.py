@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from webtext_gpt.errors import UserError
 
 SHOWN = 20
-"""Most names of each kind that an error lists."""
+"""Maximum number of names of each kind that an error lists."""
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 """Types that a model may be stored in; fp32 holds each of their values exactly."""
@@ -46,7 +46,7 @@ def write_safetensors(tensors: Mapping[str, Tensor], file: Path) -> None:
     dense = {name: value.float().cpu().contiguous() for name, value in tensors.items()}
     try:
         save_file(dense, file, metadata={"format": "pt"})
-    except SafetensorError as error:  # which drops the number of an OSError
+    except SafetensorError as error:  # it hides the errno of the OSError
         raise OSError(f"{file.name} cannot be written: {error}") from error
 
 
@@ -60,7 +60,7 @@ def read_pickle(file: Path) -> Any:
         return torch.load(
             file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
         )
-    except Exception as error:  # torch passes on whatever zipfile, pickle and its reader raise
+    except Exception as error:  # torch lets through any error of zipfile, pickle and its reader
         if match := re.search(r"GLOBAL ([\w.]+)|(?:class|function|callable) ([\w.]+)", str(error)):
             raise UserError(
                 f"{file} is refused, and nothing in it was run: besides tensors it asks to call "
@@ -76,7 +76,7 @@ def named_tensors(contents: Any, file: Path) -> dict[str, Tensor]:
     """Return the weights in the contents of a file by name, without buffers.
 
     Raises:
-        UserError: the contents are something else.
+        UserError: the contents are not dense tensors by name.
     """
     if not isinstance(contents, dict) or not all(
         isinstance(name, str)
@@ -90,7 +90,7 @@ def named_tensors(contents: Any, file: Path) -> dict[str, Tensor]:
 
 
 def drop_tied(tensors: dict[str, Tensor], head: str, embedding: str) -> None:
-    """Remove an output layer that equals the token embedding, which our model ties to it."""
+    """Remove the output layer if it equals the token embedding, to which our model ties it."""
     if head in tensors and embedding in tensors and same(tensors[head], tensors[embedding]):
         del tensors[head]
 
@@ -107,7 +107,7 @@ def take(
     Args:
         model: ours, on the meta device.
         tensors: weights by the file's names.
-        names: our name, the file's, whether it stores the transpose; see `names.renamed`.
+        names: our name, the file's name, and whether it stores the transpose; see `names.renamed`.
         source: the file or folder, for messages.
         may_lack: our names of biases that the file may omit; they become zero.
 
@@ -152,7 +152,7 @@ def take(
 
 
 def same(first: Tensor, second: Tensor) -> bool:
-    """Whether two tensors hold the same values, with NaN equal to NaN."""
+    """Return whether two tensors hold the same values, with NaN equal to NaN."""
     if (first.dtype, first.shape) != (second.dtype, second.shape):
         return False
     return bool(((first == second) | (first.isnan() & second.isnan())).all())

@@ -23,18 +23,18 @@ from webtext_gpt.weights.folder import to_json
 def read_tokenizer(folder: Path) -> Tokenizer:
     """Return the tokenizer of a GPT-2 folder.
 
-    Special tokens, truncation and padding that its `tokenizer.json` asks for are ignored: texts
-    are encoded as they are.
+    If its `tokenizer.json` adds special tokens, truncates or pads, that is ignored: only the text
+    itself is encoded.
 
     Raises:
-        UserError: there is none, or it has no `<|endoftext|>`.
+        UserError: the folder has no tokenizer, or it lacks `<|endoftext|>`.
     """
     file = folder / "tokenizer.json"
     if not file.is_file():
         if (folder / "added_tokens.json").is_file():
             raise UserError(
-                f"{folder} has added_tokens.json but no tokenizer.json, which would hold the whole "
-                "tokenizer; write one with transformers: "
+                f"{folder} has added_tokens.json but no tokenizer.json, which would hold the "
+                "complete tokenizer; write one with transformers: "
                 "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             )
         return load_gpt2(folder)
@@ -44,11 +44,11 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 def read_gpt1_tokenizer(folder: Path) -> Tokenizer:
     """Return GPT-1's tokenizer, which lower-cases and splits at punctuation.
 
-    `<|endoftext|>`, which GPT-1 was trained without, is added one above its vocabulary. Decoding
-    joins words by single spaces and does not restore the original text.
+    `<|endoftext|>`, which GPT-1 was trained without, is appended to its vocabulary. Decoding joins
+    words by single spaces and does not restore the original text.
 
     Raises:
-        UserError: there is none.
+        UserError: the folder has no tokenizer.
     """
     file, vocab, merges = (folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt"))
     if file.is_file():
@@ -74,14 +74,12 @@ def given_tokenizer(path: str | Path) -> Tokenizer:
     """
     file = Path(path).expanduser()
     if file.suffix == ".txt":
-        text = (
-            read_text(file).replace("\r\n", "\n").replace("\r", "\n")
-        )  # nanoGPT reads with universal newlines
-        return build_char_vocabulary([text])
+        # Like nanoGPT, which reads the text with universal newlines.
+        return build_char_vocabulary([read_text(file).replace("\r\n", "\n").replace("\r", "\n")])
     if file.suffix == ".pkl":
         raise UserError(
             f"{file} is a pickle, which could run code, and is not read; for a character model "
-            "give the text it was made of: tokenizer=input.txt"
+            "give the text it was trained on: tokenizer=input.txt"
         )
     if file.is_dir():
         return read_tokenizer(file)
@@ -91,7 +89,7 @@ def given_tokenizer(path: str | Path) -> Tokenizer:
 def tokenizer_files(
     tokenizer: Tokenizer, block_size: int, classifier: ClassifierConfig | None = None
 ) -> dict[str, str]:
-    """Return the files from which `AutoTokenizer` makes this tokenizer: contents by name.
+    """Return the files from which `AutoTokenizer` loads this tokenizer, as contents by name.
 
     The tokenizer of a classifier adds the start, delimiter and extract tokens to its input.
     """
@@ -108,7 +106,7 @@ def tokenizer_files(
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": block_size,
             "clean_up_tokenization_spaces": False,
-            # By default transformers 4 also returns token types, which GPT-2 adds to its input.
+            # By default transformers 4 also returns token types, whose embeddings GPT-2 adds.
             "model_input_names": ["input_ids", "attention_mask"],
             **special,
         },

@@ -1,4 +1,4 @@
-"""Fitting the rows of a model's embedding to the ids of its tokenizer."""
+"""Fit the rows of a model's embedding to the ids of its tokenizer."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,8 +17,8 @@ PADDED_TO = 64
 def add_end_of_text(model: GPT, tokenizer: Tokenizer) -> None:
     """Add a row for an end-of-text token that the model lacks: the mean of all rows.
 
-    The logits of the other tokens do not change. The new logit is their mean, so that its
-    probability never exceeds 1 / vocab_size (by Jensen's inequality).
+    The logits of the other tokens do not change. The new logit is their mean, so by Jensen's
+    inequality its probability never exceeds 1 / vocab_size.
 
     Raises:
         UserError: the tokenizer is not the model's with end-of-text added at the end.
@@ -42,7 +42,7 @@ def resize(model: GPT, known: int, vocab_size: int) -> None:
 
     Args:
         model: changed in place.
-        known: number of ids before the new tokens; rows beyond are padding and are removed.
+        known: number of ids before the new tokens; rows beyond it are padding and are removed.
         vocab_size: number of ids with the new tokens.
     """
     noise = model.config.init_std * torch.randn(vocab_size - known, model.config.n_embd)
@@ -53,10 +53,10 @@ def resize(model: GPT, known: int, vocab_size: int) -> None:
 
 
 def cut_padding(model: GPT, tokenizer: Tokenizer) -> None:
-    """Remove the rows that pad a vocabulary to a multiple of 64, which no text uses.
+    """Remove the unused rows that pad a vocabulary to a multiple of 64.
 
     Raises:
-        UserError: the model has more rows than such padding adds, or fewer than ids.
+        UserError: the model has more rows than such padding explains, or fewer rows than ids.
     """
     check(model, tokenizer)
     rows = model.config.vocab_size
@@ -74,7 +74,7 @@ def check(model: GPT, tokenizer: Tokenizer) -> None:
     """Refuse a tokenizer with more ids than the model has rows.
 
     Raises:
-        UserError: names both sizes.
+        UserError: it has more; the message gives both numbers.
     """
     if tokenizer.vocab_size > model.config.vocab_size:
         raise UserError(

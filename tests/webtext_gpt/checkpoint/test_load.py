@@ -8,8 +8,14 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from webtext_gpt.checkpoint.description import MODEL, describe, empty_model, save_model
-from webtext_gpt.checkpoint.load import load, load_language_model
+from webtext_gpt.checkpoint.load import (
+    MODEL,
+    describe,
+    empty_model,
+    load,
+    load_language_model,
+    save_model,
+)
 from webtext_gpt.checkpoint.parts import (
     STATE,
     Piece,

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from webtext_gpt.checkpoint.description import describe
-from webtext_gpt.checkpoint.load import load_language_model
+from webtext_gpt.checkpoint.load import describe, load_language_model
 from webtext_gpt.checkpoint.parts import (
     COMPLETE,
     STATE,
@@ -17,7 +16,7 @@ from webtext_gpt.checkpoint.parts import (
     SavedParameters,
     part_contents,
     part_name,
-    pieces_of_whole,
+    pieces_of_file,
     write_complete,
 )
 from webtext_gpt.checkpoint.store import (
@@ -102,7 +101,7 @@ def test_any_range_is_assembled_from_its_pieces() -> None:
 def test_one_file_and_parts_give_the_same_values(saved: tuple[GPT, Path], tmp_path: Path) -> None:
     _, folder = saved
     parts = open_checkpoint(folder)
-    write_file(parts.whole(), tmp_path / "whole.ckpt")
+    write_file(parts.contents(), tmp_path / "whole.ckpt")
     file = open_checkpoint(tmp_path / "whole.ckpt")
     names = parts.state["parts"]["groups"][0]["names"]
     for name in names:
@@ -172,7 +171,7 @@ def test_moments_are_found_by_the_numbers_of_the_groups() -> None:
             }
         ],
     }
-    for piece in pieces_of_whole(checkpoint, names):
+    for piece in pieces_of_file(checkpoint, names):
         assert piece.values["exp_avg"].tolist() == [numbers[piece.name]] * 2
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from webtext_gpt.checkpoint.description import describe
-from webtext_gpt.checkpoint.load import load_language_model
+from webtext_gpt.checkpoint.load import describe, load_language_model
 from webtext_gpt.checkpoint.store import save_checkpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import partial_path

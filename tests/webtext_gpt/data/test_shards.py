@@ -124,7 +124,7 @@ def test_an_existing_folder_is_not_overwritten(folder: Path, tokenizer: Tokenize
 
 def test_a_failed_write_leaves_nothing(tokenizer: Tokenizer, tmp_path: Path) -> None:
     documents = [*DOCUMENTS, ("train", "not in the vocabulary")]
-    with pytest.raises(UserError, match="'n', is not among the 3"):
+    with pytest.raises(UserError, match="'n', is not one of the 3 characters"):
         write_shards(documents, tokenizer, tmp_path / "shards", {})
     assert list(tmp_path.iterdir()) == []
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from webtext_gpt.checkpoint.description import save_model
-from webtext_gpt.checkpoint.load import load_language_model
+from webtext_gpt.checkpoint.load import load_language_model, save_model
 from webtext_gpt.finetuning.model import add_head
 from webtext_gpt.model import GPT
 

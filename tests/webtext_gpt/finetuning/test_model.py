@@ -48,6 +48,6 @@ def test_a_checkpoint_with_another_vocabulary_is_refused(
     """A folder whose tokenizer has ten ids fewer than its model, which padding does not explain."""
     model, _ = load_language_model(small_checkpoint)
     hugging_face.save(model, train_bpe([prose], 270), tmp_path / "other")
-    with pytest.raises(UserError, match="270 ids and the model 280; they are not of one another"):
+    with pytest.raises(UserError, match="270 ids and the model 280; they do not belong together"):
         finetune(f"checkpoint={tmp_path / 'other'}")
     assert not (tmp_path / "run" / "config.yaml").exists()

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from webtext_gpt.checkpoint.description import save_model
-from webtext_gpt.checkpoint.load import load_language_model
+from webtext_gpt.checkpoint.load import load_language_model, save_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.model import add_head
 from webtext_gpt.finetuning.predict import CHUNK, TextClassifier, predict_file
@@ -155,7 +154,7 @@ def test_a_saved_classifier_is_measured_and_labels_files(
         ([f"predict={file}", "task=file"], "no column 'text'.*review, stars"),
         ([f"evaluate={file}", "task=file", "task.text=review"], "no column 'label'"),
         ([f"predict={file}", *columns, "out=a.parquet"], "must end in .csv or .jsonl"),
-        ([f"predict={tmp_path}/none.csv", *columns], "none.csv is not there"),
+        ([f"predict={tmp_path}/none.csv", *columns], "none.csv does not exist"),
     ):
         failed = call("finetune.py", f"checkpoint={path}", *arguments, f"run_dir={tmp_path}/x")
         assert failed.returncode == 1

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from webtext_gpt.checkpoint.description import save_model
-from webtext_gpt.checkpoint.load import load, load_language_model
+from webtext_gpt.checkpoint.load import load, load_language_model, save_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
 from webtext_gpt.tokenizer import build_char_vocabulary

@@ -69,5 +69,5 @@ def test_a_launcher_needs_one_name_for_the_folder(
     monkeypatch.setattr("webtext_gpt.training.run.HydraConfig.initialized", lambda: True)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match=r"torchrun starts processes .* give run_dir="):
+    with pytest.raises(UserError, match=r"torchrun starts several processes, .* give run_dir="):
         open_run(compose("train", *small_run), ["seed=1"])

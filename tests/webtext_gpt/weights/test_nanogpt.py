@@ -120,12 +120,12 @@ def test_a_tokenizer_must_be_given_for_a_vocabulary_of_its_own(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_head": 5}, "model_args makes no model: .*n_embd=32 does not divide"),
+        ({"n_head": 5}, "model_args is invalid: .*n_embd=32 does not divide"),
         ({"n_layer": 10**9}, "n_layer is 1000000000, with 29 tensors in all"),
         ({"n_layer": 3}, "12 missing: transformer.h.2.attn.c_attn.bias"),
         ({"bias": False}, "13 not of this model"),
         ({"block_size": 8}, r"transformer.wpe.weight: \(16, 32\) found, \(8, 32\) expected"),
-        ({"n_embd": None}, "model_args makes no model"),
+        ({"n_embd": None}, "model_args is invalid"),
     ],
     ids=str,
 )

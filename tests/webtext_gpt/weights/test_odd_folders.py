@@ -8,8 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from webtext_gpt.checkpoint.description import save_model
-from webtext_gpt.checkpoint.load import load_language_model
+from webtext_gpt.checkpoint.load import load_language_model, save_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary

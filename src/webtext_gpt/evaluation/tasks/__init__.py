@@ -1,1 +1,1 @@
-"""Zero-shot benchmarks, one a file."""
+"""Zero-shot benchmarks, one per file."""

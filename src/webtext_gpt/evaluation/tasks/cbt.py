@@ -50,7 +50,7 @@ def context_and_choices(place: str, row: Row, detokenize: bool) -> tuple[str, li
     """Return the text before the gap and, for each choice, the choice and the text after it.
 
     Raises:
-        UserError: The question has no gap, or its answer is not among the choices.
+        UserError: the question has no gap, or its answer is not among the choices.
     """
     before, gap, after = text_value(row, "question", place).partition(BLANK)
     options = texts_value(row, "options", place)
@@ -60,11 +60,11 @@ def context_and_choices(place: str, row: Row, detokenize: bool) -> tuple[str, li
         raise UserError(f"{place} has an answer that is not among its choices")
     lines = [*texts_value(row, "sentences", place), ""]
     context = "\n".join(lines)
-    wholes = [f"{context}{before}{option}{after}" for option in options]
+    filled = [f"{context}{before}{option}{after}" for option in options]
     if detokenize:
-        wholes = [ONE_BILLION_WORDS.detokenize(_replace_penn_tokens(text)) for text in wholes]
+        filled = [ONE_BILLION_WORDS.detokenize(_replace_penn_tokens(text)) for text in filled]
         context = ONE_BILLION_WORDS.detokenize(_replace_penn_tokens(context))
-    return context, [whole[len(context) :] for whole in wholes]
+    return context, [text[len(context) :] for text in filled]
 
 
 def _replace_penn_tokens(text: str) -> str:

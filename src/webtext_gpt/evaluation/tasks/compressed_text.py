@@ -11,7 +11,7 @@ from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.progress import progress_bar
 
 TEST_PARTS = 20
-"""The test set is by convention the last 1/20 of the 10^8 bytes."""
+"""By convention, the test set is the last 1/20 of the 10^8 bytes."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class CompressedText(Benchmark):
         )
 
     def test_text(self, data_dir: Path | None) -> str:
-        """Return the test set: a file of its own, or the end of the complete file.
+        """Return the test set: a separate file, or the end of the complete file.
 
         Raises:
-            MissingDataError: The data cannot be found.
-            UserError: The file is empty or not UTF-8.
+            MissingDataError: the data cannot be found.
+            UserError: the file is empty or not UTF-8.
         """
         if data_dir is None:
             return self.source.text(None)  # raises an error that says where to get the file

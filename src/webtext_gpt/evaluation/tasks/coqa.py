@@ -46,7 +46,7 @@ def conversation(place: str, row: Row) -> list[tuple[str, list[str]]]:
     """Return each question's prompt and reference answers.
 
     Raises:
-        UserError: The numbers of questions and answers differ, or a value is not text.
+        UserError: the numbers of questions and answers differ, or a value is not text.
     """
     given = row["answers"]
     texts = given.get("input_text") if isinstance(given, dict) else given

@@ -115,7 +115,7 @@ def split_last_word(row: Row, place: str) -> tuple[str, str]:
     """Split a passage into the text before its last space, and the space with the last word.
 
     Raises:
-        UserError: The passage has fewer than two words.
+        UserError: the passage has fewer than two words.
     """
     context, space, word = text_value(row, "text", place).rstrip().rpartition(" ")
     if not context or not word:

@@ -27,7 +27,7 @@ class LanguageModeling(Benchmark):
 
     Attributes:
         detokenizer: the text's tokenization conventions.
-        sentences: the lines are unrelated sentences, so each one is scored as a document.
+        sentences: whether the lines are unrelated sentences, each scored as a document.
     """
 
     detokenizer: Detokenizer
@@ -68,8 +68,8 @@ class LanguageModeling(Benchmark):
         """Return the tokenized text, its lines padded as the detokenizer expects.
 
         Raises:
-            MissingDataError: The data cannot be found or downloaded.
-            UserError: The text is empty, or many of its lines lack the usual spaces.
+            MissingDataError: the data cannot be found or downloaded.
+            UserError: the text is empty, or many of its lines lack the usual spaces.
         """
         text = self.source.text(data_dir).replace("\r\n", "\n")
         lines = _lines(text)
@@ -88,7 +88,7 @@ class LanguageModeling(Benchmark):
 
 
 def _lines(text: str) -> list[str]:
-    """Split at newlines only, keeping them; Unicode's other line ends are left alone."""
+    """Split at newlines only, keeping them; other Unicode line breaks do not end a line."""
     return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 

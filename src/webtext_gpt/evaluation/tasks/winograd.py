@@ -1,7 +1,7 @@
 """Winograd schemas: choose the noun that a pronoun refers to (Levesque et al. 2012; section 3.4).
 
 Each candidate replaces the pronoun. Partial scoring compares the log-probabilities of the text
-after the candidate; full scoring compares those of the whole sentence (Trinh & Le 2018).
+after the candidate; full scoring compares those of the full sentence (Trinh & Le 2018).
 """
 
 from dataclasses import dataclass
@@ -33,15 +33,15 @@ class WinogradSchemas(Benchmark):
         """Choose the likeliest candidate of every schema. See `Benchmark.run`."""
         rows = self.source.rows(data_dir, options.limit)
         schemas = [substitute(place, row) for place, row in rows]
-        parts, wholes = [], []
+        parts, sentences = [], []
         for (place, _), pairs in zip(rows, schemas, strict=True):
             with errors_at(place):
                 parts += [scorer.continuation(*pair) for pair in pairs]
-                wholes += [scorer.continuation("", a + b) for a, b in pairs]
-        with progress_bar(self.name, total=len(parts) + len(wholes), unit="sentence") as bar:
+                sentences += [scorer.continuation("", a + b) for a, b in pairs]
+        with progress_bar(self.name, total=len(parts) + len(sentences), unit="sentence") as bar:
             partial, full = (
                 [float(s.log_probabilities.sum()) for s in scorer.score(w, progress=bar.update)]
-                for w in (parts, wholes)
+                for w in (parts, sentences)
             )
         correct = {"accuracy": 0, "accuracy_full": 0}
         start = 0
@@ -58,7 +58,7 @@ def substitute(place: str, row: Row) -> list[tuple[str, str]]:
     """Return, for each candidate, the text up to and including it, and the text after it.
 
     Raises:
-        UserError: The pronoun is not at the character that the row gives.
+        UserError: the pronoun is not at the character that the row gives.
     """
     text, pronoun = text_value(row, "text", place), text_value(row, "pronoun", place)
     start = row["pronoun_loc"]

@@ -1,4 +1,4 @@
-"""The data module of fine-tuning: training examples without end, and the validation set."""
+"""Data module of fine-tuning: endless training examples, and the validation set."""
 
 import functools
 
@@ -9,20 +9,23 @@ from webtext_gpt.data.datamodule import TrainingDataModule
 from webtext_gpt.finetuning.data.sequences import EncodedExamples, Item, collate
 
 GROUP = 50
-"""Batches whose examples are sorted by length together: little padding, order still random."""
+"""Number of batches whose examples are sorted by length together.
+
+This keeps padding low and the order random.
+"""
 
 
 class LengthGroups:
     """Order of training examples: maps a sample number to an example, given the seed.
 
-    Every example occurs once an epoch. Epochs follow one another without a gap, so one batch may
+    Every example occurs once per epoch. Epochs follow one another without a gap, so one batch may
     span two. Within an epoch, examples are shuffled; those of `GROUP` batches at a time are sorted
     by length and cut into batches, and the batches are shuffled.
 
     Args:
         lengths: `(n,)` tokens of each example, n at least 1.
         batch_size: examples per optimizer step.
-        seed: of the order.
+        seed: seed of the order.
     """
 
     def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
@@ -44,18 +47,19 @@ class LengthGroups:
         draw = np.random.default_rng([self.seed, epoch])
         shuffled = draw.permutation(n)
         begun = min(n, -epoch * n % size)  # these complete the last batch of the previous epoch
-        whole = (n - begun) // size
-        if whole < 2:
+        n_batches = (n - begun) // size
+        if n_batches < 2:
             return shuffled
-        middle = shuffled[begun : begun + whole * size]
+        end = begun + n_batches * size
+        middle = shuffled[begun:end]
         batches: list[np.ndarray] = []
         for first in range(0, len(middle), GROUP * size):
             group = middle[first : first + GROUP * size]
             group = group[np.argsort(self.lengths[group], kind="stable")]
             batches += np.split(group, len(group) // size)
-        order = draw.permutation(whole)
+        order = draw.permutation(n_batches)
         middle = np.concatenate([batches[i] for i in order])
-        return np.concatenate((shuffled[:begun], middle, shuffled[begun + whole * size :]))
+        return np.concatenate((shuffled[:begun], middle, shuffled[end:]))
 
 
 class _Samples(Dataset):
@@ -71,7 +75,7 @@ class _Samples(Dataset):
 
 
 class FinetuningData(TrainingDataModule):
-    """Training examples in length groups, and the whole validation set, on any number of devices.
+    """Training examples in length groups and the full validation set, for any number of devices.
 
     Args:
         training: at least one example.
@@ -79,7 +83,7 @@ class FinetuningData(TrainingDataModule):
         global_batch_size: examples per optimizer step, over all devices.
         micro_batch_size: examples per forward pass of one device.
         pad: token id that pads sequences.
-        seed: of the order.
+        seed: seed of the order.
         num_workers: data-loading worker processes per device.
     """
 
@@ -107,11 +111,11 @@ class FinetuningData(TrainingDataModule):
         self.block_size = round(float(training.sequences.lengths.mean()))  # for throughput figures
 
     def val_dataloader(self) -> DataLoader:
-        """Return this rank's share of the validation rows, in as many batches on every rank.
+        """Return this rank's share of the validation rows; each rank gets as many batches.
 
-        Rows are sorted by length. Some occur twice if they do not divide evenly.
+        Rows are sorted by length. If they do not divide evenly, some occur twice.
         """
-        assert self.trainer is not None  # noqa: S101 - Lightning sets it before it asks
+        assert self.trainer is not None  # noqa: S101 - Lightning sets it before this call
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
         rows = np.argsort(self.validation.sequences.lengths, kind="stable")
         size = min(self.micro_batch_size, -(-len(rows) // world_size))
@@ -120,5 +124,5 @@ class FinetuningData(TrainingDataModule):
         return self.loader(_Samples(self.validation), batches)
 
     def documents(self, sample: int) -> list[str]:
-        """Return the place that a training sample was read from, for messages."""
+        """Return, as a list, the place that a training sample was read from, for messages."""
         return [self.training.places[self.order.example(sample)]]

@@ -15,7 +15,7 @@ from webtext_gpt.data.rows import MissingColumnError, Row, other_case, plural
 from webtext_gpt.errors import UserError
 
 LARGEST_CELL = 2**24
-"""Most characters of a quoted cell; a longer one means that its quote was never closed."""
+"""Maximum characters of a cell; a longer one means that its quote was never closed."""
 
 SEPARATOR_NAMES = {"tab": "\t", "space": " ", "semicolon": ";", "pipe": "|", "comma": ","}
 """Names for separators that are awkward to write in a shell or in Hydra's grammar."""
@@ -37,7 +37,7 @@ def read_delimited(
     writes, may precede it. Empty lines are skipped. Line ends are read as `\n`.
 
     Args:
-        file: read line by line.
+        file: the file, which is read line by line.
         columns: columns that every row must have.
         separator: one character. `None` takes it from a `sep=` line, or else means a tab for
             `.tsv` and a comma for other files. If it is a space, the last column takes the rest
@@ -45,7 +45,7 @@ def read_delimited(
         names: column names for a file without a header.
         quotes: whether cells may be quoted. `None` means yes, unless the separator is a tab or a
             space.
-        encoding: of the text; it must be a superset of ASCII.
+        encoding: the text's encoding; it must be a superset of ASCII.
         optional: column that a headerless file may omit; detected by the number of cells in the
             first row, and assumed omitted if the separator is a space.
 

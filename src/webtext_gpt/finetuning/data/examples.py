@@ -26,7 +26,7 @@ class Examples:
         texts: first texts; prompts if the task is `completion`.
         seconds: second texts; `None` unless texts come in pairs.
         labels: class names, regression targets, or completions; empty if they were not read.
-        places: where each row was found, for messages.
+        places: location of each row, for messages.
         classes: class names in the hub's order, if the hub numbers its classes.
     """
 
@@ -55,10 +55,10 @@ class Examples:
 
 
 def read_file(task: Task, file: str | Path) -> Examples:
-    """Read a file of labelled rows.
+    """Read a file of labeled rows.
 
     Args:
-        task: gives the columns and the format.
+        task: names the columns and the format.
         file: CSV, TSV, JSONL or Parquet.
 
     Raises:
@@ -70,13 +70,13 @@ def read_file(task: Task, file: str | Path) -> Examples:
 def iter_texts(task: Task, file: str | Path) -> Iterator[TextRow]:
     """Yield the texts of a file's rows, reading them one at a time.
 
-    Labels are not read, and texts may be empty. A file without a header may omit the label column;
-    if cells are separated by spaces, it is assumed to, so that each line is one text.
+    Labels are not read, and texts may be empty. A file without a header may omit the label column.
+    If cells are separated by spaces, it is assumed to be omitted, so that each line is one text.
 
     Raises:
         UserError: the file or one of its rows cannot be read.
     """
-    for place, row in file_source(task, file, labelled=False).rows:
+    for place, row in file_source(task, file, labeled=False).rows:
         second = None if task.text_pair is None else _text_or_empty(row, task.text_pair, place)
         yield place, _text_or_empty(row, task.text, place), second
 
@@ -117,12 +117,12 @@ def collect_examples(task: Task, source: RowSource) -> Examples:
 
 
 def collapsed(text: str) -> str:
-    """Return the text lower-cased, every run of white space replaced by one space."""
+    """Return the text lower-cased, with every run of white space replaced by one space."""
     return " ".join(text.lower().split())
 
 
-def say(message: str) -> None:
-    """Print on rank 0 only; every rank reads the examples."""
+def print_once(message: str) -> None:
+    """Print a message on rank 0 only; every rank reads the examples."""
     ranks = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
     if all(os.environ.get(rank, "0") == "0" for rank in ranks):
         print(message, flush=True)
@@ -144,4 +144,4 @@ def _check_empty(task: Task, name: str, empty: list[str], kept: int) -> None:
             f"({'; '.join(empty[:3])}); set task.skip_empty=true to skip them"
         )
     if empty:
-        say(f"{name}: {len(empty)} of {len(empty) + kept} rows skipped, their text is empty")
+        print_once(f"{name}: {len(empty)} of {len(empty) + kept} rows skipped, their text is empty")

@@ -1,4 +1,4 @@
-"""Labels: from a row's cell to a class name or a number, and from those to training targets."""
+"""Labels: from a row's cell to a class name or number, and from there to training targets."""
 
 import math
 import re
@@ -15,10 +15,10 @@ def class_name(row: Row, task: Task, place: str, classes: tuple[str, ...] | None
     """Return the class name in a row's label column, without surrounding white space.
 
     Args:
-        row: its label may be text, a whole number or a boolean; all become text. 1.0 is read as 1,
-            whether it is a number or text, because file formats differ in which they store.
-        task: gives the column, and the mark before which the name ends.
-        place: of the row, for messages.
+        row: the row. Its label may be text, a whole number or a boolean; all become text. 1.0 is
+            read as 1, whether it is a number or text, because file formats differ in this.
+        task: names the column, and the mark before which the name ends.
+        place: location of the row, for messages.
         classes: class names to look the label up in, if labels are class numbers. GLUE's -1 means
             that the label is withheld.
 
@@ -80,8 +80,8 @@ def encode_labels(labels: Sequence[str] | Sequence[float], names: tuple[str, ...
     """Return training targets `(n,)`: class numbers as int64, or regression targets as float32.
 
     Args:
-        labels: of the rows: class names, or numbers.
-        names: of the classes, in order; a single name means a regression.
+        labels: the rows' labels: class names, or numbers.
+        names: names of the classes, in order; a single name means a regression.
     """
     if len(names) == 1:
         return np.array(labels, dtype=np.float32)

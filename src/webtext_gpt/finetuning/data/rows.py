@@ -1,4 +1,4 @@
-"""A task's rows, read one at a time from a file (by its ending) or from a split of the hub."""
+"""A task's rows, read one at a time from a file or from a split of a hub dataset."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,36 +35,36 @@ class RowSource:
     classes: tuple[str, ...] | None = None
 
 
-def wanted_columns(task: Task, labelled: bool = True) -> list[str]:
+def wanted_columns(task: Task, labeled: bool = True) -> list[str]:
     """Return the columns that every row of a task must have."""
-    columns = (task.text, task.text_pair, task.label if labelled else None)
+    columns = (task.text, task.text_pair, task.label if labeled else None)
     return [column for column in columns if column is not None]
 
 
-def file_source(task: Task, file: str | Path, labelled: bool = True) -> RowSource:
+def file_source(task: Task, file: str | Path, labeled: bool = True) -> RowSource:
     """Open a CSV, TSV, JSONL or Parquet file; with `task.separator`, any file of delimited cells.
 
     Args:
-        task: gives the columns and the format.
-        file: to read.
-        labelled: whether the label column is needed.
+        task: names the columns and the format.
+        file: the file to read.
+        labeled: whether the label column is needed.
 
     Raises:
-        UserError: the file does not exist, or has none of these endings. While rows are read, see
-            `read_rows` and `read_delimited`.
+        UserError: the file does not exist, or its suffix is unknown. For errors while rows are
+            read, see `read_rows` and `read_delimited`.
     """
     path = Path(file).expanduser()
     if not path.is_file():
-        found = "a folder, not a file" if path.is_dir() else "not there"
-        raise UserError(f"{file} is {found} (looked from {Path.cwd()})")
+        problem = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise UserError(f"{file} {problem} (looked from {Path.cwd()})")
     suffix = path.suffix.lower()
     if suffix not in DELIMITED | JSON_LINES | PARQUET and task.separator is None:
         raise UserError(
-            f"{file}: the ending is none of .csv (CSV), .tsv (TSV), .jsonl .ndjson (JSONL), "
+            f"{file}: the suffix is none of .csv (CSV), .tsv (TSV), .jsonl .ndjson (JSONL), "
             ".parquet .pq (Parquet); to read another file as delimited cells, set task.separator, "
             "as task.separator=tab"
         )
-    return RowSource(str(file), _file_rows(task, path, wanted_columns(task, labelled)))
+    return RowSource(str(file), _file_rows(task, path, wanted_columns(task, labeled)))
 
 
 def hub_source(task: Task, split: str) -> RowSource:

@@ -41,10 +41,10 @@ class EncodedExamples(NamedTuple):
     targets: np.ndarray
     """`(n,)` int64 class numbers, or float32 regression targets."""
     places: list[str]
-    """Where each was read from, for messages."""
+    """Location that each example was read from, for messages."""
 
     def item(self, row: int, sample: int) -> Item:
-        """Return one example for `collate`, with its number as a sample."""
+        """Return the example of a row, with its sample number, for `collate`."""
         sequences, targets, _ = self
         return sequences.tokens[row], sequences.starts[row], targets[row], sample
 
@@ -86,9 +86,9 @@ def encode_texts(
 
     Args:
         tokenizer: the model's.
-        config: gives the special tokens, and whether pairs are read in both orders.
-        block_size: most tokens of a sequence.
-        texts: one per row.
+        config: defines the special tokens, and whether pairs are read in both orders.
+        block_size: maximum tokens of a sequence.
+        texts: one text per row.
         seconds: the second texts, if rows are pairs.
 
     Raises:
@@ -126,14 +126,15 @@ def encode_completions(
     completions: Sequence[str],
     between: str,
 ) -> Sequences:
-    """Encode each row as `prompt between completion <|endoftext|>`, as `generate.py` reads prompts.
+    """Encode each row as `prompt between completion <|endoftext|>`.
 
-    A completion may take half of the context, or more if its prompt is short. If the two do not
-    fit, the completion is truncated at its end, and the prompt at its end, before `between`.
+    `generate.py` encodes prompts in the same way. A completion may take half of the context, or
+    more if its prompt is short. If the two do not fit, the completion is truncated at its end, and
+    the prompt at its end, before `between`.
 
     Args:
         tokenizer: the model's.
-        block_size: most tokens of a sequence.
+        block_size: maximum tokens of a sequence.
         prompts: one per row.
         completions: one per row.
         between: text between a prompt and its completion.

@@ -1,4 +1,4 @@
-"""A task's training, validation and test sets, and the classes that training knows."""
+"""A task's training, validation and test sets, and the classes of the training set."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from webtext_gpt.data.prepare import held_out
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
-from webtext_gpt.finetuning.data.examples import Examples, collapsed, collect_examples, say
+from webtext_gpt.finetuning.data.examples import Examples, collapsed, collect_examples, print_once
 from webtext_gpt.finetuning.data.rows import DELIMITED, RowSource, file_source, hub_source
 from webtext_gpt.finetuning.data.task import Task
 
@@ -85,10 +85,10 @@ def warn_of_overlap(train: Examples, examples: Examples, name: str) -> None:
     Args:
         train: the training set.
         examples: rows to be measured.
-        name: of their split, `validation` or `test`.
+        name: name of their split, `validation` or `test`.
     """
     if same := overlap(train, examples):
-        say(
+        print_once(
             f"warning: {len(same):,} of the {len(examples):,} {name} rows are in the training data "
             f"too, the first {examples.places[same[0]]}; {name} figures are inflated"
             + (" and mean nothing" if len(same) > len(examples) / 2 else "")
@@ -96,7 +96,7 @@ def warn_of_overlap(train: Examples, examples: Examples, name: str) -> None:
 
 
 def overlap(train: Examples, other: Examples) -> list[int]:
-    """Return the numbers of the rows of `other` that training has too, by `Examples.keys`."""
+    """Return the numbers of the rows of `other` that are also in `train`, by `Examples.keys`."""
     seen = set(train.keys())
     return [row for row, key in enumerate(other.keys()) if key in seen]
 
@@ -124,14 +124,14 @@ def _required(task: Task, split: str) -> Examples:
 def _warn_of_header(task: Task, train: Examples) -> None:
     """Print a warning if the first line may be a header that was read as an example.
 
-    That is likely if the file is read without a header and no other row has its first line's label.
+    This is likely if the file is read without a header and no other row has the first row's label.
     """
     file = Path(task.train or "")
     has_cells = file.suffix.lower() in DELIMITED or task.separator is not None
     if task.kind != "classification" or task.columns is None or not has_cells:
         return
     if train.places[0] == f"{task.train}, line 1" and train.labels[0] not in train.labels[1:]:
-        say(
+        print_once(
             f"warning: {train.places[0]}: no other row has the label {train.labels[0]!r}; if this "
             "line is a header, set task.columns=null and task.text=, task.label= to its names"
         )

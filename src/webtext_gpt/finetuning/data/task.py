@@ -1,4 +1,4 @@
-"""One downstream dataset: where its rows are, which columns count, and how it is scored."""
+"""One downstream dataset: the location of its rows, its columns, and its metrics."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -25,29 +25,30 @@ OPTIONAL_TEXTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    r"""One downstream dataset: where its rows are, which columns count, and how it is scored.
+    """One downstream dataset: the location of its rows, its columns, and its metrics.
 
     Local files replace the hub's splits. If `train` is a file, nothing is read from the hub.
 
     Attributes:
-        name: of the task, in reports.
-        kind: `classification`; `regression` to one number; or `completion`: prompts (`text`) and
-            completions (`label`), of which the completions are learned.
+        name: name of the task, for reports.
+        kind: `classification`, `regression` (one number), or `completion`, which learns to write
+            completions (`label`) of prompts (`text`).
         hub: name for `datasets.load_dataset`, or a folder that it reads.
         config: the dataset's configuration on the hub.
         revision: the dataset's version on the hub.
         splits: hub names of the train, validation and test splits; null for a missing one.
         train: file of training rows.
-        validation: file that the best checkpoint is chosen on.
-        test: file that is scored once, after training.
+        validation: file of rows on which the best checkpoint is chosen.
+        test: file of rows that are scored once, after training.
         text: column of the text.
         text_pair: column of the second text, if texts come in pairs.
         label: column of the label.
-        label_until: mark before which the label ends, as the colon of `DESC:manner`.
+        label_until: mark before which the label ends, such as the colon of `DESC:manner`.
         columns: column names for files without a header.
-        separator: between cells, or its name in `SEPARATOR_NAMES`; null: by the file's ending.
+        separator: separator of cells, or its name in `SEPARATOR_NAMES`; null: by the file's
+            suffix.
         quotes: whether cells may be quoted; null: unless the separator is a tab or a space.
-        encoding: of delimited files.
+        encoding: encoding of delimited files.
         symmetric: run both orders of a pair and add their states (Radford et al. 2018,
             section 3.3).
         skip_empty: skip rows with an empty text; otherwise they are an error.

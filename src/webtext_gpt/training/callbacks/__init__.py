@@ -1,1 +1,1 @@
-"""What happens beside the training loop: one callback a file."""
+"""Callbacks of the training loop, one per file."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the newest, the best, and every N steps one that is kept for good."""
+"""Checkpoints of a run: the newest, the best, and those kept permanently every N steps."""
 
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,20 @@ LESS_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
 class Checkpoints(L.Callback):
     """Writes `step-00001000.ckpt` under `checkpoints/`; `last.ckpt` and `best.ckpt` are links.
 
-    A checkpoint is written between two steps. By then the loggers have the metrics of the step
-    before, and a validation due after it has been made, so that a run killed at any time neither
-    loses nor repeats anything that its checkpoint contains.
+    A checkpoint is written between two steps. By then the loggers have the metrics of the last
+    step, and a validation due after it has run. A run killed at any time therefore neither loses
+    nor repeats anything that its checkpoint contains.
 
     Args:
         run_dir: the run's folder.
         save_every: optimizer steps between two checkpoints. One is also written after the best
             validation so far, and when training ends or is interrupted.
         keep_last: number of the newest checkpoints to keep; more than one protects against damage.
-        keep_every: optimizer steps between two checkpoints that are kept for good; `None` keeps
-            none.
+        keep_every: optimizer steps between checkpoints that are kept permanently; `None` means
+            that none are.
         monitor: validation metric that decides which checkpoint is the best.
-        lower_is_better: whether a lower value of it is better; `None` means by its name.
+        lower_is_better: whether a lower value of the metric is better; `None` means that its name
+            tells, see `LESS_IS_BETTER`.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Checkpoints(L.Callback):
         self.best, self._best_step = state_dict["best"], state_dict.get("best_step")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Remove what a killed run left half-written, and rename damaged checkpoints."""
+        """Remove a killed run's partial files, and rename damaged checkpoints."""
         self._saved_step = trainer.global_step
         if trainer.is_global_zero:
             remove_partials(self.folder)
@@ -73,9 +74,9 @@ class Checkpoints(L.Callback):
                 remove(left)
             for later in self.folder.glob(STEPS):
                 if later.name > STEP_NAME.format(step=trainer.global_step):
-                    aside = later.with_name(f"{later.name}.damaged")
-                    remove(aside)
-                    later.rename(aside)
+                    damaged = later.with_name(f"{later.name}.damaged")
+                    remove(damaged)
+                    later.rename(damaged)
                     if (self.folder / LAST).is_symlink():
                         (self.folder / LAST).unlink()
 
@@ -108,7 +109,7 @@ class Checkpoints(L.Callback):
         self.save_new(trainer)
 
     def save_new(self, trainer: L.Trainer) -> None:
-        """Write a checkpoint, unless the last one contains everything since."""
+        """Write a checkpoint, unless the last one is up to date."""
         if trainer.global_step != self._saved_step:
             self.save(trainer)
 
@@ -141,5 +142,5 @@ class Checkpoints(L.Callback):
             step = int(path.stem.removeprefix("step-"))
             if path.name not in stay and not (self.keep_every and step % self.keep_every == 0):
                 old = path.with_name(f".{path.name}.old")
-                path.rename(old)  # a folder half removed must not pass for a checkpoint
+                path.rename(old)  # a half-removed folder must not look like a checkpoint
                 remove(old)

@@ -10,7 +10,7 @@ class Console(L.Callback):
     """Progress bar over the optimizer steps, with the latest losses and the speed.
 
     Args:
-        metric: validation metric to show beside the validation loss.
+        metric: validation metric to show in addition to the validation loss.
     """
 
     def __init__(self, metric: str = "val_loss") -> None:

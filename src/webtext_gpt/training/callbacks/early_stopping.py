@@ -25,12 +25,12 @@ def early_stopping(
 
 
 class Patience(EarlyStopping):
-    """Lightning's early stopping, with the same effect on a resumed run as on an unbroken one.
+    """Lightning's early stopping, with the same effect on resumed and uninterrupted runs.
 
     Args:
         monitor: the metric.
         patience: validations in a row without a new best before training ends.
-        lower_is_better: whether a lower value is better; `None` means by the metric's name.
+        lower_is_better: see `Checkpoints`.
     """
 
     def __init__(self, monitor: str, patience: int, lower_is_better: bool | None = None) -> None:
@@ -49,7 +49,7 @@ class Patience(EarlyStopping):
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take no further step if training had ended before the run was interrupted."""
+        """Take no further step if the patience was exhausted before the run was interrupted."""
         trainer.should_stop = trainer.should_stop or self.is_over
 
     @rank_zero_only

@@ -16,13 +16,12 @@ from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 SYSTEM = (signal.SIGTERM, signal.SIGUSR1)
 """Signals that schedulers send before they end a job; SLURM sends the one in `--signal`."""
 
-
 Handler = Callable[[int, FrameType | None], object] | int | None
-"""What `signal.signal` takes and returns."""
+"""A handler, as `signal.signal` takes and returns it."""
 
 
 class GracefulInterrupt(L.Callback):
-    """Turns a signal to any process into an orderly stop of all; a second Ctrl-C stops at once.
+    """Stops all processes in order after a signal to any of them; a second Ctrl-C stops at once.
 
     The processes agree after every step. A validation that is due or running is postponed: the
     resumed run starts with it.

@@ -15,7 +15,7 @@ class LossCurve(L.Callback):
 
     Args:
         run_dir: the run's folder.
-        metric: validation metric, drawn beside the validation loss.
+        metric: validation metric, drawn in addition to the validation loss.
     """
 
     def __init__(self, run_dir: str, metric: str = "val_loss") -> None:
@@ -36,7 +36,7 @@ def draw_loss_curve(metrics: Path, picture: Path, metric: str = "val_loss") -> N
     Args:
         metrics: a run's `metrics.csv`.
         picture: the PNG to write.
-        metric: another column, drawn on a second axis.
+        metric: column drawn on a second axis, unless it is `val_loss`.
     """
     from matplotlib.figure import Figure
 
@@ -55,15 +55,15 @@ def draw_loss_curve(metrics: Path, picture: Path, metric: str = "val_loss") -> N
     if scores and metric != "val_loss":
         name = metric.removeprefix("val_")
         axes.set_title(f"{name} of the validation: {scores[-1][1]:.4f} at the end")
-        beside = axes.twinx()
-        beside.set_ylabel(name)
-        beside.plot(*zip(*scores, strict=True), color="tab:green", marker="s", markersize=3)
+        right = axes.twinx()
+        right.set_ylabel(name)
+        right.plot(*zip(*scores, strict=True), color="tab:green", marker="s", markersize=3)
         axes.plot([], [], color="tab:green", marker="s", markersize=3, label=name)
     elif validated:
         last = validated[-1]
         axes.set_title(f"validation loss {last:.3f}, perplexity {math.exp(min(last, 700)):.1f}")
     axes.set_xlabel("optimizer steps")
-    axes.set_ylabel("loss (nats a token)" if metric == "val_loss" else "loss (nats)")
+    axes.set_ylabel("loss (nats per token)" if metric == "val_loss" else "loss (nats)")
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend()

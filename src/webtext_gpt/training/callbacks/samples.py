@@ -49,7 +49,7 @@ class Samples(L.Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Drop the samples that a killed run wrote after the validation it resumes from."""
+        """Remove samples of validations that are newer than the checkpoint of a resumed run."""
         if not self.path.is_file():
             return
         text = self.path.read_text(encoding="utf-8")
@@ -59,7 +59,7 @@ class Samples(L.Callback):
             write_text(self.path, text[: later[0]])
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write samples, unless this is the check before training."""
+        """Write samples, unless this is Lightning's sanity check before training."""
         if not trainer.sanity_checking:
             self._write(trainer, pl_module)
 

@@ -1,4 +1,4 @@
-"""Speed of training: tokens/s, model FLOP/s and their share of the peak, and peak memory."""
+"""Speed of training: tokens/s, model FLOP/s, their fraction of the peak, and peak memory."""
 
 import resource
 import time
@@ -11,9 +11,10 @@ from webtext_gpt.training.precision import peak_flops
 
 
 class Throughput(L.Callback):
-    """Logs the mean speed since the last log, without the first step, in which kernels warm up.
+    """Logs the mean speed since the last log.
 
-    Time spent on validation, samples and checkpoints is not counted.
+    The first step, in which kernels warm up, and the time of validation, samples and checkpoints
+    are not counted.
     """
 
     def __init__(self) -> None:
@@ -28,7 +29,7 @@ class Throughput(L.Callback):
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Mean speed of the whole run so far; `None` before the second step."""
+        """Mean speed of the run so far; `None` before the second step."""
         seconds = self._total_seconds + self._seconds
         return (self._total_tokens + self._tokens) / seconds if seconds else None
 
@@ -92,7 +93,7 @@ class Throughput(L.Callback):
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the peak memory so far, in bytes, of the GPU or else of this process."""
+    """Return the peak memory so far, in bytes: of the GPU, or on CPUs of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

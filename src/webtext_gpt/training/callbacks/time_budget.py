@@ -1,4 +1,4 @@
-"""Training for a number of minutes: the number of steps is measured before the first one."""
+"""Training for a number of minutes: the steps that fit are estimated before the first one."""
 
 import copy
 import time
@@ -18,10 +18,10 @@ FEWEST_PASSES = 4
 
 
 class TimeBudget(L.Callback):
-    """Ends training after a time; sets an open `max_steps` to the number of steps that fit.
+    """Ends training after a time; sets `max_steps`, if it is open, to the steps that fit.
 
-    A learning-rate schedule needs to know its end. The number of steps is therefore fixed before
-    the first one and saved in checkpoints, so that a resumed run has the same end.
+    A learning-rate schedule needs to know the last step. The number of steps is therefore fixed
+    before the first one and saved in checkpoints, so that a resumed run ends at the same step.
 
     Args:
         minutes: wall-clock minutes of training.
@@ -46,16 +46,16 @@ class TimeBudget(L.Callback):
             trainer.should_stop = True
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Measure on rank 0, and broadcast the number of steps."""
+        """Estimate the number of steps on rank 0, and broadcast it."""
         if stage == "fit" and trainer.max_steps == OPEN:
             steps = self._steps(trainer, pl_module) if trainer.is_global_zero else 0
             set_max_steps(trainer, trainer.strategy.broadcast(steps))
 
     def _steps(self, trainer: L.Trainer, pl_module: L.LightningModule) -> int:
-        """Optimizer steps that fit, from timed passes of a copy of the model on random tokens."""
+        """Return the steps that fit, by timing passes of a copy of the model on random tokens."""
         device = trainer.strategy.root_device
         probe = language_model(copy.deepcopy(pl_module.model)).to(device)
-        generator = torch.Generator().manual_seed(0)  # leaves training's random state alone
+        generator = torch.Generator().manual_seed(0)  # does not change training's random state
         data = trainer.datamodule
         shape = (data.micro_batch_size, data.block_size)
         tokens = torch.randint(probe.config.vocab_size, shape, generator=generator).to(device)

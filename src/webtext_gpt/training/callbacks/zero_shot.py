@@ -20,8 +20,8 @@ class ZeroShot(L.Callback):
     Args:
         every: optimizer steps between two measurements.
         tasks: names from `webtext_gpt.evaluation.registry`.
-        data_dir: folder with the tasks' files; `None` loads them by `datasets` name.
-        limit: examples of each task; `None` means all.
+        data_dir: folder with the tasks' files; `None` loads them from the hub.
+        limit: maximum examples of each task; `None` means all.
 
     Raises:
         UserError: a task does not exist or, when training starts, its data is missing.
@@ -42,7 +42,7 @@ class ZeroShot(L.Callback):
         self._measured_step = 0
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Measure one example of each task, so that missing data is noticed before training."""
+        """Measure one example of each task, so that missing data is reported before training."""
         self._measured_step = trainer.global_step
         self._figures(trainer, pl_module, limit=1)
 

@@ -1,9 +1,9 @@
 """Every private name of DeepSpeed that training relies on.
 
 DeepSpeed has no public way to read or write the fp32 values that one process holds. `fragments`
-gives them for stages 1, 2 and 3, and `publish_weights` passes changed values on to the parameters
-that compute. `SUPPORTED` names the versions this was tested with; a missing name is reported with
-that range.
+yields them for stages 1, 2 and 3, and `publish_weights` copies changed values to the parameters
+used for computation. `SUPPORTED` names the versions this was tested with; a missing name is
+reported with that range.
 """
 
 import math
@@ -32,7 +32,8 @@ class Fragment(NamedTuple):
     """Index of the first value in the flattened parameter."""
     length: int
     flat: Tensor
-    """The process's fp32 values of many parameters; the key of their optimizer state."""
+    """The process's fp32 values of many parameters. This tensor is the key of their optimizer
+    state."""
     offset: int
     """Index of the first value in `flat`."""
 
@@ -58,13 +59,13 @@ def _supported() -> Iterator[None]:
 
 
 def fragments(engine: Engine, names: Mapping[nn.Parameter, str], rank: int) -> Iterator[Fragment]:
-    """Yield what this process holds in fp32: of trained parameters, and of frozen ones.
+    """Yield the fp32 values that this process holds, of trained and of frozen parameters.
 
     Args:
-        engine: after initialization.
-        names: of all parameters.
-        rank: of this process. In stages 1 and 2 every process has the frozen parameters whole,
-            and rank 0 yields them.
+        engine: the engine, after initialization.
+        names: names of all parameters.
+        rank: rank of this process. In stages 1 and 2 every process holds all frozen parameters,
+            and only rank 0 yields them.
     """
     with _supported():
         zero = engine.optimizer
@@ -80,7 +81,7 @@ def fragments(engine: Engine, names: Mapping[nn.Parameter, str], rank: int) -> I
             zero.single_partition_of_fp32_groups, zero.bit16_groups, strict=True
         ):
             for parameter in parameters:
-                if (mapping := parameter._hp_mapping) is not None:  # some of it is held here
+                if (mapping := parameter._hp_mapping) is not None:  # this process holds some of it
                     place, here = mapping.lp_fragment_address, mapping.hp_fragment_address
                     yield Fragment(names[parameter], place.start, place.numel, flat, here.start)
 
@@ -109,13 +110,13 @@ def _stage_3_parameters(zero: Any) -> Iterator[nn.Parameter]:
 
 
 def _shard(parameter: Any) -> Tensor:
-    """A stage-3 parameter's values on this process, in the precision that computes."""
+    """Return a stage-3 parameter's values on this process, in the precision of computation."""
     shard: Tensor = parameter.ds_tensor
     return shard
 
 
 def _partition(parameter: Any, rank: int) -> tuple[int, int]:
-    """Start and length of a process's partition of a stage-3 parameter, without padding."""
+    """Return start and length of a process's partition of a stage-3 parameter, unpadded."""
     length = parameter.ds_tensor.ds_numel
     start = rank * length
     return start, min(length, parameter.ds_numel - start)
@@ -123,10 +124,11 @@ def _partition(parameter: Any, rank: int) -> tuple[int, int]:
 
 @torch.no_grad()
 def publish_weights(engine: Engine) -> None:
-    """Copy stage 3's fp32 values into the parameters that compute; other stages need nothing.
+    """Copy stage 3's fp32 values into the parameters used for computation.
 
-    Small parameters, which every process keeps whole, are partitioned as at a start: DeepSpeed
-    learns who reads them when it gathers them.
+    Other stages need nothing. Small parameters, of which every process keeps all values, are
+    partitioned as at the start of training: DeepSpeed records which modules use them when it
+    gathers them.
     """
     with _supported():
         if engine.zero_optimization_stage() != 3:
@@ -146,18 +148,19 @@ def whole_shape(parameter: nn.Parameter) -> list[int]:
 
 
 def gradient_norm(engine: Engine) -> float:
-    """Return the gradient norm that DeepSpeed found in its last step, before clipping.
+    """Return the gradient norm of DeepSpeed's last step, before clipping.
 
-    NaN where it skipped the step because a gradient was not finite.
+    It is NaN if DeepSpeed skipped the step because a gradient was not finite.
     """
     with _supported():
         return math.nan if engine.optimizer.overflow else float(engine.get_global_grad_norm())
 
 
 def forgo_compiled_reduction() -> None:
-    """Stop DeepSpeed from compiling a reduction through shared memory, a minute at each start.
+    """Stop DeepSpeed from compiling its shared-memory reduction, a minute at each start.
 
-    Its processes also spin while they wait for one another; gloo's sleep, and notice a death.
+    In that reduction, processes also spin while they wait for one another. In gloo's they sleep,
+    and notice when another process dies.
     """
     with _supported():
         from deepspeed.accelerator import get_accelerator

@@ -1,4 +1,4 @@
-"""Which devices a run uses; a request for more than there are is refused here."""
+"""Find the devices that a run uses; refuse a request for more than there are."""
 
 import os
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ LAUNCHERS = {
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices that a run is spread over, one process each."""
+    """The devices that a run uses, with one process each."""
 
     kind: str
     """`cpu`, `cuda` or `mps`."""
@@ -41,18 +41,18 @@ class Devices:
 def find_devices(
     accelerator: str, devices: str | int | Sequence[int], num_nodes: int = 1, *, check: bool = True
 ) -> Devices:
-    """Return the devices that Lightning's three settings of the same names stand for here.
+    """Return the devices that Lightning's settings of the same names select on this machine.
 
     Args:
         accelerator: `auto`, `cpu`, `gpu`, `cuda` or `mps`.
         devices: a number, `auto`, -1 for all, or the indices of GPUs.
-        num_nodes: machines.
-        check: require this machine to have the devices. Without it, as for an estimate, any number
+        num_nodes: number of machines.
+        check: require this machine to have the devices. If false, as for an estimate, any number
             is accepted; more devices than CPU cores are taken for GPUs of another machine.
 
     Raises:
         UserError: this machine lacks the accelerator or has fewer devices than requested, or an
-            external launcher has started another number of processes.
+            external launcher has started a different number of processes.
     """
     kind = device_kind(accelerator)
     available = _available(kind)
@@ -108,7 +108,7 @@ def _available(kind: str) -> int:
 def _requested(
     devices: str | int | Sequence[int], kind: str, available: int
 ) -> tuple[int, tuple[int, ...] | None]:
-    """The number of processes and, where GPUs are named by index, which ones."""
+    """Return the number of processes and, if GPUs are named by index, their indices."""
     if devices == "auto":
         return (available if kind == "cuda" else 1), None
     if isinstance(devices, str) and "," not in devices:
@@ -131,7 +131,7 @@ def _requested(
 
 
 def _check_launcher(per_node: int, num_nodes: int) -> None:
-    """Refuse a number of processes other than the one that torchrun or SLURM has started."""
+    """Refuse a number of processes that differs from the number torchrun or SLURM has started."""
     launcher = external_launcher()
     if launcher is not None:
         started = os.environ[LAUNCHERS[launcher][1]]

@@ -1,4 +1,4 @@
-"""The whole model on one process, whatever the strategy has done with its parameters."""
+"""Gather the complete model on one process, under any strategy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +18,9 @@ from webtext_gpt.training.strategy import partitions_parameters
 def whole_model(trainer: L.Trainer, model: GPT) -> Iterator[GPT | None]:
     """Give rank 0 the model with all its parameters, and the other ranks `None`.
 
-    Every process has to enter. Where parameters are partitioned, they are gathered one after
-    another into a copy on rank 0's device. The block may take the processes different times, but
-    must not communicate.
+    Every process has to enter. If parameters are partitioned, they are gathered one after another
+    into a copy on rank 0's device. The block may take a different time on each process, but must
+    not communicate.
 
     Args:
         trainer: holds the strategy.
@@ -29,24 +29,22 @@ def whole_model(trainer: L.Trainer, model: GPT) -> Iterator[GPT | None]:
     if not partitions_parameters(trainer.strategy):
         yield model if trainer.is_global_zero else None
         return
-    copy = _gathered(trainer, model)
-    yield copy
-    del copy
+    yield _gathered(trainer, model)
 
 
 def _gathered(trainer: L.Trainer, model: GPT) -> GPT | None:
-    whole = None
+    copy = None
     if trainer.is_global_zero:
-        whole = empty_gpt(model.config, trainer.strategy.root_device)
+        copy = empty_gpt(model.config, trainer.strategy.root_device)
     for name, parameter in _each_gathered(trainer.strategy, model):
-        if whole is not None:
+        if copy is not None:
             with torch.no_grad():
-                whole.get_parameter(name).copy_(parameter)
-    return whole.train(model.training) if whole is not None else None
+                copy.get_parameter(name).copy_(parameter)
+    return copy.train(model.training) if copy is not None else None
 
 
 def _each_gathered(strategy: Strategy, model: GPT) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield each parameter while it is whole; FSDP can only gather all of them at once."""
+    """Yield each parameter while it is gathered; FSDP can only gather all of them at once."""
     if isinstance(strategy, FSDPStrategy):
         with FullyShardedDataParallel.summon_full_params(strategy.model, writeback=False):
             for name, parameter in model.named_parameters():

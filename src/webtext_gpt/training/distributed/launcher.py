@@ -1,8 +1,8 @@
-"""Starting the processes of one machine, so that none outlives another's death for long.
+"""Start the processes of one machine, and end them all soon after one of them dies.
 
 A process that dies leaves the others waiting in a collective operation, on GPUs for half an hour.
 Rank 0 therefore watches the processes that it started, and they watch rank 0. The cause of a
-failure is reported once: by the process that failed or, if that one was killed, by one that saw it.
+failure is reported once: by the process that failed or, if it was killed, by one that noticed.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ POLL_SECONDS = 0.2
 SPEAK_SECONDS = 3.0
 """Seconds a non-zero rank waits before reporting, so that rank 0 reports shared errors."""
 LOST_SECONDS = 15.0
-"""Seconds to wait for the cause of an error that only says that another process went away."""
+"""Seconds to wait for the cause of an error that only says that another process is gone."""
 STUCK_SECONDS = 5.0
 """Seconds that rank 0 has to notice another process's death by itself."""
 
@@ -47,7 +47,7 @@ class Watch(threading.Thread):
     """Thread that polls the started processes and ends the run when one fails.
 
     Args:
-        processes: those of the local ranks from 1 on.
+        processes: the processes of local ranks 1, 2, ...
     """
 
     def __init__(self, processes: list[subprocess.Popen[bytes]]) -> None:
@@ -78,7 +78,7 @@ class Watch(threading.Thread):
         return None
 
     def explain(self, error: BaseException) -> str | None:
-        """Describe the death behind an error of this process; `None` if the error is its own."""
+        """Describe the death that caused this process's error; `None` if no death did."""
         self._reporting.acquire()
         deadline = time.monotonic() + (LOST_SECONDS if _lost_another(error) else 0)
         while not (death := self.death()) and time.monotonic() < deadline:
@@ -86,7 +86,7 @@ class Watch(threading.Thread):
         return death
 
     def kill(self) -> None:
-        """Kill the processes at once; readers ignore what they leave half-written."""
+        """Kill the processes at once; readers ignore the partial files they leave."""
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
@@ -104,7 +104,7 @@ class Watch(threading.Thread):
 
 
 class WatchedLauncher(SubprocessLauncher):
-    """Lightning's launcher with one run folder, one log, and watched processes."""
+    """Lightning's launcher with a single run folder, a single log, and watched processes."""
 
     def launch(
         self,
@@ -113,7 +113,7 @@ class WatchedLauncher(SubprocessLauncher):
         trainer: L.Trainer | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Start this machine's other processes, unless a launcher has, and call `function`.
+        """Start this machine's other processes, unless torchrun or SLURM has; call `function`.
 
         Raises:
             UserError: another process failed or was killed.
@@ -128,7 +128,7 @@ class WatchedLauncher(SubprocessLauncher):
             try:
                 self._call_children_scripts()
             finally:
-                del os.environ[CHOSEN]  # another run of this process must not see it
+                del os.environ[CHOSEN]  # a later run in this process must not see it
             watch = Watch(self.procs)
             watch.start()
         set_num_threads(num_processes=self.num_processes)
@@ -153,13 +153,13 @@ class WatchedLauncher(SubprocessLauncher):
                 command, folder = hydra_subprocess_command(local_rank)
             else:
                 command, folder = subprocess_command(), None
-            own = {
+            of_rank = {
                 "LOCAL_RANK": str(local_rank),
                 PARENT: str(os.getpid()),
                 "PYTHONWARNINGS": "ignore",  # rank 0 shows them
             }
             process = subprocess.Popen(  # noqa: S603 - this program, with its own arguments
-                command, env={**os.environ, **own}, cwd=folder, stdout=subprocess.DEVNULL
+                command, env={**os.environ, **of_rank}, cwd=folder, stdout=subprocess.DEVNULL
             )
             self.procs.append(process)
 
@@ -186,7 +186,7 @@ class WatchedFSDPStrategy(WatchedLaunch, FSDPStrategy):
 
 
 def follow_parent() -> None:
-    """In a process that `WatchedLauncher` started, end when its parent has gone."""
+    """In a process that `WatchedLauncher` started, exit once its parent is gone."""
     parent = os.environ.get(PARENT)
     if parent is not None:
         threading.Thread(target=_follow, args=(int(parent),), daemon=True).start()
@@ -220,7 +220,7 @@ def _cause_reported_once(watch: Watch | None) -> Iterator[None]:
         if watch is not None:
             watch.join_processes()
         if rank_zero_only.rank != 0:
-            # Rank 0 prints the message. srun and torchrun take any other code for a failure.
+            # Rank 0 prints the message. srun and torchrun treat any code except 0 as a failure.
             sys.exit(EXIT_PREEMPTED if PARENT in os.environ else 0)
         raise
     except Exception as error:
@@ -249,7 +249,7 @@ def rank_zero_reports_first() -> Iterator[None]:
 
 
 def _lost_another(error: BaseException) -> bool:
-    """Whether an error only says that another process cannot be reached."""
+    """Return whether an error only says that another process cannot be reached."""
     if isinstance(error, torch.distributed.DistError):
         return True
     words = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "socket")

@@ -1,7 +1,7 @@
 """DeepSpeed's ZeRO under Lightning, on GPUs and on CPU processes.
 
-No setting of DeepSpeed is stated twice: accumulation, clipping, precision and the batch come from
-the trainer, the optimizer and its schedule from the module.
+No setting is repeated for DeepSpeed: accumulation, clipping, precision and the batch come from the
+trainer, the optimizer and its schedule from the module.
 """
 
 from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ def zero_config(
     reduce_bucket_size: int,
     allgather_bucket_size: int,
 ) -> dict[str, Any]:
-    """Return the part of DeepSpeed's configuration that concerns ZeRO alone."""
+    """Return the part of DeepSpeed's configuration that concerns only ZeRO."""
     zero: dict[str, Any] = {
         "stage": stage,
         "overlap_comm": on_gpu,
@@ -52,7 +52,7 @@ def zero_config(
         "reduce_bucket_size": reduce_bucket_size,
         "allgather_bucket_size": allgather_bucket_size,
     }
-    if stage == 3:  # DeepSpeed's defaults would keep a whole small model gathered
+    if stage == 3:  # DeepSpeed's defaults would keep all of a small model gathered
         zero["stage3_max_live_parameters"] = LIVE_PARAMETERS
         zero["stage3_max_reuse_distance"] = LIVE_PARAMETERS
         zero["stage3_prefetch_bucket_size"] = LIVE_PARAMETERS // 4
@@ -69,7 +69,7 @@ def zero_config(
 
 
 class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
-    """Lightning's DeepSpeed strategy, also for CPUs, with the loss scaled once.
+    """Lightning's DeepSpeed strategy, extended to CPUs and to checkpoints in parts.
 
     Args:
         config: see `zero_config`.
@@ -99,7 +99,7 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
             self._init_deepspeed_distributed()
 
     def backward(self, closure_loss: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Run the backward pass; Lightning has divided the loss by the accumulation already."""
+        """Run the backward pass; Lightning has already divided the loss by the accumulation."""
         return super().backward(closure_loss, *args, scale_wrt_gas=False, **kwargs)
 
     def save_checkpoint(
@@ -145,7 +145,7 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
         return {}
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Tensor]:
-        """Return nothing: no process holds the whole optimizer state."""
+        """Return nothing: no process holds the complete optimizer state."""
         return {}
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
@@ -157,7 +157,7 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
 
     @property
     def _optimizer(self) -> Optimizer:
-        """The module's optimizer, which DeepSpeed has wrapped."""
+        """The module's optimizer, inside DeepSpeed's wrapper."""
         optimizer: Optimizer = self.deepspeed_engine.optimizer.optimizer
         return optimizer
 
@@ -165,7 +165,7 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
         return fragments(self.deepspeed_engine, self._names, self.global_rank)
 
     def _pieces(self) -> Iterator[Piece]:
-        """This process's values and their moments, on the CPU."""
+        """Yield this process's values and their moments, on the CPU."""
         for fragment in self._fragments():
             moments = {
                 key: value
@@ -177,7 +177,7 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
             yield Piece(fragment.name, fragment.start, mine)
 
     def _description(self) -> dict[str, Any]:
-        """Shapes, ties and optimizer groups: what a reader needs to put the pieces together."""
+        """Return shapes, ties and optimizer groups, from which a reader assembles the pieces."""
         names = self._names
         every = self.lightning_module.named_parameters(remove_duplicate=False)
         optimizer = self._optimizer
@@ -196,15 +196,16 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
 
     @torch.no_grad()
     def _fill(self, saved: SavedParameters, step: float) -> None:
-        """Take weights and moments from saved pieces, and give them to the parameters."""
+        """Copy saved weights and moments into the parameters and the optimizer's state."""
         states = self._optimizer.state
-        for name, start, length, flat, offset in self._fragments():
-            flat[offset : offset + length] = saved.read(name, WEIGHT, start, length).to(flat)
+        for fragment in self._fragments():
+            name, start, length, flat, _ = fragment
+            fragment.of(flat).copy_(saved.read(name, WEIGHT, start, length))
             for key in saved.keys(name):
                 state = states.setdefault(flat, {})
                 state.setdefault("step", torch.tensor(step, device=flat.device))
                 moment = state.setdefault(key, torch.zeros_like(flat))
-                moment[offset : offset + length] = saved.read(name, key, start, length).to(flat)
+                fragment.of(moment).copy_(saved.read(name, key, start, length))
         if not self.zero_stage_3:
             for parameter, name in self._names.items():
                 values = saved.read(name, WEIGHT, 0, parameter.numel())

@@ -29,7 +29,7 @@ def test_the_suffix_decides_the_format(write: Write, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"CSV.*TSV.*JSONL.*Parquet.*task.separator"):
         read_file(TASK, file)
     assert read_file(Task(name="mine", separator="|"), file).texts == ["a"]
-    with pytest.raises(UserError, match="b.csv is not there"):
+    with pytest.raises(UserError, match="b.csv does not exist"):
         read_file(TASK, tmp_path / "b.csv")
     with pytest.raises(UserError, match="is a folder"):
         read_file(TASK, tmp_path)
