@@ -1,4 +1,4 @@
-"""Time and peak memory of each stage on made-up inputs of size n and 2n.
+"""Time and peak memory of each stage on synthetic inputs of size n and 2n.
 
 python benchmarks/corpus_scale.py [links|dedup|documents] [scale]
 """

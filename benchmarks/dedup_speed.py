@@ -2,8 +2,8 @@
 
     python benchmarks/dedup_speed.py REALDATA PYTHON_WITH_DATATROVE [repeats]
 
-The documents are the 40 novels, cut into 700 words each; a tenth of them are repeated with 0 to 11
-words changed. Both sides read the same two Parquet files and write the documents that they keep.
+The documents are the 40 novels, cut into pieces of 700 words; a tenth of them are repeated with 0
+to 11 words changed. Both sides read the same two Parquet files and write the documents they keep.
 datatrove needs an environment of its own (`pip install "datatrove[processing]" spacy`), because
 its version pins conflict with ours.
 """
@@ -61,7 +61,7 @@ def documents(novels: Path) -> tuple[list[str], list[tuple[int, int]]]:
 
 
 def jaccard(one: str, other: str, n: int = 5) -> float:
-    """Jaccard similarity by the textbook; words are lower-cased runs of letters and digits."""
+    """Textbook Jaccard similarity; words are lower-cased runs of letters and digits."""
     import regex
 
     a, b = (
@@ -88,7 +88,7 @@ def main() -> None:
             )
         script = Path(folder) / "peer.py"
         script.write_text(DATATROVE)
-        ours, whole = [], []
+        ours, with_start_up = [], []
         for _ in range(repeats):
             shutil.rmtree(out, ignore_errors=True)
             start = time.perf_counter()
@@ -96,23 +96,23 @@ def main() -> None:
                 [sys.executable, "data_prep/dedup.py", f"documents=[{source}]", f"out={out}"],
                 check=True, stdout=subprocess.DEVNULL,
             )  # fmt: skip
-            whole.append(time.perf_counter() - start)
+            with_start_up.append(time.perf_counter() - start)
             ours.append(json.loads((out / "manifest.json").read_text())["seconds"])
         peer = subprocess.run(
             [python, str(script), str(source), f"{folder}/peer"],
             check=True, capture_output=True, text=True,
         )  # fmt: skip
         theirs = float(peer.stdout.rpartition("SECONDS")[2])
-        best, command = min(ours), min(whole)
+        best, command = min(ours), min(with_start_up)
         print(f"ours {best:.2f} s ({megabytes / best:.1f} MB/s; {command:.2f} s with start-up)")
         print(f"datatrove {theirs:.1f} s ({megabytes / theirs:.2f} MB/s, without start-up)")
         print(f"ratio {theirs / best:.1f} ({theirs / command:.1f} with our start-up)")
         found = pq.read_table(out / "clusters.parquet").to_pylist()
         joined = {row["dropped"] for row in found} | {row["kept"] for row in found}
-        due = [(a, b) for a, b in planted if jaccard(texts[a], texts[b]) >= 0.8]
-        missed = [pair for pair in due if not {ids[pair[0]], ids[pair[1]]} <= joined]
+        expected = [(a, b) for a, b in planted if jaccard(texts[a], texts[b]) >= 0.8]
+        missed = [pair for pair in expected if not {ids[pair[0]], ids[pair[1]]} <= joined]
         below = [row for row in found if row["similarity"] < 0.8]
-        print(f"planted copies with similarity >= 0.8: {len(due)}; missed: {len(missed)}")
+        print(f"planted copies with similarity >= 0.8: {len(expected)}; missed: {len(missed)}")
         print(f"dropped: {len(found)}; less than 0.8 similar to the document kept: {len(below)}")
 
 

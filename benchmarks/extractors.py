@@ -1,8 +1,9 @@
-"""Extractors on the 181 gold pages: precision, recall and F1 over 4-grams, pages per second.
+"""Quality and speed of extractors on the 181 gold pages.
 
     python benchmarks/extractors.py REALDATA
 
-One core, one run. F1 is computed from mean precision and mean recall, as in the pages' benchmark.
+The script prints precision, recall and F1 over 4-grams, and pages per second. One core, one run. F1
+is computed from mean precision and mean recall, as in the pages' benchmark.
 """
 
 import gzip

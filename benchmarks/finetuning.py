@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(FILES))
     parser.add_argument("--arms", nargs="*", default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    options, further = parser.parse_known_args()
+    options, overrides_for_all = parser.parse_known_args()
     for task in options.tasks:
         files = {split: options.data / task / name for split, name in FILES[task].items()}
         overrides = [f"task={task}", *(f"task.{split}={file}" for split, file in files.items())]
@@ -65,7 +65,9 @@ def main() -> None:
                 command += [f"checkpoint={options.checkpoint}", f"run_dir={run}", *ARMS[arm]]
                 command += [f"epochs={EPOCHS[task]}", f"seeds={options.seeds}".replace(" ", "")]
                 command += [] if not (run / "config.yaml").exists() else ["resume=auto"]
-                subprocess.run([*command, *further], check=True, stdout=subprocess.DEVNULL)
+                subprocess.run(
+                    [*command, *overrides_for_all], check=True, stdout=subprocess.DEVNULL
+                )
             figures = json.loads((run / "summary.json").read_text())["mean_and_deviation"]
             rows[arm] = {split: figures[f"{split}_{metric}"] for split in ("val", "test")}
         for arm, row in rows.items():

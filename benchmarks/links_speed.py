@@ -3,7 +3,7 @@
     python benchmarks/links_speed.py REALDATA [megabytes]
 
 Long rows: the 2024 rows of 2 to 4 kB from the vintages file, repeated with other URLs, ids and
-scores, in a zstd file with a long window. Short rows: the 2013 sample.
+scores, in a zstd file with a window of 2^27 bytes. Short rows: the 2013 sample.
 """
 
 import json
@@ -30,8 +30,8 @@ def long_rows(realdata: Path, target: Path, megabytes: int) -> int:
     rows = [r for r in rows if 2000 < len(json.dumps(r)) < 4000]
     outbound = [r for r in rows if not r["is_self"]]
     sample = realdata / "reddit/submissions_2013_sample.ndjson.zst"
-    posts = [json.loads(line) for lines in line_batches(sample, lambda _: None) for line in lines]
-    urls = [p["url"] for p in posts if not p["is_self"]]
+    short = [json.loads(line) for lines in line_batches(sample, lambda _: None) for line in lines]
+    urls = [p["url"] for p in short if not p["is_self"]]
     rng, size, number = random.Random(0), 0, 0
     compressor = zstandard.ZstdCompressor(
         compression_params=zstandard.ZstdCompressionParameters.from_level(3, window_log=27)

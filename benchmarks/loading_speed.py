@@ -1,4 +1,4 @@
-"""CPU time of loading a language model from a checkpoint of ours.
+"""CPU time of loading a language model from a checkpoint.
 
 python benchmarks/loading_speed.py [--rounds 7 --n-layer 12 --n-embd 768 ...]
 

@@ -4,8 +4,9 @@
 
 One core, one run. Ours is measured three times: hashes alone, with a filter of `millions` items
 (default 200, over a gigabyte, far larger than the caches); from text, including normalization; and
-the inverse direction. The peers get the 8-grams of the novels as Python strings, normalized before
-the clock starts, and once more from text. Bits per item are memory divided by items added.
+the inverse direction. The peers get the 8-grams of the novels as Python strings that are normalized
+before the clock starts; rbloom is also timed from text. Bits per item are memory divided by items
+added.
 """
 
 import re
@@ -35,9 +36,9 @@ def seconds(task: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def show(what: str, items: int, add: float, hit: float, miss: float, bits: float) -> None:
+def show(label: str, items: int, add: float, hit: float, miss: float, bits: float) -> None:
     rates = "  ".join(f"{items / s / 1e6:8.2f}" if s else "       -" for s in (add, hit, miss))
-    print(f"{what:44} {rates}  {bits:8.1f}")
+    print(f"{label:44} {rates}  {bits:8.1f}")
 
 
 def hashes_alone(millions: int) -> None:

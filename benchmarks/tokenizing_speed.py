@@ -2,13 +2,14 @@
 
     python benchmarks/tokenizing_speed.py REALDATA [repeats]
 
-One run on two cores. The documents are the 40 novels, cut into 5,000 characters each, in two
+One run on two cores. The documents are the 40 novels, cut into pieces of 5,000 characters, in two
 Parquet files. The stage is timed from files to files (reading, splitting, encoding, hashing,
-writing), with and without the start of the process. The peers are timed for encoding alone, with
+writing), with and without process start-up. The peers are timed for encoding alone, with
 the texts in memory.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,7 +42,7 @@ def best(task: Callable[[], Any], repeats: int) -> tuple[float, Any]:
 
 def stage(folder: Path, vocabulary: Path, out: Path) -> float:
     """Run the stage and return the seconds in its manifest."""
-    subprocess.run(["rm", "-rf", str(out)], check=True)
+    shutil.rmtree(out, ignore_errors=True)
     subprocess.run(
         [sys.executable, "data_prep/shards.py", f"documents=[{folder}]",
          f"tokenizer={vocabulary}", f"out={out}", f"workers={CORES}"],
@@ -81,10 +82,10 @@ def main() -> None:
             part = texts[number::CORES]
             names = [f"{number}-{n}" for n in range(len(part))]
             pq.write_table(pa.table({"id": names, "text": part}), folder / f"{number}.parquet")
-        whole, _ = best(lambda: stage(folder, realdata / "tokenizer", out), repeats)
+        with_start_up, _ = best(lambda: stage(folder, realdata / "tokenizer", out), repeats)
         work = json.loads((out / "manifest.json").read_text())["seconds"]
         print(f"the stage, files to shards         {size / work:6.1f} MB/s")
-        print(f"the same with start-up             {size / whole:6.1f} MB/s")
+        print(f"the same with start-up             {size / with_start_up:6.1f} MB/s")
         shards = TokenShards(out)
         total = sum(shards.split(s).n_tokens for s in ("train", "validation"))
         assert total == sum(len(i) + 1 for i in ids)

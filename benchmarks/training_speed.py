@@ -1,9 +1,9 @@
-"""Tokens a second of a full training step: this model beside Hugging Face's GPT-2, in turn.
+"""Tokens per second of a full training step, compared with Hugging Face's GPT-2.
 
 python benchmarks/training_speed.py [--n-layer 6 --n-embd 384 --block-size 256 --batch 4 ...]
 
-Each round times one step (forward, backward, clipping, fused AdamW) of each model, alternating,
-so that a machine whose speed drifts slows both; medians and their ratio are printed.
+Each round times one step (forward, backward, clipping, fused AdamW) of each model, so that drift in
+the machine's speed affects both. The script prints the medians and their ratio.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-r"""Build a whole corpus with one command, from Reddit dumps or any later stage to token shards.
+r"""Build a corpus with one command, from Reddit dumps or any later stage to token shards.
 
     python data_prep/build.py dumps=[RS_2013-*.zst] out=corpus
     python data_prep/build.py from=documents inputs=[crawl/*.warc.gz] out=corpus
@@ -42,7 +42,7 @@ Compose = Callable[[str], DictConfig]
 
 @dataclass
 class Plan:
-    """What to build.
+    """Inputs, stages and settings of a build.
 
     Attributes:
         out: Folder that will hold the folders of all stages.
@@ -74,10 +74,10 @@ class Plan:
             left_out.add("tokenizer")
         return [s for s in STAGES[STAGES.index(self.first) :] if s not in left_out]
 
-    def limited(self) -> str | None:
-        """Return the stage whose inputs a trial limits: pages, or the first stage after documents.
+    def limited_stage(self) -> str | None:
+        """Return the stage before which a trial build drops rows; None for a build without limit.
 
-        A trial limits the links if this build makes or reads them, and documents otherwise.
+        It is pages if this build makes or reads links, else the first stage that reads documents.
         """
         if self.limit is None:
             return None
@@ -89,7 +89,7 @@ def build(plan: Plan, compose: Compose) -> dict[str, Manifest]:
     """Run all stages of a plan and write the report.
 
     Args:
-        plan: What to build.
+        plan: Inputs, stages and settings.
         compose: Composes the configuration of a stage.
 
     Returns:
@@ -109,7 +109,7 @@ def build(plan: Plan, compose: Compose) -> dict[str, Manifest]:
     inputs = plan.inputs
     for number, stage in enumerate(stages, start=1):
         cfg = configs[stage]
-        if stage == plan.limited():
+        if stage == plan.limited_stage():
             assert plan.limit is not None  # noqa: S101 - for the type checker
             target = plan.out / LIMIT
             print_counts(take(inputs, target, plan.limit, _layout(configs)))
@@ -132,7 +132,7 @@ def build(plan: Plan, compose: Compose) -> dict[str, Manifest]:
 def _refuse_reserved_keys(plan: Plan) -> None:
     """Refuse settings that the build would overwrite or ignore."""
     for stage, own in plan.settings.items():
-        source = "dumps=, or from= and inputs=" if stage == plan.first else "the stage before"
+        source = "dumps=, or from= and inputs=" if stage == plan.first else "the previous stage"
         for key, instead in ((INPUT[stage], f"comes from {source}"), ("out", "is out/STAGE")):
             if key in own:
                 raise UserError(f"{stage}.{key}={own[key]}: build sets this key; it {instead}")
@@ -140,7 +140,7 @@ def _refuse_reserved_keys(plan: Plan) -> None:
         given = plan.settings["shards"].get("tokenizer")
         if given is not None and (plan.settings.get("tokenizer") or plan.first == "tokenizer"):
             raise UserError(
-                f"shards.tokenizer={given} leaves no tokenizer to make: remove it, or remove "
+                f"shards.tokenizer={given} replaces the tokenizer stage: remove it, or remove "
                 "tokenizer.* and from=tokenizer"
             )
 
@@ -177,9 +177,9 @@ def _print_result(stage: str, manifest: Manifest) -> None:
 
 
 def train_commands(shards: Path, tokens: int) -> Sequence[str]:
-    """Return the commands that train on a corpus: a small model, and the paper's.
+    """Return the commands that train a small model and the paper's on a corpus.
 
-    The one that fits the number of tokens comes first. The path is quoted for Hydra's grammar and
+    The one that suits the number of tokens comes first. The path is quoted for Hydra's grammar and
     then for the shell, if needed.
     """
     path = str(shards)

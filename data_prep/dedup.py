@@ -5,7 +5,7 @@
 MinHash of word n-grams (Broder 1997) proposes pairs: a signature is divided into `bands` groups of
 `rows` minima and each group into `split` parts, and two documents are candidates if one of these
 parts is equal. The Jaccard similarity of their n-gram sets then decides. Connected components of
-the similar pairs are clusters, of which the document with the smallest id is kept.
+the similar pairs are clusters; each cluster keeps the document with the smallest id.
 `clusters.parquet` names, for each dropped document, the one that was kept.
 """
 
@@ -46,7 +46,7 @@ class RunRecord(shuffle.RunRecord):
 
 
 class PartRecord(TypedDict):
-    """Record of one part: rows in it, and rows left out because their id came before."""
+    """Record of one part: its rows, and rows dropped because an earlier row has the same id."""
 
     rows: int
     repeated: int
@@ -66,18 +66,18 @@ def deduplicate(
     workers_at_once: int | None = None,
     engine: Engine = NATIVE,
 ) -> Manifest:
-    """Write the unique documents of some files.
+    """Write the documents of some files without exact duplicates and near-duplicates.
 
     Args:
         documents: Files, folders or globs of Parquet or JSONL with `id` and `text`.
-        out: Folder to make.
-        threshold: Jaccard similarity from which two documents are near-duplicates, in (0, 1].
+        out: Folder to create.
+        threshold: Minimum Jaccard similarity of near-duplicates, in (0, 1].
         ngram: Words per n-gram.
         bands: Groups of minima per document.
         rows: Minima per group.
-        split: Parts that a group is divided into; divides `rows`.
+        split: Parts of a group; must divide `rows`.
         carry: Further columns to keep, as text.
-        part_characters: Characters of text in a part of the output. One part is held in memory.
+        part_characters: Characters of text in a part of the output, which is held in memory.
         workers_at_once: Number of processes that read the inputs. None means one per core.
         engine: Where signatures are computed.
 
@@ -85,13 +85,18 @@ def deduplicate(
         The manifest.
 
     Raises:
-        UserError: Documents cannot be read, a setting is out of range, or `out` holds something
-            else.
+        UserError: Documents cannot be read, a setting is out of range, or `out` holds other
+            files.
     """
-    if not 0 < threshold <= 1 or min(ngram, bands, rows, split, part_characters) < 1:
-        raise UserError(
-            "threshold must be in (0, 1]; ngram, bands, rows, split, part_characters at least 1"
-        )
+    if not 0 < threshold <= 1:
+        raise UserError(f"threshold={threshold}: must be above 0 and at most 1")
+    numbers = {
+        "ngram": ngram, "bands": bands, "rows": rows, "split": split,
+        "part_characters": part_characters,
+    }  # fmt: skip
+    for key, value in numbers.items():
+        if value < 1:
+            raise UserError(f"{key}={value}: must be at least 1")
     if rows % split:
         raise UserError(f"split={split} does not divide rows={rows}")
     started = time.monotonic()
@@ -162,7 +167,7 @@ def _write_unique(
     """Write the documents that are kept, and count the others by reason.
 
     `marks` (N,) holds 0 for a document that is kept, 1 for an exact duplicate, 2 for a
-    near-duplicate. Rows are numbered through all parts.
+    near-duplicate. Rows are numbered across all parts.
     """
     start = 0
     for at, (part, count) in enumerate(zip(parts, counts, strict=True)):

@@ -40,8 +40,8 @@ SCHEMA = pa.schema([
     ("language", pa.string()), ("language_score", pa.float32()), ("tokens", pa.int64()),
 ])  # fmt: skip
 DROPPED = pa.schema([("url", pa.string()), ("reason", pa.string()), ("text", pa.string())])
-SAMPLE_CHARACTERS = 2000  # characters that are kept of a dropped text, for inspection
-WRITE_CHARACTERS = 32_000_000  # characters of text that are held before they are written
+SAMPLE_CHARACTERS = 2000  # characters kept of each dropped text, for inspection
+WRITE_CHARACTERS = 32_000_000  # characters of text buffered before they are written
 
 
 class ArchiveRecord(TypedDict):
@@ -74,9 +74,9 @@ def build_documents(
 
     Args:
         pages: Files, folders or globs of WARC or ARC archives.
-        out: Folder to make.
+        out: Folder to create.
         rules: Which texts are kept, and how they are changed.
-        keep_dropped: Whether to write what was dropped, with reasons, to `out/dropped`.
+        keep_dropped: Whether to write dropped texts and their reasons to `out/dropped`.
         max_page_bytes: Larger pages are rejected.
         page_seconds: Time limit of a page.
         page_memory_bytes: Limit of the address space of an extracting process.
@@ -87,8 +87,8 @@ def build_documents(
         The manifest.
 
     Raises:
-        UserError: No archive is found, a file has no WARC or ARC record, or `out` holds something
-            else.
+        UserError: No archive is found, a file has no WARC or ARC record, or `out` holds other
+            files.
     """
     started = time.monotonic()
     files = find_inputs(pages, SUFFIXES)
@@ -125,13 +125,13 @@ def _write_archive(
     documents: Iterator[tuple[Page | None, Document]],
     keep_dropped: bool,
 ) -> ArchiveRecord:
-    """Write the documents of one archive in the order of its records, and what was dropped."""
+    """Write the kept and the dropped documents of one archive, in the order of its records."""
     rejected: Counter[str] = Counter()
     domain_of = _domains()
     kept: list[tuple[Any, ...]] = []
     dropped: list[tuple[Any, ...]] = []
     rows = held = 0
-    target, side = out / f"documents-{file.hash}.parquet", out / "dropped" / f"{file.hash}.parquet"
+    target = out / f"documents-{file.hash}.parquet"
     with (
         replaced(target) as temporary,
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
@@ -155,8 +155,9 @@ def _write_archive(
         writer.write_table(_table(kept, SCHEMA))
     if rows == rejected["broken archive"] and file.size:
         target.unlink()
-        raise UserError(f"{file.path}: it holds no WARC or ARC record")
+        raise UserError(f"{file.path} holds no WARC or ARC record")
     if keep_dropped:
+        side = out / "dropped" / f"{file.hash}.parquet"
         side.parent.mkdir(exist_ok=True)
         with replaced(side) as temporary:
             pq.write_table(_table(dropped, DROPPED), temporary, compression="zstd")

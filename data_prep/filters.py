@@ -3,8 +3,8 @@ r"""Bloom filters of the 8-grams of training documents, built or merged.
     python data_prep/filters.py train=[corpus/dedup] out=train.bloom
     python data_prep/filters.py merge=[part1.bloom,part2.bloom] out=train.bloom
 
-Parts to be merged must have the same size: build each with `ngrams=`, the number of distinct
-8-grams in all parts together.
+Parts to merge must have the same size: build each with `ngrams=`, the number of distinct 8-grams
+in all parts together.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ def main(cfg: DictConfig) -> None:
         raise UserError(f"{out} exists already; remove it or choose another out=")
     out.parent.mkdir(parents=True, exist_ok=True)
     if options["merge"]:
-        whole = merge_filters(expand(options["merge"], (".bloom",)))
+        bloom = merge_filters(expand(options["merge"], (".bloom",)))
     else:
         files = find_inputs(options["train"], SUFFIXES)
         refuse_repeats(files)
@@ -42,13 +42,13 @@ def main(cfg: DictConfig) -> None:
         layout = Layout(options["lines"], options["text_key"])
         workers, engine = options["workers"], options["engine"]
         items = options["ngrams"] or count_ngrams(paths, layout, workers, engine).capacity()
-        whole = build_filter(
+        bloom = build_filter(
             paths, layout, blocks_for(items, options["rate"]),
             workers_at_once=workers, engine=engine, scratch=out.parent,
         )  # fmt: skip
-    whole.save(out)
-    print(f"{out}: {whole.added:,} 8-grams added, {whole.n_bytes / 1e6:,.1f} MB, "
-          f"false-positive rate {whole.false_positive_rate():.3g}")  # fmt: skip
+    bloom.save(out)
+    print(f"{out}: {bloom.added:,} 8-grams added, {bloom.n_bytes / 1e6:,.1f} MB, "
+          f"false-positive rate {bloom.false_positive_rate():.3g}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python data_prep/links.py dumps=[RS_2013-*.zst] out=corpus/links
 
-One process decodes a dump and writes the posts it keeps to a scratch file, sorted by link. Then
-the posts of each link are merged into one row, one range of link ids at a time.
+Each dump is decoded by one process, which writes the posts it keeps to a scratch file, sorted by
+link. Then the posts of each link are merged into one row, one range of link ids at a time.
 """
 
 import time
@@ -16,7 +16,7 @@ from typing import Any, TypedDict
 import xxhash
 from omegaconf import DictConfig, OmegaConf
 
-from data_prep.crawl.urls import listed, url_rules
+from data_prep.crawl.urls import read_names, url_rules
 from data_prep.reddit.dumps import compression
 from data_prep.reddit.posts import LOW_KARMA, PostCounts, PostRules, scan_dump
 from data_prep.stage import workers
@@ -61,7 +61,7 @@ def build_links(
 
     Args:
         dumps: Files, folders or globs.
-        out: Folder to make.
+        out: Folder to create.
         rules: Which posts are kept.
         workers_at_once: Number of processes. None means one per core.
         engine: Where the merge runs.
@@ -70,7 +70,7 @@ def build_links(
         The manifest.
 
     Raises:
-        UserError: A file is not a dump; `out` holds something else; or a dump is cut short, which
+        UserError: A file is not a dump; `out` holds other files; or a dump is cut short, which
             is reported after everything else was written.
     """
     started = time.monotonic()
@@ -112,10 +112,9 @@ def _recorded(rules: PostRules) -> dict[str, Any]:
     }
     for name, values in lists.items():
         ordered = sorted(values)
-        long = (
-            f"{len(ordered)} entries, xxh3 {xxhash.xxh3_64_hexdigest(' '.join(ordered).encode())}"
-        )
-        recorded[name] = ordered if len(ordered) <= 100 else long
+        digest = xxhash.xxh3_64_hexdigest(" ".join(ordered).encode())
+        summary = f"{len(ordered)} entries, xxh3 {digest}"
+        recorded[name] = ordered if len(ordered) <= 100 else summary
     return recorded
 
 
@@ -129,7 +128,7 @@ def _scan(file: InputFile, folder: Path, rules: PostRules) -> ScanRecord:
 
 
 def _merge(ledger: Ledger, scans: Records[ScanRecord], rules: PostRules) -> None:
-    """Merge the posts of all dumps, one part of the output after the other."""
+    """Merge the posts of all dumps into links, one part of the output at a time."""
     posts = [str(ledger.work / scan["file"]) for scan in scans]
     parts = max(-(-scans.total("kept") // POSTS_PER_PART), 1)
     # Ids are hexadecimal hashes, so equal ranges of their first four digits hold equal shares.
@@ -162,7 +161,7 @@ def merge_posts(
         target: Parquet file to write.
         low: First id, or a prefix of it.
         high: First id after the range. None means the range has no end.
-        rules: How karma is computed, and how much a link needs.
+        rules: How karma is computed, and how much karma a link needs.
     """
     import daft
     import pyarrow as pa
@@ -223,7 +222,7 @@ def post_rules(options: Mapping[str, Any]) -> PostRules:
     """
     if options["karma"] not in ("max", "sum"):
         raise UserError(f"karma={options['karma']!r}: expected max or sum")
-    blocked = listed(options["blocked_subreddits"])
+    blocked = read_names(options["blocked_subreddits"])
     return PostRules(
         urls=url_rules(options["urls"], allow_private=options["allow_private"]),
         blocked_subreddits=frozenset(name.lower().removeprefix("r/") for name in blocked),

@@ -6,7 +6,7 @@ r"""Overlap of test sets with training documents (the GPT-2 paper, section 4 and
 There are two directions. `train` is the paper's: build a Bloom filter of all 8-grams of train and
 look up those of the test sets. `test` is the inverse: build the exact set of the test sets'
 8-grams and scan train for them. The inverse also finds the training documents that hold them, so
-that `remove=true` can leave these out.
+that `remove=true` can drop these.
 """
 
 import time
@@ -16,7 +16,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from data_prep.ngrams.exact_pass import scan_train
-from data_prep.ngrams.filter_pass import ask_filter
+from data_prep.ngrams.filter_pass import look_up_tests
 from data_prep.ngrams.hashing import NGRAM
 from data_prep.ngrams.measurement import Measurement, OverlapRules, TrainCounts
 from data_prep.ngrams.overlap_report import write_report
@@ -52,11 +52,11 @@ def measure_overlap(
 
     Args:
         train: Files, folders or globs of training documents.
-        tests: Where each test set is, by its name in the report; see `load_test_set`.
-        out: Folder to make.
+        tests: Location of each test set, by its name in the report; see `load_test_set`.
+        out: Folder to create.
         rules: Settings of the measurement.
         evalsets: Folder in which names of evaluation sets are looked up.
-        filter_file: A filter of train that was built before, used instead of `train`.
+        filter_file: An existing filter of train, used instead of building one.
         keep_filter: Whether to keep the filter that is built here, as `out/train.bloom`.
         workers_at_once: Number of processes or threads. None means one per core.
         engine: Where the passes over train run.
@@ -66,7 +66,7 @@ def measure_overlap(
 
     Raises:
         UserError: Documents, test sets or the filter cannot be read, there is no test set, a
-            setting is out of range, or `out` holds something else.
+            setting is out of range, or `out` holds other files.
     """
     started = time.monotonic()
     given = Path(filter_file) if filter_file else None
@@ -88,7 +88,7 @@ def measure_overlap(
             run = Measurement.begin(ledger, files, rules, sets, workers_at_once, engine)
             counts, scans = TrainCounts(), list[Scan]()
             if rules.direction != "test":
-                counts = ask_filter(run, given, keep_filter)
+                counts = look_up_tests(run, given, keep_filter)
             if rules.direction != "train":
                 scans, counts = scan_train(run)
             _finish(run, scans, counts)
@@ -122,7 +122,7 @@ def _check(
 def _finish(run: Measurement, scans: list[Scan], counts: TrainCounts) -> None:
     """Write the report and the manifest."""
     for result in run.results:
-        result.note_likeness({file.hash for file in run.ledger.inputs})
+        result.note_if_in_train({file.hash for file in run.ledger.inputs})
     holders = Holders(scans, [file.name for file in run.files] if scans else [])
     write_report(run.ledger.out, run.results, holders, run.rules.threshold, run.rules.worst)
     removed = counts.removed if run.rules.remove else 0

@@ -57,8 +57,8 @@ def fetch_pages(
 
     Args:
         links: Parquet files (or folders, or globs) with the columns `id`, `url` and `domain`.
-        out: Folder to make.
-        rules: Rules that a redirect has to pass, too.
+        out: Folder to create.
+        rules: URL rules that redirects must pass, too.
         politeness: Keyword arguments of `Politeness`.
         shard: `i/n` fetches the i-th of n parts. Links are divided by registered domain, so only
             one machine talks to a host.
@@ -68,7 +68,7 @@ def fetch_pages(
         The manifest.
 
     Raises:
-        UserError: The links cannot be read, `out` holds something else, or the crawl was
+        UserError: The links cannot be read, `out` holds other files, or the crawl was
             interrupted.
     """
     from data_prep.crawl.politeness import Politeness
@@ -112,7 +112,7 @@ def _parse_shard(text: str) -> tuple[int, int]:
 def _batches(
     files: Sequence[InputFile], number: int, shards: int
 ) -> Iterator[tuple[pa.RecordBatch, int]]:
-    """Yield links of shard `number` of `shards`, and the number of rows left to other shards."""
+    """Yield links of shard `number` of `shards`, and the number of rows of other shards."""
     for file in files:
         try:
             for batch in pq.ParquetFile(file.path).iter_batches(
@@ -147,7 +147,7 @@ def _crawl(
     from data_prep.crawl.politeness import guard
     from data_prep.crawl.spider import PageSpider
 
-    done = len(journal.settled)
+    done = len(journal.finished)
     if done == total:
         return
     process = CrawlerProcess(polite.settings())
@@ -156,13 +156,13 @@ def _crawl(
     def todo() -> Iterator[tuple[str, str]]:
         for batch in links:
             ids = batch["id"].to_pylist()
-            new = np.flatnonzero(~journal.is_settled(ids))
+            new = np.flatnonzero(~journal.is_finished(ids))
             urls = batch["url"].to_pylist()
             yield from ((ids[at], urls[at]) for at in new)
 
     with tqdm(total=total, initial=done, unit="page", desc="pages", disable=None) as bar:
 
-        def settle(name: str, url: str, status: str, response: "Response | None") -> None:
+        def report(name: str, url: str, status: str, response: "Response | None") -> None:
             nonlocal done
             entry: dict[str, Any] = {
                 "id": name, "url": url, "status": status, "final_url": None, "bytes": 0,
@@ -171,11 +171,11 @@ def _crawl(
             if status == "fetched" and response is not None:
                 entry.update(final_url=response.url, bytes=len(response.body))
                 records = _records(name, response)
-            journal.settle(entry, records)
+            journal.record(entry, records)
             done += 1
             bar.update()
 
-        process.crawl(crawler, todo=todo(), settle=settle, clean=url_cleaner(rules),
+        process.crawl(crawler, todo=todo(), report=report, clean=url_cleaner(rules),
                       politeness=polite)  # fmt: skip
         from twisted.internet import reactor
 

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
-from webtext_gpt.files import replaced
+from webtext_gpt.files import replaced, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,8 +69,7 @@ def write_report(
         text += _overlap(manifests["overlap"])
     if "shards" in stages:
         text += _tokens(manifests["shards"])
-    with replaced(out / "report.md") as temporary:
-        temporary.write_text("\n".join(text) + "\n", "utf-8")
+    write_text(out / "report.md", "\n".join(text) + "\n")
     return out / "report.md"
 
 
@@ -132,7 +131,7 @@ def _webtext_domains(path: Path) -> dict[str, int]:
 
 
 def _domains(files: Sequence[Path], webtext: Mapping[str, int]) -> list[str]:
-    """Return the table of registered domains; WebText's names them without their suffix."""
+    """Return the table of registered domains; WebText's table omits their suffixes."""
     ours = _counts(files, "domain")
     total, webtext_total = sum(ours.values()) or 1, sum(webtext.values()) or 1
     rank = {name: at + 1 for at, name in enumerate(webtext)}

@@ -59,7 +59,7 @@ def build_shards(
     Args:
         documents: Files, folders or globs of documents.
         tokenizer: Folder, `tokenizer.json`, or folder with GPT-2's two files.
-        out: Folder to make.
+        out: Folder to create.
         val_fraction: Fraction of the documents that is held out for validation; 0.05 in the paper.
         shard_tokens: Number of tokens after which a new file is started.
         layout: How documents are stored in the files.
@@ -113,7 +113,7 @@ def _tokenize(
     shard_tokens: int,
     layout: Layout,
 ) -> FileRecord:
-    """Write the shards of one file, whose names begin with its hash until all files are done."""
+    """Write the shards of one file, named by its hash until `_finish` numbers them."""
     own, rejected = Tokenizer.from_json(tokenizer), Counter[str]()
     documents = _encoded(file.path, layout, own, val_fraction, rejected)
     files = write_files(

@@ -39,23 +39,23 @@ def build_tokenizer(
     gpt2: str | Path | None = None,
     layout: Layout = Layout(),  # noqa: B008 - frozen
 ) -> Manifest:
-    """Train a tokenizer on a sample of some documents, or take an existing one.
+    """Train a tokenizer on a sample of some documents, or use an existing one.
 
     Args:
         documents: Files, folders or globs of documents; not read if `gpt2` is given.
-        out: Folder to make, with `tokenizer.json` in it.
+        out: Folder to create, with `tokenizer.json` in it.
         vocab_size: Number of token ids: 256 bytes, the merges, and <|endoftext|>.
         sample_bytes: Approximate size of the sample, in UTF-8 bytes of text. The manifest holds
             the true size.
         seed: Seed of the sample.
-        gpt2: Folder, `tokenizer.json` or Hugging Face Hub name of a tokenizer to take instead.
+        gpt2: Folder, `tokenizer.json` or Hugging Face Hub name of a tokenizer to use instead.
         layout: How documents are stored in the files.
 
     Returns:
         The manifest.
 
     Raises:
-        UserError: The documents cannot be read or hold no text, or `out` holds something else.
+        UserError: The documents cannot be read or hold no text, or `out` holds other files.
     """
     started = time.monotonic()
     files = find_inputs(documents, SUFFIXES) if gpt2 is None else []

@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: the real data beside the checkout, small corpora, small runs."""
+"""Fixtures shared by all tests: the folder of real data, small corpora, small runs."""
 
 import copy
 import csv
@@ -25,10 +25,10 @@ REPOSITORY = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def realdata() -> Path:
-    """The folder of real inputs beside the checkout; tests that need it are skipped without."""
+    """Folder of real inputs next to the checkout; without it, tests that need it are skipped."""
     folder = REPOSITORY.parent / "shared" / "realdata"
     if not folder.is_dir():
-        pytest.skip("no shared/realdata beside the checkout")
+        pytest.skip("no shared/realdata next to the checkout")
     return folder
 
 
@@ -40,7 +40,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="session")
 def prose() -> str:
-    """About 60 kB of made-up sentences, the same every time."""
+    """About 60 kB of made-up sentences, the same in every session."""
     words = ["the", "a", "cat", "dog", "bird", "sees", "hears", "small", "old", "river", "and"]
     draw = random.Random(0)
     sentences = [" ".join(draw.choices(words, k=draw.randint(4, 12))) for _ in range(1600)]
@@ -59,8 +59,8 @@ def prose_file(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def compose() -> Callable[..., DictConfig]:
     """`compose(config_name, *overrides)`: the real configuration, as an entry point gets it.
 
-    Hydra composes each choice of groups once a session; values are then set in a copy, as Hydra
-    itself sets them, and whatever does not fit is left to Hydra.
+    Hydra composes each combination of group choices once per session. Values are then set in a
+    copy, as Hydra sets them. A value that does not fit is passed to Hydra, which reports it.
     """
 
     @functools.cache
@@ -79,7 +79,7 @@ def compose() -> Callable[..., DictConfig]:
         try:
             for override in values:
                 OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
-        except Exception:  # in Hydra's own words
+        except Exception:  # Hydra raises its own error
             return composed.__wrapped__(name, tuple(overrides))
         return cfg
 
@@ -90,9 +90,9 @@ def compose() -> Callable[..., DictConfig]:
 def call(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`call(SCRIPT, "key=value", ...)`: a script run to its end, without a process of its own.
+    """`call(SCRIPT, "key=value", ...)`: run a script to its end in this process.
 
-    It parses, exits and prints as by itself, and saves the seconds of its imports.
+    It parses, exits and prints as in a process of its own, without the time that imports take.
     """
 
     def _call(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -105,7 +105,7 @@ def call(
         except SystemExit as end:
             code = end.code
         finally:
-            HydraConfig.instance().cfg = None  # as where no script was begun
+            HydraConfig.instance().cfg = None  # as before any script has run
         return subprocess.CompletedProcess([script, *arguments], code, *capsys.readouterr())
 
     return _call
@@ -165,7 +165,7 @@ def small_checkpoint(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def transformers_remarks() -> Iterator[list[str]]:
-    """What transformers logs meanwhile, from warnings on."""
+    """Messages that transformers logs during the test, at the level of warnings or above."""
     from transformers.utils import logging as theirs
 
     remarks: list[str] = []
@@ -178,7 +178,7 @@ def transformers_remarks() -> Iterator[list[str]]:
 
 @pytest.fixture(scope="session")
 def animals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files of made-up sentences, labelled by the animal in them; its places and lengths vary."""
+    """Files of made-up sentences, labeled by the animal in them; its position and length vary."""
     folder = tmp_path_factory.mktemp("animals")
     draw = random.Random(0)
     words = ["the", "a", "sees", "hears", "small", "old", "river", "and"]

@@ -1,4 +1,4 @@
-"""The documents name files, functions and anchors that exist."""
+"""The documentation names only files, functions and anchors that exist."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ PAGES = [
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
 ROOTS = (REPOSITORY, REPOSITORY / "src" / "webtext_gpt")
-"""What paths in the documents are relative to."""
+"""Folders to which paths in the documents are relative."""
 
 CODE = re.compile(r"`([\w./-]+?\.(?:py|yaml))(?:::([\w.]+))?`")
 FOLDER = re.compile(r"`((?:data_prep|conf|tests|src|training|finetuning|evaluation)/[\w/]*/)`")
@@ -21,7 +21,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def _prose(page: Path) -> str:
-    """The page without its fenced blocks."""
+    """Return a page without its fenced blocks."""
     return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
 
 
@@ -31,7 +31,7 @@ def _found(path: str) -> Path | None:
 
 @cache
 def _names(file: Path) -> frozenset[str]:
-    """Dotted names of a module's functions, classes, methods and assigned names."""
+    """Return dotted names of a module's functions, classes, methods and assigned names."""
 
     def walk(body: list[ast.stmt], prefix: str) -> set[str]:
         names = set()
@@ -49,7 +49,7 @@ def _names(file: Path) -> frozenset[str]:
 
 
 def _anchors(page: Path) -> set[str]:
-    """Anchors that GitHub gives to the headings of a page."""
+    """Return the anchors that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", _prose(page), flags=re.M)
     plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
     return {heading.strip().replace(" ", "-") for heading in plain}
@@ -69,7 +69,7 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_and_names_exist(page: Path) -> None:
-    """`file.py::name` in any page; bare paths where the page has a folder in front of them."""
+    """Check `file.py::name` everywhere, and other paths if they begin with a folder."""
     for path, name in CODE.findall(_prose(page)):
         if "/" not in path and not name:
             continue  # `train.py`, `config.yaml`: commands, and files that a run writes
@@ -81,6 +81,6 @@ def test_files_and_names_exist(page: Path) -> None:
         assert _found(folder) is not None, f"{page.name}: {folder}"
 
 
-def test_the_map_names_the_code() -> None:
+def test_the_architecture_page_names_the_code() -> None:
     architecture = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert len(CODE.findall(architecture)) >= 100

@@ -1,6 +1,6 @@
-"""Journal of a crawl: one line for each settled URL, and the archives of the fetched pages.
+"""Journal of a crawl: one line for each finished URL, and the archives of the fetched pages.
 
-A URL is settled when its outcome is final: fetched, refused or failed. A page is first appended to
+A URL is finished when its outcome is final: fetched, refused or failed. A page is first appended to
 the archive; then its line, with the new length of the archive, is appended to the journal. After a
 crash, both are truncated to the last complete line. So a page counts as fetched only if its line
 is complete, and no archive holds a page twice.
@@ -22,12 +22,12 @@ class Journal:
     Args:
         folder: Folder of the archives, `pages-00000.warc.gz` and so on.
         journal: The file of lines.
-        archive_bytes: Size from which the next page starts a new archive.
+        archive_bytes: Size of an archive after which the next page starts a new one.
     """
 
     def __init__(self, folder: Path, journal: Path, archive_bytes: int) -> None:
         self._folder, self._path, self._archive_bytes = folder, journal, archive_bytes
-        self._number, length, self.settled = self._recover()
+        self._number, length, self.finished = self._recover()
         self._lines: IO[bytes] = journal.open("ab")
         self._archive: IO[bytes] = self._archive_path().open("ab")
         self._archive.truncate(length)
@@ -39,8 +39,8 @@ class Journal:
         return self._folder / f"pages-{self._number:05d}.warc.gz"
 
     def _recover(self) -> tuple[int, int, npt.NDArray[np.uint64]]:
-        """Truncate an incomplete last line; return last archive, its length, the settled ids."""
-        number = length = whole = 0
+        """Cut off an incomplete last line; return the last archive, its length, finished ids."""
+        number = length = complete = 0
         ids: list[int] = []
         if self._path.exists():
             with self._path.open("rb") as file:
@@ -50,21 +50,21 @@ class Journal:
                     entry = json.loads(line)
                     number, length = entry["archive"], entry["length"]
                     ids.append(int(entry["id"][:16], 16))
-                    whole += len(line)
-            os.truncate(self._path, whole)
+                    complete += len(line)
+            os.truncate(self._path, complete)
         return number, length, np.unique(np.array(ids, np.uint64))
 
-    def is_settled(self, ids: list[str]) -> npt.NDArray[np.bool_]:
-        """Return which of some URL ids (hexadecimal) an earlier run settled, (N,)."""
+    def is_finished(self, ids: list[str]) -> npt.NDArray[np.bool_]:
+        """Return which URL ids (hexadecimal) were finished by an earlier run, (N,)."""
         keys = np.array([int(name[:16], 16) for name in ids], np.uint64)
-        return np.isin(keys, self.settled)
+        return np.isin(keys, self.finished)
 
-    def settle(self, entry: Mapping[str, Any], records: bytes = b"") -> None:
+    def record(self, entry: Mapping[str, Any], records: bytes = b"") -> None:
         """Record the outcome of one URL.
 
         Args:
-            entry: Its line: `id` and whatever else is to be recorded, as plain JSON values.
-            records: WARC records of the fetched page, as whole gzip members.
+            entry: Its line: `id` and any other values to record, as plain JSON.
+            records: WARC records of the fetched page, as complete gzip members.
         """
         if records:
             if self._archive.tell() >= self._archive_bytes:
@@ -83,7 +83,7 @@ class Journal:
         self._archive.close()
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Yield all lines, in the order in which URLs were settled."""
+        """Yield all lines, in the order in which URLs were finished."""
         with self._path.open("rb") as file:
             for line in file:
                 yield json.loads(line)

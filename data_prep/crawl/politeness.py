@@ -31,15 +31,15 @@ class RobotsUnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Politeness:
-    """Settings of the crawl towards hosts.
+    """Rates, limits and retries with which the crawler treats hosts.
 
     Attributes:
-        user_agent: Name that the crawler gives; should say how to reach its operator.
-        delay: Seconds between two requests to a host.
-        per_host: Requests to one host at a time.
-        concurrency: Requests at a time in all.
+        user_agent: User-Agent header; should say how to reach the operator.
+        delay: Minimum seconds between two requests to a host.
+        per_host: Concurrent requests to one host.
+        concurrency: Concurrent requests in total.
         timeout: Seconds after which a request or a name lookup fails.
-        max_bytes: Size from which a page is refused.
+        max_bytes: Maximum size of a page, in bytes.
         retries: Retries after a failure that may be temporary.
         max_wait: Maximum wait before a retry, in seconds.
         max_redirects: Maximum number of redirects in a row.
@@ -138,7 +138,7 @@ class Filter:
 
 
 class Robots(RobotsTxtMiddleware):
-    """Robots.txt middleware that does not take an unreachable robots.txt for permission.
+    """Robots.txt middleware that does not treat an unreachable robots.txt as permission.
 
     Scrapy fetches pages of hosts whose robots.txt times out or answers 5xx. RFC 9309, section
     2.3.1, forbids that. Here such a page fails with the error of its robots.txt, which is
@@ -148,9 +148,10 @@ class Robots(RobotsTxtMiddleware):
     def __init__(self, crawler: Crawler) -> None:
         super().__init__(crawler)
         self._failed: dict[str, tuple[float, Exception]] = {}
-        # Shorter than any wait before a retry, so that a retry requests robots.txt again.
-        self._patience = max(1.5 * crawler.settings.getfloat("DOWNLOAD_DELAY"), 0.05)
-        self._asking: dict[str, asyncio.Lock] = {}
+        # Seconds for which a failure is remembered. They are fewer than any wait before a retry, so
+        # that a retry requests robots.txt again.
+        self._memory_seconds = max(1.5 * crawler.settings.getfloat("DOWNLOAD_DELAY"), 0.05)
+        self._locks: dict[str, asyncio.Lock] = {}
 
     async def process_request(
         self, request: scrapy.Request, spider: scrapy.Spider | None = None
@@ -160,10 +161,10 @@ class Robots(RobotsTxtMiddleware):
             return
         host = urlsplit(request.url).netloc
         # One request per host; the others wait here. If several waited inside Scrapy (2.19), only
-        # the first would get the rules, and the others would take their absence for permission.
-        async with self._asking.setdefault(host, asyncio.Lock()):
+        # the first would get the rules, and the others would treat their absence as permission.
+        async with self._locks.setdefault(host, asyncio.Lock()):
             since, error = self._failed.get(host, (0.0, None))
-            if error is None or time.monotonic() - since > self._patience:
+            if error is None or time.monotonic() - since > self._memory_seconds:
                 self._failed.pop(host, None)
                 if error is not None:
                     self._parsers.pop(host, None)

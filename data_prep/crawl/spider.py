@@ -39,10 +39,10 @@ class PageSpider(scrapy.Spider):
 
     Args:
         todo: Yields the id and the URL of each page.
-        settle: Called once for each page with (id, url, status, response). There is a response
-            only if a page was downloaded completely.
+        report: Called once for each page with (id, url, status, response). There is a response
+            only if the page was downloaded completely.
         clean: URL rules; returns the reason as a string if a URL is rejected.
-        politeness: Settings towards hosts.
+        politeness: Rates, limits and retries.
         kwargs: Arguments of Scrapy's spider.
     """
 
@@ -51,14 +51,14 @@ class PageSpider(scrapy.Spider):
     def __init__(
         self,
         todo: Iterator[tuple[str, str]],
-        settle: Callable[[str, str, str, Response | None], None],
+        report: Callable[[str, str, str, Response | None], None],
         clean: Callable[[str], Link | str],
         politeness: Politeness,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.clean = clean
-        self._todo, self._settle, self._polite = todo, settle, politeness
+        self._todo, self._report, self._polite = todo, report, politeness
         self._under_way = 0
         self._waiting: list[tuple[float, str, scrapy.Request]] = []
         self.failure: BaseException | None = None
@@ -72,7 +72,7 @@ class PageSpider(scrapy.Spider):
 
     async def start(self) -> AsyncIterator[scrapy.Request]:
         """Yield requests while there is room for them, and retries when they are due."""
-        window = 50 * self._polite.concurrency  # so wide that slow hosts do not fill it
+        window = 50 * self._polite.concurrency  # wide enough that slow hosts do not fill it
         todo = iter(self._todo)
         more = True
         while more or self._under_way:
@@ -103,7 +103,7 @@ class PageSpider(scrapy.Spider):
             raise StopDownload(fail=True)
 
     def parse_page(self, response: Response) -> None:
-        """Settle a response, or retry it if its status may be temporary."""
+        """Report a response, or retry it if its status may be temporary."""
         meta = response.meta
         if response.status in RETRIED and meta["attempt"] < self._polite.retries:
             self._slow_down(meta)
@@ -116,8 +116,8 @@ class PageSpider(scrapy.Spider):
             self._done(meta, "fetched" if textual else "not text", response)
 
     def parse_failure(self, failure: Failure) -> None:
-        """Settle a request without a response, or retry it if the failure may be temporary."""
-        failed: Any = failure  # Scrapy adds the request
+        """Report a request without a response, or retry it if the failure may be temporary."""
+        failed: Any = failure  # Scrapy adds `request`, which the type lacks
         meta, error = failed.request.meta, failed.value
         status = _status_of(error)
         if meta.get("not_text"):
@@ -143,10 +143,9 @@ class PageSpider(scrapy.Spider):
 
     def _done(self, meta: dict[str, Any], status: str, response: Response | None = None) -> None:
         try:
-            self._settle(meta["id"], meta["posted"], status, response)
-        except (
-            BaseException
-        ) as error:  # Scrapy would log it and continue; a full disk must end the crawl
+            self._report(meta["id"], meta["posted"], status, response)
+        except BaseException as error:
+            # Scrapy would log it and continue, but an error such as a full disk must end the crawl.
             self.failure = self.failure or error
             self.crawler.engine.close_spider(self, "failed")
             raise
@@ -165,7 +164,7 @@ def _retry_after(header: bytes | None) -> float | None:
 
 
 def _status_of(error: BaseException) -> str:
-    """Return the reason of a failure under which it is counted."""
+    """Return the status under which a failure is counted."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and len(causes) < 10:

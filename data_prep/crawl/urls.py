@@ -30,7 +30,7 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
-HOSTS_REMEMBERED = 1 << 16
+HOSTS_CACHED = 1 << 16
 
 # The semicolon is required: a bare `&copy=` is a query parameter.
 _ENTITY = re.compile(r"&(?:[a-zA-Z][a-zA-Z0-9]{1,30}|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});")
@@ -39,7 +39,7 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 _ESCAPES = {
     f"{byte:02x}": chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in range(256)
 }
-_WRAPPERS = (  # pages that show another page, whose URL is part of their own
+_WRAPPERS = (  # pages that show another page and have its URL in their own
     re.compile(r"https?://web\.archive\.org/web/[0-9a-z_*]+/(?P<inner>.+)", re.I),
     re.compile(r"https?://(?:www\.)?archive\.(?:today|is|ph|li|vn|fo|md)/"
                r"(?:[0-9.\-]+|newest|o/\w+)/(?P<inner>https?:.+)", re.I),
@@ -57,7 +57,7 @@ class Link(NamedTuple):
 
 
 class Host(NamedTuple):
-    """A judged host; `reason` is empty unless its pages are rejected."""
+    """A host with its registered domain; `reason` is "" unless its pages are rejected."""
 
     identity: str
     domain: str
@@ -73,7 +73,7 @@ class UrlRules:
             may be a subdomain itself (`maps.google.com`).
         extensions: File extensions to reject, without the dot.
         tracking: Query parameters to drop; a name that ends in `*` is a prefix.
-        unwrap: Whether to replace archive and AMP pages by the page that they show.
+        unwrap: Whether to replace archive and AMP pages with the page that they show.
         allow_private: Whether private addresses are accepted (for tests).
     """
 
@@ -95,13 +95,13 @@ class UrlOptions(TypedDict):
 
 
 def url_rules(options: UrlOptions, *, allow_private: bool = False) -> UrlRules:
-    """Make the rules from the plain values of a configuration of the group `urls`.
+    """Build the rules from the plain values of the configuration group `urls`.
 
     Raises:
         UserError: The file of blocked domains cannot be read.
     """
     hosts = {reason: frozenset(names) for reason, names in options["hosts"].items()}
-    hosts["blocked domain"] = frozenset(listed(options["blocked_domains"]))
+    hosts["blocked domain"] = frozenset(read_names(options["blocked_domains"]))
     return UrlRules(
         hosts=hosts,
         extensions=frozenset(options["extensions"]),
@@ -111,8 +111,8 @@ def url_rules(options: UrlOptions, *, allow_private: bool = False) -> UrlRules:
     )
 
 
-def listed(names: str | Iterable[object]) -> list[str]:
-    """Return a list from the configuration, or the lines of the file that it names.
+def read_names(names: str | Iterable[object]) -> list[str]:
+    """Return names that are given as a list, or as a file with one name per line.
 
     Empty lines and lines that begin with # are left out.
 
@@ -220,7 +220,7 @@ def _host_judge(rules: UrlRules) -> Callable[[str], Host]:
         for domain in domains
     }
 
-    @lru_cache(HOSTS_REMEMBERED)
+    @lru_cache(HOSTS_CACHED)
     def judge(name: str) -> Host:
         host = name.rstrip(".")
         if (address := _address(host)) is not None:
@@ -242,7 +242,7 @@ def _host_judge(rules: UrlRules) -> Callable[[str], Host]:
 
 
 def is_public(address: IPAddress) -> bool:
-    """Return whether an address is on the public internet: not loopback, private, link-local...
+    """Return whether an address is on the public internet, not loopback, private or link-local.
 
     An IPv6 address that embeds an IPv4 address (mapped, 6to4, Teredo, NAT64) is public only if
     both are.

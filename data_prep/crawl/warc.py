@@ -63,9 +63,9 @@ def _warc_records(path: Path, max_bytes: int) -> Iterator[Page | str]:
 
 
 def _warc_page(record: "WarcRecord", kind: str, max_bytes: int) -> Page | str:  # noqa: PLR0911
-    promised = record.content_length
+    declared = record.content_length
     record.freeze()
-    if record.content_length < promised:
+    if record.content_length < declared:
         return "broken record"
     url = (record.headers.get("WARC-Target-URI") or "").strip("<> ")
     content_type, charset = record.headers.get("Content-Type") or "", ""
@@ -96,7 +96,7 @@ def _is_arc(path: Path) -> bool:
         with gzip.open(path) if head == b"\x1f\x8b" else path.open("rb") as file:
             return file.read(11) == b"filedesc://"
     except (OSError, EOFError, zlib.error):
-        return False  # the WARC reader will report the fault
+        return False  # the WARC reader reports the damage
 
 
 def _arc_records(path: Path, max_bytes: int) -> Iterator[Page | str]:

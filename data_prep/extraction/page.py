@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -47,7 +47,7 @@ class Document:
     reason: str = ""
     language: str = ""
     score: float = 0.0
-    tokens: int = field(default=0)
+    tokens: int = 0
 
 
 def document_of(page: Page, rules: TextRules) -> Document:  # noqa: PLR0911 - one return per reason
@@ -95,7 +95,7 @@ def _decoded(page: Page) -> str:
 
 
 def repaired(text: str) -> str:
-    """Repair mojibake, normalize to NFC, drop control characters, join blank lines into one."""
+    """Repair mojibake, normalize to NFC, drop control characters, collapse blank lines."""
     import ftfy
 
     config = ftfy.TextFixerConfig(

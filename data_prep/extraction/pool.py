@@ -22,10 +22,10 @@ Extractor = Callable[[Page, TextRules], Document]
 class ExtractorPool:
     """Guarded processes that turn pages into documents, in the order of the pages.
 
-    Use it as a context manager. An error in its block ends the processes at once.
+    Use it as a context manager. An error in the block ends the processes at once.
 
     Args:
-        extract: Runs in the processes, which import it.
+        extract: Called in the processes, which import it.
         rules: Second argument of `extract`.
         count: Number of processes. None means one per core.
         seconds: Time limit of a page.
@@ -65,15 +65,15 @@ class ExtractorPool:
                 future = self._pool.schedule(self._extract, arguments, timeout=self._seconds)
                 waiting.append((page, future))
             while len(waiting) > 4 * self._count:
-                yield _settled(*waiting.popleft())
+                yield _result_of(*waiting.popleft())
         while waiting:
-            yield _settled(*waiting.popleft())
+            yield _result_of(*waiting.popleft())
 
 
-def _settled(
+def _result_of(
     page: Page | None, result: Document | Future[Document]
 ) -> tuple[Page | None, Document]:
-    """Wait for a document; whatever went wrong becomes the reason to reject its page."""
+    """Wait for a document; an error becomes the reason to reject its page."""
     from pebble import ProcessExpired
 
     if isinstance(result, Document):

@@ -30,7 +30,7 @@ def groups_of_equal(keys: npt.NDArray[np.integer]) -> Iterator[npt.NDArray[np.in
     """Yield the positions, ascending, of each value that occurs more than once.
 
     Args:
-        keys: Values (N,), or rows (N, k) that are compared as a whole.
+        keys: Values (N,), or rows (N, k), which are equal if all k values are.
     """
     order = np.argsort(keys, kind="stable") if keys.ndim == 1 else np.lexsort(keys.T[::-1])
     ordered = keys[order]
@@ -43,14 +43,14 @@ def groups_of_equal(keys: npt.NDArray[np.integer]) -> Iterator[npt.NDArray[np.in
 
 
 class Verifier:
-    """Finds the near-duplicates among candidates, skipping pairs whose answer is known.
+    """Finds the near-duplicates among candidates, skipping pairs whose result is known.
 
     Two documents that are already joined, directly or through others, are not compared. The
     connected components are the same as if all pairs were compared, in any order.
 
     Args:
         ngrams: Returns the n-gram set of a document, by its row number.
-        threshold: Jaccard similarity from which two documents are near-duplicates.
+        threshold: Minimum Jaccard similarity of near-duplicates.
     """
 
     def __init__(self, ngrams: Callable[[int], Hashes], threshold: float) -> None:
@@ -60,7 +60,7 @@ class Verifier:
         self.edges: list[tuple[int, int]] = []
 
     def compare_all(self, rows: npt.NDArray[np.integer]) -> None:
-        """Compare all documents of one bucket, given by ascending row numbers, with one another."""
+        """Compare all pairs of documents in one bucket, given by ascending row numbers."""
         members = rows.tolist()
         for at, other in enumerate(members):
             for one in members[:at]:

@@ -30,20 +30,20 @@ def find_clusters(
         parts: Parquet files of documents with unique ids.
         keys: Files that `sign_parts` wrote for them.
         ngram: Words per n-gram.
-        threshold: Jaccard similarity from which two documents are near-duplicates.
+        threshold: Minimum Jaccard similarity of near-duplicates.
 
     Returns:
-        A mark for each document (N,), numbered through all parts: 0 keep, 1 exact duplicate (its
+        A mark for each document (N,), numbered across all parts: 0 keep, 1 exact duplicate (its
         words are those of the document kept), 2 near-duplicate.
     """
     columns = [np.load(file, mmap_mode="r", allow_pickle=False) for file in keys]
     total = sum(len(column) for column in columns)
-    whole = np.concatenate([column[:, :2] for column in columns])
-    # The first of several documents with the same words stands for all of them.
-    stands_for = np.arange(total)
-    for rows in groups_of_equal(whole):
-        stands_for[rows] = rows[0]
-    first = np.flatnonzero(stands_for == np.arange(total))
+    text_keys = np.concatenate([column[:, :2] for column in columns])
+    # Documents with the same words are represented by the first of them.
+    representative = np.arange(total)
+    for rows in groups_of_equal(text_keys):
+        representative[rows] = rows[0]
+    first = np.flatnonzero(representative == np.arange(total))
 
     def buckets() -> Iterator[np.ndarray]:
         # Computed twice, because all buckets at once would not fit into memory.
@@ -56,28 +56,28 @@ def find_clusters(
     for rows in buckets():
         is_candidate[rows] = True
     candidates = np.flatnonzero(is_candidate)
-    copies = np.flatnonzero(stands_for != np.arange(total))
+    copies = np.flatnonzero(representative != np.arange(total))
     with _NgramStore(ledger, parts, candidates, ngram) as store:
         verifier = Verifier(store.of, threshold)
         for rows in buckets():
             verifier.compare_all(rows)
         edges = np.array(verifier.edges, np.int64).reshape(-1, 2)
-        edges = np.concatenate([edges, np.stack([stands_for[copies], copies], axis=1)])
-        return _write(ledger, parts, edges, stands_for, store)
+        edges = np.concatenate([edges, np.stack([representative[copies], copies], axis=1)])
+        return _write(ledger, parts, edges, representative, store)
 
 
 def _write(
     ledger: Ledger,
     parts: Sequence[Path],
     edges: Integers,
-    stands_for: Integers,
+    representative: Integers,
     store: "_NgramStore",
 ) -> Bytes:
     """Write the clusters, sorted by kept, then dropped; return the marks."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    marks = np.zeros(len(stands_for), np.uint8)
+    marks = np.zeros(len(representative), np.uint8)
     members = np.unique(edges)
     ids = dict(zip(members.tolist(), _ids_of(parts, members), strict=True))
     ends = np.searchsorted(members, edges)
@@ -92,9 +92,9 @@ def _write(
         for row in rows:
             if row == kept:
                 continue
-            exact = stands_for[row] == stands_for[kept]
+            exact = representative[row] == representative[kept]
             marks[row] = 1 if exact else 2
-            alike = 1.0 if exact else jaccard(*(store.of(stands_for[at]) for at in (row, kept)))
+            alike = 1.0 if exact else jaccard(*(store.of(representative[at]) for at in (row, kept)))
             table.append((ids[kept], ids[row], alike, "exact" if exact else "near"))
     lists = list(zip(*sorted(table), strict=True)) or [()] * len(SCHEMA)
     arrays = [pa.array(c, f.type) for c, f in zip(lists, SCHEMA, strict=True)]

@@ -26,7 +26,7 @@ def ngram_sets(texts: pa.Array, size: int) -> list[Hashes]:
 
 
 def _distinct(values: Hashes) -> Hashes:
-    """Like `np.unique`, in a quarter of its time for a few hundred values."""
+    """Like `np.unique`, but four times as fast for a few hundred values."""
     ordered = np.sort(values)
     if len(ordered) < 2:
         return ordered

@@ -28,7 +28,7 @@ def sign_parts(
 ) -> list[Path]:
     """Sign all documents and return the files of their keys.
 
-    A file holds uint64 (N, 2 + bands): two hashes of all words of a document, then its bands.
+    A file holds uint64 (N, 2 + bands): two hashes of a document's words, then a key for each band.
     """
     files = []
     for start in range(0, len(parts), PARTS_AT_ONCE):
@@ -66,8 +66,8 @@ def _signed(parts: Sequence[Path], ngram: int, bands: int, rows: int) -> Hashes:
     if isinstance(minima, pa.ChunkedArray):
         minima = pa.concat_arrays(minima.chunks)
     signatures = minima.flatten().to_numpy().reshape(-1, bands * rows)
-    whole = np.stack([table[name].to_numpy() for name in ("one", "two")], axis=1)
-    keys = np.concatenate([whole, band_keys(signatures, bands)], axis=1)
+    text_hashes = np.stack([table[name].to_numpy() for name in ("one", "two")], axis=1)
+    keys = np.concatenate([text_hashes, band_keys(signatures, bands)], axis=1)
     wanted = pa.chunked_array(
         [chunk for part in parts for chunk in pq.read_table(part, columns=["id"])["id"].chunks],
         pa.string(),

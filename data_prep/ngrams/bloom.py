@@ -66,7 +66,7 @@ class BloomFilter:
         self.added += len(hashes)
 
     def add_share(self, hashes: Hashes, number: int, of: int) -> None:
-        """Set the bits of hashes that lie in share `number` of `of` equal shares of the blocks.
+        """Set the bits of hashes in one share of the blocks: number `number` of `of` equal shares.
 
         Threads can work on one share each, because shares have no word in common. All shares
         together do what `add` does, except that `added` does not change.
@@ -76,7 +76,7 @@ class BloomFilter:
         add_hashes(self.words, U(self.blocks), hashes, U(low), U(high))
 
     def contains(self, hashes: Hashes) -> Flags:
-        """Return which hashes were added, or are false positives, (len(hashes),)."""
+        """Return which hashes are found, (len(hashes),): those added, and false positives."""
         found = np.empty(len(hashes), np.bool_)
         find_hashes(self.words, U(self.blocks), hashes, found)
         return found
@@ -133,9 +133,11 @@ class BloomFilter:
         """
         header = _read_header(path)
         blocks = header["blocks"]
-        due = HEADER_BYTES + HALVES * blocks * WORDS * 8
-        if (size := path.stat().st_size) != due:
-            raise UserError(f"{path} has {size:,} bytes, its header states {due:,}; build it again")
+        expected = HEADER_BYTES + HALVES * blocks * WORDS * 8
+        if (size := path.stat().st_size) != expected:
+            raise UserError(
+                f"{path} has {size:,} bytes, but its header states {expected:,}; build it again"
+            )
         if mapped:
             words: Hashes = np.memmap(path, "<u8", "r", HEADER_BYTES)
         else:
@@ -147,7 +149,7 @@ class BloomFilter:
 
 
 def _zeros(count: int) -> Hashes:
-    """Zeros aligned to a cache line; a block that straddled two would take twice the time."""
+    """Return zeros aligned to cache lines, since a block across two lines takes twice the time."""
     room = np.zeros(count + WORDS, np.uint64)
     skip = -room.ctypes.data % 64 // 8
     return room[skip : skip + count]

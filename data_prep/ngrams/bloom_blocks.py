@@ -1,7 +1,7 @@
-"""Compiled loops of the Bloom filter: where an item's bits are, setting them, testing them.
+"""Compiled loops of the Bloom filter: locating, setting and testing an item's bits.
 
-Memory takes a hundred times longer to answer than to deliver. The loops therefore prefetch the
-cache lines of `_AHEAD` items before they use the first one.
+The latency of a random memory access is about a hundred times the transfer time of a cache line.
+The loops therefore prefetch the cache lines of `_AHEAD` items before they use the first one.
 """
 
 import numpy as np
@@ -29,25 +29,25 @@ def add_hashes(
         high: Block after the last one to write to.
     """
     lines, patterns = np.empty(_AHEAD, np.uint64), np.empty(_AHEAD, np.uint64)
-    asked = 0
+    queued = 0
     for at in range(len(hashes)):
         for half in range(HALVES):
             block, pattern = _place(hashes[at], half, blocks)
             if block < low or block >= high:
                 continue
             prefetch(words, block * U(WORDS))
-            slot = asked & (_AHEAD - 1)
-            if asked >= _AHEAD:
+            slot = queued & (_AHEAD - 1)
+            if queued >= _AHEAD:
                 _set(words, lines[slot], patterns[slot])
             lines[slot], patterns[slot] = block * U(WORDS), pattern
-            asked += 1
-    for slot in range(min(asked, _AHEAD)):
+            queued += 1
+    for slot in range(min(queued, _AHEAD)):
         _set(words, lines[slot], patterns[slot])
 
 
 @njit(nogil=True, cache=True)
 def find_hashes(words: Hashes, blocks: np.uint64, hashes: Hashes, found: Flags) -> None:
-    """Write to `found` which hashes are in the filter; most absent ones need one line only."""
+    """Write to `found` which hashes are in the filter; most absent ones need only one line."""
     lines = np.empty((_AHEAD, HALVES), np.uint64)
     patterns = np.empty((_AHEAD, HALVES), np.uint64)
     for at in range(len(hashes) + _AHEAD):

@@ -1,8 +1,8 @@
 """Size of a Bloom filter for a given number of items and false-positive rate.
 
-The number of items in a block is Poisson-distributed; averaging the rate of a block over that
-distribution gives the rate of a filter, and so the number of blocks. The layout of a block is
-described in `bloom`.
+The number of items in a block is Poisson-distributed. Averaging the rate of a block over that
+distribution gives the rate of a filter, which determines the number of blocks. The layout of a
+block is described in `bloom`.
 """
 
 import math
@@ -33,13 +33,13 @@ def rate_of_load(load: float) -> float:
 
 
 def blocks_for(items: int, rate: float = RATE) -> int:
-    """Return the blocks of a half with which `items` distinct hashes stay below a rate.
+    """Return the blocks per half that keep `items` distinct hashes below a false-positive rate.
 
     Raises:
-        UserError: The rate is outside (0, 0.5], or 64-bit hashes of so many items cannot keep it.
+        UserError: The rate is outside (0, 0.5], or below the collision rate of 64-bit hashes.
     """
-    left = rate - items / 2**64  # without collisions of the hashes themselves
-    if not 0 < left < rate <= 0.5:
+    of_bits = rate - items / 2**64  # without collisions of the hashes themselves
+    if not 0 < of_bits < rate <= 0.5:
         raise UserError(
             f"rate={rate}: with {items:,} items it must be above {items / 2**64:.3g} (hash "
             "collisions) and at most 0.5"
@@ -47,5 +47,5 @@ def blocks_for(items: int, rate: float = RATE) -> int:
     low, high = 1e-3, 1e4
     while high / low > 1 + 1e-9:
         middle = math.sqrt(low * high)
-        low, high = (low, middle) if rate_of_load(middle) > left else (middle, high)
+        low, high = (low, middle) if rate_of_load(middle) > of_bits else (middle, high)
     return max(math.ceil(items / low), 1)

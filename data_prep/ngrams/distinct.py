@@ -15,7 +15,7 @@ from data_prep.stage.readers import Layout, batches
 
 _REGISTER_BITS = 18
 MARGIN = 1.01
-"""Room beyond the estimate, whose standard error is 1.04 / sqrt(2^18) = 0.2 %."""
+"""Factor on the estimate, whose standard error is 1.04 / sqrt(2^18) = 0.2 %."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Count:
     """Number of 8-grams in some files.
 
     Attributes:
-        registers: Registers of HyperLogLog, (2^18,). Those of a union are the maxima.
+        registers: Registers of HyperLogLog, (2^18,). A union has the maximum of each.
         ngrams: 8-grams, repeats included.
         documents: Texts read.
         rejected: Rows without text, by reason.
@@ -35,8 +35,8 @@ class Count:
     rejected: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def nothing(cls) -> "Count":
-        """Return the count of no file."""
+    def empty(cls) -> "Count":
+        """Return the count of no files."""
         return cls(np.zeros(1 << _REGISTER_BITS, np.uint8), 0, 0, Counter())
 
     def __or__(self, other: "Count") -> "Count":
@@ -46,9 +46,9 @@ class Count:
         )  # fmt: skip
 
     def capacity(self) -> int:
-        """Return the number of distinct 8-grams to make room for.
+        """Return the number of distinct 8-grams that a filter should have room for.
 
-        This is the estimate and a margin, but at most the number of all 8-grams. The estimator is
+        This is the estimate with a margin, but at most the number of all 8-grams. The estimator is
         Ertl's (2017, algorithm 6), which has no bias at small numbers.
         """
         m, most = 1 << _REGISTER_BITS, 64 - _REGISTER_BITS

@@ -1,6 +1,6 @@
-"""Exact set of the test sets' 8-grams, which documents of train are scanned for.
+"""Exact set of the test sets' 8-grams, for which training documents are scanned.
 
-It needs memory for the test sets alone and has no false positives: an 8-gram counts as found if
+It needs memory only for the test sets and has no false positives: an 8-gram counts as found if
 two independent 64-bit hashes agree.
 """
 
@@ -14,7 +14,7 @@ from data_prep.ngrams.arrays import Hashes, Integers
 from data_prep.ngrams.bits import U
 from data_prep.ngrams.hashing import Ngrams, check_hashes
 
-_SIEVE_BITS = 24  # 2 MB, which stay in the L2 cache: nearly all absent 8-grams end there
+_SIEVE_BITS = 24  # 2 MB, which fit in the L2 cache; the sieve rejects nearly all absent 8-grams
 
 Slots = npt.NDArray[np.int32]
 

@@ -15,7 +15,7 @@ class CountRecord(TypedDict):
     """Record of the counting pass.
 
     Attributes:
-        items: Distinct 8-grams to make room for in the filter.
+        items: Distinct 8-grams that the filter should have room for.
         ngrams: 8-grams, repeats included.
         documents: Documents read.
         rejected: Rows without text, by reason.
@@ -27,12 +27,12 @@ class CountRecord(TypedDict):
     rejected: dict[str, int]
 
 
-def ask_filter(run: Measurement, given: Path | None, keep: bool) -> TrainCounts:
-    """Look the 8-grams of the test sets up in the filter of train.
+def look_up_tests(run: Measurement, given: Path | None, keep: bool) -> TrainCounts:
+    """Look up the 8-grams of the test sets in the filter of train.
 
     Args:
         run: The measurement; its results receive `by_train`.
-        given: A filter that was built before. None means to build one.
+        given: An existing filter. None means to build one.
         keep: Whether a filter that is built here stays in the output folder, as `train.bloom`.
 
     Returns:
@@ -51,9 +51,9 @@ def ask_filter(run: Measurement, given: Path | None, keep: bool) -> TrainCounts:
                 blocks_for(record["items"], run.rules.rate),
                 workers_at_once=run.workers_at_once, engine=run.engine, scratch=run.ledger.work,
             ).save(file)  # fmt: skip
-    asked = BloomFilter.load(file)
-    found = asked.contains(run.exact.hashes)
-    bound = max(run.rules.rate if given is None else 0.0, asked.false_positive_rate())
+    bloom = BloomFilter.load(file)
+    found = bloom.contains(run.exact.hashes)
+    bound = max(run.rules.rate if given is None else 0.0, bloom.false_positive_rate())
     for result in run.results:
         result.by_train = overlap_of(result, found, bound)
     return counts

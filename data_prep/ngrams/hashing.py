@@ -22,10 +22,10 @@ class Ngrams:
     """The 8-grams of some texts.
 
     Attributes:
-        hashes: hashes of all 8-grams, text after text.
-        offsets: where each text's 8-grams begin in `hashes`, and the end, (texts + 1,).
-        words: hashes of all words.
-        word_offsets: where each text's words begin in `words`, and the end, (texts + 1,).
+        hashes: Hashes of all 8-grams, text after text.
+        offsets: Where each text's 8-grams begin in `hashes`, and the end, (texts + 1,).
+        words: Hashes of all words.
+        word_offsets: Where each text's words begin in `words`, and the end, (texts + 1,).
     """
 
     hashes: Hashes

@@ -20,14 +20,14 @@ from data_prep.stage.readers import Layout
 
 @dataclass(frozen=True)
 class OverlapRules:
-    """Settings that change the result.
+    """Settings of a measurement that change its result.
 
     Attributes:
         direction: `train` (Bloom filter of train), `test` (exact set of the tests) or `both`.
         rate: False-positive rate of the Bloom filter.
         remove: Whether to write a copy of the corpus without documents over the threshold.
-        threshold: Number of distinct 8-grams of one test set from which a training document is
-            over the threshold.
+        threshold: A training document is over the threshold if it has at least this many distinct
+            8-grams of one test set.
         layout: How documents are stored in the training files.
         tests_layout: How samples are stored in the test files. None means as in train.
         worst: Number of samples of each test set that the report shows.

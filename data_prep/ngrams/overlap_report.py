@@ -1,6 +1,5 @@
 """Overlap report: overlap.json, overlap.md, overlap.png, tables of samples and documents."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.ngrams.overlap_result import Holders, TestResult
-from webtext_gpt.files import replaced
+from webtext_gpt.files import replaced, write_json, write_text
 
 SAMPLES = pa.schema([
     ("test", pa.string()), ("sample", pa.string()), ("ngrams", pa.int64()),
@@ -36,12 +35,11 @@ def write_report(
         results: Results of the test sets.
         holders: Training documents that hold 8-grams of them; without scans, there is no table of
             documents.
-        threshold: 8-grams from which a document is over the threshold, for the text.
+        threshold: The setting `threshold`, for the text.
         worst: Samples of each test set to show.
     """
     figures = {r.name: r.figures(r.main) for r in results}
-    with replaced(out / "overlap.json") as partial:
-        partial.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    write_json(out / "overlap.json", figures, indent=1, ensure_ascii=False)
     _write_samples(out / "samples.parquet", results)
     _write_documents(out / "train_documents.parquet", results, holders)
     _plot(out / "overlap.png", results)
@@ -51,8 +49,7 @@ def write_report(
         text += _documents(results, holders, threshold)
     for result in results:
         text += _worst(result, holders, worst)
-    with replaced(out / "overlap.md") as partial:
-        partial.write_text("\n".join(text) + "\n", "utf-8")
+    write_text(out / "overlap.md", "\n".join(text) + "\n")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
@@ -143,8 +140,8 @@ def _worst(result: TestResult, holders: Holders, worst: int) -> list[str]:
         if len(passages) > PASSAGES:
             text.append(f"> and {len(passages) - PASSAGES:,} more, in samples.parquet")
         first, last = result.grams.offsets[sample : sample + 2]
-        there = result.which[first:last][result.main.found[first:last]]
-        held = [f"{_cell(name)} ({count:,})" for name, count in holders.of(there, 3)]
+        grams = result.which[first:last][result.main.found[first:last]]
+        held = [f"{_cell(name)} ({count:,})" for name, count in holders.of(grams, 3)]
         text += ["", *([f"In train: {', '.join(held)}", ""] if held else [])]
     return text if len(text) > 2 else []
 
@@ -170,7 +167,7 @@ def _write_samples(path: Path, results: Sequence[TestResult]) -> None:
 
 
 def _write_documents(path: Path, results: Sequence[TestResult], holders: Holders) -> None:
-    """Write a row for each training document and each test set whose 8-grams it holds."""
+    """Write a row for each pair of a training document and a test set that share 8-grams."""
     if not holders.scans:
         return
     names = np.array([result.name for result in results], object)

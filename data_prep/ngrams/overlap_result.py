@@ -1,4 +1,4 @@
-"""Overlap of one test set with train: figures of Table 6, by sample, and the documents behind."""
+"""Overlap of one test set with train: in total (Table 6), by sample, and by training document."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from data_prep.ngrams.scan import Scan
 from data_prep.ngrams.testsets import TestSet
 from data_prep.ngrams.word_passes import word_spans
 
-SURELY_PART = 10_000
-"""Distinct 8-grams from which a test set that is found as a whole is reported as part of train."""
+BEYOND_CHANCE = 10_000
+"""A test set of at least this many distinct 8-grams, all found, is reported as part of train."""
 
 
 class Figures(TypedDict):
@@ -33,7 +33,7 @@ class Overlap:
     """Which of a test set's 8-grams are in train.
 
     Attributes:
-        found: Whether each occurrence is in train.
+        found: Whether each 8-gram is in train, repeats included.
         unique: Number of distinct 8-grams.
         unique_found: Number of distinct 8-grams that are in train.
         bound: Upper bound on the false-positive rate of the lookup.
@@ -52,11 +52,11 @@ class TestResult:
     Attributes:
         test: The test set.
         grams: Its 8-grams.
-        which: Number of each occurrence in the exact set of all test sets.
+        which: Number of each 8-gram in the exact set of all test sets, in the order of `grams`.
         by_train: Overlap by the paper's direction; None if it was not measured.
         by_test: Overlap by the inverse direction; None if it was not measured.
-        after_removal: Overlap with the documents under the threshold alone; None if unknown.
-        note: Remarks that belong beside the figures; "" if there are none.
+        after_removal: Overlap with the documents under the threshold; None if unknown.
+        note: Remarks on the figures; "" if there are none.
     """
 
     test: TestSet
@@ -99,7 +99,7 @@ class TestResult:
             raise RuntimeError(f"{self.name}: neither direction was measured")
         return overlap
 
-    def note_likeness(self, train: set[str]) -> None:
+    def note_if_in_train(self, train: set[str]) -> None:
         """Note if the test set itself is in the training set; `train` holds file hashes."""
         same = sum(entry["xxh3"] in train for entry in self.test.inputs)
         if not len(self.grams.hashes):
@@ -108,7 +108,7 @@ class TestResult:
             which = "is" if same == len(self.test.inputs) else f"{same} of its files are"
             self._add_note(f"{which} among the training files themselves")
         elif self.main.found.all():
-            beyond_chance = self.main.unique >= SURELY_PART
+            beyond_chance = self.main.unique >= BEYOND_CHANCE
             self._add_note(
                 f"every {NGRAM}-gram is in train"
                 + (": it is the training set, or part of it" if beyond_chance else "")
@@ -123,7 +123,7 @@ class TestResult:
         return long_enough, sizes[long_enough], found[long_enough]
 
     def passages(self, sample: int) -> list[str]:
-        """Return the passages of a sample that are in train, longest first, in its own spelling."""
+        """Return a sample's passages that are in train, longest first, in the original spelling."""
         start, end = self.grams.offsets[sample : sample + 2]
         at = np.flatnonzero(self.main.found[start:end])
         if not len(at):

@@ -13,11 +13,11 @@ from webtext_gpt.files import replaced
 
 
 class Remainder:
-    """Writer of the documents of one file that stay.
+    """Writer of the documents of one file that are under the threshold.
 
     Rows are written as they are in the file; plain text becomes columns `id` and `text`. Use it as
     a context manager: `out/documents-NAME.parquet` or `.jsonl` appears when the block ends. If no
-    document stays, there is no file, because several files without a row would be refused later as
+    document stays, there is no file, because several files without rows would be refused later as
     one input given twice.
     """
 

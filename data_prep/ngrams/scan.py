@@ -14,7 +14,7 @@ from data_prep.ngrams.hashing import ngrams
 from data_prep.stage.readers import Layout, TextBatch, batches
 
 HOLDERS = 8
-"""Training documents per file that are remembered for one 8-gram; all of them are counted."""
+"""Training documents per file that are recorded for one 8-gram; all of them are counted."""
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Scan:
     """Result for one training file.
 
     Attributes:
-        grams: Numbers in the set of the 8-grams that the file holds, ascending.
+        grams: Numbers of the file's 8-grams in the exact set, ascending.
         times: Occurrences of each of them in the file.
         left: Occurrences of each of them in documents under the threshold.
         holders: Pairs of an 8-gram and a document that holds it, (pairs, 2); at most `HOLDERS` for
@@ -87,8 +87,8 @@ def scan_file(
         layout: How documents are stored in it.
         exact: The set of the test sets' 8-grams.
         members: Which test sets hold which 8-gram, (tests, len(exact)).
-        threshold: Number of distinct 8-grams of one test set from which a document is over the
-            threshold.
+        threshold: A document is over the threshold if it has at least this many distinct 8-grams
+            of one test set.
         on_bytes: Called with the number of bytes read since its last call.
         keep: Called with each batch and which of its documents are under the threshold.
 

@@ -25,7 +25,7 @@ class TestSet:
         ids: Names of the samples, strings.
         texts: Texts of the samples, strings.
         inputs: Fingerprints of the files read.
-        cut: What a sample is: `articles`, `lines`, `files`, or rows with their text in a column.
+        cut: Kind of sample: `articles`, `lines`, `files`, or rows with their text in a column.
         rejected: Rows without text, by reason.
     """
 
@@ -53,7 +53,7 @@ def load_test_set(
             a file in `evalsets` (`wikitext2_test`); else `NAME[:CONFIG[:SPLIT]]` of the `datasets`
             library, where SPLIT defaults to `test`.
         layout: How samples are stored in the files.
-        evalsets: Folder of evaluation sets. None means there is none.
+        evalsets: Folder of evaluation sets. None means no folder.
 
     Raises:
         UserError: The test set is not found, or cannot be read.

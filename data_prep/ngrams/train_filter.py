@@ -1,7 +1,7 @@
 """Bloom filter of all 8-grams of training files: count them, build it, merge parts.
 
-The distinct 8-grams are estimated first, because their number decides the size of the filter.
-However the documents are divided over files, threads and workers, the filter is the same.
+The distinct 8-grams are estimated first, because their number decides the size of the filter. The
+filter does not depend on how the documents are divided over files, threads and workers.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,9 +36,9 @@ def count_ngrams(
         engine, partial(count_file, layout=layout), paths, workers_at_once,
         total=sum(path.stat().st_size for path in paths), unit="B", label="counting 8-grams",
     )  # fmt: skip
-    count = reduce(lambda whole, one: whole | one[1], found, Count.nothing())
+    count = reduce(lambda total, one: total | one[1], found, Count.empty())
     if not count.ngrams:
-        raise UserError(f"train: no document of {paths[0]} and the other files has 8 words")
+        raise UserError(f"train: no document in {paths[0]} or the other files has 8 words")
     return count
 
 

@@ -1,7 +1,7 @@
 """Words of texts, hashed, joined or located in one compiled pass over their UTF-8 bytes.
 
-No Python string is made of a word. Texts that must be rewritten first are flagged in a first pass
-and read again in a second one; nearly all corpora need the first alone.
+Words never become Python strings. Texts that must be rewritten first are flagged in the first pass
+and read again in a second one; nearly all corpora need only the first.
 """
 
 from collections.abc import Iterator
@@ -34,10 +34,11 @@ class _Pass(NamedTuple):
     """Arguments of a compiled pass.
 
     Attributes:
-        data: the UTF-8 bytes of all texts.
-        offsets: where each text begins in `data`, and the end, (texts + 1,).
-        kinds, lower: the tables of characters.
-        flagged: receives which texts must be rewritten first, (texts,).
+        data: UTF-8 bytes of all texts.
+        offsets: Where each text begins in `data`, and the end, (texts + 1,).
+        kinds: Class of each code point; see `words.tables`.
+        lower: Lower case of each code point; see `words.tables`.
+        flagged: Receives which texts must be rewritten first, (texts,).
     """
 
     data: Bytes
@@ -47,7 +48,7 @@ class _Pass(NamedTuple):
     flagged: Flags
 
     def most_words(self) -> int:
-        """Upper bound on the number of words: a word of one byte is followed by a separator."""
+        """Return an upper bound on the words: a word of one byte is followed by a separator."""
         texts = len(self.flagged)
         return (int(self.offsets[-1] - self.offsets[0]) + texts) // 2 + texts + 1
 
@@ -56,7 +57,7 @@ def hash_words(texts: pa.Array) -> tuple[Hashes, Integers]:
     """Return a 64-bit hash of every word, and where each text's words begin.
 
     Args:
-        texts: strings without nulls.
+        texts: Strings without nulls.
 
     Returns:
         The hashes, text after text, and offsets into them, (texts + 1,).
@@ -72,7 +73,7 @@ def join_words(texts: pa.Array) -> pa.Array:
     """Return the words of each text, joined by one space.
 
     Args:
-        texts: strings without nulls.
+        texts: Strings without nulls.
     """
     ends = np.zeros(len(texts) + 1, np.int64)
     for one in _passes(texts):
@@ -84,11 +85,11 @@ def join_words(texts: pa.Array) -> pa.Array:
 
 
 def word_spans(text: str) -> tuple[str, Integers]:
-    """Return where the words of one text are.
+    """Locate the words of one text.
 
     Returns:
-        The text, rewritten if NFC or lower case requires it, and (words, 2): where in its UTF-8
-        bytes each word begins and ends.
+        The text, rewritten if NFC or lower case requires it, and where in its UTF-8 bytes each
+        word begins and ends, (words, 2).
     """
     ends = np.zeros(2, np.int64)
     for one in _passes(pa.array([text])):
@@ -98,7 +99,7 @@ def word_spans(text: str) -> tuple[str, Integers]:
 
 
 def _passes(texts: pa.Array) -> Iterator[_Pass]:
-    """Yield the texts, and all of them again if some are flagged, with these rewritten."""
+    """Yield the texts; if some are flagged, yield all of them again with those rewritten."""
     flagged = np.zeros(len(texts), np.bool_)
     yield _Pass(*_buffers(texts), *tables(), flagged)
     if flagged.any():
@@ -109,7 +110,7 @@ def _passes(texts: pa.Array) -> Iterator[_Pass]:
 
 
 def _buffers(texts: pa.Array) -> tuple[Bytes, Integers]:
-    """The UTF-8 bytes of the strings and where each begins, without copying the bytes."""
+    """Return the UTF-8 bytes of the strings and where each begins, without copying the bytes."""
     wide = texts.cast(pa.large_string())
     _, offsets, data = wide.buffers()
     starts = np.frombuffer(offsets, np.int64)[wide.offset : wide.offset + len(wide) + 1]
@@ -199,7 +200,7 @@ def _join_words(
     size = 0
     for text in range(len(offsets) - 1):
         at, end, first = offsets[text], offsets[text + 1], size
-        inside = False  # of a word that may go on
+        inside = False  # whether the next letter continues a word
         while at < end:
             code, at = _decode(data, at)
             kind = kinds[code]

@@ -1,6 +1,6 @@
 r"""The definition of a word, for n-gram overlap and for de-duplication alike.
 
-A text is put into NFC and lower case. Its words are then the matches of
+A text is normalized to NFC and lower-cased. Its words are then the matches of
 
     [UNSPACED]  |  [WORD minus UNSPACED]+
 
@@ -10,8 +10,8 @@ and Burmese. Such a character is a word of its own, because otherwise a whole cl
 word. All other characters only separate words. For spaced scripts these are the lower-cased
 alphanumeric words of the GPT-2 paper (section 4). Lower case is that of `str.lower`.
 
-Here the definition is made into two tables by character; `word_passes` reads texts with them.
-Texts with characters whose NFC or lower case depends on their neighbors are rewritten first.
+This module turns the definition into two tables by code point, with which `word_passes` reads
+texts. Texts with characters whose NFC or lower case depends on their neighbors are rewritten first.
 """
 
 import unicodedata
@@ -36,13 +36,13 @@ _ASSIGNED = (range(0x34000), range(0xE0100, 0xE01F0))  # all letters, marks and 
 
 
 def rewrite(text: str) -> str:
-    """Put a text into NFC and lower case."""
+    """Normalize a text to NFC and lower-case it."""
     return unicodedata.normalize("NFC", text).lower()
 
 
 @cache
 def tables() -> tuple[Classes, Lower]:
-    """Return by code point the class, and the lower case as UTF-8 bytes packed into one integer.
+    """Return tables by code point: the class, and the UTF-8 bytes of the lower case, packed.
 
     Characters whose NFC or lower case depends on their neighbors are of the class REWRITE.
     """
@@ -81,7 +81,7 @@ def rewritten_tables() -> tuple[Classes, Lower]:
 
 @cache
 def _assigned() -> str:
-    """All assigned code points that can be letters, marks or digits."""
+    """Return all assigned code points that can be letters, marks or digits."""
     chars = (chr(code) for codes in _ASSIGNED for code in codes)
     return "".join(char for char in chars if unicodedata.category(char) not in ("Cn", "Cs"))
 
@@ -91,7 +91,7 @@ def _code_points(text: str) -> Lower:
 
 
 def _packed(codes: Lower) -> Lower:
-    """The UTF-8 bytes of code points, the first byte lowest."""
+    """Pack the UTF-8 bytes of code points into integers, the first byte lowest."""
     tail = [0x80 | (codes >> (6 * place) & 0x3F) for place in range(3)]
     two = 0xC0 | codes >> 6 | tail[0] << 8
     three = 0xE0 | codes >> 12 | tail[1] << 8 | tail[0] << 16

@@ -16,7 +16,7 @@ from webtext_gpt.errors import UserError
 
 READ_BYTES = 1 << 16  # compressed bytes per step: even at a ratio of 1000 a step is 64 MB
 MAX_ROW_BYTES = 1 << 24  # the longest real rows have a few hundred kB
-BATCH_BYTES = 1 << 20  # decompressed bytes per batch of lines, about
+BATCH_BYTES = 1 << 20  # approximate decompressed bytes per batch of lines
 
 OVERLONG = b"\0"  # replaces a row over MAX_ROW_BYTES; not valid JSON
 
@@ -75,7 +75,7 @@ def line_batches(path: Path, on_bytes: Callable[[int], object]) -> Iterator[list
 
     Raises:
         UserError: See `compression`.
-        BrokenDumpError: A frame is cut short or damaged. All whole lines before it were yielded.
+        BrokenDumpError: A frame is cut short or damaged. All complete lines before it were yielded.
     """
     for lines in every_line(path, on_bytes, MAX_ROW_BYTES):
         rows = (OVERLONG if line is None else line for line in lines)
@@ -85,7 +85,7 @@ def line_batches(path: Path, on_bytes: Callable[[int], object]) -> Iterator[list
 def every_line(
     path: Path, on_bytes: Callable[[int], object], longest: int
 ) -> Iterator[list[bytes | None]]:
-    """Like `line_batches`, but with blank lines, and None for a line of over `longest` bytes."""
+    """Like `line_batches`, but keep blank lines and replace one of over `longest` bytes by None."""
     begun: list[bytes] = []  # start of the line whose end is not read yet
     length, overlong = 0, False
     blocks: list[bytes] = []

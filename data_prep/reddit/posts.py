@@ -19,7 +19,7 @@ LOW_KARMA = "low karma"
 OVER_18 = "over 18"
 BLOCKED_SUBREDDIT = "blocked subreddit"
 
-FIRST_ROWS = 1000  # a file without a submission among them is not a dump
+FIRST_ROWS = 1000  # a file with no submission in its first rows is not a dump
 POSTS_AT_ONCE = 100_000  # posts in a run, which is held in memory and sorted
 ROW_GROUP = 8192  # rows
 
@@ -122,7 +122,7 @@ def _refuse_other_formats(path: Path, rows: int, rejected: Counter[str]) -> None
 
 
 def _post_filter(rules: PostRules) -> Callable[[list[bytes], Counter[str], list[Post]], int]:
-    """Return a function that sorts out the lines of a dump.
+    """Return a function that keeps or rejects the lines of a dump.
 
     Its arguments are the lines, the counts of rejected rows by reason, to which it adds, and the
     list of posts, to which it appends. It returns the number of posts kept.

@@ -1,4 +1,4 @@
-"""Engine of the relational steps: Daft on this machine, or on a Ray cluster."""
+"""Engine of queries and tasks: Daft and processes on this machine, or a Ray cluster."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ def start_engine(engine: Engine) -> None:
     A process keeps the runner that was selected first. Selecting it again has no effect.
 
     Raises:
-        UserError: The engine is unknown or cannot be reached, or this process has another one.
+        UserError: The engine is unknown or cannot be reached, or this process uses another one.
     """
     name = engine.get("name")
     if name == "ray":
@@ -64,8 +64,8 @@ def each_on(
 ) -> Iterator[tuple[Task, Result]]:
     """Run `function` over tasks as `workers.each` does, or as tasks of a Ray cluster.
 
-    On Ray, `workers_at_once` limits the tasks under way. None means no limit. The progress bar
-    then counts tasks, since `workers.advance` has no effect there.
+    On Ray, `workers_at_once` limits the concurrent tasks. None means no limit. The progress bar
+    then counts tasks, because `workers.advance` has no effect there.
 
     Raises:
         UserError: A task raised it, or a worker was killed.

@@ -59,12 +59,12 @@ class Ledger:
         format: Format of the output, stored in the manifest.
         started: `time.monotonic()` at which the stage began. Defaults to now.
         newer_keys: Keys of `config` that an earlier version did not record. A finished corpus
-            without them is accepted. An unfinished one is started again, because its parts would
-            mix both versions.
+            without them is accepted. An unfinished one starts again, because its parts would mix
+            both versions.
 
     Raises:
-        UserError: `out` holds something else or another corpus, two inputs have the same content,
-            or another process is at work in `out`.
+        UserError: `out` holds other files or another corpus, two inputs have the same content,
+            or another process is writing to `out`.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Ledger:
         self._sources = list(sources)
         self._newer_keys = newer_keys
         self._lock: IO[str] | None = None
-        self._outdated = False  # unfinished, and begun by a version without the newer keys
+        self._outdated = False  # unfinished, and started by a version without the newer keys
         refuse_repeats(self.inputs)
         self._manifest = self._open()
 
@@ -115,7 +115,7 @@ class Ledger:
 
     @property
     def finished(self) -> bool:
-        """Whether the folder holds the whole corpus."""
+        """Whether the folder holds the complete corpus."""
         return self._manifest is not None
 
     @property
@@ -252,16 +252,18 @@ class Ledger:
 
     def _start_again(self) -> None:
         """Delete what an earlier version left unfinished, and write this version's plan."""
-        print(f"{self.out}: begun by an earlier version of this stage; it starts again", flush=True)
-        for path in self.out.iterdir():
-            if path != self.work:
+        print(
+            f"{self.out}: started by an earlier version of this stage; starting again", flush=True
+        )
+        plan = self.work / "plan.json"  # replaced last, so that a killed process starts again, too
+        for path in (*self.out.iterdir(), *self.work.iterdir()):
+            if path not in (self.work, self.work / "lock", plan):
                 remove(path)
-        for record in (self.work / "done").iterdir():
-            record.unlink()
-        _write_json(self.work / "plan.json", self._plan)
+        (self.work / "done").mkdir()
+        _write_json(plan, self._plan)
 
-    def _refuse_another(self, found: Manifest, kind: str, may_lack: Sequence[str] = ()) -> None:
-        """Raise UserError unless a plan or manifest says the same as this stage's plan."""
+    def _refuse_another(self, found: Manifest, kind: str, may_lack: Sequence[str]) -> None:
+        """Raise UserError unless a plan or manifest matches this stage's plan."""
         difference = _difference(found, json.loads(json.dumps(self._plan)), may_lack)
         if difference:
             raise UserError(

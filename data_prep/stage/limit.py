@@ -32,7 +32,7 @@ def take(inputs: Sequence[str], out: str | Path, limit: int, layout: Layout) -> 
     Args:
         inputs: Files, folders or globs. A Parquet file without the text column holds links, and
             its rows are written unchanged. Any other file is read as documents.
-        out: Folder to make.
+        out: Folder to create.
         limit: Number of rows, at least 1.
         layout: How documents are stored in the files.
 
@@ -40,7 +40,7 @@ def take(inputs: Sequence[str], out: str | Path, limit: int, layout: Layout) -> 
         The manifest.
 
     Raises:
-        UserError: A file cannot be read, or `out` holds something else.
+        UserError: A file cannot be read, or `out` holds other files.
     """
     started = time.monotonic()
     files = find_inputs(inputs, SUFFIXES)
@@ -86,7 +86,7 @@ def _ranks(table: pa.Table) -> npt.NDArray[np.uint64]:
 
 
 def _tables(path: Path, layout: Layout, rejected: Counter[str]) -> Iterator[pa.Table]:
-    """Yield the rows of one file; add those that cannot be used to `rejected`."""
+    """Yield the rows of one file; count rows without text in `rejected`."""
     if path.name.endswith(PARQUET):
         with open_parquet(path) as file:
             names = file.schema_arrow.names

@@ -33,7 +33,7 @@ LONGEST_LINE = 1 << 30
 
 @dataclass(frozen=True)
 class Layout:
-    """How documents are stored in files.
+    """Layout of documents in files.
 
     Attributes:
         lines: Whether each line of a text file is a document.

@@ -60,7 +60,7 @@ def write_runs(
     Args:
         path: Parquet or JSONL file.
         target: Parquet file to write.
-        carried: Columns to keep beside `id` and `text`, as text; null where a file lacks them.
+        carried: Columns to keep in addition to `id` and `text`, as text; null if a file lacks them.
         on_bytes: Called with the number of bytes read since its last call.
 
     Raises:
@@ -155,7 +155,7 @@ def _text(value: object, name: str) -> str | None:
 
 
 def _sound(columns: list[pa.Array], carried: Sequence[str]) -> tuple[pa.Table, Counter[str]]:
-    """Return the rows with an id and a text, and the number of others by reason."""
+    """Return the rows with an id and a text, and count the others by reason."""
     table = pa.Table.from_arrays(columns, names=["id", "text", *carried])
     named = pc.is_valid(table["id"])
     blank = pc.equal(pc.utf8_length(pc.utf8_ltrim_whitespace(table["text"])), 0)

@@ -1,7 +1,7 @@
-"""train.py with something wrong in it, or with someone looking in; further processes run it too.
+"""train.py with an injected fault or a probe. The processes that it starts run this file, too.
 
-POISON=STEP:RANK makes the loss of that process's first micro-batch of a step not a number.
-PROBE=FILE writes what DeepSpeed was finally given.
+POISON=STEP:RANK makes the loss of the first micro-batch of that step NaN on that rank.
+PROBE=FILE writes the settings that DeepSpeed received.
 """
 
 import json
@@ -36,7 +36,7 @@ def probe(file: str) -> None:
 
     setup = ZeroStrategy.setup
 
-    def setup_and_look(self, trainer):
+    def setup_and_write(self, trainer):
         setup(self, trainer)
         engine = self.deepspeed_engine
         groups = engine.optimizer.optimizer.param_groups
@@ -55,7 +55,7 @@ def probe(file: str) -> None:
         }
         Path(file).write_text(json.dumps(found))
 
-    ZeroStrategy.setup = setup_and_look
+    ZeroStrategy.setup = setup_and_write
 
 
 if __name__ == "__main__":

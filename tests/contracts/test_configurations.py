@@ -1,4 +1,4 @@
-"""Contract 8: every configuration composes and instantiates; every command of the README is one."""
+"""Contract 8: every configuration composes and instantiates; every documented command composes."""
 
 import re
 import shlex
@@ -47,7 +47,7 @@ def test_schedulers(name: str, compose: Callable[..., DictConfig]) -> None:
 def test_strategies_and_trainer(
     name: str, compose: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DS_ACCELERATOR", "cpu")  # which a strategy sets, for this process
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")  # a strategy sets it for the whole process
     cfg = compose("train", f"strategy={name}", "trainer.accelerator=cpu", "trainer.devices=2")
     trainer = build_trainer(
         cfg.trainer,
@@ -98,7 +98,7 @@ def test_tasks(name: str, compose: Callable[..., DictConfig], tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", _choices("optimizer"))
 def test_optimizers(name: str, compose: Callable[..., DictConfig]) -> None:
-    """Peaks for width 768: pretraining's of GPT-3, fine-tuning's of GPT-1."""
+    """Peak learning rates at width 768: GPT-3's for pretraining, GPT-1's for fine-tuning."""
     model = GPT(GPTConfig(n_layer=1, n_head=2, n_embd=32, block_size=8, vocab_size=10))
     peak = instantiate(compose("train", f"optimizer={name}").optimizer)(model).defaults["lr"]
     assert peak == pytest.approx({"adamw": 6e-4, "finetuning": 6.25e-5}[name] * 24**1.5)
@@ -106,7 +106,7 @@ def test_optimizers(name: str, compose: Callable[..., DictConfig]) -> None:
 
 @pytest.mark.parametrize("name", _choices("experiment"))
 def test_experiments_compose(name: str, compose: Callable[..., DictConfig]) -> None:
-    """A recipe leaves no key open, at any depth, but those that its header tells to give."""
+    """A recipe leaves no key unset, at any depth, except those that its header tells to give."""
     cfg = compose("train", f"experiment={name}", "run_dir=somewhere")
     instantiate(cfg.model)
     lines = (CONF / "experiment" / f"{name}.yaml").read_text().splitlines()
@@ -114,7 +114,7 @@ def test_experiments_compose(name: str, compose: Callable[..., DictConfig]) -> N
     assert OmegaConf.missing_keys(cfg) <= set(re.findall(r"([\w.]+)=", header))
 
 
-def test_an_open_key_of_a_recipe_is_found_at_any_depth() -> None:
+def test_an_unset_key_is_found_at_any_depth() -> None:
     cfg = OmegaConf.create({"optimizer": {"lr": "???"}, "data": {"path": "x", "more": [{"y": 1}]}})
     assert OmegaConf.missing_keys(cfg) == {"optimizer.lr"}
 

@@ -1,7 +1,7 @@
-"""Contract 7: one process, DDP and ZeRO 1, 2, 3 on two give the same losses for a global batch.
+"""Contract 7: one process, and DDP and ZeRO 1, 2, 3 on two, give the same losses per global batch.
 
-The runs are shared by what else is promised of several processes: checkpoints that any number of
-them reads, exact resuming after SIGKILL, one run folder and one log.
+Tests of other promises about several processes use the same runs: checkpoints that any number of
+processes can read, exact resuming after SIGKILL, one run folder and one log.
 """
 
 import functools
@@ -75,7 +75,7 @@ Two = Callable[[str], tuple[Path, subprocess.CompletedProcess]]
 
 @pytest.fixture(scope="module")
 def two(one: Path, overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Two:
-    """`two(name)`: a run of two processes under a strategy, and what it printed; made once."""
+    """`two(name)`: a run of two processes under a strategy and its output; made once per name."""
     folder = tmp_path_factory.mktemp("two")
 
     @functools.cache
@@ -92,7 +92,7 @@ STRATEGIES = [
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_losses_are_those_of_one_process(name: str, one: Path, two: Two) -> None:
+def test_losses_equal_those_of_one_process(name: str, one: Path, two: Two) -> None:
     theirs, ours = read_metrics(one / "metrics.csv"), read_metrics(two(name)[0] / "metrics.csv")
     assert [row["step"] for row in ours] == [row["step"] for row in theirs]
     assert [row["step"] for row in ours] == list(range(1, STEPS + 1))
@@ -111,7 +111,7 @@ def test_two_processes_leave_one_folder_and_one_log(name: str, two: Two) -> None
     assert names == {
         *("checkpoints", "metrics.csv", "loss.png", "samples.txt", "summary.json", "config.yaml")
     }
-    assert printed.stdout.count("steps of 256 tokens") == 1  # what is about to be done
+    assert printed.stdout.count("steps of 256 tokens") == 1  # the plan
     assert printed.stdout.count("validation loss") == 1  # the report
     assert printed.stderr.count("training:") <= 1  # the bar
     assert "Warning" not in printed.stderr
@@ -129,7 +129,7 @@ def test_two_processes_leave_one_folder_and_one_log(name: str, two: Two) -> None
     ],
     ids=" ".join,
 )
-def test_losses_do_not_depend_on_what_saves_memory_or_time(
+def test_losses_do_not_depend_on_offloading_recomputing_or_compiling(
     arguments: list[str], one: Path, overrides: list[str], tmp_path: Path
 ) -> None:
     _train([*overrides, "trainer.devices=2", *arguments, f"run_dir={tmp_path / 'run'}"])
@@ -137,7 +137,7 @@ def test_losses_do_not_depend_on_what_saves_memory_or_time(
 
 
 @pytest.mark.slow
-def test_torchrun_starts_the_processes_too(one: Path, overrides: list[str], tmp_path: Path) -> None:
+def test_torchrun_can_start_the_processes(one: Path, overrides: list[str], tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = [*torchrun, "--nproc-per-node=2", str(REPOSITORY / "train.py"), *overrides]
     command += ["trainer.devices=2", TWO["deepspeed_zero2"]]
@@ -155,8 +155,8 @@ def test_torchrun_starts_the_processes_too(one: Path, overrides: list[str], tmp_
     assert refused.stderr.count("error: global_batch_tokens=96") == 1
 
 
-def test_zero_checkpoints_are_read_as_any_other(one: Path, two: Two) -> None:
-    """Consolidated and tied, by every command."""
+def test_zero_checkpoints_load_like_any_other(one: Path, two: Two) -> None:
+    """Every command reads them as one model with tied embeddings."""
     expected, _ = load_language_model(one / "checkpoints" / "last.ckpt")
     tokens = torch.randint(280, (2, 32), generator=torch.Generator().manual_seed(0))
     for name in ("deepspeed_zero2", "deepspeed_zero3"):
@@ -176,7 +176,7 @@ def test_zero_checkpoints_are_read_as_any_other(one: Path, two: Two) -> None:
 
 
 def _step_back(run: Path, copy: Path, step: int) -> None:
-    """A copy of a finished run as it stood at an earlier step, killed at once after saving."""
+    """Copy a finished run as it was at an earlier step, as if killed right after saving."""
     shutil.copytree(run, copy, symlinks=True)
     saved = copy / "checkpoints"
     for path in saved.iterdir():
@@ -193,7 +193,7 @@ def _assert_close_runs(ours: Path, theirs: Path) -> None:
             assert mine.get(column) == pytest.approx(other.get(column), abs=1e-4)
 
 
-def test_zero3_of_two_processes_goes_on_with_one(
+def test_a_zero3_run_of_two_processes_resumes_on_one(
     one: Path, two: Two, call: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     copy = tmp_path / "moved"
@@ -205,7 +205,7 @@ def test_zero3_of_two_processes_goes_on_with_one(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [1, 3])
-def test_one_process_goes_on_as_zero_of_two(stage: int, one: Path, tmp_path: Path) -> None:
+def test_a_run_of_one_process_resumes_as_zero_on_two(stage: int, one: Path, tmp_path: Path) -> None:
     copy = tmp_path / "moved"
     _step_back(one, copy, step=15)
     _train([f"resume={copy}", "trainer.devices=2", f"strategy=deepspeed_zero{stage}"])
@@ -213,8 +213,8 @@ def test_one_process_goes_on_as_zero_of_two(stage: int, one: Path, tmp_path: Pat
     _assert_close_runs(copy, one)
 
 
-def _same_bits(ours: Path, theirs: Path) -> None:
-    """Final weights, moments, and the whole curve."""
+def _assert_same_bits(ours: Path, theirs: Path) -> None:
+    """Check that final weights, moments and the complete curve are equal bit for bit."""
     found, expected = (read_metrics(run / "metrics.csv") for run in (ours, theirs))
     assert [row["step"] for row in found] == [row["step"] for row in expected]
     for mine, other in zip(found, expected, strict=True):
@@ -231,7 +231,7 @@ def _same_bits(ours: Path, theirs: Path) -> None:
 
 
 def _kill_when(process: subprocess.Popen, path: Path) -> None:
-    """SIGKILL the first process once a checkpoint is there; the others end by themselves."""
+    """SIGKILL rank 0 once a checkpoint exists; the other rank ends by itself."""
     deadline = time.monotonic() + 120
     while not path.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -248,7 +248,7 @@ def _cut(checkpoint: Path, seed: int) -> Path:
     return file
 
 
-def test_killed_and_with_a_damaged_checkpoint_zero2_goes_on_to_the_bit(
+def test_a_killed_zero2_run_with_a_damaged_checkpoint_resumes_bit_for_bit(
     two: Two, overrides: list[str], tmp_path: Path
 ) -> None:
     run = tmp_path / "killed"
@@ -262,13 +262,13 @@ def test_killed_and_with_a_damaged_checkpoint_zero2_goes_on_to_the_bit(
     assert f"{newest} is damaged" in printed.stdout
     assert "the checkpoint before it is used" in printed.stdout
     assert printed.stdout.count("is damaged") == 1
-    _same_bits(run, two("deepspeed_zero2")[0])
+    _assert_same_bits(run, two("deepspeed_zero2")[0])
     assert json.loads((run / "summary.json").read_text())["step"] == STEPS
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ddp", "deepspeed_zero1", "deepspeed_zero3"])
-def test_killed_runs_go_on_to_the_bit(
+def test_killed_runs_resume_bit_for_bit(
     name: str, two: Two, overrides: list[str], tmp_path: Path
 ) -> None:
     run = tmp_path / "killed"
@@ -276,4 +276,4 @@ def test_killed_runs_go_on_to_the_bit(
     process = subprocess.Popen([*TRAIN, *arguments], stderr=subprocess.DEVNULL)
     _kill_when(process, run / "checkpoints" / "step-00000005.ckpt")
     _train([f"resume={run}"])
-    _same_bits(run, two(name)[0])
+    _assert_same_bits(run, two(name)[0])

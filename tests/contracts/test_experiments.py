@@ -1,4 +1,4 @@
-"""The papers' recipes, shrunk in size alone, take their first step."""
+"""The papers' recipes take their first step, with a small model."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What happens to a run to which something happens: a dead process, a signal, a loss gone bad."""
+"""Faults in a run: a killed process, a signal, a loss that is not finite."""
 
 import json
 import os
@@ -49,14 +49,14 @@ def _is_running(pid: int) -> bool:
         return False
 
 
-def _two_processes_of_which_one_is_killed(
-    small_run: list[str], run: Path, strategy: str, first: bool
+def _check_that_a_killed_process_ends_the_run(
+    small_run: list[str], run: Path, strategy: str, rank_0: bool
 ) -> None:
     two = ["trainer.devices=2", f"strategy={strategy}"]
     process = _begin([*small_run, *ENDLESS, *two], run)
     (child,) = _children(process.pid)
     killed_at = time.monotonic()
-    os.kill(process.pid if first else child, signal.SIGKILL)
+    os.kill(process.pid if rank_0 else child, signal.SIGKILL)
     _, stderr = process.communicate(timeout=60)
     while _is_running(child):
         assert time.monotonic() - killed_at < 60
@@ -64,19 +64,19 @@ def _two_processes_of_which_one_is_killed(
     assert process.returncode != 0
     assert stderr.count("error:") == 1
     assert "Traceback" not in stderr
-    assert (f"pid {process.pid}) is gone" if first else f"pid {child}) was ended by SIG") in stderr
+    assert (f"pid {process.pid}) is gone" if rank_0 else f"pid {child}) was ended by SIG") in stderr
     assert len(stderr.splitlines()) < 20
 
 
 def test_a_killed_process_ends_the_run_and_is_named_once(
     small_run: list[str], tmp_path: Path
 ) -> None:
-    _two_processes_of_which_one_is_killed(small_run, tmp_path / "run", "ddp", first=False)
+    _check_that_a_killed_process_ends_the_run(small_run, tmp_path / "run", "ddp", rank_0=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("strategy", "first"),
+    ("strategy", "rank_0"),
     [
         ("ddp", True),
         ("deepspeed_zero2", False),
@@ -84,18 +84,18 @@ def test_a_killed_process_ends_the_run_and_is_named_once(
         ("deepspeed_zero3", False),
     ],
 )
-def test_whichever_process_is_killed(
-    strategy: str, first: bool, small_run: list[str], tmp_path: Path
+def test_any_killed_process_ends_the_run(
+    strategy: str, rank_0: bool, small_run: list[str], tmp_path: Path
 ) -> None:
-    _two_processes_of_which_one_is_killed(small_run, tmp_path / "run", strategy, first)
+    _check_that_a_killed_process_ends_the_run(small_run, tmp_path / "run", strategy, rank_0)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGUSR1", marks=pytest.mark.slow)])
-def test_a_schedulers_signal_saves_and_resume_auto_goes_on(
+def test_a_schedulers_signal_saves_and_resume_auto_resumes(
     name: str, small_run: list[str], call: Call, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    command = [*small_run, "resume=auto"]  # the same for every start, as a scheduler's is
+    command = [*small_run, "resume=auto"]  # the same for every start, as a scheduler would call it
     process = _begin([*command, *ENDLESS], run)
     process.send_signal(getattr(signal, name))
     _, stderr = process.communicate(timeout=60)
@@ -121,7 +121,7 @@ def test_resume_auto_refuses_another_model(
         pretrain(compose("train", *again, "model.n_layer=3"))
 
 
-def test_deepspeed_is_given_what_was_asked_for(small_run: list[str], tmp_path: Path) -> None:
+def test_deepspeed_receives_the_settings_of_the_run(small_run: list[str], tmp_path: Path) -> None:
     asked = ["strategy=deepspeed_zero2", "micro_batch_size=2", "trainer.gradient_clip_val=0.7"]
     asked += ["trainer.max_steps=1", "optimizer.weight_decay=0.05", "optimizer.betas=[0.8,0.9]"]
     asked += ["trainer.precision=bf16-mixed", "optimizer.eps=1e-7"]
@@ -144,7 +144,7 @@ def test_deepspeed_is_given_what_was_asked_for(small_run: list[str], tmp_path: P
     }
     (row,) = read_metrics(tmp_path / "run" / "metrics.csv")
     assert row["lr"] == pytest.approx(peak)
-    assert row["train_loss"] == pytest.approx(5.63, abs=0.1)  # ln 280, by a new model
+    assert row["train_loss"] == pytest.approx(5.63, abs=0.1)  # ln 280: the model is untrained
 
 
 def _poisoned(arguments: list[str], step: int, rank: int = 0) -> subprocess.CompletedProcess:
@@ -189,7 +189,7 @@ SKIP = ["guard.not_finite=skip", "micro_batch_size=2", "callbacks.checkpoints.sa
 SKIP += ["callbacks.checkpoints.keep_last=10"]
 
 
-def test_a_step_is_skipped_if_asked(small_run: list[str], tmp_path: Path) -> None:
+def test_a_step_without_a_finite_loss_can_be_skipped(small_run: list[str], tmp_path: Path) -> None:
     ended = _poisoned([*small_run, *SKIP], step=3)
     assert ended.returncode == 0, ended.stderr
     assert "the loss is nan in step 3" in ended.stderr
@@ -199,7 +199,7 @@ def test_a_step_is_skipped_if_asked(small_run: list[str], tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", TWO)
-def test_all_processes_skip_what_one_finds(
+def test_all_ranks_skip_a_step_that_one_finds_bad(
     strategy: str, small_run: list[str], tmp_path: Path
 ) -> None:
     two = ["trainer.devices=2", f"strategy={strategy}"]
@@ -211,7 +211,7 @@ def test_all_processes_skip_what_one_finds(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "deepspeed_zero3"])
-def test_all_processes_stop_for_what_one_finds(
+def test_all_ranks_stop_at_a_loss_that_one_finds_bad(
     strategy: str, small_run: list[str], tmp_path: Path
 ) -> None:
     two = ["trainer.devices=2", f"strategy={strategy}"]
@@ -220,7 +220,7 @@ def test_all_processes_stop_for_what_one_finds(
     assert ended.stderr.count("the loss is nan in step 5") == 1
 
 
-def test_a_launchers_processes_need_one_folder(
+def test_a_launchers_processes_need_a_common_run_dir(
     small_run: list[str], call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = [o for o in small_run if not o.startswith("run_dir")]
@@ -247,7 +247,7 @@ def test_a_sweep_of_several_processes_is_refused(
 
 
 @pytest.mark.slow
-def test_a_sweep_of_one_process_trains_each(
+def test_a_sweep_of_one_process_trains_every_job(
     small_run: list[str], call: Call, tmp_path: Path
 ) -> None:
     sweep = ["-m", *small_run, "optimizer.lr=1e-2,2e-2"]

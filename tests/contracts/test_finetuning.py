@@ -1,4 +1,4 @@
-"""Fine-tuning keeps pretraining's promises: resumed and divided runs equal the undisturbed one."""
+"""Fine-tuning keeps pretraining's promises: resumed and distributed runs equal a plain run."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def _curve(run: Path) -> list[tuple]:
     ]
 
 
-def test_interrupted_and_resumed_is_undisturbed(
+def test_interrupted_and_resumed_equals_uninterrupted(
     finetune: Finetune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped by Ctrl-C after 7 of 12 steps, with dropout in the body too."""
@@ -47,7 +47,7 @@ def test_interrupted_and_resumed_is_undisturbed(
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_two_processes_are_one(
+def test_two_processes_train_like_one(
     finetune: Finetune, small_finetuning: list[str], tmp_path: Path
 ) -> None:
     """With the head's dropout, the auxiliary loss and accumulation."""
@@ -73,11 +73,11 @@ def test_two_processes_are_one(
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [2, 3])
 @pytest.mark.parametrize("frozen", ["layers=1", "lora.rank=2"])
-def test_zero_keeps_what_is_frozen(
+def test_zero_saves_and_resumes_frozen_weights(
     stage: int, frozen: str, finetune: Finetune, small_finetuning: list[str], tmp_path: Path
 ) -> None:
-    """A checkpoint in parts has the frozen weights too, and is continued by one process."""
-    same = [frozen, "scheduler=constant"]  # which does not depend on where training ends
+    """A checkpoint in parts holds the frozen weights, too, and one process can resume it."""
+    same = [frozen, "scheduler=constant"]  # does not depend on where training ends
     finetune(f"run_dir={tmp_path / 'one'}", *same)
     command = [sys.executable, str(REPOSITORY / "finetune.py"), *small_finetuning, *same]
     zero = ["trainer.devices=2", f"strategy=deepspeed_zero{stage}", "trainer.max_steps=8"]
@@ -102,7 +102,7 @@ def test_zero_keeps_what_is_frozen(
         ("seed=5", "the run to resume has seed=1337"),
     ],
 )
-def test_another_recipe_is_refused(
+def test_resuming_with_another_recipe_is_refused(
     change: str, message: str, finetune: Finetune, tmp_path: Path
 ) -> None:
     finetune("trainer.max_steps=2")

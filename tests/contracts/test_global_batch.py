@@ -21,7 +21,7 @@ from webtext_gpt.training.batch import plan_batch
         (11 * 1024, 1024, 1, None, (11, 1, 11)),  # 11 sequences do not fit, and 11 is prime
     ],
 )
-def test_division(
+def test_sequences_are_divided_into_micro_batches_and_passes(
     tokens: int | None, block: int, devices: int, micro: int | None, expected: tuple
 ) -> None:
     plan = plan_batch(tokens, block, devices, micro)

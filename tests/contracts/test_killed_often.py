@@ -1,4 +1,4 @@
-"""Twenty SIGKILLs at random moments change nothing: ZeRO-2 on two processes, 200 steps."""
+"""Twenty SIGKILLs at random moments do not change a run: ZeRO-2 on two processes, 200 steps."""
 
 import os
 import random
@@ -36,7 +36,7 @@ def test_twenty_sigkills(small_run: list[str], tmp_path: Path) -> None:
     moments = []
     for _ in range(KILLS):
         moments.append(_killed(command, run, draw))
-    print("newest checkpoint when killed, and who:", moments)
+    print("newest checkpoint at each kill, and the rank killed:", moments)
     assert 0 < moments[-1][0] < 200
     subprocess.run(command, check=True, timeout=300)
 
@@ -51,15 +51,15 @@ def test_twenty_sigkills(small_run: list[str], tmp_path: Path) -> None:
 
 
 def _killed(command: list[str], run: Path, draw: random.Random) -> tuple[int, str]:
-    """Continue the run and kill one of its processes; after some steps, or now and then before."""
+    """Resume the run and kill one rank, usually after some steps and sometimes earlier."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    begun = _newest(run)
+    start = _newest(run)
     if draw.random() < 0.2:
         time.sleep(draw.uniform(0.5, 8))
     else:
         steps = draw.randint(2, 10)
         deadline = time.monotonic() + 100
-        while _newest(run) < begun + steps and time.monotonic() < deadline:
+        while _newest(run) < start + steps and time.monotonic() < deadline:
             time.sleep(0.002)
         time.sleep(draw.uniform(0, 0.1))
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -67,8 +67,8 @@ def _killed(command: list[str], run: Path, draw: random.Random) -> tuple[int, st
     assert process.poll() is None
     os.kill(victim, signal.SIGKILL)
     process.wait(timeout=60)
-    time.sleep(1)  # the other one notices
-    return _newest(run), "first" if victim == process.pid else "second"
+    time.sleep(1)  # until the other rank notices
+    return _newest(run), "rank 0" if victim == process.pid else "rank 1"
 
 
 def _newest(run: Path) -> int:

@@ -1,4 +1,4 @@
-"""Contract 2: same logits as Hugging Face with the same weights; export and import are inverse."""
+"""Contract 2: same logits as Hugging Face with the same weights; import undoes export."""
 
 import gc
 import hashlib
@@ -76,7 +76,7 @@ def _check_round_trip(model: GPT, tokenizer: Tokenizer, folder: Path, remarks: l
 @pytest.mark.parametrize(
     ("size", "n_layer"), [("small", 2), ("medium", 2), ("large", 2), ("xl", 2)]
 )
-def test_gpt2_out_and_in(
+def test_gpt2_survives_export_and_import(
     size: str, n_layer: int, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
 ) -> None:
     """Widths and heads of the four sizes, with fewer layers and a small vocabulary."""
@@ -85,7 +85,7 @@ def test_gpt2_out_and_in(
     _check_round_trip(model, tokenizer, tmp_path, transformers_remarks)
 
 
-def test_gpt2_small_in_full(
+def test_gpt2_small_of_full_size(
     tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
 ) -> None:
     model = _random_gpt(vocab_size=50_257, block_size=1024)
@@ -95,10 +95,10 @@ def test_gpt2_small_in_full(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["medium", "large", "xl"])
-def test_gpt2_in_full(
+def test_larger_gpt2_of_full_size(
     size: str, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
 ) -> None:
-    """Needs 13 GB of memory and of disk for xl, which is exported in shards."""
+    """For xl, which is exported in shards, 13 GB of memory and of disk are needed."""
     n_layer, n_head, n_embd = SHAPES[size]
     model = _random_gpt(
         n_layer=n_layer, n_head=n_head, n_embd=n_embd, vocab_size=50_257, block_size=1024
@@ -136,10 +136,10 @@ def test_greedy_text_of_200_tokens(n_layer: int, tokenizer: Tokenizer, tmp_path:
     ],
     ids=str,
 )
-def test_other_models_out_and_in(
+def test_other_models_survive_export_and_import(
     options: dict, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
 ) -> None:
-    """GPT-1, and the other options that Hugging Face's two classes can express."""
+    """GPT-1, and other options that Hugging Face's two classes can express."""
     model = _random_gpt(n_layer=2, n_head=4, n_embd=64, **options)
     _check_round_trip(model, tokenizer, tmp_path, transformers_remarks)
 
@@ -147,7 +147,7 @@ def test_other_models_out_and_in(
 @pytest.mark.parametrize("in_pickles", [False, True])
 @pytest.mark.parametrize("in_shards", [False, True])
 @pytest.mark.parametrize("kind", ["GPT2LMHeadModel", "GPT2Model", "OpenAIGPTLMHeadModel"])
-def test_what_transformers_saves(
+def test_folders_saved_by_transformers_are_read(
     kind: str, in_shards: bool, in_pickles: bool, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     """`GPT2Model` is saved without the prefix `transformer.` and without a head."""
@@ -175,7 +175,7 @@ def test_what_transformers_saves(
 
 
 def _pickled(folder: Path) -> None:
-    """Turn a folder's safetensors into pickles, like old folders have them."""
+    """Turn a folder's safetensors into pickles, as in old folders."""
     from safetensors.torch import load_file
 
     for file in list(folder.glob("model*.safetensors")):
@@ -194,7 +194,7 @@ def _pickled(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
-def test_classifiers_out_and_in(
+def test_classifiers_survive_export_and_import(
     norm: str, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
 ) -> None:
     from transformers import AutoModelForSequenceClassification

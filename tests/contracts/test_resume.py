@@ -28,7 +28,7 @@ def _finished(run: Path) -> tuple[list[tuple[float, float]], dict[str, torch.Ten
     return losses, read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
 
 
-def test_ctrl_c_saves_and_the_continued_run_equals_an_undisturbed_one(
+def test_ctrl_c_saves_and_the_resumed_run_equals_an_uninterrupted_one(
     small_run: list[str], tmp_path: Path
 ) -> None:
     long_run = [o for o in small_run if not o.startswith(("trainer.max_steps", "run_dir"))]
@@ -60,10 +60,10 @@ def test_ctrl_c_saves_and_the_continued_run_equals_an_undisturbed_one(
         assert torch.equal(value, expected_weights[name]), name
 
 
-def test_what_may_not_be_done_to_a_finished_run(
+def test_a_finished_run_is_neither_overwritten_nor_resumed_as_another(
     small_run: list[str], call: Call, tmp_path: Path
 ) -> None:
-    """Nothing is written over, and a run is not continued as another."""
+    """Each refusal leaves every file of the run as it was."""
     run = tmp_path / "run"
     assert call("train.py", *small_run).returncode == 0
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
@@ -83,10 +83,10 @@ def test_what_may_not_be_done_to_a_finished_run(
         assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-def test_a_moved_run_goes_on_with_another_micro_batch(
+def test_a_moved_run_resumes_with_another_micro_batch(
     small_run: list[str], call: Call, tmp_path: Path
 ) -> None:
-    """Where it lies now, with keys of its own groups, and with the same global batches."""
+    """In its new place, with keys of its own groups, and with the same global batches."""
     base = [o for o in small_run if not o.startswith(("run_dir", "trainer.max_steps"))]
     base += ["scheduler=constant", "scheduler.warmup_steps=2"]  # does not depend on the length
     whole, part, moved = tmp_path / "whole", tmp_path / "part", tmp_path / "moved = here"
@@ -108,7 +108,7 @@ def test_a_moved_run_goes_on_with_another_micro_batch(
     assert "has taken its 10 steps" in refused.stderr
 
 
-def test_a_relative_path_is_that_of_the_folder_the_run_was_begun_in(
+def test_a_relative_path_refers_to_the_folder_in_which_the_run_started(
     small_run: list[str],
     compose: Callable[..., DictConfig],
     prose_file: Path,
@@ -123,7 +123,7 @@ def test_a_relative_path_is_that_of_the_folder_the_run_was_begun_in(
     assert pretrain(compose("train", *again), ["trainer.max_steps=7"])["step"] == 7
 
 
-def test_a_validation_that_was_broken_off_is_made_up(
+def test_an_interrupted_validation_is_repeated_after_resuming(
     small_run: list[str],
     compose: Callable[..., DictConfig],
     tmp_path: Path,
@@ -133,11 +133,11 @@ def test_a_validation_that_was_broken_off_is_made_up(
     pretrain(compose("train", *small_run, f"run_dir={whole}"))
     cfg = compose("train", *small_run, "resume=auto", "micro_batch_size=2")
 
-    def asked_while_validating(self: GracefulInterrupt, *_: object) -> None:
+    def stop_while_validating(self: GracefulInterrupt, *_: object) -> None:
         self._requested = signal.SIGTERM
 
     with monkeypatch.context() as patched:
-        patched.setattr(GracefulInterrupt, "on_validation_epoch_start", asked_while_validating)
+        patched.setattr(GracefulInterrupt, "on_validation_epoch_start", stop_while_validating)
         with pytest.raises(Stopped, match="stopped by SIGTERM; step 3 is saved") as stopped:
             pretrain(cfg)
     assert stopped.value.exit_code == 75

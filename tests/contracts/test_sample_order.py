@@ -14,7 +14,7 @@ def test_permute_is_a_permutation(n: int) -> None:
 
 
 def test_permutations_look_random() -> None:
-    """Over many keys, each index is mapped to every place equally often; neighbors separate."""
+    """Over many keys, each index is mapped to every place equally often, and neighbors separate."""
     n, keys = 20, 4000
     places = np.array(
         [[permute(i, n, key=k * 0x9E3779B97F4A7C15) for i in range(n)] for k in range(keys)]

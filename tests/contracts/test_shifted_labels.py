@@ -39,7 +39,7 @@ def test_validation_scores_every_token_but_the_first_once(tmp_path: Path) -> Non
     assert targets[targets != IGNORED].tolist() == list(range(10))  # a to j
 
 
-def test_loss_is_the_mean_surprise() -> None:
+def test_loss_is_the_mean_negative_log_likelihood() -> None:
     logits = torch.tensor([[[1.0, 2.0, 0.5], [0.0, 0.0, 0.0], [3.0, -1.0, 1.0]]])
     targets = torch.tensor([[1, 2, IGNORED]])
     first = -math.log(math.exp(2.0) / (math.exp(1.0) + math.exp(2.0) + math.exp(0.5)))

@@ -20,7 +20,9 @@ print(*{name.partition(".")[0] for name in sys.modules})
 """
 
 
-def test_what_reads_a_model_does_without_lightning(small_checkpoint: Path, tmp_path: Path) -> None:
+def test_commands_that_read_a_model_do_not_import_lightning(
+    small_checkpoint: Path, tmp_path: Path
+) -> None:
     """Run generation and evaluation, and import the conversion of weights."""
     (tmp_path / "ptb_test.txt").write_text(" the cat sees the dog \n")
     command = [sys.executable, "-c", COMMANDS_OF_A_MODEL, str(small_checkpoint), str(tmp_path)]

@@ -1,6 +1,7 @@
 """All stages in one command, starting from any stage, with manifests back to the dump."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -115,7 +116,7 @@ def test_own_documents_start_at_any_stage(tmp_path: Path, own_texts: Path, stage
 
 
 @pytest.mark.slow
-def test_a_killed_build_goes_on_to_the_same_bytes(
+def test_a_killed_build_resumes_to_the_same_bytes(
     tmp_path: Path, own_texts: Path, stage: Stage, killed: Callable[..., int]
 ) -> None:
     arguments = ["from=dedup", f"inputs=[{own_texts}]", "workers=1", *SMALL]
@@ -126,7 +127,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(
         assert corpus_bytes(tmp_path / "whole" / name) == corpus_bytes(tmp_path / "again" / name)
 
 
-def test_only_shards_from_own_documents_and_tokenizer(
+def test_shards_alone_are_built_from_own_documents_and_tokenizer(
     tmp_path: Path, own_texts: Path, stage: Stage, prose: str
 ) -> None:
     own = train_bpe([prose], 300)
@@ -150,22 +151,26 @@ def test_only_shards_from_own_documents_and_tokenizer(
         (["from=shards", "inputs=[x]"], "from=shards needs shards.tokenizer="),
         (["dumps=[x]", "dedup.documents=[y]"], "dedup.documents=.*: build sets this key; it comes"),
         (["from=dedup", "inputs=[x]", "shards.out=y"], "shards.out=y: build sets this key"),
-        (["from=tokenizer", "inputs=[x]", "shards.tokenizer=y"], "leaves no tokenizer to make"),
-        (["dumps=[x]", "shards.tokenizer=y", "tokenizer.vocab_size=300"], "leaves no tokenizer"),
+        (
+            ["from=tokenizer", "inputs=[x]", "shards.tokenizer=y"],
+            "shards.tokenizer=y replaces the tokenizer stage",
+        ),
+        (
+            ["dumps=[x]", "shards.tokenizer=y", "tokenizer.vocab_size=300"],
+            "replaces the tokenizer stage",
+        ),
     ],
 )
 def test_bad_settings_are_refused_by_name(
     tmp_path: Path, call: Stage, arguments: list[str], message: str
 ) -> None:
-    import re
-
     done = call("data_prep/build.py", f"out={tmp_path / 'out'}", *arguments)
     assert done.returncode == 1
     assert re.search(message, done.stderr), done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_tokenizer_of_ones_own_is_used(
+def test_a_given_tokenizer_replaces_its_stage(
     tmp_path: Path, own_texts: Path, prose: str, compose: Callable[..., DictConfig]
 ) -> None:
     own = train_bpe([prose], 300)
@@ -180,7 +185,7 @@ def test_a_tokenizer_of_ones_own_is_used(
 @pytest.mark.parametrize(
     "folder", ["corpus", "my corpus", "a=b", "a,b", "it's", "[x]", "$HOME", "${x}", 'q"q', "~", "é"]
 )
-def test_the_commands_name_the_folder_whatever_it_is_called(
+def test_the_train_commands_quote_any_folder_name(
     folder: str, compose: Callable[..., DictConfig]
 ) -> None:
     shards = Path(folder) / "shards"

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
@@ -112,9 +113,7 @@ def test_from_dump_to_unique_documents(tmp_path: Path, stage: Stage) -> None:
     assert pictures == {"funnel.png", "lengths.png", "clusters.png"}
 
 
-def test_domains_stand_beside_webtexts(tmp_path: Path) -> None:
-    import pyarrow as pa
-
+def test_domains_are_compared_with_webtexts(tmp_path: Path) -> None:
     folder = tmp_path / "documents"
     folder.mkdir()
     counts = {"rows_in": 3, "rows_used": 3, "rows_out": 3, "rejected": {}}
@@ -134,8 +133,6 @@ def test_domains_stand_beside_webtexts(tmp_path: Path) -> None:
 
 
 def test_webtexts_own_table_is_read(tmp_path: Path, realdata: Path) -> None:
-    import pyarrow as pa
-
     counts = {"rows_in": 1, "rows_used": 1, "rows_out": 1, "rejected": {}}
     (tmp_path / "manifest.json").write_text(json.dumps({"stage": "documents", **counts}))
     table = pa.table({"text": ["a"], "domain": ["archive.org"]})

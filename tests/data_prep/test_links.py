@@ -105,7 +105,7 @@ def test_block_lists_can_be_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".xz", ".zst", ".two-frames.zst"])
-def test_every_compression_gives_the_same(tmp_path: Path, suffix: str) -> None:
+def test_every_compression_gives_the_same_links(tmp_path: Path, suffix: str) -> None:
     data = lines_of(ROWS * 50)
     half = len(data) // 2  # in the middle of a row
     wide = zstandard.ZstdCompressionParameters.from_level(3, window_log=31)
@@ -187,7 +187,9 @@ def test_finished_dumps_are_not_read_again(tmp_path: Path) -> None:
     assert [path.stat().st_mtime_ns for path in done] == stamps
 
 
-def test_a_cut_dump_keeps_what_came_before_and_says_so(tmp_path: Path, stage: Stage) -> None:
+def test_a_truncated_dump_keeps_the_rows_before_the_cut_and_says_so(
+    tmp_path: Path, stage: Stage
+) -> None:
     rows = [row(i, f"http://site.com/{i}") for i in range(5000)]
     for name, packed in {
         "cut.zst": zstandard.compress(lines_of(rows)),
@@ -217,7 +219,7 @@ def test_a_cut_dump_keeps_what_came_before_and_says_so(tmp_path: Path, stage: St
         ("RS.csv", b"url,score\nhttp://a.com,3\n", "is a Reddit submission"),
     ],
 )
-def test_what_is_no_dump_is_an_error_that_names_it(
+def test_files_that_are_not_dumps_are_refused_by_name(
     tmp_path: Path, name: str, data: bytes, message: str
 ) -> None:
     (tmp_path / name).write_bytes(data)
@@ -226,7 +228,7 @@ def test_what_is_no_dump_is_an_error_that_names_it(
     assert name in str(error.value)
 
 
-def test_other_corpora_are_not_written_over(tmp_path: Path) -> None:
+def test_other_corpora_are_not_overwritten(tmp_path: Path) -> None:
     out = build(tmp_path, ROWS)
     before = corpus_bytes(out)
     dump = tmp_path / "out.ndjson"
@@ -245,7 +247,7 @@ def test_other_corpora_are_not_written_over(tmp_path: Path) -> None:
         build_links([str(tmp_path / "none.zst")], tmp_path / "new", rules_of([]))
 
 
-def test_a_row_without_end_is_one_malformed_row(
+def test_an_overlong_row_is_one_malformed_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("data_prep.reddit.dumps.MAX_ROW_BYTES", 1000)

@@ -136,7 +136,7 @@ def test_two_ray_workers_build_the_same_filter_and_report(
     assert one == other
 
 
-def test_a_killed_measurement_ends_with_the_same_bytes(
+def test_a_killed_measurement_resumes_to_the_same_bytes(
     tmp_path: Path, corpus: Path, stage: Stage, killed: Callable[..., int]
 ) -> None:
     (tmp_path / "t.txt").write_text(sentences(3, 40))
@@ -157,7 +157,7 @@ def test_a_killed_measurement_ends_with_the_same_bytes(
         (["tests.t={t}", "threshold=0"], "threshold must be at least 1"),
         (["tests.t={t}", "threshold=many"], "threshold=many: expected a whole number"),
         (["tests.t={t}", "train=null"], r"give train=\[FILES\]"),
-        (["tests.t={t}", "filter={t}"], "is not a Bloom filter"),
+        (["tests.t={t}", "filter={t}"], "is not a Bloom filter of this project"),
         (["tests.t={t}", "text_key=body"], "a.parquet: no column 'body' among id, text, url"),
         (["tests.t={t}", "rate=2.0"], "rate=2.0"),
     ],

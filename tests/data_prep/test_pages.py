@@ -90,7 +90,7 @@ def test_every_url_of_a_bad_site_ends_with_a_status(tmp_path: Path, stage: Stage
         assert (manifest["rows_in"], manifest["rows_out"]) == (19, 5)
 
 
-def test_patience_lasts_as_long_as_asked(tmp_path: Path, stage: Stage) -> None:
+def test_retry_after_is_respected(tmp_path: Path, stage: Stage) -> None:
     with Site() as site:
         source = links(tmp_path / "links.parquet", [site.root + "/patience429"])
         start = time.monotonic()
@@ -109,6 +109,8 @@ def test_killed_five_times_no_page_is_lost_or_fetched_twice(tmp_path: Path) -> N
             *LOCAL, "politeness.concurrency=8", "archive_bytes=20000",
         ]  # fmt: skip
         journal = out / "_work/journal.jsonl"
+        finished: set[str] = set()
+        requests: Counter[str] = Counter()
         for kill in range(5):
             process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
             goal = (kill + 1) * 40
@@ -117,23 +119,22 @@ def test_killed_five_times_no_page_is_lost_or_fetched_twice(tmp_path: Path) -> N
                 time.sleep(0.01)
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
-            whole = journal.read_bytes().rpartition(b"\n")[0].splitlines()
-            settled = {json.loads(line)["url"] for line in whole}
-            assert len(settled) == len(whole)
-            seen = len(site.log)
-            time.sleep(0.2)
-            seen = len(site.log)
-            assert not settled & {site.root + path for path in site.log[seen:]}
-            before = Counter(site.log)
+            time.sleep(0.2)  # until requests that are on their way have arrived
+            again = Counter(site.log) - requests
+            assert not finished & {site.root + path for path in again}  # not fetched again
+            lines = journal.read_bytes().rpartition(b"\n")[0].splitlines()
+            finished = {json.loads(line)["url"] for line in lines}
+            assert len(finished) == len(lines)
+            requests = Counter(site.log)
         process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert process.returncode == 0, process.stderr
-        again = {path for path, n in (Counter(site.log) - before).items() if n}
-        assert not settled & {site.root + path for path in again}  # not fetched again
+        again = Counter(site.log) - requests
+        assert not finished & {site.root + path for path in again}
         assert statuses(out) == dict.fromkeys(urls, "fetched")
         assert archived(out) == {url: page(url.removeprefix(site.root)) for url in urls}
 
 
-def test_robots_rules_hold_for_all_who_ask_at_once(tmp_path: Path, stage: Stage) -> None:
+def test_robots_rules_apply_to_concurrent_requests(tmp_path: Path, stage: Stage) -> None:
     with Site() as site:
         urls = [f"{site.root}/private/{n}" for n in range(30)]
         source = links(tmp_path / "links.parquet", urls)
@@ -143,7 +144,7 @@ def test_robots_rules_hold_for_all_who_ask_at_once(tmp_path: Path, stage: Stage)
         assert dict(site.hits) == {"/robots.txt": 1}
 
 
-def test_a_host_that_cannot_be_asked_is_left_alone(tmp_path: Path, stage: Stage) -> None:
+def test_a_host_without_a_readable_robots_txt_is_not_fetched(tmp_path: Path, stage: Stage) -> None:
     with Site(robots=503) as refuses, Site(robots=404) as has_none:
         urls = [*(f"{refuses.root}/ok/{n}" for n in range(9)), has_none.root + "/ok/1"]
         source = links(tmp_path / "links.parquet", urls)
@@ -171,7 +172,7 @@ pages.fetch_pages([sys.argv[1]], sys.argv[2], UrlRules({}, frozenset(), ()),
 """
 
 
-def test_it_never_connects_inside(tmp_path: Path) -> None:
+def test_private_addresses_are_never_contacted(tmp_path: Path) -> None:
     """Neither an address nor a name that resolves to one is reached, not even for robots.txt."""
     with Site() as site:
         port = site.root.rpartition(":")[2]
@@ -190,7 +191,7 @@ def test_it_never_connects_inside(tmp_path: Path) -> None:
         assert not site.log
 
 
-def test_shards_share_the_hosts(tmp_path: Path, stage: Stage) -> None:
+def test_no_two_shards_contact_the_same_host(tmp_path: Path, stage: Stage) -> None:
     with Site() as site:
         urls = [f"{site.root}/ok/{n}" for n in range(20)]
         ids = [xxhash.xxh3_128_hexdigest(url.encode()) for url in urls]
@@ -236,20 +237,20 @@ def test_bad_input(
     assert message in done.stderr
 
 
-def test_a_torn_journal_is_cut_to_whole_lines(tmp_path: Path) -> None:
+def test_an_incomplete_journal_is_cut_to_complete_lines(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     path = tmp_path / "journal.jsonl"
     entry: dict[str, Any] = {"url": "u", "status": "fetched", "final_url": "u", "bytes": 1}
     journal = Journal(tmp_path / "out", path, 10**9)
     ids = [f"{number:016x}{0:016x}" for number in range(4)]
     for number in range(3):
-        journal.settle({**entry, "id": ids[number]}, b"record%d" % number)
+        journal.record({**entry, "id": ids[number]}, b"record%d" % number)
     journal.close()
     archive = tmp_path / "out/pages-00000.warc.gz"
     archive.write_bytes(archive.read_bytes() + b"half a rec")
     path.write_bytes(path.read_bytes()[:-5])
     again = Journal(tmp_path / "out", path, 10**9)
     assert archive.read_bytes() == b"record0record1"
-    assert again.is_settled(ids).tolist() == [True, True, False, False]
+    assert again.is_finished(ids).tolist() == [True, True, False, False]
     assert len(list(again.entries())) == 2
     again.close()

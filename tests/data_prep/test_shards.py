@@ -75,7 +75,7 @@ def test_shards_hold_every_document_once_in_its_split(
     assert stream.n_bytes == sum(len(text.encode()) for text in found["train"])
 
 
-def test_the_stage_writes_what_the_writer_of_training_writes(
+def test_the_stage_and_the_training_writer_write_the_same_files(
     tmp_path: Path, texts: list[str], tokenizer: Path
 ) -> None:
     (tmp_path / "one.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
@@ -107,7 +107,7 @@ def test_names_order_and_workers_change_nothing(
     assert corpus_bytes(tmp_path / "out1") == corpus_bytes(tmp_path / "out2")
 
 
-def test_killed_shards_end_with_the_same_bytes(
+def test_killed_shards_resume_to_the_same_bytes(
     tmp_path: Path, prose: str, tokenizer: Path, stage: Stage, killed: Callable[..., int]
 ) -> None:
     corpus = tmp_path / "large"
@@ -123,7 +123,7 @@ def test_killed_shards_end_with_the_same_bytes(
     assert corpus_bytes(tmp_path / "whole") == corpus_bytes(tmp_path / "again")
 
 
-def test_a_stage_stopped_between_renames_goes_on(
+def test_a_stage_stopped_between_renames_resumes(
     tmp_path: Path, corpus: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, again = tmp_path / "whole", tmp_path / "again"
@@ -176,7 +176,7 @@ def test_bad_settings_are_refused(
         build_shards(**given, out=tmp_path / "out", workers_at_once=1)
 
 
-def test_a_tokenizer_is_learned_from_a_sample_that_content_decides(
+def test_a_tokenizer_is_trained_on_a_sample_chosen_by_content(
     tmp_path: Path, corpus: Path, texts: list[str]
 ) -> None:
     import xxhash
@@ -198,14 +198,14 @@ def test_a_tokenizer_is_learned_from_a_sample_that_content_decides(
                         sample_bytes=size // 2, seed=6)  # fmt: skip
 
 
-def test_gpt2s_own_tokenizer_is_taken(tmp_path: Path, realdata: Path) -> None:
+def test_gpt2s_own_tokenizer_is_used(tmp_path: Path, realdata: Path) -> None:
     build_tokenizer([], tmp_path / "t", gpt2=realdata / "tokenizer")
     made = Tokenizer.load(tmp_path / "t/tokenizer.json")
     assert made.encode("Hello world") == [15496, 995]  # ids of OpenAI's encoder
     assert made.end_of_text == 50256
 
 
-def test_a_slow_tokenizer_is_said(
+def test_a_slow_tokenizer_is_reported(
     tmp_path: Path, corpus: Path, tokenizer: Path, texts: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip

@@ -1,4 +1,4 @@
-"""Files written aside: whole or absent, whatever fails, and without traces."""
+"""Files written aside: complete or absent whatever fails, without leftovers."""
 
 import errno
 import json
@@ -25,7 +25,7 @@ def _names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_the_old_file_stays_until_the_new_one_is_whole(durable: bool, tmp_path: Path) -> None:
+def test_the_old_file_stays_until_the_new_one_is_complete(durable: bool, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     with replaced(path, durable=durable) as partial:
@@ -44,7 +44,7 @@ def _write_half(path: Path, durable: bool, error: type[BaseException]) -> None:
 
 @pytest.mark.parametrize("durable", [False, True])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-def test_a_failure_leaves_what_was_there(
+def test_a_failure_leaves_the_old_file(
     error: type[BaseException], durable: bool, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.txt"
@@ -98,7 +98,7 @@ def test_a_full_disk_leaves_nothing_new(tmp_path: Path, monkeypatch: pytest.Monk
     assert _names(tmp_path) == []
 
 
-def test_a_folder_appears_when_all_of_it_is_there(tmp_path: Path) -> None:
+def test_a_folder_appears_only_when_complete(tmp_path: Path) -> None:
     folder = tmp_path / "inside" / "shards"
     with new_folder(folder) as partial:
         (partial / "a").write_text("x")
@@ -119,7 +119,7 @@ def test_a_folder_does_not_keep_what_a_killed_writer_left(tmp_path: Path) -> Non
     assert _names(tmp_path / "shards") == ["a"]
 
 
-def test_texts_and_json_are_written_as_they_are_read(tmp_path: Path) -> None:
+def test_texts_and_json_are_read_back_unchanged(tmp_path: Path) -> None:
     rows = [{"text": 'a "b"\nü', "n": None}, {"text": "", "n": 2}]
     folder = tmp_path / "new"
     write_json_lines(folder / "rows.jsonl", iter(rows))
@@ -141,7 +141,7 @@ def test_rows_that_fail_leave_no_file(tmp_path: Path) -> None:
     assert _names(tmp_path) == []
 
 
-def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
     for name in (".a.ckpt.1.partial", ".b.partial", "c.partial", ".d.ckpt.old"):
         (tmp_path / name).write_text("x")
     (tmp_path / ".e.partial").mkdir()
@@ -158,7 +158,7 @@ def test_a_link_is_removed_and_its_target_kept(tmp_path: Path) -> None:
     assert _names(tmp_path) == ["folder"]
 
 
-def test_publishing_takes_the_place_of_a_file_or_folder(tmp_path: Path) -> None:
+def test_publishing_replaces_a_file_or_folder(tmp_path: Path) -> None:
     for old in ("file", "folder", None):
         for new in ("file", "folder"):
             path, partial = tmp_path / "a.ckpt", tmp_path / ".a.ckpt.partial"

@@ -1,4 +1,4 @@
-"""Our model gives the same figures in the harness as in our evaluation."""
+"""The lm-evaluation-harness gives the same figures for a model as our evaluation."""
 
 import json
 import math

@@ -52,13 +52,13 @@ def tiktoken_gpt2(realdata: Path):
 
 
 @given(st.text())
-def test_every_string_comes_back(text: str) -> None:
+def test_every_string_survives_the_round_trip(text: str) -> None:
     tokenizer = _small()
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
 @given(st.binary())
-def test_every_valid_utf8_comes_back(data: bytes) -> None:
+def test_all_valid_utf8_survives_the_round_trip(data: bytes) -> None:
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -153,7 +153,7 @@ def test_gpt2_ids_equal_tiktokens_on_random_unicode(gpt2: Tokenizer, tiktoken_gp
         assert gpt2.decode(ids) == text
 
 
-def test_gpt2_from_a_folder_with_neither_name(tmp_path: Path) -> None:
+def test_a_folder_without_gpt2s_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds neither encoder.json"):
         load_gpt2(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Made-up documents with copies, and the textbook definition of their similarity."""
+"""Made-up documents with copies, and the textbook formula of their similarity."""
 
 import random
 
@@ -17,7 +17,7 @@ def made_up(count: int, words: int = 300, seed: int = 0) -> list[dict[str, str]]
 
 
 def plain_jaccard(one: str, other: str, n: int = 5) -> float:
-    """Jaccard similarity by the textbook, with sets of tuples of words."""
+    """Textbook Jaccard similarity, with sets of tuples of words."""
     a, b = (
         {tuple(w[i : i + n]) for i in range(max(len(w) - n + 1, 1))}
         for w in (one.lower().split(), other.lower().split())

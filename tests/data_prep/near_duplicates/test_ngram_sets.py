@@ -1,4 +1,4 @@
-"""N-gram sets and their similarity, by hand and by the textbook."""
+"""N-gram sets and their similarity, compared with hand counts and the textbook formula."""
 
 import pyarrow as pa
 
@@ -16,7 +16,7 @@ def test_ngram_sets_by_hand() -> None:
     assert jaccard(sets[3], sets[3]) == 0
 
 
-def test_similarity_is_that_of_the_textbook() -> None:
+def test_similarity_equals_the_textbook_formula() -> None:
     rows = made_up(20)
     texts = [row["text"] for row in rows]
     sets = ngram_sets(pa.array(texts), 5)

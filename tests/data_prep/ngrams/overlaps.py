@@ -12,7 +12,7 @@ from data_prep.overlap import measure_overlap
 
 
 def eight_grams(text: str) -> list[str]:
-    """Return the 8-grams of a text whose letters are all ASCII."""
+    """Return the 8-grams of a text whose letters are all ASCII, as strings."""
     words = re.findall(r"[a-z0-9]+", text.lower())
     return [" ".join(words[at : at + 8]) for at in range(len(words) - 7)]
 
@@ -23,6 +23,7 @@ def sentences(seed: int, words: int) -> str:
 
 
 def eight_grams_of_any(text: str) -> list[tuple[str, ...]]:
+    """Return the 8-grams of a text in any script, as tuples of words."""
     words = re.findall(r"[^\W_]+", text.lower())
     return [tuple(words[at : at + 8]) for at in range(len(words) - 7)]
 

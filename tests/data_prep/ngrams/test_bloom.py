@@ -40,8 +40,8 @@ def test_a_rate_of_1e_8_takes_less_than_1_2_times_the_optimal_memory() -> None:
         assert blocks_for(int(items * MARGIN)) * 2 * 512 / items < 1.2 * optimum
 
 
-def test_the_rate_is_that_of_simulated_blocks() -> None:
-    """Compare the formula with items thrown into blocks by numpy."""
+def test_the_rate_equals_that_of_simulated_blocks() -> None:
+    """Compare the formula with items drawn into blocks by numpy."""
     rng, load, blocks = np.random.default_rng(0), 23.0, 4000
     items = rng.poisson(load, blocks)
     passing = []
@@ -54,7 +54,7 @@ def test_the_rate_is_that_of_simulated_blocks() -> None:
         passing.append(share.prod() * share[:4].mean() * share[4:].mean())
     simulated, error = np.mean(passing), np.std(passing) / math.sqrt(blocks)
     assert rate_of_load(load) == pytest.approx(simulated**2, rel=8 * error / simulated)
-    assert rate_of_load(load) > simulated**2 * (1 - 4 * error / simulated)  # never the lower
+    assert rate_of_load(load) > simulated**2 * (1 - 4 * error / simulated)  # and is never too low
 
 
 def test_a_filter_built_for_1e_8_keeps_it_and_has_no_false_positive() -> None:
@@ -99,20 +99,20 @@ def damaged(path: Path, how: str) -> str:
     data = path.read_bytes()
     if how == "cut":
         path.write_bytes(data[:-1])
-        return "has .* bytes, its header states"
-    if how == "alien":
+        return "has .* bytes, but its header states"
+    if how == "foreign":
         path.write_bytes(b"PAR1" + data)
-        return "is not a Bloom filter"
+        return "is not a Bloom filter of this project"
     if how == "empty":
         path.write_bytes(b"")
-        return "is not a Bloom filter"
+        return "is not a Bloom filter of this project"
     path.write_bytes(
         data[:HEADER_BYTES].replace(b'"added": 1', b'"added": 7') + data[HEADER_BYTES:]
     )
     return "header is damaged"
 
 
-@pytest.mark.parametrize("how", ["cut", "alien", "empty", "header"])
+@pytest.mark.parametrize("how", ["cut", "foreign", "empty", "header"])
 def test_an_invalid_file_is_refused_by_name(tmp_path: Path, how: str) -> None:
     path = tmp_path / "f.bloom"
     filled(10, draw(1, 1)).save(path)

@@ -1,7 +1,5 @@
 """Notes that accompany the figures of a test set."""
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,8 +8,6 @@ import pyarrow.parquet as pq
 from data_prep.stage.readers import Layout
 
 from .overlaps import measure, sentences
-
-Stage = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_unusable_test_sets_get_a_note_and_no_percentage(tmp_path: Path, corpus: Path) -> None:

@@ -1,8 +1,6 @@
 """Scans of training files, and their copies without the documents over the threshold."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +15,6 @@ from data_prep.stage.readers import Layout
 
 from ..conftest import manifest_of
 from .overlaps import measure, sentences
-
-Stage = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_removal_keeps_columns_lines_and_what_is_under_the_threshold(

@@ -139,8 +139,8 @@ def test_a_finished_folder_may_lack_a_newer_key_an_unfinished_one_starts_again(
         return count_characters(file)
 
     with opened(half, files, **newer) as ledger:
-        assert (
-            "begun by an earlier version of this stage; it starts again" in capsys.readouterr().out
+        assert "started by an earlier version of this stage; starting again" in (
+            capsys.readouterr().out
         )
         assert not (half / "part").exists()
         finish(ledger, count)
@@ -152,9 +152,7 @@ def test_a_finished_folder_may_lack_a_newer_key_an_unfinished_one_starts_again(
         opened(tmp_path / "new", files, **newer)
 
 
-def test_a_setting_is_compared_as_the_json_it_becomes(
-    tmp_path: Path, files: list[InputFile]
-) -> None:
+def test_settings_are_compared_as_json(tmp_path: Path, files: list[InputFile]) -> None:
     with opened(tmp_path / "out", files, config={"carry": ("a", "b")}) as ledger:
         finish(ledger)
     assert opened(tmp_path / "out", files, config={"carry": ["a", "b"]}).finished
@@ -177,7 +175,7 @@ def test_foreign_folders_and_equal_inputs_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_one_process_at_a_time(tmp_path: Path, files: list[InputFile]) -> None:
+def test_only_one_process_may_write_to_a_folder(tmp_path: Path, files: list[InputFile]) -> None:
     out = tmp_path / "out"
     with opened(out, files):
         with (
@@ -224,9 +222,7 @@ def _logged(file: InputFile, log: Path, fail: Path) -> dict[str, Any]:
     return count_characters(file)
 
 
-def test_records_come_in_the_order_of_the_files_asked_for(
-    tmp_path: Path, files: list[InputFile]
-) -> None:
+def test_records_are_in_the_order_of_the_files(tmp_path: Path, files: list[InputFile]) -> None:
     asked = [files[2], files[0], files[1]]
     with opened(tmp_path / "out", files) as ledger:
         records = ledger.run_files(_name, asked, label="test", workers=2)
@@ -266,7 +262,7 @@ def test_counts_are_added_up() -> None:
     assert Records[dict[str, Any]]().rejected == {}
 
 
-def test_counts_that_do_not_add_up_are_a_defect(tmp_path: Path, files: list[InputFile]) -> None:
+def test_counts_that_do_not_add_up_raise(tmp_path: Path, files: list[InputFile]) -> None:
     out = tmp_path / "out"
     with opened(out, files) as ledger:
         with pytest.raises(RuntimeError, match="10 rows in, but 6 used"):

@@ -74,13 +74,13 @@ def test_a_limit_takes_about_the_same_share_everywhere(tmp_path: Path) -> None:
         assert 150 < sum(n % 10 == share for n in numbers) < 250
 
 
-def test_a_limit_above_all_takes_all(tmp_path: Path) -> None:
+def test_a_limit_above_the_number_of_rows_takes_all(tmp_path: Path) -> None:
     links(tmp_path / "a.parquet", range(5))
     take([str(tmp_path / "a.parquet")], tmp_path / "out", 30, Layout())
     assert len(taken(tmp_path / "out")) == 5
 
 
-def test_what_cannot_be_counted_is_refused(tmp_path: Path) -> None:
+def test_files_without_ids_and_damaged_files_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"url": ["u"]}), tmp_path / "nameless.parquet")
     with pytest.raises(UserError, match="neither 'text' nor 'id' among"):
         take([str(tmp_path / "nameless.parquet")], tmp_path / "out", 3, Layout())

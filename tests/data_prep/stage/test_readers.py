@@ -1,4 +1,4 @@
-"""Documents in text, JSONL and Parquet files: none added, none lost, each named by its place."""
+"""Documents in text, JSONL and Parquet files: none is added or lost, and each has its name."""
 
 import json
 import random
@@ -60,7 +60,7 @@ def test_a_line_over_the_limit_is_refused_by_file_and_number(
     assert read(tmp_path / "zero.txt") == [("zero.txt:1", "\0")]
 
 
-def test_lines_are_those_of_split_however_long(tmp_path: Path) -> None:
+def test_lines_of_any_length_equal_those_of_split(tmp_path: Path) -> None:
     """Lines of zero bytes up to several blocks; a line over the limit is None."""
     rng = random.Random(0)
     path = tmp_path / "lines"
@@ -76,7 +76,7 @@ def test_lines_are_those_of_split_however_long(tmp_path: Path) -> None:
         assert found == [line if len(line) <= 3_100_000 else None for line in lines]
 
 
-def test_rows_are_named_by_their_true_place(tmp_path: Path) -> None:
+def test_rows_are_named_by_id_or_by_their_number_in_the_file(tmp_path: Path) -> None:
     rows = ['{"text": "a"}', "", "{broken", '{"text": null}', '{"text": "e", "id": 7}', "[1]",
             '{"text": "g"}']  # fmt: skip
     (tmp_path / "rows.jsonl").write_text("\n".join(rows))
@@ -95,7 +95,7 @@ def test_rows_are_named_by_their_true_place(tmp_path: Path) -> None:
         read(tmp_path / "latin.txt")
 
 
-def test_texts_of_files_may_be_longer_than_32_bits_count(tmp_path: Path) -> None:
+def test_texts_may_exceed_2_gib(tmp_path: Path) -> None:
     """Arrow's `string` is limited to 2 GiB, so texts must be `large_string`."""
     (tmp_path / "a.txt").write_text("text")
     (tmp_path / "a.jsonl").write_text('{"text": "text"}')
@@ -104,7 +104,7 @@ def test_texts_of_files_may_be_longer_than_32_bits_count(tmp_path: Path) -> None
         assert batch.texts.type == pa.large_string()
 
 
-def test_a_trial_of_several_files_leaves_none_without_a_row(tmp_path: Path) -> None:
+def test_a_trial_writes_no_file_without_rows(tmp_path: Path) -> None:
     """Files without rows would be equal, and the next stage refuses equal inputs."""
     for number in range(4):
         pq.write_table(

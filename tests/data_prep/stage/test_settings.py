@@ -30,6 +30,6 @@ def test_plain_values() -> None:
         ({"workers": "two"}, "workers=two: expected a whole number"),
     ],
 )
-def test_a_wrong_kind_is_named(wrong: dict[str, Any], message: str) -> None:
+def test_a_value_of_the_wrong_type_is_refused_by_key(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         settings(OmegaConf.create({**GOOD, **wrong}), KINDS)

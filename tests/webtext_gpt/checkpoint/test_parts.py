@@ -64,7 +64,7 @@ def saved(tmp_path: Path) -> tuple[GPT, Path]:
     return model, folder
 
 
-def test_the_parts_are_one_checkpoint(saved: tuple[GPT, Path]) -> None:
+def test_parts_are_read_as_one_checkpoint(saved: tuple[GPT, Path]) -> None:
     model, folder = saved
     loaded, tokenizer = load_language_model(folder)
     assert loaded.lm_head.weight is loaded.wte.weight
@@ -81,7 +81,7 @@ def test_the_parts_are_one_checkpoint(saved: tuple[GPT, Path]) -> None:
         assert optimizer.state[value]["step"] == 7
 
 
-def test_any_range_is_put_together_from_the_pieces_that_have_it() -> None:
+def test_any_range_is_assembled_from_its_pieces() -> None:
     values = torch.arange(100.0)
     cuts = [0, 1, 40, 41, 99, 100]
     pieces = [
@@ -135,7 +135,7 @@ def test_a_flipped_bit_is_found_or_changes_nothing(saved: tuple[GPT, Path], seed
         assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-def test_values_that_were_altered_are_found(saved: tuple[GPT, Path]) -> None:
+def test_altered_values_are_found(saved: tuple[GPT, Path]) -> None:
     """torch does not notice them when it maps the file."""
     _, folder = saved
     file = folder / part_name(1)
@@ -147,9 +147,7 @@ def test_values_that_were_altered_are_found(saved: tuple[GPT, Path]) -> None:
     assert "does not have its checksum" in damage(folder) or "CRC" in damage(folder)
 
 
-def test_the_manifest_is_on_the_disk_before_it_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_manifest_is_synced_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (STATE, part_name(0)):
         (tmp_path / name).write_bytes(b"x")
     synced: list[Path] = []
@@ -198,7 +196,7 @@ def test_a_run_whose_best_is_damaged_is_read_from_the_next(
         load_language_model(newer)
 
 
-def test_what_publishing_took_away_is_given_back(saved: tuple[GPT, Path]) -> None:
+def test_a_checkpoint_set_aside_by_a_killed_run_is_restored(saved: tuple[GPT, Path]) -> None:
     _, folder = saved
     old = folder.with_name(f".{folder.name}.old")
     folder.rename(old)
@@ -210,7 +208,7 @@ def test_what_publishing_took_away_is_given_back(saved: tuple[GPT, Path]) -> Non
     assert not folder.exists()
 
 
-def test_a_folder_that_is_not_complete_is_refused(saved: tuple[GPT, Path]) -> None:
+def test_an_incomplete_folder_is_refused(saved: tuple[GPT, Path]) -> None:
     _, folder = saved
     (folder / COMPLETE).unlink()
     with pytest.raises(UserError, match="step-00000007.ckpt is not complete"):

@@ -1,4 +1,4 @@
-"""Checkpoints of one file: written whole or not at all, and refused when damaged."""
+"""Checkpoints of one file: written completely or not at all, and refused when damaged."""
 
 import errno
 from pathlib import Path
@@ -26,7 +26,7 @@ def saved(tmp_path: Path) -> tuple[GPT, Path]:
     return model, path
 
 
-def test_what_is_saved_is_what_is_loaded(saved: tuple[GPT, Path]) -> None:
+def test_a_saved_model_loads_unchanged(saved: tuple[GPT, Path]) -> None:
     model, path = saved
     for where in (path, path.parent.parent):  # the file, or the folder of its run
         loaded, tokenizer = load_language_model(where)
@@ -54,7 +54,7 @@ def test_a_full_disk_leaves_the_earlier_file(
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_what_torch_says_of_a_full_disk_is_translated(tmp_path: Path) -> None:
+def test_torchs_error_on_a_full_disk_is_translated(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
     target = tmp_path / "last.ckpt"

@@ -40,12 +40,12 @@ def trained(prose: str) -> Tokenizer:
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
 @example(text=ODD[1])
-def test_any_text_of_a_trained_vocabulary(text: str, trained: Tokenizer) -> None:
+def test_any_text_gets_the_ids_of_tokenizers(text: str, trained: Tokenizer) -> None:
     assert ids(trained, text) == trained.encode(text)
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_odd_texts(text: str, trained: Tokenizer) -> None:
+def test_odd_texts_get_the_ids_of_tokenizers(text: str, trained: Tokenizer) -> None:
     assert FastEncoder(trained).is_fast
     assert ids(trained, text) == trained.encode(text)
 
@@ -69,7 +69,7 @@ def test_a_vocabulary_of_real_text_on_other_text(realdata: Path) -> None:
 
 @pytest.mark.parametrize("piece", [" ", "a", "\u00e9", "."])
 @pytest.mark.parametrize("count", [255, 256, 257, 100_000])
-def test_long_pieces(piece: str, count: int, trained: Tokenizer) -> None:
+def test_long_pieces_get_the_ids_of_tokenizers(piece: str, count: int, trained: Tokenizer) -> None:
     text = f"x{piece * count} y"
     assert ids(trained, text) == trained.encode(text)
 

@@ -117,12 +117,12 @@ def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
         TokenShards(tmp_path)
 
 
-def test_an_existing_folder_is_not_written_over(folder: Path, tokenizer: Tokenizer) -> None:
+def test_an_existing_folder_is_not_overwritten(folder: Path, tokenizer: Tokenizer) -> None:
     with pytest.raises(UserError, match="exists already"):
         write_shards(DOCUMENTS, tokenizer, folder, {})
 
 
-def test_nothing_is_left_of_a_failed_write(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_a_failed_write_leaves_nothing(tokenizer: Tokenizer, tmp_path: Path) -> None:
     documents = [*DOCUMENTS, ("train", "not in the vocabulary")]
     with pytest.raises(UserError, match="'n', is not one of the 3 characters"):
         write_shards(documents, tokenizer, tmp_path / "shards", {})
@@ -133,7 +133,7 @@ def test_nothing_is_left_of_a_failed_write(tokenizer: Tokenizer, tmp_path: Path)
     ("start", "end", "expected"),
     [(0, 1, [0]), (0, 4, [0]), (3, 5, [0, 1]), (4, 6, [1]), (5, 7, [1, 2]), (2, 11, [0, 1, 2])],
 )
-def test_positions_know_their_documents(
+def test_documents_of_token_positions(
     folder: Path, start: int, end: int, expected: list[int]
 ) -> None:
     """Tokens 0 to 3 are the first document's, 4 and 5 the second's, the rest the third's."""

@@ -80,7 +80,7 @@ def test_a_missing_column_lists_those_present(folder: Path) -> None:
         list(_files(folder / "sub", text_key="body").documents())
 
 
-def test_a_path_with_nothing_is_refused(tmp_path: Path) -> None:
+def test_a_path_without_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere does not exist"):
         _files(tmp_path / "nowhere")
     with pytest.raises(UserError, match="a folder without text"):

@@ -1,4 +1,4 @@
-"""Results beside the paper's figures."""
+"""Results, compared with the paper's figures."""
 
 from webtext_gpt.evaluation import report
 from webtext_gpt.evaluation.benchmark import Result

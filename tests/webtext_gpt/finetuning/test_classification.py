@@ -1,4 +1,4 @@
-"""Classifiers and regressions, trained: they learn, and their figures are right."""
+"""Trained classifiers and regressions: they learn, and their figures are right."""
 
 import csv
 import json
@@ -15,10 +15,10 @@ from webtext_gpt.model import GPTClassifier
 Finetune = Callable[..., dict]
 
 
-def test_a_classifier_learns_and_says_how_well(
+def test_a_classifier_learns_and_reports_its_accuracy(
     finetune: Finetune, animals: Path, tmp_path: Path
 ) -> None:
-    """300 steps suffice for a word that is there or not; the summary's figures are the model's."""
+    """300 steps suffice to recognize a word; the summary's figures are those of the saved model."""
     test = animals / "test.csv"
     summary = finetune(f"task.test={test}", "trainer.max_steps=300", "validate_every=100")
     assert summary["test_accuracy"] > 0.9
@@ -52,7 +52,7 @@ def test_a_texts_logits_do_not_depend_on_its_batch(finetune: Finetune, tmp_path:
         torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
-def test_pairs_of_sentences_and_numbers(finetune: Finetune, tmp_path: Path) -> None:
+def test_a_regression_over_symmetric_pairs(finetune: Finetune, tmp_path: Path) -> None:
     """A regression over symmetric pairs: one output, both orders, the same from either side."""
     summary = finetune(
         *(
@@ -71,7 +71,7 @@ def test_pairs_of_sentences_and_numbers(finetune: Finetune, tmp_path: Path) -> N
     torch.testing.assert_close(there, back)
 
 
-def test_part_of_the_validation_is_measured_as_such(finetune: Finetune, animals: Path) -> None:
+def test_a_limited_validation_measures_only_its_rows(finetune: Finetune, animals: Path) -> None:
     """Rows that are left out do not count as the first class."""
     summary = finetune("trainer.limit_val_batches=1", "micro_batch_size=8", "validate_every=12")
     assert round(8 * summary["best_val_accuracy"], 5) % 1 == 0

@@ -26,14 +26,14 @@ finally:
 
 
 def _imported(*arguments: str) -> set[str]:
-    """The packages that a call imports."""
+    """Return the packages that a call imports."""
     command = [sys.executable, "-c", CALL, *arguments]
     result = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
     assert result.returncode == 0, result.stderr
     return set(result.stdout.splitlines()[-1].split())
 
 
-def test_help_does_without_torch() -> None:
+def test_help_does_not_import_torch() -> None:
     imported = _imported("--help")
     assert "hydra" in imported
     assert not imported & {"torch", "lightning", "transformers", "datasets"}
@@ -61,7 +61,7 @@ def test_a_saved_classifier_is_used_without_lightning(
     assert not imported & {"lightning", "deepspeed", "datasets", "peft", *unused}
 
 
-def test_training_and_use_load_each_checkpoint_once(
+def test_training_predicting_and_evaluating_load_each_checkpoint_once(
     finetune: Callable[..., dict], animals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One call that trains, labels and measures: the pretrained model, and the best checkpoint."""

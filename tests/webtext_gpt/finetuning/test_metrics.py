@@ -1,4 +1,4 @@
-"""Figures of classifiers against scikit-learn's and SciPy's."""
+"""Figures of classifiers and regressions, compared with scikit-learn's and SciPy's."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +51,7 @@ def _case(n_labels: int, rows: int, absent: int | None, dtype: torch.dtype) -> t
         (3, 1, None, torch.float32),
     ],
 )
-def test_classification_is_that_of_scikit_learn(
+def test_classification_equals_scikit_learn(
     n_labels: int, rows: int, absent: int | None, dtype: torch.dtype
 ) -> None:
     logits, targets = _case(n_labels, rows, absent, dtype)
@@ -65,7 +65,7 @@ def test_classification_is_that_of_scikit_learn(
         "matthews": matthews_corrcoef(true, predicted),
         "loss": log_loss(true, logits.double().softmax(dim=1).numpy(), labels=numbers),
     }
-    if n_labels == 2:  # of more, no class is the positive one
+    if n_labels == 2:  # with more, no class is the positive one by default
         expected["f1_positive"] = f1_score(true, predicted, average=None, **f1)[-1]
     assert measure(logits, targets, labels=labels) == pytest.approx(expected, abs=2e-7)
     first = measure(logits, targets, labels=labels, positive="c0")["f1_positive"]
@@ -78,8 +78,8 @@ def test_classification_is_that_of_scikit_learn(
 
 
 @pytest.mark.parametrize("n_labels", [2, 3])
-def test_one_class_alone_has_no_matthews(n_labels: int) -> None:
-    """30 rows of the first class and 10 of the second, all said to be of the first."""
+def test_matthews_of_a_single_class_is_0(n_labels: int) -> None:
+    """30 rows of the first class and 10 of the second, all predicted as the first."""
     logits = torch.zeros(40, n_labels)
     logits[:, 0] = 1
     targets = torch.tensor([0] * 30 + [1] * 10)
@@ -104,8 +104,8 @@ def test_matthews_of_a_rare_class_is_exact() -> None:
 
 
 @pytest.mark.parametrize("rows", [2, 200, 150_000])
-def test_regression_is_that_of_scipy(rows: int) -> None:
-    """With ties in both, of many rows too."""
+def test_regression_equals_scipy(rows: int) -> None:
+    """With ties in both targets and predictions, and with many rows."""
     generator = torch.Generator().manual_seed(rows)
     targets = torch.randint(0, 6, (rows,), generator=generator).float()
     targets[0] = 7
@@ -133,7 +133,7 @@ def test_constants_correlate_with_nothing(rows: int) -> None:
     assert (found["pearson"], found["spearman"]) == (0, 0)
 
 
-def test_what_cannot_be_measured_is_refused() -> None:
+def test_unmeasurable_predictions_are_refused() -> None:
     logits = torch.tensor([[1.0, 2.0], [float("nan"), 0.0]])
     targets = torch.tensor([0, 1])
     with pytest.raises(UserError, match="1 of 2 rows are not finite"):

@@ -23,7 +23,7 @@ Finetune = Callable[..., dict]
     ],
     ids=["head", "last block", "lora"],
 )
-def test_what_is_frozen_stays(
+def test_frozen_weights_do_not_change(
     choice: str,
     trained: Callable[[str], bool],
     finetune: Finetune,
@@ -45,7 +45,7 @@ def test_what_is_frozen_stays(
 def test_a_checkpoint_with_another_vocabulary_is_refused(
     finetune: Finetune, small_checkpoint: Path, prose: str, tmp_path: Path
 ) -> None:
-    """A folder whose tokenizer has ten ids fewer than its model, which no padding explains."""
+    """A folder whose tokenizer has ten ids fewer than its model, which padding does not explain."""
     model, _ = load_language_model(small_checkpoint)
     hugging_face.save(model, train_bpe([prose], 270), tmp_path / "other")
     with pytest.raises(UserError, match="270 ids and the model 280; they do not belong together"):

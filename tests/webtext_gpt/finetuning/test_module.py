@@ -39,7 +39,7 @@ def _by_hand(model: GPT, text: list[int], start: int) -> list[float]:
     return nats
 
 
-def test_each_texts_loss_is_that_of_its_tokens_alone(model: GPT) -> None:
+def test_each_texts_loss_depends_only_on_its_tokens(model: GPT) -> None:
     nats, counts = text_losses(*_arguments(model, TEXTS, STARTS))
     expected = [_by_hand(model, text, start) for text, start in zip(TEXTS, STARTS, strict=True)]
     assert counts.tolist() == [4, 1, 1]
@@ -48,7 +48,7 @@ def test_each_texts_loss_is_that_of_its_tokens_alone(model: GPT) -> None:
     assert float(mean_text_loss(*_arguments(model, TEXTS, STARTS))) == pytest.approx(mean, rel=1e-5)
 
 
-def test_a_text_without_anything_to_learn_counts_nothing(model: GPT) -> None:
+def test_a_text_without_targets_has_no_loss(model: GPT) -> None:
     nats, counts = text_losses(*_arguments(model, [[3, 1], [4]], [1, 1]))
     assert (counts.tolist(), nats[1].item()) == ([1, 0], 0.0)
     assert math.isfinite(mean_text_loss(*_arguments(model, [[3, 1], [4]], [1, 1])))

@@ -74,7 +74,7 @@ def test_long_texts_are_cut_and_counted(small_checkpoint: Path) -> None:
     torch.testing.assert_close(logits[0], logits[1])
 
 
-def test_what_fails_leaves_no_file(small_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_failed_prediction_leaves_no_file(small_checkpoint: Path, tmp_path: Path) -> None:
     classifier = _classifier(small_checkpoint)
 
     def broken() -> object:
@@ -98,7 +98,7 @@ def test_what_fails_leaves_no_file(small_checkpoint: Path, tmp_path: Path) -> No
 def test_transformers_gives_the_same_logits(
     small_checkpoint: Path, tmp_path: Path, transformers_remarks: list[str]
 ) -> None:
-    """Its pooling takes the last token that is no padding: the extract token, as ours does."""
+    """Like ours, its pooling takes the last token before the padding, the extract token."""
     from transformers import AutoModelForSequenceClassification
 
     classifier = _classifier(small_checkpoint)
@@ -162,7 +162,7 @@ def test_a_saved_classifier_is_measured_and_labels_files(
         assert not (tmp_path / "x").exists()
 
 
-def test_a_language_model_is_not_put_to_work(
+def test_predicting_with_a_language_model_is_refused(
     call: Call, small_checkpoint: Path, tmp_path: Path
 ) -> None:
     failed = call("finetune.py", f"checkpoint={small_checkpoint}", "predict=a.csv")

@@ -1,4 +1,4 @@
-"""What is written and printed of classifiers whose few answers are known."""
+"""Written and printed reports on a few predictions, with figures worked out by hand."""
 
 import json
 import re
@@ -76,7 +76,7 @@ def test_mistakes_are_listed_by_probability_of_the_label(tmp_path: Path) -> None
     assert names == {"confusion.png", "mistakes.jsonl", "report.md"}
 
 
-def test_report_shows_figures_and_escapes_what_is_markdown(tmp_path: Path) -> None:
+def test_report_shows_figures_and_escapes_markdown(tmp_path: Path) -> None:
     _write(tmp_path, **FOUR, **ROWS, seconds=ROWS["texts"], worst=2)
     text = (tmp_path / "report.md").read_text()
     assert "| accuracy | 0.2500 |" in text
@@ -100,7 +100,7 @@ def test_f1_positive_names_its_class(tmp_path: Path) -> None:
     assert re.search(r"^f1_positive \(good\) +0.0000$", _terminal(**FOUR), re.MULTILINE)
 
 
-def test_one_row_is_one_row(tmp_path: Path) -> None:
+def test_reports_of_one_row_use_the_singular(tmp_path: Path) -> None:
     one = {**FOUR, "logits": FOUR["logits"][1:2], "targets": FOUR["targets"][1:2]}
     rows = {key: values[1:2] for key, values in ROWS.items()}
     assert _terminal(**one).startswith("run on file.csv: 1 row\n")
@@ -111,10 +111,10 @@ def test_one_row_is_one_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_script_without_font_is_drawn_by_number(
+def test_a_class_without_font_is_drawn_by_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second class is drawn as `class 2`, and no warning is printed, of a title either."""
+    """The second class is drawn as `class 2`, and neither it nor the title causes a warning."""
     script = "\U00012000\U00012001"  # cuneiform
     drawn = []
     monkeypatch.setattr(
@@ -128,7 +128,7 @@ def test_a_script_without_font_is_drawn_by_number(
     assert script in (tmp_path / "report.md").read_text()
 
 
-def test_no_mistakes_are_said(tmp_path: Path) -> None:
+def test_a_report_without_mistakes_says_so(tmp_path: Path) -> None:
     right = {**FOUR, "targets": torch.tensor([0, 1, 0, 0])}
     _write(tmp_path, **right, **ROWS, seconds=None)
     assert "None: every prediction is right." in (tmp_path / "report.md").read_text()
@@ -156,8 +156,8 @@ def test_regression_has_a_scatter_plot_and_errors(tmp_path: Path) -> None:
     assert "| pearson |" in (tmp_path / "report.md").read_text()
 
 
-def test_a_picture_takes_names_as_they_are(tmp_path: Path) -> None:
-    """Dollars and carets are no formulas; shades are shares of the rows."""
+def test_plots_draw_names_literally(tmp_path: Path) -> None:
+    """Dollars and carets do not start formulas; shades show shares of the rows."""
     odd_labels = {**FOUR, "labels": ["$^$", "x" * 200], "title": "$\\frac$"}
     _write(tmp_path, **odd_labels, **ROWS, seconds=None)
     pixels = imread(tmp_path / "confusion.png")
@@ -187,7 +187,7 @@ def test_terminal_of_a_regression_has_no_classes() -> None:
     assert text.splitlines()[-3:] == ["pearson   1.0000", "spearman  1.0000", "loss      0.5000"]
 
 
-def test_what_is_broken_leaves_the_last_report(tmp_path: Path) -> None:
+def test_a_failed_report_leaves_the_last_one(tmp_path: Path) -> None:
     _write(tmp_path, **FOUR, **ROWS, seconds=None)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     broken = {**FOUR, "logits": torch.full((4, 2), float("nan"))}

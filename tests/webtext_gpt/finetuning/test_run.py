@@ -34,7 +34,7 @@ def _saved(run: Path) -> dict:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_done_is_refused_before_training(
+def test_impossible_settings_are_refused_before_training(
     changes: list[str], message: str, finetune: Finetune, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=message):
@@ -43,7 +43,7 @@ def test_what_cannot_be_done_is_refused_before_training(
 
 
 def test_training_that_ended_early_stays_ended(finetune: Finetune, tmp_path: Path) -> None:
-    """A learning rate of nothing finds nothing better: two validations after the first one."""
+    """With a negligible learning rate, training ends two validations after the first."""
     early = ["optimizer.lr=1e-30", "validate_every=2", "callbacks.early_stopping.patience=2"]
     summary = finetune(*early, "trainer.max_steps=40")
     assert (summary["step"], summary["stopped_early"]) == (6, True)
@@ -55,13 +55,13 @@ def test_training_that_ended_early_stays_ended(finetune: Finetune, tmp_path: Pat
     assert more["step"] == 10
 
 
-def test_training_for_some_time(finetune: Finetune) -> None:
+def test_max_minutes_ends_fine_tuning(finetune: Finetune) -> None:
     summary = finetune("trainer.max_steps=null", "trainer.max_minutes=0.05")
     assert summary["seconds"] < 30
     assert summary["step"] > 0
 
 
-def test_rows_that_are_also_learned_from_are_counted(
+def test_test_rows_in_the_training_data_are_counted(
     finetune: Finetune, animals: Path, capsys: pytest.CaptureFixture
 ) -> None:
     finetune(f"task.test={animals / 'train.csv'}", "trainer.max_steps=1")

@@ -18,7 +18,7 @@ SUMMARIES = {
 }
 
 
-def test_sample_deviation_of_what_all_seeds_have() -> None:
+def test_mean_and_sample_deviation_of_figures_that_all_seeds_have() -> None:
     found = mean_and_deviation(SUMMARIES)
     assert set(found) == {"accuracy", "rows"}
     assert found["accuracy"] == pytest.approx({"mean": 0.9, "deviation": 0.1})
@@ -40,7 +40,7 @@ def test_table() -> None:
     ]
 
 
-def test_seeds_are_runs_of_their_own(
+def test_each_seed_is_a_run_of_its_own(
     finetune: Callable[..., dict],
     compose: Callable[..., DictConfig],
     tmp_path: Path,

@@ -44,7 +44,7 @@ def print_samples(model: GPT, tokenizer: Tokenizer) -> Callable[..., None]:
     return call
 
 
-def test_a_file_of_prompts_to_a_file_of_completions(
+def test_a_file_of_prompts_gives_a_file_of_completions(
     print_samples: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prompts, out = tmp_path / "p.txt", tmp_path / "out.jsonl"
@@ -89,7 +89,7 @@ def test_stop_strings_of_a_command_line(given: object, strings: list[str]) -> No
         stop_strings([5])
 
 
-def test_half_a_file_of_completions_is_none(tmp_path: Path) -> None:
+def test_a_failed_file_of_completions_is_not_kept(tmp_path: Path) -> None:
     def pairs():
         yield "a", "b"
         raise RuntimeError("no more")

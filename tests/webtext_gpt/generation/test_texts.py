@@ -46,7 +46,7 @@ def test_pieces_shown_add_up_to_the_text(model: GPT, tokenizer: Tokenizer, stop:
         assert len(pieces) > 1 or len(text) < 3
 
 
-def test_characters_of_several_tokens_are_shown_whole() -> None:
+def test_characters_of_several_tokens_are_shown_at_once() -> None:
     tokenizer = train_bpe(["plain"], 257)  # only bytes
     torch.manual_seed(0)
     model = GPT(GPTConfig(n_layer=1, n_head=1, n_embd=8, block_size=64, vocab_size=257)).eval()

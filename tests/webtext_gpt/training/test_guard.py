@@ -52,9 +52,9 @@ def test_another_policy_is_refused() -> None:
         Guard("warn", spike=10)
 
 
-def test_a_spike_is_so_many_times_the_median() -> None:
+def test_a_spike_exceeds_a_multiple_of_the_median() -> None:
     norms = GradientNorms(factor=10)
-    assert not any(norms.is_spike(50.0) for _ in range(5))  # a start tells nothing
+    assert not any(norms.is_spike(50.0) for _ in range(5))  # too few norms for a median
     assert not any(norms.is_spike(1.0) for _ in range(40))
     assert norms.usual == 1.0
     assert not norms.is_spike(9.9)
@@ -62,11 +62,11 @@ def test_a_spike_is_so_many_times_the_median() -> None:
     assert norms.spikes == 1
 
 
-def test_a_continued_run_knows_what_was_usual() -> None:
-    norms, continued = GradientNorms(factor=3), GradientNorms(factor=3)
+def test_a_resumed_run_restores_the_median() -> None:
+    norms, resumed = GradientNorms(factor=3), GradientNorms(factor=3)
     for norm in range(1, 201):
         norms.is_spike(float(norm))
-    continued.load_state_dict(norms.state_dict())
-    assert continued.usual == norms.usual == 150.5  # the median of 101 to 200
-    assert continued.is_spike(452.0)
+    resumed.load_state_dict(norms.state_dict())
+    assert resumed.usual == norms.usual == 150.5  # the median of 101 to 200
+    assert resumed.is_spike(452.0)
     assert not GradientNorms(factor=3).is_spike(452.0)

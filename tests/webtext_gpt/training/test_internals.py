@@ -14,7 +14,7 @@ from lightning.pytorch.trainer.connectors.logger_connector import _LoggerConnect
 from webtext_gpt.errors import UserError
 from webtext_gpt.training import lightning_internals as internals
 
-ROOM = Path(internals.__file__).parent
+TRAINING = Path(internals.__file__).parent
 
 
 def test_lightnings_names_exist() -> None:
@@ -39,7 +39,7 @@ def test_lightnings_names_exist() -> None:
     assert "num_processes" in inspect.signature(internals.set_num_threads).parameters
 
 
-def test_past_batches_are_counted_by_todays_accumulation() -> None:
+def test_past_batches_are_counted_by_this_calls_accumulation() -> None:
     counts = {"ready": 5, "started": 5, "processed": 5, "completed": 5}
     progress = {"total": dict(counts), "current": dict(counts)}
     checkpoint = {
@@ -98,12 +98,12 @@ def test_a_missing_name_is_reported_with_the_supported_versions() -> None:
         list(deepspeed_internals.fragments(Engine(), {}, rank=0))
 
 
-def test_private_names_stand_in_one_file_each() -> None:
-    """Nothing else under training/ imports or reaches for a private name of Lightning."""
+def test_private_names_are_used_in_one_file_each() -> None:
+    """No other file under training/ uses a private name of Lightning or DeepSpeed."""
     reached = re.compile(
         r"from lightning[\w.]* import [^\n]*\b_\w+|_accelerator_connector|_logger_connector"
         r"|epoch_loop|_hp_mapping|fp32_partitioned|ds_tensor|bit16_groups"
     )
-    for path in ROOM.rglob("*.py"):
+    for path in TRAINING.rglob("*.py"):
         if path.name not in ("lightning_internals.py", "deepspeed_internals.py"):
             assert not reached.search(path.read_text()), path.name

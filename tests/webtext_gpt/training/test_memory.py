@@ -1,4 +1,4 @@
-"""The memory estimate, by hand."""
+"""The memory estimate, compared with figures worked out by hand."""
 
 import subprocess
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def test_parameters_are_counted_without_allocating() -> None:
 
 @pytest.mark.parametrize(
     ("stage", "half", "parameters", "gradients", "optimizer"),
-    [  # bytes a parameter on each of 8 devices; Rajbhandari et al. 2020, figure 1
+    [  # bytes per parameter on each of 8 devices; Rajbhandari et al. 2020, figure 1
         (0, False, 4, 4, 8),
         (0, True, 4, 4, 8),  # autocast keeps fp32 weights
         (1, True, 2, 2, 12 / 8),
@@ -35,7 +35,7 @@ def test_parameters_are_counted_without_allocating() -> None:
         (2, False, 4, 4 / 8, 12 / 8),
     ],
 )
-def test_states(
+def test_bytes_per_parameter_of_each_stage(
     stage: int, half: bool, parameters: float, gradients: float, optimizer: float
 ) -> None:
     memory = estimate_memory(SMALL, stage, 8, half=half, activations=0)
@@ -44,7 +44,7 @@ def test_states(
     assert memory.optimizer == optimizer * SMALL
 
 
-def test_the_papers_example() -> None:
+def test_states_of_the_zero_papers_example() -> None:
     """7.5 B parameters on 64 devices: 120, 31.4, 16.6 and 1.9 GB (figure 1)."""
     for stage, expected in ((1, 31.4), (2, 16.6), (3, 1.9)):
         memory = estimate_memory(7_500_000_000, stage, 64, half=True, activations=0)
@@ -57,8 +57,8 @@ def test_pure_bf16_has_no_copy_in_fp32() -> None:
     assert memory.total == (2 + 2 + 4) * SMALL
 
 
-def test_what_is_offloaded_is_the_machines(compose: Callable[..., DictConfig]) -> None:
-    """354,823,168 parameters: 12 + 2 bytes of each in the machine, gradients on the device."""
+def test_offloaded_states_are_in_the_machines_memory(compose: Callable[..., DictConfig]) -> None:
+    """354,823,168 parameters: 12 + 2 bytes each in the machine, gradients on the device."""
     settings = ["model=medium", "tokenizer=gpt2", "trainer.devices=8", "trainer.accelerator=cuda"]
     settings += ["trainer.precision=bf16-mixed", "strategy=deepspeed_zero3_offload"]
     *_, zero2, zero3, machine = estimate(compose("train", *settings)).splitlines()
@@ -69,7 +69,7 @@ def test_what_is_offloaded_is_the_machines(compose: Callable[..., DictConfig]) -
     assert float(machine.split()[-2]) == pytest.approx(gib * 14, abs=6e-4)
 
 
-def test_activations() -> None:
+def test_activation_bytes_by_hand() -> None:
     config = GPTConfig(n_layer=3, n_head=2, n_embd=64, block_size=128, vocab_size=1000)
     tokens, unit = 4 * 128, 4 * 128 * 64 * 4
     logits = tokens * 1000 * 8
@@ -78,7 +78,7 @@ def test_activations() -> None:
     assert recomputed == (3 + 16 + 2) * unit + logits
 
 
-def test_the_table_needs_no_such_machine(
+def test_the_estimate_needs_no_gpu(
     call: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     """GPT-2 medium on eight GPUs: 354,823,168 parameters, 2 sequences of 1,024 tokens each."""

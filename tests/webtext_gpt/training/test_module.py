@@ -67,7 +67,7 @@ def test_groups_of_the_optimizer_are_known_by_name() -> None:
     assert "model.ln_f.bias" in plain
 
 
-def test_this_calls_settings_hold_whatever_the_checkpoint_had() -> None:
+def test_this_calls_optimizer_settings_override_the_checkpoints() -> None:
     """Peak 0.5 for 10 steps, resumed after 4 with peak 0.2: 0.2 (1 - 4/10), decay of this call."""
     earlier = _module(lr=0.5).configure_optimizers()
     optimizer, scheduler = earlier["optimizer"], earlier["lr_scheduler"]["scheduler"]
@@ -112,7 +112,7 @@ def test_dropout_depends_on_the_step_and_the_rank_alone() -> None:
 def test_the_documents_of_micro_batches_without_a_finite_loss(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Step 3, so samples 16 to 23: process 0 has a bad second micro-batch, process 1 none."""
+    """Step 3, so samples 16 to 23: rank 0 has a bad second micro-batch, rank 1 none."""
     module = _module(world_size=2)
     module._step = 3
     others = torch.tensor([False, False])
@@ -122,8 +122,8 @@ def test_the_documents_of_micro_batches_without_a_finite_loss(
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_one_process_names_the_documents_too(accumulation: int) -> None:
-    """A single loss is no index of a single row: samples of step 1 are 0 to 7."""
+def test_one_process_names_the_documents_of_a_bad_micro_batch(accumulation: int) -> None:
+    """Step 1, so the samples begin at 0. A single flag must select a micro-batch, not a sample."""
     module = _module(accumulate_grad_batches=accumulation)
     module._step = 1
     module.trainer.datamodule = SimpleNamespace(
@@ -136,7 +136,7 @@ def test_one_process_names_the_documents_too(accumulation: int) -> None:
     assert module._documents(bad_last) == [last - 2, last - 1]
 
 
-def test_another_training_is_refused() -> None:
+def test_resuming_another_training_is_refused() -> None:
     module = _module()
     saved = {**module.description(), "tokens_per_step": 8, "seed": 3}
     module.refuse_other_training(saved)

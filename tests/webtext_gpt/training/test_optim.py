@@ -9,7 +9,7 @@ from webtext_gpt.training.optim import adamw, default_lr
 CONFIG = GPTConfig(n_layer=2, n_head=2, n_embd=16, block_size=8, vocab_size=20)
 
 
-def test_matrices_alone_decay() -> None:
+def test_only_matrices_decay() -> None:
     model = GPT(CONFIG)
     optimizer = adamw(model, lr=1e-3, weight_decay=0.1)
     names = {id(parameter): name for name, parameter in model.named_parameters()}

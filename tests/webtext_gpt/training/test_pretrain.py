@@ -1,4 +1,4 @@
-"""A whole pretraining run in this process: what it learns, what it leaves, what it refuses."""
+"""A complete pretraining run in this process: its files, its losses, and refused settings."""
 
 import csv
 import json
@@ -34,15 +34,20 @@ def finished(
     return folder / "run"
 
 
-def test_a_run_leaves_its_record(finished: Path) -> None:
+def test_a_run_leaves_its_files(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
     expected = {"checkpoints", "metrics.csv", "loss.png", "samples.txt", "summary.json"}
     assert names == expected | {"config.yaml"}
     assert (finished / "loss.png").read_bytes().startswith(PNG)
     saved = finished / "checkpoints"
-    steps = {"step-00000038.ckpt", "step-00000040.ckpt"}  # every second one, and the newest two
+    steps = {
+        "step-00000038.ckpt",
+        "step-00000040.ckpt",
+    }  # saved every second step, the newest two kept
     assert {p.name for p in saved.iterdir()} == {"best.ckpt", "last.ckpt", *steps}
-    assert (saved / "last.ckpt").readlink() == Path("step-00000040.ckpt")  # wherever the run lies
+    assert (saved / "last.ckpt").readlink() == Path(
+        "step-00000040.ckpt"
+    )  # relative, so that the run can be moved
     rows = list(csv.DictReader((finished / "metrics.csv").open()))
     assert [int(row["step"]) for row in rows] == list(range(1, 41))
     assert {"train_loss", "val_loss", "lr", "tokens", "tokens_per_second"} <= set(rows[0])
@@ -51,7 +56,7 @@ def test_a_run_leaves_its_record(finished: Path) -> None:
     assert text.count("=== step") == 2
 
 
-def test_the_summary_is_that_of_the_last_weights(finished: Path) -> None:
+def test_the_summary_measures_the_last_weights(finished: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["step"] == 40
     assert summary["tokens"] == 40 * 256
@@ -75,7 +80,7 @@ def test_the_summary_is_that_of_the_last_weights(finished: Path) -> None:
     assert summary["val_bits_per_byte"] == pytest.approx(nats / math.log(2) / n_bytes, rel=1e-4)
 
 
-def test_it_learns(finished: Path) -> None:
+def test_the_loss_falls(finished: Path) -> None:
     rows = list(csv.DictReader((finished / "metrics.csv").open()))
     assert float(rows[0]["train_loss"]) == pytest.approx(math.log(280), rel=0.03)
     assert float(rows[-1]["train_loss"]) < 4
@@ -130,7 +135,7 @@ def test_recomputed_activations_change_nothing(
     assert curves[0] == curves[1]
 
 
-def test_deepspeed_is_imported_where_it_trains_alone() -> None:
+def test_deepspeed_is_imported_only_when_used() -> None:
     code = "import sys, webtext_gpt.training.pretrain; print('deepspeed' in sys.modules)"
     command = [sys.executable, "-c", code]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout

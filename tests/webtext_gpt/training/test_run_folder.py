@@ -16,7 +16,7 @@ def run(compose: Callable[..., DictConfig], tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_its_own_configuration_with_this_calls_values(
+def test_a_reopened_run_takes_this_calls_values(
     run: Path, compose: Callable[..., DictConfig]
 ) -> None:
     asked = ["resume=auto", "optimizer.lr=2e-3", "strategy=ddp"]
@@ -35,7 +35,7 @@ def test_its_own_configuration_with_this_calls_values(
         ("optimizer.rl=1", "optimizer.rl=1 does not fit the run in"),
     ],
 )
-def test_what_does_not_fit_is_refused(
+def test_changes_that_do_not_fit_are_refused(
     override: str, message: str, run: Path, compose: Callable[..., DictConfig]
 ) -> None:
     with pytest.raises(UserError, match=message):

@@ -1,4 +1,4 @@
-"""Each schedule against its formula, worked out here."""
+"""Each schedule, compared with its formula."""
 
 import math
 

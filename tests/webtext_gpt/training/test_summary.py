@@ -1,4 +1,4 @@
-"""The compressors' figures, against the programs themselves."""
+"""The compressors' figures, compared with the programs themselves."""
 
 import shutil
 import subprocess

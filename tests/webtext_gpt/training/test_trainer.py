@@ -1,4 +1,4 @@
-"""How long a run trains, from the three settings that say so."""
+"""Length of a run, from max_steps, max_tokens and max_minutes."""
 
 import pytest
 
@@ -12,14 +12,14 @@ from webtext_gpt.training.trainer import Length, plan_length
         (100, None, None, None, Length(100, None)),
         (100, None, 2, None, Length(100, 2)),  # whichever comes first
         (100, 1000, None, None, Length(4, None)),  # 1,000 / 256, rounded up
-        (None, None, None, None, Length(-1, 5)),  # five minutes, steps to be measured
+        (None, None, None, None, Length(-1, 5)),  # five minutes by default; the steps are measured
         (None, None, 2, None, Length(-1, 2)),
-        (None, None, 2, 70, Length(70, 2)),  # a resumed run ends where it was to end
+        (None, None, 2, 70, Length(70, 2)),  # a resumed run keeps its planned end
         (50, None, 2, 70, Length(50, 2)),
         (None, 512, None, 70, Length(2, None)),
     ],
 )
-def test_length(
+def test_length_follows_steps_tokens_and_minutes(
     steps: int | None,
     tokens: int | None,
     minutes: float | None,

@@ -1,4 +1,4 @@
-"""State dicts of GPT-2 without configuration, by The Annotated GPT-2's and OpenAI's names."""
+"""State dicts of GPT-2 without a configuration, with the names of The Annotated GPT-2 or OpenAI."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from webtext_gpt.tokenizer import build_char_vocabulary
 
 
 @pytest.mark.parametrize("annotated", [True, False])
-def test_logits(annotated: bool, tmp_path: Path) -> None:
+def test_logits_equal_transformers(annotated: bool, tmp_path: Path) -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
@@ -39,7 +39,7 @@ def test_logits(annotated: bool, tmp_path: Path) -> None:
         load_language_model(tmp_path / "gpt2.bin", tokenizer=tmp_path / "tokenizer.json")
 
 
-def test_something_else_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     torch.save({"layer.weight": torch.zeros(2, 2)}, tmp_path / "other.pt")
     with pytest.raises(UserError, match=r"other\.pt holds neither a checkpoint of"):
         load_language_model(tmp_path / "other.pt")

@@ -114,7 +114,7 @@ def test_commands_of_the_documents_compose() -> None:
         assert all(f"{key}={cfg[key]}" in words for key in ("checkpoint", "out"))
 
 
-def test_what_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:
+def test_unreadable_input_leaves_no_output(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="gone does not exist"):
         convert(tmp_path / "gone", tmp_path / "out")
     with pytest.raises(UserError, match="holds no checkpoint"):

@@ -62,7 +62,9 @@ def test_the_files_are_those_of_a_language_model(folder: Path) -> None:
     assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
 
 
-def test_a_folder_is_a_checkpoint_like_any(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exported_folder_loads_like_a_checkpoint(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert is_foreign(folder)
     model, tokenizer = load_language_model(folder)
     assert model.config == GPTConfig(**SMALL)
@@ -94,7 +96,7 @@ def test_a_folder_is_a_checkpoint_like_any(folder: Path, monkeypatch: pytest.Mon
     ],
     ids=str,
 )
-def test_what_our_model_cannot_express_is_refused_by_field(
+def test_configurations_that_our_model_cannot_express_are_refused_by_field(
     folder: Path, fields: dict, message: str
 ) -> None:
     _edit(folder / "config.json", **fields)
@@ -182,14 +184,14 @@ def test_half_precision_is_widened(folder: Path) -> None:
         assert torch.equal(value, exact[name].bfloat16().float())
 
 
-def test_broken_numbers_are_warned_of(folder: Path) -> None:
+def test_nan_and_infinity_cause_a_warning(folder: Path) -> None:
     _edit_tensors(folder, lambda t: t["transformer.ln_f.bias"].fill_(float("nan")))
     with pytest.warns(UserWarning, match=r"NaN or infinity in transformer\.ln_f\.bias$"):
         load_language_model(folder)
 
 
 class _Hostile:
-    """Object whose unpickling makes a folder."""
+    """Object whose unpickling creates a folder."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -213,7 +215,7 @@ def test_a_pickle_that_would_run_code_is_refused(
         load_language_model(path)
     assert "weights_only" not in str(caught.value)  # torch's own message advises to run the file
     assert not mark.exists()
-    torch.load(file, weights_only=False)  # the file is hostile indeed
+    torch.load(file, weights_only=False)  # shows that the file is hostile
     assert mark.is_dir()
 
 
@@ -239,7 +241,7 @@ def test_a_pickle_of_something_else_is_refused(folder: Path, contents: object) -
 
 
 @pytest.mark.parametrize("name", ["../model/model.safetensors", "gone.safetensors", "/etc/passwd"])
-def test_an_index_names_files_beside_it_only(folder: Path, name: str) -> None:
+def test_an_index_may_only_name_files_in_its_folder(folder: Path, name: str) -> None:
     (folder / "model.safetensors").rename(folder / "real.safetensors")
     index = {"weight_map": {"transformer.wte.weight": name}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -280,7 +282,7 @@ def test_a_tokenizer_without_end_of_text_is_refused(folder: Path) -> None:
     ],
     ids=str,
 )
-def test_what_their_classes_cannot_express_is_not_exported(
+def test_models_that_their_classes_cannot_express_are_not_exported(
     tokenizer: Tokenizer, tmp_path: Path, options: dict, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
@@ -288,14 +290,18 @@ def test_what_their_classes_cannot_express_is_not_exported(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_untied_body_has_no_place_in_a_classifier(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_a_classifier_with_an_untied_body_is_not_exported(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
     head = ClassifierConfig(labels=("a", "b"), pad_token_id=0)
     model = GPTClassifier(GPT(GPTConfig(**SMALL, tied_embeddings=False)), head)
     with pytest.raises(UserError, match="tied_embeddings=false cannot be exported"):
         hugging_face.save(model, tokenizer, tmp_path / "out")
 
 
-def test_shards_hold_all_and_no_more_than_they_may(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_shards_hold_all_tensors_within_the_size_limit(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
     model = GPT(GPTConfig(**SMALL))
     hugging_face.save(model, tokenizer, tmp_path / "out", max_shard_bytes=2000)
     files = sorted((tmp_path / "out").glob("*.safetensors"))
@@ -310,7 +316,7 @@ def test_shards_hold_all_and_no_more_than_they_may(tokenizer: Tokenizer, tmp_pat
         assert torch.equal(value, model.state_dict()[name])
 
 
-def test_a_folder_with_something_in_it_is_kept(
+def test_a_folder_that_is_not_empty_is_kept_unless_forced(
     folder: Path, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     (folder / "notes.txt").write_text("mine")

@@ -46,7 +46,7 @@ def _save(
             continue
         is_linear = name.endswith("weight") and (".attn." in name or ".mlp." in name)
         weights["_orig_mod." * compiled + name] = value.T.contiguous() if is_linear else value
-    mask = torch.ones(1, 1, 16, 16).tril()  # nanoGPT keeps it when it has no fused attention
+    mask = torch.ones(1, 1, 16, 16).tril()  # nanoGPT keeps it if there is no fused attention
     weights["_orig_mod." * compiled + "transformer.h.0.attn.bias"] = mask
     optimizer = torch.optim.AdamW(reference.parameters()).state_dict()
     torch.save(
@@ -89,7 +89,7 @@ def test_a_padded_vocabulary_is_cut(tmp_path: Path, prose: str) -> None:
     assert tokenizer.vocab_size == 290
     reference = _reference(320, bias=True)  # 290 padded to a multiple of 64
     _save(reference, tmp_path / "ckpt.pt")
-    tokenizer.save(tmp_path / "tokenizer.json")  # beside the checkpoint
+    tokenizer.save(tmp_path / "tokenizer.json")  # next to the checkpoint
     model, _ = load_language_model(tmp_path)
     assert model.config.vocab_size == model.wte.num_embeddings == 290
     tokens = torch.randint(290, (2, 16))

@@ -38,7 +38,7 @@ def test_no_token_types_are_given_to_the_model(folder: Path) -> None:
     assert config["model_input_names"] == ["input_ids", "attention_mask"]
 
 
-def test_weights_are_read_with_the_configuration_beside_them(folder: Path) -> None:
+def test_weights_of_a_folder_must_be_named_by_the_folder(folder: Path) -> None:
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     with pytest.raises(UserError, match=r"config\.json; name the folder"):
         load_language_model(folder / "pytorch_model.bin")
@@ -73,7 +73,7 @@ def test_a_replacement_that_is_interrupted_loses_nothing(
     monkeypatch.undo()
     files = [*folder.glob("*.safetensors"), *folder.parent.glob(".model.new/*.safetensors")]
     tensors = {name: value for file in files for name, value in load_file(file).items()}
-    assert len(list(folder.glob("model-*.safetensors"))) > 1  # the old one is whole
+    assert len(list(folder.glob("model-*.safetensors"))) > 1  # the old one is complete
     assert len(tensors) > 20
 
 
@@ -89,7 +89,7 @@ def test_another_models_tokenizer_does_not_stay(folder: Path, tokenizer: Tokeniz
     assert (folder / "mine.txt").exists()
 
 
-def test_an_empty_folder_that_one_stands_in_is_filled(
+def test_the_current_folder_can_be_exported_into_if_empty(
     tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "here").mkdir()
@@ -136,7 +136,9 @@ def test_a_tensor_in_two_shards_is_refused(folder: Path, tokenizer: Tokenizer) -
         ("n_positions", 1e3),
     ],
 )
-def test_a_configuration_beyond_reason_is_named(folder: Path, field: str, value: object) -> None:
+def test_absurd_values_in_the_configuration_are_named(
+    folder: Path, field: str, value: object
+) -> None:
     fields = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**fields, "n_inner": 64, field: value}))
     with pytest.raises(UserError, match=field):
@@ -144,7 +146,7 @@ def test_a_configuration_beyond_reason_is_named(folder: Path, field: str, value:
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"n_embd": ' + "1" * 5_000 + "}"])
-def test_json_beyond_reason_is_named(folder: Path, text: str) -> None:
+def test_absurd_json_is_named(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
     with pytest.raises(UserError, match=r"config\.json is not JSON"):
         load_language_model(folder)
@@ -163,8 +165,7 @@ def test_characters_of_another_text_are_refused(tmp_path: Path) -> None:
     """nanoGPT reads its text with universal newlines."""
     model = _model()
     state = {f"transformer.{n}": v for n, v in model.state_dict().items() if n != "lm_head.weight"}
-    names = {"blocks": "h"}
-    state = {k.replace("blocks", names["blocks"]): v for k, v in state.items()}
+    state = {name.replace("blocks", "h"): value for name, value in state.items()}
     state["lm_head.weight"] = model.wte.weight
     arguments = {"n_layer": 2, "n_head": 4, "n_embd": 16, "block_size": 8, "vocab_size": 4}
     torch.save({"model": state, "model_args": {**arguments, "bias": True}}, tmp_path / "ckpt.pt")
@@ -177,7 +178,7 @@ def test_characters_of_another_text_are_refused(tmp_path: Path) -> None:
         load_language_model(tmp_path / "ckpt.pt", tmp_path / "other.txt")
 
 
-def test_what_is_stale() -> None:
+def test_stale_files_of_an_export_are_recognized() -> None:
     for name in ("model-00001-of-00002.safetensors", "pytorch_model.bin.index.json", "merges.txt"):
         assert STALE.fullmatch(name)
     for name in ("train.txt", "model.py", "last.ckpt", "tokens.json"):

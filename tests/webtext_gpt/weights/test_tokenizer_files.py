@@ -97,7 +97,7 @@ def test_end_of_text_in_a_text_is_text_to_us_and_an_end_to_transformers(
     assert as_ours(SPECIAL).input_ids == ours.encode(SPECIAL)
 
 
-def test_a_classifiers_tokenizer_puts_its_tokens_around(prose: str, tmp_path: Path) -> None:
+def test_a_classifiers_tokenizer_adds_its_special_tokens(prose: str, tmp_path: Path) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     ours = train_bpe([prose], 280)
@@ -124,7 +124,7 @@ def test_a_classifiers_tokenizer_puts_its_tokens_around(prose: str, tmp_path: Pa
     assert again.config.extract_token_id == 2
 
 
-def test_nothing_in_a_foreign_file_cuts_or_extends_a_text(prose: str, tmp_path: Path) -> None:
+def test_truncation_and_padding_in_a_foreign_file_are_ignored(prose: str, tmp_path: Path) -> None:
     import tokenizers
 
     ours = train_bpe([prose], 280)
@@ -191,7 +191,7 @@ def test_gpt1s_early_names(tmp_path: Path) -> None:
         assert torch.equal(found.state_dict()[name], value)
 
 
-def test_a_tokenizer_that_is_given(prose: str, tmp_path: Path) -> None:
+def test_a_given_tokenizer_is_read(prose: str, tmp_path: Path) -> None:
     ours = train_bpe([prose], 280)
     ours.save(tmp_path / "tokenizer.json")
     (tmp_path / "input.txt").write_text("cab")

@@ -21,7 +21,7 @@ CONF = Path(__file__).parents[4] / "conf"
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., str]:
-    """`write(name, rows)`: a file in the format that its name says, from rows or from text."""
+    """`write(name, rows)`: write rows or text to a file, in the format of its suffix."""
 
     def _write(name: str, rows: list[dict[str, Any]] | str) -> str:
         file = tmp_path / name

@@ -1,4 +1,4 @@
-"""The order of fine-tuning's examples: each once an epoch, like lengths together."""
+"""The order of fine-tuning's examples: each once per epoch, similar lengths together."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from webtext_gpt.finetuning.data.sequences import EncodedExamples, Sequences, co
 
 
 @pytest.mark.parametrize(("n", "size"), [(7, 3), (64, 8), (1000, 32), (5, 8), (1, 4), (33, 32)])
-def test_every_example_comes_once_an_epoch(n: int, size: int) -> None:
+def test_every_example_is_seen_once_per_epoch(n: int, size: int) -> None:
     order = LengthGroups(np.arange(n) % 13, size, seed=1)
     for epoch in range(3):
         drawn = [order.example(epoch * n + sample) for sample in range(n)]
@@ -25,8 +25,8 @@ def test_the_order_depends_on_the_seed_and_the_epoch() -> None:
     assert [first.example(sample) for sample in range(1000, 2000)] != drawn
 
 
-def test_batches_hold_like_lengths_also_where_epochs_do_not_end_with_a_batch() -> None:
-    """Padding is at most a few per cent; in random order it would be about half of all tokens."""
+def test_batches_hold_similar_lengths_even_across_epochs() -> None:
+    """Padding is at most 5 %; in random order it would be about half of all tokens."""
     n, size = 10_007, 32
     lengths = np.random.default_rng(0).integers(1, 129, n)
     order = LengthGroups(lengths, size, seed=0)
@@ -36,7 +36,7 @@ def test_batches_hold_like_lengths_also_where_epochs_do_not_end_with_a_batch() -
     padded = sum(size * batch.max() for batch in batches)
     assert sum(batch.sum() for batch in batches) / padded > 0.95
     means = [batch.mean() for batch in batches[: GROUP // 2]]
-    assert np.std(np.diff(means)) > 20  # short and long batches in turn, not sorted
+    assert np.std(np.diff(means)) > 20  # short and long batches are mixed, not sorted
 
 
 def _data(n: int, micro: int) -> FinetuningData:
@@ -48,21 +48,21 @@ def _data(n: int, micro: int) -> FinetuningData:
     )
 
 
-class _Place:
-    """What a data module asks its trainer for."""
+class _Trainer:
+    """Stub with the attributes that a data module reads of its trainer."""
 
     def __init__(self, rank: int, world_size: int, step: int = 0) -> None:
         self.global_rank, self.world_size, self.global_step = rank, world_size, step
 
 
-def test_devices_share_the_batch_that_one_would_take() -> None:
+def test_devices_share_the_batch_of_one_device() -> None:
     whole = _data(11, 4)
-    whole.trainer = _Place(0, 1, step=3)
+    whole.trainer = _Trainer(0, 1, step=3)
     expected = next(iter(whole.train_dataloader()))
     parts = []
     for rank in (0, 1):
         data = _data(11, 2)
-        data.trainer = _Place(rank, 2, step=3)
+        data.trainer = _Trainer(rank, 2, step=3)
         parts.append(next(iter(data.train_dataloader())))
     assert torch.cat([part.samples for part in parts]).tolist() == expected.samples.tolist()
     assert torch.cat([part.targets for part in parts]).tolist() == expected.targets.tolist()
@@ -75,7 +75,7 @@ def test_validation_covers_every_row_with_equal_batches(world_size: int) -> None
     rows, counts = [], []
     for rank in range(world_size):
         data = _data(11, 4)
-        data.trainer = _Place(rank, world_size)
+        data.trainer = _Trainer(rank, world_size)
         batches = list(data.val_dataloader())
         counts.append([len(batch.samples) for batch in batches])
         rows += [row for batch in batches for row in batch.samples.tolist()]
@@ -83,7 +83,7 @@ def test_validation_covers_every_row_with_equal_batches(world_size: int) -> None
     assert all(count == counts[0] for count in counts)
 
 
-def test_padding_stands_on_the_right() -> None:
+def test_padding_is_on_the_right() -> None:
     batch = collate([(np.array([5, 6, 7]), 1, 0, 40), (np.array([8]), 1, 1, 41)], pad=99)
     assert batch.tokens.tolist() == [[5, 6, 7], [8, 99, 99]]
     assert batch.lengths.tolist() == [3, 1]

@@ -40,7 +40,7 @@ def test_csv_cells_hold_separators_quotes_and_line_ends(read: Read) -> None:
     ]
 
 
-def test_what_the_csv_module_writes_comes_back(tmp_path: Path) -> None:
+def test_rows_written_by_the_csv_module_are_read_back(tmp_path: Path) -> None:
     texts = ["", " ", '"', '""', ",", "a\nb", "\n\n", "'", "\u2028 \x85 \x0b", "\t", '","', "é😀"]
     with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
@@ -55,7 +55,7 @@ def test_a_quote_in_tsv_is_text(read: Read) -> None:
     assert texts == ['"open', 'he said "no"', '"all"']
 
 
-def test_tsv_is_unquoted_where_that_is_asked_for(read: Read) -> None:
+def test_tsv_can_have_quotes(read: Read) -> None:
     content = b'text\tlabel\n"a\tb\nc"\t1\nd\t2\n'
     assert read("a.tsv", content, quotes=True) == [
         ("2", {"text": "a\tb\nc", "label": "1"}),
@@ -87,7 +87,7 @@ def test_after_spaces_the_last_column_takes_the_rest(read: Read) -> None:
     ]
 
 
-def test_a_text_that_holds_a_columns_name_is_no_header(read: Read) -> None:
+def test_a_text_that_contains_a_column_name_is_not_a_header(read: Read) -> None:
     content = b"DESC What is the text ?\nHUM Who ?\n"
     rows = read("a.txt", content, ("text",), separator=" ", names=("label", "text"))
     assert [row["text"] for _, row in rows] == ["What is the text ?", "Who ?"]
@@ -147,7 +147,7 @@ def test_a_file_without_header_may_lack_the_optional_column(
     assert [row["text"] for _, row in rows] == ["How far is it ?", "Who ?"]
 
 
-def test_the_first_row_says_whether_a_column_is_lacking(read: Read) -> None:
+def test_the_first_row_decides_whether_a_column_is_missing(read: Read) -> None:
     options: dict[str, Any] = {"names": ("text", "label"), "optional": "label"}
     with pytest.raises(UserError, match=r"line 2 \(row 2\) has 2 cells, but 1 are? expected"):
         read("a.csv", b"a\nb,1\n", ("text",), **options)
@@ -175,7 +175,7 @@ def test_a_header_with_another_separator_names_it(read: Read, header: str, word:
 
 
 @pytest.mark.parametrize("names", [None, ("text", "label")])
-def test_a_header_of_other_case_is_no_row(read: Read, names: tuple[str, ...] | None) -> None:
+def test_a_header_in_another_case_is_not_a_row(read: Read, names: tuple[str, ...] | None) -> None:
     message = "'text' is spelled 'Text' there, 'label' is spelled 'LABEL' there"
     with pytest.raises(MissingColumnError, match=message):
         read("a.csv", b"Text, LABEL\na,1\n", names=names)
@@ -258,7 +258,7 @@ def test_a_long_cell_is_read_and_an_endless_one_is_not(read: Read) -> None:
     assert csv.field_size_limit() == before
 
 
-def test_rows_come_before_the_file_is_read_to_its_end(tmp_path: Path) -> None:
+def test_rows_are_yielded_while_the_file_is_read(tmp_path: Path) -> None:
     for name, separator in (("a.csv", b","), ("a.tsv", b"\t")):
         row = b"text" + separator + b"label\n"
         (tmp_path / name).write_bytes(row + row * 100_000 + b"ragged\n")
@@ -270,7 +270,7 @@ def test_rows_come_before_the_file_is_read_to_its_end(tmp_path: Path) -> None:
     ("name", "rows"),
     [("in_domain_train.tsv", 8551), ("in_domain_dev.tsv", 527), ("out_of_domain_dev.tsv", 516)],
 )
-def test_cola_as_its_authors_publish_it(realdata: Path, name: str, rows: int) -> None:
+def test_cola_is_read_as_its_authors_publish_it(realdata: Path, name: str, rows: int) -> None:
     names = ("source", "label", "mark", "sentence")
     file = realdata / "classification" / "cola" / name
     found = [row for _, row in read_delimited(file, ["sentence", "label"], names=names)]

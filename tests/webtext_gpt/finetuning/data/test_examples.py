@@ -88,7 +88,7 @@ def test_empty_seconds_completions_and_nulls_count_as_empty(write: Write) -> Non
         read_file(COMPLETIONS, write("a.parquet", rows))
 
 
-def test_no_text_at_all(write: Write) -> None:
+def test_files_without_text_are_refused(write: Write) -> None:
     with pytest.raises(UserError, match="a.csv has no text in 1 row$"):
         read_file(Task(name="mine", skip_empty=True), write("a.csv", "text,label\n,1\n"))
     with pytest.raises(UserError, match="b.csv has no rows"):
@@ -116,8 +116,10 @@ def test_texts_to_predict_are_a_stream(write: Write) -> None:
     assert next(iter_texts(TASK, file)) == (f"{file}, line 2", "a", None)
 
 
-def test_questions_for_trec_are_whole_lines(write: Write, load_task: Callable[..., Task]) -> None:
-    """With its own settings, and with labels where the separator can tell."""
+def test_questions_for_trec_are_complete_lines(
+    write: Write, load_task: Callable[..., Task]
+) -> None:
+    """With TREC's settings; and with labels, if the separator can tell them apart."""
     task = load_task("trec")
     file = write("questions.txt", "How far is it ?\nWho ?\n")
     assert [text for _, text, _ in iter_texts(task, file)] == ["How far is it ?", "Who ?"]
@@ -155,7 +157,7 @@ def test_questions_for_trec_are_whole_lines(write: Write, load_task: Callable[..
         ),
     ],
 )
-def test_real_files_as_they_are_published(
+def test_real_files_are_read_as_they_are_published(
     realdata: Path,
     load_task: Callable[..., Task],
     name: str,

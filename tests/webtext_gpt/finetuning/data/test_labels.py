@@ -23,7 +23,7 @@ def test_labels_become_text(write: Write, value: object, name: str) -> None:
         assert read_file(TASK, write(file, [{"text": "a", "label": value}])).labels == [name]
 
 
-def test_a_label_may_end_before_a_mark(write: Write) -> None:
+def test_a_label_can_be_cut_at_a_mark(write: Write) -> None:
     task = Task(name="mine", label_until=":")
     file = write("a.tsv", "text\tlabel\na\tDESC:manner:x\nb\tNUM\n")
     assert read_file(task, file).labels == ["DESC", "NUM"]

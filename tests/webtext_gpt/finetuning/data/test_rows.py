@@ -24,7 +24,7 @@ def test_a_missing_column_lists_those_present(write: Write, name: str) -> None:
     assert read_file(Task(name="mine", text="review"), file).texts == ["a"]
 
 
-def test_endings(write: Write, tmp_path: Path) -> None:
+def test_the_suffix_decides_the_format(write: Write, tmp_path: Path) -> None:
     file = write("a.data", "text|label\na|1\n")
     with pytest.raises(UserError, match=r"CSV.*TSV.*JSONL.*Parquet.*task.separator"):
         read_file(TASK, file)
@@ -43,12 +43,12 @@ def test_endings(write: Write, tmp_path: Path) -> None:
         ('{"text": "a", "label": "\\ud800"}', "line 1: character 0 of 'label' is half of a surr"),
     ],
 )
-def test_json_that_python_cannot_hold(write: Write, line: str, message: str) -> None:
+def test_json_beyond_pythons_limits_is_refused(write: Write, line: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_file(TASK, write("a.jsonl", line + "\n"))
 
 
-def test_damaged_pages_of_parquet(write: Write) -> None:
+def test_damaged_pages_of_parquet_are_located(write: Write) -> None:
     rows = [{"text": f"text {n}", "label": n} for n in range(2000)]
     file = Path(write("a.parquet", rows))
     content = bytearray(file.read_bytes())
@@ -58,7 +58,7 @@ def test_damaged_pages_of_parquet(write: Write) -> None:
         read_file(TASK, file)
 
 
-def test_columns_that_differ_by_case_are_said(write: Write, hub: str) -> None:
+def test_columns_that_differ_by_case_are_reported(write: Write, hub: str) -> None:
     for name in ("a.jsonl", "a.parquet"):
         with pytest.raises(UserError, match=r"only Text, label \('text' is spelled 'Text' there\)"):
             read_file(TASK, write(name, [{"Text": "a", "label": "b"}]))
@@ -74,18 +74,18 @@ def test_a_script_of_the_hub_is_refused(tmp_path: Path) -> None:
         read_splits(Task(name="mine", hub=str(script)))
 
 
-def test_a_split_whose_labels_are_not_published(hub: str) -> None:
+def test_a_split_without_published_labels_is_refused(hub: str) -> None:
     task = Task(name="mine", hub=hub, splits={"train": "train", "test": "test"})
     with pytest.raises(UserError, match="split test, row 0: .* -1: this split's labels are not"):
         read_splits(task)
 
 
-def test_numbers_of_the_hub(hub: str) -> None:
+def test_numbers_of_the_hub_are_read(hub: str) -> None:
     task = Task(name="mine", hub=hub, kind="regression", metrics=("pearson",), label="score")
     assert read_splits(task)[0].labels[:2] == [0.5, 0.5]
 
 
-def test_what_the_hub_does_not_have(hub: str, tmp_path: Path) -> None:
+def test_missing_columns_and_splits_of_the_hub_are_refused(hub: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no column 'body', only text, label, score; set task.text"):
         read_splits(Task(name="mine", hub=hub, text="body"))
     with pytest.raises(UserError, match="split 'dev' cannot be loaded.*task.train=FILE task.val"):

@@ -1,4 +1,4 @@
-"""What fine-tuning feeds a model: special tokens, truncation, and where learning starts."""
+"""Token sequences for fine-tuning: special tokens, truncation, and where learning starts."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_new_tokens_take_the_next_ids_and_no_text_encodes_to_them(tokenizer: Tok
     assert len(bytes_.encode("<|extract|>")) == len("<|extract|>")
 
 
-def test_a_text_stands_between_start_and_extract(tokenizer: Tokenizer) -> None:
+def test_a_text_is_put_between_start_and_extract(tokenizer: Tokenizer) -> None:
     encoded = encode_texts(tokenizer, _config(), 8, ["abc", ""])
     assert _lists(encoded.tokens) == [[END, 0, 1, 2, EXTRACT], [END, EXTRACT]]
     assert encoded.lengths.tolist() == [5, 2]
@@ -45,7 +45,7 @@ def test_a_text_stands_between_start_and_extract(tokenizer: Tokenizer) -> None:
     assert _lists(bare.tokens) == [[0, 1]]
 
 
-def test_pairs_have_a_delimiter_and_may_stand_both_ways_round(tokenizer: Tokenizer) -> None:
+def test_pairs_have_a_delimiter_and_can_be_in_both_orders(tokenizer: Tokenizer) -> None:
     encoded = encode_texts(tokenizer, _config(), 8, ["ab"], ["c"])
     assert _lists(encoded.tokens) == [[END, 0, 1, DELIMITER, 2, EXTRACT]]
     both = encode_texts(tokenizer, _config(both_orders=True), 8, ["ab"], ["c"])
@@ -71,7 +71,7 @@ def test_a_long_text_loses_its_end(tokenizer: Tokenizer) -> None:
         ("abcd", "efgh", ("abcd", "efgh")),
     ],
 )
-def test_of_a_pair_the_longer_text_is_cut_first(
+def test_the_longer_text_of_a_pair_is_cut_first(
     tokenizer: Tokenizer, first: str, second: str, kept: tuple[str, str]
 ) -> None:
     (tokens,) = encode_texts(tokenizer, _config(), 11, [first], [second]).tokens
@@ -83,7 +83,7 @@ def test_a_context_without_room_is_refused(tokenizer: Tokenizer) -> None:
         encode_texts(tokenizer, _config(), 2, ["a"])
 
 
-def test_a_completion_is_what_is_learned(tokenizer: Tokenizer) -> None:
+def test_only_the_completion_is_learned(tokenizer: Tokenizer) -> None:
     encoded = encode_completions(tokenizer, 16, ["abc", ""], ["de", "f"], between="|")
     assert _lists(encoded.tokens) == [[0, 1, 2, 8, 3, 4, END], [8, 5, END]]
     assert encoded.starts.tolist() == [4, 1]

@@ -32,7 +32,7 @@ def test_the_order_of_labels(labels: list[str], names: tuple[str, ...]) -> None:
     assert label_names(_examples(["t"] * len(labels), labels), TASK) == names
 
 
-def test_labels_are_refused_where_they_do_not_do() -> None:
+def test_unusable_labels_are_refused() -> None:
     train = _examples(["a", "b"], ["yes", "yes"])
     with pytest.raises(UserError, match="2 rows of training, all with the label 'yes'"):
         label_names(train, TASK)
@@ -44,7 +44,7 @@ def test_labels_are_refused_where_they_do_not_do() -> None:
     assert label_names(Examples(["a"], None, [0.5], ["line 1"]), NUMBERS) == ("label",)
 
 
-def test_overlap_is_of_content() -> None:
+def test_overlap_ignores_case_spaces_and_labels() -> None:
     train = _examples(["The  Cat\nsat", "a dog", "é"], ["1", "0", "1"])
     other = _examples(["a cat", " the cat sat ", "A DOG", "É"], ["1", "1", "1", "0"])
     assert overlap(train, other) == [1, 2, 3]
@@ -53,7 +53,7 @@ def test_overlap_is_of_content() -> None:
     assert overlap(train, other) == [1]
 
 
-def test_local_files_in_the_place_of_the_hub(write: Write, hub: str) -> None:
+def test_local_files_replace_the_hubs_splits(write: Write, hub: str) -> None:
     rows = [{"text": f"text {n}", "label": n % 2} for n in range(400)]
     files = {"train": write("train.jsonl", rows), "test": write("test.jsonl", rows[:3])}
     splits = {"train": "train", "validation": "validation", "test": "test"}
@@ -69,7 +69,7 @@ def test_local_files_in_the_place_of_the_hub(write: Write, hub: str) -> None:
     assert (len(train), validation.texts) == (400, ["v"])
 
 
-def test_rows_held_out_depend_on_their_text_alone(write: Write) -> None:
+def test_rows_held_out_depend_only_on_their_text(write: Write) -> None:
     rows = [{"text": f"Text  {n % 200}", "label": n % 2} for n in range(400)]
     rows += [{"text": f"text {n} ", "label": 0} for n in range(200)]
     task = Task(name="mine", train=write("a.jsonl", rows), val_fraction=0.25)
@@ -84,7 +84,7 @@ def test_rows_held_out_depend_on_their_text_alone(write: Write) -> None:
         read_splits(few)
 
 
-def test_no_class_is_held_out_whole(write: Write) -> None:
+def test_no_class_is_held_out_completely(write: Write) -> None:
     """Six classes of one row among two of 100: at 0.5, some of the six are drawn."""
     rows = [{"text": f"text {n}", "label": "ab"[n % 2]} for n in range(200)]
     rows += [{"text": f"rare {n}", "label": f"rare {n}"} for n in range(6)]
@@ -108,13 +108,13 @@ def test_rows_of_one_text_stay_together_with_a_rare_class(write: Write) -> None:
     assert overlap(train, validation) == []
 
 
-def test_a_single_class_is_said_of_the_whole_file(write: Write) -> None:
+def test_a_single_class_is_reported_for_the_complete_file(write: Write) -> None:
     file = write("a.csv", "text,label\n" + "".join(f"text {n},a\n" for n in range(40)))
     with pytest.raises(UserError, match="40 rows of training, all with the label 'a'"):
         read_splits(Task(name="mine", train=file))
 
 
-def test_f1_of_no_class_cannot_choose() -> None:
+def test_f1_positive_needs_a_positive_class() -> None:
     task = Task(name="mine", metrics=("f1_positive",))
     with pytest.raises(
         UserError, match="f1_positive measures one class, but there are 3; .*positive"
@@ -123,7 +123,7 @@ def test_f1_of_no_class_cannot_choose() -> None:
     assert label_names(_examples(["t"] * 2, ["a", "b"]), task) == ("a", "b")
 
 
-def test_a_header_that_is_not_known_is_warned_of(
+def test_an_unrecognized_header_causes_a_warning(
     write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = "".join(f"text {n}\t{'ab'[n % 2]}\n" for n in range(100))
@@ -141,7 +141,7 @@ def test_a_header_that_is_not_known_is_warned_of(
     assert capsys.readouterr().out == ""
 
 
-def test_nothing_to_read() -> None:
+def test_a_task_without_data_is_refused() -> None:
     with pytest.raises(UserError, match="task=mine has no train rows: give a file, task.train="):
         read_splits(TASK)
 

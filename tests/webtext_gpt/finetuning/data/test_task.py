@@ -1,4 +1,4 @@
-"""Tasks: what they refuse, what they make of a command line's values, and those under conf/task."""
+"""Tasks: refused settings, values of a command line, and the tasks under conf/task."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +24,7 @@ def test_documented_tasks_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_task_instantiates_and_comes_back_from_plain_values(
-    name: str, load_task: Load
-) -> None:
+def test_every_task_survives_conversion_to_plain_values(name: str, load_task: Load) -> None:
     task = load_task(name)
     assert task.name == name
     plain = task.to_dict()
@@ -61,7 +59,7 @@ def test_every_task_takes_local_files_and_their_format(name: str, load_task: Loa
         ("rte", "classification", ("accuracy",), ("sentence1", "sentence2"), False),
     ],
 )
-def test_glue_is_judged_as_its_authors_do(
+def test_glue_tasks_use_the_metrics_of_their_authors(
     name: str, kind: str, metrics: tuple, columns: tuple, symmetric: bool, load_task: Load
 ) -> None:
     task = load_task(name)
@@ -72,7 +70,7 @@ def test_glue_is_judged_as_its_authors_do(
     assert task.splits["validation"] == ("validation_matched" if name == "mnli" else "validation")
 
 
-def test_values_of_a_command_line(load_task: Load) -> None:
+def test_values_of_a_command_line_become_text(load_task: Load) -> None:
     task = load_task("file", "positive=1", "text=0", "label=1", "columns=[0,1]", "metrics=matthews")
     assert (task.positive, task.text, task.columns) == ("1", "0", ("0", "1"))
     assert task.metrics == ("matthews",)
@@ -96,7 +94,7 @@ def test_values_of_a_command_line(load_task: Load) -> None:
         ("completion", ("loss", "bleu", "rougeL")),
     ],
 )
-def test_metrics_that_are_not_chosen_are_the_kinds(
+def test_default_metrics_depend_on_the_kind(
     kind: str, metrics: tuple[str, ...], load_task: Load
 ) -> None:
     task = load_task("file", f"kind={kind}")
@@ -158,7 +156,7 @@ def test_metrics_that_are_not_chosen_are_the_kinds(
         ({"columns": ["a", "a"]}, r"task.columns=\[a,a\] has a name twice"),
     ],
 )
-def test_what_a_task_refuses(values: dict[str, Any], message: str) -> None:
+def test_invalid_tasks_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Task(name="mine", **values)
 

@@ -1,4 +1,4 @@
-"""Benchmarks in the loop: measured when asked, in the record, and without a trace on training."""
+"""Benchmarks during training: measured at the set steps, logged, and without effect on training."""
 
 import csv
 from collections.abc import Callable
@@ -43,12 +43,12 @@ def test_figures_of_the_right_steps_are_logged(
     assert logged == pytest.approx(expected.metrics["perplexity"], rel=1e-4)
 
     pretrain(compose("train", *small_run, *plain, f"run_dir={tmp_path / 'without'}"))
-    undisturbed, _ = load_language_model(tmp_path / "without" / "checkpoints" / "last.ckpt")
-    for mine, other in zip(model.parameters(), undisturbed.parameters(), strict=True):
+    without, _ = load_language_model(tmp_path / "without" / "checkpoints" / "last.ckpt")
+    for mine, other in zip(model.parameters(), without.parameters(), strict=True):
         assert torch.equal(mine, other)
 
 
-def test_missing_data_is_known_before_training(
+def test_missing_data_is_reported_before_training(
     compose: Callable[..., DictConfig], small_run: list[str], tmp_path: Path
 ) -> None:
     overrides = ["callbacks=zero_shot", f"callbacks.zero_shot.data_dir={tmp_path}"]

@@ -1,4 +1,4 @@
-"""How many devices a run gets, and what is refused before anything starts."""
+"""The devices of a run, and settings that are refused before anything starts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_nodes_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
         (_settings("many"), "'many' is neither a number, a list of GPUs, nor auto"),
     ],
 )
-def test_what_is_not_there_is_refused(
+def test_missing_devices_are_refused(
     settings: dict, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
@@ -68,7 +68,7 @@ def test_what_is_not_there_is_refused(
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_JOB_NAME": "gpt"}, "srun"),
     ],
 )
-def test_the_launchers_number_has_to_agree(
+def test_the_launchers_process_count_must_match(
     environment: dict[str, str], launcher: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
@@ -80,7 +80,7 @@ def test_the_launchers_number_has_to_agree(
 
 
 @pytest.mark.parametrize("theirs", [4, 6])
-def test_all_go_on_from_the_same_step(theirs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_ranks_resume_from_the_same_step(theirs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def reduce(value: torch.Tensor, operation: object) -> None:
         choose = min if operation == torch.distributed.ReduceOp.MIN else max
         value.fill_(choose(float(value), theirs))
@@ -97,7 +97,7 @@ def test_all_go_on_from_the_same_step(theirs: int, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("devices", ["[0]", "-1", "'1'"])
-def test_what_passes_the_check_is_what_lightning_gets(
+def test_lightning_gets_the_checked_number_of_devices(
     devices: str,
     compose: Callable[..., DictConfig],
     tmp_path: Path,
@@ -124,10 +124,10 @@ def _trainer(cfg: DictConfig, run_dir: Path) -> L.Trainer:
 
 
 @pytest.mark.parametrize(("parent", "code"), [(None, 0), ("1", 75)])
-def test_further_processes_stop_without_a_failure(
+def test_other_ranks_stop_without_a_failure(
     parent: str | None, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """srun and torchrun take another code than 0 for one; our own launcher knows 75."""
+    """srun and torchrun treat any exit code except 0 as a failure; our launcher expects 75."""
     if parent is not None:
         monkeypatch.setenv(PARENT, parent)
     monkeypatch.setattr(rank_zero_only, "rank", 1)
@@ -168,7 +168,10 @@ def test_offload_keeps_states_off_the_gpu() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["strategy=fsdp"], "strategy=fsdp runs on cuda, but the devices are cpu; to shard on"),
+        (
+            ["strategy=fsdp"],
+            "strategy=fsdp runs on cuda, but the devices are cpu; to shard on CPUs, use strategy=",
+        ),
         (["trainer.devices=2", "global_batch_tokens=96"], "nearest possible: 64 or 128"),
         (["strategy=deepspeed_zero2", "trainer.precision=16-mixed"], "use bf16-mixed, or 32-true"),
         (["strategy=deepspeed_zero3", "compile=true"], "compile=true does not work with"),
@@ -176,7 +179,7 @@ def test_offload_keeps_states_off_the_gpu() -> None:
         (["guard.not_finite=ignore"], "guard.not_finite=ignore is neither stop nor skip"),
     ],
 )
-def test_what_does_not_go_together_is_refused_before_anything_is_written(
+def test_conflicting_settings_are_refused_before_anything_is_written(
     overrides: list[str],
     message: str,
     compose: Callable[..., DictConfig],
@@ -185,7 +188,7 @@ def test_what_does_not_go_together_is_refused_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
-    monkeypatch.setenv("DS_ACCELERATOR", "cpu")  # which a strategy sets, for this process
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")  # a strategy sets it for the whole process
     with pytest.raises(Exception, match=message) as caught:
         pretrain(compose("train", *small_run, *overrides))
     assert isinstance(caught.value, UserError) or isinstance(caught.value.__cause__, UserError)

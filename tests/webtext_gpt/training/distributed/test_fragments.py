@@ -1,4 +1,4 @@
-"""ZeRO's pieces: what each process holds of every parameter, and the whole put together from it."""
+"""ZeRO's fragments: the part of each parameter that a rank holds, and the parameter from them."""
 
 from types import SimpleNamespace as Namespace
 from typing import Any
@@ -58,7 +58,7 @@ def _stage_3(rank: int) -> tuple[Any, dict[nn.Parameter, str]]:
     for parameter, values in ((matrix, MATRIX), (gains, GAINS), (frozen, FROZEN)):
         parameter.ds_tensor = _shard(values, rank)
         parameter.ds_numel, parameter.ds_shape = values.numel(), values.shape
-        parameter.data = torch.empty(0)  # partitioned: nothing is left here
+        parameter.data = torch.empty(0)  # partitioned, so the parameter itself is empty
     flat = torch.cat((_shard(MATRIX, rank), _shard(GAINS, rank))).as_subclass(Tensor)
     zero = Namespace(
         fp16_groups=[[matrix, gains]],
@@ -71,7 +71,7 @@ def _stage_3(rank: int) -> tuple[Any, dict[nn.Parameter, str]]:
 
 
 @pytest.mark.parametrize("engine_of", [_stage_2, _stage_3])
-def test_the_pieces_of_two_processes_are_the_whole(engine_of: Any) -> None:
+def test_fragments_of_two_ranks_form_the_parameters(engine_of: Any) -> None:
     pieces = []
     for rank in (0, 1):
         engine, names = engine_of(rank)
@@ -93,7 +93,7 @@ def test_which_rank_holds_what_in_stage_2() -> None:
     assert held[1] == [("matrix", 5, 1), ("gains", 0, 4)]
 
 
-def test_padding_of_stage_3_is_no_value() -> None:
+def test_padding_of_stage_3_is_left_out() -> None:
     """Three frozen values are two and one, though both shards have two."""
     held = [
         [(f.name, f.start, f.length) for f in fragments(*_stage_3(rank), rank)] for rank in (0, 1)
@@ -102,7 +102,7 @@ def test_padding_of_stage_3_is_no_value() -> None:
     assert ("frozen", 2, 1) in held[1]
 
 
-def test_stage_3_passes_changed_values_on() -> None:
+def test_stage_3_publishes_changed_values() -> None:
     engine, names = _stage_3(rank=1)
     engine.optimizer.fp32_partitioned_groups_flat[0].copy_(torch.tensor([7.0, 8, 9, 10, 11]))
     publish_weights(engine)

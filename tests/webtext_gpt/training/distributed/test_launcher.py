@@ -1,4 +1,4 @@
-"""Processes that were started end with the one that started them."""
+"""Started processes end when their parent ends."""
 
 import io
 import os
@@ -9,13 +9,13 @@ from webtext_gpt.training.distributed import launcher
 
 
 class Gone(io.StringIO):
-    """Standard error whose reader has ended, as that of a killed pipeline."""
+    """Standard error whose reader has ended, as in a killed pipeline."""
 
     def flush(self) -> None:
         raise BrokenPipeError
 
 
-def test_a_process_ends_though_nobody_reads_its_last_words(
+def test_a_process_ends_even_if_stderr_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def end(code: int) -> None:
@@ -25,4 +25,4 @@ def test_a_process_ends_though_nobody_reads_its_last_words(
     monkeypatch.setattr(os, "_exit", end)
     monkeypatch.setenv("LOCAL_RANK", "1")
     with pytest.raises(SystemExit, match="1"):
-        launcher._follow(parent=os.getpid())  # which is not what started this process
+        launcher._follow(parent=os.getpid())  # not the parent of this process

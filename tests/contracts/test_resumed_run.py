@@ -1,4 +1,4 @@
-"""What holds when a run is continued: its batch and seed, this call's optimizer, its last step."""
+"""Resumed runs: which settings are the run's and which this call's, and what is written again."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ Train = Callable[..., dict]
 
 @pytest.fixture
 def train(compose: Callable[..., DictConfig], small_run: list[str]) -> Train:
-    """`train(*overrides)`: a small run in this process, begun or continued."""
+    """`train(*overrides)`: a small run in this process, new or resumed."""
     return lambda *overrides: pretrain(compose("train", *small_run, "resume=auto", *overrides))
 
 
@@ -34,10 +34,10 @@ def _rows(run: Path, column: str) -> list[float | None]:
     return [row.get(column) for row in read_metrics(run / "metrics.csv")]
 
 
-def test_a_global_batch_left_open_is_that_of_the_run(
+def test_a_resumed_run_keeps_its_default_global_batch(
     train: Train, compose: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
-    """16 sequences of 32 tokens; 3 at a time would have made them 18."""
+    """16 sequences of 32 tokens; micro-batches of 3 would have made them 18."""
     run = tmp_path / "run"
     train("global_batch_tokens=null", "trainer.max_steps=2")
     assert OmegaConf.load(run / "config.yaml").global_batch_tokens == 16 * 32
@@ -56,13 +56,14 @@ def test_another_order_of_samples_is_refused(key: str, train: Train) -> None:
     asked = {"global_batch_tokens": 512, "seed": 7}[key]
     theirs = {"global_batch_tokens": 256, "seed": 1337}[key]
     train("trainer.max_steps=2")
-    with pytest.raises(UserError, match=f"{key}={theirs}.*but this call {asked}; set {key}="):
+    advice = f"but this call has {asked}; set {key}={theirs}"
+    with pytest.raises(UserError, match=f"{key}={theirs}.*{advice}"):
         train("trainer.max_steps=4", f"{key}={asked}")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [2, 3])
-def test_this_calls_optimizer_holds_under_zero(
+def test_a_resumed_zero_run_uses_this_calls_optimizer(
     stage: int, small_run: list[str], tmp_path: Path
 ) -> None:
     zero = [*small_run, "resume=auto", "trainer.devices=2", f"strategy=deepspeed_zero{stage}"]
@@ -76,11 +77,13 @@ def test_this_calls_optimizer_holds_under_zero(
     assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
     name = "model.blocks.0.mlp.c_fc.weight"
     moved = after["state_dict"][name] - before["state_dict"][name]
-    assert 0 < moved.abs().max() < 2 * 1e-5 * 10  # Adam's step is about the rate; the old, 2e-2
+    assert (
+        0 < moved.abs().max() < 2 * 1e-5 * 10
+    )  # Adam moves by about lr per step; the old lr: 2e-2
 
 
-def test_this_calls_optimizer_holds(train: Train, tmp_path: Path) -> None:
-    """From the first step on: the peak, the schedule of the new length, and the decay."""
+def test_a_resumed_run_uses_this_calls_optimizer(train: Train, tmp_path: Path) -> None:
+    """From the first step on: the peak, the schedule over the new length, and the weight decay."""
     changed = ["optimizer.lr=1e-5", "optimizer.weight_decay=0.3", "optimizer.betas=[0.8,0.9]"]
     train("trainer.max_steps=4")
     train("trainer.max_steps=8", "scheduler=linear", "scheduler.warmup_steps=2", *changed)
@@ -99,18 +102,18 @@ def test_fp16_is_refused(precision: str, train: Train) -> None:
         train(f"trainer.precision={precision}")
 
 
-def test_what_is_missing_after_the_last_step_is_made_up(
+def test_resuming_after_the_last_step_completes_the_run(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
     summary = train(f"run_dir={whole}", "trainer.max_steps=4")
 
-    def asked_after_the_last_step(self: GracefulInterrupt, trainer: object, *_: object) -> None:
+    def stop_after_the_last_step(self: GracefulInterrupt, trainer: object, *_: object) -> None:
         if trainer.global_step == 4:
             self._requested = signal.SIGTERM
 
     with monkeypatch.context() as patched:
-        patched.setattr(GracefulInterrupt, "on_validation_epoch_start", asked_after_the_last_step)
+        patched.setattr(GracefulInterrupt, "on_validation_epoch_start", stop_after_the_last_step)
         with pytest.raises(Stopped, match="step 4 is saved"):
             train("trainer.max_steps=4")
     assert not (run / "summary.json").exists()
@@ -129,14 +132,14 @@ def test_what_is_missing_after_the_last_step_is_made_up(
     assert "has taken its 4 steps" in capsys.readouterr().out
 
 
-def test_a_best_model_found_when_continuing_is_kept(
+def test_a_best_model_found_after_resuming_is_kept(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def asked_while_validating(self: GracefulInterrupt, *_: object) -> None:
+    def stop_while_validating(self: GracefulInterrupt, *_: object) -> None:
         self._requested = signal.SIGTERM
 
     with monkeypatch.context() as patched:
-        patched.setattr(GracefulInterrupt, "on_validation_epoch_start", asked_while_validating)
+        patched.setattr(GracefulInterrupt, "on_validation_epoch_start", stop_while_validating)
         with pytest.raises(Stopped, match="step 3 is saved"):
             train()
         first = (tmp_path / "run" / "checkpoints" / "last.ckpt").stat().st_ino
@@ -144,7 +147,7 @@ def test_a_best_model_found_when_continuing_is_kept(
             train()
         assert (tmp_path / "run" / "checkpoints" / "last.ckpt").stat().st_ino == first
     with monkeypatch.context() as patched:
-        patched.setattr(GracefulInterrupt, "on_train_start", asked_after_a_step)
+        patched.setattr(GracefulInterrupt, "on_train_start", stop_at_step_4)
         with pytest.raises(Stopped, match="step 4 is saved"):
             train("optimizer.lr=1e-2")
     saved = tmp_path / "run" / "checkpoints"
@@ -153,7 +156,7 @@ def test_a_best_model_found_when_continuing_is_kept(
     assert best["validated_step"] == 3
 
 
-def asked_after_a_step(self: GracefulInterrupt, trainer: object, *_: object) -> None:
+def stop_at_step_4(self: GracefulInterrupt, trainer: object, *_: object) -> None:
     self._last_step = trainer.global_step
     self._requested = 0
     monitor = type(self)._stop_if_asked
@@ -166,7 +169,7 @@ def asked_after_a_step(self: GracefulInterrupt, trainer: object, *_: object) -> 
     self._stop_if_asked = stop_at_a_new_step
 
 
-def test_a_run_of_an_earlier_version_goes_on_from_its_only_file(
+def test_a_run_of_an_earlier_version_resumes_from_its_only_file(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     saved = tmp_path / "run" / "checkpoints"
@@ -183,7 +186,7 @@ def test_a_run_of_an_earlier_version_goes_on_from_its_only_file(
     assert "holds no checkpoint" not in capsys.readouterr().out
 
 
-def test_a_run_without_a_checkpoint_says_that_it_begins_again(
+def test_a_run_without_a_checkpoint_says_that_it_starts_again(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     train("trainer.max_steps=4")
@@ -194,7 +197,7 @@ def test_a_run_without_a_checkpoint_says_that_it_begins_again(
     assert (tmp_path / "run" / "samples.txt").read_text().count("=== step") == 2
 
 
-def test_a_row_cut_in_a_number_is_dropped(train: Train, tmp_path: Path) -> None:
+def test_an_incomplete_row_of_metrics_is_dropped(train: Train, tmp_path: Path) -> None:
     train("trainer.max_steps=4")
     metrics = tmp_path / "run" / "metrics.csv"
     metrics.write_bytes(metrics.read_bytes() + b"5,1e-")
@@ -214,7 +217,7 @@ def test_samples_after_the_last_validation_are_dropped(train: Train, tmp_path: P
     assert "killed" not in text
 
 
-def test_tensorboard_drops_what_comes_again(train: Train, tmp_path: Path) -> None:
+def test_tensorboard_drops_steps_that_are_repeated(train: Train, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     train("trainer.max_steps=6", "logger=tensorboard")
@@ -228,9 +231,7 @@ def test_tensorboard_drops_what_comes_again(train: Train, tmp_path: Path) -> Non
     assert [event.step for event in record.Scalars("train_loss")] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_continued_run_is_the_same_for_wandb(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_keeps_its_wandb_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     first, other = (wandb(str(tmp_path), "project") for _ in range(2))
     assert first.version != other.version
@@ -238,7 +239,7 @@ def test_a_continued_run_is_the_same_for_wandb(
     assert wandb(str(tmp_path), "project", first_step=4).version == first.version
 
 
-def test_a_started_process_takes_the_first_ones_choice(
+def test_other_ranks_use_the_checkpoint_that_rank_0_chose(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train("trainer.max_steps=4", "callbacks.checkpoints.keep_last=3")
@@ -249,7 +250,7 @@ def test_a_started_process_takes_the_first_ones_choice(
     assert started == [2]
 
 
-def test_fsdp_and_others_do_not_continue_one_another(train: Train, tmp_path: Path) -> None:
+def test_runs_cannot_switch_between_fsdp_and_other_strategies(train: Train, tmp_path: Path) -> None:
     train("trainer.max_steps=4")
     file = (tmp_path / "run" / "checkpoints" / "last.ckpt").resolve()
     torch.save({**torch.load(file, weights_only=True), "fsdp": True}, file)
