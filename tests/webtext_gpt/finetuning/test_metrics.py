@@ -22,7 +22,7 @@ from torch import Tensor
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.metrics import METRICS, measure, per_class, positive_class
-from webtext_gpt.finetuning.run import _settled
+from webtext_gpt.finetuning.run import _with_length_and_monitor
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.early_stopping import Patience
 from webtext_gpt.training.distributed.devices import Devices
@@ -159,7 +159,7 @@ def test_the_callbacks_take_the_direction_of_the_registry(
 ) -> None:
     run = Run(compose("finetune", f"run_dir={tmp_path}"), tmp_path, Devices("cpu", 1), None)
     task = SimpleNamespace(kind=kind, metrics=(name,))
-    cfg = _settled(run, task, 10).cfg.callbacks
+    cfg = _with_length_and_monitor(run, task, 10).cfg.callbacks
     lower = METRICS[kind][name].lower_is_better
     assert instantiate(cfg.checkpoints).monitor == f"val_{name}"
     assert instantiate(cfg.checkpoints)._is_better(0.0, than=1.0) == lower
