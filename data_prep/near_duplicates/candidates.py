@@ -5,10 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.near_duplicates.ngram_sets import jaccard
+from data_prep.near_duplicates.ngram_sets import MIX, jaccard
 from data_prep.ngrams.arrays import Hashes
-
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def band_keys(signatures: npt.NDArray[np.integer], bands: int) -> Hashes:
@@ -21,7 +19,7 @@ def band_keys(signatures: npt.NDArray[np.integer], bands: int) -> Hashes:
     values = signatures.astype(np.uint64).reshape(len(signatures), bands, -1)
     keys = np.zeros(values.shape[:2], np.uint64)
     for row in range(values.shape[2]):
-        keys = (keys ^ values[:, :, row]) * _MIX
+        keys = (keys ^ values[:, :, row]) * MIX
         keys ^= keys >> np.uint64(32)
     return keys
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from data_prep.ngrams.arrays import Hashes
 from data_prep.ngrams.word_passes import hash_words
 
-_MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio; odd, so multiplying is a bijection
+MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio; odd, so multiplying is a bijection
 
 
 def ngram_sets(texts: pa.Array, size: int) -> list[Hashes]:
@@ -41,7 +41,7 @@ def _rolled(words: Hashes, size: int) -> Hashes:
     count = len(words) - size + 1
     result = np.zeros(count, np.uint64)
     for step in range(size):
-        result = (result ^ words[step : step + count]) * _MIX
+        result = (result ^ words[step : step + count]) * MIX
         result ^= result >> np.uint64(29)
     return result
 

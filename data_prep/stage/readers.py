@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from data_prep.reddit.dumps import BrokenDumpError, every_line
 from webtext_gpt.errors import UserError
-from webtext_gpt.tokenizer import read_text
+from webtext_gpt.files import read_text
 
 PARQUET = (".parquet", ".pq")
 JSON_LINES = tuple(f"{kind}{packed}" for kind in (".jsonl", ".ndjson")

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from webtext_gpt.errors import UserError
+
 PARTIAL = ".partial"
 
 
@@ -63,6 +65,22 @@ def new_folder(folder: Path) -> Iterator[Path]:
         partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_text(path: str | Path) -> str:
+    """Return the text of a UTF-8 file, with line endings unchanged.
+
+    Raises:
+        UserError: the file is not UTF-8; the message gives the position of the bad byte.
+    """
+    data = Path(path).read_bytes()
+    try:
+        return data.decode("utf-8").removeprefix("\ufeff")  # drop a byte order mark
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is not UTF-8: byte {data[error.start]:#04x} at position {error.start}; "
+            "convert it, for example with iconv -f latin1 -t utf-8"
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

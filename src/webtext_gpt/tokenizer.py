@@ -19,6 +19,7 @@ import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import read_text
 
 END_OF_TEXT = "<|endoftext|>"
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -254,19 +255,3 @@ def _byte_level(model: models.Model) -> tokenizers.Tokenizer:
     )
     backend.decoder = decoders.ByteLevel()
     return backend
-
-
-def read_text(path: str | Path) -> str:
-    """Return the text of a UTF-8 file, with line endings unchanged.
-
-    Raises:
-        UserError: the file is not UTF-8; the message gives the position of the bad byte.
-    """
-    data = Path(path).read_bytes()
-    try:
-        return data.decode("utf-8").removeprefix("\ufeff")  # drop a byte order mark
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8: byte {data[error.start]:#04x} at position {error.start}; "
-            "convert it, for example with iconv -f latin1 -t utf-8"
-        ) from error

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from webtext_gpt.data.docstrings import collect_docstrings, installed_packages
 from webtext_gpt.data.rows import JSON_LINES, PARQUET, MissingColumnError, read_rows, text_value
 from webtext_gpt.errors import UserError
-from webtext_gpt.tokenizer import read_text
+from webtext_gpt.files import read_text
 
 
 class TextSource(Protocol):

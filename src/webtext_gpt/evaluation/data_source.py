@@ -7,7 +7,7 @@ from pathlib import Path
 
 from webtext_gpt.data.rows import JSON_LINES, PARQUET, Row, read_rows
 from webtext_gpt.errors import UserError
-from webtext_gpt.tokenizer import read_text
+from webtext_gpt.files import read_text
 
 PARQUET_BRANCH = "refs/convert/parquet"
 """Branch of a hub dataset to which the hub itself converts the data as Parquet."""

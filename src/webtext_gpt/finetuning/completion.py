@@ -27,10 +27,9 @@ from webtext_gpt.finetuning.module import (
     mean_text_loss,
     text_losses,
 )
-from webtext_gpt.model import GPT
+from webtext_gpt.model import GPT, perplexity
 from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import Tokenizer
-from webtext_gpt.training.summary import perplexity
 
 LONGEST_ANSWER = 128
 """Maximum tokens of an answer, unless `max_new_tokens` is set or the context is under 256."""

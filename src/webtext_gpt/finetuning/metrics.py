@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.text_metrics import bleu, rouge
+from webtext_gpt.evaluation.text_metrics import measure_generated
 
 T = TypeVar("T")
 
@@ -102,6 +102,11 @@ class Answers:
     loss: float
     written: Sequence[str]
     references: Sequence[str]
+
+    @functools.cached_property
+    def overlap(self) -> dict[str, float]:
+        """BLEU and ROUGE of the answers, see `measure_generated`."""
+        return measure_generated(self.written, self.references)
 
 
 @dataclass(frozen=True)
@@ -242,21 +247,6 @@ def _ranks(values: Tensor) -> Tensor:
     return (counts.cumsum(0) - (counts - 1) / 2).double()[place]
 
 
-def _bleu(a: Answers) -> float:
-    return bleu(_stripped(a.written), _stripped(a.references))
-
-
-def _rouge(variant: str) -> Callable[[Answers], float]:
-    def compute(a: Answers) -> float:
-        return rouge(_stripped(a.written), _stripped(a.references), [variant])[variant]
-
-    return compute
-
-
-def _stripped(texts: Sequence[str]) -> list[str]:
-    return [text.strip() for text in texts]
-
-
 def _rounded(value: Tensor) -> float:
     """Round a torchmetrics result to the digits that fp32 holds."""
     return round(float(value), 7)
@@ -276,10 +266,10 @@ REGRESSION: dict[str, Metric[Predictions]] = {
 
 COMPLETION: dict[str, Metric[Answers]] = {
     "loss": Metric(lambda answers: answers.loss, is_default=True, lower_is_better=True),
-    "bleu": Metric(_bleu, is_default=True),
-    "rouge1": Metric(_rouge("rouge1")),
-    "rouge2": Metric(_rouge("rouge2")),
-    "rougeL": Metric(_rouge("rougeL"), is_default=True),
+    "bleu": Metric(lambda answers: answers.overlap["bleu"], is_default=True),
+    "rouge1": Metric(lambda answers: answers.overlap["rouge1"]),
+    "rouge2": Metric(lambda answers: answers.overlap["rouge2"]),
+    "rougeL": Metric(lambda answers: answers.overlap["rougeL"], is_default=True),
 }
 
 METRICS: dict[str, Mapping[str, Metric[Any]]] = {

@@ -111,7 +111,7 @@ class FinetuningModule(TrainingModule):
         for name, ours in self.recipe.items():
             if theirs.get(name) != ours:
                 raise UserError(
-                    f"the run to resume has {name}={theirs.get(name)}, but this call {ours}; "
+                    f"the run to resume has {name}={theirs.get(name)}, but this call has {ours}; "
                     f"set {name}={theirs.get(name)}, or start a new run"
                 )
         super().refuse_other_training(checkpoint)

@@ -10,14 +10,14 @@ from typing import TypedDict
 
 from webtext_gpt.data.rows import JSON_LINES, PARQUET, read_rows, text_value
 from webtext_gpt.errors import UserError
-from webtext_gpt.files import replaced
+from webtext_gpt.files import read_text, replaced
 from webtext_gpt.generation.decoding import check_prompts
 from webtext_gpt.generation.sampling import Sampling
 from webtext_gpt.generation.texts import complete, encode_prompts, next_tokens
 from webtext_gpt.model import GPT
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.settings import whole_number
-from webtext_gpt.tokenizer import Tokenizer, read_text
+from webtext_gpt.tokenizer import Tokenizer
 
 
 class CompletionSettings(TypedDict, total=False):

@@ -3,7 +3,7 @@
 from webtext_gpt.model.cache import KeyValueCache
 from webtext_gpt.model.classifier import ClassifierConfig, GPTClassifier, language_model
 from webtext_gpt.model.config import GPTConfig
-from webtext_gpt.model.gpt import GPT, IGNORED, cross_entropy
+from webtext_gpt.model.gpt import GPT, IGNORED, cross_entropy, perplexity
 
 __all__ = [
     "GPT",
@@ -14,4 +14,5 @@ __all__ = [
     "KeyValueCache",
     "cross_entropy",
     "language_model",
+    "perplexity",
 ]

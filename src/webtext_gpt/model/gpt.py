@@ -208,6 +208,11 @@ def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> T
     )
 
 
+def perplexity(loss: float) -> float:
+    """Return the exponential of a loss in nats per token, finite for any loss."""
+    return math.exp(min(loss, 700))
+
+
 def sinusoidal_positions(n_position: int, n_embd: int) -> Tensor:
     """Return the `(n_position, n_embd)` table of sinusoidal position encodings.
 

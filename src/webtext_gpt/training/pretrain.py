@@ -15,7 +15,7 @@ from webtext_gpt.data.prepare import prepare_shards
 from webtext_gpt.data.pretraining import PretrainingData
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, GPTConfig, cross_entropy
+from webtext_gpt.model import GPT, GPTConfig, cross_entropy, perplexity
 from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
@@ -24,7 +24,7 @@ from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
 from webtext_gpt.training.memory import estimate
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
 from webtext_gpt.training.run import compose_trainer, conclude, fit, module_options, open_run
-from webtext_gpt.training.summary import Summary, perplexity, summarize
+from webtext_gpt.training.summary import Summary, summarize
 
 
 class PretrainingModule(TrainingModule):

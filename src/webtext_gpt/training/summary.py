@@ -1,7 +1,6 @@
 """Compute and print the figures of a finished run."""
 
 import lzma
-import math
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -24,11 +23,6 @@ if TYPE_CHECKING:
 
 Summary = dict[str, Any]
 """Figures by name; `None` for one that was not measured."""
-
-
-def perplexity(loss: float) -> float:
-    """Return the exponential of a loss in nats, finite for any loss."""
-    return math.exp(min(loss, 700))
 
 
 def summarize(trainer: L.Trainer, module: "PretrainingModule", validation: TokenStream) -> Summary:

@@ -10,8 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.files import new_folder, remove, sync_file
-from webtext_gpt.tokenizer import read_text
+from webtext_gpt.files import new_folder, read_text, remove, sync_file
 from webtext_gpt.weights.tensors import (
     named_tensors,
     read_pickle,

@@ -19,8 +19,8 @@ from webtext_gpt.evaluation.benchmark import (
 from webtext_gpt.evaluation.data_source import DataSource
 from webtext_gpt.evaluation.detokenizers import ONE_BILLION_WORDS
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.files import read_text
 from webtext_gpt.progress import progress_bar
-from webtext_gpt.tokenizer import read_text
 
 BLANK = "XXXXX"
 N_SENTENCES = 20

@@ -15,7 +15,7 @@ from webtext_gpt.evaluation.data_source import DataSource
 from webtext_gpt.evaluation.prompted import answers, cut_beginning, room_for_prompt
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.evaluation.text_metrics import best_f1
-from webtext_gpt.tokenizer import read_text
+from webtext_gpt.files import read_text
 
 MAX_ANSWER_TOKENS = 32
 

@@ -42,8 +42,9 @@ class Checkpoints(L.Callback):
         monitor: str = "val_loss",
         lower_is_better: bool | None = None,
     ) -> None:
-        for name, value in (("save_every", save_every), ("keep_last", keep_last)):
-            if value < 1:
+        numbers = {"save_every": save_every, "keep_last": keep_last, "keep_every": keep_every}
+        for name, value in numbers.items():
+            if value is not None and value < 1:
                 raise UserError(f"callbacks.checkpoints.{name}={value} must be at least 1")
         self.run_dir = Path(run_dir)
         self.folder = self.run_dir / FOLDER

@@ -1,12 +1,12 @@
 """Plot of the loss over the optimizer steps."""
 
-import math
 from pathlib import Path
 
 import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.files import replaced
+from webtext_gpt.model import perplexity
 from webtext_gpt.training.loggers import METRICS, read_metrics
 
 
@@ -61,7 +61,7 @@ def draw_loss_curve(metrics: Path, picture: Path, metric: str = "val_loss") -> N
         axes.plot([], [], color="tab:green", marker="s", markersize=3, label=name)
     elif validated:
         last = validated[-1]
-        axes.set_title(f"validation loss {last:.3f}, perplexity {math.exp(min(last, 700)):.1f}")
+        axes.set_title(f"validation loss {last:.3f}, perplexity {perplexity(last):.1f}")
     axes.set_xlabel("optimizer steps")
     axes.set_ylabel("loss (nats per token)" if metric == "val_loss" else "loss (nats)")
     axes.grid(alpha=0.3)
