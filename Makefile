@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Files of tests run in this many processes at a time; many tests start processes themselves.
+TEST_PROCESSES ?= 2
 STAMP := $(VENV)/.up-to-date
 
 .PHONY: setup quickstart test test-all check format clean
@@ -19,7 +21,7 @@ quickstart: $(STAMP)
 	$(BIN)/python train.py experiment=quickstart
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest
