@@ -248,6 +248,7 @@ def _cut(checkpoint: Path, seed: int) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_a_killed_zero2_run_with_a_damaged_checkpoint_resumes_bit_for_bit(
     two: Two, overrides: list[str], tmp_path: Path
 ) -> None:

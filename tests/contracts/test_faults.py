@@ -121,6 +121,7 @@ def test_resume_auto_refuses_another_model(
         pretrain(compose("train", *again, "model.n_layer=3"))
 
 
+@pytest.mark.slow
 def test_deepspeed_receives_the_settings_of_the_run(small_run: list[str], tmp_path: Path) -> None:
     asked = ["strategy=deepspeed_zero2", "micro_batch_size=2", "trainer.gradient_clip_val=0.7"]
     asked += ["trainer.max_steps=1", "optimizer.weight_decay=0.05", "optimizer.betas=[0.8,0.9]"]

@@ -101,6 +101,7 @@ def own_texts(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_own_documents_start_at_any_stage(tmp_path: Path, own_texts: Path, stage: Stage) -> None:
     for first in ("dedup", "tokenizer"):
         out = tmp_path / first

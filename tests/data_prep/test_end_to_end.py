@@ -62,6 +62,7 @@ def article(path: str) -> bytes:
     )
 
 
+@pytest.mark.slow
 def test_from_dump_to_unique_documents(tmp_path: Path, stage: Stage) -> None:
     def run(name: str, *arguments: str) -> Path:
         out = tmp_path / name

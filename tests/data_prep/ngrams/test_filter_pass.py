@@ -82,6 +82,7 @@ def test_counts_of_many_files_are_not_held_at_once(
     assert max(most) <= 2
 
 
+@pytest.mark.slow
 def test_parts_are_merged_on_the_command_line(tmp_path: Path, corpus: Path, stage: Stage) -> None:
     sources = {"a": corpus / "a.parquet", "b": corpus / "b.jsonl", "whole": corpus}
     for name, source in sources.items():

@@ -135,6 +135,7 @@ def test_recomputed_activations_change_nothing(
     assert curves[0] == curves[1]
 
 
+@pytest.mark.slow
 def test_deepspeed_is_imported_only_when_used() -> None:
     code = "import sys, webtext_gpt.training.pretrain; print('deepspeed' in sys.modules)"
     command = [sys.executable, "-c", code]

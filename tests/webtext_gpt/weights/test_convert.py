@@ -54,6 +54,7 @@ def trained(compose: Callable[..., DictConfig], small_run: list[str], tmp_path: 
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_a_trained_model_in_transformers(trained: Path, tmp_path: Path) -> None:
     """The Auto classes load it without a warning and write the same text; it converts back."""
     folder, back = tmp_path / "exported", tmp_path / "back.ckpt"
