@@ -1,222 +1,224 @@
-"""Hydra entry points whose errors print as one short message."""
+"""The command line: `key=value` arguments to typed settings, and errors as one short message."""
 
 import contextlib
-import difflib
-import functools
+import itertools
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-
+from webtext_gpt.commands import Command
 from webtext_gpt.errors import UserError
+from webtext_gpt.settings.base import Settings, assign, read, unknown_key
+from webtext_gpt.settings.composition import compose, groups
+from webtext_gpt.settings.kinds import split_items
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-"""Hydra's environment variable; `1` keeps the traceback of errors."""
+"""Environment variable; `1` keeps the traceback of errors."""
+NOT_RUNS = ("", "null", "auto")
+"""Values of `resume` that do not name a run's folder."""
 
 
-def entry_point(
-    config: str, verbatim: Sequence[str] = (), open_keys: Sequence[str] = ()
-) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
-    """Turn a script's `main(cfg)` into a Hydra main over `conf/{config}.yaml`.
+@dataclass(frozen=True)
+class Call:
+    """What a command may need to know about its call besides its settings.
 
-    `conf/` is searched for in the script's folder, then in its parent folders. If `config`
-    contains a folder (`data_prep/links`), overrides name the groups of that folder. Bad input
-    (`UserError`, an override that does not compose, a file that cannot be read or written) ends
-    with a message and exit code 1; `HYDRA_FULL_ERROR=1` shows the traceback instead.
+    Attributes:
+        given: the keys and groups that were given.
+        in_sweep: whether it is one of several runs of a sweep.
+    """
 
-    `resume=RUN_DIR` on the command line makes RUN_DIR the run's folder.
+    given: frozenset[str] = frozenset()
+    in_sweep: bool = False
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The arguments of a call.
+
+    Attributes:
+        pairs: keys or groups, and the text given for each, in order.
+        help: what `--help` asks for: empty for the usual keys; None if help is not wanted.
+        version: whether `--version` was given.
+        show: whether `--cfg` was given: print the settings and exit.
+        sweep: whether `-m` was given: one run for each combination of comma-separated values.
+        folder: the user's own folder of configurations, `--config-dir`.
+    """
+
+    pairs: tuple[tuple[str, str], ...] = ()
+    help: str | None = None
+    version: bool = False
+    show: bool = False
+    sweep: bool = False
+    folder: Path | None = None
+
+
+def run_command(command: Command, arguments: Sequence[str], called: str) -> None:
+    """Run a command.
+
+    Bad input (`UserError`, a file that cannot be read or written) ends with a message and exit
+    code 1; `HYDRA_FULL_ERROR=1` shows the traceback instead.
 
     Args:
-        config: name of the primary configuration.
-        verbatim: keys whose values are taken as plain text, without Hydra's syntax for lists,
-            sweeps and interpolations.
-        open_keys: keys whose sub-keys the user may invent (`tests.NAME=PATH`).
+        command: the command.
+        arguments: its arguments, without its name.
+        called: how it was called, for help: `python train.py`.
     """
-    folder, _, config_name = config.rpartition("/")
+    with clear_errors():
+        parsed = parse(arguments, command)
+        if parsed.help is not None:
+            from webtext_gpt.help import help_text
 
-    def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
-        def main() -> None:
-            script = Path(task.__code__.co_filename).resolve()
-            conf = next(p / "conf" for p in script.parents if (p / "conf").is_dir()) / folder
-            show_traceback = os.environ.get(FULL_ERROR) == "1"
-            sys.argv[1:] = list(_prepared(sys.argv[1:], verbatim, open_keys))
+            print(help_text(command, parsed.help, called))
+            return
+        if parsed.version:
+            from webtext_gpt.help import version
 
-            @functools.wraps(task)
-            def job(cfg: DictConfig) -> None:
-                if not show_traceback:
-                    os.environ.pop(FULL_ERROR, None)  # do not pass it on to child processes
-                with clear_errors(show_traceback):  # here, or Hydra would add to the message
-                    task(cfg)
+            print(version())
+            return
+        calls = list(_sweep(parsed)) if parsed.sweep else [parsed]
+        # All runs of a sweep are checked before the first one starts.
+        checked = [read_settings(command, one) for one in calls]
+        if parsed.show:
+            import yaml
 
-            os.environ[FULL_ERROR] = "1"  # makes Hydra raise, so that the message is ours
-            with clear_errors(show_traceback, conf, config_name):
-                run = hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)
-                run(job)()
+            print(yaml.safe_dump(checked[0].model_dump(by_alias=True), sort_keys=False), end="")
+            return
+        work: Callable[[Settings, Call], Any] = command.load("work")
+        for one, settings in zip(calls, checked, strict=True):
+            work(settings, Call(frozenset(key for key, _ in one.pairs), parsed.sweep))
 
-        return main
 
-    return decorate
+def parse(arguments: Sequence[str], command: Command) -> Arguments:
+    """Split arguments into flags and `key=value` pairs.
+
+    Raises:
+        UserError: one is neither.
+    """
+    parsed = Arguments()
+    pairs: list[tuple[str, str]] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        flag, equals, value = argument.partition("=")
+        if flag in ("--help", "-h"):
+            following = "" if not rest or "=" in rest[0] else rest.pop(0)
+            parsed = replace(parsed, help=value or following)
+        elif argument == "--version":
+            parsed = replace(parsed, version=True)
+        elif flag in ("--cfg", "-c"):
+            if rest and "=" not in rest[0]:
+                rest.pop(0)
+            parsed = replace(parsed, show=True)
+        elif argument in ("-m", "--multirun"):
+            parsed = replace(parsed, sweep=True)
+        elif flag in ("--config-dir", "-cd"):
+            folder = Path(value if equals or not rest else rest.pop(0)).expanduser()
+            if not folder.is_dir():
+                raise UserError(f"--config-dir={folder} is not a folder")
+            parsed = replace(parsed, folder=folder)
+        elif argument.startswith("-"):
+            raise UserError(_not_a_flag(argument, command))
+        elif argument.startswith("~"):
+            pairs.append((flag[1:], "null"))
+        elif not equals or not flag:
+            raise UserError(
+                f"{argument!r} is not a setting; settings are given as key=value, in quotes if the "
+                f"value holds spaces: {flag or 'key'}='...'"
+            )
+        else:
+            pairs.append((flag.lstrip("+"), value))
+    return replace(parsed, pairs=tuple(pairs))
+
+
+def read_settings(command: Command, arguments: Arguments) -> Settings:
+    """Compose and check the settings of a call; nothing is written.
+
+    Raises:
+        UserError: a key or choice does not exist, or a value is wrong.
+    """
+    model: type[Settings] = command.load("settings")
+    known = groups(command.config) if command.config else {}
+    pairs = [(k, v) for k, v in arguments.pairs if k not in known]
+    chosen = {k: v for k, v in arguments.pairs if k in known}
+    values = compose(command.config, chosen, arguments.folder) if command.config else {}
+    resume = dict(pairs).get("resume", "null")
+    if "resume" in model.model_fields and resume not in NOT_RUNS:
+        from webtext_gpt.settings.saved import reopen
+
+        values = reopen(Path(resume).expanduser(), model, chosen, values)
+        pairs = [(k, v) for k, v in pairs if k not in ("resume", "run_dir")]
+    for key, text in pairs:
+        assign(model, values, key, text)
+    with _naming(chosen):
+        return read(model, values)
 
 
 @contextlib.contextmanager
-def clear_errors(
-    show_traceback: bool = False, conf: Path | None = None, config_name: str = ""
-) -> Iterator[None]:
-    """Turn errors caused by bad input into a message on standard error and exit code 1.
+def _naming(chosen: dict[str, str]) -> Iterator[None]:
+    """Name the experiment in errors, since its keys were not typed by the user."""
+    try:
+        yield
+    except UserError as error:
+        if experiment := chosen.get("experiment"):
+            others = [
+                f"{group}={choice}" for group, choice in chosen.items() if group != "experiment"
+            ]
+            hint = (
+                f"\nexperiment={experiment} sets keys of its own choices; {' '.join(others)} may "
+                "not have them"
+            )
+            raise UserError(f"{error}{hint if others else ''}") from None
+        raise
 
-    Args:
-        show_traceback: let the errors through unchanged.
-        conf: configuration folder, used to suggest similar keys and choices; None suggests none.
-        config_name: the primary configuration in it.
-    """
+
+def _sweep(arguments: Arguments) -> Iterator[Arguments]:
+    """Yield the arguments of each run of a sweep: all combinations of comma-separated values."""
+    values = [
+        [(key, value) for value in split_items(text) or [""]] for key, text in arguments.pairs
+    ]
+    parent = dict(arguments.pairs).get("run_dir")
+    if parent is None:
+        from webtext_gpt.settings.run import dated
+
+        parent = dated("runs")
+    for number, pairs in enumerate(itertools.product(*values)):
+        kept = [pair for pair in pairs if pair[0] != "run_dir"]
+        yield replace(arguments, pairs=(*kept, ("run_dir", f"{parent}/{number}")))
+
+
+def _not_a_flag(argument: str, command: Command) -> str:
+    key, equals, value = argument.lstrip("-").partition("=")
+    model: type[Settings] = command.load("settings")
+    problem = f"{argument}: settings are given as key=value, without dashes"
+    try:
+        assign(model, {}, key, value)
+    except UserError:
+        return f"{problem}; {unknown_key(model, key)}"
+    return f"{problem}: {key}={value if equals else '...'}"
+
+
+@contextlib.contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn errors caused by bad input into a message on standard error and exit code 1."""
     try:
         yield
     except BrokenPipeError:  # the reader of our output has exited, for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (HydraException, OmegaConfBaseException, UserError, OSError) as error:
-        if show_traceback:
+    except (UserError, OSError) as error:
+        if os.environ.get(FULL_ERROR) == "1":
             raise
-        _exit(_explain(error, conf, config_name), getattr(error, "exit_code", 1))
+        message = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            message = error.strerror + (f": {error.filename}" if error.filename else "")
+        _exit(message, getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         _exit("interrupted")
-
-
-@contextlib.contextmanager
-def run_folder() -> Iterator[tuple[str, list[str]]]:
-    """Yield the run's folder and the command line's overrides; for use inside a Hydra main.
-
-    The folder is removed at the end if it is empty.
-    """
-    config = HydraConfig.get()
-    folder = Path(config.runtime.output_dir)
-    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    try:
-        yield str(shown), list(config.overrides.task)
-    finally:
-        with contextlib.suppress(OSError):  # not empty
-            folder.rmdir()
 
 
 def _exit(message: str, code: int = 1) -> NoReturn:
     sys.stdout.flush()
     print(f"\nerror: {message}", file=sys.stderr, flush=True)
     sys.exit(code)
-
-
-def _prepared(
-    arguments: Sequence[str], verbatim: Sequence[str], open_keys: Sequence[str] = ()
-) -> Iterator[str]:
-    """Yield the command-line arguments, rewritten for Hydra.
-
-    Verbatim values are quoted, and new keys are allowed under `open_keys`. `resume=RUN_DIR` also
-    sets the run's folder. A resumed run's configuration may have keys that the current defaults
-    lack, so its dotted keys are prefixed with `++` here and checked when the run is opened.
-    """
-    resumes = any(a.startswith("resume=") and a not in NO_FOLDER for a in arguments)
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if equals and key in verbatim and argument not in NO_FOLDER and not _is_null(argument):
-            argument = f"{key}={quoted(value)}"  # noqa: PLW2901 - same argument, quoted
-        if "." in key and (
-            key.partition(".")[0] in open_keys
-            or (resumes and not key.startswith(("+", "~", "-", "hydra.")))
-        ):
-            yield f"++{argument}"
-        else:
-            yield argument
-        if resumes and key == "resume":
-            folder = Path(value.strip(QUOTES)).expanduser()
-            yield f"hydra.run.dir={quoted(str(folder))}"
-
-
-def _is_null(argument: str) -> bool:
-    """Return whether an argument sets null; a prompt is always text."""
-    key, _, value = argument.partition("=")
-    return value == "null" and key != "prompt"
-
-
-QUOTES = "'\""
-NO_FOLDER = ("resume=", "resume=null", "resume=auto")
-"""Values of `resume` that do not name a run's folder."""
-
-
-def quoted(value: str) -> str:
-    """Return `value` quoted for Hydra's grammar; a value in quotes is returned unchanged."""
-    if len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES:
-        return value
-    # A backslash escapes only before a quote, and the closing quote follows trailing backslashes.
-    text = re.sub(r'(\\*)"', r'\1\1\\"', value)
-    text = re.sub(r"(\\+)$", r"\1\1", text)
-    return '"' + text.replace("${", "\\${") + '"'
-
-
-def _explain(error: BaseException, conf: Path | None, config_name: str) -> str:
-    """Return the message for an error, with suggestions for misspelled names."""
-    cause = error.__cause__
-    if isinstance(error, InstantiationException) and isinstance(cause, ValueError | OSError):
-        return _explain(cause, conf, config_name)
-    if isinstance(error, MissingMandatoryValue):
-        key = error.full_key
-        return f"{key} has no value; give {key}=..."
-    message = str(error)
-    if isinstance(error, HydraException | OmegaConfBaseException):
-        if conf is not None:
-            message = _name_nearest(message, conf, config_name)
-        if cause is not None and str(cause) not in message:
-            message += f"\n{cause}"
-    elif isinstance(error, OSError) and error.strerror:
-        message = error.strerror + (f": {error.filename}" if error.filename else "")
-    return message
-
-
-def _name_nearest(message: str, conf: Path, config_name: str) -> str:
-    """Return Hydra's message; for an unknown name, return one that suggests similar names."""
-    if match := re.search(r"Could not find '([\w/@-]+)/(.+?)'", message):
-        group, choice = match.groups()
-        options = sorted(p.stem for p in (conf / group).glob("*.yaml"))
-        return (
-            f"{group} has no choice {choice!r}{_nearest(choice, options)}\n"
-            f"choices: {', '.join(options)}"
-        )
-    if match := re.search(r"Could not (?:override|delete|append to) '?([\w./@]+)'?", message):
-        key = match[1].removesuffix(".")
-        known = sorted(set(_known_keys(conf, config_name)))
-        return f"unknown key {key!r}{_nearest(key, known)}\nsee all keys with --cfg job"
-    return message
-
-
-def _nearest(word: str, candidates: list[str]) -> str:
-    last = word.rpartition(".")[2]
-    near = [c for c in candidates if c.rpartition(".")[2] == last][:3]  # the same key elsewhere
-    near = near or difflib.get_close_matches(word, candidates, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
-
-
-def _known_keys(conf: Path, config_name: str) -> Iterator[str]:
-    """Yield the dotted keys and groups that an override can name, given the chosen groups."""
-    groups = {str(p.relative_to(conf)) for p in conf.rglob("*") if p.is_dir()}
-    chosen = [a for a in sys.argv[1:] if a.partition("=")[0].lstrip("+") in groups]
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(conf), version_base="1.3"):
-        try:
-            cfg = hydra.compose(config_name, overrides=chosen)
-        except HydraException:
-            cfg = hydra.compose(config_name)
-    yield from groups
-    yield from _dotted(OmegaConf.to_container(cfg, resolve=False), "")
-
-
-def _dotted(node: object, prefix: str) -> Iterator[str]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield f"{prefix}{key}"
-            yield from _dotted(value, f"{prefix}{key}.")

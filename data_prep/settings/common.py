@@ -1,0 +1,36 @@
+"""Settings that several corpus commands share."""
+
+from typing import Annotated
+
+from webtext_gpt.settings.base import Settings, setting
+from webtext_gpt.settings.kinds import Listed, OneOf, PathText, Switch, Text, Whole
+
+Paths = Listed(PathText())
+Workers = Whole(1, unit="processes", null="one per core")
+Out = Annotated[str, PathText()]
+
+
+class Engine(Settings):
+    """`engine=native`, or `engine=ray` for a Ray cluster."""
+
+    name: Annotated[str, OneOf(("native", "ray"))] = setting(
+        "native", "Daft on this machine, without a server, or on Ray"
+    )
+    address: Annotated[str | None, Text("auto or HOST:PORT", null="start a local cluster")] = (
+        setting(None, "a running Ray cluster")
+    )
+
+
+class TextRows(Settings):
+    """Where the documents of a file are."""
+
+    lines: Annotated[bool, Switch()] = setting(False, "read each line of a text file as a document")
+    text_key: Annotated[str, Text("the name of a column")] = setting(
+        "text", "text column of JSONL and Parquet files"
+    )
+
+
+class Parallel(Settings):
+    """How many processes work."""
+
+    workers: Annotated[int | None, Workers] = setting(None, "processes at once")

@@ -1,0 +1,199 @@
+"""Settings of `documents.py`, `dedup.py`, `overlap.py` and `filters.py`."""
+
+from typing import Annotated, ClassVar
+
+from data_prep.settings.common import Engine, Out, Parallel, Paths, TextRows, Workers
+from webtext_gpt.settings.base import Settings, keys, setting
+from webtext_gpt.settings.kinds import (
+    Listed,
+    Named,
+    Number,
+    OneOf,
+    PathText,
+    Switch,
+    Text,
+    Whole,
+)
+
+MaybePaths = Listed(PathText(), null="none")
+Rate = Number(above=0, below=1)
+
+
+class TextRules(Settings):
+    """Which documents are kept, and what is changed in them."""
+
+    language: Annotated[str, Text("a language code", empty=True)] = setting(
+        "en", "language of the documents; empty: any", common=True
+    )
+    min_language: Annotated[float, Number(0, 1)] = setting(
+        0.65, "minimum probability of that language"
+    )
+    min_tokens: Annotated[int, Whole(0, unit="tokens")] = setting(
+        128, "minimum length, in pieces of GPT-2's pre-tokenizer", common=True
+    )
+    gopher: Annotated[bool, Switch()] = setting(False, "apply Gopher's quality rules", common=True)
+    c4: Annotated[bool, Switch()] = setting(
+        False, "apply C4's rules, which also drop single lines", common=True
+    )
+    mask: Annotated[bool, Switch()] = setting(
+        False, "replace e-mail addresses and public IP addresses", common=True
+    )
+
+
+class Documents(Parallel):
+    """Web archives (WARC, ARC) -> documents (Parquet)."""
+
+    examples: ClassVar[dict[str, str]] = {
+        "{command} pages=pages out=documents": "from the crawl",
+        "{command} pages=[crawl/*.warc.gz] out=documents": "from any archives",
+        "{command} pages=pages out=documents text.gopher=true text.c4=true": "stricter rules",
+        "{command} pages=pages out=documents keep_dropped=true": "look at what is dropped",
+        "{command} pages=pages out=documents text.language=de": "another language",
+    }
+
+    pages: Annotated[list[str], Paths] = setting(
+        ..., "files, folders or globs: output of pages.py, or any archives", common=True
+    )
+    out: Out = setting(..., "folder to create", common=True)
+    keep_dropped: Annotated[bool, Switch()] = setting(
+        False, "write dropped texts and their reasons to out/dropped", common=True
+    )
+    text: TextRules = keys(TextRules)
+    max_page_bytes: Annotated[int, Whole(1, unit="bytes")] = setting(
+        10_000_000, "larger pages are rejected"
+    )
+    page_seconds: Annotated[float, Number(above=0, unit="seconds")] = setting(
+        30.0, "time limit per page"
+    )
+    page_memory_bytes: Annotated[int, Whole(1, unit="bytes")] = setting(
+        4_000_000_000, "limit of the address space of an extracting process"
+    )
+
+
+class Dedup(Parallel):
+    """Documents -> unique documents (Parquet): exact duplicates, then near-duplicates (MinHash)."""
+
+    examples: ClassVar[dict[str, str]] = {
+        "{command} documents=documents out=unique": "with the usual threshold",
+        "{command} documents=[mine.jsonl] out=unique": "your own documents",
+        "{command} documents=documents out=unique threshold=0.9": "only closer duplicates",
+        "{command} documents=documents out=unique carry=[url]": "keep fewer columns",
+        "{command} documents=documents out=unique engine=ray": "on Ray",
+    }
+
+    documents: Annotated[list[str], Paths] = setting(
+        ..., "files, folders or globs of Parquet or JSONL with id and text", common=True
+    )
+    out: Out = setting(..., "folder to create", common=True)
+    threshold: Annotated[float, Number(above=0, most=1)] = setting(
+        0.8, "minimum Jaccard similarity of near-duplicates, over word n-grams", common=True
+    )
+    ngram: Annotated[int, Whole(1, unit="words")] = setting(5, "length of an n-gram", common=True)
+    bands: Annotated[int, Whole(1)] = setting(14, "groups of MinHash minima per document")
+    rows: Annotated[int, Whole(1)] = setting(8, "minima per band")
+    split: Annotated[int, Whole(1)] = setting(
+        2,
+        "parts that each band is divided into. Two documents are compared if any part is equal, "
+        "which has probability 1 - (1 - s^(rows/split))^(bands split) for documents of similarity "
+        "s. With split=1, 1 % of the pairs of similarity 0.85 are never compared. More candidates "
+        "cost only time",
+    )
+    carry: Annotated[list[str], Listed(Text("the name of a column"), empty=True)] = setting(
+        lambda: ["url", "domain", "language"], "columns to keep besides id and text, as text"
+    )
+    part_characters: Annotated[int, Whole(1, unit="characters")] = setting(
+        128_000_000, "text per output file; memory grows with it"
+    )
+    engine: Engine = keys(Engine)
+
+
+class Overlap(TextRows):
+    """Training documents and test sets -> overlap of the test sets with train, by 8-grams."""
+
+    examples: ClassVar[dict[str, str]] = {
+        "{command} train=unique tests.mine=test.txt out=overlap": "one test set",
+        "{command} train=unique evalsets=evalsets tests.lambada=lambada_test out=overlap": (
+            "a known one"
+        ),
+        "{command} train=unique tests.mine=test.txt out=clean remove=true": (
+            "drop overlapping documents"
+        ),
+        "{command} filter=train.bloom tests.mine=test.txt direction=train out=overlap": (
+            "with an existing filter"
+        ),
+        "{command} train=unique tests.a=a.jsonl tests.b=b.txt out=overlap": "two test sets",
+    }
+
+    train: Annotated[list[str] | None, MaybePaths] = setting(
+        None, "files, folders or globs of text, JSONL or Parquet", common=True
+    )
+    tests: Annotated[dict[str, str], Named(PathText(what="a path or a name"))] = setting(
+        dict,
+        "test sets: tests.NAME=PATH, a name in evalsets, or a name of `datasets` "
+        "(NAME:CONFIG:SPLIT)",
+        common=True,
+    )
+    out: Out = setting(..., "folder to create", common=True)
+    evalsets: Annotated[str | None, PathText(null="none")] = setting(
+        None, "folder of evaluation sets, for tests.NAME=wikitext2_test", common=True
+    )
+    direction: Annotated[str, OneOf(("train", "test", "both"))] = setting(
+        "both",
+        "train: Bloom filter of train (the paper's); test: exact set of the tests",
+        common=True,
+    )
+    tests_lines: Annotated[bool | None, Switch(null="as in train")] = setting(
+        None, "lines, for the test sets"
+    )
+    tests_text_key: Annotated[str | None, Text("the name of a column", null="as in train")] = (
+        setting(None, "text_key, for the test sets")
+    )
+    rate: Annotated[float, Rate] = setting(1e-8, "false-positive rate of the Bloom filter")
+    filter: Annotated[str | None, PathText(null="build one")] = setting(
+        None, "existing filter of train (filters.py), used instead of building one", common=True
+    )
+    keep_filter: Annotated[bool, Switch()] = setting(False, "keep the filter as out/train.bloom")
+    remove: Annotated[bool, Switch()] = setting(
+        False, "write the documents under the threshold to out", common=True
+    )
+    threshold: Annotated[int, Whole(1, unit="8-grams")] = setting(
+        1,
+        "a document is over the threshold if it shares this many distinct 8-grams with one test "
+        "set",
+        common=True,
+    )
+    worst: Annotated[int, Whole(0, unit="samples")] = setting(
+        5, "samples of each test set that the report shows, largest overlap first"
+    )
+    workers: Annotated[int | None, Workers] = setting(
+        None, "processes or threads; with Ray: workers, null means 2"
+    )
+    engine: Engine = keys(Engine)
+
+
+class Filters(TextRows):
+    """Training documents -> a Bloom filter of their 8-grams."""
+
+    examples: ClassVar[dict[str, str]] = {
+        "{command} train=unique out=train.bloom": "a filter of a corpus",
+        "{command} train=part-1 ngrams=1000000000 out=part-1.bloom": "of a part of it",
+        "{command} merge=[part-1.bloom,part-2.bloom] out=train.bloom": "of all parts",
+        "{command} train=unique rate=1e-6 out=small.bloom": "smaller, with more false positives",
+        "{command} train=lines.txt lines=true out=lines.bloom": "a document per line",
+    }
+
+    train: Annotated[list[str] | None, MaybePaths] = setting(
+        None, "files, folders or globs of text, JSONL or Parquet", common=True
+    )
+    merge: Annotated[list[str] | None, MaybePaths] = setting(
+        None, "instead of train: filters of parts, to merge into one", common=True
+    )
+    out: Out = setting(..., "file to write", common=True)
+    ngrams: Annotated[int | None, Whole(1, unit="8-grams", null="estimated from train")] = setting(
+        None, "distinct 8-grams to allow for; parts need the same number", common=True
+    )
+    rate: Annotated[float, Rate] = setting(1e-8, "false-positive rate", common=True)
+    workers: Annotated[int | None, Workers] = setting(
+        None, "processes or threads; with Ray: workers, null means 2"
+    )
+    engine: Engine = keys(Engine)

@@ -1,0 +1,127 @@
+"""The commands of the program: `webtext-gpt COMMAND`, and a script for most of them.
+
+A command is a class of settings and a function that does the work. Both are named here as text, so
+that one command does not import what another needs.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from webtext_gpt.errors import UserError
+
+PROGRAM = "webtext-gpt"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        name: its name after `webtext-gpt`.
+        script: how a checkout calls it.
+        settings: its class of settings, as `module:name`.
+        work: the function that does the work, as `module:name`; it takes the settings and a `Call`.
+        config: its primary configuration in conf/; None if it has no groups.
+    """
+
+    name: str
+    script: str
+    settings: str
+    work: str
+    config: str | None = None
+
+    def load(self, what: str) -> Any:
+        """Import `settings` or `work`."""
+        module, _, name = getattr(self, what).partition(":")
+        return getattr(import_module(module), name)
+
+
+def _corpus(name: str, settings: str, *, has_groups: bool = False) -> Command:
+    return Command(
+        name,
+        f"python data_prep/{name}.py",
+        f"data_prep.settings:{settings}",
+        f"data_prep.{name}:main",
+        f"data_prep/{name}" if has_groups else None,
+    )
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command(
+            "train",
+            "python train.py",
+            "webtext_gpt.settings.train:Train",
+            "webtext_gpt.training.command:train",
+            "train",
+        ),
+        Command(
+            "generate",
+            "python generate.py",
+            "webtext_gpt.settings.inference:Generate",
+            "webtext_gpt.generation.command:generate",
+        ),
+        Command(
+            "eval",
+            "python eval.py",
+            "webtext_gpt.settings.inference:Evaluate",
+            "webtext_gpt.evaluation.command:evaluate_command",
+        ),
+        Command(
+            "finetune",
+            "python finetune.py",
+            "webtext_gpt.settings.finetune:Finetune",
+            "webtext_gpt.finetuning.command:finetune_command",
+            "finetune",
+        ),
+        Command(
+            "weights",
+            "python -m webtext_gpt.weights",
+            "webtext_gpt.settings.inference:Weights",
+            "webtext_gpt.weights.command:weights",
+        ),
+        _corpus("build", "Build", has_groups=True),
+        _corpus("links", "Links", has_groups=True),
+        _corpus("pages", "Pages", has_groups=True),
+        _corpus("documents", "Documents"),
+        _corpus("dedup", "Dedup", has_groups=True),
+        _corpus("overlap", "Overlap", has_groups=True),
+        _corpus("filters", "Filters", has_groups=True),
+        _corpus("tokenizer", "TokenizerSettings"),
+        _corpus("shards", "Shards"),
+        _corpus("report", "Report"),
+    )
+}
+
+
+def run(name: str) -> None:
+    """Run a command with the arguments of this process: the body of its script."""
+    from webtext_gpt.cli import run_command
+
+    run_command(COMMANDS[name], sys.argv[1:], COMMANDS[name].script)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `webtext-gpt COMMAND [key=value ...]`."""
+    from webtext_gpt.cli import clear_errors, run_command
+    from webtext_gpt.help import overview, version
+
+    name, *rest = sys.argv[1:] if arguments is None else arguments or ["--help"]
+    with clear_errors():
+        if name in ("--help", "-h", "help"):
+            print(overview())
+        elif name == "--version":
+            print(version())
+        elif name == "lm-eval":
+            from webtext_gpt.lm_eval import main as lm_eval
+
+            sys.argv = [f"{PROGRAM} {name}", *rest]
+            lm_eval()
+        elif name in COMMANDS:
+            run_command(COMMANDS[name], rest, f"{PROGRAM} {name}")
+        else:
+            raise UserError(f"{name} is not a command; {PROGRAM} --help lists them")

@@ -1,0 +1,189 @@
+"""The text of `--help`, made from the settings: the usual keys, one group, or all of them."""
+
+import textwrap
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from typing import Any
+
+from webtext_gpt.commands import COMMANDS, PROGRAM, Command
+from webtext_gpt.errors import UserError
+from webtext_gpt.settings.base import Leaf, Settings, leaves
+from webtext_gpt.settings.composition import choice_comment, choice_values, choices, groups
+
+WIDTH = 100
+
+
+def help_text(command: Command, topic: str, called: str) -> str:
+    """Return the help of a command.
+
+    Args:
+        command: the command.
+        topic: empty for the usual keys, `all` for every key, or a group or the start of a key.
+        called: how the command was called, for the examples.
+
+    Raises:
+        UserError: no key begins with `topic`.
+    """
+    model: type[Settings] = command.load("settings")
+    known = list(leaves(model))
+    given = _defaults(command)
+    if topic == "all":
+        return "\n".join(_all(command, known, given))
+    if topic:
+        return "\n".join(_group(command, known, given, topic))
+    return "\n".join(_usual(command, model, known, given, called))
+
+
+def overview() -> str:
+    """Return the list of commands."""
+    lines = [f"{PROGRAM}: GPT-2 from Reddit dumps to a fine-tuned model", ""]
+    lines += [f"usage: {PROGRAM} COMMAND [key=value ...]", ""]
+    for command in COMMANDS.values():
+        lines.append(f"  {command.name:10} {_about(command.load('settings'))[0]}")
+    lines.append(f"  {'lm-eval':10} Run our models in EleutherAI's evaluation harness.")
+    return "\n".join([*lines, "", f"{PROGRAM} COMMAND --help explains a command."])
+
+
+def version() -> str:
+    """Return the name and version of the program."""
+    try:
+        return f"{PROGRAM} {installed_version('webtext-gpt')}"
+    except PackageNotFoundError:
+        return f"{PROGRAM} (not installed)"
+
+
+def value_text(value: object) -> str:
+    """Return a value as it is written on a command line."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, list):
+        return f"[{','.join(map(value_text, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {value_text(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value).replace("\n", r"\n") if value != "" else '""'
+
+
+def default_text(leaf: Leaf, given: dict[str, Any] | None = None) -> str:
+    """Return a key's default as text.
+
+    Args:
+        leaf: the key.
+        given: values of the default choices of the groups, by key.
+    """
+    if given and leaf.key in given:
+        return value_text(given[leaf.key])
+    return "..." if leaf.is_required else value_text(leaf.default)
+
+
+def _defaults(command: Command) -> dict[str, Any]:
+    """Return the values that the default choices of a command's groups set, by dotted key."""
+    found: dict[str, Any] = {}
+    for group, choice in (groups(command.config) if command.config else {}).items():
+        if choice is not None:
+            assert command.config is not None  # noqa: S101 - it has groups
+            found |= _flat(choice_values(command.config, group, choice), group)
+    return found
+
+
+def _flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}.{name}"
+        flat |= _flat(value, key) if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def _about(model: type[Settings]) -> list[str]:
+    """Return the paragraphs of a class's docstring, a line each."""
+    paragraphs = (model.__doc__ or "").strip().split("\n\n")
+    return [" ".join(paragraph.split()) for paragraph in paragraphs]
+
+
+def _usual(
+    command: Command, model: type[Settings], known: list[Leaf], given: dict[str, Any], called: str
+) -> Iterator[str]:
+    for paragraph in _about(model):
+        yield from textwrap.wrap(paragraph, WIDTH)
+    yield ""
+    yield "Examples"
+    examples: dict[str, str] = getattr(model, "examples", {})
+    for call, meaning in examples.items():
+        line = f"  {call.replace('{command}', called)}"
+        yield line if len(line) + len(meaning) > WIDTH - 4 else f"{line}  # {meaning}"
+    if command.config:
+        yield ""
+        yield "Groups: group=choice ([default])"
+        for group in groups(command.config):
+            if len(choices(command.config, group)) > 1:
+                yield from _columns(group, _choices(command, group), 13)
+    yield ""
+    yield "Keys: key=value"
+    common = [leaf for leaf in known if leaf.common]
+    width = min(34, max(len(_assignment(leaf, given)) for leaf in common) + 2)
+    for leaf in common:
+        unit = getattr(leaf.kind, "unit", "")
+        yield from _columns(
+            _assignment(leaf, given), f"{leaf.meaning}{f' ({unit})' if unit else ''}", width
+        )
+    yield ""
+    rest = len(known) - len(common)
+    yield f"--help all: {rest} more keys; --help KEY or GROUP: explains it. docs/configuration.md"
+    yield "--cfg: print the settings of a call; -m: run every combination of values a,b,c"
+
+
+def _all(command: Command, known: list[Leaf], given: dict[str, Any]) -> Iterator[str]:
+    for group in groups(command.config) if command.config else ():
+        yield from _columns(f"{group}=", _choices(command, group), 16)
+    for leaf in known:
+        yield from _explained(leaf, given)
+
+
+def _group(command: Command, known: list[Leaf], given: dict[str, Any], topic: str) -> Iterator[str]:
+    found = [k for k in known if k.key == topic or k.key.startswith(f"{topic}.")]
+    is_group = command.config is not None and topic in groups(command.config)
+    if not found and not is_group:
+        names = sorted({leaf.key.partition(".")[0] for leaf in known})
+        raise UserError(f"--help {topic}: there is no such key or group; there are\n"
+                        + textwrap.fill(" ".join(names), WIDTH))  # fmt: skip
+    if is_group:
+        assert command.config is not None  # noqa: S101 - see above
+        for choice in choices(command.config, topic):
+            comment = choice_comment(command.config, topic, choice)
+            yield from _columns(f"{topic}={choice}", comment, 26)
+        yield ""
+    for leaf in found:
+        yield from _explained(leaf, given)
+
+
+def _choices(command: Command, group: str) -> str:
+    assert command.config is not None  # noqa: S101 - it has groups
+    default = groups(command.config)[group]
+    names = choices(command.config, group)
+    return " ".join(f"[{name}]" if name == default else name for name in names)
+
+
+def _assignment(leaf: Leaf, given: dict[str, Any]) -> str:
+    return f"{leaf.key}={default_text(leaf, given)}"
+
+
+def _explained(leaf: Leaf, given: dict[str, Any]) -> Iterator[str]:
+    yield from textwrap.wrap(_assignment(leaf, given), WIDTH)
+    text = f"{leaf.meaning}. {leaf.kind.describe()}."
+    yield from textwrap.wrap(text, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 4)
+
+
+def _columns(left: str, right: str, width: int) -> Iterator[str]:
+    """Yield lines with `left` at the margin and `right` in a column of its own."""
+    room = max(20, WIDTH - width - 2)
+    first, *rest = textwrap.wrap(right, room) or [""]
+    if len(left) > width:
+        yield f"  {left}"
+        if first:
+            yield f"  {'':{width}}{first}"
+    else:
+        yield f"  {left:{width}}{first}"
+    for line in rest:
+        yield f"  {'':{width}}{line}"

@@ -1,0 +1,363 @@
+"""Settings as typed objects: how they are declared, read from plain values, and looked up by key.
+
+A command's settings are a `Settings` class. Each field states its type and range (its `Kind`), its
+default and its meaning once; help, `docs/configuration.md` and every check are made from them.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from webtext_gpt.errors import UserError
+from webtext_gpt.settings.kinds import Kind, Named
+
+TARGET = "_target_"
+"""Key of a group's choice that names the function or class that the choice configures."""
+
+Class = TypeVar("Class", bound="Settings")
+
+
+def setting(
+    default: Any = ...,
+    meaning: str = "",
+    *,
+    common: bool = False,
+    alias: str | None = None,
+    shown: str | None = None,
+) -> Any:
+    """Return a field.
+
+    Args:
+        default: its default; `...` if it must be given; a function that returns it.
+        meaning: what the setting does.
+        common: whether `--help` shows it.
+        alias: its key, if that is not a name in Python.
+        shown: how help shows a default that differs from call to call.
+    """
+    given = {"default_factory": default} if callable(default) else {"default": default}
+    extra = {"common": common, "shown": shown}
+    return Field(**given, description=meaning, alias=alias, json_schema_extra=extra)
+
+
+def keys(group: type["Settings"] | None = None, *, common: bool = True) -> Any:
+    """Return a field that holds settings of its own, by default with all of their defaults."""
+    default: dict[str, Any] = {"default": None} if group is None else {"default_factory": group}
+    return Field(**default, json_schema_extra={"common": common})
+
+
+class Settings(BaseModel):
+    """Base class of settings: unknown keys are refused, and assignments are checked."""
+
+    model_config = ConfigDict(
+        extra="forbid", validate_assignment=True, populate_by_name=True, protected_namespaces=()
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the fields as keyword arguments."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name != "target"}
+
+
+class Target(Settings):
+    """Settings of one function or class: the choice of a group.
+
+    `target` names the function; a subclass restricts it to one name, so that a configuration
+    cannot name other code.
+    """
+
+    target: str
+
+    def build(self, *args: Any, **more: Any) -> Any:
+        """Call the function with these settings."""
+        return self.partial()(*args, **more)
+
+    def partial(self) -> partial[Any]:
+        """Return the function with these settings as keyword arguments."""
+        module, _, name = self.target.rpartition(".")
+        return partial(getattr(import_module(module), name), **self.arguments())
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One key of a command."""
+
+    key: str
+    kind: Kind
+    field: FieldInfo
+    owner: type[Settings]
+    """Class that declares the field."""
+
+    common: bool
+    """Whether the usual help shows it."""
+
+    @property
+    def meaning(self) -> str:
+        """The key's description."""
+        return self.field.description or ""
+
+    @property
+    def is_required(self) -> bool:
+        """Whether it has no default."""
+        return self.field.is_required()
+
+    @property
+    def default(self) -> Any:
+        """The value without a choice or a setting; as text if it differs from call to call."""
+        extra = self.field.json_schema_extra
+        text = extra.get("shown") if isinstance(extra, dict) else None
+        return text or self.field.get_default(call_default_factory=True)
+
+
+@dataclass(frozen=True)
+class Changes(Kind):
+    """Some settings of a class, checked one by one; what is not given keeps its default elsewhere.
+
+    Attributes:
+        model: the class.
+        prefix: key of the group, for messages.
+    """
+
+    model: type[Settings]
+    prefix: str
+
+    def _read(self, value: object) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise self.refused()
+        changed = {}
+        for name, item in value.items():
+            key = f"{self.prefix}.{name}"
+            field = _field(self.model, str(name))
+            if field is None:
+                raise ValueError(unknown_key(self.model, key))
+            kind = _kind(field) or Changes(models_of(field)[0], key)
+            try:
+                changed[str(name)] = kind.read(item)
+            except ValueError as error:
+                nested = isinstance(kind, Changes)
+                raise ValueError(
+                    str(error) if nested else f"{key}={shown(item)}: {error}"
+                ) from None
+        return changed
+
+    def name(self) -> str:
+        return f"settings, {self.prefix}.KEY=..."
+
+
+def read(settings: type[Class], values: Mapping[str, Any], *, source: str = "") -> Class:
+    """Return typed settings.
+
+    Args:
+        settings: their class.
+        values: plain values by name, nested as the class is; texts are read as on a command line.
+        source: prefix of the keys in messages, such as `links.` in a build.
+
+    Raises:
+        UserError: values are missing, unknown or wrong. There is a line for each, which names the
+            key, what was given and what is expected.
+    """
+    try:
+        return settings.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(details, settings, source) for details in error.errors()]
+        raise UserError("\n".join(dict.fromkeys(lines[:8]))) from None
+
+
+def assign(settings: type[Settings], values: dict[str, Any], key: str, text: str) -> None:
+    """Set one key in plain values, in place, to the text that was given for it.
+
+    Raises:
+        UserError: there is no such key, or it does not hold a single value.
+    """
+    *parents, last = key.split(".")
+    model: type[Settings] | None = settings
+    node = values
+    for depth, part in enumerate(parents):
+        field = _field(model, part)
+        if field is None:
+            raise UserError(unknown_key(settings, key))
+        kind = _kind(field)
+        if isinstance(kind, Changes):
+            model, node = kind.model, node.setdefault(part, {})
+            continue
+        if isinstance(kind, Named):
+            rest = ".".join([*parents[depth + 1 :], last])
+            if isinstance(node.get(part), str):
+                node[part] = {}
+            node.setdefault(part, {})
+            node[part] = {**(node[part] or {}), rest: text}
+            return
+        model = _model_of(field, node.get(part))
+        if model is None:
+            raise UserError(_unused(settings, key, ".".join(parents[: depth + 1])))
+        node = node.setdefault(part, {})
+    field = _field(model, last)
+    if field is None:
+        raise UserError(unknown_key(settings, key))
+    kind = _kind(field)
+    if kind is not None and not isinstance(kind, Changes):
+        node[last] = text
+    elif text in ("null", "none", "false", "no", "off") and _is_optional(field):
+        node[last] = None
+    else:
+        inner = [leaf.key for leaf in leaves(settings) if leaf.key.startswith(f"{key}.")]
+        shown = ", ".join(f"{name}=..." for name in inner[:3])
+        raise UserError(f"{key}={text}: {key} holds several settings; give {shown}")
+
+
+def leaves(
+    settings: type[Settings], prefix: str = "", *, common: bool = True, repeat: bool = False
+) -> Iterator[Leaf]:
+    """Yield every key of a class of settings, with those of all choices of its groups.
+
+    Args:
+        settings: the class.
+        prefix: prefix of the keys.
+        common: whether the group that holds the keys is shown in the usual help.
+        repeat: yield a key again for each class of choices that has it.
+    """
+    seen: set[str] = set()
+    for name, field in settings.model_fields.items():
+        key = f"{prefix}{field.alias or name}"
+        if name == "target":
+            continue
+        extra = field.json_schema_extra
+        own = common and bool(isinstance(extra, dict) and extra.get("common"))
+        kind = _kind(field)
+        if kind is not None and not isinstance(kind, Changes):
+            yield Leaf(key, kind, field, settings, own)
+        for model in models_of(field):
+            for leaf in leaves(model, f"{key}.", common=own, repeat=repeat):
+                if repeat or leaf.key not in seen:
+                    seen.add(leaf.key)
+                    yield leaf
+
+
+def models_of(field: FieldInfo) -> list[type[Settings]]:
+    """Return the classes of settings that a field can hold."""
+    kind = _kind(field)
+    if kind is not None:
+        return [kind.model] if isinstance(kind, Changes) else []
+    return [a for a in _alternatives(field.annotation) if isinstance(a, type) and _is_settings(a)]
+
+
+def unknown_key(settings: type[Settings], key: str) -> str:
+    """Return the message for a key that does not exist, with similar keys."""
+    known = [leaf.key for leaf in leaves(settings)]
+    word = key.rpartition(".")[2]
+    near = [k for k in known if k.rpartition(".")[2] == word]  # the same key elsewhere
+    near += [k for name, k in HABITS.items() if name == word and k in known and k not in near]
+    near = near or difflib.get_close_matches(key, known, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(near[:3])}?" if near else ""
+    return f"unknown key {key!r}{hint} --help all lists every key"
+
+
+HABITS = {
+    "max_iters": "trainer.max_steps", "max_epochs": "epochs", "num_train_epochs": "epochs",
+    "learning_rate": "optimizer.lr", "wd": "optimizer.weight_decay",
+    "warmup_iters": "scheduler.warmup_steps", "min_lr": "scheduler.min_ratio",
+    "batch_size": "micro_batch_size", "total_batch_size": "global_batch_tokens",
+    "dtype": "trainer.precision", "device": "trainer.accelerator", "gpus": "trainer.devices",
+    "grad_clip": "trainer.gradient_clip_val", "eval_interval": "validate_every",
+    "out_dir": "run_dir", "output_dir": "run_dir", "max_length": "max_new_tokens",
+    "model": "checkpoint", "start": "prompt", "accumulate_grad_batches": "global_batch_tokens",
+    "max_time": "trainer.max_minutes", "val_check_interval": "validate_every",
+    "init_from": "checkpoint",
+}  # fmt: skip
+"""Keys of other programs, and ours for the same thing."""
+
+
+def _explain(details: ErrorDetails, settings: type[Settings], source: str) -> str:
+    """Return one line for one of pydantic's errors."""
+    key = source + dotted(details["loc"])
+    value = details["input"]
+    if details["type"] == "missing":
+        leaf = next((leaf for leaf in leaves(settings) if source + leaf.key == key), None)
+        meaning = f" ({leaf.meaning})" if leaf and leaf.meaning else ""
+        return f"{key} has no value; give {key}=...{meaning}"
+    if details["type"] == "extra_forbidden":
+        return unknown_key(settings, dotted(details["loc"]))
+    if details["type"] == "value_error":
+        message = str(details["ctx"]["error"])
+        return message if isinstance(value, dict | Settings) else f"{key}={shown(value)}: {message}"
+    if details["type"] in ("union_tag_invalid", "union_tag_not_found", "literal_error"):
+        return f"{key}: {shown(value)} is not one of its choices"
+    return f"{key}={shown(value)}: holds several settings, {key}.KEY=..., not one value"
+
+
+def dotted(location: tuple[int | str, ...]) -> str:
+    """Return the key of an error's location, without pydantic's tags of choices."""
+    parts = [str(part) for part in location]
+    return ".".join(part for part in parts if not part.startswith(("webtext_gpt.", "data_prep.")))
+
+
+def shown(value: object) -> str:
+    """Return a value as it is written on a command line, cut to a readable length."""
+    text = (
+        {True: "true", False: "false", None: "null"}.get(value, str(value))
+        if isinstance(  # type: ignore[call-overload]
+            value, bool | None
+        )
+        else str(value)
+    )
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _unused(settings: type[Settings], key: str, group: str) -> str:
+    """Return the message for a key of a group that is null in this composition."""
+    if any(leaf.key == key for leaf in leaves(settings)):
+        return (
+            f"{key}: {group} is not in use here, so its settings have no effect; choose it first "
+            f"(--help {group.partition('.')[0]} lists the choices)"
+        )
+    return unknown_key(settings, key)
+
+
+def _field(model: type[Settings] | None, name: str) -> FieldInfo | None:
+    if model is None or name == "target":
+        return None
+    for own, field in model.model_fields.items():
+        if name == (field.alias or own):
+            return field
+    return None
+
+
+def _kind(field: FieldInfo) -> Kind | None:
+    return next((m for m in field.metadata if isinstance(m, Kind)), None)
+
+
+def _model_of(field: FieldInfo, node: object) -> type[Settings] | None:
+    """Return the class that a group's present choice has; None if the group is null."""
+    models = models_of(field)
+    target = node.get(TARGET) if isinstance(node, Mapping) else None
+    for model in models:
+        allowed = model.model_fields.get("target")
+        if target is not None and allowed and target in get_args(allowed.annotation):
+            return model
+    if len(models) == 1 and (node is not None or not _is_optional(field)):
+        return models[0]
+    return None
+
+
+def _alternatives(annotation: object) -> Iterator[object]:
+    if get_origin(annotation) in (Union, UnionType):
+        for inner in get_args(annotation):
+            yield from _alternatives(inner)
+    elif get_origin(annotation) is Annotated:
+        yield from _alternatives(get_args(annotation)[0])
+    else:
+        yield annotation
+
+
+def _is_optional(field: FieldInfo) -> bool:
+    return type(None) in _alternatives(field.annotation)
+
+
+def _is_settings(candidate: type) -> bool:
+    return issubclass(candidate, Settings)

@@ -1,0 +1,185 @@
+"""Settings of commands that use a trained model: `generate.py`, `eval.py` and `webtext-gpt weights`."""
+
+from typing import Annotated, ClassVar
+
+from webtext_gpt.settings.base import Settings, setting
+from webtext_gpt.settings.kinds import Listed, Number, OneOf, PathText, Switch, Text, Whole
+from webtext_gpt.settings.run import dated
+
+DEVICE = Text("auto, cpu, cuda, cuda:1, ... or mps", pattern=r"auto|cpu|mps|(cuda|xpu)(:\d+)?")
+NO_FP16 = "fp16 is not offered, because it overflows where bf16 does not"
+INFERENCE_PRECISION = OneOf(
+    ("auto", "fp32", "bf16"),
+    instead={
+        **dict.fromkeys(("fp16", "16", "16-mixed", "16-true", "half", "float16"), NO_FP16),
+        **dict.fromkeys(("32", "32-true", "float32"), "give fp32"),
+        **dict.fromkeys(("bf16-mixed", "bf16-true", "bfloat16"), "give bf16"),
+    },
+)
+MODEL = "run folder, .ckpt file, Hugging Face folder or hub name"
+BENCHMARKS = (
+    *("lambada", "cbt_cn", "cbt_ne", "wikitext2", "ptb", "enwik8", "text8", "wikitext103"),
+    *("one_billion_words", "winograd", "coqa", "cnn_dailymail", "wmt14_en_fr", "wmt14_fr_en"),
+    "natural_questions",
+)
+
+
+class Generate(Settings):
+    """Generate text from a trained model."""
+
+    examples: ClassVar[dict[str, str]] = {
+        '{command} checkpoint=runs/... prompt="The meaning of life is"': "continue a text",
+        "{command} checkpoint=runs/... num_samples=3 temperature=0.8": "three new documents",
+        '{command} checkpoint=runs/... prompt="The capital is" next=10': (
+            "the most probable next tokens"
+        ),
+        "{command} checkpoint=openai-community/gpt2 prompts=prompts.txt out=completions.jsonl": (
+            "a file of prompts"
+        ),
+        "{command} checkpoint=runs/... num_beams=4 stop=[.]": "beam search, up to a full stop",
+    }
+
+    checkpoint: Annotated[str, PathText(what=MODEL)] = setting(..., f"model: {MODEL}", common=True)
+    prompt: Annotated[str, Text(empty=True)] = setting(
+        "", "text to continue; empty: begin a new document", common=True
+    )
+    prompts: Annotated[str | None, PathText(null="use prompt")] = setting(
+        None,
+        'file of prompts: one per line, or JSONL or Parquet with a column "prompt"',
+        common=True,
+    )
+    out: Annotated[str | None, PathText(null="print them")] = setting(
+        None, "JSONL file for prompts and completions", common=True
+    )
+    num_samples: Annotated[int, Whole(1)] = setting(1, "continuations per prompt", common=True)
+    max_new_tokens: Annotated[int, Whole(1, unit="tokens")] = setting(
+        200, "maximum length of a continuation", common=True
+    )
+    temperature: Annotated[float, Number(0)] = setting(
+        1.0, "divides the logits; 0: always take the most probable token", common=True
+    )
+    top_k: Annotated[int | None, Whole(1, null="all")] = setting(
+        40, "sample from the k most probable tokens", common=True
+    )
+    top_p: Annotated[float | None, Number(above=0, most=1, null="all")] = setting(
+        None, "sample from the smallest set of tokens with total probability p", common=True
+    )
+    repetition_penalty: Annotated[float, Number(above=0)] = setting(
+        1.0, "above 1: lower the logits of tokens that already occur in the text"
+    )
+    num_beams: Annotated[int, Whole(1)] = setting(
+        1, "above 1: beam search of this width instead of sampling"
+    )
+    stop: Annotated[list[str], Listed(Text(), empty=True)] = setting(
+        list, r'strings that end a text; \n, \t and \\ are read: stop=["\n"]'
+    )
+    seed: Annotated[int | None, Whole(0, null="random")] = setting(
+        None, "seed of the first text; each later text uses the next number"
+    )
+    overflow: Annotated[str, OneOf(("slide", "refuse"))] = setting(
+        "slide", "when the text outgrows the context: slide (slow from then on) or refuse"
+    )
+    next: Annotated[int | None, Whole(1, null="generate text")] = setting(
+        None, "print this many of the most probable next tokens instead of text", common=True
+    )
+    steps: Annotated[int, Whole(1)] = setting(
+        1, "with next: number of steps; each one appends the most probable token"
+    )
+    batch_size: Annotated[int, Whole(1)] = setting(8, "texts generated at once")
+    stream: Annotated[bool, Switch()] = setting(True, "print a single text while it is generated")
+    device: Annotated[str, DEVICE] = setting("auto", "device; auto: a GPU if there is one")
+    precision: Annotated[str, INFERENCE_PRECISION] = setting(
+        "auto", "number format; auto: bf16 on GPUs that multiply it, else fp32"
+    )
+
+
+class Evaluate(Settings):
+    """Evaluate a model zero-shot, as the GPT-2 paper did.
+
+    With report=[RUN,RUN,...], compare finished runs by model size (figure 4) instead.
+    """
+
+    examples: ClassVar[dict[str, str]] = {
+        "{command} checkpoint=runs/... tasks=[lambada,wikitext2]": "two benchmarks from the hub",
+        "{command} checkpoint=runs/... tasks=lambada data_dir=benchmarks/": "from local files",
+        "{command} checkpoint=openai-community/gpt2": "all benchmarks, GPT-2 small",
+        "{command} checkpoint=runs/... limit=100": "a quick look",
+        "{command} report=[runs/small,runs/medium]": "loss by model size",
+    }
+
+    checkpoint: Annotated[str | None, PathText(what=MODEL, null="only with report")] = setting(
+        None, f"model: {MODEL}", common=True
+    )
+    tasks: Annotated[list[str], Listed(OneOf(("all", *BENCHMARKS)))] = setting(
+        lambda: ["all"], "benchmarks: all, or a list", common=True
+    )
+    data_dir: Annotated[str | None, PathText(null="download from the hub")] = setting(
+        None, "folder with the benchmarks' files", common=True
+    )
+    run_dir: Annotated[str, PathText()] = setting(
+        lambda: dated("evaluations"),
+        "folder for evaluation.json and evaluation.md",
+        common=True,
+        shown="evaluations/DATE_TIME",
+    )
+    limit: Annotated[int | None, Whole(1, unit="examples", null="all")] = setting(
+        None, "evaluate only this many examples of each task", common=True
+    )
+    stride: Annotated[int | None, Whole(1, unit="tokens", null="half the model's context")] = (
+        setting(None, "distance by which the sliding window moves")
+    )
+    detokenize: Annotated[bool, Switch()] = setting(
+        True, "undo the benchmarks' tokenization, as the paper does"
+    )
+    batch_tokens: Annotated[int, Whole(1, unit="tokens")] = setting(
+        8192, "maximum size of a forward pass"
+    )
+    batch_size: Annotated[int, Whole(1, unit="prompts")] = setting(16, "prompts completed at once")
+    device: Annotated[str, DEVICE] = setting("auto", "device; auto: a GPU if there is one")
+    precision: Annotated[str, INFERENCE_PRECISION] = setting(
+        "fp32", "number format; bf16 is faster on GPUs and slightly less exact"
+    )
+    report: Annotated[list[str] | None, Listed(PathText(), null="evaluate a model")] = setting(
+        None, "finished runs to compare by model size, figure 4 of the paper", common=True
+    )
+
+
+class Weights(Settings):
+    """Convert a model from one format to another.
+
+    Read: a run folder or .ckpt file (ours), a folder with config.json or a hub name (Hugging Face's
+    GPT-2, GPT-1 and their sequence classifiers), ckpt.pt (nanoGPT). Written: our .ckpt, or a folder
+    for AutoModelForCausalLM and AutoTokenizer.
+    """
+
+    examples: ClassVar[dict[str, str]] = {
+        "{command} checkpoint=runs/... out=gpt2_folder": "to a Hugging Face folder",
+        "{command} checkpoint=openai-community/gpt2 out=gpt2.ckpt": "from the hub",
+        "{command} checkpoint=ckpt.pt tokenizer=openai-community/gpt2 out=nano.ckpt": (
+            "from nanoGPT"
+        ),
+        "{command} checkpoint=ckpt.pt tokenizer=input.txt out=shakespeare.ckpt": (
+            "a character model, with its training text"
+        ),
+        "{command} checkpoint=runs/... out=gpt2_folder force=true": "replace an earlier export",
+    }
+
+    checkpoint: Annotated[str, PathText(what="a model")] = setting(
+        ..., f"model: {MODEL}, or nanoGPT's ckpt.pt", common=True
+    )
+    out: Annotated[str, PathText()] = setting(
+        ...,
+        "a name that ends in .ckpt: our checkpoint; any other: a Hugging Face folder",
+        common=True,
+    )
+    tokenizer: Annotated[str | None, PathText(what="a tokenizer", null="the model's own")] = (
+        setting(
+            None,
+            "for a model without one: tokenizer.json, a folder or hub name, or the training text of a "
+            "character model (input.txt)",
+            common=True,
+        )
+    )
+    force: Annotated[bool, Switch()] = setting(
+        False, "replace the file at out, or the model in the folder; other files stay", common=True
+    )

@@ -1,0 +1,403 @@
+"""Kinds of settings: what a value may be, how its text is read, and how to say so.
+
+A value arrives as the text of a `key=value` argument or as a YAML value; `Kind.read` takes both and
+returns one Python type. A field names its kind in its annotation:
+
+    seed: Annotated[int, Whole(0)]
+    limit: Annotated[int | None, Whole(1, unit="examples", null="all")]
+"""
+
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+NULL = ("null", "none", "~")
+QUOTES = "'\""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(ABC):
+    """What the value of a setting may be.
+
+    Attributes:
+        null: the meaning of `null`; None if null is refused.
+    """
+
+    null: str | None = None
+
+    def read(self, value: object) -> Any:
+        """Return the typed value.
+
+        Raises:
+            ValueError: the value is not of this kind; the message says what is expected.
+        """
+        if self.null is not None and self.is_null(value):
+            return None
+        return self._read(value)
+
+    def is_null(self, value: object) -> bool:
+        """Return whether a value stands for null."""
+        return value is None or (isinstance(value, str) and value.strip().lower() in NULL)
+
+    @abstractmethod
+    def _read(self, value: object) -> Any:
+        """Return the typed value of anything but null."""
+
+    @abstractmethod
+    def name(self) -> str:
+        """Return what a value may be, without null: `whole number, 1 or above`."""
+
+    def describe(self) -> str:
+        """Return what a value may be, with null and its meaning."""
+        return self.name() + (f", or null ({self.null})" if self.null is not None else "")
+
+    def refused(self, hint: str = "") -> ValueError:
+        """Return the error for a value that is not of this kind."""
+        return ValueError(f"expected {self.describe()}{f'; {hint}' if hint else ''}")
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+
+@dataclass(frozen=True)
+class Switch(Kind):
+    """True or false; yes, on and 1 are true, and no, off and 0 false."""
+
+    def _read(self, value: object) -> bool:
+        text = str(value).strip().lower()
+        if not isinstance(value, bool | int | str) or text not in TRUE + FALSE:
+            raise self.refused()
+        return text in TRUE
+
+    def name(self) -> str:
+        return "true or false"
+
+
+@dataclass(frozen=True)
+class Whole(Kind):
+    """A whole number in [least, most]. `1_000` and `1e6` are read; `2**16` is not computed."""
+
+    least: int | None = None
+    most: int | None = None
+    unit: str = ""
+
+    def _read(self, value: object) -> int:
+        number = _whole(value)
+        if number is None:
+            raise self.refused(_computed(value))
+        if not (self.least is None or number >= self.least) or not (
+            self.most is None or number <= self.most
+        ):
+            raise self.refused()
+        return number
+
+    def name(self) -> str:
+        unit = f" of {self.unit}" if self.unit else ""
+        return f"a whole number{unit}" + _range(self.least, self.most)
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A finite number; `least` and `most` belong to the range, `above` and `below` do not."""
+
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    unit: str = ""
+
+    def _read(self, value: object) -> float:
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            raise self.refused(_computed(value)) from None
+        inside = (
+            (self.least is None or number >= self.least)
+            and (self.most is None or number <= self.most)
+            and (self.above is None or number > self.above)
+            and (self.below is None or number < self.below)
+        )
+        if not math.isfinite(number) or not inside:
+            raise self.refused()
+        return number
+
+    def name(self) -> str:
+        unit = f" of {self.unit}" if self.unit else ""
+        above = [f"above {self.above:g}"] if self.above is not None else []
+        below = [f"below {self.below:g}"] if self.below is not None else []
+        bounds = [_range(self.least, self.most).removeprefix(", "), *above, *below]
+        listed = " and ".join(filter(None, bounds))
+        return f"a number{unit}" + (f", {listed}" if listed else "")
+
+
+@dataclass(frozen=True)
+class OneOf(Kind):
+    """One of several words.
+
+    Attributes:
+        choices: the words.
+        instead: for words that people try, what to give instead.
+    """
+
+    choices: tuple[str, ...]
+    instead: Mapping[str, str] | None = None
+
+    def _read(self, value: object) -> str:
+        text = str(value).lower() if isinstance(value, bool) else str(value).strip()
+        if text not in self.choices or isinstance(value, list | dict):
+            raise self.refused((self.instead or {}).get(text, ""))
+        return text
+
+    def name(self) -> str:
+        *most, last = self.choices
+        return f"{', '.join(most)} or {last}" if most else last
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    """Text, taken as it is given.
+
+    Attributes:
+        what: what the text is, for messages.
+        empty: whether it may be empty.
+        pattern: regular expression that the whole text has to match.
+    """
+
+    what: str = "text"
+    empty: bool = False
+    pattern: str = ""
+
+    def _read(self, value: object) -> str:
+        if isinstance(value, bool | list | dict) or value is None:
+            raise self.refused("in YAML, put it in quotes" if isinstance(value, bool) else "")
+        text = str(value)
+        if not text and not self.empty:
+            raise self.refused(f"{self.what} must not be empty")
+        if self.pattern and not re.fullmatch(self.pattern, text):
+            raise self.refused()
+        return text
+
+    def is_null(self, value: object) -> bool:
+        """Return whether a value stands for null; only the word `null` does in text."""
+        return value is None or value == "null"
+
+    def name(self) -> str:
+        return self.what
+
+
+@dataclass(frozen=True)
+class PathText(Text):
+    """A path or glob pattern, taken as it is given."""
+
+    what: str = "a path"
+
+    def _read(self, value: object) -> str:
+        text = super()._read(value)
+        if "\0" in text:
+            raise self.refused("it holds a NUL character")
+        return text
+
+
+@dataclass(frozen=True)
+class Listed(Kind):
+    """Several values of one kind: `[a,b]`, or a single one without brackets.
+
+    An item may be quoted, so that it can hold commas, brackets and spaces at its ends. A path that
+    exists is one item, whatever its name holds.
+
+    Attributes:
+        item: kind of the items.
+        length: how many there have to be; None if any number will do.
+        empty: whether there may be none.
+        bare: whether a single value may stand without brackets.
+    """
+
+    item: Kind
+    length: int | None = None
+    empty: bool = False
+    bare: bool = True
+
+    def _read(self, value: object) -> list[Any]:
+        items = self._items(value)
+        if self.length not in (None, len(items)) or not (items or self.empty):
+            raise self.refused()
+        try:
+            return [self.item.read(item) for item in items]
+        except ValueError as error:
+            raise self.refused(self._hint(error)) from None
+
+    def _items(self, value: object) -> list[object]:
+        if isinstance(value, list | tuple):
+            return list(value)
+        if not isinstance(value, str):
+            return [value]
+        if self.bare and isinstance(self.item, PathText) and _exists(value):
+            return [value]
+        if value.startswith("[") and value.endswith("]"):
+            try:
+                return list(split_items(value[1:-1]))
+            except ValueError as error:
+                raise self.refused(str(error)) from None
+        if not self.bare:
+            raise self.refused()
+        return [value] if isinstance(self.item, Text) else list(split_items(value))
+
+    @staticmethod
+    def _hint(error: ValueError) -> str:
+        _, _, hint = str(error).partition("; ")
+        return hint
+
+    def name(self) -> str:
+        what = self.item.name()
+        if isinstance(self.item, PathText):
+            return "a path or a list of them, [a,b]"
+        count = f"{self.length} values" if self.length else "values"
+        return f"a list [a,b] of {count}, each {what}"
+
+
+@dataclass(frozen=True)
+class Named(Kind):
+    """Values by name: `key.NAME=value`, or `{a: 1, b: 2}`.
+
+    Attributes:
+        item: kind of the values.
+        names: the names; empty if the user may invent them.
+    """
+
+    item: Kind
+    names: tuple[str, ...] = ()
+
+    def _read(self, value: object) -> dict[str, Any]:
+        if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
+            pairs = [str(item).partition(":") for item in split_items(value[1:-1])]
+            if not all(colon for _, colon, _ in pairs):
+                raise self.refused()
+            value = {unquoted(k.strip()): unquoted(v.strip()) for k, _, v in pairs}
+        if not isinstance(value, Mapping):
+            raise self.refused()
+        read = {}
+        for name, item in value.items():
+            if self.names and name not in self.names:
+                raise self.refused()
+            try:
+                read[str(name)] = self.item.read(item)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return read
+
+    def name(self) -> str:
+        names = "|".join(self.names) if self.names else "NAME"
+        return f"values by name, KEY.{names}=..., each {self.item.describe()}"
+
+
+@dataclass(frozen=True)
+class Either(Kind):
+    """A value of one of several kinds; the first that takes it reads it."""
+
+    kinds: tuple[Kind, ...]
+
+    def _read(self, value: object) -> Any:
+        hints = []
+        for kind in self.kinds:
+            try:
+                return kind.read(value)
+            except ValueError as error:
+                hints.append(str(error).partition("; ")[2])
+        raise self.refused(next(filter(None, hints), ""))
+
+    def name(self) -> str:
+        return ", or ".join(kind.name() for kind in self.kinds)
+
+
+def split_items(text: str) -> list[str]:
+    """Split at the commas outside quotes and brackets; remove the quotes of quoted items.
+
+    Inside quotes, a backslash before the same quote gives the quote.
+
+    Raises:
+        ValueError: a quote or bracket is not closed.
+    """
+    items, item, quote, depth = [], "", "", 0
+    characters = iter(text)
+    for c in characters:
+        if quote:
+            item += c
+            if c == "\\":
+                item += next(characters, "")
+            quote = "" if c == quote else quote
+        elif c in QUOTES and not item.strip():
+            quote, item = c, item + c
+        elif c == "," and not depth:
+            items.append(item)
+            item = ""
+        else:
+            depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(c, 0)
+            item += c
+    if quote or depth:
+        raise ValueError(f"{'a quote' if quote else 'a bracket'} is not closed")
+    if item.strip() or items:
+        items.append(item)
+    return [unquoted(item.strip()) for item in items]
+
+
+def unquoted(text: str) -> str:
+    """Return the text inside quotes; a text without quotes is returned unchanged."""
+    if len(text) > 1 and text[0] in QUOTES and text[-1] == text[0]:
+        return text[1:-1].replace(f"\\{text[0]}", text[0])
+    return text
+
+
+def _whole(value: object) -> int | None:
+    """Return an int for 5, "5", "1_000", 1e6 and "1e6"; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return int(value) if isinstance(value, str) else _integral(float(value), value)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return _integral(float(value), None)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _integral(number: float, exact: int | float | None) -> int | None:
+    if isinstance(exact, int):
+        return exact
+    return int(number) if math.isfinite(number) and number.is_integer() else None
+
+
+def _computed(value: object) -> str:
+    """Return a hint for products and powers such as `2**16`, which are not computed."""
+    match = re.fullmatch(r"\s*(\d{1,9})\s*(\*\*|\^|\*|x)\s*(\d{1,9})\s*", str(value))
+    if not match:
+        return ""
+    left, sign, right = int(match[1]), match[2], int(match[3])
+    if sign in ("**", "^"):
+        return f"give the result, {left**right}" if right <= 64 and left <= 1024 else ""
+    return f"give the result, {left * right}"
+
+
+def _range(least: float | None, most: float | None) -> str:
+    if least is not None and most is not None:
+        return f", {least:,} to {most:,}"
+    if least is not None:
+        return f", {least:,} or above"
+    return f", {most:,} or below" if most is not None else ""
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long for a name, or a NUL character
+        return False

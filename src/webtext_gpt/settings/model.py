@@ -1,0 +1,56 @@
+"""Settings of the model: `model.KEY`. The choices of `model=` are sizes, in conf/model."""
+
+from typing import Annotated, Literal
+
+from webtext_gpt.settings.base import Target, setting
+from webtext_gpt.settings.kinds import Number, OneOf, Switch, Whole
+
+Dropout = Number(0, below=1)
+
+
+class Model(Target):
+    """Shape and options of the model, as in `webtext_gpt.model.GPTConfig`."""
+
+    target: Literal["webtext_gpt.model.GPTConfig"] = setting(
+        "webtext_gpt.model.GPTConfig", alias="_target_"
+    )
+    n_layer: Annotated[int, Whole(1)] = setting(12, "number of blocks", common=True)
+    n_head: Annotated[int, Whole(1)] = setting(
+        12, "attention heads per block; must divide n_embd", common=True
+    )
+    n_embd: Annotated[int, Whole(1)] = setting(768, "width of the residual stream", common=True)
+    block_size: Annotated[int, Whole(1, unit="tokens")] = setting(
+        1024, "length of the context", common=True
+    )
+    vocab_size: Annotated[int | None, Whole(1, null="the tokenizer's vocabulary")] = setting(
+        None, "number of token ids"
+    )
+    norm: Annotated[str, OneOf(("pre", "post"))] = setting(
+        "pre",
+        "layer normalization before each sub-block (pre, GPT-2) or after each sum (post, GPT-1)",
+    )
+    activation: Annotated[str, OneOf(("gelu_tanh", "gelu", "relu"))] = setting(
+        "gelu_tanh", "activation of the MLP"
+    )
+    positions: Annotated[str, OneOf(("learned", "sinusoidal"))] = setting(
+        "learned", "position embeddings"
+    )
+    scale_embeddings: Annotated[bool, Switch()] = setting(
+        False, "multiply token embeddings by sqrt(n_embd), as Vaswani et al. 2017"
+    )
+    embd_dropout: Annotated[float, Dropout] = setting(
+        0.0, "dropout on the sum of token and position embeddings"
+    )
+    attn_dropout: Annotated[float, Dropout] = setting(0.0, "dropout on the attention weights")
+    resid_dropout: Annotated[float, Dropout] = setting(
+        0.0, "dropout on the output of each sub-block"
+    )
+    tied_embeddings: Annotated[bool, Switch()] = setting(
+        True, "share the token embedding's weights with the output layer"
+    )
+    init_std: Annotated[float, Number(above=0)] = setting(
+        0.02, "standard deviation of the initial weights"
+    )
+    scaled_residual_init: Annotated[bool, Switch()] = setting(
+        True, "divide the initial weights of residual projections by sqrt(2 n_layer), as GPT-2"
+    )

@@ -1,0 +1,61 @@
+"""Settings that pretraining and fine-tuning share."""
+
+import os
+from datetime import datetime
+from typing import Annotated
+
+from webtext_gpt.settings.base import Settings, keys, setting
+from webtext_gpt.settings.callbacks import Callbacks
+from webtext_gpt.settings.kinds import PathText, Switch, Whole
+from webtext_gpt.settings.optimization import AdamW, Guard, Scheduler
+from webtext_gpt.settings.training import Logger, Strategy, Trainer
+
+AUTO = "auto"
+"""Value of `resume` that starts a run, or resumes it if its folder holds one."""
+
+Seed = Annotated[int, Whole(0, 2**32 - 1)]
+
+
+def dated(parent: str) -> str:
+    """Return a folder named after the present time."""
+    return f"{parent}/{datetime.now():%Y-%m-%d_%H-%M-%S}"
+
+
+def cache_folder() -> str:
+    """Return the default cache: `WEBTEXT_GPT_CACHE`, or a folder in the user's home."""
+    return os.environ.get("WEBTEXT_GPT_CACHE") or "~/.cache/webtext-gpt"
+
+
+class Run(Settings):
+    """A training run in a folder of its own."""
+
+    run_dir: Annotated[str, PathText()] = setting(
+        lambda: dated("runs"),
+        "folder for everything that the run writes",
+        common=True,
+        shown="runs/DATE_TIME",
+    )
+    resume: Annotated[str | None, PathText(what="a run folder or auto", null="a new run")] = (
+        setting(
+            None,
+            "run folder to resume with its settings; auto: start run_dir, or resume it",
+            common=True,
+        )
+    )
+    seed: Seed = setting(1337, "seed of the new weights, dropout and the order of samples")
+    compile: Annotated[bool, Switch()] = setting(
+        False, "compile the model with torch.compile: faster steps after about a minute"
+    )
+    activation_checkpointing: Annotated[bool, Switch()] = setting(
+        False, "recompute activations in the backward pass: less memory, slower"
+    )
+    num_workers: Annotated[int, Whole(0, unit="processes")] = setting(
+        0, "data-loading workers per device; memory-mapped tokens rarely need any"
+    )
+    guard: Guard = keys(Guard, common=False)
+    optimizer: AdamW = keys()
+    scheduler: Scheduler = keys()
+    strategy: Strategy = keys()
+    trainer: Trainer = keys(Trainer)
+    logger: Logger | None = keys()
+    callbacks: Callbacks = keys(Callbacks, common=False)

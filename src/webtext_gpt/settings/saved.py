@@ -1,0 +1,148 @@
+"""The `config.yaml` of a run: write it, and read it again with the changes of a later call."""
+
+from collections.abc import Iterator, Mapping
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced
+from webtext_gpt.settings.base import Settings, leaves
+from webtext_gpt.settings.kinds import Listed, PathText
+
+CONFIG = "config.yaml"
+MAY_CHANGE = ("strategy", "logger")
+"""Groups whose choice may change when a run is resumed."""
+OUTPUTS = ("run_dir", "resume", "out")
+"""Paths that a run writes; all others are read, and may be relative to the first working folder."""
+MOVED = {"webtext_gpt.data.task.Task": "webtext_gpt.finetuning.data.task.Task"}
+"""Targets in the `config.yaml` of earlier versions, and their current names."""
+REMOVED = ("_partial_", "run_dir", "metric")
+"""Keys below the top level that earlier versions wrote, and that now follow from other settings."""
+REMOVED_FROM = {"early_stopping": ("monitor", "lower_is_better")}
+"""The same, of single callbacks."""
+
+
+def holds_run(run_dir: Path) -> bool:
+    """Return whether the folder holds a run."""
+    return (run_dir / CONFIG).is_file()
+
+
+def reopen(
+    run_dir: Path, settings: type[Settings], chosen: Mapping[str, str], composed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the plain values of a run to resume.
+
+    Args:
+        run_dir: the run's folder.
+        settings: the command's class of settings.
+        chosen: this call's choices of groups.
+        composed: this call's composed values; a changed strategy or logger is taken from them.
+
+    Raises:
+        UserError: the folder holds no run, a run of another command, or a run whose group would
+            change.
+    """
+    if not holds_run(run_dir):
+        raise UserError(f"resume={run_dir}: no run is there (it has no {CONFIG})")
+    values = load(run_dir)
+    if ("epochs" in values) != ("epochs" in settings.model_fields):
+        script = "finetune.py" if "epochs" in values else "train.py"
+        raise UserError(
+            f"resume={run_dir}: that is a run of {script}; resume it with python {script}"
+        )
+    for group, choice in chosen.items():
+        if group not in MAY_CHANGE:
+            raise UserError(
+                f"{group}={choice}: a resumed run keeps its {group}; leave {group}= out, change "
+                f"single keys (trainer.max_steps=...), or start a new run without resume="
+            )
+        values.pop(group, None)
+        if group in composed:
+            values[group] = composed[group]
+    values |= {"run_dir": str(run_dir), "resume": str(run_dir)}  # the folder may have been moved
+    return values
+
+
+def load(run_dir: Path) -> dict[str, Any]:
+    """Return the plain values of a run's `config.yaml`, in the current version's names.
+
+    Raises:
+        UserError: the file is not a configuration.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    path = run_dir / CONFIG
+    try:
+        # Earlier versions left interpolations in the file.
+        loaded = OmegaConf.load(path)
+        _forget(loaded)
+        values = OmegaConf.to_container(loaded, resolve=True)
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a run's configuration: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not a run's configuration: it holds no keys")
+    return {str(key): value for key, value in values.items() if value != {}}
+
+
+def save(settings: Settings, run_dir: Path, **resolved: Any) -> None:
+    """Write the settings; this file marks the folder as a run's.
+
+    Relative paths in it are made absolute, since a run may be resumed from another folder.
+
+    Args:
+        settings: the settings of the run.
+        run_dir: the run's folder.
+        resolved: values found at run time, written so that a resumed run reuses them.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with replaced(run_dir / CONFIG) as partial:
+        text = yaml.safe_dump(plain(settings) | resolved, sort_keys=False, allow_unicode=True)
+        partial.write_text(text, encoding="utf-8")
+
+
+def plain(settings: Settings) -> dict[str, Any]:
+    """Return plain values in which the paths of existing files are absolute."""
+    values = settings.model_dump(by_alias=True)
+    for key in _read_paths(type(settings)):
+        *parents, last = key.split(".")
+        node: Any = values
+        for part in parents:
+            node = node.get(part) if isinstance(node, dict) else None
+        if isinstance(node, dict) and last in node:
+            node[last] = _absolute(node[last])
+    return values
+
+
+def _read_paths(settings: type[Settings]) -> Iterator[str]:
+    for leaf in leaves(settings):
+        kind = leaf.kind.item if isinstance(leaf.kind, Listed) else leaf.kind
+        if isinstance(kind, PathText) and leaf.key not in OUTPUTS:
+            yield leaf.key
+
+
+def _absolute(value: Any) -> Any:
+    """Make relative paths and glob patterns absolute if they name existing files."""
+    if isinstance(value, list):
+        return [_absolute(item) for item in value]
+    if not isinstance(value, str) or Path(value).is_absolute():
+        return value
+    return str(Path.cwd() / value) if Path(value).exists() or glob(value) else value
+
+
+def _forget(node: Any, name: str = "", depth: int = 0) -> None:
+    """Drop the keys of earlier versions, and rename targets, in place."""
+    from omegaconf import DictConfig
+
+    if not isinstance(node, DictConfig):
+        return
+    for key in [*(REMOVED if depth else ()), *REMOVED_FROM.get(name, ())]:
+        node.pop(key, None)
+    if target := MOVED.get(node.get("_target_", "")):
+        node["_target_"] = target
+    for key in node:
+        if not (key and node._get_node(key)._is_interpolation()):
+            _forget(node[key], str(key), depth + 1)
