@@ -8,17 +8,16 @@ import random
 import runpy
 import subprocess
 import sys
+import unittest.mock
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import hydra
 import pytest
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import OverrideType
-from omegaconf import DictConfig, OmegaConf
 
-from webtext_gpt.cli import FULL_ERROR
+from webtext_gpt import cli
+from webtext_gpt.commands import COMMANDS
+from webtext_gpt.settings import composition
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -56,32 +55,22 @@ def prose_file(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def compose() -> Callable[..., DictConfig]:
-    """`compose(config_name, *overrides)`: the real configuration, as an entry point gets it.
+def compose() -> Callable[..., Any]:
+    """`compose("train", "key=value", ...)`: the typed settings that a command line gives.
 
-    Hydra composes each combination of group choices once per session. Values are then set in a
-    copy, as Hydra sets them. A value that does not fit is passed to Hydra, which reports it.
+    Hydra composes each combination of group choices once per session.
     """
+    composed = functools.cache(lambda config, chosen: composition.compose(config, dict(chosen)))
 
-    @functools.cache
-    def composed(name: str, choices: tuple[str, ...]) -> DictConfig:
-        folder, _, config_name = name.rpartition("/")
-        with hydra.initialize_config_dir(str(REPOSITORY / "conf" / folder), version_base="1.3"):
-            return hydra.compose(config_name, overrides=list(choices))
+    def _compose(name: str, *arguments: str) -> Any:
+        def cached(config: str, chosen: dict[str, str], extra: Path | None) -> dict[str, Any]:
+            if extra is not None:
+                return composition.compose(config, chosen, extra)
+            return copy.deepcopy(composed(config, tuple(chosen.items())))
 
-    def _compose(name: str, *overrides: str) -> DictConfig:
-        conf = REPOSITORY / "conf" / name.rpartition("/")[0]
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-        values = [o for o in parsed if o.type == OverrideType.CHANGE and not o.package
-                  and not (conf / o.key_or_group).is_dir()]  # fmt: skip
-        choices = tuple(o.input_line for o in parsed if o not in values)
-        cfg = copy.deepcopy(composed(name, choices))
-        try:
-            for override in values:
-                OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
-        except Exception:  # Hydra raises its own error
-            return composed.__wrapped__(name, tuple(overrides))
-        return cfg
+        command = COMMANDS[name.rpartition("/")[2]]
+        with unittest.mock.patch.object(cli, "compose", cached):
+            return cli.read_settings(command, cli.parse(arguments, command))
 
     return _compose
 
@@ -97,15 +86,13 @@ def call(
 
     def _call(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", [str(REPOSITORY / script), *arguments])
-        monkeypatch.setenv(FULL_ERROR, "0")
+        monkeypatch.setenv(cli.FULL_ERROR, "0")
         capsys.readouterr()
         code = 0
         try:
             runpy.run_path(sys.argv[0], run_name="__main__")
         except SystemExit as end:
             code = end.code
-        finally:
-            HydraConfig.instance().cfg = None  # as before any script has run
         return subprocess.CompletedProcess([script, *arguments], code, *capsys.readouterr())
 
     return _call
@@ -216,7 +203,7 @@ def small_finetuning(animals: Path, small_checkpoint: Path, tmp_path: Path) -> l
 
 @pytest.fixture
 def finetune(
-    compose: Callable[..., DictConfig], small_finetuning: list[str]
+    compose: Callable[..., Any], small_finetuning: list[str]
 ) -> Callable[..., dict]:
     """`finetune(*overrides)`: a small fine-tuning run in this process."""
     from webtext_gpt.finetuning.command import run_command
