@@ -13,7 +13,7 @@ from webtext_gpt.evaluation.registry import select_benchmarks
 from webtext_gpt.evaluation.report import markdown, terminal
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.files import write_json, write_text
-from webtext_gpt.training.precision import place_for_inference
+from webtext_gpt.training.precision import place_for_inference, usable_device
 
 RESULTS = "evaluation.json"
 REPORT = "evaluation.md"
@@ -52,6 +52,7 @@ def evaluate_checkpoint(
     """
     refuse_existing_evaluation(out)
     benchmarks = select_benchmarks(tasks)
+    device = usable_device(device)
     model, tokenizer = load_language_model(checkpoint)
     place_for_inference(model, device, precision)
     scorer = Scorer(model, tokenizer, batch_tokens=batch_tokens, stride=stride)

@@ -5,7 +5,7 @@ default and its meaning once; help, `docs/configuration.md` and every check are 
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -134,7 +134,7 @@ class Changes(Kind):
         for name, item in value.items():
             key = f"{self.prefix}.{name}"
             field = _field(self.model, str(name))
-            if field is None:
+            if field is None or name == TARGET:
                 raise ValueError(unknown_key(self.model, key))
             kind = _kind(field) or Changes(models_of(field)[0], key)
             try:
@@ -169,8 +169,21 @@ def read(settings: type[Class], values: Mapping[str, Any], *, source: str = "") 
         raise UserError("\n".join(dict.fromkeys(lines[:8]))) from None
 
 
-def assign(settings: type[Settings], values: dict[str, Any], key: str, text: str) -> None:
+def assign(
+    settings: type[Settings],
+    values: dict[str, Any],
+    key: str,
+    text: str,
+    others: Iterable[str] = (),
+) -> None:
     """Set one key in plain values, in place, to the text that was given for it.
+
+    Args:
+        settings: the command's class.
+        values: the values.
+        key: the key.
+        text: the text.
+        others: see `unknown_key`.
 
     Raises:
         UserError: there is no such key, or it does not hold a single value.
@@ -181,25 +194,23 @@ def assign(settings: type[Settings], values: dict[str, Any], key: str, text: str
     for depth, part in enumerate(parents):
         field = _field(model, part)
         if field is None:
-            raise UserError(unknown_key(settings, key))
+            raise UserError(unknown_key(settings, key, others))
         kind = _kind(field)
         if isinstance(kind, Changes):
-            model, node = kind.model, node.setdefault(part, {})
+            model, node = kind.model, _inner(node, part, key)
             continue
         if isinstance(kind, Named):
             rest = ".".join([*parents[depth + 1 :], last])
-            if isinstance(node.get(part), str):
-                node[part] = {}
-            node.setdefault(part, {})
-            node[part] = {**(node[part] or {}), rest: text}
+            given = _named(kind, node.get(part), ".".join(parents[: depth + 1]))
+            node[part] = {**given, rest: text}
             return
         model = _model_of(field, node.get(part))
         if model is None:
             raise UserError(_unused(settings, key, ".".join(parents[: depth + 1])))
-        node = node.setdefault(part, {})
+        node = _inner(node, part, key)
     field = _field(model, last)
-    if field is None:
-        raise UserError(unknown_key(settings, key))
+    if field is None or last == TARGET:
+        raise UserError(unknown_key(settings, key, others))
     kind = _kind(field)
     if kind is not None and not isinstance(kind, Changes):
         node[last] = text
@@ -247,15 +258,23 @@ def models_of(field: FieldInfo) -> list[type[Settings]]:
     return [a for a in _alternatives(field.annotation) if isinstance(a, type) and _is_settings(a)]
 
 
-def unknown_key(settings: type[Settings], key: str) -> str:
-    """Return the message for a key that does not exist, with similar keys."""
-    known = [leaf.key for leaf in leaves(settings)]
+def unknown_key(settings: type[Settings], key: str, others: Iterable[str] = ()) -> str:
+    """Return the message for a key that does not exist, with similar keys.
+
+    Args:
+        settings: the command's class.
+        key: the key.
+        others: groups of the command that are no settings, such as `experiment`.
+    """
+    single = [leaf.key for leaf in leaves(settings)]
+    groups = {key.rpartition(".")[0] for key in single} - {""}
+    known = [*single, *sorted(groups), *others]
     word = key.rpartition(".")[2]
     near = [k for k in known if k.rpartition(".")[2] == word]  # the same key elsewhere
     near += [k for name, k in HABITS.items() if name == word and k in known and k not in near]
     near = near or difflib.get_close_matches(key, known, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near[:3])}?" if near else ""
-    return f"unknown key {key!r}{hint} --help all lists every key"
+    return f"unknown key {key!r}{hint or ';'} --help all lists every key"
 
 
 HABITS = {
@@ -286,8 +305,13 @@ def _explain(details: ErrorDetails, settings: type[Settings], source: str) -> st
     if details["type"] == "value_error":
         message = str(details["ctx"]["error"])
         return message if isinstance(value, dict | Settings) else f"{key}={shown(value)}: {message}"
-    if details["type"] in ("union_tag_invalid", "union_tag_not_found", "literal_error"):
-        return f"{key}: {shown(value)} is not one of its choices"
+    if details["type"] in ("union_tag_invalid", "literal_error"):
+        found = details["ctx"].get("tag", value)
+        key = key if key.endswith(TARGET) else f"{key}.{TARGET}"
+        allowed = details["ctx"].get("expected_tags") or details["ctx"]["expected"]
+        return f"{key}={shown(found)}: expected {allowed}"
+    if details["type"] == "union_tag_not_found":
+        return f"{key}: {shown(value)} names none of its choices"
     return f"{key}={shown(value)}: holds several settings, {key}.KEY=..., not one value"
 
 
@@ -306,7 +330,26 @@ def shown(value: object) -> str:
         )
         else str(value)
     )
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)  # one line
     return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _inner(node: dict[str, Any], part: str, key: str) -> dict[str, Any]:
+    """Return the plain values of a group, which are added if it is absent or null."""
+    if node.get(part) is None:
+        node[part] = {}
+    inner = node[part]
+    if not isinstance(inner, dict):
+        raise UserError(f"{key}: {part}={shown(inner)} was given, which holds no keys")
+    return inner
+
+
+def _named(kind: Named, value: object, key: str) -> dict[str, Any]:
+    """Return the values by name that were given so far, also as text: `{a: 1, b: 2}`."""
+    try:
+        return dict(kind.read({} if value is None else value) or {})
+    except ValueError as error:
+        raise UserError(f"{key}={shown(value)}: {error}") from None
 
 
 def _unused(settings: type[Settings], key: str, group: str) -> str:

@@ -1,6 +1,8 @@
 """Settings of commands that use a trained model: `generate.py`, `eval.py` and `webtext-gpt weights`."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
+
+from pydantic import model_validator
 
 from webtext_gpt.settings.base import Settings, setting
 from webtext_gpt.settings.kinds import Listed, Number, OneOf, PathText, Switch, Text, Whole
@@ -70,7 +72,7 @@ class Generate(Settings):
     num_beams: Annotated[int, Whole(1)] = setting(
         1, "above 1: beam search of this width instead of sampling"
     )
-    stop: Annotated[list[str], Listed(Text(), empty=True)] = setting(
+    stop: Annotated[list[str] | None, Listed(Text(), empty=True, null="none")] = setting(
         list, r'strings that end a text; \n, \t and \\ are read: stop=["\n"]'
     )
     seed: Annotated[int | None, Whole(0, null="random")] = setting(
@@ -91,6 +93,16 @@ class Generate(Settings):
     precision: Annotated[str, INFERENCE_PRECISION] = setting(
         "auto", "number format; auto: bf16 on GPUs that multiply it, else fp32"
     )
+
+    @model_validator(mode="after")
+    def _refuse_conflicts(self) -> Self:
+        if self.prompts is not None and self.prompt:
+            raise ValueError("give prompt= or prompts=FILE, not both")
+        if self.next is not None and self.prompts is not None:
+            raise ValueError("next= works with prompt=, not with a file of prompts=")
+        if self.next is not None and self.out is not None:
+            raise ValueError("next= prints its tokens and writes no file; leave out= out")
+        return self
 
 
 class Evaluate(Settings):
@@ -142,6 +154,12 @@ class Evaluate(Settings):
     report: Annotated[list[str] | None, Listed(PathText(), null="evaluate a model")] = setting(
         None, "finished runs to compare by model size, figure 4 of the paper", common=True
     )
+
+    @model_validator(mode="after")
+    def _need_a_model_or_runs(self) -> Self:
+        if self.checkpoint is None and self.report is None:
+            raise ValueError("checkpoint has no value; give checkpoint=..., or report=[RUN,RUN]")
+        return self
 
 
 class Weights(Settings):
