@@ -206,9 +206,11 @@ def assign(
             return
         model = _model_of(field, node.get(part))
         if model is None:
-            raise UserError(_unused(settings, key, ".".join(parents[: depth + 1])))
+            raise UserError(_unused(settings, key, others))
         node = _inner(node, part, key)
     field = _field(model, last)
+    if field is None and any(leaf.key == key for leaf in leaves(settings)):
+        raise UserError(_unused(settings, key))
     if field is None or last == TARGET:
         raise UserError(unknown_key(settings, key, others))
     kind = _kind(field)
@@ -268,7 +270,7 @@ def unknown_key(settings: type[Settings], key: str, others: Iterable[str] = ()) 
     """
     single = [leaf.key for leaf in leaves(settings)]
     groups = {key.rpartition(".")[0] for key in single} - {""}
-    known = [*single, *sorted(groups), *others]
+    known = list(dict.fromkeys([*single, *sorted(groups), *others]))
     word = key.rpartition(".")[2]
     near = [k for k in known if k.rpartition(".")[2] == word]  # the same key elsewhere
     near += [k for name, k in HABITS.items() if name == word and k in known and k not in near]
@@ -352,14 +354,17 @@ def _named(kind: Named, value: object, key: str) -> dict[str, Any]:
         raise UserError(f"{key}={shown(value)}: {error}") from None
 
 
-def _unused(settings: type[Settings], key: str, group: str) -> str:
-    """Return the message for a key of a group that is null in this composition."""
-    if any(leaf.key == key for leaf in leaves(settings)):
-        return (
-            f"{key}: {group} is not in use here, so its settings have no effect; choose it first "
-            f"(--help {group.partition('.')[0]} lists the choices)"
-        )
-    return unknown_key(settings, key)
+def _unused(settings: type[Settings], key: str, others: Iterable[str] = ()) -> str:
+    """Return the message for a key that the present choices of the groups do not have."""
+    owners = [leaf.owner for leaf in leaves(settings, repeat=True) if leaf.key == key]
+    if not owners:
+        return unknown_key(settings, key, others)
+    # The description of a choice begins with it, or names it: `data=files`.
+    chosen = [(owner.__doc__ or "").partition("`")[2].partition("`")[0] for owner in owners]
+    named = " or ".join(dict.fromkeys(choice for choice in chosen if "=" in choice))
+    group = key.partition(".")[0]
+    hint = f"it is a setting of {named}; give that too" if named else f"--help {group} explains it"
+    return f"{key} has no effect with the present choice of {group}; {hint}"
 
 
 def _field(model: type[Settings] | None, name: str) -> FieldInfo | None:

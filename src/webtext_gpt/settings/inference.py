@@ -41,7 +41,9 @@ class Generate(Settings):
         "{command} checkpoint=runs/... num_beams=4 stop=[.]": "beam search, up to a full stop",
     }
 
-    checkpoint: Annotated[str, PathText(what=MODEL)] = setting(..., f"model: {MODEL}", common=True)
+    checkpoint: Annotated[str, PathText(what=f"a {MODEL}")] = setting(
+        ..., f"model: {MODEL}", common=True
+    )
     prompt: Annotated[str, Text(empty=True)] = setting(
         "", "text to continue; empty: begin a new document", common=True
     )
@@ -119,9 +121,9 @@ class Evaluate(Settings):
         "{command} report=[runs/small,runs/medium]": "loss by model size",
     }
 
-    checkpoint: Annotated[str | None, PathText(what=MODEL, null="only with report")] = setting(
-        None, f"model: {MODEL}", common=True
-    )
+    checkpoint: Annotated[
+        str | None, PathText(what=f"a {MODEL}", null="only with report")
+    ] = setting(None, f"model: {MODEL}", common=True)
     tasks: Annotated[list[str], Listed(OneOf(("all", *BENCHMARKS)))] = setting(
         lambda: ["all"], "benchmarks: all, or a list", common=True
     )

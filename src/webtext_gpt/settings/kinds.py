@@ -335,9 +335,10 @@ class Either(Kind):
 
 
 def split_items(text: str) -> list[str]:
-    """Split at the commas outside quotes and brackets; remove the quotes of quoted items.
+    r"""Split at the commas outside quotes and brackets; remove the quotes of quoted items.
 
-    Inside quotes, a backslash before the same quote gives the quote.
+    Inside quotes, `\"` gives the quote, and `\\` before a quote a backslash; elsewhere a backslash
+    is a character like any other.
 
     Raises:
         ValueError: a quote or bracket is not closed.
@@ -368,9 +369,10 @@ def split_items(text: str) -> list[str]:
 
 def unquoted(text: str) -> str:
     """Return the text inside quotes; a text without quotes is returned unchanged."""
-    if len(text) > 1 and text[0] in QUOTES and text[-1] == text[0]:
-        return text[1:-1].replace(f"\\{text[0]}", text[0])
-    return text
+    if len(text) < 2 or text[0] not in QUOTES or text[-1] != text[0]:
+        return text
+    before_quote = rf"(\\+)({text[0]}|\Z)"
+    return re.sub(before_quote, lambda m: "\\" * (len(m[1]) // 2) + m[2], text[1:-1])
 
 
 def _whole(value: object) -> int | None:
