@@ -32,18 +32,9 @@ def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Pat
     Raises:
         UserError: the source holds no text.
     """
-    fingerprint = source.fingerprint()
-    provenance = {
-        "source": fingerprint,
-        "val_fraction": source.val_fraction,
-        "tokenizer": _recipe_fingerprint(recipe),
-        "format_version": VERSION,
-    }
-    key = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()[:16]
-    cache = Path(cache).expanduser()
-    folder = cache / f"{fingerprint['kind']}-{key}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / f"{folder.name}.lock"):
+    folder, provenance = _cached_folder(source, recipe, cache)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.parent / f"{folder.name}.lock"):
         if not folder.exists():
             print(f"building token shards in {folder} (done once)", flush=True)
             by_document = _splits_by_document(source)
@@ -56,10 +47,33 @@ def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Pat
     return TokenShards(folder)
 
 
+def cached_shards(
+    source: TextSource, recipe: TokenizerRecipe, cache: str | Path
+) -> TokenShards | None:
+    """Return the token shards of a source if the cache holds them."""
+    folder, _ = _cached_folder(source, recipe, cache)
+    return TokenShards(folder) if folder.exists() else None
+
+
+def _cached_folder(
+    source: TextSource, recipe: TokenizerRecipe, cache: str | Path
+) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of a source's token shards, and what they are made from."""
+    fingerprint = source.fingerprint()
+    provenance = {
+        "source": fingerprint,
+        "val_fraction": source.val_fraction,
+        "tokenizer": _recipe_fingerprint(recipe),
+        "format_version": VERSION,
+    }
+    key = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()[:16]
+    return Path(cache).expanduser() / f"{fingerprint['kind']}-{key}", provenance
+
+
 def _recipe_fingerprint(recipe: TokenizerRecipe) -> dict[str, Any]:
     if isinstance(recipe, Tokenizer):
         return {"sha256": recipe.hash}
-    assert isinstance(recipe, functools.partial)  # noqa: S101 - by `_partial_` in conf/tokenizer
+    assert isinstance(recipe, functools.partial)  # noqa: S101 - by `tokenizer_recipe`
     return {"recipe": recipe.func.__name__, **recipe.keywords}
 
 

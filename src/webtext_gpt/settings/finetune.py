@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from webtext_gpt.settings.base import Settings, keys, setting
 from webtext_gpt.settings.inference import DEVICE, INFERENCE_PRECISION
 from webtext_gpt.settings.kinds import Either, Listed, Number, OneOf, PathText, Switch, Whole
-from webtext_gpt.settings.run import Run
+from webtext_gpt.settings.run import RunSettings
 from webtext_gpt.settings.task import Task
 
 Dropout = Number(0, below=1)
@@ -21,7 +21,7 @@ class Lora(Settings):
     dropout: Annotated[float, Dropout] = setting(0.0, "dropout on the inputs of the updates")
 
 
-class Finetune(Run):
+class Finetune(RunSettings):
     """Fine-tune a pretrained GPT to classify, to score, or to complete; or use the result.
 
     The recipe is that of GPT-1 (Radford et al. 2018, section 4.1). A saved classifier labels texts

@@ -26,7 +26,7 @@ def cache_folder() -> str:
     return os.environ.get("WEBTEXT_GPT_CACHE") or "~/.cache/webtext-gpt"
 
 
-class Run(Settings):
+class RunSettings(Settings):
     """A training run in a folder of its own."""
 
     run_dir: Annotated[str, PathText()] = setting(

@@ -6,10 +6,10 @@ from webtext_gpt.settings.base import keys, setting
 from webtext_gpt.settings.data import Data, TokenizerChoice
 from webtext_gpt.settings.kinds import PathText, Switch, Whole
 from webtext_gpt.settings.model import Model
-from webtext_gpt.settings.run import Run, cache_folder
+from webtext_gpt.settings.run import RunSettings, cache_folder
 
 
-class Train(Run):
+class Train(RunSettings):
     """Pretrain a GPT, from a laptop to a cluster.
 
     Without settings, it trains a small model on real text in five minutes, with no download and no

@@ -22,7 +22,6 @@ try:
     from lightning.pytorch.loops.fit_loop import _FitLoop
     from lightning.pytorch.strategies.launchers.subprocess_script import (
         _basic_subprocess_cmd,
-        _hydra_subprocess_cmd,
         _SubprocessScriptLauncher,
     )
 except ImportError as error:
@@ -32,7 +31,6 @@ except ImportError as error:
 
 SubprocessLauncher = _SubprocessScriptLauncher
 subprocess_command = _basic_subprocess_cmd
-hydra_subprocess_command = _hydra_subprocess_cmd
 set_num_threads = _set_num_threads_if_needed
 
 

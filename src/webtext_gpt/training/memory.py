@@ -6,15 +6,19 @@ moments and an fp32 copy of the parameter. Stage 1 divides the last term over de
 the gradients, stage 3 also the parameters.
 """
 
+import os
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig
 
+from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
+from webtext_gpt.settings.run import RunSettings
+from webtext_gpt.settings.train import Train
 from webtext_gpt.training.batch import BatchPlan, plan_batch
-from webtext_gpt.training.distributed.devices import find_devices
+from webtext_gpt.training.corpus import expected_vocabulary, model_config
+from webtext_gpt.training.distributed.devices import Devices, find_devices
 from webtext_gpt.training.precision import best_precision
 from webtext_gpt.training.strategy import BUCKET, Parallelism
 
@@ -40,37 +44,105 @@ class Memory:
         return sum(getattr(self, field.name) for field in fields(self))
 
 
-def estimate(cfg: DictConfig) -> str:
+def estimate(settings: Train) -> str:
     """Return a table of the memory that the configured training needs on each device.
 
-    The size of the vocabulary is taken from the settings of the model or the tokenizer; no data is
-    read. The devices need not exist here: more devices than CPU cores are taken for GPUs of
-    another machine that multiply in bf16.
+    The devices need not exist here: more devices than CPU cores are taken for GPUs of another
+    machine that multiply in bf16.
 
     Raises:
-        UserError: the batch does not divide.
+        UserError: the data does not exist, or the batch does not divide.
     """
-    settings = cfg.trainer
-    devices = find_devices(settings.accelerator, settings.devices, settings.num_nodes, check=False)
-    vocab_size = cfg.model.get("vocab_size") or cfg.tokenizer.get("vocab_size")
-    config = instantiate(cfg.model, vocab_size=vocab_size)  # null means GPT-2's
+    trainer = settings.trainer
+    devices = find_devices(trainer.accelerator, trainer.devices, trainer.num_nodes, check=False)
+    config = model_config(settings.model, expected_vocabulary(settings))
     plan = plan_batch(
-        cfg.global_batch_tokens, config.block_size, devices.count, cfg.micro_batch_size
+        settings.global_batch_tokens, config.block_size, devices.count, settings.micro_batch_size
     )
-    precision = str(settings.precision)
-    if precision == "auto":
-        absent = devices.kind == "cuda" and not torch.cuda.is_available()
-        precision = "bf16-mixed" if absent else best_precision(devices.kind)
+    precision = _precision(settings, devices)
     return memory_table(
         config,
         plan,
         devices.count,
-        half=precision.startswith(("bf16", "16")),
-        recompute=cfg.activation_checkpointing,
+        half=precision.startswith("bf16"),
+        recompute=settings.activation_checkpointing,
         on_gpu=devices.kind == "cuda",
         pure=precision == "bf16-true",
-        parallelism=instantiate(cfg.strategy)(devices),
+        parallelism=settings.strategy.build(devices),
     )
+
+
+def check_memory(
+    settings: RunSettings,
+    config: GPTConfig,
+    plan: BatchPlan,
+    devices: Devices,
+    parallelism: Parallelism,
+) -> None:
+    """Refuse training that cannot fit into the memory of a device of this machine.
+
+    Raises:
+        UserError: by the estimate, it does not fit.
+    """
+    available = device_memory(devices)
+    if available is None:
+        return
+    precision = _precision(settings, devices)
+    half = precision.startswith("bf16")
+    recompute = settings.activation_checkpointing
+    needed = estimate_memory(
+        count_parameters(config),
+        3 if parallelism.zero_stage is None else parallelism.zero_stage,  # FSDP shards as ZeRO-3
+        devices.count,
+        half=half,
+        activations=activation_bytes(
+            config, plan.micro_batch_size, half=half, recompute=recompute
+        ),
+        bucket=parallelism.reduce_bucket_size,
+        on_gpu=devices.kind == "cuda",
+        pure=precision == "bf16-true",
+        offload=parallelism.offload,
+    )
+    if needed.total <= available:
+        return
+    states, activations = needed.total - needed.activations, needed.activations
+    hints = ["a smaller micro_batch_size"] if plan.micro_batch_size > 1 else []
+    hints += [] if recompute else ["activation_checkpointing=true"]
+    hints += ["a strategy that divides the states, on more devices"] if states > available else []
+    raise UserError(
+        f"training needs about {needed.total / 2**30:,.1f} GiB on each device "
+        f"({states / 2**30:,.1f} for the model's states, {activations / 2**30:,.1f} for the "
+        f"activations of micro_batch_size={plan.micro_batch_size}), which has "
+        f"{available / 2**30:,.1f}; set {', or '.join([*hints, 'a smaller model'])}. "
+        "estimate=true prints the table"
+    )
+
+
+def device_memory(devices: Devices) -> float | None:
+    """Return the memory of one device in bytes; None if it is unknown.
+
+    CPU processes share the machine's memory, or what the control group of this process allows.
+    """
+    if devices.kind == "cuda":
+        return float(torch.cuda.get_device_properties(0).total_memory)
+    if devices.kind != "cpu":
+        return None
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        limit = Path("/sys/fs/cgroup/memory.max")
+        allowed = limit.read_text().strip() if limit.is_file() else "max"
+    except (OSError, ValueError):
+        return None
+    return min(total, int(allowed) if allowed.isdigit() else total) / devices.per_node
+
+
+def _precision(settings: RunSettings, devices: Devices) -> str:
+    """Return the number format that training would choose."""
+    precision = settings.trainer.precision
+    if precision != "auto":
+        return precision
+    absent = devices.kind == "cuda" and not torch.cuda.is_available()
+    return "bf16-mixed" if absent else best_precision(devices.kind)
 
 
 def estimate_memory(

@@ -1,27 +1,23 @@
 """Pretraining: the language-model loss, and one run from its configuration to `summary.json`."""
 
 import math
-from collections.abc import Sequence
 from typing import Unpack
 
 import lightning as L
 import torch
-from hydra.utils import instantiate
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from omegaconf import DictConfig
 from torch import Tensor
 
-from webtext_gpt.data.prepare import prepare_shards
+from webtext_gpt.cli import Call
 from webtext_gpt.data.pretraining import PretrainingData
-from webtext_gpt.data.shards import TokenShards
-from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, GPTConfig, cross_entropy, perplexity
+from webtext_gpt.model import GPT, cross_entropy, perplexity
 from webtext_gpt.model.empty import empty_gpt
+from webtext_gpt.settings.train import Train
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import BatchPlan, plan_batch
+from webtext_gpt.training.corpus import model_config, open_shards
 from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
-from webtext_gpt.training.memory import estimate
+from webtext_gpt.training.memory import check_memory
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
 from webtext_gpt.training.run import compose_trainer, conclude, fit, module_options, open_run
 from webtext_gpt.training.summary import Summary, summarize
@@ -82,55 +78,56 @@ class PretrainingModule(TrainingModule):
 
 
 @rank_zero_reports_first()
-def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
-    """Pretrain a model in the folder `cfg.run_dir`.
+def pretrain(settings: Train, call: Call | None = None) -> Summary:
+    """Pretrain a model in a folder of its own.
 
     Args:
-        cfg: composed from `conf/train.yaml`. With `cfg.resume`, the configuration of the run in
-            `cfg.run_dir` replaces it.
-        overrides: this call's `key=value` arguments, which may change a resumed run.
+        settings: what to train, and how.
+        call: the command line; None if the caller is other Python code.
 
     Returns:
         The contents of `summary.json`; empty on non-zero ranks, and if `resume=auto` finds the
         run finished.
 
     Raises:
-        UserError: the configuration or the data cannot be used, in which case nothing was trained
+        UserError: the settings or the data cannot be used, in which case nothing was trained
             or written to the run's folder; or the loss was not finite.
         Stopped: training was interrupted; its state is saved.
     """
-    if cfg.estimate:
-        print(estimate(cfg))
-        return {}
-    run = open_run(cfg, overrides)
-    cfg = run.cfg
-    L.seed_everything(cfg.seed, verbose=False)
-    shards = open_shards(cfg)
-    config = model_config(cfg.model, shards)
-    global_batch_tokens = cfg.global_batch_tokens
+    run = open_run(settings, call)
+    L.seed_everything(settings.seed, verbose=False)
+    shards = open_shards(settings)
+    config = model_config(settings.model, shards.vocab_size)
+    global_batch_tokens = settings.global_batch_tokens
     if global_batch_tokens is None and run.state is not None:
         # The default depends on the number of devices, which may have changed.
         global_batch_tokens = run.state.get("tokens_per_step")
     plan = plan_batch(
-        global_batch_tokens, config.block_size, run.devices.count, cfg.micro_batch_size
+        global_batch_tokens, config.block_size, run.devices.count, settings.micro_batch_size
     )
-    trainer = compose_trainer(run, plan, validate_every=cfg.validate_every)
+    check_memory(settings, config, plan, run.devices, run.parallelism)
     data = PretrainingData(
         shards,
         block_size=config.block_size,
         global_batch_size=plan.global_batch_size,
         micro_batch_size=plan.micro_batch_size,
-        seed=cfg.seed,
-        num_workers=cfg.num_workers,
+        seed=settings.seed,
+        num_workers=settings.num_workers,
+    )
+    trainer = compose_trainer(
+        run,
+        plan,
+        validate_every=settings.validate_every,
+        notes=("global_batch_tokens", plan.tokens / data.training.stream.n_tokens),
     )
     model = GPT(config) if run.checkpoint is None else empty_gpt(config)
-    if cfg.activation_checkpointing:
+    if settings.activation_checkpointing:
         recompute_activations(model)
     module = PretrainingModule(
         model,
         shards.tokenizer,
         val_tokens_per_byte=(data.validation.n_tokens - 1) / data.validation.n_bytes,
-        **module_options(cfg, corpus=shards.hash, tokens_per_step=plan.tokens),
+        **module_options(settings, corpus=shards.hash, tokens_per_step=plan.tokens),
     )
     text = _plan_text(trainer, module, data, plan)
     trained = fit(run, trainer, module, data, text, global_batch_tokens=plan.tokens)
@@ -139,36 +136,6 @@ def pretrain(cfg: DictConfig, overrides: Sequence[str] = ()) -> Summary:
     summary = summarize(trainer, module, data.validation)
     conclude(run, trainer, summary)
     return summary
-
-
-def open_shards(cfg: DictConfig) -> TokenShards:
-    """Return the tokenized corpus, built if the cache lacks it; rank 0 verifies it.
-
-    Raises:
-        UserError: see `prepare_shards` and `TokenShards`.
-    """
-    data = instantiate(cfg.data)
-    if not isinstance(data, TokenShards):
-        data = prepare_shards(data, instantiate(cfg.tokenizer), cfg.cache_dir)
-    if rank_zero_only.rank == 0:
-        data.verify()
-    return data
-
-
-def model_config(cfg: DictConfig, shards: TokenShards) -> GPTConfig:
-    """Return the model's configuration, with the corpus's vocabulary unless a larger one is set.
-
-    Raises:
-        UserError: the vocabulary that is set is smaller than the corpus's.
-    """
-    vocab_size = cfg.get("vocab_size") or shards.vocab_size
-    if vocab_size < shards.vocab_size:
-        raise UserError(
-            f"model.vocab_size={vocab_size} does not hold the tokenizer's {shards.vocab_size} "
-            "ids; leave it null, or train a smaller tokenizer (tokenizer.vocab_size=...)"
-        )
-    config: GPTConfig = instantiate(cfg, vocab_size=vocab_size)
-    return config
 
 
 def _plan_text(

@@ -1,51 +1,45 @@
 """Steps shared by pretraining and fine-tuning runs: open, compose the trainer, fit, conclude."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint.store import Checkpoint, open_checkpoint, restore_replaced
+from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
+from webtext_gpt.settings import saved
+from webtext_gpt.settings.callbacks import Callbacks
+from webtext_gpt.settings.run import AUTO, RunSettings
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.agreement import Agreement
+from webtext_gpt.training.callbacks.notes import Notes
 from webtext_gpt.training.distributed.devices import Devices, external_launcher, find_devices
-from webtext_gpt.training.distributed.launcher import CHOSEN, follow_parent
+from webtext_gpt.training.distributed.launcher import CHOSEN, RUN_DIR, follow_parent
 from webtext_gpt.training.guard import Guard
 from webtext_gpt.training.loggers import CSVLogger, location, save_run_id
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
 from webtext_gpt.training.run_folder import (
-    holds_run,
     newest_undamaged,
     read_summary,
     refuse_other_run,
-    reopen,
-    save_config,
     save_summary,
 )
 from webtext_gpt.training.strategy import Parallelism, partitions_parameters
 from webtext_gpt.training.trainer import build_trainer, plan_length
-
-AUTO = "auto"
-"""Value of `resume` that starts a run, or resumes it if its folder holds one."""
 
 
 @dataclass(frozen=True)
 class Run:
     """A run that is about to start or to resume."""
 
-    cfg: DictConfig
+    settings: RunSettings
     folder: Path
     devices: Devices
     checkpoint: Checkpoint | None
@@ -64,47 +58,48 @@ class Run:
     @cached_property
     def parallelism(self) -> Parallelism:
         """Distribution of training over the devices."""
-        chosen: Parallelism = instantiate(self.cfg.strategy)(self.devices)
+        chosen: Parallelism = self.settings.strategy.build(self.devices)
         return chosen
 
 
-def open_run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Run:
-    """Open the run that a configuration asks for, new or resumed, and find its devices.
+def open_run(settings: RunSettings, call: Call | None = None) -> Run:
+    """Open the run that the settings ask for, new or resumed, and find its devices.
 
     Args:
-        cfg: the composed configuration. If `cfg.resume` names a run, the run's configuration
-            replaces it.
-        overrides: this call's `key=value` arguments, which may change a resumed run.
+        settings: the settings; of a resumed run, those of its `config.yaml`.
+        call: the command line; None if the caller is other Python code.
 
     Raises:
         UserError: the folder holds another run, or none to resume; its checkpoints are damaged;
             the devices do not exist; or several processes are requested in a sweep.
     """
     follow_parent()
-    folder = Path(cfg.run_dir)
-    names_folder = any(o.startswith("run_dir=") for o in overrides)
+    folder = Path(os.environ.get(RUN_DIR) or settings.run_dir)
     checkpoint = None
-    launcher = external_launcher() if HydraConfig.initialized() else None
-    if launcher is not None and not cfg.resume and not names_folder:
+    launcher = external_launcher() if call is not None else None
+    if launcher is not None and not settings.resume and "run_dir" not in call.given:
         raise UserError(
             f"{launcher} starts several processes, each of which would name the run's folder by "
             "its own clock; give run_dir=..."
         )
-    if cfg.resume == AUTO:
-        if overrides and not names_folder:
+    if settings.resume == AUTO:
+        if call is not None and "run_dir" not in call.given:
             raise UserError("resume=auto needs run_dir=..., the same folder at every start")
-        if holds_run(folder):
+        if saved.holds_run(folder):
             checkpoint = _checkpoint_to_resume(folder)
-    elif cfg.resume:
-        cfg = reopen(folder, overrides, cfg)
+    elif settings.resume:
         checkpoint = _checkpoint_to_resume(folder)
     elif rank_zero_only.rank == 0:
         refuse_other_run(folder)
-    settings = cfg.trainer
-    devices = find_devices(settings.accelerator, settings.devices, settings.num_nodes)
-    if devices.count > 1 and HydraConfig.initialized():
-        _refuse_sweep(HydraConfig.get().mode)
-    return Run(cfg, folder, devices, checkpoint)
+    trainer = settings.trainer
+    devices = find_devices(trainer.accelerator, trainer.devices, trainer.num_nodes)
+    if devices.count > 1 and call is not None and call.in_sweep:
+        raise UserError(
+            "a sweep (-m) trains with one process at a time, because every other process would "
+            "start the sweep again; set trainer.devices=1, or start each run by itself from a "
+            "shell loop: for lr in 1e-3 2e-3; do python train.py optimizer.lr=$lr ...; done"
+        )
+    return Run(settings, folder, devices, checkpoint)
 
 
 def _checkpoint_to_resume(folder: Path) -> Checkpoint | None:
@@ -118,46 +113,59 @@ def _checkpoint_to_resume(folder: Path) -> Checkpoint | None:
     return open_checkpoint(chosen) if chosen else None
 
 
-def _refuse_sweep(mode: RunMode | None) -> None:
-    if mode == RunMode.MULTIRUN:
-        raise UserError(
-            "a sweep (-m) trains with one process at a time, because every other process would "
-            "start the sweep again; set trainer.devices=1, or start each run by itself from a "
-            "shell loop: for lr in 1e-3 2e-3; do python train.py optimizer.lr=$lr ...; done"
-        )
-
-
-def compose_trainer(run: Run, plan: BatchPlan, *, validate_every: int) -> L.Trainer:
+def compose_trainer(
+    run: Run,
+    plan: BatchPlan,
+    *,
+    validate_every: int,
+    max_steps: int | None = None,
+    monitor: str = "val_loss",
+    lower_is_better: bool | None = None,
+    notes: tuple[str, float],
+) -> L.Trainer:
     """Return the trainer of a run, with its strategy, callbacks and loggers.
 
     Args:
         run: the run, from `open_run`.
         plan: division of the global batch.
         validate_every: optimizer steps between two validations.
+        max_steps: optimizer steps, if the settings leave the length to the caller.
+        monitor: validation metric that chooses the best checkpoint, unless the settings name one.
+        lower_is_better: whether a lower value of it is better; None if its name tells.
+        notes: the setting that gives the size of the global batch, and the passes over the
+            training data that one optimizer step makes.
 
     Raises:
         UserError: a setting is refused.
     """
-    cfg = run.cfg
+    settings = run.settings
+    lengths = settings.trainer
+    callbacks = build_callbacks(settings.callbacks, run.folder, monitor, lower_is_better)
+    logger = settings.logger
+    extra = [logger.build(run_dir=run.folder, first_step=run.step)] if logger else []
     trainer = build_trainer(
-        cfg.trainer,
+        settings.trainer,
         run_dir=run.folder,
         devices=run.devices,
         parallelism=run.parallelism,
         plan=plan,
         length=plan_length(
-            cfg.trainer.max_steps,
-            cfg.trainer.max_tokens,
-            cfg.trainer.max_minutes,
+            lengths.max_steps or max_steps,
+            lengths.max_tokens,
+            lengths.max_minutes,
             tokens_per_step=plan.tokens,
             planned_steps=run.state["max_steps"] if run.state else None,
         ),
         validate_every=validate_every,
-        callbacks=[Agreement(run.step), *filter(None, instantiate(cfg.callbacks).values())],
-        loggers=[CSVLogger(run.folder, run.step), *_extra_loggers(cfg.logger, run.step)],
+        callbacks=[
+            Agreement(run.step),
+            Notes(settings.scheduler, validate_every, *notes),
+            *callbacks,
+        ],
+        loggers=[CSVLogger(run.folder, run.step), *extra],
         checkpoint=run.checkpoint,
     )
-    if cfg.compile and partitions_parameters(trainer.strategy):
+    if settings.compile and partitions_parameters(trainer.strategy):
         raise UserError(
             "compile=true does not work with a strategy that partitions parameters, because the "
             "code that gathers each layer's parameters cannot be compiled; use "
@@ -168,8 +176,36 @@ def compose_trainer(run: Run, plan: BatchPlan, *, validate_every: int) -> L.Trai
     return trainer
 
 
-def _extra_loggers(cfg: DictConfig | None, first_step: int) -> list[Logger]:
-    return [instantiate(cfg, first_step=first_step)] if cfg else []
+def build_callbacks(
+    settings: Callbacks, folder: Path, monitor: str, lower_is_better: bool | None
+) -> list[L.Callback]:
+    """Return the callbacks that are not null.
+
+    Args:
+        settings: which, and how.
+        folder: the run's folder.
+        monitor: validation metric to watch, unless `checkpoints.monitor` names one.
+        lower_is_better: whether a lower value of it is better.
+    """
+    chosen = settings.checkpoints
+    if chosen is not None:
+        monitor = chosen.monitor or monitor
+        if chosen.lower_is_better is not None:
+            lower_is_better = chosen.lower_is_better
+    watched: dict[str, Any] = {"monitor": monitor, "lower_is_better": lower_is_better}
+    more: dict[str, dict[str, Any]] = {
+        "samples": {"run_dir": folder},
+        "checkpoints": {"run_dir": folder, **watched},
+        "early_stopping": watched,
+        "loss_curve": {"run_dir": folder, "metric": monitor},
+        "console": {"metric": monitor},
+    }
+    made = [
+        target.build(**more.get(name, {}))
+        for name in type(settings).model_fields
+        if (target := getattr(settings, name)) is not None
+    ]
+    return [callback for callback in made if callback is not None]
 
 
 def _refuse_change_of_fsdp(state: dict[str, Any], trainer: L.Trainer) -> None:
@@ -197,36 +233,36 @@ def is_finished(run: Run, trainer: L.Trainer) -> bool:
     """
     summary = read_summary(run.folder)
     all_taken = 0 < trainer.max_steps <= run.step
-    stopped_early = run.cfg.resume == AUTO and summary.get("stopped_early", False)
+    stopped_early = run.settings.resume == AUTO and summary.get("stopped_early", False)
     if summary.get("step") != run.step or not (all_taken or stopped_early):
         return False
     message = (
         f"the run in {run.folder} has taken its {run.step} steps; to continue training, give "
         f"resume={run.folder} and a greater length"
     )
-    if run.cfg.resume != AUTO:
+    if run.settings.resume != AUTO:
         raise UserError(message)
     if rank_zero_only.rank == 0:
         print(message, flush=True)
     return True
 
 
-def module_options(cfg: DictConfig, *, corpus: str, tokens_per_step: int) -> ModuleOptions:
+def module_options(settings: RunSettings, *, corpus: str, tokens_per_step: int) -> ModuleOptions:
     """Return the arguments of `TrainingModule` that pretraining and fine-tuning share.
 
     Args:
-        cfg: the composed configuration.
+        settings: the settings of the run.
         corpus: hash of the training data.
         tokens_per_step: tokens of the global batch.
     """
     return {
         "corpus": corpus,
         "tokens_per_step": tokens_per_step,
-        "make_optimizer": instantiate(cfg.optimizer),
-        "schedule": instantiate(cfg.scheduler),
-        "seed": cfg.seed,
-        "compile_model": cfg.compile,
-        "guard": Guard(cfg.guard.not_finite, cfg.guard.spike),
+        "make_optimizer": settings.optimizer.partial(),
+        "schedule": settings.scheduler.partial(),
+        "seed": settings.seed,
+        "compile_model": settings.compile,
+        "guard": Guard(settings.guard.not_finite, settings.guard.spike),
     }
 
 
@@ -260,7 +296,7 @@ def fit(
         if is_finished(run, trainer):
             return False
     if trainer.is_global_zero:
-        save_config(run.cfg, run.folder, **resolved)
+        saved.save(run.settings, run.folder, **resolved)
         for logger in trainer.loggers:
             save_run_id(logger, run.folder)
         print(plan_text, flush=True)

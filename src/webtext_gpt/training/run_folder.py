@@ -1,13 +1,8 @@
-"""A run's folder: refuse to overwrite another run, reopen a run, save its configuration."""
+"""A run's folder: refuse to overwrite another run, find its checkpoint, keep its summary."""
 
 import json
-from collections.abc import Iterator, Sequence
-from glob import glob
 from pathlib import Path
 from typing import Any
-
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from webtext_gpt.checkpoint.store import (
     Checkpoint,
@@ -16,34 +11,10 @@ from webtext_gpt.checkpoint.store import (
     saved_checkpoints,
 )
 from webtext_gpt.errors import UserError
-from webtext_gpt.files import replaced, write_json
+from webtext_gpt.files import write_json
+from webtext_gpt.settings.saved import holds_run
 
-CONFIG = "config.yaml"
 SUMMARY = "summary.json"
-MAY_CHANGE = ("strategy", "logger")
-"""Groups whose choice may change when a run is resumed."""
-PATHS = (
-    "cache_dir",
-    "checkpoint",
-    "data.path",
-    "data.name",
-    "data.data_files",
-    "evaluate",
-    "predict",
-    "task.hub",
-    "task.train",
-    "task.validation",
-    "task.test",
-    "tokenizer.path",
-)
-"""Keys whose values may be paths relative to the folder that a run was started from."""
-MOVED = {"webtext_gpt.data.task.Task": "webtext_gpt.finetuning.data.task.Task"}
-"""Targets in the `config.yaml` of earlier versions, and their current names."""
-
-
-def holds_run(run_dir: Path) -> bool:
-    """Return whether the folder holds a run."""
-    return (run_dir / CONFIG).is_file()
 
 
 def refuse_other_run(run_dir: Path) -> None:
@@ -57,57 +28,6 @@ def refuse_other_run(run_dir: Path) -> None:
             f"{run_dir} already holds a run; resume it with resume={run_dir}, "
             "or name another run_dir"
         )
-
-
-def reopen(run_dir: Path, overrides: Sequence[str], composed: DictConfig) -> DictConfig:
-    """Return the configuration of a run to resume.
-
-    Args:
-        run_dir: the run's folder.
-        overrides: `key=value` arguments of this call, applied to the run's own configuration.
-        composed: this call's composed configuration; a changed strategy or logger is taken from it.
-
-    Raises:
-        UserError: the folder holds no run, or an override does not fit.
-    """
-    if not holds_run(run_dir):
-        raise UserError(f"resume={run_dir}: no run is there (it has no {CONFIG})")
-    cfg = OmegaConf.load(run_dir / CONFIG)
-    assert isinstance(cfg, DictConfig)  # noqa: S101 - written by `save_config`
-    _update_targets(cfg)
-    OmegaConf.set_struct(cfg, True)
-    if ("epochs" in cfg) != ("epochs" in composed):
-        script = "finetune.py" if "epochs" in cfg else "train.py"
-        raise UserError(
-            f"resume={run_dir}: that is a run of {script}; resume it with python {script}"
-        )
-    for override in overrides:
-        key, _, value = override.lstrip("+").partition("=")
-        if key in ("resume", "run_dir"):
-            continue
-        if key in MAY_CHANGE:
-            cfg[key] = composed[key]
-            continue
-        try:
-            if isinstance(OmegaConf.select(cfg, key), DictConfig):
-                raise UserError(
-                    f"{key}={value}: a resumed run keeps its groups; change single keys "
-                    f"({key}.KEY=...), or start a new run"
-                )
-            cfg.merge_with_dotlist([f"{key}={value}"])
-        except OmegaConfBaseException as error:
-            raise UserError(f"{key}={value} does not fit the run in {run_dir}: {error}") from error
-    cfg.run_dir = str(run_dir)  # the folder may have been moved
-    return cfg
-
-
-def _update_targets(node: DictConfig) -> None:
-    """Replace each `_target_` of an earlier version, in place, with its current name."""
-    for group in node.values():
-        if isinstance(group, DictConfig):
-            if target := MOVED.get(group.get("_target_", "")):
-                group["_target_"] = target
-            _update_targets(group)
 
 
 def newest_undamaged(run_dir: Path, *, report: bool = True) -> Checkpoint | None:
@@ -145,46 +65,3 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
     """Return the figures of a finished run; empty for an unfinished one."""
     path = run_dir / SUMMARY
     return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def save_config(cfg: DictConfig, run_dir: Path, **resolved: Any) -> None:
-    """Write the composed configuration; this file marks the folder as a run's.
-
-    Relative paths in it are made absolute, since a run may be resumed from another folder.
-
-    Args:
-        cfg: the composed configuration.
-        run_dir: the run's folder.
-        resolved: values found at run time, written so that a resumed run reuses them.
-    """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    saved = with_absolute_paths(cfg)
-    saved.update(resolved)
-    with replaced(run_dir / CONFIG) as partial:
-        OmegaConf.save(saved, partial)
-
-
-def with_absolute_paths(cfg: DictConfig) -> DictConfig:
-    """Return a copy in which the paths of existing files are absolute."""
-    saved = cfg.copy()
-    for key, value in _absolute_paths(cfg):
-        OmegaConf.update(saved, key, value)
-    return saved
-
-
-def _absolute_paths(cfg: DictConfig) -> Iterator[tuple[str, str | list[str]]]:
-    """Yield the keys in `PATHS` that are set, with their absolute paths."""
-    for key in PATHS:
-        value = OmegaConf.select(cfg, key)
-        if isinstance(value, str):
-            yield key, _absolute(value)
-        elif isinstance(value, ListConfig):
-            yield key, [_absolute(v) for v in value]
-
-
-def _absolute(value: str) -> str:
-    """Make a relative path or glob pattern absolute if it names existing files."""
-    path = Path(value)
-    if path.is_absolute() or value.startswith("~") or not glob(value):
-        return value
-    return str(Path.cwd() / path)

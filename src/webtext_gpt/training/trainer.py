@@ -3,7 +3,7 @@
 import logging
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from lightning.pytorch.strategies import DeepSpeedStrategy
 
 from webtext_gpt.checkpoint.store import Checkpoint, open_checkpoint, save_checkpoint
 from webtext_gpt.errors import UserError
+from webtext_gpt.settings.training import Trainer
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.time_budget import OPEN, TimeBudget
@@ -82,7 +83,7 @@ def plan_length(
 
 
 def build_trainer(
-    settings: Mapping[str, Any],
+    settings: Trainer,
     *,
     run_dir: Path,
     devices: Devices,
@@ -111,23 +112,13 @@ def build_trainer(
         checkpoint: the checkpoint that training resumes.
 
     Raises:
-        UserError: a setting is out of range, or Lightning refuses it.
+        UserError: Lightning refuses a setting.
     """
-    arguments = {str(name): value for name, value in settings.items()}
+    arguments = settings.arguments()
     for ours in ("max_tokens", "max_minutes"):
-        arguments.pop(ours, None)
+        del arguments[ours]
     if arguments["precision"] == "auto":
         arguments["precision"] = best_precision(devices.kind)
-    _refuse_precision(str(arguments["precision"]))
-    if arguments.get("gradient_clip_algorithm") not in (None, "norm"):
-        raise UserError(
-            "trainer.gradient_clip_algorithm: every strategy clips gradients by their global norm; "
-            f"leave {arguments['gradient_clip_algorithm']} out"
-        )
-    if arguments.get("limit_val_batches") == 0:
-        raise UserError("trainer.limit_val_batches=0 leaves nothing to measure; give 1 or more")
-    if validate_every < 1:
-        raise UserError(f"validate_every={validate_every} must be at least 1 optimizer step")
     if length.max_minutes is not None:
         callbacks = [TimeBudget(length.max_minutes), *callbacks]
     strategy = parallelism.build()
@@ -198,11 +189,3 @@ def _silence_libraries() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in NOISE:
         warnings.filterwarnings("ignore", message=message)
-
-
-def _refuse_precision(precision: str) -> None:
-    if precision.startswith("16") or precision == "transformer-engine-float16":
-        raise UserError(
-            f"trainer.precision={precision}: training in fp16 needs a loss scale, which is not "
-            "supported; use bf16-mixed, or 32-true if the hardware has no bf16"
-        )

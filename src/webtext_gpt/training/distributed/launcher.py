@@ -13,11 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning as L
 import torch
-from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.plugins.environments import ClusterEnvironment
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -25,13 +25,14 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from webtext_gpt.errors import EXIT_PREEMPTED, Stopped, UserError
 from webtext_gpt.training.lightning_internals import (
     SubprocessLauncher,
-    hydra_subprocess_command,
     set_num_threads,
     subprocess_command,
 )
 
 PARENT = "WEBTEXT_GPT_PARENT"
 """Environment variable of a started process: the id of the process that started it."""
+RUN_DIR = "WEBTEXT_GPT_RUN_DIR"
+"""Environment variable of a started process: the run's folder, which may bear rank 0's time."""
 CHOSEN = "WEBTEXT_GPT_CHECKPOINT"
 """Environment variable of a started process: the checkpoint that rank 0 resumes, or empty."""
 POLL_SECONDS = 0.2
@@ -126,7 +127,7 @@ class WatchedLauncher(SubprocessLauncher):
             opened = trainer.strategy.checkpoint_io.opened if trainer else None
             os.environ[CHOSEN] = str(opened.path.absolute()) if opened else ""
             try:
-                self._call_children_scripts()
+                self._call_children_scripts(trainer)
             finally:
                 del os.environ[CHOSEN]  # a later run in this process must not see it
             watch = Watch(self.procs)
@@ -138,7 +139,7 @@ class WatchedLauncher(SubprocessLauncher):
                 watch.join_processes()
         return result
 
-    def _call_children_scripts(self) -> None:
+    def _call_children_scripts(self, trainer: L.Trainer | None = None) -> None:
         self._check_can_spawn_children()
         environment = {
             "MASTER_ADDR": self.cluster_environment.main_address,
@@ -149,17 +150,14 @@ class WatchedLauncher(SubprocessLauncher):
         }
         os.environ.update(environment)
         for local_rank in range(1, self.num_processes):
-            if HydraConfig.initialized():
-                command, folder = hydra_subprocess_command(local_rank)
-            else:
-                command, folder = subprocess_command(), None
             of_rank = {
                 "LOCAL_RANK": str(local_rank),
                 PARENT: str(os.getpid()),
+                **({RUN_DIR: str(Path(trainer.default_root_dir).absolute())} if trainer else {}),
                 "PYTHONWARNINGS": "ignore",  # rank 0 shows them
             }
             process = subprocess.Popen(  # noqa: S603 - this program, with its own arguments
-                command, env={**os.environ, **of_rank}, cwd=folder, stdout=subprocess.DEVNULL
+                subprocess_command(), env={**os.environ, **of_rank}, stdout=subprocess.DEVNULL
             )
             self.procs.append(process)
 

@@ -1,0 +1,58 @@
+"""Notes, before the first step, on settings that fit badly together but can be meant."""
+
+from collections.abc import Iterator
+
+import lightning as L
+
+from webtext_gpt.settings.optimization import Linear, Scheduler
+
+
+class Notes(L.Callback):
+    """Prints a line for each pair of settings that does not do what its names promise.
+
+    The length of a run that is limited by time alone is known only when it starts, so this is a
+    callback.
+
+    Args:
+        scheduler: settings of the schedule.
+        validate_every: optimizer steps between validations.
+        batch_key: the setting that gives the size of the global batch.
+        epochs_per_step: passes over the training data in one optimizer step.
+    """
+
+    def __init__(
+        self, scheduler: Scheduler, validate_every: int, batch_key: str, epochs_per_step: float
+    ) -> None:
+        self.scheduler = scheduler
+        self.validate_every = validate_every
+        self.batch_key = batch_key
+        self.epochs_per_step = epochs_per_step
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print the notes on rank 0."""
+        if trainer.is_global_zero:
+            for line in self.lines(trainer.max_steps):
+                print(f"note        {line}", flush=True)
+
+    def lines(self, steps: int) -> Iterator[str]:
+        """Yield the notes on a run of so many optimizer steps."""
+        scheduler = self.scheduler
+        warmup = scheduler.warmup_steps
+        if warmup is None and isinstance(scheduler, Linear):
+            warmup = round(scheduler.warmup_ratio * steps)
+        if warmup is not None and warmup > 1 and warmup >= steps:
+            yield (
+                f"scheduler.warmup_steps={warmup} is not shorter than the run of {steps} steps, so "
+                "the learning rate only rises; set scheduler.warmup_steps="
+                f"{max(1, steps // 10)} or a longer run"
+            )
+        if self.validate_every > steps:
+            yield (
+                f"validate_every={self.validate_every} is beyond the last step, {steps}; there is "
+                "one validation, at the end"
+            )
+        if self.epochs_per_step > 1:
+            yield (
+                f"one optimizer step reads the training data {self.epochs_per_step:.1f} times; "
+                f"set a smaller {self.batch_key}"
+            )

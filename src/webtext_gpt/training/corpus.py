@@ -1,0 +1,81 @@
+"""The corpus that settings name: its token shards, its tokenizer, and the vocabulary it gives."""
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from webtext_gpt.data.prepare import TokenizerRecipe, cached_shards, prepare_shards
+from webtext_gpt.data.shards import TokenShards
+from webtext_gpt.errors import UserError
+from webtext_gpt.model import GPTConfig
+from webtext_gpt.model.config import GPT2_VOCAB_SIZE
+from webtext_gpt.settings.data import Characters, GPT2Tokenizer, Hub, Shards, TokenizerChoice
+from webtext_gpt.settings.model import Model
+from webtext_gpt.settings.train import Train
+from webtext_gpt.tokenizer import build_char_vocabulary
+
+
+def open_shards(settings: Train) -> TokenShards:
+    """Return the tokenized corpus, built if the cache lacks it; rank 0 verifies it.
+
+    Raises:
+        UserError: see `prepare_shards` and `TokenShards`.
+    """
+    data = settings.data.build()
+    if not isinstance(data, TokenShards):
+        data = prepare_shards(data, tokenizer_recipe(settings.tokenizer), settings.cache_dir)
+    if rank_zero_only.rank == 0:
+        data.verify()
+    return data
+
+
+def tokenizer_recipe(settings: TokenizerChoice) -> TokenizerRecipe:
+    """Return GPT-2's tokenizer, or the function that makes one from the training text."""
+    if isinstance(settings, GPT2Tokenizer):
+        tokenizer: TokenizerRecipe = settings.build()
+        return tokenizer
+    return settings.partial()
+
+
+def expected_vocabulary(settings: Train) -> int:
+    """Return the size of the vocabulary that training will have, without training a tokenizer.
+
+    It is exact for token shards, also those in the cache, for characters and for GPT-2's
+    tokenizer. A BPE still to be trained has the size that is asked for, unless the text is too
+    small for it.
+
+    Raises:
+        UserError: the data does not exist.
+    """
+    tokenizer = settings.tokenizer
+    if isinstance(settings.data, Shards):
+        return TokenShards(settings.data.path).vocab_size
+    if isinstance(tokenizer, GPT2Tokenizer):
+        if not isinstance(settings.data, Hub):
+            settings.data.build()  # refuses a path that does not exist
+        return GPT2_VOCAB_SIZE
+    source = settings.data.build()
+    cached = cached_shards(source, tokenizer_recipe(tokenizer), settings.cache_dir)
+    if cached is not None:
+        return cached.vocab_size
+    if isinstance(tokenizer, Characters):
+        return build_char_vocabulary(source.documents()).vocab_size
+    return tokenizer.vocab_size
+
+
+def model_config(settings: Model, vocab_size: int) -> GPTConfig:
+    """Return the model's configuration, with the corpus's vocabulary unless a larger one is set.
+
+    Args:
+        settings: settings of the model.
+        vocab_size: size of the corpus's vocabulary.
+
+    Raises:
+        UserError: the vocabulary that is set is smaller than the corpus's.
+    """
+    size = settings.vocab_size or vocab_size
+    if size < vocab_size:
+        raise UserError(
+            f"model.vocab_size={size} does not hold the tokenizer's {vocab_size} "
+            "ids; leave it null, or train a smaller tokenizer (tokenizer.vocab_size=...)"
+        )
+    config: GPTConfig = settings.build(vocab_size=size)
+    return config
