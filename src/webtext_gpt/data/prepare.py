@@ -13,6 +13,7 @@ from webtext_gpt.data.shard_writer import write_shards
 from webtext_gpt.data.shards import VERSION, Split, TokenShards
 from webtext_gpt.data.sources import TextSource
 from webtext_gpt.errors import UserError
+from webtext_gpt.paths import check_output_folder, local_path
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
 
 TokenizerRecipe = Tokenizer | Callable[[Iterable[str]], Tokenizer]
@@ -40,8 +41,9 @@ def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Pat
         "format_version": VERSION,
     }
     key = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()[:16]
-    cache = Path(cache).expanduser()
+    cache = local_path(cache, "cache_dir")
     folder = cache / f"{fingerprint['kind']}-{key}"
+    check_output_folder(cache, "cache_dir")
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{folder.name}.lock"):
         if not folder.exists():

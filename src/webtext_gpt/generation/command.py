@@ -15,6 +15,7 @@ from webtext_gpt.generation.decoding import check_prompts
 from webtext_gpt.generation.sampling import Sampling
 from webtext_gpt.generation.texts import complete, encode_prompts, next_tokens
 from webtext_gpt.model import GPT
+from webtext_gpt.paths import absence, check_output_file, local_path, shown
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import Tokenizer
@@ -124,7 +125,10 @@ def read_prompts(path: str | Path) -> list[str]:
     Raises:
         UserError: the file does not have the format of its suffix, or holds no prompt.
     """
-    path = Path(path).expanduser()
+    path = local_path(path, "prompts")
+    if not path.exists() or path.is_dir():
+        problem = "is a folder, not a file of prompts" if path.is_dir() else absence(path)
+        raise UserError(f"prompts={shown(path)} {problem}")
     if path.suffix.lower() in JSON_LINES | PARQUET:
         prompts = [text_value(row, "prompt", place) for place, row in read_rows(path, ["prompt"])]
     else:
@@ -162,9 +166,11 @@ def write_completions(path: str | Path, pairs: Iterable[tuple[str, str]]) -> Ite
     Raises:
         UserError: the file exists.
     """
-    path = Path(path).expanduser()
+    path = local_path(path, "out")
     if path.exists():
         raise UserError(f"{path} exists; remove it or give another out=")
+    check_output_file(path, "out")
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as partial_file, partial_file.open("w", encoding="utf-8") as stream:
         for prompt, completion in pairs:
             row = {"prompt": prompt, "completion": completion}

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from glob import glob
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from webtext_gpt.checkpoint.absent import run_of
 from webtext_gpt.checkpoint.store import (
     Checkpoint,
     damage,
@@ -17,6 +17,7 @@ from webtext_gpt.checkpoint.store import (
 )
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced, write_json
+from webtext_gpt.paths import absence, check_output_folder, local_path, names_files, shown
 
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
@@ -50,8 +51,9 @@ def refuse_other_run(run_dir: Path) -> None:
     """Refuse to write into a folder that already holds a run.
 
     Raises:
-        UserError: the folder holds a run.
+        UserError: the folder holds a run, or cannot be created or written to.
     """
+    check_output_folder(run_dir, "run_dir")
     if holds_run(run_dir):
         raise UserError(
             f"{run_dir} already holds a run; resume it with resume={run_dir}, "
@@ -71,7 +73,7 @@ def reopen(run_dir: Path, overrides: Sequence[str], composed: DictConfig) -> Dic
         UserError: the folder holds no run, or an override does not fit.
     """
     if not holds_run(run_dir):
-        raise UserError(f"resume={run_dir}: no run is there (it has no {CONFIG})")
+        raise UserError(_no_run(run_dir))
     cfg = OmegaConf.load(run_dir / CONFIG)
     assert isinstance(cfg, DictConfig)  # noqa: S101 - written by `save_config`
     _update_targets(cfg)
@@ -99,6 +101,20 @@ def reopen(run_dir: Path, overrides: Sequence[str], composed: DictConfig) -> Dic
             raise UserError(f"{key}={value} does not fit the run in {run_dir}: {error}") from error
     cfg.run_dir = str(run_dir)  # the folder may have been moved
     return cfg
+
+
+def _no_run(path: Path) -> str:
+    """Say why a path cannot be resumed, and what to name instead."""
+    start = f"resume={shown(path)}"
+    if (run := run_of(path)) is not None and holds_run(run):
+        return f"{start} is inside a run; name the run's folder: resume={shown(run)}"
+    if not path.exists():
+        return f"{start} {absence(path)}; name a run's folder, with its {CONFIG}"
+    if path.is_file():
+        return f"{start} is a file; name a run's folder, with its {CONFIG}"
+    runs = sorted(file.parent for file in path.glob(f"*/{CONFIG}"))
+    inside = f"; runs in it: {', '.join(map(str, runs[-3:]))}" if runs else ""
+    return f"{start}: no run is there (it has no {CONFIG}){inside}"
 
 
 def _update_targets(node: DictConfig) -> None:
@@ -184,7 +200,6 @@ def _absolute_paths(cfg: DictConfig) -> Iterator[tuple[str, str | list[str]]]:
 
 def _absolute(value: str) -> str:
     """Make a relative path or glob pattern absolute if it names existing files."""
-    path = Path(value)
-    if path.is_absolute() or value.startswith("~") or not glob(value):
+    if not value or local_path(value).is_absolute() or not names_files(value):
         return value
-    return str(Path.cwd() / path)
+    return str(Path.cwd() / value)
