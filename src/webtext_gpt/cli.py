@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from webtext_gpt.commands import Command
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import UserError, explain
+from webtext_gpt.paths import local_path
 from webtext_gpt.settings.base import Settings, assign, leaves, read, shown, unknown_key
 from webtext_gpt.settings.composition import compose, groups
 from webtext_gpt.settings.kinds import split_items
@@ -116,7 +117,7 @@ def parse(arguments: Sequence[str], command: Command) -> Arguments:
         elif argument in ("-m", "--multirun"):
             parsed = replace(parsed, sweep=True)
         elif flag in ("--config-dir", "-cd"):
-            folder = Path(value if equals or not rest else rest.pop(0)).expanduser()
+            folder = local_path(value if equals or not rest else rest.pop(0), "--config-dir")
             if not folder.is_dir():
                 raise UserError(f"--config-dir={folder} is not a folder")
             parsed = replace(parsed, folder=folder)
@@ -146,7 +147,7 @@ def read_settings(command: Command, arguments: Arguments) -> Settings:
     if "resume" in model.model_fields and resume not in NOT_RUNS:
         from webtext_gpt.settings.saved import reopen
 
-        values = reopen(Path(resume).expanduser(), model, chosen, values)
+        values = reopen(local_path(resume, "resume"), model, chosen, values)
         pairs = [(k, v) for k, v in pairs if k not in ("resume", "run_dir")]
     for key, text in pairs:
         assign(model, values, key, text, known)
@@ -240,9 +241,7 @@ def clear_errors() -> Iterator[None]:
     except (UserError, OSError) as error:
         if os.environ.get(FULL_ERROR) == "1":
             raise
-        message = str(error)
-        if isinstance(error, OSError) and error.strerror:
-            message = error.strerror + (f": {error.filename}" if error.filename else "")
+        message = explain(error) if isinstance(error, OSError) else str(error)
         _exit(message, getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         _exit("interrupted")

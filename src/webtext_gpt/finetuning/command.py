@@ -19,6 +19,7 @@ from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.finetuning.predict import TextClassifier, check_out, predict_file
 from webtext_gpt.finetuning.report import report_examples
 from webtext_gpt.model import GPTClassifier
+from webtext_gpt.paths import local_path
 from webtext_gpt.training.precision import place_for_inference
 from webtext_gpt.training.run_folder import reopen, save_summary
 
@@ -201,7 +202,7 @@ def _task(cfg: DictConfig, checkpoint: str, saved: dict[str, Any] | None) -> Tas
 
 
 def _out(cfg: DictConfig) -> Path:
-    return Path(cfg.out or f"{cfg.run_dir}/predictions.csv").expanduser()
+    return local_path(cfg.out or f"{cfg.run_dir}/predictions.csv")
 
 
 def _print_summary(run_dir: str, summary: "Summary") -> None:

@@ -17,7 +17,7 @@ from webtext_gpt.generation.decoding import check_prompts
 from webtext_gpt.generation.sampling import Sampling
 from webtext_gpt.generation.texts import complete, encode_prompts, next_tokens
 from webtext_gpt.model import GPT
-from webtext_gpt.paths import local_path
+from webtext_gpt.paths import absence, check_output_file, local_path, shown
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.settings import whole_number
 from webtext_gpt.settings.inference import Generate
@@ -168,6 +168,9 @@ def read_prompts(path: str | Path) -> list[str]:
         UserError: the file does not have the format of its suffix, or holds no prompt.
     """
     path = local_path(path, "prompts")
+    if not path.exists() or path.is_dir():
+        problem = "is a folder, not a file of prompts" if path.is_dir() else absence(path)
+        raise UserError(f"prompts={shown(path)} {problem}")
     if path.suffix.lower() in JSON_LINES | PARQUET:
         prompts = [text_value(row, "prompt", place) for place, row in read_rows(path, ["prompt"])]
     else:
@@ -198,14 +201,15 @@ def stop_strings(setting: str | Iterable[object] | None) -> list[str]:
 
 
 def refuse_existing(path: str | Path) -> None:
-    """Refuse to overwrite a file of completions.
+    """Refuse to overwrite a file of completions, or to write where none can be made.
 
     Raises:
-        UserError: the file exists.
+        UserError: the file exists, or its folder cannot be written to.
     """
     file = local_path(path, "out")
     if file.exists():
         raise UserError(f"{file} exists; remove it or give another out=")
+    check_output_file(file, "out")
 
 
 def write_completions(path: str | Path, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -218,6 +222,7 @@ def write_completions(path: str | Path, pairs: Iterable[tuple[str, str]]) -> Ite
     """
     path = local_path(path, "out")
     refuse_existing(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as partial_file, partial_file.open("w", encoding="utf-8") as stream:
         for prompt, completion in pairs:
             row = {"prompt": prompt, "completion": completion}

@@ -7,7 +7,13 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.training.run_folder import newest_undamaged, reopen, save_config
+from webtext_gpt.training.run_folder import (
+    newest_undamaged,
+    refuse_other_run,
+    reopen,
+    save_config,
+    with_absolute_paths,
+)
 
 
 @pytest.fixture
@@ -45,8 +51,33 @@ def test_changes_that_do_not_fit_are_refused(
 def test_a_run_of_the_other_script_is_named(run: Path, compose: Callable[..., DictConfig]) -> None:
     with pytest.raises(UserError, match=r"a run of train\.py; resume it with python train\.py"):
         reopen(run, [], compose("finetune"))
-    with pytest.raises(UserError, match="no run is there"):
+    with pytest.raises(
+        UserError, match=r"no run is there \(it has no config.yaml\); runs in it: .*run"
+    ):
         reopen(run.parent, [], compose("train"))
+
+
+def test_a_path_that_is_no_run_leads_to_the_run_it_lies_in(
+    run: Path, compose: Callable[..., DictConfig]
+) -> None:
+    inside = run / "checkpoints"
+    inside.mkdir()
+    (inside / "last.ckpt").write_text("x")
+    (run.parent / "README.md").write_text("x")
+    for path, message in (
+        (inside / "last.ckpt", rf"last.ckpt is inside a run; name the run's folder: resume={run}$"),
+        (inside, rf"checkpoints is inside a run; name the run's folder: resume={run}$"),
+        (run.parent / "README.md", "README.md is a file; name a run's folder, with its config.yam"),
+        (run.parent / "gone", r"gone does not exist .*; name a run's folder, with its config.yaml"),
+    ):
+        with pytest.raises(UserError, match=message):
+            reopen(path, [], compose("train"))
+
+
+def test_a_file_is_no_folder_for_a_run(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("x")
+    with pytest.raises(UserError, match="run_dir=.*README.md is a file, but a folder is expected"):
+        refuse_other_run(tmp_path / "README.md")
 
 
 def test_targets_of_earlier_versions_are_brought_up_to_date(
@@ -70,6 +101,17 @@ def test_paths_of_files_that_exist_are_made_absolute(
     saved = OmegaConf.load(tmp_path / "run" / "config.yaml")
     assert saved.data.path == [str(tmp_path / "a.txt"), "missing.txt", "~/b"]
     assert saved.global_batch_tokens == 512
+
+
+@pytest.mark.parametrize("name", ["[a].txt", "~", "*.txt", "b?"])
+def test_a_literal_name_is_made_absolute(
+    name: str, compose: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    cfg = compose("train", "data=files", "data.path=x")
+    cfg.data.path = name
+    assert with_absolute_paths(cfg).data.path == str(tmp_path / name)
 
 
 def test_looking_for_a_checkpoint_changes_nothing(tmp_path: Path) -> None:
