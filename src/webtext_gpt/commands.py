@@ -76,7 +76,7 @@ COMMANDS = {
             "finetune",
             "python finetune.py",
             "webtext_gpt.settings.finetune:Finetune",
-            "webtext_gpt.finetuning.command:finetune_command",
+            "webtext_gpt.finetuning.command:run_command",
             "finetune",
         ),
         Command(

@@ -1,8 +1,9 @@
 """Adapter that runs our models in EleutherAI's lm-evaluation-harness.
 
 `webtext-gpt lm-eval --model webtext_gpt --model_args checkpoint=RUN --tasks ...`, or in a checkout
-`python -m webtext_gpt.lm_eval ...`, takes every argument of `lm_eval`. The harness has no option to load a model class from another package,
-so this module registers ours and then calls the harness's command line.
+`python -m webtext_gpt.lm_eval ...`, takes every argument of `lm_eval`. The harness has no option to
+load a model class from another package, so this module registers ours and then calls the harness's
+command line.
 """
 
 import math

@@ -3,14 +3,11 @@
 Lightning is imported only when a model is trained.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-
 from webtext_gpt.checkpoint.load import LoadedModel, load
+from webtext_gpt.cli import Call
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.examples import iter_texts, read_file
@@ -20,22 +17,24 @@ from webtext_gpt.finetuning.predict import TextClassifier, check_out, predict_fi
 from webtext_gpt.finetuning.report import report_examples
 from webtext_gpt.model import GPTClassifier
 from webtext_gpt.paths import local_path
+from webtext_gpt.settings.finetune import Finetune
+from webtext_gpt.settings.task import Task as TaskSettings
 from webtext_gpt.training.precision import place_for_inference
-from webtext_gpt.training.run_folder import reopen, save_summary
+from webtext_gpt.training.run_folder import save_summary
 
 if TYPE_CHECKING:
     from webtext_gpt.training.summary import Summary
 
 
-def run_command(cfg: DictConfig, overrides: Sequence[str] = ()) -> "Summary":
-    """Train a model, use a saved classifier, or both, as the configuration says.
+def run_command(settings: Finetune, call: Call | None = None) -> "Summary":
+    """Train a model, use a saved classifier, or both, as the settings say.
 
     If `checkpoint` is a saved classifier and `predict` or `evaluate` is set, the classifier is
     used. Otherwise a model is trained, then used if one of these is set.
 
     Args:
-        cfg: composed from `conf/finetune.yaml`.
-        overrides: this call's `key=value` arguments.
+        settings: what to train or to use, and how.
+        call: the command line; None if the caller is other Python code.
 
     Returns:
         The summary of training, and the figures of `evaluate`.
@@ -44,48 +43,34 @@ def run_command(cfg: DictConfig, overrides: Sequence[str] = ()) -> "Summary":
         UserError: see `finetune`; or settings contradict each other, or a file cannot be read.
         Stopped: training was interrupted; its state is saved.
     """
-    settings = _settings(cfg, overrides)
     uses_classifier = settings.predict is not None or settings.evaluate is not None
     if settings.predict is not None:
         check_out(_out(settings))
     elif settings.out is not None:
         raise UserError(f"out={settings.out} is for the labels of predict=FILE")
     start = None
-    if uses_classifier and not cfg.resume:
-        if cfg.checkpoint is None:
+    if uses_classifier and not settings.resume:
+        if settings.checkpoint is None:
             raise UserError("checkpoint has no value; give checkpoint=RUN")
-        start = load(cfg.checkpoint)
+        start = load(settings.checkpoint)
         if isinstance(start.model, GPTClassifier):
-            return _use_classifier(cfg, cfg.checkpoint, start)
-        if "_target_" not in cfg.task:
+            return _use_classifier(settings, settings.checkpoint, start)
+        if settings.task.target is None:
             raise UserError(
-                f"checkpoint={cfg.checkpoint} is a language model, not a classifier; give task=... "
-                "to train one first"
+                f"checkpoint={settings.checkpoint} is a language model, not a classifier; give "
+                "task=... to train one first"
             )
     if settings.seeds is not None:
         if uses_classifier:
             raise UserError("predict and evaluate need a single classifier; leave seeds out")
         from webtext_gpt.finetuning.seeds import finetune_seeds
 
-        return finetune_seeds(OmegaConf.merge(settings, {"resume": cfg.resume}))  # type: ignore[arg-type]
-    return _train(cfg, overrides, settings, start, uses_classifier)
-
-
-def _settings(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """Return the configuration of the run to resume; this call's if there is none."""
-    if not cfg.resume:
-        return cfg
-    from webtext_gpt.training.run import AUTO
-
-    return cfg if cfg.resume == AUTO else reopen(Path(cfg.run_dir), overrides, cfg)
+        return finetune_seeds(settings)
+    return _train(settings, call, start, uses_classifier)
 
 
 def _train(
-    cfg: DictConfig,
-    overrides: Sequence[str],
-    settings: DictConfig,
-    start: LoadedModel | None,
-    uses_classifier: bool,
+    settings: Finetune, call: Call | None, start: LoadedModel | None, uses_classifier: bool
 ) -> "Summary":
     """Train a model, and use it if `uses_classifier` is set."""
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -93,14 +78,14 @@ def _train(
     from webtext_gpt.finetuning.run import finetune, open_task
 
     if uses_classifier:
-        _check_files(open_task(settings), settings.evaluate, settings.predict)
-    finetuned = finetune(cfg, overrides, start)
+        _check_files(open_task(settings.task), settings.evaluate, settings.predict)
+    finetuned = finetune(settings, call, start)
     summary = finetuned.summary
     if summary:
-        _print_summary(cfg.run_dir, summary)
+        _print_summary(settings.run_dir, summary)
     if uses_classifier and rank_zero_only.rank == 0:
-        best = finetuned.best or load(cfg.run_dir)
-        summary = summary | _use_classifier(settings, cfg.run_dir, best)
+        best = finetuned.best or load(settings.run_dir)
+        summary = summary | _use_classifier(settings, settings.run_dir, best)
     return summary
 
 
@@ -121,35 +106,35 @@ def _check_files(task: Task, evaluate: str | None, predict: str | None) -> None:
         next(iter(iter_texts(task, predict)), None)
 
 
-def _use_classifier(cfg: DictConfig, checkpoint: str, loaded: LoadedModel) -> dict[str, float]:
-    """Measure a classifier on the file `cfg.evaluate`, and label the texts of `cfg.predict`.
+def _use_classifier(settings: Finetune, checkpoint: str, loaded: LoadedModel) -> dict[str, float]:
+    """Measure a classifier on the file `evaluate`, and label the texts of `predict`.
 
     Args:
-        cfg: names the files, the device and the precision; `cfg.task` may replace the columns that
+        settings: name the files, the device and the precision; `task` may replace the columns that
             the classifier was trained on.
         checkpoint: path that the classifier was loaded from.
         loaded: the classifier.
 
     Returns:
-        The figures of `cfg.evaluate`; empty without it.
+        The figures of `evaluate`; empty without it.
 
     Raises:
         UserError: a file cannot be read or written, or the task does not fit the classifier.
     """
     assert isinstance(loaded.model, GPTClassifier)  # noqa: S101 - callers have checked it
-    place_for_inference(loaded.model, cfg.device, cfg.precision)
+    place_for_inference(loaded.model, settings.device, settings.precision)
     classifier = TextClassifier(loaded.model, loaded.tokenizer)
-    task = _task(cfg.task, checkpoint, loaded.task)
+    task = _task(settings.task, checkpoint, loaded.task)
     if (task.kind == "regression") != (len(classifier.labels) == 1) or task.kind == "completion":
         raise UserError(f"task.kind={task.kind} does not fit the classifier in {checkpoint}")
     figures: dict[str, float] = {}
-    if cfg.evaluate is not None:
-        out = Path(cfg.run_dir) / "evaluation"
-        figures = evaluate_file(classifier, task, cfg.evaluate, out)
-        save_summary({"checkpoint": str(checkpoint), "file": cfg.evaluate, **figures}, out)
+    if settings.evaluate is not None:
+        out = Path(settings.run_dir) / "evaluation"
+        figures = evaluate_file(classifier, task, settings.evaluate, out)
+        save_summary({"checkpoint": str(checkpoint), "file": settings.evaluate, **figures}, out)
         print(f"\nwritten to {out}")
-    if cfg.predict is not None:
-        label_file(classifier, task, cfg.predict, _out(cfg))
+    if settings.predict is not None:
+        label_file(classifier, task, settings.predict, _out(settings))
     return figures
 
 
@@ -179,30 +164,27 @@ def label_file(classifier: TextClassifier, task: Task, file: str | Path, out: Pa
         print(f"{cut:,} of them do not fit the model's context and were truncated")
 
 
-def _task(cfg: DictConfig, checkpoint: str, saved: dict[str, Any] | None) -> Task:
+def _task(settings: TaskSettings, checkpoint: str, saved: dict[str, Any] | None) -> Task:
     """Return the task that names the columns: this call's, or else the one trained on.
 
     Args:
-        cfg: a task; or, without a name, keys that change the saved one, such as `text: review`.
+        settings: a task; or, without a choice, keys that change the saved one, such as `text`.
         checkpoint: path of the classifier, for messages.
         saved: the task that the classifier was trained on, if it is known.
     """
-    if "_target_" in cfg:
-        return instantiate(cfg)
-    if saved is None and not cfg:
+    if settings.target is not None:
+        return Task(**settings.arguments())
+    changes = {key: getattr(settings, key) for key in settings.model_fields_set}
+    if saved is None and not changes:
         raise UserError(
             f"{checkpoint} does not say which columns it reads; give task=file task.text=... "
             "(task.text_pair=..., task.label=...)"
         )
-    changes = {str(key): value for key, value in cfg.items()}
-    try:
-        return Task(**{"name": "file", **(saved or {}), **changes})
-    except TypeError as error:
-        raise UserError(f"task: {error}") from error
+    return Task(**{"name": "file", **(saved or {}), **changes})
 
 
-def _out(cfg: DictConfig) -> Path:
-    return local_path(cfg.out or f"{cfg.run_dir}/predictions.csv")
+def _out(settings: Finetune) -> Path:
+    return local_path(settings.out or f"{settings.run_dir}/predictions.csv")
 
 
 def _print_summary(run_dir: str, summary: "Summary") -> None:

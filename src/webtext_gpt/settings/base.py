@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -43,7 +44,7 @@ def setting(
         shown: how help shows a default that differs from call to call.
     """
     given = {"default_factory": default} if callable(default) else {"default": default}
-    extra = {"common": common, "shown": shown}
+    extra: JsonDict = {"common": common, "shown": shown}
     return Field(**given, description=meaning, alias=alias, json_schema_extra=extra)
 
 
@@ -146,7 +147,7 @@ class Changes(Kind):
                 ) from None
         return changed
 
-    def name(self) -> str:
+    def _name(self) -> str:
         return f"settings, {self.prefix}.KEY=..."
 
 
@@ -325,14 +326,10 @@ def dotted(location: tuple[int | str, ...]) -> str:
 
 def shown(value: object) -> str:
     """Return a value as it is written on a command line, cut to a readable length."""
-    text = (
-        {True: "true", False: "false", None: "null"}.get(value, str(value))
-        if isinstance(  # type: ignore[call-overload]
-            value, bool | None
-        )
-        else str(value)
-    )
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)  # one line
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else str(value).lower()
+    # One line: a line break or another invisible character is shown as in Python.
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 

@@ -1,4 +1,4 @@
-"""Settings of commands that use a trained model: `generate.py`, `eval.py` and `webtext-gpt weights`."""
+"""Settings of the commands that use a trained model: generate, eval and weights."""
 
 from typing import Annotated, ClassVar, Self
 
@@ -167,9 +167,9 @@ class Evaluate(Settings):
 class Weights(Settings):
     """Convert a model from one format to another.
 
-    Read: a run folder or .ckpt file (ours), a folder with config.json or a hub name (Hugging Face's
-    GPT-2, GPT-1 and their sequence classifiers), ckpt.pt (nanoGPT). Written: our .ckpt, or a folder
-    for AutoModelForCausalLM and AutoTokenizer.
+    It reads a run folder or .ckpt file (ours), a folder with config.json or a hub name (Hugging
+    Face's GPT-2, GPT-1 and their sequence classifiers), and ckpt.pt (nanoGPT). It writes our .ckpt,
+    or a folder for AutoModelForCausalLM and AutoTokenizer.
     """
 
     examples: ClassVar[dict[str, str]] = {

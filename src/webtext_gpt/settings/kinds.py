@@ -52,9 +52,13 @@ class Kind(ABC):
     def _read(self, value: object) -> Any:
         """Return the typed value of anything but null."""
 
-    @abstractmethod
     def name(self) -> str:
-        """Return what a value may be, without null: `whole number, 1 or above`."""
+        """Return what a value may be, without null: `a whole number, 1 or above`."""
+        return self._name()
+
+    @abstractmethod
+    def _name(self) -> str:
+        """Return the kind's `name`."""
 
     def describe(self) -> str:
         """Return what a value may be, with null and its meaning."""
@@ -80,7 +84,7 @@ class Switch(Kind):
             raise self.refused()
         return text in TRUE
 
-    def name(self) -> str:
+    def _name(self) -> str:
         return "true or false"
 
 
@@ -102,7 +106,7 @@ class Whole(Kind):
             raise self.refused()
         return number
 
-    def name(self) -> str:
+    def _name(self) -> str:
         unit = f" of {self.unit}" if self.unit else ""
         return f"a whole number{unit}" + _range(self.least, self.most)
 
@@ -132,7 +136,7 @@ class Number(Kind):
             raise self.refused()
         return number
 
-    def name(self) -> str:
+    def _name(self) -> str:
         unit = f" of {self.unit}" if self.unit else ""
         above = [f"above {self.above:g}"] if self.above is not None else []
         below = [f"below {self.below:g}"] if self.below is not None else []
@@ -161,7 +165,7 @@ class OneOf(Kind):
             raise self.refused((self.instead or {}).get(text, similar))
         return text
 
-    def name(self) -> str:
+    def _name(self) -> str:
         *most, last = self.choices
         return f"{', '.join(most)} or {last}" if most else last
 
@@ -196,7 +200,7 @@ class Text(Kind):
         """Return whether a value stands for null; only the word `null` does in text."""
         return value is None or value == "null"
 
-    def name(self) -> str:
+    def _name(self) -> str:
         return self.what
 
 
@@ -269,7 +273,7 @@ class Listed(Kind):
         _, _, hint = str(error).partition("; ")
         return hint
 
-    def name(self) -> str:
+    def _name(self) -> str:
         what = self.item.name()
         if isinstance(self.item, PathText):
             return "a path or a list of them, [a,b]"
@@ -310,7 +314,7 @@ class Named(Kind):
                 raise ValueError(f"{name}: {error}") from None
         return read
 
-    def name(self) -> str:
+    def _name(self) -> str:
         names = "|".join(self.names) if self.names else "NAME"
         return f"values by name, KEY.{names}=..., each {self.item.describe()}"
 
@@ -330,7 +334,7 @@ class Either(Kind):
                 hints.append(str(error).partition("; ")[2])
         raise self.refused(next(filter(None, hints), ""))
 
-    def name(self) -> str:
+    def _name(self) -> str:
         return ", or ".join(kind.name() for kind in self.kinds)
 
 

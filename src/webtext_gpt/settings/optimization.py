@@ -61,7 +61,8 @@ class Linear(Target):
 class InverseSqrt(Target):
     """`scheduler=inverse_sqrt`: linear warm-up, then the inverse square root of the step.
 
-    Vaswani et al. 2017: their rate for width d has its peak at optimizer.lr = (d warmup_steps)^-0.5.
+    The rate of Vaswani et al. 2017 for width d has its peak at optimizer.lr =
+    (d warmup_steps)^-0.5.
     """
 
     target: Literal["webtext_gpt.training.schedule.inverse_sqrt"] = setting(alias="_target_")

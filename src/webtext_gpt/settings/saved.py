@@ -137,7 +137,7 @@ def _absolute(value: Any) -> Any:
 
 def _forget(node: Any, name: str = "", depth: int = 0) -> None:
     """Drop the keys of earlier versions, and rename targets, in place."""
-    from omegaconf import DictConfig
+    from omegaconf import DictConfig, OmegaConf
 
     if not isinstance(node, DictConfig):
         return
@@ -146,5 +146,5 @@ def _forget(node: Any, name: str = "", depth: int = 0) -> None:
     if target := MOVED.get(node.get("_target_", "")):
         node["_target_"] = target
     for key in node:
-        if not (key and node._get_node(key)._is_interpolation()):
+        if not OmegaConf.is_interpolation(node, key):
             _forget(node[key], str(key), depth + 1)

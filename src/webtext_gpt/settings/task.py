@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from webtext_gpt.settings.base import Target, setting
+from webtext_gpt.settings.base import Settings, setting
 from webtext_gpt.settings.kinds import Listed, Named, Number, OneOf, PathText, Switch, Text
 
 Column = Text("the name of a column")
@@ -13,7 +13,7 @@ METRICS = (
 )
 
 
-class Task(Target):
+class Task(Settings):
     """One dataset of texts with labels, or of prompts with completions.
 
     Without `task=NAME`, the keys change the task of a saved classifier.

@@ -95,9 +95,7 @@ def check_memory(
         3 if parallelism.zero_stage is None else parallelism.zero_stage,  # FSDP shards as ZeRO-3
         devices.count,
         half=half,
-        activations=activation_bytes(
-            config, plan.micro_batch_size, half=half, recompute=recompute
-        ),
+        activations=activation_bytes(config, plan.micro_batch_size, half=half, recompute=recompute),
         bucket=parallelism.reduce_bucket_size,
         on_gpu=devices.kind == "cuda",
         pure=precision == "bf16-true",

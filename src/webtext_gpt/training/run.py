@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -77,13 +76,14 @@ def open_run(settings: RunSettings, call: Call | None = None) -> Run:
     folder = Path(os.environ.get(RUN_DIR) or settings.run_dir)
     checkpoint = None
     launcher = external_launcher() if call is not None else None
-    if launcher is not None and not settings.resume and "run_dir" not in call.given:
+    names_folder = call is None or "run_dir" in call.given
+    if launcher is not None and not settings.resume and not names_folder:
         raise UserError(
             f"{launcher} starts several processes, each of which would name the run's folder by "
             "its own clock; give run_dir=..."
         )
     if settings.resume == AUTO:
-        if call is not None and "run_dir" not in call.given:
+        if not names_folder:
             raise UserError("resume=auto needs run_dir=..., the same folder at every start")
         if saved.holds_run(folder):
             checkpoint = _checkpoint_to_resume(folder)
