@@ -121,9 +121,9 @@ class Evaluate(Settings):
         "{command} report=[runs/small,runs/medium]": "loss by model size",
     }
 
-    checkpoint: Annotated[
-        str | None, PathText(what=f"a {MODEL}", null="only with report")
-    ] = setting(None, f"model: {MODEL}", common=True)
+    checkpoint: Annotated[str | None, PathText(what=f"a {MODEL}", null="only with report")] = (
+        setting(None, f"model: {MODEL}", common=True)
+    )
     tasks: Annotated[list[str], Listed(OneOf(("all", *BENCHMARKS)))] = setting(
         lambda: ["all"], "benchmarks: all, or a list", common=True
     )

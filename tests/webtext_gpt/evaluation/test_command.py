@@ -15,6 +15,7 @@ from webtext_gpt.evaluation.command import evaluate, refuse_existing_evaluation,
 from webtext_gpt.evaluation.registry import select_benchmarks
 from webtext_gpt.evaluation.scoring import Scorer
 
+
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
     folder = tmp_path / "data"

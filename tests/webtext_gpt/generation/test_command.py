@@ -205,7 +205,7 @@ AWKWARD = [
     *("a b", "a=b", "a,b", "[a]", "[a,b]", "{a: b}", "it's", '"quoted"', "'single'", "$HOME"),
     *("${oc.env:HOME}", "100%", "~", "~nobody", "caf\u00e9 \u65e5\u672c", "new\nline", "tab\t|"),
     *(" ends ", "-dash", "#hash", "a;b", "*", "?[!a]", "true", "1e3", "back\\slash \\", "+plus"),
-    *(r'\"', "null"),
+    *(r"\"", "null"),
 ]
 """Texts and file names that a shell, YAML or Hydra would change."""
 
