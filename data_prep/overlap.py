@@ -71,7 +71,7 @@ def measure_overlap(
     started = time.monotonic()
     given = Path(filter_file) if filter_file else None
     _check(rules, train, tests, given)
-    files = find_inputs(train, SUFFIXES) if train else []
+    files = find_inputs(train, SUFFIXES, "train") if train else []
     sources = source_manifests(file.path for file in files)
     inputs = [*files, *([InputFile(given, fingerprint(given))] if given else [])]
     layout = rules.tests_layout or rules.layout

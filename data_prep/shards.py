@@ -78,7 +78,7 @@ def build_shards(
             "must be at least 1"
         )
     started = time.monotonic()
-    files = find_inputs(documents, SUFFIXES)
+    files = find_inputs(documents, SUFFIXES, "documents")
     encoder = load_gpt2(tokenizer)
     config = {
         "tokenizer_sha256": encoder.hash, "val_fraction": val_fraction,
