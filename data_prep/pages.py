@@ -86,8 +86,8 @@ def fetch_pages(
     sources = source_manifests(file.path for file in files)
     with Ledger(Path(out), "pages", config, files, sources=sources, started=started) as ledger:
         if not ledger.finished:
+            total, others = _count(files, number, shards)  # refuses a bad file before writing
             journal = Journal(ledger.out, ledger.work / "journal.jsonl", archive_bytes)
-            total, others = _count(files, number, shards)
             try:
                 links_of_shard = (batch for batch, _ in _batches(files, number, shards))
                 _crawl(links_of_shard, journal, rules, polite, total)
