@@ -60,16 +60,17 @@ def _command_of(group: str) -> str:
         (["strategy.stage=3"], "it is a setting of strategy=deepspeed_zero1; give that too"),
         (["--max_iters=10"], "--max_iters=10: settings are given as key=value, without dashes; "
                              "unknown key 'max_iters'; did you mean trainer.max_steps?"),
-        (["--model=tiny"], "--model=tiny: settings are given as key=value, without dashes: model=t"),
-        (["--data.path", "x"], "--data.path: settings are given as key=value, without dashes: data."),
+        (["--model=tiny"], "--model=tiny: settings are given as key=value, without dashes: model="),
+        (["--data.path", "x"], "--data.path: settings are given as key=value, without dashes: da"),
         (["-x"], "-x: settings are given as key=value, without dashes; unknown key 'x';"),
         (["run_dir"], "'run_dir' is not a setting; settings are given as key=value: run_dir=..."),
         (["run_dir=my", "run"], "in quotes if the value holds spaces: run_dir='my run'"),
         (["=3"], "'=3' is not a setting"),
         (["--config-dir=gone"], "--config-dir=gone is not a folder"),
         (["model._target_=os.system"], "unknown key 'model._target_'"),
-        (["-m", "run_dir=[a"], "-m: run_dir=[a is split at its commas, but a bracket is not closed"),
-        (["model.n_layer=two", "data=files", "data.path=x.txt"], "model.n_layer=two: expected a whole number, 1 or above"),
+        (["-m", "run_dir=[a"], "-m: run_dir=[a is split at its commas, but a bracket is not c"),
+        (["model.n_layer=two", "data=files", "data.path=x.txt"],
+         "model.n_layer=two: expected a whole number, 1 or above"),
     ],
 )  # fmt: skip
 def test_errors_fit_on_one_screen(

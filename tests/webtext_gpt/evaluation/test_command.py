@@ -83,7 +83,7 @@ def test_options_out_of_range_are_refused(settings: dict) -> None:
 
 
 def test_a_missing_data_dir_is_refused(scorer: Scorer, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="data_dir=.*none does not exist"):
+    with pytest.raises(UserError, match="is not a folder"):
         next(evaluate(scorer, select_benchmarks("ptb"), data_dir=tmp_path / "none"))
 
 
@@ -117,7 +117,7 @@ def test_the_command(
         (["checkpoint=gone"], "gone "),
         (["checkpoint=damaged.ckpt", "tasks=lamda"], "tasks=lamda: expected a list [a,b] of "),
         (["checkpoint=damaged.ckpt", "tasks=[]"], "tasks=[]: expected a list [a,b] of values"),
-        (["checkpoint=damaged.ckpt", "data_dir=gone"], "data_dir=gone does not exist"),
+        (["checkpoint=damaged.ckpt", "data_dir=gone"], "data_dir=gone is not a folder, it does not exist"),
         (["checkpoint=damaged.ckpt", "device=cuda:99"], "device=cuda:99 cannot be used here: "),
         (["checkpoint=damaged.ckpt", "precision=16"], "precision=16: expected auto, fp32 or bf16"),
         (["checkpoint=damaged.ckpt", "run_dir=damaged.ckpt"], "run_dir=damaged.ckpt is a file"),

@@ -98,7 +98,7 @@ def test_all_wrong_values_are_named_at_once() -> None:
     ("pair", "message"),
     [
         ("door=3", "unknown key 'door'; did you mean doors? --help all lists every key"),
-        ("count=3", "unknown key 'count'; did you mean lights.count or spare.count or later.count?"),
+        ("count=3", "unknown key 'count'; did you mean lights.count or spare.count or later"),
         ("light.count=3", "unknown key 'light.count'; did you mean lights.count"),
         ("qqqq=3", "unknown key 'qqqq'; --help all lists every key"),
         ("start=3", "unknown key 'start'"),

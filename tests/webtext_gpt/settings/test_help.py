@@ -1,4 +1,4 @@
-"""`--help`: two screens for every command, every key and choice somewhere, and words for a wrong one."""
+"""`--help`: two screens for every command; every key and choice is explained somewhere."""
 
 from pathlib import Path
 
