@@ -202,9 +202,7 @@ def small_finetuning(animals: Path, small_checkpoint: Path, tmp_path: Path) -> l
 
 
 @pytest.fixture
-def finetune(
-    compose: Callable[..., Any], small_finetuning: list[str]
-) -> Callable[..., dict]:
+def finetune(compose: Callable[..., Any], small_finetuning: list[str]) -> Callable[..., dict]:
     """`finetune(*overrides)`: a small fine-tuning run in this process."""
     from webtext_gpt.finetuning.command import run_command
 
