@@ -13,6 +13,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.run import open_task
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.model.config import GPT2_VOCAB_SIZE
+from webtext_gpt.settings.saved import save
 from webtext_gpt.training.batch import plan_batch
 from webtext_gpt.training.distributed.devices import Devices
 from webtext_gpt.training.run import build_callbacks
@@ -136,11 +137,17 @@ def _commands() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("words", _commands(), ids=" ".join)
-def test_commands_of_the_documents_compose(words: list[str], compose: Callable[..., Any]) -> None:
-    script, *overrides = words
+def test_commands_of_the_documents_compose(
+    words: list[str], compose: Callable[..., Any], tmp_path: Path
+) -> None:
+    script, *arguments = words
     assert (REPOSITORY / script).is_file()
-    if "--help" not in overrides:
-        compose(script.removesuffix(".py"), *overrides)
+    name = script.removesuffix(".py")
+    if any(argument.startswith("resume=") for argument in arguments):
+        save(compose(name), tmp_path / "run")  # a run to resume, with the default settings
+    given = [f"resume={tmp_path / 'run'}" if a.startswith("resume=") else a for a in arguments]
+    if "--help" not in arguments:
+        compose(name, *given)
 
 
 def test_the_readme_has_commands() -> None:

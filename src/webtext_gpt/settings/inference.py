@@ -175,8 +175,8 @@ class Weights(Settings):
     tokenizer: Annotated[str | None, PathText(what="a tokenizer", null="the model's own")] = (
         setting(
             None,
-            "for a model without one: tokenizer.json, a folder or hub name, or the training text of a "
-            "character model (input.txt)",
+            "for a model without one: tokenizer.json, a folder or hub name, or the training text "
+            "of a character model (input.txt)",
             common=True,
         )
     )

@@ -148,7 +148,7 @@ def test_deepspeed_is_imported_only_when_used() -> None:
         (["model.block_size=100000", "global_batch_tokens=100000"], "one block of"),
         (
             ["trainer.max_steps=0"],
-            "trainer.max_steps=0: expected a whole number of optimizer steps, 1 or above",
+            "trainer.max_steps=0: expected a whole number of optimizer",
         ),
         (["validate_every=0"], "validate_every=0"),
         (["trainer.precision=13"], "trainer.precision=13: expected auto, 32-true, bf16-mixed"),
