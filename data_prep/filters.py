@@ -18,6 +18,7 @@ from data_prep.stage.readers import SUFFIXES, Layout
 from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
+from webtext_gpt.paths import check_output_file
 
 
 @entry_point("data_prep/filters")
@@ -32,6 +33,7 @@ def main(cfg: DictConfig) -> None:
         raise UserError("give either train=[FILES] to build a filter or merge=[FILTERS] to merge")
     if out.exists():
         raise UserError(f"{out} exists already; remove it or choose another out=")
+    check_output_file(out, "out")
     out.parent.mkdir(parents=True, exist_ok=True)
     if options["merge"]:
         bloom = merge_filters(expand(options["merge"], (".bloom",)))

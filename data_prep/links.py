@@ -222,7 +222,7 @@ def post_rules(options: Mapping[str, Any]) -> PostRules:
     """
     if options["karma"] not in ("max", "sum"):
         raise UserError(f"karma={options['karma']!r}: expected max or sum")
-    blocked = read_names(options["blocked_subreddits"])
+    blocked = read_names(options["blocked_subreddits"], "blocked_subreddits")
     return PostRules(
         urls=url_rules(options["urls"], allow_private=options["allow_private"]),
         blocked_subreddits=frozenset(name.lower().removeprefix("r/") for name in blocked),

@@ -18,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
 from webtext_gpt.cli import entry_point
-from webtext_gpt.errors import UserError
-from webtext_gpt.files import replaced, write_text
+from webtext_gpt.errors import UserError, explain
+from webtext_gpt.files import read_text, replaced, write_text
+from webtext_gpt.paths import check_output_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,6 +55,7 @@ def write_report(
         if manifests[stage].get("stage") != stage:
             raise UserError(f"{folder} was made by {manifests[stage].get('stage')}, not {stage}")
     out = Path(out)
+    check_output_folder(out, "out")
     if out.exists() and any(p.name != "report.md" and p.suffix != ".png" for p in out.iterdir()):
         raise UserError(f"{out} holds more than a report; choose another out=")
     out.mkdir(parents=True, exist_ok=True)
@@ -123,10 +125,13 @@ def _counts(files: Sequence[Path], name: str) -> Counter[str]:
 def _webtext_domains(path: Path) -> dict[str, int]:
     """Read OpenAI's table of domains, in its order."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_text(path).splitlines()
+    except OSError as error:
+        raise UserError(f"webtext_domains={path}: {explain(error)}") from error
+    try:
         pairs = [line.strip().partition(" ") for line in lines if line.strip()]
         return {name: int(count) for count, _, name in pairs}  # one line has no name
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: not a table of `count name` lines: {error}") from error
 
 

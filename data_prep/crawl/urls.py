@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from html import unescape
-from pathlib import Path
 from typing import NamedTuple, TypedDict
 from urllib.parse import unquote
 
@@ -19,7 +18,9 @@ import ada_url
 import tldextract
 import xxhash
 
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import UserError, explain
+from webtext_gpt.files import read_text
+from webtext_gpt.paths import local_path
 
 MALFORMED = "malformed URL"
 OTHER_SCHEME = "not http"
@@ -101,7 +102,7 @@ def url_rules(options: UrlOptions, *, allow_private: bool = False) -> UrlRules:
         UserError: The file of blocked domains cannot be read.
     """
     hosts = {reason: frozenset(names) for reason, names in options["hosts"].items()}
-    hosts["blocked domain"] = frozenset(read_names(options["blocked_domains"]))
+    hosts["blocked domain"] = frozenset(read_names(options["blocked_domains"], "blocked_domains"))
     return UrlRules(
         hosts=hosts,
         extensions=frozenset(options["extensions"]),
@@ -111,10 +112,14 @@ def url_rules(options: UrlOptions, *, allow_private: bool = False) -> UrlRules:
     )
 
 
-def read_names(names: str | Iterable[object]) -> list[str]:
+def read_names(names: str | Iterable[object], key: str) -> list[str]:
     """Return names that are given as a list, or as a file with one name per line.
 
     Empty lines and lines that begin with # are left out.
+
+    Args:
+        names: the list, or the path of the file.
+        key: the setting that gives them, for messages.
 
     Raises:
         UserError: The file cannot be read.
@@ -122,9 +127,9 @@ def read_names(names: str | Iterable[object]) -> list[str]:
     if not isinstance(names, str):
         return [str(name) for name in names]
     try:
-        lines = Path(names).expanduser().read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{names}: cannot read the list of names: {error}") from error
+        lines = read_text(local_path(names, key)).splitlines()
+    except OSError as error:
+        raise UserError(f"{key}: the list of names cannot be read: {explain(error)}") from error
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 

@@ -11,6 +11,8 @@ import xxhash
 from data_prep.stage.inputs import Fingerprint, expand, fingerprint
 from data_prep.stage.readers import SUFFIXES, Layout, batches
 from webtext_gpt.errors import UserError
+from webtext_gpt.hub import hub_problem
+from webtext_gpt.paths import absence, local_path, names_files, shown
 
 _ARTICLE = re.compile(r"(?m)^(?= = [^=\n].*? = ?$)")  # article titles of WikiText
 _WIKITEXT = re.compile(r"\s*? = [^=\n].*? = ?\n")
@@ -59,10 +61,12 @@ def load_test_set(
         UserError: The test set is not found, or cannot be read.
     """
     patterns = [where] if isinstance(where, str) else list(where)
-    if len(patterns) == 1 and not _on_disk(patterns[0]):
+    for pattern in patterns:
+        local_path(pattern, f"tests.{name}")  # refuses an empty one
+    if len(patterns) == 1 and not names_files(patterns[0]):
         if (path := _evaluation_set(patterns[0], evalsets)) is None:
             if patterns[0].endswith(SUFFIXES) or patterns[0].startswith(("/", ".", "~")):
-                raise UserError(f"tests.{name}={patterns[0]}: no such file or folder")
+                raise UserError(f"tests.{name}={shown(patterns[0])} {absence(patterns[0])}")
             return _from_datasets(name, patterns[0], layout.text_key, evalsets)
         patterns = [str(path)]
     paths = expand(patterns, SUFFIXES)
@@ -86,21 +90,14 @@ def load_test_set(
     )  # fmt: skip
 
 
-def _on_disk(pattern: str) -> bool:
-    path = Path(pattern).expanduser()
-    if path.exists():
-        return True
-    parent = Path(path.anchor or ".")
-    return any(c in pattern for c in "*?[") and any(parent.glob(str(path).lstrip("/")))
-
-
 def _evaluation_set(name: str, evalsets: str | Path | None) -> Path | None:
     if evalsets is None:
         return None
-    folder = Path(evalsets).expanduser()
+    folder = local_path(evalsets, "evalsets")
     if not folder.is_dir():
-        raise UserError(f"evalsets={folder}: no such folder")
-    return next((p for p in sorted(folder.iterdir()) if name in (p.stem, p.name)), None)
+        raise UserError(f"evalsets={shown(folder)} is not a folder (looked from {Path.cwd()})")
+    files = (p for p in sorted(folder.iterdir()) if not p.name.startswith("."))
+    return next((path for path in files if name in (path.stem, path.name)), None)
 
 
 def _articles(text: str) -> tuple[pa.Array, pa.Array]:
@@ -120,7 +117,8 @@ def _from_datasets(name: str, where: str, text_key: str, evalsets: str | Path | 
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         there = f", no evaluation set in {evalsets}" if evalsets else ""
         raise UserError(
-            f"tests.{name}={where}: no such file{there}, and `datasets` cannot load it: {error}"
+            f"tests.{name}={where}: no such file{there}, and `datasets` cannot load it: "
+            f"{hub_problem(error)}"
         ) from error
     if text_key not in rows.column_names:
         raise UserError(

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import UserError, explain
+from webtext_gpt.signatures import head_of, refuse_other_kind
 
 READ_BYTES = 1 << 16  # compressed bytes per step: even at a ratio of 1000 a step is 64 MB
 MAX_ROW_BYTES = 1 << 24  # the longest real rows have a few hundred kB
@@ -51,16 +52,19 @@ def compression(path: Path) -> str:
     """Detect the compression by the first bytes: `.zst`, `.xz`, `.bz2`, `.gz`, or "" if plain.
 
     Raises:
-        UserError: The file cannot be read, or its suffix names another format.
+        UserError: The file cannot be read, or is neither compressed lines nor plain ones, or its
+            suffix names another format.
     """
     try:
-        with path.open("rb") as file:
-            head = file.read(8)
+        head = head_of(path)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
+        raise UserError(explain(error)) from error
     kind = next((k for k, magics in _KINDS.items() if head.startswith(magics)), "")
+    if not kind:
+        refuse_other_kind(path, head, "lines of text")
     if path.suffix in _KINDS and kind != path.suffix:
-        raise UserError(f"{path}: named {path.suffix}, but its first bytes are {head!r}")
+        found = f"compressed as {kind}" if kind else f"not compressed: it begins with {head[:8]!r}"
+        raise UserError(f"{path} is {found}, but its name ends in {path.suffix}; rename it")
     return kind
 
 

@@ -9,7 +9,8 @@ from typing import TypedDict
 import xxhash
 
 from data_prep.stage.manifest import MANIFEST
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import UserError, explain
+from webtext_gpt.paths import find_files
 
 
 class Fingerprint(TypedDict):
@@ -65,7 +66,7 @@ def fingerprint(path: Path) -> Fingerprint:
                 digest.update(block)
         size = path.stat().st_size
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
+        raise UserError(explain(error)) from error
     return {"name": path.name, "bytes": size, "xxh3": digest.hexdigest()}
 
 
@@ -89,29 +90,20 @@ def refuse_repeats(files: Sequence[InputFile]) -> None:
 
 
 def expand(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[Path]:
-    """Return the files that paths, folders and glob patterns name, sorted, without repeats.
+    """Return the files that paths, folders and glob patterns name, sorted, each once.
 
-    A folder stands for its files that end in one of `suffixes`. The folder of a finished stage
-    stands for its parts (`documents-00000.parquet`), not for the tables about them
-    (`clusters.parquet`).
+    A folder stands for its files that end in one of `suffixes`, not for its folders; for the rest,
+    see `webtext_gpt.paths.find_files`. The folder of a finished stage stands for its parts
+    (`documents-00000.parquet`), not for the tables about them (`clusters.parquet`).
 
     Raises:
-        UserError: A pattern matches nothing.
+        UserError: A pattern is empty, or matches nothing.
     """
-    found: set[Path] = set()
-    for pattern in patterns:
-        path = Path(pattern).expanduser()
-        if path.is_dir():
-            files = [p for p in path.iterdir() if p.name.endswith(suffixes) and p.is_file()]
-            if (path / MANIFEST).exists():
-                files = [p for p in files if "-" in p.name]
-        elif path.exists():
-            files = [path]
-        else:
-            relative = str(path.relative_to(path.anchor)) if path.anchor else str(path)
-            files = [p for p in Path(path.anchor or ".").glob(relative) if p.is_file()]
-        if not files:
-            wanted = f" with a file in {', '.join(suffixes)}" if path.is_dir() else ""
-            raise UserError(f"{pattern}: no such file or folder{wanted}")
-        found.update(p.resolve() for p in files)
-    return sorted(found)
+
+    def wanted(file: Path) -> bool:
+        is_table = "-" not in file.name and (file.parent / MANIFEST).exists()
+        return file.name.endswith(suffixes) and not is_table
+
+    kinds = f"a file in {', '.join(suffixes)}"
+    found = find_files(patterns, wanted, kinds=kinds, recursive=False)
+    return sorted(file.parent.resolve() / file.name for file in found)

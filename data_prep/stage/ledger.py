@@ -21,6 +21,7 @@ from data_prep.stage.inputs import InputFile, by_content, refuse_repeats
 from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import remove, write_json
+from webtext_gpt.paths import check_output_folder
 
 FORMAT = 1
 WORK = "_work"
@@ -232,6 +233,7 @@ class Ledger:
 
     def _open(self) -> Manifest | None:
         """Return the manifest if the folder is finished, None if work is left."""
+        check_output_folder(self.out, "out")
         manifest, plan = self.out / MANIFEST, self.work / "plan.json"
         if manifest.exists():
             found = read_manifest(manifest)

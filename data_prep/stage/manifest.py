@@ -33,7 +33,7 @@ def source_manifests(paths: Iterable[Path]) -> list[Manifest]:
 
     A stage stores them in its own manifest, so that every corpus can be traced back to the dumps.
     """
-    folders = {path.parent for path in paths}
+    folders = {path.resolve().parent for path in paths}  # of a link, where its target is
     found = [read_manifest(f / MANIFEST) for f in folders if (f / MANIFEST).exists()]
     return sorted(found, key=lambda manifest: json.dumps(manifest.get("inputs"), sort_keys=True))
 

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from data_prep.reddit.dumps import BrokenDumpError, every_line
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import read_text
+from webtext_gpt.signatures import head_of, other_kind
 
 PARQUET = (".parquet", ".pq")
 JSON_LINES = tuple(f"{kind}{packed}" for kind in (".jsonl", ".ndjson")
@@ -113,7 +114,8 @@ def open_parquet(
                     raise UserError(f"{path}: no column {name!r} among {', '.join(names)}{hint}")
             yield file
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise UserError(f"{path}: not a readable Parquet file: {error}") from error
+        known = other_kind(path, head_of(path), "Parquet") if path.is_file() else None
+        raise UserError(known or f"{path}: not a readable Parquet file: {error}") from error
 
 
 def _batch(kind: Kind, texts: pa.Array, rows: pa.Table, names: pa.Array) -> TextBatch:

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from webtext_gpt.commands import Command
-from webtext_gpt.errors import UserError
-from webtext_gpt.settings.base import Settings, assign, read, unknown_key
+from webtext_gpt.errors import UserError, explain
+from webtext_gpt.paths import local_path
+from webtext_gpt.settings.base import Settings, assign, leaves, read, shown, unknown_key
 from webtext_gpt.settings.composition import compose, groups
 from webtext_gpt.settings.kinds import split_items
 
@@ -78,13 +80,15 @@ def run_command(command: Command, arguments: Sequence[str], called: str) -> None
 
             print(version())
             return
-        calls = list(_sweep(parsed)) if parsed.sweep else [parsed]
+        has_run_dir = "run_dir" in command.load("settings").model_fields
+        calls = list(_sweep(parsed, has_run_dir=has_run_dir)) if parsed.sweep else [parsed]
         # All runs of a sweep are checked before the first one starts.
         checked = [read_settings(command, one) for one in calls]
         if parsed.show:
             import yaml
 
-            print(yaml.safe_dump(checked[0].model_dump(by_alias=True), sort_keys=False), end="")
+            values = checked[0].model_dump(by_alias=True)
+            print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
             return
         work: Callable[[Settings, Call], Any] = command.load("work")
         for one, settings in zip(calls, checked, strict=True):
@@ -104,18 +108,16 @@ def parse(arguments: Sequence[str], command: Command) -> Arguments:
         argument = rest.pop(0)
         flag, equals, value = argument.partition("=")
         if flag in ("--help", "-h"):
-            following = "" if not rest or "=" in rest[0] else rest.pop(0)
-            parsed = replace(parsed, help=value or following)
+            parsed = replace(parsed, help=value or _topic(rest))
         elif argument == "--version":
             parsed = replace(parsed, version=True)
         elif flag in ("--cfg", "-c"):
-            if rest and "=" not in rest[0]:
-                rest.pop(0)
+            _topic(rest)  # Hydra's `--cfg job`
             parsed = replace(parsed, show=True)
         elif argument in ("-m", "--multirun"):
             parsed = replace(parsed, sweep=True)
         elif flag in ("--config-dir", "-cd"):
-            folder = Path(value if equals or not rest else rest.pop(0)).expanduser()
+            folder = local_path(value if equals or not rest else rest.pop(0), "--config-dir")
             if not folder.is_dir():
                 raise UserError(f"--config-dir={folder} is not a folder")
             parsed = replace(parsed, folder=folder)
@@ -124,10 +126,7 @@ def parse(arguments: Sequence[str], command: Command) -> Arguments:
         elif argument.startswith("~"):
             pairs.append((flag[1:], "null"))
         elif not equals or not flag:
-            raise UserError(
-                f"{argument!r} is not a setting; settings are given as key=value, in quotes if the "
-                f"value holds spaces: {flag or 'key'}='...'"
-            )
+            raise UserError(_not_a_setting(argument, pairs, command))
         else:
             pairs.append((flag.lstrip("+"), value))
     return replace(parsed, pairs=tuple(pairs))
@@ -148,10 +147,10 @@ def read_settings(command: Command, arguments: Arguments) -> Settings:
     if "resume" in model.model_fields and resume not in NOT_RUNS:
         from webtext_gpt.settings.saved import reopen
 
-        values = reopen(Path(resume).expanduser(), model, chosen, values)
+        values = reopen(local_path(resume, "resume"), model, chosen, values)
         pairs = [(k, v) for k, v in pairs if k not in ("resume", "run_dir")]
     for key, text in pairs:
-        assign(model, values, key, text)
+        assign(model, values, key, text, known)
     with _naming(chosen):
         return read(model, values)
 
@@ -174,11 +173,18 @@ def _naming(chosen: dict[str, str]) -> Iterator[None]:
         raise
 
 
-def _sweep(arguments: Arguments) -> Iterator[Arguments]:
-    """Yield the arguments of each run of a sweep: all combinations of comma-separated values."""
-    values = [
-        [(key, value) for value in split_items(text) or [""]] for key, text in arguments.pairs
-    ]
+def _sweep(arguments: Arguments, *, has_run_dir: bool) -> Iterator[Arguments]:
+    """Yield the arguments of each run of a sweep: all combinations of comma-separated values.
+
+    Args:
+        arguments: the arguments of the sweep.
+        has_run_dir: whether each run gets a folder of its own, in the `run_dir` of the sweep.
+    """
+    values = [[(key, value) for value in _sweep_values(key, text)] for key, text in arguments.pairs]
+    if not has_run_dir:
+        for pairs in itertools.product(*values):
+            yield replace(arguments, pairs=pairs)
+        return
     parent = dict(arguments.pairs).get("run_dir")
     if parent is None:
         from webtext_gpt.settings.run import dated
@@ -189,15 +195,40 @@ def _sweep(arguments: Arguments) -> Iterator[Arguments]:
         yield replace(arguments, pairs=(*kept, ("run_dir", f"{parent}/{number}")))
 
 
+def _sweep_values(key: str, text: str) -> list[str]:
+    try:
+        return split_items(text) or [""]
+    except ValueError as error:
+        raise UserError(f"-m: {key}={shown(text)} is split at its commas, but {error}") from None
+
+
+def _topic(rest: list[str]) -> str:
+    """Take the word after a flag that may have one; empty if a setting or flag follows."""
+    return "" if not rest or "=" in rest[0] or rest[0].startswith("-") else rest.pop(0)
+
+
 def _not_a_flag(argument: str, command: Command) -> str:
     key, equals, value = argument.lstrip("-").partition("=")
-    model: type[Settings] = command.load("settings")
     problem = f"{argument}: settings are given as key=value, without dashes"
-    try:
-        assign(model, {}, key, value)
-    except UserError:
-        return f"{problem}; {unknown_key(model, key)}"
-    return f"{problem}: {key}={value if equals else '...'}"
+    if key in (known := _keys(command)):
+        return f"{problem}: {key}={shlex.quote(value) if equals else '...'}"
+    return f"{problem}; {unknown_key(command.load('settings'), key, known)}"
+
+
+def _not_a_setting(argument: str, pairs: Sequence[tuple[str, str]], command: Command) -> str:
+    problem = f"{argument!r} is not a setting; settings are given as key=value"
+    if argument in _keys(command):
+        return f"{problem}: {argument}=..."
+    if pairs:  # the shell has split a value at its spaces
+        key, value = pairs[-1]
+        return f"{problem}, in quotes if the value holds spaces: {key}='{shown(value)} {argument}'"
+    return f"{problem}; {unknown_key(command.load('settings'), argument, _keys(command))}"
+
+
+def _keys(command: Command) -> list[str]:
+    """Return every key and group of a command."""
+    known = list(groups(command.config)) if command.config else []
+    return [*known, *(leaf.key for leaf in leaves(command.load("settings")))]
 
 
 @contextlib.contextmanager
@@ -210,9 +241,7 @@ def clear_errors() -> Iterator[None]:
     except (UserError, OSError) as error:
         if os.environ.get(FULL_ERROR) == "1":
             raise
-        message = str(error)
-        if isinstance(error, OSError) and error.strerror:
-            message = error.strerror + (f": {error.filename}" if error.filename else "")
+        message = explain(error) if isinstance(error, OSError) else str(error)
         _exit(message, getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         _exit("interrupted")

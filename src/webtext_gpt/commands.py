@@ -4,6 +4,7 @@ A command is a class of settings and a function that does the work. Both are nam
 that one command does not import what another needs.
 """
 
+import difflib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ COMMANDS = {
             "eval",
             "python eval.py",
             "webtext_gpt.settings.inference:Evaluate",
-            "webtext_gpt.evaluation.command:evaluate_command",
+            "webtext_gpt.evaluation.main:main",
         ),
         Command(
             "finetune",
@@ -110,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from webtext_gpt.cli import clear_errors, run_command
     from webtext_gpt.help import overview, version
 
-    name, *rest = sys.argv[1:] if arguments is None else arguments or ["--help"]
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     with clear_errors():
         if name in ("--help", "-h", "help"):
             print(overview())
@@ -124,4 +125,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif name in COMMANDS:
             run_command(COMMANDS[name], rest, f"{PROGRAM} {name}")
         else:
-            raise UserError(f"{name} is not a command; {PROGRAM} --help lists them")
+            near = difflib.get_close_matches(name, [*COMMANDS, "lm-eval"], n=2, cutoff=0.5)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise UserError(f"{name!r} is not a command{hint or ';'} {PROGRAM} --help lists them")

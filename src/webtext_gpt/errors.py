@@ -1,4 +1,6 @@
-"""Exceptions for bad input and for a requested stop."""
+"""Exceptions for bad input and for a requested stop; the system's errors in plain words."""
+
+import errno
 
 EXIT_PREEMPTED = 75
 """Exit code of a run that a system signal stopped after saving: EX_TEMPFAIL."""
@@ -27,3 +29,32 @@ class Stopped(UserError):  # noqa: N818 - not an error
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+_PLAIN = {
+    errno.ENOENT: "{file} does not exist",
+    errno.EACCES: "no permission to use {file}",
+    errno.EPERM: "no permission to use {file}",
+    errno.EISDIR: "{file} is a folder, but a file is expected",
+    errno.ENOTDIR: "{file}: a part of this path is a file, not a folder",
+    errno.EEXIST: "{file} exists already",
+    errno.ENOTEMPTY: "{file} is a folder that is not empty",
+    errno.EROFS: "{file} is on a file system that cannot be written to",
+    errno.ENOSPC: "the disk is full, and {file} is not written; free some space",
+    errno.EDQUOT: "your disk quota is used up, and {file} is not written; free some space",
+    errno.ENAMETOOLONG: "{file} is too long a name",
+    errno.ELOOP: "{file} is a symbolic link that leads back to itself",
+    errno.EMFILE: "too many open files, the last {file}; raise the limit with ulimit -n",
+    errno.EIO: "{file} cannot be read or written: the disk reports an error",
+    errno.ESTALE: "{file} was replaced on the network file system; start again",
+}
+
+
+def explain(error: OSError) -> str:
+    """Return one line that names the file of a system error, and says what is wrong."""
+    file = error.filename
+    if file is None:
+        return error.strerror or str(error)
+    text = _PLAIN.get(error.errno or 0)
+    name = str(file)
+    return text.format(file=name) if text else f"{name}: {error.strerror or error}"

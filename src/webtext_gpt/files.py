@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.signatures import HEAD_BYTES, refuse_other_kind
 
 PARTIAL = ".partial"
 
@@ -71,9 +72,11 @@ def read_text(path: str | Path) -> str:
     """Return the text of a UTF-8 file, with line endings unchanged.
 
     Raises:
-        UserError: the file is not UTF-8; the message gives the position of the bad byte.
+        UserError: the file is of another kind, such as an image, and the message says which; or
+            it is not UTF-8, and the message gives the position of the bad byte.
     """
     data = Path(path).read_bytes()
+    refuse_other_kind(Path(path), data[:HEAD_BYTES])
     try:
         return data.decode("utf-8").removeprefix("\ufeff")  # drop a byte order mark
     except UnicodeDecodeError as error:

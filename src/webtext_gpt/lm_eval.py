@@ -1,8 +1,9 @@
 """Adapter that runs our models in EleutherAI's lm-evaluation-harness.
 
-`python -m webtext_gpt.lm_eval --model webtext_gpt --model_args checkpoint=RUN --tasks ...` takes
-every argument of `lm_eval`. The harness has no option to load a model class from another package,
-so this module registers ours and then calls the harness's command line.
+`webtext-gpt lm-eval --model webtext_gpt --model_args checkpoint=RUN --tasks ...`, or in a checkout
+`python -m webtext_gpt.lm_eval ...`, takes every argument of `lm_eval`. The harness has no option to
+load a model class from another package, so this module registers ours and then calls the harness's
+command line.
 """
 
 import math
@@ -154,8 +155,13 @@ def _generation_settings(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the harness's command line, in which our model is registered."""
     from lm_eval.__main__ import cli_evaluate
 
     with clear_errors():
         cli_evaluate()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """The reference of every key, `docs/configuration.md`, made from the settings.
 
-    python -m webtext_gpt.reference > docs/configuration.md
+python -m webtext_gpt.reference > docs/configuration.md
 """
 
 from collections.abc import Iterator
@@ -36,8 +36,8 @@ python train.py model=small data=files data.path=texts/ optimizer.lr=3e-4
   to the groups.
 
 A call is checked as a whole before anything is written. `--cfg` prints the settings of a call,
-`--help all` and `--help KEY` explain keys on the terminal. `data.path` and `tokenizer.path` exist
-for some choices of their group only; the tables name them.
+`--help all` and `--help KEY` explain keys on the terminal. A meaning that begins with a choice,
+as `data=files`, belongs to a key that only this choice has.
 """
 
 
@@ -60,7 +60,9 @@ def _section(command: Command) -> Iterator[str]:
         for name, field in model.model_fields.items()
         if isinstance(kind := kind_of(field), Changes)
     }
-    known = [leaf for leaf in leaves(model) if leaf.key.partition(".")[0] not in nested]
+    known = [
+        leaf for leaf in leaves(model, repeat=True) if leaf.key.partition(".")[0] not in nested
+    ]
     yield from _table(known, given, "")
     for group, found in groupby(known, key=lambda leaf: leaf.key.partition(".")[0]):
         keys = list(found)
@@ -99,7 +101,7 @@ def _sets(values: dict[str, object], prefix: str = "") -> Iterator[str]:
     for name, value in values.items():
         if isinstance(value, dict) and name != "splits":
             yield from _sets(value, f"{prefix}{name}.")
-        elif name != "_target_" and not isinstance(value, list | dict) or name == "betas":
+        elif (name != "_target_" and not isinstance(value, list | dict)) or name == "betas":
             yield f"`{prefix}{name}={value_text(value)}`"
 
 
@@ -112,8 +114,15 @@ def _table(known: list[Leaf], given: dict[str, object], group: str) -> Iterator[
     for leaf in rows:
         default = default_text(leaf, given)
         shown = "required" if default == "..." else f"`{default}`"
-        yield f"| `{leaf.key}` | {_cell(leaf.kind.describe())} | {shown} | {_cell(leaf.meaning)} |"
+        meaning = f"{_choice_of(leaf)}{leaf.meaning}"
+        yield f"| `{leaf.key}` | {_cell(leaf.kind.describe())} | {shown} | {_cell(meaning)} |"
     yield ""
+
+
+def _choice_of(leaf: Leaf) -> str:
+    """Return the choice whose key it is, if its class describes only one: `data=files`: ..."""
+    choice, colon, _ = (leaf.owner.__doc__ or "").partition(": ")
+    return f"{choice}: " if colon and choice.startswith("`") and choice.endswith("`") else ""
 
 
 def _cell(text: str) -> str:

@@ -20,6 +20,8 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import read_text
+from webtext_gpt.hub import hub_problem, may_be_on_hub
+from webtext_gpt.paths import absence, local_path, shown
 
 END_OF_TEXT = "<|endoftext|>"
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -179,9 +181,9 @@ def from_gpt2_files(vocab: str | Path, merges: str | Path) -> Tokenizer:
     Raises:
         UserError: the files are not a BPE vocabulary and its merges.
     """
-    pairs = read_merges(merges)
+    pairs, text = read_merges(merges), read_text(vocab)
     try:
-        backend = _byte_level(models.BPE(json.loads(read_text(vocab)), pairs))
+        backend = _byte_level(models.BPE(json.loads(text), pairs))
     except Exception as error:  # the backend raises plain Exception
         raise UserError(f"{vocab} and {merges} are not a BPE vocabulary: {error}") from error
     backend.add_special_tokens([END_OF_TEXT])
@@ -211,7 +213,7 @@ def load_gpt2(path: str | Path) -> Tokenizer:
     Raises:
         UserError: the folder holds none of these, or the hub does not provide the tokenizer.
     """
-    folder = Path(path)
+    folder = local_path(path, "tokenizer.path")
     if folder.is_file():
         return Tokenizer.load(folder)
     if folder.is_dir():
@@ -224,14 +226,20 @@ def load_gpt2(path: str | Path) -> Tokenizer:
             f"{folder} holds neither encoder.json with vocab.bpe, nor vocab.json with "
             "merges.txt, nor tokenizer.json"
         )
+    advice = (
+        "set tokenizer.path to a tokenizer.json, or to a folder with it or with encoder.json and "
+        "vocab.bpe"
+    )
+    if not may_be_on_hub(path):
+        raise UserError(f"tokenizer.path={shown(path)} {absence(folder)}; {advice}")
     from huggingface_hub import hf_hub_download
 
     try:
         return Tokenizer.load(hf_hub_download(str(path), "tokenizer.json"))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"tokenizer.path={path} is not a folder, and the hub did not provide it ({error}); "
-            "set tokenizer.path to a folder with encoder.json and vocab.bpe"
+            f"tokenizer.path={path} {absence(folder)}, and cannot be loaded as a tokenizer of the "
+            f"hub: {hub_problem(error)}; {advice}"
         ) from error
 
 

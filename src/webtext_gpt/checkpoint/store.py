@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from webtext_gpt.checkpoint.absent import FOLDER, no_checkpoint
 from webtext_gpt.checkpoint.parts import (
     COMPLETE,
     STATE,
@@ -26,8 +27,9 @@ from webtext_gpt.checkpoint.parts import (
 )
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced, sync_file
+from webtext_gpt.paths import local_path
+from webtext_gpt.signatures import why_unreadable
 
-FOLDER = "checkpoints"
 LAST = "last.ckpt"
 BEST = "best.ckpt"
 STEP_NAME = "step-{step:08d}.ckpt"
@@ -45,7 +47,7 @@ def find_checkpoint(path: str | Path, names: tuple[str, ...]) -> Path:
     Raises:
         UserError: there is none.
     """
-    path = Path(path).expanduser()
+    path = local_path(path, "checkpoint")
     if path.is_file() or (path / COMPLETE).is_file():
         return path
     for name in names:
@@ -53,9 +55,7 @@ def find_checkpoint(path: str | Path, names: tuple[str, ...]) -> Path:
             return path / FOLDER / name
     if saved := saved_checkpoints(path):  # a run may be killed before it makes its links
         return saved[0]
-    if not path.exists():
-        raise UserError(f"{path} does not exist (looked from {Path.cwd()})")
-    raise UserError(f"{path} holds no checkpoint: neither {' nor '.join(names)} in {FOLDER}/")
+    raise UserError(no_checkpoint(path))
 
 
 def saved_checkpoints(run_dir: str | Path) -> list[Path]:
@@ -136,7 +136,8 @@ def _read_file(file: Path) -> dict[str, Any]:
     try:
         contents = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch lets through any error of zipfile, pickle and its reader
-        raise UserError(f"{file} cannot be read as a checkpoint: {error}") from error
+        reason = why_unreadable(file) or str(error)
+        raise UserError(f"{file} cannot be read as a checkpoint: {reason}") from error
     if not isinstance(contents, dict):
         found = type(contents).__name__
         raise UserError(f"{file} cannot be read as a checkpoint: it holds a {found}, not a dict")
@@ -184,7 +185,9 @@ def open_verified(path: str | Path) -> Checkpoint:
     except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
         raise DamagedCheckpoint(path, str(error)) from error
     except (zipfile.BadZipFile, zlib.error) as error:
-        raise DamagedCheckpoint(path, f"{path.name}: {error}") from error
+        bad = file if file.is_file() else path
+        reason = why_unreadable(bad) or str(error)
+        raise DamagedCheckpoint(path, reason if bad == path else f"{bad.name}: {reason}") from error
     if not path.is_dir():
         return Checkpoint(path, contents[path.name])
     if STATE not in contents:
@@ -213,7 +216,7 @@ def open_undamaged(path: str | Path) -> Checkpoint:
         DamagedCheckpoint: all are damaged.
     """
     file = find_checkpoint(path, (BEST, LAST))
-    others = saved_checkpoints(Path(path).expanduser())
+    others = saved_checkpoints(local_path(path))
     while True:
         try:
             return open_verified(file)

@@ -13,6 +13,7 @@ from webtext_gpt.data.shard_writer import write_shards
 from webtext_gpt.data.shards import VERSION, Split, TokenShards
 from webtext_gpt.data.sources import TextSource
 from webtext_gpt.errors import UserError
+from webtext_gpt.paths import check_output_folder, local_path
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
 
 TokenizerRecipe = Tokenizer | Callable[[Iterable[str]], Tokenizer]
@@ -33,6 +34,7 @@ def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Pat
         UserError: the source holds no text.
     """
     folder, provenance = _cached_folder(source, recipe, cache)
+    check_output_folder(folder.parent, "cache_dir")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / f"{folder.name}.lock"):
         if not folder.exists():
@@ -67,7 +69,7 @@ def _cached_folder(
         "format_version": VERSION,
     }
     key = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()[:16]
-    return Path(cache).expanduser() / f"{fingerprint['kind']}-{key}", provenance
+    return local_path(cache, "cache_dir") / f"{fingerprint['kind']}-{key}", provenance
 
 
 def _recipe_fingerprint(recipe: TokenizerRecipe) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.signatures import HEAD_BYTES, head_of, other_kind, refuse_other_kind
 
 PARQUET = {".parquet", ".pq"}
 JSON_LINES = {".jsonl", ".ndjson"}
@@ -79,6 +80,7 @@ def texts_value(row: Row, column: str, place: str) -> list[str]:
 def _json_lines_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
     position = 0
     with file.open("rb") as stream:
+        refuse_other_kind(file, stream.peek(HEAD_BYTES)[:HEAD_BYTES], "JSONL")
         for number, line in enumerate(stream, start=1):
             place = f"{file}, line {number}"
             try:
@@ -112,7 +114,8 @@ def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row
     except broken as error:
         if getattr(error, "errno", None) is not None:  # from the system: missing or unreadable
             raise
-        raise UserError(f"{file} is not Parquet: {error}") from error
+        known = other_kind(file, head_of(file), "Parquet")
+        raise UserError(known or f"{file} is not Parquet: {error}") from error
     _check_columns(str(file), dict.fromkeys(table.schema_arrow.names), columns, "column")
     batches = table.iter_batches(columns=list(columns), batch_size=1024)
     number = 0

@@ -23,6 +23,8 @@ from typing import Any, Literal
 import numpy as np
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import read_text
+from webtext_gpt.paths import absence, local_path, shown
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
 
@@ -67,12 +69,18 @@ class TokenShards:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.folder = Path(path).expanduser()
+        self.folder = local_path(path, "data.path")
         path = self.folder / MANIFEST
         if not path.is_file():
-            raise UserError(f"{self.folder} is not a shard folder: it has no {MANIFEST}")
+            raise UserError(_problem(self.folder))
+        text = read_text(path)
         try:
-            self.manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            self.manifest: dict[str, Any] = json.loads(text)
+            if self.manifest.get("stage", "shards") != "shards":
+                raise UserError(
+                    f"{self.folder} holds what the stage {self.manifest['stage']} wrote, not token "
+                    "shards; name the folder that data_prep/shards.py wrote"
+                )
             if self.manifest["version"] != VERSION:
                 raise UserError(
                     f"{path} has version {self.manifest['version']} of the format, but version "
@@ -82,7 +90,7 @@ class TokenShards:
             self.dtype = np.dtype(self.manifest["dtype"]).newbyteorder("<")
             self.vocab_size: int = self.manifest["vocab_size"]
             self.end_of_text: int = self.manifest["end_of_text"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is not a manifest of token shards: {error!r}") from error
         for file in self.files:
             self._check_size(file.tokens_file, file.n_tokens * self.dtype.itemsize)
@@ -146,6 +154,24 @@ class TokenShards:
                 f"{self.folder} has no {split} split; build the shards with another val_fraction"
             )
         return TokenStream(self.folder, files, self.dtype)
+
+
+def holds_shards(folder: Path) -> bool:
+    """Return whether a folder looks like one of token shards."""
+    return (folder / MANIFEST).is_file() and any(folder.glob("tokens-*.bin"))
+
+
+def _problem(folder: Path) -> str:
+    """Say why a folder without a manifest cannot be read as shards, and what to do."""
+    advice = "; to train on texts, set data=files"
+    if not folder.exists():
+        return f"data.path={shown(folder)} {absence(folder)}{advice}"
+    if not folder.is_dir():
+        return f"{folder} is a file, not a folder of token shards{advice}"
+    inside = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    if found := next(filter(holds_shards, inside), None):
+        return f"{folder} is not a folder of token shards, but holds one; set data.path={found}"
+    return f"{folder} is not a folder of token shards: it has no {MANIFEST}{advice}"
 
 
 class TokenStream:

@@ -6,14 +6,16 @@ changes with its content and keys the cache of token shards.
 
 import hashlib
 from collections.abc import Iterator
-from glob import glob
 from pathlib import Path
 from typing import Any, Protocol
 
 from webtext_gpt.data.docstrings import collect_docstrings, installed_packages
 from webtext_gpt.data.rows import JSON_LINES, PARQUET, MissingColumnError, read_rows, text_value
+from webtext_gpt.data.shards import holds_shards
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import read_text
+from webtext_gpt.hub import hub_problem
+from webtext_gpt.paths import find_files, local_path
 
 
 class TextSource(Protocol):
@@ -71,23 +73,29 @@ class Files:
     """Text files (one document each) and JSONL or Parquet files (one document per row).
 
     Args:
-        path: a file, a folder, a glob pattern, or a list of these. Folders are searched for the
-            suffixes .txt .text .md .jsonl .ndjson .parquet .pq; a file named explicitly is read
-            as text if it has another suffix.
+        path: a file, a folder, a glob pattern, or a list of these, see `find_files`. Folders are
+            searched for the suffixes .txt .text .md .jsonl .ndjson .parquet .pq; a file named
+            explicitly is read as text if it has another suffix.
         text_key: column of JSONL and Parquet files that holds the text.
         val_fraction: fraction of the documents held out for validation; of a single document,
             its end.
 
     Raises:
-        UserError: a path matches no file, or a file is empty.
+        UserError: a path is empty, matches no file or is a folder of token shards; or a file is
+            empty.
     """
 
     def __init__(self, path: str | list[str], val_fraction: float, text_key: str = "text") -> None:
         self.val_fraction = _checked_fraction(val_fraction)
         self.text_key = text_key
-        patterns = [path] if isinstance(path, str) else list(path)
-        found = {file for pattern in patterns for file in _find(str(pattern))}
-        self.files = sorted(found, key=Path.absolute)  # the same for relative and absolute paths
+        patterns = [path] if isinstance(path, str) else [str(pattern) for pattern in path]
+        _refuse_shards(patterns)
+        self.files = find_files(
+            patterns,
+            lambda file: file.suffix.lower() in PARQUET | JSON_LINES | PLAIN,
+            key="data.path",
+            kinds="text, JSONL or Parquet files",
+        )
         for file in self.files:
             if file.stat().st_size == 0:
                 raise UserError(f"{file} is empty; remove it or leave it out of data.path")
@@ -160,7 +168,10 @@ class Hub:
                 name, config, split=split, revision=revision, data_files=files
             )
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            raise UserError(f"data.name={name}: the dataset cannot be loaded: {error}") from error
+            raise UserError(
+                f"data.name={name}: the dataset cannot be loaded: {hub_problem(error)}; texts on "
+                "this machine are read with data=files data.path=FOLDER"
+            ) from error
         if text_key not in self.dataset.column_names:
             raise UserError(
                 f"data.name={name} has no column {text_key!r}, only "
@@ -189,21 +200,13 @@ def _checked_fraction(val_fraction: float) -> float:
     return val_fraction
 
 
-def _find(pattern: str) -> Iterator[Path]:
-    path = Path(pattern).expanduser()
-    if path.is_file():
-        yield path
-        return
-    if path.is_dir():
-        wanted = PARQUET | JSON_LINES | PLAIN
-        found = [p for p in path.rglob("*") if p.suffix.lower() in wanted and p.is_file()]
-    else:
-        found = [p for p in map(Path, glob(str(path), recursive=True)) if p.is_file()]
-    if not found:
-        without = "is a folder without text, JSONL or Parquet files"
-        problem = without if path.is_dir() else "does not exist"
-        raise UserError(f"data.path={pattern} {problem} (looked from {Path.cwd()})")
-    yield from found
+def _refuse_shards(paths: list[str]) -> None:
+    for path in paths:
+        if holds_shards(local_path(path, "data.path")):
+            raise UserError(
+                f"data.path={path} is a folder of token shards, not of texts; read it with "
+                "data=shards"
+            )
 
 
 def _sha256(file: Path) -> str:

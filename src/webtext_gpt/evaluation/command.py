@@ -13,7 +13,8 @@ from webtext_gpt.evaluation.registry import select_benchmarks
 from webtext_gpt.evaluation.report import markdown, terminal
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.files import write_json, write_text
-from webtext_gpt.training.precision import place_for_inference
+from webtext_gpt.paths import absence, check_output_folder, local_path, shown
+from webtext_gpt.training.precision import place_for_inference, usable_device
 
 RESULTS = "evaluation.json"
 REPORT = "evaluation.md"
@@ -50,13 +51,15 @@ def evaluate_checkpoint(
         UserError: the folder already contains an evaluation, an argument is invalid, or the
             checkpoint cannot be loaded. After all benchmarks: some of them could not be run.
     """
+    check_output_folder(out, "run_dir")
     refuse_existing_evaluation(out)
     benchmarks = select_benchmarks(tasks)
+    folder = None if data_dir is None else data_folder(data_dir)
+    device = usable_device(device)
     model, tokenizer = load_language_model(checkpoint)
     place_for_inference(model, device, precision)
     scorer = Scorer(model, tokenizer, batch_tokens=batch_tokens, stride=stride)
     title = Path(checkpoint).name
-    folder = None if data_dir is None else Path(data_dir).expanduser()
     results: list[Result] = []
     try:
         for new_results in evaluate(scorer, benchmarks, data_dir=folder, options=options):
@@ -90,8 +93,8 @@ def evaluate(
             run; the message names each one and the reason.
     """
     options = options or Options()
-    if data_dir is not None and not data_dir.is_dir():
-        raise UserError(f"data_dir={data_dir} is not a folder (working directory: {Path.cwd()})")
+    if data_dir is not None:
+        data_folder(data_dir)
     failed: dict[str, str] = {}
     for benchmark in benchmarks:
         start = time.perf_counter()
@@ -108,6 +111,22 @@ def evaluate(
     if failed:
         listed = "\n".join(f"- {name}: {reason}" for name, reason in failed.items())
         raise UserError(f"{len(failed)} of {len(benchmarks)} tasks could not be run:\n{listed}")
+
+
+def data_folder(data_dir: str | Path) -> Path:
+    """Return the folder with the benchmarks' files.
+
+    Raises:
+        UserError: it is not a folder, or does not exist.
+    """
+    folder = local_path(data_dir, "data_dir")
+    if not folder.is_dir():
+        problem = "is a file, not a folder" if folder.exists() else absence(folder)
+        raise UserError(
+            f"data_dir={shown(data_dir)} {problem}; leave it out to load the benchmarks from the "
+            "hub"
+        )
+    return folder
 
 
 def refuse_existing_evaluation(out: Path) -> None:

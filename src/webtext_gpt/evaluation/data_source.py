@@ -8,6 +8,7 @@ from pathlib import Path
 from webtext_gpt.data.rows import JSON_LINES, PARQUET, Row, read_rows
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import read_text
+from webtext_gpt.hub import hub_problem
 
 PARQUET_BRANCH = "refs/convert/parquet"
 """Branch of a hub dataset to which the hub itself converts the data as Parquet."""
@@ -127,8 +128,7 @@ class DataSource:
             KeyError,
             datasets.exceptions.DatasetsError,
         ) as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise MissingDataError(
-                f"{self.hub} cannot be loaded from the hub ({reason}); give data_dir=FOLDER with "
+                f"{self.hub} cannot be loaded: {hub_problem(error)}; give data_dir=FOLDER with "
                 f"{self.files[0]} in it"
             ) from error

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.tables import markdown_table
-from webtext_gpt.files import replaced, write_text
+from webtext_gpt.files import read_text, replaced, write_text
+from webtext_gpt.paths import absence, check_output_folder, shown
 
 LAST_FRACTION = 0.1
 """Final fraction of the steps over which the training loss is averaged.
@@ -35,16 +36,30 @@ def read_fit(run_dir: Path) -> Fit:
     """Read `summary.json` and `metrics.csv` of a finished run.
 
     Raises:
-        UserError: a file is missing or lacks the figures of a finished run.
+        UserError: a file is missing or lacks the figures of a finished run, or the run was too
+            short for a training loss to be logged.
     """
+    if not run_dir.is_dir():
+        problem = "is a file, not a run folder" if run_dir.exists() else absence(run_dir)
+        raise UserError(f"report= names {shown(run_dir)}, which {problem}")
     summary_file, metrics_file = run_dir / "summary.json", run_dir / "metrics.csv"
     for file in (summary_file, metrics_file):
         if not file.is_file():
-            raise UserError(f"{run_dir} has no {file.name}; give folders of finished runs")
+            raise UserError(
+                f"{run_dir} has no {file.name}, so it is not a finished run of train.py; finish "
+                "it, or leave it out of report="
+            )
+    text = read_text(summary_file)
     try:
-        summary = json.loads(summary_file.read_text(encoding="utf-8"))
+        summary = json.loads(text)
         with metrics_file.open(newline="", encoding="utf-8") as stream:
             rows = [row for row in csv.DictReader(stream) if row.get("train_loss")]
+        if not rows:
+            raise UserError(
+                f"{run_dir} is too short for report=: none of its {summary['step']} steps has a "
+                f"train_loss in {metrics_file.name}; train for at least "
+                "trainer.log_every_n_steps=10 steps, or leave the run out"
+            )
         n_steps = max(float(row["step"]) for row in rows)
         last_rows = [row for row in rows if float(row["step"]) > n_steps * (1 - LAST_FRACTION)]
         losses = [float(row["train_loss"]) for row in last_rows]
@@ -54,10 +69,13 @@ def read_fit(run_dir: Path) -> Fit:
             train_perplexity=math.exp(sum(losses) / len(losses)),
             val_perplexity=float(summary["val_perplexity"]),
         )
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except UserError:
+        raise
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise UserError(
-            f"{run_dir} does not contain the figures of a finished run: "
-            f"{type(error).__name__} {error}"
+            f"{summary_file} and {metrics_file.name} do not contain the figures of a finished run "
+            f"of train.py: {what}; leave it out of report="
         ) from error
 
 
@@ -72,6 +90,7 @@ def write_scaling_report(runs: Sequence[Path], out: Path) -> str:
     """
     if len(runs) < 2:
         raise UserError(f"report= needs two runs or more, not {len(runs)}")
+    check_output_folder(out, "run_dir")
     fits = sorted((read_fit(run) for run in runs), key=lambda fit: fit.parameters)
     table = markdown_table(
         [["run", "parameters", "train perplexity", "held-out perplexity"]]

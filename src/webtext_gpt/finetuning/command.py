@@ -16,6 +16,7 @@ from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.finetuning.predict import TextClassifier, check_out, predict_file
 from webtext_gpt.finetuning.report import report_examples
 from webtext_gpt.model import GPTClassifier
+from webtext_gpt.paths import local_path
 from webtext_gpt.settings.finetune import Finetune
 from webtext_gpt.settings.task import Task as TaskSettings
 from webtext_gpt.training.precision import place_for_inference
@@ -183,7 +184,7 @@ def _task(settings: TaskSettings, checkpoint: str, saved: dict[str, Any] | None)
 
 
 def _out(settings: Finetune) -> Path:
-    return Path(settings.out or f"{settings.run_dir}/predictions.csv").expanduser()
+    return local_path(settings.out or f"{settings.run_dir}/predictions.csv")
 
 
 def _print_summary(run_dir: str, summary: "Summary") -> None:

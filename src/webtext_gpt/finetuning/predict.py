@@ -16,6 +16,7 @@ from webtext_gpt.files import replaced
 from webtext_gpt.finetuning.data.examples import TextRow
 from webtext_gpt.finetuning.data.sequences import encode_texts, pad_right
 from webtext_gpt.model import GPTClassifier
+from webtext_gpt.paths import check_output_file
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
 
@@ -171,6 +172,7 @@ def check_out(out: Path) -> None:
         raise UserError(f"out={out} must end in .csv or .jsonl")
     if out.exists():
         raise UserError(f"out={out} exists; remove it or name another file")
+    check_output_file(out, "out")
 
 
 Put = Callable[[Prediction], None]

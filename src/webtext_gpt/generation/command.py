@@ -1,4 +1,4 @@
-"""The work of `generate.py`: read prompts, and print or write completions and candidates."""
+"""The command `generate`: read prompts, and print or write completions and candidates."""
 
 import json
 import random
@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
+from webtext_gpt.checkpoint.load import load_language_model
+from webtext_gpt.cli import Call
 from webtext_gpt.data.rows import JSON_LINES, PARQUET, read_rows, text_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import read_text, replaced
@@ -15,9 +17,12 @@ from webtext_gpt.generation.decoding import check_prompts
 from webtext_gpt.generation.sampling import Sampling
 from webtext_gpt.generation.texts import complete, encode_prompts, next_tokens
 from webtext_gpt.model import GPT
+from webtext_gpt.paths import absence, check_output_file, local_path, shown
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.settings import whole_number
+from webtext_gpt.settings.inference import Generate
 from webtext_gpt.tokenizer import Tokenizer
+from webtext_gpt.training.precision import place_for_inference, usable_device
 
 
 class CompletionSettings(TypedDict, total=False):
@@ -28,6 +33,49 @@ class CompletionSettings(TypedDict, total=False):
     stop: Sequence[str]
     overflow: str
     num_beams: int
+
+
+def generate(settings: Generate, call: Call) -> None:
+    """Load a model, and print or write its continuations, or print its next-token candidates.
+
+    Everything that can be checked without the model is checked before it is loaded.
+
+    Raises:
+        UserError: the file of prompts cannot be read, `out` exists, there is no such device, or
+            the model cannot be loaded.
+    """
+    completion: CompletionSettings = {
+        "max_new_tokens": settings.max_new_tokens,
+        "sampling": Sampling(
+            repetition_penalty=settings.repetition_penalty,
+            temperature=settings.temperature,
+            top_k=settings.top_k,
+            top_p=settings.top_p,
+        ),
+        "stop": stop_strings(settings.stop),
+        "overflow": settings.overflow,
+        "num_beams": settings.num_beams,
+    }
+    texts = [settings.prompt] if settings.prompts is None else read_prompts(settings.prompts)
+    if settings.out is not None:
+        refuse_existing(settings.out)
+    device = usable_device(settings.device)
+    model, tokenizer = load_language_model(settings.checkpoint)
+    place_for_inference(model, device, settings.precision)
+    if settings.next is not None:
+        print_candidates(model, tokenizer, texts[0], n=settings.next, steps=settings.steps)
+        return
+    print_samples(
+        model,
+        tokenizer,
+        texts,
+        out=settings.out,
+        num_samples=settings.num_samples,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        stream=settings.stream,
+        settings=completion,
+    )
 
 
 def print_candidates(model: GPT, tokenizer: Tokenizer, prompt: str, *, n: int, steps: int) -> None:
@@ -43,9 +91,8 @@ def print_candidates(model: GPT, tokenizer: Tokenizer, prompt: str, *, n: int, s
 def print_samples(
     model: GPT,
     tokenizer: Tokenizer,
+    prompts: Sequence[str],
     *,
-    prompt: str,
-    prompts: str | None,
     out: str | None,
     num_samples: int,
     batch_size: int,
@@ -53,13 +100,12 @@ def print_samples(
     stream: bool,
     settings: CompletionSettings,
 ) -> None:
-    """Print or write `num_samples` continuations of a prompt, or of each prompt in a file.
+    """Print or write `num_samples` continuations of each prompt.
 
     Args:
         model: in evaluation mode.
         tokenizer: the model's tokenizer.
-        prompt: text to continue; an empty one begins a new document.
-        prompts: file of prompts, instead of `prompt`.
+        prompts: texts to continue; an empty one begins a new document.
         out: JSONL file for prompts and completions; None prints them.
         num_samples: continuations per prompt.
         batch_size: texts generated at once.
@@ -69,22 +115,19 @@ def print_samples(
         settings: further arguments of `complete`.
 
     Raises:
-        UserError: a setting is out of range, or the file of prompts cannot be read.
+        UserError: a setting is out of range, or a prompt cannot be continued.
     """
     whole_number("num_samples", num_samples, least=1)
     whole_number("batch_size", batch_size, least=1)
     if seed is not None:
         whole_number("seed", seed, least=0)
-    if prompts is not None and prompt:
-        raise UserError("give prompt= or prompts=FILE, not both")
-    texts = [prompt] if prompts is None else read_prompts(prompts)
     check_prompts(  # check all prompts before the first is continued
-        encode_prompts(tokenizer, texts),
+        encode_prompts(tokenizer, prompts),
         settings["max_new_tokens"],
         settings.get("overflow", "slide"),
         model.config.block_size,
     )
-    jobs = [text for text in texts for _ in range(num_samples)]
+    jobs = [text for text in prompts for _ in range(num_samples)]
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     completions = _completions(model, tokenizer, jobs, batch_size, seed, settings)
     if out is not None:
@@ -124,7 +167,10 @@ def read_prompts(path: str | Path) -> list[str]:
     Raises:
         UserError: the file does not have the format of its suffix, or holds no prompt.
     """
-    path = Path(path).expanduser()
+    path = local_path(path, "prompts")
+    if not path.exists() or path.is_dir():
+        problem = "is a folder, not a file of prompts" if path.is_dir() else absence(path)
+        raise UserError(f"prompts={shown(path)} {problem}")
     if path.suffix.lower() in JSON_LINES | PARQUET:
         prompts = [text_value(row, "prompt", place) for place, row in read_rows(path, ["prompt"])]
     else:
@@ -154,6 +200,18 @@ def stop_strings(setting: str | Iterable[object] | None) -> list[str]:
     return strings
 
 
+def refuse_existing(path: str | Path) -> None:
+    """Refuse to overwrite a file of completions, or to write where none can be made.
+
+    Raises:
+        UserError: the file exists, or its folder cannot be written to.
+    """
+    file = local_path(path, "out")
+    if file.exists():
+        raise UserError(f"{file} exists; remove it or give another out=")
+    check_output_file(file, "out")
+
+
 def write_completions(path: str | Path, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Write prompts and completions as JSONL rows; yield each completion once it is written.
 
@@ -162,9 +220,9 @@ def write_completions(path: str | Path, pairs: Iterable[tuple[str, str]]) -> Ite
     Raises:
         UserError: the file exists.
     """
-    path = Path(path).expanduser()
-    if path.exists():
-        raise UserError(f"{path} exists; remove it or give another out=")
+    path = local_path(path, "out")
+    refuse_existing(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as partial_file, partial_file.open("w", encoding="utf-8") as stream:
         for prompt, completion in pairs:
             row = {"prompt": prompt, "completion": completion}

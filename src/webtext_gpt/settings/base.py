@@ -5,7 +5,7 @@ default and its meaning once; help, `docs/configuration.md` and every check are 
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -135,9 +135,9 @@ class Changes(Kind):
         for name, item in value.items():
             key = f"{self.prefix}.{name}"
             field = _field(self.model, str(name))
-            if field is None:
+            if field is None or name == TARGET:
                 raise ValueError(unknown_key(self.model, key))
-            kind = _kind(field) or Changes(models_of(field)[0], key)
+            kind = kind_of(field) or Changes(models_of(field)[0], key)
             try:
                 changed[str(name)] = kind.read(item)
             except ValueError as error:
@@ -170,8 +170,21 @@ def read(settings: type[Class], values: Mapping[str, Any], *, source: str = "") 
         raise UserError("\n".join(dict.fromkeys(lines[:8]))) from None
 
 
-def assign(settings: type[Settings], values: dict[str, Any], key: str, text: str) -> None:
+def assign(
+    settings: type[Settings],
+    values: dict[str, Any],
+    key: str,
+    text: str,
+    others: Iterable[str] = (),
+) -> None:
     """Set one key in plain values, in place, to the text that was given for it.
+
+    Args:
+        settings: the command's class.
+        values: the values.
+        key: the key.
+        text: the text.
+        others: see `unknown_key`.
 
     Raises:
         UserError: there is no such key, or it does not hold a single value.
@@ -182,26 +195,26 @@ def assign(settings: type[Settings], values: dict[str, Any], key: str, text: str
     for depth, part in enumerate(parents):
         field = _field(model, part)
         if field is None:
-            raise UserError(unknown_key(settings, key))
-        kind = _kind(field)
+            raise UserError(unknown_key(settings, key, others))
+        kind = kind_of(field)
         if isinstance(kind, Changes):
-            model, node = kind.model, node.setdefault(part, {})
+            model, node = kind.model, _inner(node, part, key)
             continue
         if isinstance(kind, Named):
             rest = ".".join([*parents[depth + 1 :], last])
-            if isinstance(node.get(part), str):
-                node[part] = {}
-            node.setdefault(part, {})
-            node[part] = {**(node[part] or {}), rest: text}
+            given = _named(kind, node.get(part), ".".join(parents[: depth + 1]))
+            node[part] = {**given, rest: text}
             return
         model = _model_of(field, node.get(part))
         if model is None:
-            raise UserError(_unused(settings, key, ".".join(parents[: depth + 1])))
-        node = node.setdefault(part, {})
+            raise UserError(_unused(settings, key, others))
+        node = _inner(node, part, key)
     field = _field(model, last)
-    if field is None:
-        raise UserError(unknown_key(settings, key))
-    kind = _kind(field)
+    if field is None and any(leaf.key == key for leaf in leaves(settings)):
+        raise UserError(_unused(settings, key))
+    if field is None or last == TARGET:
+        raise UserError(unknown_key(settings, key, others))
+    kind = kind_of(field)
     if kind is not None and not isinstance(kind, Changes):
         node[last] = text
     elif text in ("null", "none", "false", "no", "off") and _is_optional(field):
@@ -230,7 +243,7 @@ def leaves(
             continue
         extra = field.json_schema_extra
         own = common and bool(isinstance(extra, dict) and extra.get("common"))
-        kind = _kind(field)
+        kind = kind_of(field)
         if kind is not None and not isinstance(kind, Changes):
             yield Leaf(key, kind, field, settings, own)
         for model in models_of(field):
@@ -242,21 +255,29 @@ def leaves(
 
 def models_of(field: FieldInfo) -> list[type[Settings]]:
     """Return the classes of settings that a field can hold."""
-    kind = _kind(field)
+    kind = kind_of(field)
     if kind is not None:
         return [kind.model] if isinstance(kind, Changes) else []
     return [a for a in _alternatives(field.annotation) if isinstance(a, type) and _is_settings(a)]
 
 
-def unknown_key(settings: type[Settings], key: str) -> str:
-    """Return the message for a key that does not exist, with similar keys."""
-    known = [leaf.key for leaf in leaves(settings)]
+def unknown_key(settings: type[Settings], key: str, others: Iterable[str] = ()) -> str:
+    """Return the message for a key that does not exist, with similar keys.
+
+    Args:
+        settings: the command's class.
+        key: the key.
+        others: groups of the command that are no settings, such as `experiment`.
+    """
+    single = [leaf.key for leaf in leaves(settings)]
+    groups = {key.rpartition(".")[0] for key in single} - {""}
+    known = list(dict.fromkeys([*single, *sorted(groups), *others]))
     word = key.rpartition(".")[2]
     near = [k for k in known if k.rpartition(".")[2] == word]  # the same key elsewhere
     near += [k for name, k in HABITS.items() if name == word and k in known and k not in near]
-    near = near or difflib.get_close_matches(key, known, n=3, cutoff=0.5)
+    near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near[:3])}?" if near else ""
-    return f"unknown key {key!r}{hint} --help all lists every key"
+    return f"unknown key {key!r}{hint or ';'} --help all lists every key"
 
 
 HABITS = {
@@ -287,8 +308,13 @@ def _explain(details: ErrorDetails, settings: type[Settings], source: str) -> st
     if details["type"] == "value_error":
         message = str(details["ctx"]["error"])
         return message if isinstance(value, dict | Settings) else f"{key}={shown(value)}: {message}"
-    if details["type"] in ("union_tag_invalid", "union_tag_not_found", "literal_error"):
-        return f"{key}: {shown(value)} is not one of its choices"
+    if details["type"] in ("union_tag_invalid", "literal_error"):
+        found = details["ctx"].get("tag", value)
+        key = key if key.endswith(TARGET) else f"{key}.{TARGET}"
+        allowed = details["ctx"].get("expected_tags") or details["ctx"]["expected"]
+        return f"{key}={shown(found)}: expected {allowed}"
+    if details["type"] == "union_tag_not_found":
+        return f"{key}: {shown(value)} names none of its choices"
     return f"{key}={shown(value)}: holds several settings, {key}.KEY=..., not one value"
 
 
@@ -302,18 +328,40 @@ def shown(value: object) -> str:
     """Return a value as it is written on a command line, cut to a readable length."""
     if isinstance(value, bool) or value is None:
         return "null" if value is None else str(value).lower()
-    text = str(value)
+    # One line: a line break or another invisible character is shown as in Python.
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-def _unused(settings: type[Settings], key: str, group: str) -> str:
-    """Return the message for a key of a group that is null in this composition."""
-    if any(leaf.key == key for leaf in leaves(settings)):
-        return (
-            f"{key}: {group} is not in use here, so its settings have no effect; choose it first "
-            f"(--help {group.partition('.')[0]} lists the choices)"
-        )
-    return unknown_key(settings, key)
+def _inner(node: dict[str, Any], part: str, key: str) -> dict[str, Any]:
+    """Return the plain values of a group, which are added if it is absent or null."""
+    if node.get(part) is None:
+        node[part] = {}
+    inner = node[part]
+    if not isinstance(inner, dict):
+        raise UserError(f"{key}: {part}={shown(inner)} was given, which holds no keys")
+    return inner
+
+
+def _named(kind: Named, value: object, key: str) -> dict[str, Any]:
+    """Return the values by name that were given so far, also as text: `{a: 1, b: 2}`."""
+    try:
+        return dict(kind.read({} if value is None else value) or {})
+    except ValueError as error:
+        raise UserError(f"{key}={shown(value)}: {error}") from None
+
+
+def _unused(settings: type[Settings], key: str, others: Iterable[str] = ()) -> str:
+    """Return the message for a key that the present choices of the groups do not have."""
+    owners = [leaf.owner for leaf in leaves(settings, repeat=True) if leaf.key == key]
+    if not owners:
+        return unknown_key(settings, key, others)
+    # The description of a choice begins with it, or names it: `data=files`.
+    chosen = [(owner.__doc__ or "").partition("`")[2].partition("`")[0] for owner in owners]
+    named = " or ".join(dict.fromkeys(choice for choice in chosen if "=" in choice))
+    group = key.partition(".")[0]
+    hint = f"it is a setting of {named}; give that too" if named else f"--help {group} explains it"
+    return f"{key} has no effect with the present choice of {group}; {hint}"
 
 
 def _field(model: type[Settings] | None, name: str) -> FieldInfo | None:
@@ -325,7 +373,8 @@ def _field(model: type[Settings] | None, name: str) -> FieldInfo | None:
     return None
 
 
-def _kind(field: FieldInfo) -> Kind | None:
+def kind_of(field: FieldInfo) -> Kind | None:
+    """Return the kind of a field; None if it holds settings of its own."""
     return next((m for m in field.metadata if isinstance(m, Kind)), None)
 
 

@@ -1,6 +1,8 @@
 """Settings of the commands that use a trained model: generate, eval and weights."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
+
+from pydantic import model_validator
 
 from webtext_gpt.settings.base import Settings, setting
 from webtext_gpt.settings.kinds import Listed, Number, OneOf, PathText, Switch, Text, Whole
@@ -39,7 +41,9 @@ class Generate(Settings):
         "{command} checkpoint=runs/... num_beams=4 stop=[.]": "beam search, up to a full stop",
     }
 
-    checkpoint: Annotated[str, PathText(what=MODEL)] = setting(..., f"model: {MODEL}", common=True)
+    checkpoint: Annotated[str, PathText(what=f"a {MODEL}")] = setting(
+        ..., f"model: {MODEL}", common=True
+    )
     prompt: Annotated[str, Text(empty=True)] = setting(
         "", "text to continue; empty: begin a new document", common=True
     )
@@ -70,7 +74,7 @@ class Generate(Settings):
     num_beams: Annotated[int, Whole(1)] = setting(
         1, "above 1: beam search of this width instead of sampling"
     )
-    stop: Annotated[list[str], Listed(Text(), empty=True)] = setting(
+    stop: Annotated[list[str] | None, Listed(Text(), empty=True, null="none")] = setting(
         list, r'strings that end a text; \n, \t and \\ are read: stop=["\n"]'
     )
     seed: Annotated[int | None, Whole(0, null="random")] = setting(
@@ -92,6 +96,16 @@ class Generate(Settings):
         "auto", "number format; auto: bf16 on GPUs that multiply it, else fp32"
     )
 
+    @model_validator(mode="after")
+    def _refuse_conflicts(self) -> Self:
+        if self.prompts is not None and self.prompt:
+            raise ValueError("give prompt= or prompts=FILE, not both")
+        if self.next is not None and self.prompts is not None:
+            raise ValueError("next= works with prompt=, not with a file of prompts=")
+        if self.next is not None and self.out is not None:
+            raise ValueError("next= prints its tokens and writes no file; leave out= out")
+        return self
+
 
 class Evaluate(Settings):
     """Evaluate a model zero-shot, as the GPT-2 paper did.
@@ -107,8 +121,8 @@ class Evaluate(Settings):
         "{command} report=[runs/small,runs/medium]": "loss by model size",
     }
 
-    checkpoint: Annotated[str | None, PathText(what=MODEL, null="only with report")] = setting(
-        None, f"model: {MODEL}", common=True
+    checkpoint: Annotated[str | None, PathText(what=f"a {MODEL}", null="only with report")] = (
+        setting(None, f"model: {MODEL}", common=True)
     )
     tasks: Annotated[list[str], Listed(OneOf(("all", *BENCHMARKS)))] = setting(
         lambda: ["all"], "benchmarks: all, or a list", common=True
@@ -142,6 +156,12 @@ class Evaluate(Settings):
     report: Annotated[list[str] | None, Listed(PathText(), null="evaluate a model")] = setting(
         None, "finished runs to compare by model size, figure 4 of the paper", common=True
     )
+
+    @model_validator(mode="after")
+    def _need_a_model_or_runs(self) -> Self:
+        if self.checkpoint is None and self.report is None:
+            raise ValueError("checkpoint has no value; give checkpoint=..., or report=[RUN,RUN]")
+        return self
 
 
 class Weights(Settings):

@@ -7,6 +7,7 @@ returns one Python type. A field names its kind in its annotation:
     limit: Annotated[int | None, Whole(1, unit="examples", null="all")]
 """
 
+import difflib
 import math
 import re
 from abc import ABC, abstractmethod
@@ -89,7 +90,7 @@ class Switch(Kind):
 
 @dataclass(frozen=True)
 class Whole(Kind):
-    """A whole number in [least, most]. `1_000` and `1e6` are read; `2**16` is not computed."""
+    """A whole number in [least, most]. `1_000` and `1e6` are read; `2**16` is refused by name."""
 
     least: int | None = None
     most: int | None = None
@@ -159,7 +160,9 @@ class OneOf(Kind):
     def _read(self, value: object) -> str:
         text = str(value).lower() if isinstance(value, bool) else str(value).strip()
         if text not in self.choices or isinstance(value, list | dict):
-            raise self.refused((self.instead or {}).get(text, ""))
+            near = difflib.get_close_matches(text, self.choices, n=2, cutoff=0.6)
+            similar = f"did you mean {' or '.join(near)}?" if near else ""
+            raise self.refused((self.instead or {}).get(text, similar))
         return text
 
     def _name(self) -> str:
@@ -186,7 +189,9 @@ class Text(Kind):
             raise self.refused("in YAML, put it in quotes" if isinstance(value, bool) else "")
         text = str(value)
         if not text and not self.empty:
-            raise self.refused(f"{self.what} must not be empty")
+            raise self.refused("it is empty")
+        if not isinstance(self, PathText) and not _is_unicode(text):
+            raise self.refused("it is not valid UTF-8")
         if self.pattern and not re.fullmatch(self.pattern, text):
             raise self.refused()
         return text
@@ -233,7 +238,9 @@ class Listed(Kind):
 
     def _read(self, value: object) -> list[Any]:
         items = self._items(value)
-        if self.length not in (None, len(items)) or not (items or self.empty):
+        if not (items or self.empty):
+            raise self.refused("give at least one")
+        if self.length not in (None, len(items)):
             raise self.refused()
         try:
             return [self.item.read(item) for item in items]
@@ -243,18 +250,23 @@ class Listed(Kind):
     def _items(self, value: object) -> list[object]:
         if isinstance(value, list | tuple):
             return list(value)
+        if not self.bare and not (isinstance(value, str) and value.startswith("[")):
+            raise self.refused()
         if not isinstance(value, str):
             return [value]
         if self.bare and isinstance(self.item, PathText) and _exists(value):
             return [value]
-        if value.startswith("[") and value.endswith("]"):
-            try:
-                return list(split_items(value[1:-1]))
-            except ValueError as error:
-                raise self.refused(str(error)) from None
-        if not self.bare:
-            raise self.refused()
-        return [value] if isinstance(self.item, Text) else list(split_items(value))
+        in_brackets = value.startswith("[") and value.endswith("]")
+        if isinstance(self.item, Text) and not in_brackets:
+            return [value]
+        try:
+            return list(split_items(value[1:-1] if in_brackets else value))
+        except ValueError as error:
+            raise self.refused(str(error)) from None
+
+    def is_null(self, value: object) -> bool:
+        """Return whether a value stands for null: as for the items, so that texts stay texts."""
+        return self.item.is_null(value)
 
     @staticmethod
     def _hint(error: ValueError) -> str:
@@ -283,7 +295,10 @@ class Named(Kind):
 
     def _read(self, value: object) -> dict[str, Any]:
         if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
-            pairs = [str(item).partition(":") for item in split_items(value[1:-1])]
+            try:
+                pairs = [str(item).partition(":") for item in split_items(value[1:-1])]
+            except ValueError as error:
+                raise self.refused(str(error)) from None
             if not all(colon for _, colon, _ in pairs):
                 raise self.refused()
             value = {unquoted(k.strip()): unquoted(v.strip()) for k, _, v in pairs}
@@ -324,9 +339,10 @@ class Either(Kind):
 
 
 def split_items(text: str) -> list[str]:
-    """Split at the commas outside quotes and brackets; remove the quotes of quoted items.
+    r"""Split at the commas outside quotes and brackets; remove the quotes of quoted items.
 
-    Inside quotes, a backslash before the same quote gives the quote.
+    Inside quotes, `\"` gives the quote, and `\\` before a quote a backslash; elsewhere a backslash
+    is a character like any other.
 
     Raises:
         ValueError: a quote or bracket is not closed.
@@ -348,7 +364,8 @@ def split_items(text: str) -> list[str]:
             depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(c, 0)
             item += c
     if quote or depth:
-        raise ValueError(f"{'a quote' if quote else 'a bracket'} is not closed")
+        mark = "a quote" if quote else "a bracket"
+        raise ValueError(f"{mark} is not closed; an item that holds one is put in quotes")
     if item.strip() or items:
         items.append(item)
     return [unquoted(item.strip()) for item in items]
@@ -356,9 +373,10 @@ def split_items(text: str) -> list[str]:
 
 def unquoted(text: str) -> str:
     """Return the text inside quotes; a text without quotes is returned unchanged."""
-    if len(text) > 1 and text[0] in QUOTES and text[-1] == text[0]:
-        return text[1:-1].replace(f"\\{text[0]}", text[0])
-    return text
+    if len(text) < 2 or text[0] not in QUOTES or text[-1] != text[0]:
+        return text
+    before_quote = rf"(\\+)({text[0]}|\Z)"
+    return re.sub(before_quote, lambda m: "\\" * (len(m[1]) // 2) + m[2], text[1:-1])
 
 
 def _whole(value: object) -> int | None:
@@ -382,13 +400,20 @@ def _integral(number: float, exact: int | float | None) -> int | None:
 
 
 def _computed(value: object) -> str:
-    """Return a hint for products and powers such as `2**16`, which are not computed."""
-    match = re.fullmatch(r"\s*(\d{1,9})\s*(\*\*|\^|\*|x)\s*(\d{1,9})\s*", str(value))
+    """Return a hint for what is not computed: `2**16`, `1/3`, `10%` and `1,000`."""
+    text = str(value).strip()
+    if re.fullmatch(r"\d{1,3}(,\d{3})+", text):
+        return f"give {text.replace(',', '_')}"
+    if re.fullmatch(r"\d+(\.\d+)?\s*%", text):
+        return f"give the fraction, {float(text[:-1]) / 100:g}"
+    match = re.fullmatch(r"(\d{1,9})\s*(\*\*|\^|\*|x|/)\s*(\d{1,9})", text)
     if not match:
         return ""
     left, sign, right = int(match[1]), match[2], int(match[3])
     if sign in ("**", "^"):
         return f"give the result, {left**right}" if right <= 64 and left <= 1024 else ""
+    if sign == "/":
+        return f"give the result, {left / right:.6g}" if right else ""
     return f"give the result, {left * right}"
 
 
@@ -398,6 +423,15 @@ def _range(least: float | None, most: float | None) -> str:
     if least is not None:
         return f", {least:,} or above"
     return f", {most:,} or below" if most is not None else ""
+
+
+def _is_unicode(text: str) -> bool:
+    """Return whether a text can be written; bytes of the command line that are not UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _exists(text: str) -> bool:

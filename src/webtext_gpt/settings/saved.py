@@ -1,7 +1,6 @@
 """The `config.yaml` of a run: write it, and read it again with the changes of a later call."""
 
 from collections.abc import Iterator, Mapping
-from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import yaml
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.paths import local_path, names_files
 from webtext_gpt.settings.base import Settings, leaves
 from webtext_gpt.settings.kinds import Listed, PathText
 
@@ -46,7 +46,9 @@ def reopen(
             change.
     """
     if not holds_run(run_dir):
-        raise UserError(f"resume={run_dir}: no run is there (it has no {CONFIG})")
+        from webtext_gpt.checkpoint.absent import no_run
+
+        raise UserError(no_run(run_dir))
     values = load(run_dir)
     if ("epochs" in values) != ("epochs" in settings.model_fields):
         script = "finetune.py" if "epochs" in values else "train.py"
@@ -129,9 +131,9 @@ def _absolute(value: Any) -> Any:
     """Make relative paths and glob patterns absolute if they name existing files."""
     if isinstance(value, list):
         return [_absolute(item) for item in value]
-    if not isinstance(value, str) or Path(value).is_absolute():
+    if not isinstance(value, str) or not value or local_path(value).is_absolute():
         return value
-    return str(Path.cwd() / value) if Path(value).exists() or glob(value) else value
+    return str(Path.cwd() / value) if names_files(value) else value
 
 
 def _forget(node: Any, name: str = "", depth: int = 0) -> None:

@@ -47,15 +47,39 @@ def place_for_inference(model: nn.Module, device: str, precision: str) -> None:
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise UserError(f"precision={precision} is not one of auto, fp32, bf16")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = usable_device(device)
     if precision == "auto":
         on_gpu = device.startswith("cuda") and best_precision("cuda") == "bf16-mixed"
         precision = "bf16" if on_gpu else "fp32"
     try:
         model.to(device, torch.bfloat16 if precision == "bf16" else torch.float32)
     except (RuntimeError, AssertionError) as error:  # torch can raise both
-        raise UserError(f"device={device} cannot be used here: {error}") from error
+        raise _unusable(device, str(error)) from error
+
+
+def usable_device(device: str) -> str:
+    """Return the name of a device that exists; `auto` becomes a GPU if there is one, else `cpu`.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        return "cuda" if n_gpus else "cpu"
+    kind, _, index = device.partition(":")
+    if kind == "cuda" and int(index or 0) >= n_gpus:
+        found = f"cuda:0 to cuda:{n_gpus - 1}" if n_gpus else "no GPU that torch can use"
+        raise _unusable(device, f"there is {found}; leave device= out, or give device=cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch can raise both
+        raise _unusable(device, str(error)) from error
+    return device
+
+
+def _unusable(device: str, reason: str) -> UserError:
+    first_line = reason.strip().partition("\n")[0]
+    return UserError(f"device={device} cannot be used here: {first_line}")
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from webtext_gpt.checkpoint.store import Checkpoint, open_checkpoint, restore_replaced
 from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
+from webtext_gpt.paths import local_path
 from webtext_gpt.settings import saved
 from webtext_gpt.settings.callbacks import Callbacks
 from webtext_gpt.settings.run import AUTO, RunSettings
@@ -73,7 +74,7 @@ def open_run(settings: RunSettings, call: Call | None = None) -> Run:
             the devices do not exist; or several processes are requested in a sweep.
     """
     follow_parent()
-    folder = Path(os.environ.get(RUN_DIR) or settings.run_dir)
+    folder = local_path(os.environ.get(RUN_DIR) or settings.run_dir, "run_dir")
     checkpoint = None
     launcher = external_launcher() if call is not None else None
     names_folder = call is None or "run_dir" in call.given

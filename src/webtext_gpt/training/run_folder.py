@@ -12,6 +12,7 @@ from webtext_gpt.checkpoint.store import (
 )
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import write_json
+from webtext_gpt.paths import check_output_folder
 from webtext_gpt.settings.saved import holds_run
 
 SUMMARY = "summary.json"
@@ -21,8 +22,9 @@ def refuse_other_run(run_dir: Path) -> None:
     """Refuse to write into a folder that already holds a run.
 
     Raises:
-        UserError: the folder holds a run.
+        UserError: the folder holds a run, or cannot be created or written to.
     """
+    check_output_folder(run_dir, "run_dir")
     if holds_run(run_dir):
         raise UserError(
             f"{run_dir} already holds a run; resume it with resume={run_dir}, "

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from webtext_gpt.checkpoint.load import LoadedModel, load, save_model
 from webtext_gpt.errors import UserError
+from webtext_gpt.paths import check_output_file, check_output_folder, local_path
 from webtext_gpt.weights import FORMATS
 from webtext_gpt.weights.folder import refuse_occupied
 
@@ -32,11 +33,12 @@ def convert(
         UserError: the model cannot be read, the format cannot express it, or `out` exists.
         OSError: it cannot be written.
     """
-    out = Path(out).expanduser()
+    out = local_path(out, "out")
     if out.suffix != OURS:
         refuse_occupied(out, force)
     elif out.is_dir() or (out.exists() and not force):
         raise UserError(f"{out} exists; name another file, or replace it with force=true")
+    (check_output_file if out.suffix == OURS else check_output_folder)(out, "out")
     loaded = load(checkpoint, tokenizer)
     if out.suffix == OURS:
         save_model(loaded.model, loaded.tokenizer, out)

@@ -80,8 +80,9 @@ def _indexed(index: Path) -> list[Path]:
 
 
 def _json_object(file: Path) -> dict[str, Any]:
+    text = read_text(file)
     try:
-        fields = json.loads(read_text(file))
+        fields = json.loads(text)
     except (ValueError, RecursionError) as error:  # also numbers and nesting beyond Python's limits
         raise UserError(f"{file} is not JSON: {error}") from error
     if not isinstance(fields, dict):

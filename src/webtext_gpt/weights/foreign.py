@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from webtext_gpt.model import GPT, GPTClassifier
+from webtext_gpt.paths import local_path
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights.tensors import read_pickle
 
@@ -26,7 +27,7 @@ class ForeignPath:
     @property
     def local(self) -> Path:
         """The path on this machine, which need not exist."""
-        return Path(self.given).expanduser()
+        return local_path(self.given, "checkpoint")
 
     @property
     def is_pickle(self) -> bool:

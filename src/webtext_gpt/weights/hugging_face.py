@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.hub import hub_problem
 from webtext_gpt.model import GPT, GPTClassifier, GPTConfig, language_model
 from webtext_gpt.model.empty import SkipRandomInit, empty_gpt
+from webtext_gpt.paths import local_path
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import vocabulary
 from webtext_gpt.weights.config_json import (
@@ -125,10 +127,9 @@ def download(name: str) -> Path:
         if not any(folder.glob(SAFETENSORS[0])):
             folder = Path(snapshot_download(name, allow_patterns=[*TEXTS, *PICKLES]))
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"{name} does not exist (looked from {Path.cwd()}), and it could not be loaded from "
-            f"Hugging Face's hub: {reason}"
+            f"{name} is no file or folder (looked from {Path.cwd()}) and cannot be loaded as a "
+            f"model of Hugging Face's hub: {hub_problem(error)}"
         ) from error
     return folder
 
@@ -187,7 +188,7 @@ def save(
     for ours, theirs, transposed in renamed(model, model_type.names, is_conv1d, PREFIX):
         value = parameters[ours].detach()
         weights[theirs] = value.T if transposed else value
-    write_folder(Path(folder).expanduser(), files, shards(weights, max_shard_bytes), force)
+    write_folder(local_path(folder, "out"), files, shards(weights, max_shard_bytes), force)
 
 
 FORMAT = ForeignFormat("Hugging Face", recognizes, _load, save)

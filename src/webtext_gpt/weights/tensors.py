@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.signatures import why_unreadable
 
 SHOWN = 20
 """Maximum number of names of each kind that an error lists."""
@@ -34,7 +35,8 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
         with safe_open(file, framework="pt") as stream:
             return {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise UserError(f"{file} cannot be read as safetensors: {error}") from error
+        reason = why_unreadable(file) or f"{error}; if it is cut short, copy or download it again"
+        raise UserError(f"{file} cannot be read as safetensors: {reason}") from error
 
 
 def write_safetensors(tensors: Mapping[str, Tensor], file: Path) -> None:
@@ -67,9 +69,8 @@ def read_pickle(file: Path) -> Any:
                 f"{match[1] or match[2]}; ask its author for safetensors"
             ) from error
         reason = str(error).partition("WeightsUnpickler error:")[2].strip() or str(error)
-        raise UserError(
-            f"{file} cannot be read as tensors: {reason.splitlines()[0] if reason else error!r}"
-        ) from error
+        reason = why_unreadable(file) or (reason.splitlines()[0] if reason else repr(error))
+        raise UserError(f"{file} cannot be read as tensors: {reason}") from error
 
 
 def named_tensors(contents: Any, file: Path) -> dict[str, Tensor]:

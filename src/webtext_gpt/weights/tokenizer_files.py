@@ -9,6 +9,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import ClassifierConfig
+from webtext_gpt.paths import local_path
 from webtext_gpt.tokenizer import (
     END_OF_TEXT,
     Tokenizer,
@@ -72,7 +73,7 @@ def given_tokenizer(path: str | Path) -> Tokenizer:
     Raises:
         UserError: it is none of these.
     """
-    file = Path(path).expanduser()
+    file = local_path(path, "tokenizer")
     if file.suffix == ".txt":
         # Like nanoGPT, which reads the text with universal newlines.
         return build_char_vocabulary([read_text(file).replace("\r\n", "\n").replace("\r", "\n")])
@@ -153,8 +154,9 @@ def _template(config: ClassifierConfig, tokens: dict[int, str]) -> dict[str, Any
 
 
 def _backend(file: Path) -> tokenizers.Tokenizer:
+    text = read_text(file)
     try:
-        contents = json.loads(read_text(file))
+        contents = json.loads(text)
         contents.update(post_processor=None, truncation=None, padding=None)
         return tokenizers.Tokenizer.from_str(json.dumps(contents))
     except Exception as error:  # the backend raises plain Exception
@@ -162,10 +164,10 @@ def _backend(file: Path) -> tokenizers.Tokenizer:
 
 
 def _gpt1_backend(vocab: Path, merges: Path) -> tokenizers.Tokenizer:
-    pairs = read_merges(merges)
+    pairs, text = read_merges(merges), read_text(vocab)
     try:
         model = models.BPE(
-            json.loads(read_text(vocab)),
+            json.loads(text),
             pairs,
             unk_token="<unk>",  # noqa: S106
             end_of_word_suffix="</w>",

@@ -113,8 +113,30 @@ def test_another_version_is_refused(folder: Path) -> None:
 
 
 def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has no manifest.json"):
+    with pytest.raises(UserError, match="has no manifest.json; to train on texts, set data=files"):
         TokenShards(tmp_path)
+
+
+def test_what_is_not_a_folder_of_shards_is_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    (tmp_path / "dedup").mkdir()
+    (tmp_path / "dedup" / "manifest.json").write_text('{"stage": "dedup"}')
+    for path, message in (
+        ("", "data.path= is empty"),
+        (
+            tmp_path / "gone",
+            "data.path=.*gone does not exist .*; to train on texts, set data=files",
+        ),
+        (tmp_path / "a.txt", "a.txt is a file, not a folder of token shards; .* data=files"),
+        (tmp_path / "dedup", "dedup holds what the stage dedup wrote, not token shards"),
+        (folder.parent, f"is not a folder of token shards, but holds one; set data.path={folder}"),
+    ):
+        with pytest.raises(UserError, match=message):
+            TokenShards(path)
+    for content in ("[]", "{", "{}"):
+        (tmp_path / "dedup" / "manifest.json").write_text(content)
+        with pytest.raises(UserError, match="manifest.json is not a manifest of token shards"):
+            TokenShards(tmp_path / "dedup")
 
 
 def test_an_existing_folder_is_not_overwritten(folder: Path, tokenizer: Tokenizer) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import unicodedata
 from pathlib import Path
 
 import pyarrow
@@ -102,5 +103,83 @@ def test_a_file_named_explicitly_is_read_as_text(tmp_path: Path) -> None:
     (tmp_path / "wiki.raw").write_text("text")
     assert list(_files(tmp_path / "wiki.raw").documents()) == ["text"]
     (tmp_path / "wiki.txt.gz").write_bytes(gzip.compress(b"text"))
-    with pytest.raises(UserError, match="not UTF-8"):
+    with pytest.raises(UserError, match=r"wiki.txt.gz is compressed with gzip, not text; .*gunzip"):
         list(_files(tmp_path / "wiki.txt.gz").documents())
+
+
+AWKWARD = (
+    *("a b", "a=b", "a,b", "[a]", "{b}", "it's", 'say "x"', "$HOME", "100%d", "~", "-dash", "a#b"),
+    *("caf\u00e9", unicodedata.normalize("NFD", "caf\u00e9"), "\U0001f600", "a&b", "a;b", "x*y"),
+    *("line\nbreak", "end ", " start", "back\\slash", "*", "?", "\udcff"),
+)
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_awkward_names_are_read_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / f"{name}.txt").write_text("inside")
+    (tmp_path / f"{name}.txt").write_text("text")
+    (tmp_path / f"{name}.jsonl").write_text('{"text": "row"}\n')
+    (tmp_path / "a.txt").write_text("another")
+    assert list(_files(f"{name}.txt").documents()) == ["text"]
+    assert list(_files(f"{name}.jsonl").documents()) == ["row"]
+    assert list(_files([name]).documents()) == ["inside"]
+    assert list(_files(tmp_path / name / "*.txt").documents()) == ["inside"]
+    assert sorted(_files(".").documents()) == ["another", "inside", "row", "text"]
+    json.dumps(_files(f"{name}.txt").fingerprint()).encode()  # the key of the cache
+
+
+def test_hidden_files_and_repeats_are_left_out(folder: Path) -> None:
+    expected = list(_files(folder).documents())
+    (folder / ".ipynb_checkpoints").mkdir()
+    for name in (".hidden.txt", ".ipynb_checkpoints/b.txt"):
+        (folder / name).write_text("hidden")
+    (folder / "link.txt").symlink_to("b.txt")
+    (folder / "loop").symlink_to(".")
+    (folder / "sub" / "up").symlink_to("..")
+    source = _files(folder)
+    assert list(source.documents()) == expected
+    assert [name for name, _ in source.fingerprint()["files"]] == ["a.jsonl", "b.txt", "c.parquet"]
+    assert list(_files(folder / ".hidden.txt").documents()) == ["hidden"]
+
+
+@pytest.mark.parametrize("path", ["", [], [""]])
+def test_an_empty_path_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str | list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("text")
+    with pytest.raises(UserError, match="data.path=? is empty; name a file or folder"):
+        Files(path, val_fraction=0.1)
+
+
+def test_a_folder_of_shards_is_refused(tmp_path: Path) -> None:
+    for name in ("manifest.json", "tokens-00000.bin"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(UserError, match="token shards, not of texts; read it with data=shards"):
+        _files(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".parquet"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"text"), "compressed with gzip, not .*; decompress it first: gunzip"),
+        (b"\x89PNG\r\n\x1a\n\0", "a PNG image, not"),
+        ("text".encode("utf-16"), "in UTF-16, not .*; convert it to UTF-8: iconv"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n",
+            "a Git LFS pointer, not .*: run git lfs pull",
+        ),
+    ],
+)
+def test_a_file_of_another_kind_is_named(
+    tmp_path: Path, suffix: str, content: bytes, message: str
+) -> None:
+    file = tmp_path / f"a{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=f"a{suffix} is {message}"):
+        list(_files(file).documents())

@@ -14,7 +14,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 def _write_run(folder: Path, parameters: int, val_perplexity: float, late_loss: float) -> Path:
     folder.mkdir()
-    summary = {"parameters": parameters, "val_perplexity": val_perplexity}
+    summary = {"parameters": parameters, "val_perplexity": val_perplexity, "step": 100}
     (folder / "summary.json").write_text(json.dumps(summary))
     rows = [f"{step},{9.0 if step <= 90 else late_loss}," for step in range(1, 101)]
     rows[50] = "51,,3.0"  # a row with only a validation loss
@@ -40,9 +40,24 @@ def test_folders_without_a_finished_run_are_refused(tmp_path: Path) -> None:
     run = _write_run(tmp_path / "run", 1, 1.0, 1.0)
     with pytest.raises(UserError, match="two runs or more, not 1"):
         write_scaling_report([run], tmp_path)
-    (run / "metrics.csv").write_text("step,train_loss\n")
-    with pytest.raises(UserError, match="run does not contain the figures"):
+    summary = (run / "summary.json").read_text()
+    for text, message in (
+        ("[1]", "summary.json and metrics.csv do not contain the figures of a finished run"),
+        ("{", "summary.json and metrics.csv do not contain the figures of a finished run"),
+        ('{"parameters": 1}', "'val_perplexity' is missing"),
+        (summary.replace("1.0", '"x"'), "could not convert string to float: 'x'"),
+    ):
+        (run / "summary.json").write_text(text)
+        with pytest.raises(UserError, match=message):
+            read_fit(run)
+    (run / "summary.json").write_text(summary)
+    (run / "metrics.csv").write_text("step,train_loss,val_loss\n100,,3.0\n")
+    with pytest.raises(UserError, match="run is too short for report=: none of its 100 steps has"):
         read_fit(run)
     (run / "summary.json").unlink()
     with pytest.raises(UserError, match=r"has no summary\.json"):
         read_fit(run)
+    with pytest.raises(UserError, match="report= names .*summary.json, which is a file"):
+        read_fit(_write_run(tmp_path / "other", 1, 1.0, 1.0) / "summary.json")
+    with pytest.raises(UserError, match="report= names .*gone, which does not exist"):
+        read_fit(tmp_path / "gone")

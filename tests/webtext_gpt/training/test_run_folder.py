@@ -9,7 +9,7 @@ import yaml
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.settings.saved import load, save
-from webtext_gpt.training.run_folder import newest_undamaged
+from webtext_gpt.training.run_folder import newest_undamaged, refuse_other_run
 
 
 @pytest.fixture
@@ -45,8 +45,33 @@ def test_changes_that_do_not_fit_are_refused(
 def test_a_run_of_the_other_script_is_named(run: Path, compose: Callable[..., Any]) -> None:
     with pytest.raises(UserError, match=r"a run of train\.py; resume it with python train\.py"):
         compose("finetune", f"resume={run}")
-    with pytest.raises(UserError, match="no run is there"):
+    with pytest.raises(
+        UserError, match=r"no run is there \(it has no config.yaml\); runs in it: .*run"
+    ):
         compose("train", f"resume={run.parent}")
+
+
+def test_a_path_that_is_no_run_leads_to_the_run_it_lies_in(
+    run: Path, compose: Callable[..., Any]
+) -> None:
+    inside = run / "checkpoints"
+    inside.mkdir()
+    (inside / "last.ckpt").write_text("x")
+    (run.parent / "README.md").write_text("x")
+    for path, message in (
+        (inside / "last.ckpt", rf"last.ckpt is inside a run; name the run's folder: resume={run}$"),
+        (inside, rf"checkpoints is inside a run; name the run's folder: resume={run}$"),
+        (run.parent / "README.md", "README.md is a file; name a run's folder, with its config.yam"),
+        (run.parent / "gone", r"gone does not exist .*; name a run's folder, with its config.yaml"),
+    ):
+        with pytest.raises(UserError, match=message):
+            compose("train", f"resume={path}")
+
+
+def test_a_file_is_no_folder_for_a_run(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("x")
+    with pytest.raises(UserError, match="run_dir=.*README.md is a file, but a folder is expected"):
+        refuse_other_run(tmp_path / "README.md")
 
 
 def test_targets_of_earlier_versions_are_brought_up_to_date(
@@ -92,6 +117,17 @@ def test_paths_of_files_that_exist_are_made_absolute(
     saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert saved["data"]["path"] == [str(tmp_path / "a.txt"), "missing.txt", "~/b"]
     assert saved["global_batch_tokens"] == 512
+
+
+@pytest.mark.parametrize("name", ["[a].txt", "~", "*.txt", "b?"])
+def test_a_literal_name_is_made_absolute(
+    name: str, compose: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    cfg = compose("train", "data=files", "data.path=x")
+    cfg.data.path = name
+    assert with_absolute_paths(cfg).data.path == str(tmp_path / name)
 
 
 def test_looking_for_a_checkpoint_changes_nothing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options, Pa
 from webtext_gpt.evaluation.data_source import DataSource
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.progress import progress_bar
+from webtext_gpt.signatures import HEAD_BYTES, refuse_other_kind
 
 TEST_PARTS = 20
 """By convention, the test set is the last 1/20 of the 10^8 bytes."""
@@ -51,6 +52,7 @@ class CompressedText(Benchmark):
             return self.source.text(None)  # raises an error that says where to get the file
         file = self.source.file(data_dir)
         data = file.read_bytes()
+        refuse_other_kind(file, data[:HEAD_BYTES])
         if file.name == self.name:
             start = len(data) - len(data) // TEST_PARTS
             while start < len(data) and data[start] & 0xC0 == 0x80:  # inside a UTF-8 character

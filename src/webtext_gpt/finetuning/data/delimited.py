@@ -13,6 +13,7 @@ from pathlib import Path
 
 from webtext_gpt.data.rows import MissingColumnError, Row, other_case, plural
 from webtext_gpt.errors import UserError
+from webtext_gpt.signatures import HEAD_BYTES, refuse_other_kind
 
 LARGEST_CELL = 2**24
 """Maximum characters of a cell; a longer one means that its quote was never closed."""
@@ -169,10 +170,9 @@ def _lines(file: Path, encoding: str) -> Iterator[str]:
     """Yield decoded lines, each ending in a line feed, without a byte order mark."""
     number = 0
     with file.open("rb") as stream:
+        refuse_other_kind(file, stream.peek(HEAD_BYTES)[:HEAD_BYTES], "text with delimited cells")
         for number, raw in enumerate(stream, start=1):
             place = f"{file}, line {number}"
-            if number == 1 and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise UserError(f"{file} is UTF-16 by its first bytes; save it as UTF-8")
             try:
                 line = raw.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode(encoding)
             except UnicodeDecodeError as error:
@@ -181,7 +181,7 @@ def _lines(file: Path, encoding: str) -> Iterator[str]:
                     "Western European text in another encoding, set task.encoding=latin-1"
                 ) from error
             if "\0" in line:
-                raise UserError(f"{place} holds a NUL byte; the file is binary, or UTF-16")
+                raise UserError(f"{place} holds a NUL byte, so the file is not text")
             yield line.removesuffix("\n").removesuffix("\r") + "\n"
     if not number:
         raise UserError(f"{file} is empty")

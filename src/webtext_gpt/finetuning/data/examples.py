@@ -64,7 +64,7 @@ def read_file(task: Task, file: str | Path) -> Examples:
     Raises:
         UserError: see `file_source` and `collect_examples`.
     """
-    return collect_examples(task, file_source(task, file))
+    return collect_examples(task, file_source(task, file, key="evaluate"))
 
 
 def iter_texts(task: Task, file: str | Path) -> Iterator[TextRow]:
@@ -76,7 +76,7 @@ def iter_texts(task: Task, file: str | Path) -> Iterator[TextRow]:
     Raises:
         UserError: the file or one of its rows cannot be read.
     """
-    for place, row in file_source(task, file, labeled=False).rows:
+    for place, row in file_source(task, file, labeled=False, key="predict").rows:
         second = None if task.text_pair is None else _text_or_empty(row, task.text_pair, place)
         yield place, _text_or_empty(row, task.text, place), second
 

@@ -16,6 +16,8 @@ from webtext_gpt.data.rows import (
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.delimited import read_delimited
 from webtext_gpt.finetuning.data.task import Task
+from webtext_gpt.hub import hub_problem
+from webtext_gpt.paths import absence, local_path, shown
 
 DELIMITED = {".csv", ".tsv"}
 
@@ -41,22 +43,25 @@ def wanted_columns(task: Task, labeled: bool = True) -> list[str]:
     return [column for column in columns if column is not None]
 
 
-def file_source(task: Task, file: str | Path, labeled: bool = True) -> RowSource:
+def file_source(
+    task: Task, file: str | Path, labeled: bool = True, key: str = "task.train"
+) -> RowSource:
     """Open a CSV, TSV, JSONL or Parquet file; with `task.separator`, any file of delimited cells.
 
     Args:
         task: names the columns and the format.
         file: the file to read.
         labeled: whether the label column is needed.
+        key: the setting that names the file, for messages.
 
     Raises:
         UserError: the file does not exist, or its suffix is unknown. For errors while rows are
             read, see `read_rows` and `read_delimited`.
     """
-    path = Path(file).expanduser()
+    path = local_path(file, key)
     if not path.is_file():
-        problem = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise UserError(f"{file} {problem} (looked from {Path.cwd()})")
+        problem = "is a folder, not a file" if path.is_dir() else absence(path)
+        raise UserError(f"{key}={shown(file)} {problem}")
     suffix = path.suffix.lower()
     if suffix not in DELIMITED | JSON_LINES | PARQUET and task.separator is None:
         raise UserError(
@@ -84,7 +89,7 @@ def hub_source(task: Task, split: str) -> RowSource:
         dataset = datasets.load_dataset(task.hub, task.config, split=split, revision=task.revision)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise UserError(
-            f"task.hub={task.hub}: split {split!r} cannot be loaded: {error}; {files}"
+            f"task.hub={task.hub}: split {split!r} cannot be loaded: {hub_problem(error)}; {files}"
         ) from error
     name = f"{task.hub}, split {split}"
     columns = wanted_columns(task)

@@ -104,7 +104,7 @@ def overlap(train: Examples, other: Examples) -> list[int]:
 def _source(task: Task, split: str) -> RowSource | None:
     file = {"train": task.train, "validation": task.validation, "test": task.test}[split]
     if file is not None:
-        return file_source(task, file)
+        return file_source(task, file, key=f"task.{split}")
     name = task.splits.get(split)
     if task.hub is None or task.train is not None or name is None:
         return None

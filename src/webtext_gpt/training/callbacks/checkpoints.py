@@ -5,7 +5,8 @@ from typing import Any
 
 import lightning as L
 
-from webtext_gpt.checkpoint.store import BEST, FOLDER, LAST, STEP_NAME, STEPS
+from webtext_gpt.checkpoint.absent import FOLDER
+from webtext_gpt.checkpoint.store import BEST, LAST, STEP_NAME, STEPS
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import remove, remove_partials
 

@@ -1,13 +1,13 @@
 """Zero-shot benchmarks during training."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import lightning as L
 
 from webtext_gpt.evaluation.benchmark import Options
 from webtext_gpt.evaluation.registry import select_benchmarks
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.paths import local_path
 from webtext_gpt.settings import whole_number
 from webtext_gpt.training.distributed.gather import whole_model
 
@@ -37,7 +37,7 @@ class ZeroShot(L.Callback):
         whole_number("callbacks.zero_shot.every", every, least=1)
         self.every = every
         self.benchmarks = select_benchmarks(list(tasks))
-        self.data_dir = None if data_dir is None else Path(data_dir).expanduser()
+        self.data_dir = None if data_dir is None else local_path(data_dir, "data_dir")
         self.limit = limit
         self._measured_step = 0
 

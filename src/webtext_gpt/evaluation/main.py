@@ -1,0 +1,36 @@
+"""The command `eval`: evaluate a model, or compare finished runs by model size."""
+
+from webtext_gpt.cli import Call
+from webtext_gpt.paths import local_path
+from webtext_gpt.settings.inference import Evaluate
+
+
+def main(settings: Evaluate, call: Call) -> None:
+    """Evaluate a checkpoint, or with `report` compare runs, which needs no model and no torch.
+
+    Raises:
+        UserError: see `evaluate_checkpoint` and `write_scaling_report`.
+    """
+    run_dir = local_path(settings.run_dir, "run_dir")
+    if settings.report is not None:
+        from webtext_gpt.evaluation.scaling import write_scaling_report
+
+        runs = [local_path(run, "report") for run in settings.report]
+        print(write_scaling_report(runs, run_dir))
+        print(f"\nwritten to {run_dir}/scaling.md and {run_dir}/scaling.png")
+        return
+    from webtext_gpt.evaluation.benchmark import Options
+    from webtext_gpt.evaluation.command import evaluate_checkpoint
+
+    assert settings.checkpoint is not None  # noqa: S101 - checked by Evaluate
+    evaluate_checkpoint(
+        settings.checkpoint,
+        run_dir,
+        tasks=settings.tasks,
+        data_dir=settings.data_dir,
+        options=Options(settings.limit, settings.detokenize, settings.batch_size),
+        device=settings.device,
+        precision=settings.precision,
+        batch_tokens=settings.batch_tokens,
+        stride=settings.stride,
+    )

@@ -1,0 +1,214 @@
+"""Paths as the user gives them: literal names, `~/`, folders and glob patterns.
+
+A name that exists is taken literally, whatever characters it holds; only then does a leading `~/`
+mean the home folder, and do `*`, `?`, `[...]` and `**` mean a pattern. Environment variables are
+left to the shell.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from glob import glob
+from pathlib import Path
+
+from webtext_gpt.errors import UserError
+
+MAGIC = "*?["
+"""Characters of a glob pattern."""
+
+
+def local_path(given: str | Path, key: str = "") -> Path:
+    """Return a path of this machine, which need not exist.
+
+    Args:
+        given: taken literally if it exists, otherwise with `~/` replaced by the home folder.
+        key: the setting that gives it, for the message.
+
+    Raises:
+        UserError: the path is empty, which would mean the current folder.
+    """
+    if given == "":
+        empty = f"{key}= is empty" if key else "a path is empty"
+        raise UserError(f"{empty}; name a file or folder (. is the current folder)")
+    path = Path(given)
+    if not os.path.lexists(path):
+        try:
+            return path.expanduser()
+        except RuntimeError:  # `~name` without such a user: a name like any other
+            return path
+    return path
+
+
+def find_files(
+    given: str | Iterable[str],
+    wanted: Callable[[Path], bool],
+    *,
+    key: str = "",
+    kinds: str,
+    recursive: bool = True,
+) -> list[Path]:
+    """Return the files that paths, folders and glob patterns name, sorted, each file once.
+
+    A folder stands for the files in it that are `wanted`. In folders and patterns, files and
+    folders whose names begin with a dot are left out unless the pattern spells the dot. A file
+    that is reached several times, also by symbolic links, counts once, under its own name if that
+    is among those found. Links to folders are followed, and each folder is read once.
+
+    Args:
+        given: a path or pattern, or several.
+        wanted: whether a file found in a folder is read; a file named explicitly always is.
+        key: the setting that gives the paths, for messages.
+        kinds: the files that `wanted` accepts, for messages.
+        recursive: whether a folder also stands for the files in its folders.
+
+    Raises:
+        UserError: a path is empty, or names no file.
+    """
+    patterns = [given] if isinstance(given, str) else list(given)
+    if not patterns:
+        raise UserError(f"{key or 'the list of files'} is empty; name a file or folder")
+    found = [
+        file for pattern in patterns for file in _files(pattern, wanted, key, kinds, recursive)
+    ]
+    once: dict[str, Path] = {}
+    for file in sorted(found, key=lambda file: (_detour(file), file.absolute())):
+        once.setdefault(os.path.realpath(file), file)
+    return sorted(once.values(), key=Path.absolute)  # the same for relative and absolute paths
+
+
+def names_files(pattern: str) -> bool:
+    """Return whether a path exists, or a glob pattern matches something."""
+    path = local_path(pattern)
+    return path.exists() or next(_matches(path), None) is not None
+
+
+def shown(given: str | Path) -> str:
+    """Return a path for a message; in quotes if its ends or its line breaks would be invisible."""
+    text = str(given)
+    return text if text and text.isprintable() and text == text.strip() else repr(text)
+
+
+def absence(given: str | Path) -> str:
+    """Return the end of a message about a path that does not exist."""
+    path = Path(given)
+    if path.is_symlink():
+        return f"is a link to {shown(path.readlink())}, which does not exist"
+    hint = ""
+    if "$" in str(given):
+        hint = "; variables such as $HOME are expanded by the shell alone, outside single quotes"
+    return f"does not exist (looked from {Path.cwd()}){hint}"
+
+
+def check_output_folder(folder: Path, key: str) -> None:
+    """Refuse a folder that cannot be created or written to, before work is done for it.
+
+    Raises:
+        UserError: a part of the path is a file, or its folder is not writable.
+    """
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    name = f"{key}={shown(folder)}"
+    if not place.is_dir():
+        at = "" if place == folder else f": {shown(place)}"
+        raise UserError(f"{name}{at} is a file, but a folder is expected; give another {key}=")
+    if not os.access(place, os.W_OK | os.X_OK):
+        made = "cannot be written to" if place == folder else "cannot be created"
+        raise UserError(
+            f"{name} {made}: no permission to write in {shown(place)}, or it is read-only; give "
+            f"another {key}="
+        )
+
+
+def check_output_file(file: Path, key: str) -> None:
+    """Refuse a file that cannot be written: a folder, or a file in a folder that is unusable.
+
+    Raises:
+        UserError: the path is a folder; or see `check_output_folder`.
+    """
+    if file.is_dir():
+        raise UserError(f"{key}={shown(file)} is a folder, but a file is expected")
+    check_output_folder(file.parent, key)
+
+
+def _files(
+    pattern: str, wanted: Callable[[Path], bool], key: str, kinds: str, recursive: bool
+) -> list[Path]:
+    """Return the files that one path or pattern names."""
+    path = local_path(pattern, key)
+    name = f"{key}={shown(pattern)}" if key else shown(pattern)
+    if path.is_dir():
+        folders = _folders(path) if recursive else [path]
+        files = [file for folder in folders for file in _visible(folder) if wanted(file)]
+        if not files:
+            others = sorted(shown(p.name) for p in path.iterdir() if p.name[0] != ".")[:3]
+            held = f"; it holds {', '.join(others)}, ..." if others else ""
+            raise UserError(f"{name} is a folder without {kinds}{held}")
+        return files
+    if path.is_file():
+        return [path]
+    if path.exists():
+        raise UserError(
+            f"{name} is a pipe or device, which can be read only once; write its contents to a "
+            "file first"
+        )
+    found = list(_matches(path))
+    files = [match for match in found if match.is_file()]
+    if not files and any(match.is_dir() for match in found):
+        raise UserError(
+            f"{name} matches only folders ({shown(found[0])}, ...); name them, or their files: "
+            f"{shown(pattern)}/*"
+        )
+    if not files:
+        matched = any(character in pattern for character in MAGIC)
+        nothing = f"matches no file (looked from {Path.cwd()})"
+        raise UserError(f"{name} {nothing if matched else absence(path)}")
+    return files
+
+
+def _detour(file: Path) -> int:
+    """Return 0 for the real path of a file, 1 for another one with its own name, 2 for a link."""
+    real = os.path.realpath(file)
+    return 0 if real == str(file.absolute()) else 1 if Path(real).name == file.name else 2
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [f for f in folder.iterdir() if not f.name.startswith(".") and f.is_file()]
+
+
+def _folders(top: Path) -> Iterator[Path]:
+    """Yield a folder and those below it; one that links lead to comes last, and once.
+
+    A link to a folder that it lies in is a loop, and is not followed.
+    """
+    seen: set[Path] = set()
+    waiting = [top]
+    while waiting:
+        links: list[Path] = []
+        for start in waiting:
+            for folder, names, _ in os.walk(start):
+                real = Path(folder).resolve()
+                names[:] = [] if real in seen else sorted(n for n in names if n[0] != ".")
+                if real not in seen:
+                    seen.add(real)
+                    yield Path(folder)
+                inside = (Path(folder, name) for name in names)
+                links += [p for p in inside if p.is_symlink() and p.resolve() not in real.parents]
+        waiting = links
+
+
+def _matches(path: Path) -> Iterator[Path]:
+    """Yield the files and folders that a glob pattern matches; parts that exist are literal."""
+    yield from _below(Path(path.anchor or "."), path.parts[bool(path.anchor) :])
+
+
+def _below(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
+    if not parts:
+        yield folder
+        return
+    part, rest = parts[0], parts[1:]
+    if os.path.lexists(folder / part):
+        yield from _below(folder / part, rest)
+    elif part == "**":
+        for inside in _folders(folder):
+            yield from _below(inside, rest or ("*",))
+    elif any(character in part for character in MAGIC):
+        for name in sorted(glob(part, root_dir=folder)):
+            yield from _below(folder / name, rest)

@@ -1,0 +1,19 @@
+"""The command `weights`: convert a model, and say what was written."""
+
+from webtext_gpt.cli import Call
+from webtext_gpt.settings.inference import Weights
+from webtext_gpt.weights.convert import convert
+
+
+def weights(settings: Weights, call: Call) -> None:
+    """Convert a model and print its class, size and vocabulary.
+
+    Raises:
+        UserError: see `convert`.
+    """
+    written = convert(settings.checkpoint, settings.out, settings.tokenizer, settings.force)
+    parameters = sum(value.numel() for value in written.model.parameters())
+    print(
+        f"{settings.out}: {type(written.model).__name__}, {parameters:,} parameters, "
+        f"{written.tokenizer.vocab_size:,} token ids"
+    )

@@ -1,0 +1,73 @@
+"""Inputs of a stage: which files a path names, and their fingerprints."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_prep.stage.inputs import expand, find_inputs
+from data_prep.stage.manifest import MANIFEST, source_manifests
+from data_prep.stage.readers import SUFFIXES
+from webtext_gpt.errors import UserError
+
+
+def names(*patterns: Path | str) -> list[str]:
+    return [path.name for path in expand(map(str, patterns), SUFFIXES)]
+
+
+def test_a_folder_stands_for_its_own_files_that_end_in_a_suffix(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.jsonl.gz", "c.csv", ".d.txt", "sub/e.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    assert names(tmp_path) == ["a.jsonl.gz", "b.txt"]
+    assert names(tmp_path / "*") == ["a.jsonl.gz", "b.txt", "c.csv"]
+    assert names(tmp_path / "**/*.txt") == ["b.txt", "e.txt"]
+    assert names(tmp_path / "c.csv", tmp_path / ".d.txt") == [".d.txt", "c.csv"]
+
+
+def test_a_finished_stage_stands_for_its_parts(tmp_path: Path) -> None:
+    for name in ("documents-00000.parquet", "clusters.parquet", MANIFEST):
+        (tmp_path / name).write_text("{}")
+    assert names(tmp_path) == ["documents-00000.parquet"]
+    assert names(tmp_path / "*.parquet") == ["clusters.parquet", "documents-00000.parquet"]
+
+
+def test_links_count_once_and_keep_their_suffix_and_their_sources(tmp_path: Path) -> None:
+    """The hub's cache has links to files whose names have no suffix."""
+    (tmp_path / "stage").mkdir()
+    (tmp_path / "stage" / MANIFEST).write_text('{"stage": "dedup"}')
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "stage" / "blob-0")
+    (tmp_path / "train.parquet").symlink_to("stage/blob-0")
+    (tmp_path / "again.parquet").symlink_to("train.parquet")
+    assert names(tmp_path) == ["again.parquet"]
+    (file,) = find_inputs([str(tmp_path / "train.parquet"), str(tmp_path)], SUFFIXES)
+    assert file.name.endswith(".parquet")
+    assert source_manifests([file.path]) == [{"stage": "dedup"}]
+
+
+@pytest.mark.parametrize(
+    "name", ["a [1]", "{b},c=d", "$HOME", "*", "line\nbreak", "~", "\U0001f600"]
+)
+def test_names_are_taken_literally(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in (f"{name}.txt", "1.txt", f"in {name}/{name}.jsonl"):
+        Path(file).parent.mkdir(exist_ok=True)
+        Path(file).write_text(file)
+    assert names(f"{name}.txt") == [f"{name}.txt"]
+    assert names(f"in {name}") == names(f"in {name}/*.jsonl") == [f"{name}.jsonl"]
+
+
+def test_what_names_nothing_is_refused(tmp_path: Path) -> None:
+    for given, message in (
+        ("", "a path is empty; name a file or folder"),
+        (str(tmp_path / "none"), "none does not exist"),
+        (str(tmp_path), r"is a folder without a file in \.parquet, \.pq"),
+        (str(tmp_path / "*.txt"), r"\*.txt matches no file"),
+    ):
+        with pytest.raises(UserError, match=message):
+            expand([given], SUFFIXES)
+    with pytest.raises(UserError, match="the list of files is empty"):
+        expand([], SUFFIXES)
