@@ -30,10 +30,10 @@ python train.py model=small data=files data.path=texts/ optimizer.lr=3e-4
   brackets and quotes for the shell, `'data.path=my texts/[1].txt'`.
 - **Lists** are `[a,b]`, or one value without brackets. Quote an item that holds commas or brackets:
   `'data.path=["a,b.txt",c.txt]'`. The name of an existing file is one item, whatever it holds.
-- **Lists for a sweep**: with `-m`, every key takes several values, `-m seed=1,2 optimizer.lr=1e-3,2e-3`;
-  each combination is a run in `run_dir/0`, `run_dir/1`, and so on.
-- **Choices of your own**: `--config-dir DIR` adds the YAML files of DIR (`DIR/experiment/mine.yaml`)
-  to the groups.
+- **Sweeps**: with `-m`, every key takes several values, `-m seed=1,2 optimizer.lr=1e-3,2e-3`. Each
+  combination is a run, in `run_dir/0`, `run_dir/1`, and so on.
+- **Choices of your own**: `--config-dir DIR` adds the YAML files of DIR to the groups, such as
+  `DIR/experiment/mine.yaml`.
 
 A call is checked as a whole before anything is written. `--cfg` prints the settings of a call,
 `--help all` and `--help KEY` explain keys on the terminal. A meaning that begins with a choice,
