@@ -67,6 +67,7 @@ def wrong_values(kind: Kind) -> Iterator[str]:
     elif isinstance(kind, Named):
         yield from ("", "word", "3", "[a]", "{a}")
     elif isinstance(kind, Either):
+        yield from [""] if _takes_any_text(kind) else []
         first, *rest = [list(wrong_values(other)) for other in kind.kinds]
         yield from (value for value in first if all(value in other for other in rest))
 
