@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.extras import missing_extra
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Hydra's environment variable; `1` keeps the traceback of errors."""
@@ -82,10 +83,13 @@ def clear_errors(
         yield
     except BrokenPipeError:  # the reader of our output has exited, for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (HydraException, OmegaConfBaseException, UserError, OSError) as error:
-        if show_traceback:
+    except (
+        HydraException, ModuleNotFoundError, OmegaConfBaseException, UserError, OSError,
+    ) as error:  # fmt: skip
+        missing = missing_extra(error)
+        if show_traceback or (isinstance(error, ModuleNotFoundError) and not missing):
             raise
-        _exit(_explain(error, conf, config_name), getattr(error, "exit_code", 1))
+        _exit(missing or _explain(error, conf, config_name), getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         _exit("interrupted")
 

@@ -5,6 +5,11 @@ every argument of `lm_eval`. The harness has no option to load a model class fro
 so this module registers ours and then calls the harness's command line.
 """
 
+if __name__ == "__main__":  # before the imports below fail
+    from webtext_gpt.extras import require
+
+    require("lm-eval")
+
 import math
 from itertools import groupby
 from typing import TYPE_CHECKING, Any

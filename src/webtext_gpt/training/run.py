@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint.store import Checkpoint, open_checkpoint, restore_replaced
 from webtext_gpt.errors import UserError
+from webtext_gpt.extras import check_installed
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.distributed.devices import Devices, external_launcher, find_devices
@@ -79,6 +80,7 @@ def open_run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Run:
     Raises:
         UserError: the folder holds another run, or none to resume; its checkpoints are damaged;
             the devices do not exist; or several processes are requested in a sweep.
+        ModuleNotFoundError: the strategy's package is not installed.
     """
     follow_parent()
     folder = Path(cfg.run_dir)
@@ -104,7 +106,10 @@ def open_run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Run:
     devices = find_devices(settings.accelerator, settings.devices, settings.num_nodes)
     if devices.count > 1 and HydraConfig.initialized():
         _refuse_sweep(HydraConfig.get().mode)
-    return Run(cfg, folder, devices, checkpoint)
+    run = Run(cfg, folder, devices, checkpoint)
+    if run.parallelism.package is not None:
+        check_installed(run.parallelism.package)
+    return run
 
 
 def _checkpoint_to_resume(folder: Path) -> Checkpoint | None:
