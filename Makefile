@@ -1,37 +1,50 @@
-# make setup | quickstart | test | check. Each sets up what it needs first.
+# make quickstart | test | check | setup. Each installs what it needs first; quickstart needs least.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Files of tests run in this many processes at a time; many tests start processes themselves.
 TEST_PROCESSES ?= 2
-STAMP := $(VENV)/.up-to-date
+BASE := $(VENV)/.base-up-to-date
+DEV := $(VENV)/.dev-up-to-date
 
 .PHONY: setup quickstart test test-all check format clean
 
-setup: $(STAMP)
+setup: $(DEV)
 
-# Made again when the dependencies or their pins change.
-$(STAMP): pyproject.toml constraints.txt Makefile
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "webtext-gpt needs Python 3.11 or newer; set PYTHON=")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -c constraints.txt -e ".[dev]"
+# Made again when the dependencies or their pins change. Everything is compiled afterwards, on all
+# cores, because pip compiles on one.
+define install
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet --no-compile -c constraints.txt -e "$(1)"
+	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true  # packages have templates
+endef
+
+$(BASE): pyproject.toml constraints.txt Makefile | $(BIN)/python
+	$(call install,.)
 	@touch $@
 
-quickstart: $(STAMP)
+$(DEV): pyproject.toml constraints.txt Makefile | $(BIN)/python
+	$(call install,.[dev])
+	@touch $(BASE) $@
+
+$(BIN)/python:
+	@sh .ci/suitable-python "$(PYTHON)" $(MAKECMDGOALS)
+	$(PYTHON) -m venv $(VENV)
+
+quickstart: $(BASE)
 	$(BIN)/python train.py experiment=quickstart
 
-test: $(STAMP)
+test: $(DEV)
 	$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
-test-all: $(STAMP)
+test-all: $(DEV)
 	$(BIN)/python -m pytest
 
-check: $(STAMP)
+check: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(STAMP)
+format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

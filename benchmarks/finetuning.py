@@ -15,14 +15,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, matthews_corrcoef
 from sklearn.pipeline import make_pipeline
 
+from webtext_gpt.cli import parse, read_settings
+from webtext_gpt.commands import COMMANDS
 from webtext_gpt.finetuning.data.splits import read_splits
+from webtext_gpt.finetuning.run import open_task
 
 REPOSITORY = Path(__file__).parents[1]
 FILES = {
@@ -80,8 +81,8 @@ def _tf_idf(overrides: list[str], metric: str) -> dict[str, dict[str, float]]:
 
     The validation set chooses the tokenization and the strength of regularization.
     """
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        task = instantiate(compose("finetune", overrides=overrides).task)
+    command = COMMANDS["finetune"]
+    task = open_task(read_settings(command, parse(overrides, command)).task)
     train, validation, test = read_splits(task)
     score = {"accuracy": accuracy_score, "matthews": matthews_corrcoef}[metric]
     found = []

@@ -8,6 +8,11 @@ Each stage has its own folder in `out`, and its settings under its name (`links.
 the build is killed or interrupted, the same command resumes it.
 """
 
+if __name__ == "__main__":  # before the imports below fail
+    from webtext_gpt.extras import require
+
+    require("corpus")
+
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence

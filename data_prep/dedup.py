@@ -9,6 +9,11 @@ the similar pairs are clusters; each cluster keeps the document with the smalles
 `clusters.parquet` names, for each dropped document, the one that was kept.
 """
 
+if __name__ == "__main__":  # before the imports below fail
+    from webtext_gpt.extras import require
+
+    require("corpus")
+
 import time
 from collections import Counter
 from collections.abc import Sequence

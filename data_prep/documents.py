@@ -6,6 +6,11 @@ Each archive is a unit of work. Pages are extracted in guarded processes: a page
 process, hangs, or exceeds the memory limit is rejected, and no other page is affected.
 """
 
+if __name__ == "__main__":  # before the imports below fail
+    from webtext_gpt.extras import require
+
+    require("corpus")
+
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

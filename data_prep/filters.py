@@ -7,6 +7,11 @@ Parts to merge must have the same size: build each with `ngrams=`, the number of
 in all parts together.
 """
 
+if __name__ == "__main__":  # before the imports below fail
+    from webtext_gpt.extras import require
+
+    require("corpus")
+
 from pathlib import Path
 
 from omegaconf import DictConfig

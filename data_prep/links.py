@@ -6,6 +6,11 @@ Each dump is decoded by one process, which writes the posts it keeps to a scratc
 link. Then the posts of each link are merged into one row, one range of link ids at a time.
 """
 
+if __name__ == "__main__":  # before the imports below fail
+    from webtext_gpt.extras import require
+
+    require("corpus")
+
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial

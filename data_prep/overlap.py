@@ -9,6 +9,11 @@ look up those of the test sets. `test` is the inverse: build the exact set of th
 that `remove=true` can drop these.
 """
 
+if __name__ == "__main__":  # before the imports below fail
+    from webtext_gpt.extras import require
+
+    require("corpus")
+
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -5,6 +5,11 @@
 If the crawl is killed or interrupted, the same command resumes it.
 """
 
+if __name__ == "__main__":  # before the imports below fail
+    from webtext_gpt.extras import require
+
+    require("corpus")
+
 import io
 import time
 from collections import Counter

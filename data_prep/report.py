@@ -6,6 +6,11 @@ r"""Report on a corpus: tables and plots made from the manifests of its stages.
 The report has a section for each stage that is given.
 """
 
+if __name__ == "__main__":  # before the imports below fail
+    from webtext_gpt.extras import require
+
+    require("corpus")
+
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -7,6 +7,11 @@ Each file of documents is a unit of work, read and written once by one process. 
 decides whether a document is held out for validation.
 """
 
+if __name__ == "__main__":  # before the imports below fail
+    from webtext_gpt.extras import require
+
+    require("corpus")
+
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -7,6 +7,11 @@ A document is in the sample if a hash of the seed and its text is small enough, 
 not depend on the files, their order or their number.
 """
 
+if __name__ == "__main__":  # before the imports below fail
+    from webtext_gpt.extras import require
+
+    require("corpus")
+
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence

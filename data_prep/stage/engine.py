@@ -40,10 +40,8 @@ def start_engine(engine: Engine) -> None:
 
 def _join_ray(address: str | None) -> None:
     """Connect to the cluster at `address`, or start a local one that ends with this process."""
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError("engine=ray needs Ray: pip install 'webtext-gpt[ray]'") from error
+    import ray
+
     if ray.is_initialized():
         return
     try:

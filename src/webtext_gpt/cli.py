@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from webtext_gpt.commands import Command
 from webtext_gpt.errors import UserError, explain
+from webtext_gpt.extras import missing_extra
 from webtext_gpt.paths import local_path
 from webtext_gpt.settings.base import Settings, assign, leaves, read, shown, unknown_key
 from webtext_gpt.settings.composition import compose, groups
@@ -238,11 +239,13 @@ def clear_errors() -> Iterator[None]:
         yield
     except BrokenPipeError:  # the reader of our output has exited, for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (UserError, OSError) as error:
-        if os.environ.get(FULL_ERROR) == "1":
+    except (UserError, OSError, ModuleNotFoundError) as error:
+        missing = missing_extra(error)
+        is_ours = missing or not isinstance(error, ModuleNotFoundError)
+        if os.environ.get(FULL_ERROR) == "1" or not is_ours:
             raise
         message = explain(error) if isinstance(error, OSError) else str(error)
-        _exit(message, getattr(error, "exit_code", 1))
+        _exit(missing or message, getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         _exit("interrupted")
 

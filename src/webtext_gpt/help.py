@@ -27,7 +27,7 @@ def help_text(command: Command, topic: str, called: str) -> str:
     """
     model: type[Settings] = command.load("settings")
     known = list(leaves(model))
-    given = _defaults(command)
+    given = default_values(command)
     if topic == "all":
         return "\n".join(_all(command, known, given))
     if topic:
@@ -40,7 +40,7 @@ def overview() -> str:
     lines = [f"{PROGRAM}: GPT-2 from Reddit dumps to a fine-tuned model", ""]
     lines += [f"usage: {PROGRAM} COMMAND [key=value ...]", ""]
     for command in COMMANDS.values():
-        lines += _columns(command.name, _about(command.load("settings"))[0], 11)
+        lines += _columns(command.name, about(command.load("settings"))[0], 11)
     lines += _columns("lm-eval", "Run our models in EleutherAI's evaluation harness.", 11)
     return "\n".join([*lines, "", f"{PROGRAM} COMMAND --help explains a command."])
 
@@ -78,7 +78,7 @@ def default_text(leaf: Leaf, given: dict[str, Any] | None = None) -> str:
     return "..." if leaf.is_required else value_text(leaf.default)
 
 
-def _defaults(command: Command) -> dict[str, Any]:
+def default_values(command: Command) -> dict[str, Any]:
     """Return the values that the default choices of a command's groups set, by dotted key."""
     found: dict[str, Any] = {}
     for group, choice in (groups(command.config) if command.config else {}).items():
@@ -96,7 +96,7 @@ def _flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:
     return flat
 
 
-def _about(model: type[Settings]) -> list[str]:
+def about(model: type[Settings]) -> list[str]:
     """Return the paragraphs of a class's docstring, a line each."""
     paragraphs = (model.__doc__ or "").strip().split("\n\n")
     return [" ".join(paragraph.split()) for paragraph in paragraphs]
@@ -105,7 +105,7 @@ def _about(model: type[Settings]) -> list[str]:
 def _usual(
     command: Command, model: type[Settings], known: list[Leaf], given: dict[str, Any], called: str
 ) -> Iterator[str]:
-    for paragraph in _about(model):
+    for paragraph in about(model):
         yield from textwrap.wrap(paragraph, WIDTH)
     yield ""
     yield "Examples"

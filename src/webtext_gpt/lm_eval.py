@@ -6,6 +6,11 @@ load a model class from another package, so this module registers ours and then 
 command line.
 """
 
+if __name__ == "__main__":  # before the imports below fail
+    from webtext_gpt.extras import require
+
+    require("lm-eval")
+
 import math
 from itertools import groupby
 from typing import TYPE_CHECKING, Any

@@ -4,15 +4,19 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
 
+from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.run import open_task
 from webtext_gpt.model import GPT, GPTConfig
+from webtext_gpt.model.config import GPT2_VOCAB_SIZE
+from webtext_gpt.settings.saved import save
 from webtext_gpt.training.batch import plan_batch
 from webtext_gpt.training.distributed.devices import Devices
+from webtext_gpt.training.run import build_callbacks
 from webtext_gpt.training.trainer import Length, build_trainer
 
 REPOSITORY = Path(__file__).parents[2]
@@ -25,35 +29,36 @@ def _choices(group: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", _choices("model"))
-def test_models(name: str, compose: Callable[..., DictConfig]) -> None:
+def test_models(name: str, compose: Callable[..., Any]) -> None:
     plain = yaml.safe_load((CONF / "model" / f"{name}.yaml").read_text())
     target = plain.pop("_target_")
     assert target == "webtext_gpt.model.GPTConfig"
-    config = instantiate(compose("train", f"model={name}").model)
-    assert config == GPTConfig(**plain)  # the defaults of train.yaml are those of GPTConfig
+    settings = compose("train", f"model={name}").model
+    config = settings.build(vocab_size=settings.vocab_size or GPT2_VOCAB_SIZE)
+    assert config == GPTConfig(**plain)  # the settings' defaults are those of GPTConfig
 
 
-def test_train_yaml_lists_every_option_of_the_model(compose: Callable[..., DictConfig]) -> None:
-    assert set(compose("train").model) - {"_target_"} == set(GPTConfig().to_dict())
+def test_the_settings_list_every_option_of_the_model(compose: Callable[..., Any]) -> None:
+    assert set(compose("train").model.arguments()) == set(GPTConfig().to_dict())
 
 
 @pytest.mark.parametrize("name", _choices("scheduler"))
-def test_schedulers(name: str, compose: Callable[..., DictConfig]) -> None:
-    schedule = instantiate(compose("train", f"scheduler={name}").scheduler)
+def test_schedulers(name: str, compose: Callable[..., Any]) -> None:
+    schedule = compose("train", f"scheduler={name}").scheduler.partial()
     assert 0 < schedule(0, total_steps=10_000) <= 1
 
 
 @pytest.mark.parametrize("name", [n for n in _choices("strategy") if n != "fsdp"])
 def test_strategies_and_trainer(
-    name: str, compose: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, compose: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DS_ACCELERATOR", "cpu")  # a strategy sets it for the whole process
-    cfg = compose("train", f"strategy={name}", "trainer.accelerator=cpu", "trainer.devices=2")
+    settings = compose("train", f"strategy={name}", "trainer.accelerator=cpu", "trainer.devices=2")
     trainer = build_trainer(
-        cfg.trainer,
+        settings.trainer,
         run_dir=tmp_path,
         devices=Devices("cpu", per_node=2),
-        parallelism=instantiate(cfg.strategy)(Devices("cpu", per_node=2)),
+        parallelism=settings.strategy.build(Devices("cpu", per_node=2)),
         plan=plan_batch(None, block_size=8, devices=2),
         length=Length(max_steps=1, max_minutes=None),
         validate_every=1,
@@ -64,59 +69,59 @@ def test_strategies_and_trainer(
 
 
 @pytest.mark.parametrize("name", _choices("logger"))
-def test_loggers(name: str, compose: Callable[..., DictConfig], tmp_path: Path) -> None:
-    cfg = compose("train", f"logger={name}", f"run_dir={tmp_path}")
-    assert (instantiate(cfg.logger) is not None) == (name != "csv") or cfg.logger == {}
+def test_loggers(name: str, compose: Callable[..., Any], tmp_path: Path) -> None:
+    logger = compose("train", f"logger={name}").logger
+    assert (logger is None) == (name == "csv")
+    assert logger is None or logger.build(run_dir=tmp_path, first_step=0) is not None
 
 
 @pytest.mark.parametrize("name", _choices("callbacks"))
-def test_callbacks(name: str, compose: Callable[..., DictConfig], tmp_path: Path) -> None:
+def test_callbacks(name: str, compose: Callable[..., Any], tmp_path: Path) -> None:
     script = ["finetune"] if name == "finetuning" else ["train", f"callbacks={name}"]
-    monitor = ["callbacks.checkpoints.monitor=val_accuracy"] if name == "finetuning" else []
-    cfg = compose(*script, *monitor, f"run_dir={tmp_path}")
-    assert len(instantiate(cfg.callbacks)) == len(cfg.callbacks)
+    settings = compose(*script).callbacks
+    entries = [value for value in settings.arguments().values() if value is not None]
+    assert len(entries) >= 6
+    assert len(build_callbacks(settings, tmp_path, "val_accuracy", None)) == len(entries)
 
 
 @pytest.mark.parametrize("name", [n for n in _choices("data") if n != "shards"])
-def test_data(name: str, compose: Callable[..., DictConfig], tmp_path: Path) -> None:
+def test_data(name: str, compose: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
     needed = {
         "files": [f"data.path={tmp_path}"],
         "hub": ["data.name=text", f"data.data_files={tmp_path / 'a.txt'}"],
     }
-    source = instantiate(compose("train", f"data={name}", *needed.get(name, [])).data)
+    source = compose("train", f"data={name}", *needed.get(name, [])).data.build()
     assert 0 < source.val_fraction < 1
 
 
 @pytest.mark.parametrize("name", _choices("task"))
-def test_tasks(name: str, compose: Callable[..., DictConfig], tmp_path: Path) -> None:
-    cfg = compose("finetune", f"task={name}", f"run_dir={tmp_path}", "task.train=a.csv")
-    task = instantiate(cfg.task)
+def test_tasks(name: str, compose: Callable[..., Any], tmp_path: Path) -> None:
+    settings = compose("finetune", f"task={name}", f"run_dir={tmp_path}", "task.train=a.csv")
+    task = open_task(settings.task)
     assert (task.name, task.train) == (name, "a.csv")
     assert task.metrics
 
 
 @pytest.mark.parametrize("name", _choices("optimizer"))
-def test_optimizers(name: str, compose: Callable[..., DictConfig]) -> None:
+def test_optimizers(name: str, compose: Callable[..., Any]) -> None:
     """Peak learning rates at width 768: GPT-3's for pretraining, GPT-1's for fine-tuning."""
     model = GPT(GPTConfig(n_layer=1, n_head=2, n_embd=32, block_size=8, vocab_size=10))
-    peak = instantiate(compose("train", f"optimizer={name}").optimizer)(model).defaults["lr"]
+    peak = compose("train", f"optimizer={name}").optimizer.build(model).defaults["lr"]
     assert peak == pytest.approx({"adamw": 6e-4, "finetuning": 6.25e-5}[name] * 24**1.5)
 
 
 @pytest.mark.parametrize("name", _choices("experiment"))
-def test_experiments_compose(name: str, compose: Callable[..., DictConfig]) -> None:
-    """A recipe leaves no key unset, at any depth, except those that its header tells to give."""
-    cfg = compose("train", f"experiment={name}", "run_dir=somewhere")
-    instantiate(cfg.model)
+def test_experiments_compose(name: str, compose: Callable[..., Any]) -> None:
+    """A recipe leaves no key unset, except those that its header tells to give."""
     lines = (CONF / "experiment" / f"{name}.yaml").read_text().splitlines()
     header = " ".join(line for line in lines[:4] if line.startswith("#"))
-    assert OmegaConf.missing_keys(cfg) <= set(re.findall(r"([\w.]+)=", header))
-
-
-def test_an_unset_key_is_found_at_any_depth() -> None:
-    cfg = OmegaConf.create({"optimizer": {"lr": "???"}, "data": {"path": "x", "more": [{"y": 1}]}})
-    assert OmegaConf.missing_keys(cfg) == {"optimizer.lr"}
+    told = [f"{key}=somewhere" for key in re.findall(r"([\w.]+)=", header)]
+    settings = compose("train", f"experiment={name}", *told)
+    assert settings.model.build(vocab_size=settings.model.vocab_size or 10).n_layer > 0
+    for pair in told:
+        with pytest.raises(UserError, match=f"{pair.partition('=')[0]} has no value"):
+            compose("train", f"experiment={name}", *(other for other in told if other != pair))
 
 
 def _commands() -> list[list[str]]:
@@ -133,12 +138,16 @@ def _commands() -> list[list[str]]:
 
 @pytest.mark.parametrize("words", _commands(), ids=" ".join)
 def test_commands_of_the_documents_compose(
-    words: list[str], compose: Callable[..., DictConfig]
+    words: list[str], compose: Callable[..., Any], tmp_path: Path
 ) -> None:
-    script, *overrides = words
+    script, *arguments = words
     assert (REPOSITORY / script).is_file()
-    if "--help" not in overrides:
-        compose(script.removesuffix(".py"), *overrides)
+    name = script.removesuffix(".py")
+    if any(argument.startswith("resume=") for argument in arguments):
+        save(compose(name), tmp_path / "run")  # a run to resume, with the default settings
+    given = [f"resume={tmp_path / 'run'}" if a.startswith("resume=") else a for a in arguments]
+    if "--help" not in arguments:
+        compose(name, *given)
 
 
 def test_the_readme_has_commands() -> None:

@@ -15,10 +15,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.checkpoint.store import read_checkpoint
@@ -62,7 +62,7 @@ def _train(arguments: list[str], **options: object) -> subprocess.CompletedProce
 @pytest.fixture(scope="module")
 def one(
     overrides: list[str],
-    compose: Callable[..., DictConfig],
+    compose: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     run = tmp_path_factory.mktemp("one") / "run"

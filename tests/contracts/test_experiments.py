@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from omegaconf import DictConfig
 
 from webtext_gpt.training.loggers import read_metrics
 from webtext_gpt.training.pretrain import pretrain
@@ -12,22 +12,20 @@ from webtext_gpt.training.pretrain import pretrain
 SHRUNK = ["model.n_layer=1", "model.n_head=2", "model.n_embd=32", "model.block_size=16"]
 
 
-def test_gpt1(compose: Callable[..., DictConfig], prose_file: Path, tmp_path: Path) -> None:
+def test_gpt1(compose: Callable[..., Any], prose_file: Path, tmp_path: Path) -> None:
     recipe = ["experiment=gpt1", f"data.path={prose_file}", "tokenizer.vocab_size=280"]
     _first_step(compose, [*recipe, "model.vocab_size=280"], tmp_path, peak=2.5e-4)
 
 
 def test_gpt2_small_openwebtext(
-    compose: Callable[..., DictConfig], prose_file: Path, realdata: Path, tmp_path: Path
+    compose: Callable[..., Any], prose_file: Path, realdata: Path, tmp_path: Path
 ) -> None:
     recipe = ["experiment=gpt2_small_openwebtext", f"tokenizer.path={realdata / 'tokenizer'}"]
     local = ["data.name=text", f"data.data_files={prose_file}", "data.val_fraction=0.1"]
     _first_step(compose, [*recipe, *local], tmp_path, peak=6e-4)
 
 
-def _first_step(
-    compose: Callable[..., DictConfig], recipe: list[str], folder: Path, peak: float
-) -> None:
+def _first_step(compose: Callable[..., Any], recipe: list[str], folder: Path, peak: float) -> None:
     places = [f"cache_dir={folder / 'cache'}", f"run_dir={folder / 'run'}"]
     short = ["global_batch_tokens=64", "trainer.max_steps=1", "trainer.log_every_n_steps=1"]
     device = ["trainer.accelerator=cpu", "trainer.devices=1"]

@@ -8,10 +8,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint.store import damage, read_checkpoint
 from webtext_gpt.errors import UserError
@@ -112,7 +112,7 @@ def test_a_schedulers_signal_saves_and_resume_auto_resumes(
 
 
 def test_resume_auto_refuses_another_model(
-    small_run: list[str], compose: Callable[..., DictConfig]
+    small_run: list[str], compose: Callable[..., Any]
 ) -> None:
     again = [*small_run, "resume=auto", "trainer.max_steps=9"]
     assert pretrain(compose("train", *small_run, "resume=auto"))["step"] == 6

@@ -1,8 +1,10 @@
-"""Commands that do not train do not import what only training needs."""
+"""Commands import what they use, and nothing else before their first line."""
 
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -16,8 +18,42 @@ for script, *arguments in (
     sys.argv = [script, f"checkpoint={checkpoint}", "device=cpu", *arguments]
     runpy.run_path(script, run_name="__main__")
 import webtext_gpt.weights.convert
-print(*{name.partition(".")[0] for name in sys.modules})
+print(*sys.modules)
 """
+
+TRAINING_UP_TO_ITS_FIRST_LINE = """
+import runpy, sys
+del sys.argv[0]
+import webtext_gpt
+import lightning
+lightning.Trainer.fit = lambda *_, **__: sys.exit()
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit:
+    print(*sys.modules)
+"""
+
+HELP = """
+import runpy, sys
+del sys.argv[0]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit:
+    pass
+print(*sys.modules)
+"""
+
+NEVER_NEEDED = {"deepspeed", "transformers", "datasets", "pandas", "pyarrow", "scipy", "wandb"}
+NEEDED_LATER = {"torch._dynamo", "torch.distributed.fsdp", "matplotlib", "tensorboard"}
+
+
+def modules_of(code: str, *arguments: str) -> tuple[set[str], list[str]]:
+    """Run code in its own process; return the modules it has imported, and its lines."""
+    command = [sys.executable, "-c", code, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    assert result.returncode == 0, result.stderr
+    *lines, modules = result.stdout.splitlines()
+    return set(modules.split()), lines
 
 
 def test_commands_that_read_a_model_do_not_import_lightning(
@@ -25,10 +61,23 @@ def test_commands_that_read_a_model_do_not_import_lightning(
 ) -> None:
     """Run generation and evaluation, and import the conversion of weights."""
     (tmp_path / "ptb_test.txt").write_text(" the cat sees the dog \n")
-    command = [sys.executable, "-c", COMMANDS_OF_A_MODEL, str(small_checkpoint), str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
-    assert result.returncode == 0, result.stderr
+    imported, _ = modules_of(COMMANDS_OF_A_MODEL, str(small_checkpoint), str(tmp_path))
     assert (tmp_path / "out" / "evaluation.json").exists()
-    imported = set(result.stdout.splitlines()[-1].split())
     assert "torch" in imported
-    assert not imported & {"lightning", "deepspeed", "transformers"}
+    assert not imported & ({"lightning"} | NEVER_NEEDED | NEEDED_LATER)
+
+
+def test_training_prints_its_plan_before_it_imports_what_only_its_steps_need(
+    small_run: list[str],
+) -> None:
+    imported, lines = modules_of(TRAINING_UP_TO_ITS_FIRST_LINE, "train.py", *small_run)
+    assert any(line.startswith("training    6 steps") for line in lines)
+    assert "lightning" in imported
+    assert not imported & (NEVER_NEEDED | NEEDED_LATER)
+
+
+@pytest.mark.parametrize("script", ["train.py", "finetune.py", "generate.py", "eval.py"])
+def test_help_imports_no_torch(script: str) -> None:
+    imported, lines = modules_of(HELP, script, "--help")
+    assert lines
+    assert not imported & ({"torch", "lightning", "numpy", "tokenizers"} | NEVER_NEEDED)

@@ -137,7 +137,7 @@ class Changes(Kind):
             field = _field(self.model, str(name))
             if field is None or name == TARGET:
                 raise ValueError(unknown_key(self.model, key))
-            kind = _kind(field) or Changes(models_of(field)[0], key)
+            kind = kind_of(field) or Changes(models_of(field)[0], key)
             try:
                 changed[str(name)] = kind.read(item)
             except ValueError as error:
@@ -196,7 +196,7 @@ def assign(
         field = _field(model, part)
         if field is None:
             raise UserError(unknown_key(settings, key, others))
-        kind = _kind(field)
+        kind = kind_of(field)
         if isinstance(kind, Changes):
             model, node = kind.model, _inner(node, part, key)
             continue
@@ -214,7 +214,7 @@ def assign(
         raise UserError(_unused(settings, key))
     if field is None or last == TARGET:
         raise UserError(unknown_key(settings, key, others))
-    kind = _kind(field)
+    kind = kind_of(field)
     if kind is not None and not isinstance(kind, Changes):
         node[last] = text
     elif text in ("null", "none", "false", "no", "off") and _is_optional(field):
@@ -243,7 +243,7 @@ def leaves(
             continue
         extra = field.json_schema_extra
         own = common and bool(isinstance(extra, dict) and extra.get("common"))
-        kind = _kind(field)
+        kind = kind_of(field)
         if kind is not None and not isinstance(kind, Changes):
             yield Leaf(key, kind, field, settings, own)
         for model in models_of(field):
@@ -255,7 +255,7 @@ def leaves(
 
 def models_of(field: FieldInfo) -> list[type[Settings]]:
     """Return the classes of settings that a field can hold."""
-    kind = _kind(field)
+    kind = kind_of(field)
     if kind is not None:
         return [kind.model] if isinstance(kind, Changes) else []
     return [a for a in _alternatives(field.annotation) if isinstance(a, type) and _is_settings(a)]
@@ -275,7 +275,7 @@ def unknown_key(settings: type[Settings], key: str, others: Iterable[str] = ()) 
     word = key.rpartition(".")[2]
     near = [k for k in known if k.rpartition(".")[2] == word]  # the same key elsewhere
     near += [k for name, k in HABITS.items() if name == word and k in known and k not in near]
-    near = near or difflib.get_close_matches(key, known, n=3, cutoff=0.5)
+    near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near[:3])}?" if near else ""
     return f"unknown key {key!r}{hint or ';'} --help all lists every key"
 
@@ -378,7 +378,8 @@ def _field(model: type[Settings] | None, name: str) -> FieldInfo | None:
     return None
 
 
-def _kind(field: FieldInfo) -> Kind | None:
+def kind_of(field: FieldInfo) -> Kind | None:
+    """Return the kind of a field; None if it holds settings of its own."""
     return next((m for m in field.metadata if isinstance(m, Kind)), None)
 
 

@@ -5,6 +5,7 @@ Hydra chooses and merges the YAML files of `conf/`. Single keys are set afterwar
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -100,8 +101,8 @@ def choice_comment(config: str, group: str, choice: str) -> str:
             break
         if not line.startswith("# @package"):
             lines.append(line.lstrip("# "))
-    comment = " ".join(lines)
-    return comment.partition(". ")[0].removesuffix(".")
+    first, *_ = re.split(r"(?<!et al)\. (?=[A-Z`])|: (?=python )", " ".join(lines))
+    return first.removesuffix(".")
 
 
 def _choice_file(config: str, group: str, choice: str) -> Path:

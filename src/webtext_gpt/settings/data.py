@@ -25,7 +25,7 @@ class Files(Target):
     target: Literal["webtext_gpt.data.sources.Files"] = setting(alias="_target_")
     path: Annotated[list[str], Listed(PathText())] = setting(
         ...,
-        "your texts or shards: a file, folder or glob pattern, or a list [a,b]",
+        "file, folder or glob pattern, or a list [a,b]; with data=shards, a folder",
         common=True,
     )
     text_key: Annotated[str, Text("the name of a column")] = setting(

@@ -58,8 +58,9 @@ def reopen(
     for group, choice in chosen.items():
         if group not in MAY_CHANGE:
             raise UserError(
-                f"{group}={choice}: a resumed run keeps its {group}; leave {group}= out, change "
-                f"single keys (trainer.max_steps=...), or start a new run without resume="
+                f"{group}={choice}: a resumed run keeps its groups; leave {group}= out and change "
+                f"single keys ({'trainer.max_steps' if group == 'experiment' else f'{group}.KEY'}="
+                "...), or start a new run without resume="
             )
         values.pop(group, None)
         if group in composed:
@@ -146,5 +147,5 @@ def _forget(node: Any, name: str = "", depth: int = 0) -> None:
     if target := MOVED.get(node.get("_target_", "")):
         node["_target_"] = target
     for key in node:
-        if not OmegaConf.is_interpolation(node, key):
+        if not OmegaConf.is_interpolation(node, str(key)):
             _forget(node[key], str(key), depth + 1)

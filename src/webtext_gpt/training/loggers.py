@@ -110,6 +110,8 @@ def tensorboard(run_dir: str, first_step: int = 0) -> TensorBoardLogger:
         run_dir: the run's folder.
         first_step: the step that the run resumes from; TensorBoard hides events of later steps.
     """
+    import tensorboard  # noqa: F401 - Lightning's message names other packages if it is missing
+
     return TensorBoardLogger(run_dir, name="tensorboard", version="", purge_step=first_step + 1)
 
 

@@ -13,9 +13,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from webtext_gpt.checkpoint.store import Checkpoint, open_checkpoint, restore_replaced
 from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
+from webtext_gpt.extras import check_installed
+from webtext_gpt.paths import local_path
 from webtext_gpt.settings import saved
 from webtext_gpt.settings.callbacks import Callbacks
 from webtext_gpt.settings.run import AUTO, RunSettings
+from webtext_gpt.settings.training import TensorBoard, Wandb
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.callbacks.notes import Notes
@@ -71,9 +74,10 @@ def open_run(settings: RunSettings, call: Call | None = None) -> Run:
     Raises:
         UserError: the folder holds another run, or none to resume; its checkpoints are damaged;
             the devices do not exist; or several processes are requested in a sweep.
+        ModuleNotFoundError: the package of the strategy or of the logger is not installed.
     """
     follow_parent()
-    folder = Path(os.environ.get(RUN_DIR) or settings.run_dir)
+    folder = local_path(os.environ.get(RUN_DIR) or settings.run_dir, "run_dir")
     checkpoint = None
     launcher = external_launcher() if call is not None else None
     names_folder = call is None or "run_dir" in call.given
@@ -99,7 +103,18 @@ def open_run(settings: RunSettings, call: Call | None = None) -> Run:
             "start the sweep again; set trainer.devices=1, or start each run by itself from a "
             "shell loop: for lr in 1e-3 2e-3; do python train.py optimizer.lr=$lr ...; done"
         )
-    return Run(settings, folder, devices, checkpoint)
+    run = Run(settings, folder, devices, checkpoint)
+    for package in (run.parallelism.package, _logger_package(settings.logger)):
+        if package is not None:
+            check_installed(package)
+    return run
+
+
+def _logger_package(logger: TensorBoard | Wandb | None) -> str | None:
+    """Return the package that a logger needs."""
+    if logger is None:
+        return None
+    return "wandb" if isinstance(logger, Wandb) else "tensorboard"
 
 
 def _checkpoint_to_resume(folder: Path) -> Checkpoint | None:

@@ -31,6 +31,8 @@ class Parallelism:
     """Whether optimizer states, and in stage 3 parameters, are kept in CPU memory."""
     reduce_bucket_size: int = BUCKET
     """Gradient values that are reduced at once."""
+    package: str | None = None
+    """Optional package that `build` imports."""
 
 
 def automatic(devices: Devices) -> Parallelism:
@@ -116,7 +118,11 @@ def deepspeed(
         return ZeroStrategy(config, on_gpu=on_gpu)
 
     return Parallelism(
-        build, zero_stage=stage, offload=offload and on_gpu, reduce_bucket_size=reduce_bucket_size
+        build,
+        zero_stage=stage,
+        offload=offload and on_gpu,
+        reduce_bucket_size=reduce_bucket_size,
+        package="deepspeed",
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -121,6 +122,8 @@ def build_trainer(
         arguments["precision"] = best_precision(devices.kind)
     if length.max_minutes is not None:
         callbacks = [TimeBudget(length.max_minutes), *callbacks]
+    if not (arguments.get("deterministic") or torch.are_deterministic_algorithms_enabled()):
+        arguments["deterministic"] = None  # to switch it off, torch would import its compiler
     strategy = parallelism.build()
     if isinstance(strategy, DeepSpeedStrategy):
         strategy.config["train_micro_batch_size_per_gpu"] = plan.micro_batch_size

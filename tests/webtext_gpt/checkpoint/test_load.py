@@ -3,10 +3,10 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint.load import (
     MODEL,
@@ -190,7 +190,7 @@ def test_a_model_is_made_once_and_each_file_read_once(
 
 def test_predicting_reads_the_classifier_once(
     small_checkpoint: Path,
-    compose: Callable[..., DictConfig],
+    compose: Callable[..., Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -3,15 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-
-from omegaconf import DictConfig
+from typing import Any
 
 from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.finetuning.command import run_command
 
 
 def test_completions_are_learned_and_scored(
-    compose: Callable[..., DictConfig], small_finetuning: list[str], tmp_path: Path
+    compose: Callable[..., Any], small_finetuning: list[str], tmp_path: Path
 ) -> None:
     rows = [{"prompt": f"say {word}", "completion": word} for word in ("cat", "dog", "river") * 12]
     file = tmp_path / "rows.jsonl"

@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import (
     accuracy_score,
@@ -22,11 +21,10 @@ from torch import Tensor
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.metrics import METRICS, measure, per_class, positive_class
-from webtext_gpt.finetuning.run import _with_length_and_monitor
+from webtext_gpt.finetuning.run import _monitor
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.early_stopping import Patience
-from webtext_gpt.training.distributed.devices import Devices
-from webtext_gpt.training.run import Run
+from webtext_gpt.training.run import build_callbacks
 
 
 def _case(n_labels: int, rows: int, absent: int | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -155,15 +153,18 @@ def test_the_class_of_f1_positive() -> None:
     ("kind", "name"), [(kind, name) for kind, metrics in METRICS.items() for name in metrics]
 )
 def test_the_callbacks_take_the_direction_of_the_registry(
-    kind: str, name: str, compose: Callable[..., DictConfig], tmp_path: Path
+    kind: str, name: str, compose: Callable[..., Any], tmp_path: Path
 ) -> None:
-    run = Run(compose("finetune", f"run_dir={tmp_path}"), tmp_path, Devices("cpu", 1), None)
-    task = SimpleNamespace(kind=kind, metrics=(name,))
-    cfg = _with_length_and_monitor(run, task, 10).cfg.callbacks
+    settings = compose("finetune", f"run_dir={tmp_path}")
+    monitor = _monitor(settings, SimpleNamespace(kind=kind, metrics=(name,)))
+    assert monitor == f"val_{name}"
     lower = METRICS[kind][name].lower_is_better
-    assert instantiate(cfg.checkpoints).monitor == f"val_{name}"
-    assert instantiate(cfg.checkpoints)._is_better(0.0, than=1.0) == lower
-    assert instantiate(cfg.early_stopping).mode == ("min" if lower else "max")
+    made = build_callbacks(settings.callbacks, tmp_path, monitor, lower)
+    (checkpoints,) = (c for c in made if isinstance(c, Checkpoints))
+    (patience,) = (c for c in made if isinstance(c, Patience))
+    assert checkpoints.monitor == f"val_{name}"
+    assert checkpoints._is_better(0.0, than=1.0) == lower
+    assert patience.mode == ("min" if lower else "max")
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from omegaconf import DictConfig
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.command import run_command
@@ -42,7 +42,7 @@ def test_table() -> None:
 
 def test_each_seed_is_a_run_of_its_own(
     finetune: Callable[..., dict],
-    compose: Callable[..., DictConfig],
+    compose: Callable[..., Any],
     tmp_path: Path,
 ) -> None:
     summary = finetune("seeds=[0,1]")
@@ -61,8 +61,7 @@ def test_each_seed_is_a_run_of_its_own(
         finetune("seeds=[0,1]")
     with pytest.raises(UserError, match="started with other settings of lm_weight"):
         finetune("seeds=[0,1]", "resume=auto", "lm_weight=0")
-    asked = compose("finetune", f"run_dir={tmp_path / 'run'}", f"resume={tmp_path / 'run'}")
-    again = run_command(asked, ["seeds=[0,1,2]"])
+    again = run_command(compose("finetune", f"resume={tmp_path / 'run'}", "seeds=[0,1,2]"))
     assert again["seeds"]["1"] == summary["seeds"]["1"]
     assert set(again["seeds"]) == {"0", "1", "2"}
     with pytest.raises(UserError, match="seeds=.* trains with one process"):

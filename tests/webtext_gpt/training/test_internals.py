@@ -35,7 +35,7 @@ def test_lightnings_names_exist() -> None:
     assert {"cluster_environment", "num_processes", "num_nodes"} <= set(launcher)
     for name in ("_check_can_spawn_children", "_call_children_scripts", "launch"):
         assert callable(getattr(internals.SubprocessLauncher, name))
-    assert list(inspect.signature(internals.hydra_subprocess_command).parameters) == ["local_rank"]
+    assert not inspect.signature(internals.subprocess_command).parameters
     assert "num_processes" in inspect.signature(internals.set_num_threads).parameters
 
 

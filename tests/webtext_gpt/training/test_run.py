@@ -2,23 +2,24 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lightning.pytorch.loggers import TensorBoardLogger
-from omegaconf import DictConfig
 
+from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
+from webtext_gpt.settings.saved import save
 from webtext_gpt.training.batch import plan_batch
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.distributed.devices import Devices
 from webtext_gpt.training.loggers import CSVLogger
 from webtext_gpt.training.run import compose_trainer, open_run
-from webtext_gpt.training.run_folder import save_config
 
 
 def test_a_new_run_has_its_devices_and_no_checkpoint(
-    compose: Callable[..., DictConfig], small_run: list[str], tmp_path: Path
+    compose: Callable[..., Any], small_run: list[str], tmp_path: Path
 ) -> None:
     run = open_run(compose("train", *small_run))
     assert (run.folder, run.devices) == (tmp_path / "run", Devices("cpu", 1))
@@ -28,12 +29,13 @@ def test_a_new_run_has_its_devices_and_no_checkpoint(
 
 
 def test_the_trainer_has_its_steps_from_the_start(
-    compose: Callable[..., DictConfig], small_run: list[str]
+    compose: Callable[..., Any], small_run: list[str]
 ) -> None:
     """1,024 tokens a step of 32 x 8 a micro-batch: 4 micro-batches; 5,000 tokens are 5 steps."""
     asked = ["global_batch_tokens=1024", "micro_batch_size=8", "trainer.max_tokens=5000"]
     run = open_run(compose("train", *small_run, *asked, "logger=tensorboard"))
-    trainer = compose_trainer(run, plan_batch(1024, 32, 1, 8), validate_every=7)
+    plan = plan_batch(1024, 32, 1, 8)
+    trainer = compose_trainer(run, plan, validate_every=7, notes=("global_batch_tokens", 0.1))
     assert trainer.max_steps == 5
     assert trainer.accumulate_grad_batches == 4
     assert trainer.val_check_interval == 28  # micro-batches
@@ -43,31 +45,28 @@ def test_the_trainer_has_its_steps_from_the_start(
 
 
 def test_a_folder_that_holds_a_run_is_refused_or_resumed(
-    compose: Callable[..., DictConfig],
+    compose: Callable[..., Any],
     small_run: list[str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    cfg = compose("train", *small_run)
-    save_config(cfg, tmp_path / "run")
+    settings = compose("train", *small_run)
+    save(settings, tmp_path / "run")
     with pytest.raises(UserError, match="already holds a run; resume it with resume="):
-        open_run(cfg)
+        open_run(settings)
     again = open_run(compose("train", *small_run, "resume=auto"))
     assert again.checkpoint is None
     assert "the run starts again at step 0" in capsys.readouterr().out
-    named = open_run(
-        compose("train", f"run_dir={tmp_path / 'run'}", f"resume={tmp_path / 'run'}"),
-        ["optimizer.lr=3e-3"],
-    )
-    assert named.cfg.model.n_embd == 32  # the run's own
-    assert named.cfg.optimizer.lr == 3e-3
+    named = open_run(compose("train", f"resume={tmp_path / 'run'}", "optimizer.lr=3e-3"))
+    assert named.folder == tmp_path / "run"
+    assert named.settings.model.n_embd == 32  # the run's own
+    assert named.settings.optimizer.lr == 3e-3
 
 
 def test_a_launcher_needs_one_name_for_the_folder(
-    compose: Callable[..., DictConfig], small_run: list[str], monkeypatch: pytest.MonkeyPatch
+    compose: Callable[..., Any], small_run: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webtext_gpt.training.run.HydraConfig.initialized", lambda: True)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match=r"torchrun starts several processes, .* give run_dir="):
-        open_run(compose("train", *small_run), ["seed=1"])
+        open_run(compose("train", *small_run), Call(frozenset({"seed"})))

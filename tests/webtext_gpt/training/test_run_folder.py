@@ -2,63 +2,57 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+import yaml
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.training.run_folder import (
-    newest_undamaged,
-    refuse_other_run,
-    reopen,
-    save_config,
-    with_absolute_paths,
-)
+from webtext_gpt.settings.saved import load, plain, save
+from webtext_gpt.training.run_folder import newest_undamaged, refuse_other_run
 
 
 @pytest.fixture
-def run(compose: Callable[..., DictConfig], tmp_path: Path) -> Path:
-    save_config(compose("train", "model=small", "optimizer.lr=1e-3"), tmp_path / "run")
+def run(compose: Callable[..., Any], tmp_path: Path) -> Path:
+    save(compose("train", "model=small", "optimizer.lr=1e-3"), tmp_path / "run")
     return tmp_path / "run"
 
 
-def test_a_reopened_run_takes_this_calls_values(
-    run: Path, compose: Callable[..., DictConfig]
-) -> None:
-    asked = ["resume=auto", "optimizer.lr=2e-3", "strategy=ddp"]
-    cfg = reopen(run, asked, compose("train", "strategy=ddp"))
-    assert cfg.model.n_layer == 12  # this call composes tiny
-    assert cfg.optimizer.lr == 2e-3
-    assert cfg.strategy._target_ == "webtext_gpt.training.strategy.ddp"
-    assert cfg.run_dir == str(run)
-    assert reopen(run, [], compose("train")).optimizer.lr == 1e-3
+def test_a_reopened_run_takes_this_calls_values(run: Path, compose: Callable[..., Any]) -> None:
+    settings = compose("train", f"resume={run}", "optimizer.lr=2e-3", "strategy=ddp")
+    assert settings.model.n_layer == 12  # this call composes tiny
+    assert settings.optimizer.lr == 2e-3
+    assert settings.strategy.target == "webtext_gpt.training.strategy.ddp"
+    assert settings.run_dir == str(run)
+    assert compose("train", f"resume={run}").optimizer.lr == 1e-3
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("model=medium", "model=medium: a resumed run keeps its groups"),
-        ("optimizer.rl=1", "optimizer.rl=1 does not fit the run in"),
+        ("experiment=quickstart", "experiment=quickstart: a resumed run keeps its groups"),
+        ("optimizer.rl=1", r"unknown key 'optimizer.rl'; did you mean optimizer.lr\?"),
     ],
 )
 def test_changes_that_do_not_fit_are_refused(
-    override: str, message: str, run: Path, compose: Callable[..., DictConfig]
+    override: str, message: str, run: Path, compose: Callable[..., Any]
 ) -> None:
     with pytest.raises(UserError, match=message):
-        reopen(run, [override], compose("train"))
+        compose("train", f"resume={run}", override)
 
 
-def test_a_run_of_the_other_script_is_named(run: Path, compose: Callable[..., DictConfig]) -> None:
+def test_a_run_of_the_other_script_is_named(run: Path, compose: Callable[..., Any]) -> None:
     with pytest.raises(UserError, match=r"a run of train\.py; resume it with python train\.py"):
-        reopen(run, [], compose("finetune"))
+        compose("finetune", f"resume={run}")
     with pytest.raises(
         UserError, match=r"no run is there \(it has no config.yaml\); runs in it: .*run"
     ):
-        reopen(run.parent, [], compose("train"))
+        compose("train", f"resume={run.parent}")
 
 
 def test_a_path_that_is_no_run_leads_to_the_run_it_lies_in(
-    run: Path, compose: Callable[..., DictConfig]
+    run: Path, compose: Callable[..., Any]
 ) -> None:
     inside = run / "checkpoints"
     inside.mkdir()
@@ -71,7 +65,7 @@ def test_a_path_that_is_no_run_leads_to_the_run_it_lies_in(
         (run.parent / "gone", r"gone does not exist .*; name a run's folder, with its config.yaml"),
     ):
         with pytest.raises(UserError, match=message):
-            reopen(path, [], compose("train"))
+            compose("train", f"resume={path}")
 
 
 def test_a_file_is_no_folder_for_a_run(tmp_path: Path) -> None:
@@ -81,37 +75,58 @@ def test_a_file_is_no_folder_for_a_run(tmp_path: Path) -> None:
 
 
 def test_targets_of_earlier_versions_are_brought_up_to_date(
-    compose: Callable[..., DictConfig], tmp_path: Path
+    compose: Callable[..., Any], tmp_path: Path
 ) -> None:
-    cfg = compose("finetune", "task=sst2")
-    cfg.task._target_ = "webtext_gpt.data.task.Task"  # where it stood until November 2026
-    save_config(cfg, tmp_path / "run")
-    assert "webtext_gpt.data.task.Task" in (tmp_path / "run" / "config.yaml").read_text()
-    opened = reopen(tmp_path / "run", [], compose("finetune"))
-    assert opened.task._target_ == "webtext_gpt.finetuning.data.task.Task"
+    save(compose("finetune", "task=sst2"), tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    # where it stood until November 2026
+    earlier = config.read_text().replace(
+        "webtext_gpt.finetuning.data.task", "webtext_gpt.data.task"
+    )
+    config.write_text(earlier)
+    assert "webtext_gpt.data.task.Task" in config.read_text()
+    opened = compose("finetune", f"resume={tmp_path / 'run'}")
+    assert opened.task.target == "webtext_gpt.finetuning.data.task.Task"
+
+
+def test_the_configuration_of_an_earlier_version_is_read(
+    compose: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Until November 2026 it held Hydra's keys and interpolations."""
+    run = tmp_path / "run"
+    save(compose("train", "model=small", "trainer.max_steps=7"), run)
+    values = yaml.safe_load((run / "config.yaml").read_text())
+    values["cache_dir"] = "${oc.env:WEBTEXT_GPT_CACHE,'~/.cache/webtext-gpt'}"
+    values["optimizer"]["_partial_"] = True
+    values["callbacks"]["samples"]["run_dir"] = "${run_dir}"
+    values["callbacks"]["console"]["metric"] = "${callbacks.checkpoints.monitor}"
+    values["logger"] = {}
+    (run / "config.yaml").write_text(yaml.safe_dump(values))
+    opened = compose("train", f"resume={run}")
+    assert (opened.model.n_layer, opened.trainer.max_steps, opened.logger) == (12, 7, None)
+    assert "${" not in str(load(run))
 
 
 def test_paths_of_files_that_exist_are_made_absolute(
-    compose: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    compose: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.txt").touch()
     monkeypatch.chdir(tmp_path)
-    cfg = compose("train", "data=files", "data.path=[a.txt,missing.txt,'~/b']")
-    save_config(cfg, tmp_path / "run", global_batch_tokens=512)
-    saved = OmegaConf.load(tmp_path / "run" / "config.yaml")
-    assert saved.data.path == [str(tmp_path / "a.txt"), "missing.txt", "~/b"]
-    assert saved.global_batch_tokens == 512
+    settings = compose("train", "data=files", "data.path=[a.txt,missing.txt,'~/b']")
+    save(settings, tmp_path / "run", global_batch_tokens=512)
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert saved["data"]["path"] == [str(tmp_path / "a.txt"), "missing.txt", "~/b"]
+    assert saved["global_batch_tokens"] == 512
 
 
 @pytest.mark.parametrize("name", ["[a].txt", "~", "*.txt", "b?"])
 def test_a_literal_name_is_made_absolute(
-    name: str, compose: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, compose: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
-    cfg = compose("train", "data=files", "data.path=x")
-    cfg.data.path = name
-    assert with_absolute_paths(cfg).data.path == str(tmp_path / name)
+    settings = compose("train", "data=files", f"data.path={name}")
+    assert plain(settings)["data"]["path"] == [str(tmp_path / name)]
 
 
 def test_looking_for_a_checkpoint_changes_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import lightning as L
 import torch
 from lightning.pytorch.strategies import FSDPStrategy, Strategy
 from torch import nn
-from torch.distributed.fsdp import FullyShardedDataParallel
 
 from webtext_gpt.model import GPT
 from webtext_gpt.model.empty import empty_gpt
@@ -46,6 +45,8 @@ def _gathered(trainer: L.Trainer, model: GPT) -> GPT | None:
 def _each_gathered(strategy: Strategy, model: GPT) -> Iterator[tuple[str, nn.Parameter]]:
     """Yield each parameter while it is gathered; FSDP can only gather all of them at once."""
     if isinstance(strategy, FSDPStrategy):
+        from torch.distributed.fsdp import FullyShardedDataParallel
+
         with FullyShardedDataParallel.summon_full_params(strategy.model, writeback=False):
             for name, parameter in model.named_parameters():
                 yield name.replace("_fsdp_wrapped_module.", ""), parameter

@@ -9,14 +9,9 @@ import datasets
 import pyarrow
 import pyarrow.parquet
 import pytest
-import yaml
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from webtext_gpt.finetuning.data.task import Task
-
-CONF = Path(__file__).parents[4] / "conf"
+from webtext_gpt.finetuning.run import open_task
 
 
 @pytest.fixture
@@ -59,15 +54,11 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def load_task() -> Callable[..., Task]:
+def load_task(compose: Callable[..., Any]) -> Callable[..., Task]:
     """`load_task(name, *overrides)`: a task of conf/task, with `key=value` as on a command line."""
 
     def _load_task(name: str, *overrides: str) -> Task:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("finetune", overrides=[f"task={name}"]).task
-        for override in overrides:
-            key, _, value = override.partition("=")
-            OmegaConf.update(cfg, key, yaml.safe_load(value))
-        return instantiate(cfg)
+        keys = [f"task.{override}" for override in overrides]
+        return open_task(compose("finetune", f"task={name}", *keys).task)
 
     return _load_task

@@ -3,10 +3,10 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.errors import UserError
@@ -25,7 +25,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 
 def test_figures_of_the_right_steps_are_logged(
-    compose: Callable[..., DictConfig], small_run: list[str], data_dir: Path, tmp_path: Path
+    compose: Callable[..., Any], small_run: list[str], data_dir: Path, tmp_path: Path
 ) -> None:
     plain = ["model.resid_dropout=0.1", "trainer.max_steps=6", "validate_every=6"]
     zero_shot = [
@@ -49,7 +49,7 @@ def test_figures_of_the_right_steps_are_logged(
 
 
 def test_missing_data_is_reported_before_training(
-    compose: Callable[..., DictConfig], small_run: list[str], tmp_path: Path
+    compose: Callable[..., Any], small_run: list[str], tmp_path: Path
 ) -> None:
     overrides = ["callbacks=zero_shot", f"callbacks.zero_shot.data_dir={tmp_path}"]
     with pytest.raises(MissingDataError, match="lambada_test.jsonl"):

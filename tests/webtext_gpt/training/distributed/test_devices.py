@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import lightning as L
 import pytest
 import torch
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from omegaconf import DictConfig
 
 from webtext_gpt.errors import Stopped, UserError
+from webtext_gpt.settings.train import Train
 from webtext_gpt.training.batch import plan_batch
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.distributed.devices import Devices, find_devices
@@ -96,10 +97,10 @@ def test_all_ranks_resume_from_the_same_step(theirs: int, monkeypatch: pytest.Mo
             Agreement(6).setup(trainer, None, "fit")
 
 
-@pytest.mark.parametrize("devices", ["[0]", "-1", "'1'"])
+@pytest.mark.parametrize("devices", ["[0]", "-1", "1"])
 def test_lightning_gets_the_checked_number_of_devices(
     devices: str,
-    compose: Callable[..., DictConfig],
+    compose: Callable[..., Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -108,8 +109,8 @@ def test_lightning_gets_the_checked_number_of_devices(
     assert _trainer(compose("train", *settings), tmp_path).num_devices == 1
 
 
-def _trainer(cfg: DictConfig, run_dir: Path) -> L.Trainer:
-    settings = cfg.trainer
+def _trainer(composed: Train, run_dir: Path) -> L.Trainer:
+    settings = composed.trainer
     return build_trainer(
         settings,
         run_dir=run_dir,
@@ -137,7 +138,7 @@ def test_other_ranks_stop_without_a_failure(
 
 
 def test_lightning_does_not_requeue_by_itself(
-    compose: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    compose: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = {"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
     for name, value in {**task, "SLURM_JOB_NAME": "train", "SLURM_JOB_ID": "12345"}.items():
@@ -173,16 +174,16 @@ def test_offload_keeps_states_off_the_gpu() -> None:
             "strategy=fsdp runs on cuda, but the devices are cpu; to shard on CPUs, use strategy=",
         ),
         (["trainer.devices=2", "global_batch_tokens=96"], "nearest possible: 64 or 128"),
-        (["strategy=deepspeed_zero2", "trainer.precision=16-mixed"], "use bf16-mixed, or 32-true"),
+        (["strategy=deepspeed_zero2", "trainer.precision=16-mixed"], "use bf16-mixed or 32-true"),
         (["strategy=deepspeed_zero3", "compile=true"], "compile=true does not work with"),
-        (["callbacks.checkpoints.keep_last=0"], "keep_last=0 must be at least 1"),
-        (["guard.not_finite=ignore"], "guard.not_finite=ignore is neither stop nor skip"),
+        (["callbacks.checkpoints.keep_last=0"], "keep_last=0: expected a whole number, 1 or above"),
+        (["guard.not_finite=ignore"], "guard.not_finite=ignore: expected stop or skip"),
     ],
 )
 def test_conflicting_settings_are_refused_before_anything_is_written(
     overrides: list[str],
     message: str,
-    compose: Callable[..., DictConfig],
+    compose: Callable[..., Any],
     small_run: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
