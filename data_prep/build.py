@@ -32,6 +32,7 @@ from data_prep.stage.readers import Layout
 from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point, quoted
 from webtext_gpt.errors import UserError
+from webtext_gpt.paths import absence, check_output_folder, local_path, names_files, shown
 
 INPUT = {
     "links": "dumps", "pages": "links", "documents": "pages", "dedup": "documents",
@@ -105,6 +106,8 @@ def build(plan: Plan, compose: Compose) -> dict[str, Manifest]:
     """
     if plan.limit is not None and plan.limit < 1:
         raise UserError(f"limit={plan.limit}: must be at least 1")
+    check_output_folder(plan.out, "out")
+    _check_inputs(plan)
     _refuse_reserved_keys(plan)
     stages = plan.stages()
     configs = {stage: _stage_config(plan, stage, compose(stage)) for stage in stages}
@@ -132,6 +135,15 @@ def build(plan: Plan, compose: Compose) -> dict[str, Manifest]:
     reported = {stage: plan.out / stage for stage in stages if stage in REPORTED}
     write_report(reported, plan.out / "report", plan.webtext_domains)
     return manifests
+
+
+def _check_inputs(plan: Plan) -> None:
+    """Refuse inputs that are not there under the key that `build` has for them."""
+    key = "dumps" if plan.first == "links" else "inputs"
+    for pattern in plan.inputs:
+        path = local_path(pattern, key)
+        if not names_files(pattern):
+            raise UserError(f"{key}={shown(pattern)} {absence(path)}")
 
 
 def _refuse_reserved_keys(plan: Plan) -> None:

@@ -105,7 +105,7 @@ def deduplicate(
     if rows % split:
         raise UserError(f"split={split} does not divide rows={rows}")
     started = time.monotonic()
-    files = find_inputs(documents, shuffle.SUFFIXES)
+    files = find_inputs(documents, shuffle.SUFFIXES, "documents")
     config = {
         "threshold": threshold, "ngram": ngram, "bands": bands, "rows": rows, "split": split,
         "carry": list(carry), "part_characters": part_characters, "words": WORDS_VERSION,

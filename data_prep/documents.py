@@ -34,6 +34,7 @@ from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.signatures import head_of, other_kind
 
 SUFFIXES = tuple(
     f".{kind}{packed}"
@@ -96,7 +97,7 @@ def build_documents(
             files.
     """
     started = time.monotonic()
-    files = find_inputs(pages, SUFFIXES)
+    files = find_inputs(pages, SUFFIXES, "pages")
     config = {
         **asdict(rules), "keep_dropped": keep_dropped, "max_page_bytes": max_page_bytes,
         "page_seconds": page_seconds, "page_memory_bytes": page_memory_bytes,
@@ -160,7 +161,8 @@ def _write_archive(
         writer.write_table(_table(kept, SCHEMA))
     if rows == rejected["broken archive"] and file.size:
         target.unlink()
-        raise UserError(f"{file.path} holds no WARC or ARC record")
+        known = other_kind(file.path, head_of(file.path), "a web archive")
+        raise UserError(known or f"{file.path} holds no WARC or ARC record")
     if keep_dropped:
         side = out / "dropped" / f"{file.hash}.parquet"
         side.parent.mkdir(exist_ok=True)

@@ -41,9 +41,9 @@ def main(cfg: DictConfig) -> None:
     check_output_file(out, "out")
     out.parent.mkdir(parents=True, exist_ok=True)
     if options["merge"]:
-        bloom = merge_filters(expand(options["merge"], (".bloom",)))
+        bloom = merge_filters(expand(options["merge"], (".bloom",), "merge"))
     else:
-        files = find_inputs(options["train"], SUFFIXES)
+        files = find_inputs(options["train"], SUFFIXES, "train")
         refuse_repeats(files)
         paths = [file.path for file in files]
         layout = Layout(options["lines"], options["text_key"])

@@ -79,9 +79,9 @@ def build_links(
             is reported after everything else was written.
     """
     started = time.monotonic()
-    for path in expand(dumps, SUFFIXES):
+    for path in expand(dumps, SUFFIXES, "dumps"):
         compression(path)  # refuses a file that is not a dump before hours of work on the others
-    files = find_inputs(dumps, SUFFIXES)
+    files = find_inputs(dumps, SUFFIXES, "dumps")
     with Ledger(Path(out), "links", _recorded(rules), files, started=started) as ledger:
         if not ledger.finished:
             scan = partial(_scan, folder=ledger.work, rules=rules)

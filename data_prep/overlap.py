@@ -37,6 +37,7 @@ from data_prep.stage.readers import SUFFIXES, Layout
 from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
+from webtext_gpt.paths import local_path
 
 DIRECTIONS = ("train", "test", "both")
 
@@ -74,9 +75,9 @@ def measure_overlap(
             setting is out of range, or `out` holds other files.
     """
     started = time.monotonic()
-    given = Path(filter_file) if filter_file else None
+    given = local_path(filter_file, "filter") if filter_file is not None else None
     _check(rules, train, tests, given)
-    files = find_inputs(train, SUFFIXES) if train else []
+    files = find_inputs(train, SUFFIXES, "train") if train else []
     sources = source_manifests(file.path for file in files)
     inputs = [*files, *([InputFile(given, fingerprint(given))] if given else [])]
     layout = rules.tests_layout or rules.layout

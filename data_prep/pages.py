@@ -30,6 +30,7 @@ from data_prep.crawl.urls import UrlRules, url_cleaner, url_rules
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, print_counts, source_manifests
+from data_prep.stage.readers import open_parquet
 from data_prep.stage.settings import settings
 from webtext_gpt.cli import entry_point
 from webtext_gpt.errors import UserError
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from data_prep.crawl.politeness import Politeness
 
+LINK_COLUMNS = ["id", "url", "domain"]
 ROWS_AT_ONCE = 8192  # links that are held in memory
 SCHEMA = pa.schema([
     ("id", pa.string()), ("url", pa.string()), ("final_url", pa.string()),
@@ -81,7 +83,7 @@ def fetch_pages(
     started = time.monotonic()
     number, shards = _parse_shard(shard)
     polite = Politeness(**politeness, allow_private=rules.allow_private)
-    files = find_inputs(links, (".parquet",))
+    files = find_inputs(links, (".parquet",), "links")
     config = {
         "shard": shard, "max_bytes": polite.max_bytes, "max_redirects": polite.max_redirects,
         "urls": _digest(rules), "allow_private": rules.allow_private,
@@ -89,8 +91,8 @@ def fetch_pages(
     sources = source_manifests(file.path for file in files)
     with Ledger(Path(out), "pages", config, files, sources=sources, started=started) as ledger:
         if not ledger.finished:
+            total, others = _count(files, number, shards)  # refuses a bad file before writing
             journal = Journal(ledger.out, ledger.work / "journal.jsonl", archive_bytes)
-            total, others = _count(files, number, shards)
             try:
                 links_of_shard = (batch for batch, _ in _batches(files, number, shards))
                 _crawl(links_of_shard, journal, rules, polite, total)
@@ -119,15 +121,12 @@ def _batches(
 ) -> Iterator[tuple[pa.RecordBatch, int]]:
     """Yield links of shard `number` of `shards`, and the number of rows of other shards."""
     for file in files:
-        try:
-            for batch in pq.ParquetFile(file.path).iter_batches(
-                ROWS_AT_ONCE, columns=["id", "url", "domain"]
-            ):
+        hint = "; give a file of links, as links.py writes it"
+        with open_parquet(file.path, LINK_COLUMNS, hint) as parquet:
+            for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=LINK_COLUMNS):
                 names = batch["domain"].to_pylist()
                 mine = [xxhash.xxh3_64_intdigest(n.encode()) % shards == number - 1 for n in names]
                 yield batch.filter(pa.array(mine, pa.bool_())), len(mine) - sum(mine)
-        except (pa.ArrowInvalid, KeyError) as error:
-            raise UserError(f"{file.path}: not a readable file of links: {error}") from error
 
 
 def _count(files: Sequence[InputFile], number: int, shards: int) -> tuple[int, int]:

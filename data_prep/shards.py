@@ -36,6 +36,7 @@ from webtext_gpt.data.shard_writer import SHARD_TOKENS, TokenIds, manifest_of, w
 from webtext_gpt.data.shards import FORMAT, TOKENIZER, ShardFile, Split
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.paths import local_path
 from webtext_gpt.tokenizer import Tokenizer, load_gpt2
 
 CHECKED = 16
@@ -83,13 +84,13 @@ def build_shards(
             "must be at least 1"
         )
     started = time.monotonic()
-    files = find_inputs(documents, SUFFIXES)
-    encoder = load_gpt2(tokenizer)
+    files = find_inputs(documents, SUFFIXES, "documents")
+    encoder = load_gpt2(tokenizer, "tokenizer")
     config = {
         "tokenizer_sha256": encoder.hash, "val_fraction": val_fraction,
         "shard_tokens": shard_tokens, "lines": layout.lines, "text_key": layout.text_key,
     }  # fmt: skip
-    folder = Path(tokenizer)
+    folder = local_path(tokenizer)
     vocabulary = folder / TOKENIZER if folder.is_dir() else folder
     sources = source_manifests([*(file.path for file in files), vocabulary])
     with Ledger(

@@ -63,14 +63,14 @@ def build_tokenizer(
         UserError: The documents cannot be read or hold no text, or `out` holds other files.
     """
     started = time.monotonic()
-    files = find_inputs(documents, SUFFIXES) if gpt2 is None else []
+    files = find_inputs(documents, SUFFIXES, "documents") if gpt2 is None else []
     config: dict[str, Any] = {"gpt2": gpt2 is not None}
     if gpt2 is None:
         if sample_bytes < 1:
             raise UserError(f"sample_bytes={sample_bytes}: must be at least 1")
         config |= {"vocab_size": vocab_size, "sample_bytes": sample_bytes, "seed": seed,
                    "lines": layout.lines, "text_key": layout.text_key}  # fmt: skip
-    made = load_gpt2(gpt2) if gpt2 is not None else None
+    made = load_gpt2(gpt2, "gpt2") if gpt2 is not None else None
     if made is not None:
         config["tokenizer_sha256"] = made.hash
     sources = source_manifests(file.path for file in files)

@@ -102,7 +102,9 @@ def url_rules(options: UrlOptions, *, allow_private: bool = False) -> UrlRules:
         UserError: The file of blocked domains cannot be read.
     """
     hosts = {reason: frozenset(names) for reason, names in options["hosts"].items()}
-    hosts["blocked domain"] = frozenset(read_names(options["blocked_domains"], "blocked_domains"))
+    hosts["blocked domain"] = frozenset(
+        read_names(options["blocked_domains"], "urls.blocked_domains")
+    )
     return UrlRules(
         hosts=hosts,
         extensions=frozenset(options["extensions"]),

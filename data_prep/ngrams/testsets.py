@@ -69,7 +69,7 @@ def load_test_set(
                 raise UserError(f"tests.{name}={shown(patterns[0])} {absence(patterns[0])}")
             return _from_datasets(name, patterns[0], layout.text_key, evalsets)
         patterns = [str(path)]
-    paths = expand(patterns, SUFFIXES)
+    paths = expand(patterns, SUFFIXES, f"tests.{name}")
     ids, texts, cuts, rejected = [], [], set(), Counter[str]()
     for path in paths:
         for batch in batches(path, layout):

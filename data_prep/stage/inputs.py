@@ -44,13 +44,15 @@ class InputFile:
         return self.fingerprint["bytes"]
 
 
-def find_inputs(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[InputFile]:
+def find_inputs(
+    patterns: Iterable[str], suffixes: tuple[str, ...], key: str = ""
+) -> list[InputFile]:
     """Fingerprint the files that `expand` finds, in the same order.
 
     Raises:
         UserError: A pattern matches nothing, or a file cannot be read.
     """
-    return [InputFile(path, fingerprint(path)) for path in expand(patterns, suffixes)]
+    return [InputFile(path, fingerprint(path)) for path in expand(patterns, suffixes, key)]
 
 
 def fingerprint(path: Path) -> Fingerprint:
@@ -89,12 +91,17 @@ def refuse_repeats(files: Sequence[InputFile]) -> None:
             )
 
 
-def expand(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[Path]:
+def expand(patterns: Iterable[str], suffixes: tuple[str, ...], key: str = "") -> list[Path]:
     """Return the files that paths, folders and glob patterns name, sorted, each once.
 
     A folder stands for its files that end in one of `suffixes`, not for its folders; for the rest,
     see `webtext_gpt.paths.find_files`. The folder of a finished stage stands for its parts
     (`documents-00000.parquet`), not for the tables about them (`clusters.parquet`).
+
+    Args:
+        patterns: Paths, folders and patterns.
+        suffixes: Suffixes of the files that are read in folders.
+        key: The setting that gives the patterns, for messages.
 
     Raises:
         UserError: A pattern is empty, or matches nothing.
@@ -105,5 +112,5 @@ def expand(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[Path]:
         return file.name.endswith(suffixes) and not is_table
 
     kinds = f"a file in {', '.join(suffixes)}"
-    found = find_files(patterns, wanted, kinds=kinds, recursive=False)
+    found = find_files(patterns, wanted, key=key, kinds=kinds, recursive=False)
     return sorted(file.parent.resolve() / file.name for file in found)

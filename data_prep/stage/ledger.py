@@ -110,7 +110,9 @@ class Ledger:
                     path.unlink()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is not None and issubclass(error, UserError):
+            self._forget_if_nothing_is_done()
         if self._lock:
             self._lock.close()
 
@@ -251,6 +253,18 @@ class Ledger:
             (self.work / "done").mkdir(parents=True, exist_ok=True)
             _write_json(plan, self._plan)
         return None
+
+    def _forget_if_nothing_is_done(self) -> None:
+        """Remove the plan of a stage that bad input stopped, so that the corrected call may run."""
+        ours = {self.work / "lock", self.work / "plan.json", self.work / "done"}
+        if (
+            not self.finished
+            and set(self.out.iterdir()) == {self.work}
+            and set(self.work.iterdir()) <= ours
+            and not any((self.work / "done").iterdir())
+        ):
+            shutil.rmtree(self.work)
+            self.out.rmdir()
 
     def _start_again(self) -> None:
         """Delete what an earlier version left unfinished, and write this version's plan."""

@@ -40,8 +40,8 @@ def overview() -> str:
     lines = [f"{PROGRAM}: GPT-2 from Reddit dumps to a fine-tuned model", ""]
     lines += [f"usage: {PROGRAM} COMMAND [key=value ...]", ""]
     for command in COMMANDS.values():
-        lines.append(f"  {command.name:10} {about(command.load('settings'))[0]}")
-    lines.append(f"  {'lm-eval':10} Run our models in EleutherAI's evaluation harness.")
+        lines += _columns(command.name, about(command.load("settings"))[0], 11)
+    lines += _columns("lm-eval", "Run our models in EleutherAI's evaluation harness.", 11)
     return "\n".join([*lines, "", f"{PROGRAM} COMMAND --help explains a command."])
 
 
@@ -111,7 +111,8 @@ def _usual(
     yield "Examples"
     examples: dict[str, str] = getattr(model, "examples", {})
     for call, meaning in examples.items():
-        line = f"  {call.replace('{command}', called)}"
+        *broken, line = _broken(f"  {call.replace('{command}', called)}")
+        yield from broken
         yield line if len(line) + len(meaning) > WIDTH - 4 else f"{line}  # {meaning}"
     if command.config:
         yield ""
@@ -175,12 +176,20 @@ def _explained(leaf: Leaf, given: dict[str, Any]) -> Iterator[str]:
     yield from textwrap.wrap(text, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 4)
 
 
+def _broken(line: str) -> list[str]:
+    """Return a command in lines that fit, each but the last with a backslash at its end."""
+    if len(line) <= WIDTH:
+        return [line]
+    first, _, rest = line[: WIDTH - 1].rpartition(" ")
+    return [f"{first} \\", *_broken(f"    {rest}{line[WIDTH - 1 :]}")]
+
+
 def _columns(left: str, right: str, width: int) -> Iterator[str]:
     """Yield lines with `left` at the margin and `right` in a column of its own."""
     room = max(20, WIDTH - width - 2)
     first, *rest = textwrap.wrap(right, room) or [""]
     if len(left) > width:
-        yield f"  {left}"
+        yield f"  {left}" if len(left) <= WIDTH - 2 else f"  {left[: WIDTH - 5]}..."
         if first:
             yield f"  {'':{width}}{first}"
     else:

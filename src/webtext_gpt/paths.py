@@ -104,17 +104,7 @@ def check_output_folder(folder: Path, key: str) -> None:
     Raises:
         UserError: a part of the path is a file, or its folder is not writable.
     """
-    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    name = f"{key}={shown(folder)}"
-    if not place.is_dir():
-        at = "" if place == folder else f": {shown(place)}"
-        raise UserError(f"{name}{at} is a file, but a folder is expected; give another {key}=")
-    if not os.access(place, os.W_OK | os.X_OK):
-        made = "cannot be written to" if place == folder else "cannot be created"
-        raise UserError(
-            f"{name} {made}: no permission to write in {shown(place)}, or it is read-only; give "
-            f"another {key}="
-        )
+    _check_place(folder, folder, key)
 
 
 def check_output_file(file: Path, key: str) -> None:
@@ -125,7 +115,22 @@ def check_output_file(file: Path, key: str) -> None:
     """
     if file.is_dir():
         raise UserError(f"{key}={shown(file)} is a folder, but a file is expected")
-    check_output_folder(file.parent, key)
+    _check_place(file, file.parent, key)
+
+
+def _check_place(out: Path, folder: Path, key: str) -> None:
+    """Check the folder of an output, or the nearest folder above it that exists."""
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    name = f"{key}={shown(out)}"
+    if not place.is_dir():
+        at = "" if place == out else f": {shown(place)}"
+        raise UserError(f"{name}{at} is a file, but a folder is expected; give another {key}=")
+    if not os.access(place, os.W_OK | os.X_OK):
+        made = "cannot be written to" if place == out else "cannot be created"
+        raise UserError(
+            f"{name} {made}: no permission to write in {shown(place)}, or it is read-only; give "
+            f"another {key}="
+        )
 
 
 def _files(

@@ -204,16 +204,20 @@ def read_merges(path: str | Path) -> list[tuple[str, str]]:
     return [(left, right) for left, right in pairs]
 
 
-def load_gpt2(path: str | Path) -> Tokenizer:
+def load_gpt2(path: str | Path, key: str = "tokenizer.path") -> Tokenizer:
     """Load GPT-2's tokenizer from a folder, from a `tokenizer.json`, or from the hub by name.
 
     A folder may hold OpenAI's files (`encoder.json`, `vocab.bpe`), Hugging Face's (`vocab.json`,
     `merges.txt`) or `tokenizer.json`.
 
+    Args:
+        path: the folder, file or name.
+        key: the setting that gives it, for messages.
+
     Raises:
         UserError: the folder holds none of these, or the hub does not provide the tokenizer.
     """
-    folder = local_path(path, "tokenizer.path")
+    folder = local_path(path, key)
     if folder.is_file():
         return Tokenizer.load(folder)
     if folder.is_dir():
@@ -223,22 +227,19 @@ def load_gpt2(path: str | Path) -> Tokenizer:
         if (folder / "tokenizer.json").is_file():
             return Tokenizer.load(folder / "tokenizer.json")
         raise UserError(
-            f"{folder} holds neither encoder.json with vocab.bpe, nor vocab.json with "
+            f"{key}={folder} holds neither encoder.json with vocab.bpe, nor vocab.json with "
             "merges.txt, nor tokenizer.json"
         )
-    advice = (
-        "set tokenizer.path to a tokenizer.json, or to a folder with it or with encoder.json and "
-        "vocab.bpe"
-    )
+    advice = "name a tokenizer.json, or a folder that holds it or encoder.json with vocab.bpe"
     if not may_be_on_hub(path):
-        raise UserError(f"tokenizer.path={shown(path)} {absence(folder)}; {advice}")
+        raise UserError(f"{key}={shown(path)} {absence(folder)}; {advice}")
     from huggingface_hub import hf_hub_download
 
     try:
         return Tokenizer.load(hf_hub_download(str(path), "tokenizer.json"))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"tokenizer.path={path} {absence(folder)}, and cannot be loaded as a tokenizer of the "
+            f"{key}={path} {absence(folder)}, and cannot be loaded as a tokenizer of the "
             f"hub: {hub_problem(error)}; {advice}"
         ) from error
 

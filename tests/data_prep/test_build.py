@@ -148,7 +148,7 @@ def test_shards_alone_are_built_from_own_documents_and_tokenizer(
         (["from=extract", "inputs=[x]"], "from=extract: expected one of links, pages"),
         (["dumps=[x]", "limit=0"], "limit=0: must be at least 1"),
         (["dumps=[x]", "links.min_carma=5"], "links.*min_carma"),
-        (["dumps=[nothing]"], "nothing: no such file"),
+        (["dumps=[nothing]"], "dumps=nothing does not exist"),
         (["from=shards", "inputs=[x]"], "from=shards needs shards.tokenizer="),
         (["dumps=[x]", "dedup.documents=[y]"], "dedup.documents=.*: build sets this key; it comes"),
         (["from=dedup", "inputs=[x]", "shards.out=y"], "shards.out=y: build sets this key"),

@@ -189,7 +189,7 @@ def test_files_that_are_not_archives_are_refused_by_name(tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"x\.warc holds no WARC or ARC record"):
         build_documents([str(tmp_path / "x.warc")], tmp_path / "out", TextRules())
     (tmp_path / "x.warc").unlink()
-    with pytest.raises(UserError, match="no such file or folder with a file in"):
+    with pytest.raises(UserError, match="is a folder without a file in .warc, .warc.gz"):
         build_documents([str(tmp_path)], tmp_path / "new", TextRules())
 
 

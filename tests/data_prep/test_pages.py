@@ -218,8 +218,8 @@ def test_no_two_shards_contact_the_same_host(tmp_path: Path, stage: Stage) -> No
     ("arguments", "message"),
     [
         (["shard=3/2"], "shard=3/2: expected i/n"),
-        (["links=[nowhere.parquet]"], "nowhere.parquet: no such file"),
-        (["links=[bad.parquet]"], "bad.parquet: not a readable file of links"),
+        (["links=[nowhere.parquet]"], "links=nowhere.parquet does not exist"),
+        (["links=[bad.parquet]"], "bad.parquet: not a readable Parquet file"),
     ],
 )
 def test_bad_input(

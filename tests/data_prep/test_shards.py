@@ -163,7 +163,7 @@ def test_shards_of_another_tokenizer_are_refused(
         ({"val_fraction": 1e-9}, "no document fell into the validation split"),
         ({"val_fraction": 1 - 1e-9}, "no document fell into the train split"),
         ({"tokenizer": "documents"}, "holds neither encoder.json"),
-        ({"documents": ["nothing"]}, "no such file"),
+        ({"documents": ["nothing"]}, "documents=nothing does not exist"),
     ],
 )
 def test_bad_settings_are_refused(

@@ -1,15 +1,21 @@
 """The command line: help, unknown names, and short error messages."""
 
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from webtext_gpt.checkpoint.load import load_language_model
+from webtext_gpt.cli import parse, read_settings
+from webtext_gpt.commands import COMMANDS
 from webtext_gpt.errors import UserError
+from webtext_gpt.help import help_text
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -28,8 +34,16 @@ def test_help_is_fast_and_lists_every_group(tmp_path: Path) -> None:
     assert result.returncode == 0
     for group in (REPOSITORY / "conf").iterdir():
         if group.is_dir() and group.name != "data_prep":
-            choices = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
-            assert f"{group.name}: {choices}" in result.stdout
+            choices = sorted(path.stem for path in group.glob("*.yaml"))
+            listed = help_text(COMMANDS[_command_of(group.name)], group.name, "train.py")
+            assert all(f"  {group.name}={choice}" in listed for choice in choices)
+            if group.name != "task" and len(choices) > 1:
+                (line,) = re.findall(rf"^  {group.name} +(.+(?:\n {{15}}.+)*)", result.stdout, re.M)
+                assert sorted(line.replace("[", "").replace("]", "").split()) == choices
+
+
+def _command_of(group: str) -> str:
+    return "finetune" if group == "task" else "train"
 
 
 @pytest.mark.parametrize(
@@ -38,12 +52,27 @@ def test_help_is_fast_and_lists_every_group(tmp_path: Path) -> None:
         (["trainer.max_stps=3"], "unknown key 'trainer.max_stps'; did you mean trainer.max_steps"),
         (["lr=3"], "unknown key 'lr'; did you mean optimizer.lr?"),
         (["modle=tiny"], "unknown key 'modle'; did you mean model"),
-        (["model=smal"], "model has no choice 'smal'; did you mean small?"),
+        (["model=smal"], "model=smal is not a choice; did you mean small?"),
         (["experiment=quickstat"], "did you mean quickstart?"),
         (["data=files"], "data.path has no value; give data.path=..."),
-        (["model.n_layer=two", "data=files", "data.path=x.txt"], "model.n_layer is 'two'"),
+        (["data.path=x.txt"], "data.path has no effect with the present choice of data; it is a "
+                              "setting of data=files or data=shards; give that too"),
+        (["strategy.stage=3"], "it is a setting of strategy=deepspeed_zero1; give that too"),
+        (["--max_iters=10"], "--max_iters=10: settings are given as key=value, without dashes; "
+                             "unknown key 'max_iters'; did you mean trainer.max_steps?"),
+        (["--model=tiny"], "--model=tiny: settings are given as key=value, without dashes: model="),
+        (["--data.path", "x"], "--data.path: settings are given as key=value, without dashes: da"),
+        (["-x"], "-x: settings are given as key=value, without dashes; unknown key 'x';"),
+        (["run_dir"], "'run_dir' is not a setting; settings are given as key=value: run_dir=..."),
+        (["run_dir=my", "run"], "in quotes if the value holds spaces: run_dir='my run'"),
+        (["=3"], "'=3' is not a setting"),
+        (["--config-dir=gone"], "--config-dir=gone is not a folder"),
+        (["model._target_=os.system"], "unknown key 'model._target_'"),
+        (["-m", "run_dir=[a"], "-m: run_dir=[a is split at its commas, but a bracket is not c"),
+        (["model.n_layer=two", "data=files", "data.path=x.txt"],
+         "model.n_layer=two: expected a whole number, 1 or above"),
     ],
-)
+)  # fmt: skip
 def test_errors_fit_on_one_screen(
     call: Callable[..., subprocess.CompletedProcess[str]],
     tmp_path: Path,
@@ -59,7 +88,7 @@ def test_errors_fit_on_one_screen(
     assert "Traceback" not in result.stderr
     assert len(result.stderr.splitlines()) <= 24
     left = {path.name for path in tmp_path.rglob("*")}
-    assert left <= {"x.txt", "runs"}
+    assert left == {"x.txt"}
 
 
 def test_generate_needs_a_checkpoint(tmp_path: Path) -> None:
@@ -84,6 +113,7 @@ def test_generate_needs_a_checkpoint(tmp_path: Path) -> None:
         "Hello, my name is",
         "a=b (c) [d] {e: f} # g",
         'say "so"',
+        '"quoted"',
         "it's",
         "${oc.env:HOME}",
         "back\\slash \\",
@@ -91,21 +121,59 @@ def test_generate_needs_a_checkpoint(tmp_path: Path) -> None:
         "",
         "null",
         "3",
+        "~",
+        "[a,b]",
         "caf\u00e9\n\ttab",
     ],
 )
 def test_verbatim_values_are_unchanged(value: str) -> None:
-    from hydra import compose, initialize_config_dir
+    command = COMMANDS["generate"]
+    arguments = parse([f"prompt={value}", "checkpoint=x"], command)
+    assert read_settings(command, arguments).prompt == value
+    if value:
+        arguments = parse([f"checkpoint={value}"], command)
+        assert read_settings(command, arguments).checkpoint == value
 
-    from webtext_gpt.cli import _prepared
 
-    (argument,) = _prepared([f"prompt={value}"], ["prompt"])
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        assert compose("generate", overrides=[argument]).prompt == value
+def test_keys_under_an_open_key_may_be_new(compose: Callable[..., Any]) -> None:
+    given = ["train=x", "out=y", "tests.wiki=a/b.txt", "tests.a.b=[c,d]"]
+    assert compose("overlap", *given).tests == {"wiki": "a/b.txt", "a.b": "[c,d]"}
+    with pytest.raises(UserError, match="unknown key 'other.name'"):
+        compose("overlap", *given, "other.name=1")
 
 
-def test_keys_under_an_open_key_may_be_new() -> None:
-    from webtext_gpt.cli import _prepared
+def test_flags() -> None:
+    command = COMMANDS["train"]
+    arguments = ["seed=1", "+seed=2", "~logger", "--cfg", "job", "-m", "--help", "--version"]
+    parsed = parse(arguments, command)
+    assert parsed.pairs == (("seed", "1"), ("seed", "2"), ("logger", "null"))
+    assert (parsed.show, parsed.sweep, parsed.help, parsed.version) == (True, True, "", True)
+    assert parse(["--help", "model"], command).help == "model"
 
-    given = ["tests.wiki=a/b.txt", "tests={}", "train=[x]", "other.name=1"]
-    assert list(_prepared(given, [], ["tests"])) == ["++tests.wiki=a/b.txt", *given[1:]]
+
+def test_the_settings_of_a_call_are_printed(
+    call: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    shown = call("generate.py", "checkpoint=caf\u00e9 [a]", "stop=[a,b]", "top_k=null", "--cfg")
+    assert yaml.safe_load(shown.stdout)["checkpoint"] == "caf\u00e9 [a]"
+    assert "caf\u00e9" in shown.stdout
+    assert yaml.safe_load(shown.stdout)["top_k"] is None
+    assert call("generate.py", "--version").stdout.startswith("webtext-gpt ")
+
+
+def test_a_sweep_makes_every_combination(
+    call: Callable[..., subprocess.CompletedProcess[str]], small_checkpoint: Path
+) -> None:
+    arguments = [f"checkpoint={small_checkpoint}", 'prompt=the,"a, b"', "max_new_tokens=1,2"]
+    ran = call("generate.py", "-m", *arguments, "device=cpu", "seed=0", "stream=false")
+    assert ran.returncode == 0, ran.stderr
+    texts = ran.stdout.splitlines()
+    assert [text[:3] for text in texts if text[:3] in ("the", "a, ")] == [
+        "the",
+        "the",
+        "a, ",
+        "a, ",
+    ]
+    wrong = call("generate.py", "-m", *arguments[:2], "max_new_tokens=1,two")
+    assert "max_new_tokens=two: expected a whole number" in wrong.stderr
+    assert wrong.stdout == ""  # all are checked before the first begins

@@ -121,10 +121,10 @@ def data_folder(data_dir: str | Path) -> Path:
     """
     folder = local_path(data_dir, "data_dir")
     if not folder.is_dir():
-        problem = "is a file, not a folder" if folder.exists() else absence(folder)
+        problem = "but a file" if folder.exists() else f"it {absence(folder)}"
         raise UserError(
-            f"data_dir={shown(data_dir)} {problem}; leave it out to load the benchmarks from the "
-            "hub"
+            f"data_dir={shown(data_dir)} is not a folder, {problem}; leave it out to load the "
+            "benchmarks from the hub"
         )
     return folder
 

@@ -129,6 +129,6 @@ class DataSource:
             datasets.exceptions.DatasetsError,
         ) as error:
             raise MissingDataError(
-                f"{self.hub} cannot be loaded: {hub_problem(error)}; give data_dir=FOLDER with "
-                f"{self.files[0]} in it"
+                f"{self.hub} cannot be loaded from the hub: {hub_problem(error)}; give "
+                f"data_dir=FOLDER with {self.files[0]} in it"
             ) from error

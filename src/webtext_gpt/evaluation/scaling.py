@@ -58,7 +58,7 @@ def read_fit(run_dir: Path) -> Fit:
             raise UserError(
                 f"{run_dir} is too short for report=: none of its {summary['step']} steps has a "
                 f"train_loss in {metrics_file.name}; train for at least "
-                "trainer.log_every_n_steps=10 steps, or leave the run out"
+                "trainer.log_every_n_steps (10 by default), or leave the run out"
             )
         n_steps = max(float(row["step"]) for row in rows)
         last_rows = [row for row in rows if float(row["step"]) > n_steps * (1 - LAST_FRACTION)]

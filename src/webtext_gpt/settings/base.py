@@ -307,7 +307,9 @@ def _explain(details: ErrorDetails, settings: type[Settings], source: str) -> st
         return unknown_key(settings, dotted(details["loc"]))
     if details["type"] == "value_error":
         message = str(details["ctx"]["error"])
-        return message if isinstance(value, dict | Settings) else f"{key}={shown(value)}: {message}"
+        # A check of several settings names its own keys.
+        is_single = any(source + leaf.key == key for leaf in leaves(settings))
+        return f"{key}={shown(value)}: {message}" if is_single else message
     if details["type"] in ("union_tag_invalid", "literal_error"):
         found = details["ctx"].get("tag", value)
         key = key if key.endswith(TARGET) else f"{key}.{TARGET}"
@@ -319,15 +321,18 @@ def _explain(details: ErrorDetails, settings: type[Settings], source: str) -> st
 
 
 def dotted(location: tuple[int | str, ...]) -> str:
-    """Return the key of an error's location, without pydantic's tags of choices."""
-    parts = [str(part) for part in location]
-    return ".".join(part for part in parts if not part.startswith(("webtext_gpt.", "data_prep.")))
+    """Return the key of an error's location, without pydantic's tags: the targets of choices."""
+    return ".".join(part for part in map(str, location) if "." not in part)
 
 
 def shown(value: object) -> str:
     """Return a value as it is written on a command line, cut to a readable length."""
     if isinstance(value, bool) or value is None:
         return "null" if value is None else str(value).lower()
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name}: {shown(item)}' for name, item in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(shown, value))}]"
     # One line: a line break or another invisible character is shown as in Python.
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
     return text if len(text) <= 200 else f"{text[:200]}..."

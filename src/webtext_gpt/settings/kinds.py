@@ -296,7 +296,7 @@ class Named(Kind):
     def _read(self, value: object) -> dict[str, Any]:
         if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
             try:
-                pairs = [str(item).partition(":") for item in split_items(value[1:-1])]
+                pairs = [item.partition(":") for item in split_items(value[1:-1], pairs=True)]
             except ValueError as error:
                 raise self.refused(str(error)) from None
             if not all(colon for _, colon, _ in pairs):
@@ -338,11 +338,15 @@ class Either(Kind):
         return ", or ".join(kind.name() for kind in self.kinds)
 
 
-def split_items(text: str) -> list[str]:
+def split_items(text: str, *, pairs: bool = False) -> list[str]:
     r"""Split at the commas outside quotes and brackets; remove the quotes of quoted items.
 
     Inside quotes, `\"` gives the quote, and `\\` before a quote a backslash; elsewhere a backslash
     is a character like any other.
+
+    Args:
+        text: the items.
+        pairs: they are pairs, `a: "b"`, whose quotes are kept, and may also stand after a colon.
 
     Raises:
         ValueError: a quote or bracket is not closed.
@@ -355,7 +359,7 @@ def split_items(text: str) -> list[str]:
             if c == "\\":
                 item += next(characters, "")
             quote = "" if c == quote else quote
-        elif c in QUOTES and not item.strip():
+        elif c in QUOTES and (not item.strip() or (pairs and item.rstrip().endswith(":"))):
             quote, item = c, item + c
         elif c == "," and not depth:
             items.append(item)
@@ -368,7 +372,7 @@ def split_items(text: str) -> list[str]:
         raise ValueError(f"{mark} is not closed; an item that holds one is put in quotes")
     if item.strip() or items:
         items.append(item)
-    return [unquoted(item.strip()) for item in items]
+    return [item.strip() if pairs else unquoted(item.strip()) for item in items]
 
 
 def unquoted(text: str) -> str:

@@ -128,8 +128,8 @@ def download(name: str) -> Path:
             folder = Path(snapshot_download(name, allow_patterns=[*TEXTS, *PICKLES]))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{name} is no file or folder (looked from {Path.cwd()}) and cannot be loaded as a "
-            f"model of Hugging Face's hub: {hub_problem(error)}"
+            f"{name} does not exist (looked from {Path.cwd()}), and cannot be loaded from "
+            f"Hugging Face's hub: {hub_problem(error)}"
         ) from error
     return folder
 

@@ -84,7 +84,7 @@ def given_tokenizer(path: str | Path) -> Tokenizer:
         )
     if file.is_dir():
         return read_tokenizer(file)
-    return _wrapped(_backend(file), file) if file.is_file() else load_gpt2(path)
+    return _wrapped(_backend(file), file) if file.is_file() else load_gpt2(path, "tokenizer")
 
 
 def tokenizer_files(

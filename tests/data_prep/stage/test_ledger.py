@@ -175,6 +175,25 @@ def test_foreign_folders_and_equal_inputs_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_bad_input_leaves_no_folder_that_refuses_the_corrected_call(
+    tmp_path: Path, files: list[InputFile]
+) -> None:
+    def refuse() -> None:
+        raise UserError("a.txt is a PNG image")
+
+    with pytest.raises(UserError, match="PNG"), opened(tmp_path / "out", files, config={"a": 1}):
+        refuse()
+    assert not (tmp_path / "out").exists()
+    with opened(tmp_path / "out", files) as ledger:
+        ledger.run_unit("one", lambda: {"rows": 1})
+    with pytest.raises(UserError, match="PNG"), opened(tmp_path / "out", files):
+        refuse()
+    with opened(tmp_path / "out", files) as ledger:  # what was done is kept
+        assert ledger.done("one") == {"rows": 1}
+    with pytest.raises(UserError, match="an unfinished corpus that differs"):
+        opened(tmp_path / "out", files, config={"a": 1})
+
+
 def test_only_one_process_may_write_to_a_folder(tmp_path: Path, files: list[InputFile]) -> None:
     out = tmp_path / "out"
     with opened(out, files):

@@ -125,7 +125,7 @@ def test_what_is_not_a_folder_of_shards_is_told(folder: Path, tmp_path: Path) ->
         ("", "data.path= is empty"),
         (
             tmp_path / "gone",
-            "data.path=.*gone does not exist .*; to train on texts, set data=files",
+            "data.path=.*gone does not exist .*; .* texts, set data=files",
         ),
         (tmp_path / "a.txt", "a.txt is a file, not a folder of token shards; .* data=files"),
         (tmp_path / "dedup", "dedup holds what the stage dedup wrote, not token shards"),

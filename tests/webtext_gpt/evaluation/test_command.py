@@ -3,8 +3,9 @@
 import json
 import math
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,6 @@ from webtext_gpt.evaluation.benchmark import Options, Result
 from webtext_gpt.evaluation.command import evaluate, refuse_existing_evaluation, write
 from webtext_gpt.evaluation.registry import select_benchmarks
 from webtext_gpt.evaluation.scoring import Scorer
-
-REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -88,7 +87,12 @@ def test_a_missing_data_dir_is_refused(scorer: Scorer, tmp_path: Path) -> None:
         next(evaluate(scorer, select_benchmarks("ptb"), data_dir=tmp_path / "none"))
 
 
-def test_the_command(small_checkpoint: Path, data_dir: Path, tmp_path: Path) -> None:
+def test_the_command(
+    call: Callable[..., subprocess.CompletedProcess[str]],
+    small_checkpoint: Path,
+    data_dir: Path,
+    tmp_path: Path,
+) -> None:
     out = tmp_path / "out"
     arguments = [
         f"checkpoint={small_checkpoint}",
@@ -97,17 +101,79 @@ def test_the_command(small_checkpoint: Path, data_dir: Path, tmp_path: Path) -> 
         f"run_dir={out}",
         "device=cpu",
     ]
-    ran = subprocess.run(
-        [sys.executable, "eval.py", *arguments],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    ran = call("eval.py", *arguments)
     assert ran.returncode == 1  # one task had no data
     assert "1 of 3 tasks could not be run:\n- text8" in ran.stderr
     assert "Traceback" not in ran.stderr
     assert "GPT-2 small (paper)" in ran.stdout
     rows = json.loads((out / "evaluation.json").read_text())
     assert {row["task"] for row in rows} == {"ptb", "lambada"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "checkpoint has no value; give checkpoint=..., or report=[RUN,RUN]"),
+        (["checkpoint=gone"], "gone "),
+        (["checkpoint=damaged.ckpt", "tasks=lamda"], "tasks=lamda: expected a list [a,b] of "),
+        (["checkpoint=damaged.ckpt", "tasks=[]"], "tasks=[]: expected a list [a,b] of values"),
+        (["checkpoint=damaged.ckpt", "data_dir=gone"], "data_dir=gone is not a folder, it does not exist"),
+        (["checkpoint=damaged.ckpt", "device=cuda:99"], "device=cuda:99 cannot be used here: "),
+        (["checkpoint=damaged.ckpt", "precision=16"], "precision=16: expected auto, fp32 or bf16"),
+        (["checkpoint=damaged.ckpt", "run_dir=damaged.ckpt"], "run_dir=damaged.ckpt is a file"),
+        (["checkpoint=damaged.ckpt", "limit=0"], "limit=0: expected a whole number of examples, 1"),
+        (["checkpoint=damaged.ckpt"], "damaged.ckpt cannot be read as a checkpoint"),
+        (["report=[a,b]"], "report= names a, which does not exist"),
+        (["report=a"], "report= needs two runs or more, not 1"),
+    ],
+)
+def test_a_wrong_call_is_refused_and_leaves_nothing(
+    call: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "damaged.ckpt").write_text("not a checkpoint")
+    monkeypatch.chdir(tmp_path)
+    result = call("eval.py", *arguments)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"\nerror: {message}")
+    assert len(result.stderr.splitlines()) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged.ckpt"]
+
+
+def test_similar_names_of_benchmarks_are_suggested(compose: Callable[..., Any]) -> None:
+    for given in ("lamda", "[ptb,lamda]"):
+        with pytest.raises(UserError, match=r"; did you mean lambada\?$"):
+            compose("eval", "checkpoint=x", f"tasks={given}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b", "a,b=c", "[a,b]", "it's", '"q"', "${x} $HOME 100%", "caf\u00e9\nline", "\\ \\"],
+)
+def test_paths_are_taken_as_they_are(
+    call: Callable[..., subprocess.CompletedProcess[str]],
+    small_checkpoint: Path,
+    data_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    data_dir.rename(name)
+    ran = call(
+        "eval.py",
+        f"checkpoint={small_checkpoint}",
+        "tasks=ptb",
+        f"data_dir={name}",
+        f"run_dir={name}/{name}",
+        "device=cpu",
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert (here / name / name / "evaluation.json").is_file()
+    assert [path.name for path in here.iterdir()] == [name]

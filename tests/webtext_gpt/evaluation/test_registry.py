@@ -1,14 +1,12 @@
-"""Benchmarks selected by name, and the list of names in `eval.py --help`."""
-
-from pathlib import Path
+"""Benchmarks selected by name, and the names that the settings accept."""
 
 import pytest
-from omegaconf import OmegaConf
 
+from webtext_gpt.commands import COMMANDS
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.registry import BENCHMARKS, select_benchmarks
-
-REPOSITORY = Path(__file__).parents[3]
+from webtext_gpt.help import help_text
+from webtext_gpt.settings import inference
 
 
 def test_tasks_are_selected_by_name() -> None:
@@ -21,6 +19,6 @@ def test_tasks_are_selected_by_name() -> None:
 
 
 def test_help_lists_every_benchmark() -> None:
-    template = OmegaConf.load(REPOSITORY / "conf" / "eval.yaml").hydra.help.template
-    listed = template.partition("tasks:")[2].partition("==")[0].split()
-    assert listed == list(BENCHMARKS), "conf/eval.yaml: list these names under hydra.help.template"
+    assert list(inference.BENCHMARKS) == list(BENCHMARKS), "list these names in settings/inference"
+    shown = help_text(COMMANDS["eval"], "tasks", "eval.py")
+    assert all(f" {name}" in shown for name in BENCHMARKS)

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +64,29 @@ def test_folders_without_a_finished_run_are_refused(tmp_path: Path) -> None:
         read_fit(_write_run(tmp_path / "other", 1, 1.0, 1.0) / "summary.json")
     with pytest.raises(UserError, match="report= names .*gone, which does not exist"):
         read_fit(tmp_path / "gone")
+
+
+def _quoted(name: str) -> str:
+    escaped = name.replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def test_the_command_compares_runs_of_any_name_without_torch(tmp_path: Path) -> None:
+    names = ["a b", "a,b", "[a]", 'say "so"', "it's", "~", "$HOME ${x}", "caf\u00e9 100%"]
+    for number, name in enumerate(names, start=1):
+        _write_run(tmp_path / name, number * 1_000_000, 20.0, math.log(15))
+    without_torch = "import sys; sys.modules['torch'] = None; from webtext_gpt.commands import main"
+    call = ["eval", f"report=[{','.join(map(_quoted, names))}]", "run_dir=out, here"]
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{without_torch}; main({call!r})"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert ran.returncode == 0, ran.stderr
+    table = (tmp_path / "out, here" / "scaling.md").read_text()
+    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == names
+    assert "written to out, here/scaling.md" in ran.stdout

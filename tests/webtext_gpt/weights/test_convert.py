@@ -6,13 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import hydra
 import pytest
 import torch
-from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint.load import load, load_language_model
+from webtext_gpt.commands import main
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import ClassifierConfig, GPTClassifier
 from webtext_gpt.training.pretrain import pretrain
@@ -49,7 +49,7 @@ def _call(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def trained(compose: Callable[..., DictConfig], small_run: list[str], tmp_path: Path) -> Path:
+def trained(compose: Callable[..., Any], small_run: list[str], tmp_path: Path) -> Path:
     pretrain(compose("train", *small_run))
     return tmp_path / "run"
 
@@ -99,8 +99,7 @@ def test_a_trained_model_in_transformers(trained: Path, tmp_path: Path) -> None:
         convert(back, tmp_path / "other", tokenizer=folder)
 
 
-def test_commands_of_the_documents_compose() -> None:
-    conf = REPOSITORY / "src" / "webtext_gpt" / "weights" / "conf"
+def test_commands_of_the_documents_compose(compose: Callable[..., Any]) -> None:
     lines = [
         line
         for document in ("README.md", "docs/weights.md")
@@ -110,9 +109,27 @@ def test_commands_of_the_documents_compose() -> None:
     assert len(lines) >= 4
     for line in lines:
         words = shlex.split(line, comments=True)[3:]
-        with hydra.initialize_config_dir(str(conf), version_base="1.3"):
-            cfg = hydra.compose("weights", words)
-        assert all(f"{key}={cfg[key]}" in words for key in ("checkpoint", "out"))
+        settings = compose("weights", *words)
+        assert all(f"{key}={getattr(settings, key)}" in words for key in ("checkpoint", "out"))
+
+
+@pytest.mark.parametrize("name", ["a b", "a,b=c", "[a]", "it's", '"q"', "${x} $HOME"])
+def test_the_command_takes_any_path(
+    small_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["weights", f"checkpoint={small_checkpoint}", f"out={name}"])
+    assert capsys.readouterr().out.startswith(f"{name}: GPT, 36,480 parameters, 280 token ids")
+    main(["weights", f"checkpoint={name}", f"out={name}.ckpt"])
+    with pytest.raises(SystemExit, match="1"):
+        main(["weights", f"checkpoint={name}", f"out={name}.ckpt", "force=no"])
+    assert f"error: {name}.ckpt exists; name another file" in capsys.readouterr().err
+    main(["weights", f"checkpoint={name}", f"out={name}.ckpt", "force=yes"])
+    assert {path.name for path in tmp_path.iterdir()} == {name, f"{name}.ckpt"}
 
 
 def test_unreadable_input_leaves_no_output(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from webtext_gpt.finetuning.data.delimited import read_delimited
 from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.hub import hub_problem
 from webtext_gpt.paths import absence, local_path, shown
+from webtext_gpt.signatures import head_of, refuse_other_kind
 
 DELIMITED = {".csv", ".tsv"}
 
@@ -64,6 +65,7 @@ def file_source(
         raise UserError(f"{key}={shown(file)} {problem}")
     suffix = path.suffix.lower()
     if suffix not in DELIMITED | JSON_LINES | PARQUET and task.separator is None:
+        refuse_other_kind(path, head_of(path), "CSV, TSV, JSONL or Parquet")
         raise UserError(
             f"{file}: the suffix is none of .csv (CSV), .tsv (TSV), .jsonl .ndjson (JSONL), "
             ".parquet .pq (Parquet); to read another file as delimited cells, set task.separator, "

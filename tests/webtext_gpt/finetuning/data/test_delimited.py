@@ -224,7 +224,7 @@ def test_missing_columns(
         ("a.csv", b"text,label\na,1\nb\0,2\n", "line 3 holds a NUL byte"),
         ("a.tsv", b"text\tlabel\ncaf\xe9\t1\n", "line 2 is not utf-8: byte 0xe9;.*=latin-1"),
         ("a.csv", b'text,label\n"a\nb\xff",1\n', "line 3 is not utf-8: byte 0xff"),
-        ("a.csv", "text,label\na,1\n".encode("utf-16"), "UTF-16 by its first bytes"),
+        ("a.csv", "text,label\na,1\n".encode("utf-16"), "is in UTF-16, not .* convert it to UTF-8"),
     ],
 )
 def test_bad_files_are_located(read: Read, name: str, content: bytes, message: str) -> None:
