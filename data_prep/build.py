@@ -107,12 +107,12 @@ def build(plan: Plan, compose: Compose) -> dict[str, Manifest]:
     if plan.limit is not None and plan.limit < 1:
         raise UserError(f"limit={plan.limit}: must be at least 1")
     check_output_folder(plan.out, "out")
-    _check_inputs(plan)
     _refuse_reserved_keys(plan)
     stages = plan.stages()
     configs = {stage: _stage_config(plan, stage, compose(stage)) for stage in stages}
     if "tokenizer" not in stages and OmegaConf.is_missing(configs["shards"], "tokenizer"):
         raise UserError("from=shards needs shards.tokenizer=FOLDER or a tokenizer.json")
+    _check_inputs(plan)
     manifests: dict[str, Manifest] = {}
     inputs = plan.inputs
     for number, stage in enumerate(stages, start=1):

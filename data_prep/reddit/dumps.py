@@ -63,8 +63,11 @@ def compression(path: Path) -> str:
     if not kind:
         refuse_other_kind(path, head, "lines of text")
     if path.suffix in _KINDS and kind != path.suffix:
-        found = f"compressed as {kind}" if kind else f"not compressed: it begins with {head[:8]!r}"
-        raise UserError(f"{path} is {found}, but its name ends in {path.suffix}; rename it")
+        found = f"compressed as {kind}" if kind else f"not compressed, it begins with {head[:8]!r}"
+        raise UserError(
+            f"{path} is named {path.suffix}, but is {found if head else 'empty'}; rename it, or "
+            "download it again"
+        )
     return kind
 
 

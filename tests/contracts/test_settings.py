@@ -6,7 +6,6 @@ here and not taken from the kinds' own reading.
 
 import copy
 import functools
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -141,7 +140,7 @@ def test_wrong_values_are_refused_by_the_keys_name(
             assert sum(len(line) for line in lines) < 2000, where
             for foreign in ("Traceback", "pydantic", "hydra", "omegaconf", "argparse", "override"):
                 assert foreign not in message.lower().replace("hydra_full_error", ""), where
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
     with capsys.disabled():
         print(f"\n{name}: {keys} keys, {tries} wrong values refused", end=" ")
 

@@ -212,8 +212,8 @@ def test_a_truncated_dump_keeps_the_rows_before_the_cut_and_says_so(
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("RS.zst", b"plain text", "named .zst, but its first bytes"),
-        ("RS.xz", b"", "named .xz, but its first bytes"),
+        ("RS.zst", b"plain text", "named .zst, but is not compressed, it begins with b'plain te'"),
+        ("RS.xz", b"", "named .xz, but is empty"),
         ("RS.zst", zstandard.compress(b"x" * 1000)[:12], "no row could be read"),
         ("RC.ndjson", b'{"id": "c1", "body": "a comment", "score": 3}\n', "is a Reddit submission"),
         ("RS.csv", b"url,score\nhttp://a.com,3\n", "is a Reddit submission"),
