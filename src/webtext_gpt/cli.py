@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -158,20 +159,20 @@ def read_settings(command: Command, arguments: Arguments) -> Settings:
 
 @contextlib.contextmanager
 def _naming(chosen: dict[str, str]) -> Iterator[None]:
-    """Name the experiment in errors, since its keys were not typed by the user."""
+    """Say that an unknown key is set by the experiment, for another choice than this call's."""
     try:
         yield
     except UserError as error:
-        if experiment := chosen.get("experiment"):
-            others = [
-                f"{group}={choice}" for group, choice in chosen.items() if group != "experiment"
-            ]
-            hint = (
-                f"\nexperiment={experiment} sets keys of its own choices; {' '.join(others)} may "
-                "not have them"
-            )
-            raise UserError(f"{error}{hint if others else ''}") from None
-        raise
+        experiment = chosen.get("experiment")
+        unknown = re.match(r"unknown key '(\w+)\.", str(error))
+        if experiment is None or unknown is None or unknown[1] not in chosen:
+            raise
+        group = unknown[1]
+        raise UserError(
+            f"experiment={experiment} sets keys that {group}={chosen[group]} does not have "
+            f"({str(error).partition(';')[0]}); leave {group}= out, or leave experiment= out and "
+            "give its other settings one by one (--help experiment names them)"
+        ) from None
 
 
 def _sweep(arguments: Arguments, *, has_run_dir: bool) -> Iterator[Arguments]:

@@ -61,7 +61,7 @@ def wrong_values(kind: Kind) -> Iterator[str]:
         yield from ["no such thing", "-1", "nan"] if kind.pattern else []
     elif isinstance(kind, Listed):
         yield from ["", "[]"] if not kind.empty else []
-        yield from ("[a", ) if not _takes_any_text(kind) else ()
+        yield from ("[a",) if not _takes_any_text(kind) else ()
         yield from (f"[{value}]" for value in wrong_values(kind.item) if _fits_in_a_list(value))
     elif isinstance(kind, Named):
         yield from ("", "word", "3", "[a]", "{a}")

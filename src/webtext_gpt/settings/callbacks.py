@@ -3,7 +3,8 @@
 from typing import Annotated, Literal
 
 from webtext_gpt.settings.base import Settings, Target, keys, setting
-from webtext_gpt.settings.kinds import Listed, Number, PathText, Switch, Text, Whole
+from webtext_gpt.settings.benchmarks import BENCHMARKS
+from webtext_gpt.settings.kinds import Listed, Number, OneOf, PathText, Switch, Text, Whole
 
 Steps = Whole(1, unit="optimizer steps")
 PACKAGE = "webtext_gpt.training.callbacks"
@@ -98,7 +99,7 @@ class ZeroShot(Target):
         "webtext_gpt.training.callbacks.zero_shot.ZeroShot", alias="_target_"
     )
     every: Annotated[int, Steps] = setting(1000, "interval between evaluations")
-    tasks: Annotated[list[str], Listed(Text("the name of a benchmark"))] = setting(
+    tasks: Annotated[list[str], Listed(OneOf(("all", *BENCHMARKS)))] = setting(
         lambda: ["lambada", "wikitext2"], "benchmarks, as in eval.py"
     )
     data_dir: Annotated[str | None, PathText(null="download from the hub")] = setting(

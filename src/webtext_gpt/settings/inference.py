@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import model_validator
 
 from webtext_gpt.settings.base import Settings, setting
+from webtext_gpt.settings.benchmarks import BENCHMARKS
 from webtext_gpt.settings.kinds import Listed, Number, OneOf, PathText, Switch, Text, Whole
 from webtext_gpt.settings.run import dated
 
@@ -19,11 +20,6 @@ INFERENCE_PRECISION = OneOf(
     },
 )
 MODEL = "run folder, .ckpt file, Hugging Face folder or hub name"
-BENCHMARKS = (
-    *("lambada", "cbt_cn", "cbt_ne", "wikitext2", "ptb", "enwik8", "text8", "wikitext103"),
-    *("one_billion_words", "winograd", "coqa", "cnn_dailymail", "wmt14_en_fr", "wmt14_fr_en"),
-    "natural_questions",
-)
 
 
 class Generate(Settings):
@@ -98,6 +94,12 @@ class Generate(Settings):
 
     @model_validator(mode="after")
     def _refuse_conflicts(self) -> Self:
+        ignored = self.model_fields_set & {"temperature", "top_k", "top_p"}
+        if self.num_beams > 1 and ignored:
+            raise ValueError(
+                f"num_beams={self.num_beams} searches and does not sample; leave "
+                f"{', '.join(sorted(ignored))} out, or set num_beams=1"
+            )
         if self.prompts is not None and self.prompt:
             raise ValueError("give prompt= or prompts=FILE, not both")
         if self.next is not None and self.prompts is not None:

@@ -24,7 +24,7 @@ PRECISION = OneOf(
         **dict.fromkeys(("bf16", "bfloat16"), "give bf16-mixed"),
     },
 )
-DEVICES = Either((OneOf(("auto", "-1")), Whole(1), Listed(Whole(0))))
+DEVICES = Either((OneOf(("auto", "-1")), Whole(1), Listed(Whole(0), bare=False)))
 Steps = Whole(1, unit="optimizer steps")
 
 

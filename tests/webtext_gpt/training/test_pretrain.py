@@ -144,7 +144,10 @@ def test_deepspeed_is_imported_only_when_used() -> None:
     [
         (["global_batch_tokens=250"], "nearest possible: 224 or 256"),
         (["model.vocab_size=279"], "model.vocab_size=279 does not hold the tokenizer's 280"),
-        (["tokenizer.vocab_size=200"], "tokenizer.vocab_size=200: expected a whole number of token ids, 257 or above"),
+        (
+            ["tokenizer.vocab_size=200"],
+            "tokenizer.vocab_size=200: expected a whole number of token ids, 257 or above",
+        ),
         (["model.block_size=100000", "global_batch_tokens=100000"], "one block of"),
         (
             ["trainer.max_steps=0"],
