@@ -32,8 +32,8 @@ ALWAYS = {
 LAZILY = {"data_prep/": ("corpus", "ray")}
 """Extras that functions of a folder import. Other folders may import any."""
 
-NOT_IMPORTED = {"lxml-html-clean", "pydantic"}
-"""Distributions that another dependency needs without declaring it, and the settings' own."""
+NOT_IMPORTED = {"lxml-html-clean"}
+"""Distributions that another dependency needs without declaring it."""
 
 
 def _normalized(name: str) -> str:
@@ -86,7 +86,7 @@ def _distribution(module: str) -> str | None:
     package = module.partition(".")[0]
     if package in OURS or package in sys.stdlib_module_names:
         return None
-    return {"hydra": "hydra-core"}.get(package, _normalized(package))
+    return {"hydra": "hydra-core", "yaml": "pyyaml"}.get(package, _normalized(package))
 
 
 def _extra_of(path: str) -> str | None:

@@ -12,7 +12,7 @@ from types import TracebackType
 
 OURS = "webtext-gpt"
 
-DISTRIBUTIONS = {"hydra": "hydra-core"}
+DISTRIBUTIONS = {"hydra": "hydra-core", "yaml": "pyyaml"}
 """Distributions whose packages are imported under another name."""
 
 PREFERRED = {"data_prep": "corpus", "finetuning": "finetuning"}

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +32,21 @@ def replaced(path: Path, *, durable: bool = False) -> Iterator[Path]:
     ends in `.partial`, so a writer that infers the format from the suffix must be told the format.
 
     Args:
-        path: destination, in a folder that exists. An existing file is replaced; an existing
-            folder is replaced only with `durable`.
+        path: destination. Missing folders are made, and removed again if the block fails. An
+            existing file is replaced; an existing folder is replaced only with `durable`.
         durable: sync the file, then the folder, so that the result survives a power failure.
     """
     partial = partial_path(path)
-    try:
-        yield partial
-        if durable:
-            sync_file(partial)
-            publish(partial, path)
-        else:
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _parents(path):
+        try:
+            yield partial
+            if durable:
+                sync_file(partial)
+                publish(partial, path)
+            else:
+                partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -59,13 +60,30 @@ def new_folder(folder: Path) -> Iterator[Path]:
         folder: destination, which must not exist or be an empty folder.
     """
     partial = folder.with_name(f".{folder.name}{PARTIAL}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        partial.replace(folder)
-    finally:
+    with _parents(folder):
         shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            yield partial
+            partial.replace(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _parents(path: Path) -> Iterator[None]:
+    """Make the missing folders above a path; remove those that were made if the block fails."""
+    missing = []
+    if not path.parent.is_dir():
+        missing = [folder for folder in path.parents if not folder.exists()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for folder in missing:  # the innermost first
+            with suppress(OSError):  # another process uses it by now
+                folder.rmdir()
+        raise
 
 
 def read_text(path: str | Path) -> str:
@@ -88,7 +106,6 @@ def read_text(path: str | Path) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically. Missing folders are created."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
@@ -100,7 +117,6 @@ def write_json(path: Path, value: Any, *, indent: int = 2, ensure_ascii: bool = 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a JSONL file atomically, one object per row. Missing folders are created."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as partial, partial.open("w", encoding="utf-8") as stream:
         for row in rows:
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -241,7 +241,6 @@ def save_checkpoint(contents: dict[str, Any], path: str | Path) -> None:
             behind.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with replaced(path, durable=True) as partial:
             _write_file(contents, partial)

@@ -146,7 +146,6 @@ def predict_file(classifier: TextClassifier, rows: Iterable[TextRow], out: Path)
     check_out(out)
     write = _WRITERS[out.suffix.lower()]
     count = 0
-    out.parent.mkdir(parents=True, exist_ok=True)
     with replaced(out) as partial:
         with (
             partial.open("w", encoding="utf-8", newline="") as stream,

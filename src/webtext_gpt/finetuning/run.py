@@ -92,8 +92,8 @@ def finetune(
         run.devices.count,
         settings.micro_batch_size,
     )
-    body = language_model(model).config
-    check_memory(settings, body, plan, run.devices, run.parallelism)
+    body = language_model(model)
+    check_memory(settings, body.config, body.num_parameters, plan, run.devices, run.parallelism)
     metric = METRICS[task.kind].get(_monitor(settings, task).removeprefix("val_"))
     trainer = compose_trainer(
         run,

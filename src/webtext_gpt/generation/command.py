@@ -222,7 +222,6 @@ def write_completions(path: str | Path, pairs: Iterable[tuple[str, str]]) -> Ite
     """
     path = local_path(path, "out")
     refuse_existing(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as partial_file, partial_file.open("w", encoding="utf-8") as stream:
         for prompt, completion in pairs:
             row = {"prompt": prompt, "completion": completion}

@@ -101,7 +101,6 @@ def save(settings: Settings, run_dir: Path, **resolved: Any) -> None:
         run_dir: the run's folder.
         resolved: values found at run time, written so that a resumed run reuses them.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
     with replaced(run_dir / CONFIG) as partial:
         text = yaml.safe_dump(plain(settings) | resolved, sort_keys=False, allow_unicode=True)
         partial.write_text(text, encoding="utf-8")

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, GPTConfig
+from webtext_gpt.model import GPTConfig
+from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.settings.run import RunSettings
 from webtext_gpt.settings.train import Train
 from webtext_gpt.training.batch import BatchPlan, plan_batch
@@ -75,11 +76,20 @@ def estimate(settings: Train) -> str:
 def check_memory(
     settings: RunSettings,
     config: GPTConfig,
+    n_parameters: int,
     plan: BatchPlan,
     devices: Devices,
     parallelism: Parallelism,
 ) -> None:
     """Refuse training that cannot fit into the memory of a device of this machine.
+
+    Args:
+        settings: the settings of the run.
+        config: configuration of the model.
+        n_parameters: its number of parameters.
+        plan: division of the global batch.
+        devices: the run's devices.
+        parallelism: how training is distributed over them.
 
     Raises:
         UserError: by the estimate, it does not fit.
@@ -91,7 +101,7 @@ def check_memory(
     half = precision.startswith("bf16")
     recompute = settings.activation_checkpointing
     needed = estimate_memory(
-        count_parameters(config),
+        n_parameters,
         3 if parallelism.zero_stage is None else parallelism.zero_stage,  # FSDP shards as ZeRO-3
         devices.count,
         half=half,
@@ -216,8 +226,7 @@ def activation_bytes(
 
 def count_parameters(config: GPTConfig) -> int:
     """Return the number of parameters of a model, without allocating it."""
-    with torch.device("meta"):
-        return GPT(config).num_parameters
+    return empty_gpt(config, "meta").num_parameters
 
 
 def memory_table(

@@ -17,7 +17,7 @@ from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import BatchPlan, plan_batch
 from webtext_gpt.training.corpus import model_config, open_shards
 from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
-from webtext_gpt.training.memory import check_memory
+from webtext_gpt.training.memory import check_memory, count_parameters
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
 from webtext_gpt.training.run import compose_trainer, conclude, fit, module_options, open_run
 from webtext_gpt.training.summary import Summary, summarize
@@ -105,7 +105,7 @@ def pretrain(settings: Train, call: Call | None = None) -> Summary:
     plan = plan_batch(
         global_batch_tokens, config.block_size, run.devices.count, settings.micro_batch_size
     )
-    check_memory(settings, config, plan, run.devices, run.parallelism)
+    check_memory(settings, config, count_parameters(config), plan, run.devices, run.parallelism)
     data = PretrainingData(
         shards,
         block_size=config.block_size,
