@@ -6,18 +6,24 @@ r"""Report on a corpus: tables and plots made from the manifests of its stages.
 The report has a section for each stage that is given.
 """
 
+if __name__ == "__main__":
+    from webtext_gpt.commands import run_script
+
+    run_script("report")
+
+
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from omegaconf import DictConfig, OmegaConf
 
+from data_prep.settings import REPORTED, Report
 from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
-from webtext_gpt.cli import entry_point
+from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced, write_text
 
@@ -25,7 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STAGES = ("links", "pages", "documents", "dedup", "overlap", "shards")
 TOP = 20  # rows of the tables of domains and languages
 
 
@@ -83,7 +88,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
 def _funnel(manifests: Mapping[str, Manifest], out: Path) -> list[str]:
     """Return the rows in, rejected and out of each stage, and plot them."""
     text, bars = ["## From posts to documents", ""], []
-    for stage in STAGES:
+    for stage in REPORTED:
         if stage not in manifests:
             continue
         manifest = manifests[stage]
@@ -222,15 +227,6 @@ def _save(figure: "Figure", path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
 
 
-@entry_point("data_prep/report")
-def main(cfg: DictConfig) -> None:
+def main(settings: Report, call: Call) -> None:
     """Write the report and print its path."""
-    options: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    stages = {stage: options[stage] for stage in STAGES if options[stage]}
-    if not stages:
-        raise UserError(f"nothing to report on: give {', '.join(f'{s}=FOLDER' for s in STAGES)}")
-    print(write_report(stages, options["out"], options["webtext_domains"]))
-
-
-if __name__ == "__main__":
-    main()
+    print(write_report(settings.stages, settings.out, settings.webtext_domains))

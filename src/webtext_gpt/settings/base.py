@@ -122,10 +122,12 @@ class Changes(Kind):
     Attributes:
         model: the class.
         prefix: key of the group, for messages.
+        reserved: keys that are set elsewhere, and therefore not in help.
     """
 
     model: type[Settings]
     prefix: str
+    reserved: tuple[str, ...] = ()
 
     def _read(self, value: object) -> dict[str, Any]:
         if not isinstance(value, Mapping):
@@ -232,8 +234,11 @@ def leaves(
         kind = _kind(field)
         if kind is not None and not isinstance(kind, Changes):
             yield Leaf(key, kind, field, settings, own)
+        reserved = kind.reserved if isinstance(kind, Changes) else ()
         for model in models_of(field):
             for leaf in leaves(model, f"{key}.", common=own, repeat=repeat):
+                if leaf.key.removeprefix(f"{key}.") in reserved:
+                    continue
                 if repeat or leaf.key not in seen:
                     seen.add(leaf.key)
                     yield leaf
@@ -285,7 +290,9 @@ def _explain(details: ErrorDetails, settings: type[Settings], source: str) -> st
         return unknown_key(settings, dotted(details["loc"]))
     if details["type"] == "value_error":
         message = str(details["ctx"]["error"])
-        return message if isinstance(value, dict | Settings) else f"{key}={shown(value)}: {message}"
+        if isinstance(value, dict | Settings):  # a check of several settings names them itself
+            return f"{source.rstrip('.')}: {message}" if source else message
+        return f"{key}={shown(value)}: {message}"
     if details["type"] in ("union_tag_invalid", "union_tag_not_found", "literal_error"):
         return f"{key}: {shown(value)} is not one of its choices"
     return f"{key}={shown(value)}: holds several settings, {key}.KEY=..., not one value"
