@@ -26,7 +26,7 @@ from data_prep.reddit.dumps import compression
 from data_prep.reddit.posts import LOW_KARMA, PostCounts, PostRules, scan_dump
 from data_prep.settings import Links
 from data_prep.stage import workers
-from data_prep.stage.engine import NATIVE, Engine, start_engine
+from data_prep.stage.engine import NATIVE, Engine, daft_paths, start_engine
 from data_prep.stage.inputs import InputFile, expand, find_inputs
 from data_prep.stage.ledger import Ledger, Records
 from data_prep.stage.manifest import Manifest, print_counts
@@ -175,7 +175,7 @@ def merge_posts(
     import pyarrow.parquet as pq
     from daft import col, lit
 
-    posts = daft.read_parquet(list(files)).where(col("id") >= lit(low))
+    posts = daft.read_parquet(daft_paths(files)).where(col("id") >= lit(low))
     if high is not None:
         posts = posts.where(col("id") < lit(high))
     # A post that several dumps hold counts once, with the highest score that any of them saw.

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from html import unescape
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -20,6 +19,7 @@ import tldextract
 import xxhash
 
 from data_prep.settings import Urls
+from data_prep.stage.inputs import located
 from webtext_gpt.errors import UserError
 
 MALFORMED = "malformed URL"
@@ -113,7 +113,7 @@ def read_names(names: str | Iterable[object]) -> list[str]:
     if not isinstance(names, str):
         return [str(name) for name in names]
     try:
-        lines = Path(names).expanduser().read_text("utf-8").splitlines()
+        lines = located(names).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{names}: cannot read the list of names: {error}") from error
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import xxhash
 
-from data_prep.stage.inputs import Fingerprint, expand, fingerprint
+from data_prep.stage.inputs import Fingerprint, expand, fingerprint, located
 from data_prep.stage.readers import SUFFIXES, Layout, batches
 from webtext_gpt.errors import UserError
 
@@ -87,17 +87,13 @@ def load_test_set(
 
 
 def _on_disk(pattern: str) -> bool:
-    path = Path(pattern).expanduser()
-    if path.exists():
-        return True
-    parent = Path(path.anchor or ".")
-    return any(c in pattern for c in "*?[") and any(parent.glob(str(path).lstrip("/")))
+    return located(pattern).exists() or any(c in pattern for c in "*?[")
 
 
 def _evaluation_set(name: str, evalsets: str | Path | None) -> Path | None:
     if evalsets is None:
         return None
-    folder = Path(evalsets).expanduser()
+    folder = located(evalsets)
     if not folder.is_dir():
         raise UserError(f"evalsets={folder}: no such folder")
     return next((p for p in sorted(folder.iterdir()) if name in (p.stem, p.name)), None)

@@ -96,11 +96,11 @@ def expand(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[Path]:
     (`clusters.parquet`).
 
     Raises:
-        UserError: A pattern matches nothing.
+        UserError: A pattern matches nothing, or is not valid.
     """
     found: set[Path] = set()
     for pattern in patterns:
-        path = Path(pattern).expanduser()
+        path = located(pattern)
         if path.is_dir():
             files = [p for p in path.iterdir() if p.name.endswith(suffixes) and p.is_file()]
             if (path / MANIFEST).exists():
@@ -109,9 +109,23 @@ def expand(patterns: Iterable[str], suffixes: tuple[str, ...]) -> list[Path]:
             files = [path]
         else:
             relative = str(path.relative_to(path.anchor)) if path.anchor else str(path)
-            files = [p for p in Path(path.anchor or ".").glob(relative) if p.is_file()]
+            try:
+                files = [p for p in Path(path.anchor or ".").glob(relative) if p.is_file()]
+            except ValueError as error:
+                raise UserError(f"{pattern}: not a pattern of paths: {error}") from error
         if not files:
             wanted = f" with a file in {', '.join(suffixes)}" if path.is_dir() else ""
             raise UserError(f"{pattern}: no such file or folder{wanted}")
         found.update(p.resolve() for p in files)
     return sorted(found)
+
+
+def located(path: str | Path) -> Path:
+    """Return a path; `~` at its beginning is the home folder, unless there is such a name here."""
+    path = Path(path)
+    if path.exists():
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError:  # `~NAME`, but no user has that name
+        return path

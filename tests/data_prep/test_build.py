@@ -152,6 +152,8 @@ def test_shards_alone_are_built_from_own_documents_and_tokenizer(
         (["dumps=[x]", "links=3"], "links=3: links holds several settings; give links.work"),
         (["dumps=[x]", "urls.unwrap=true"], r"'urls.unwrap'.* links.urls.unwrap or pages.urls.unw"),
         (["dumps=[x]", "links.urls.unwrap=maybe"], "links.urls.unwrap=maybe: expected true or fal"),
+        (["dumps=[x]", "overlap.tests.t="], "error: overlap.tests.t=: expected a path"),
+        (["dumps=[x]", "links.urls.hosts.a=[b,]"], r"error: links.urls.hosts.a=\[b,\]: expected a"),
         (["dumps=[x]", "dedup.rows=7"], "dedup: split=2 does not divide rows=7"),
         (["dumps=[x]", "pages.shard=3/2"], "pages: shard=3/2: expected i/n"),
         (["dumps=[x]", "overlap.remove=true"], "overlap.remove: overlap runs only with test sets"),

@@ -142,10 +142,9 @@ class Changes(Kind):
             try:
                 changed[str(name)] = kind.read(item)
             except ValueError as error:
-                nested = isinstance(kind, Changes)
-                raise ValueError(
-                    str(error) if nested else f"{key}={shown(item)}: {error}"
-                ) from None
+                message = str(error)
+                located = message if isinstance(kind, Changes) else _located(key, item, message)
+                raise ValueError(located) from None
         return changed
 
     def name(self) -> str:
@@ -290,12 +289,21 @@ def _explain(details: ErrorDetails, settings: type[Settings], source: str) -> st
         return unknown_key(settings, dotted(details["loc"]))
     if details["type"] == "value_error":
         message = str(details["ctx"]["error"])
-        if isinstance(value, dict | Settings):  # a check of several settings names them itself
+        located = _located(key, value, message)
+        if isinstance(value, dict | Settings) and not located.startswith(f"{key}."):
+            # a check of several settings names them itself
             return f"{source.rstrip('.')}: {message}" if source else message
-        return f"{key}={shown(value)}: {message}"
+        return located
     if details["type"] in ("union_tag_invalid", "union_tag_not_found", "literal_error"):
         return f"{key}: {shown(value)} is not one of its choices"
     return f"{key}={shown(value)}: holds several settings, {key}.KEY=..., not one value"
+
+
+def _located(key: str, value: object, message: str) -> str:
+    """Return the message of a kind with the key and value in front."""
+    if isinstance(value, Mapping) and any(message.startswith(f"{name}=") for name in value):
+        return f"{key}.{message}"  # of one of the values by name
+    return f"{key}={shown(value)}: {message}"
 
 
 def dotted(location: tuple[int | str, ...]) -> str:

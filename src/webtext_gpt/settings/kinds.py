@@ -292,7 +292,7 @@ class Named(Kind):
             try:
                 read[str(name)] = self.item.read(item)
             except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
+                raise ValueError(f"{name}={item}: {error}") from None
         return read
 
     def name(self) -> str:
