@@ -51,11 +51,12 @@ def write_report(
         UserError: A folder is not finished or belongs to another stage, the table cannot be read,
             or `out` holds other files.
     """
+    folders = {stage: Path(folder).absolute() for stage, folder in stages.items()}
     manifests = {}
-    for stage, folder in stages.items():
-        if not (Path(folder) / MANIFEST).exists():
+    for stage, folder in folders.items():
+        if not (folder / MANIFEST).exists():
             raise UserError(f"{folder}: no {MANIFEST}; run data_prep/{stage}.py first")
-        manifests[stage] = read_manifest(Path(folder) / MANIFEST)
+        manifests[stage] = read_manifest(folder / MANIFEST)
         if manifests[stage].get("stage") != stage:
             raise UserError(f"{folder} was made by {manifests[stage].get('stage')}, not {stage}")
     out = Path(out)
@@ -66,10 +67,10 @@ def write_report(
     text = ["# Corpus report", "", *_funnel(manifests, out)]
     last = next((s for s in ("dedup", "documents") if s in stages), None)
     if last:
-        files = sorted(Path(stages[last]).glob("documents-*.parquet"))
+        files = sorted(folders[last].glob("documents-*.parquet"))
         text += [*_domains(files, webtext), *_lengths(files, out), *_languages(files)]
     if "dedup" in stages:
-        text += _clusters(Path(stages["dedup"]) / "clusters.parquet", out)
+        text += _clusters(folders["dedup"] / "clusters.parquet", out)
     if "overlap" in stages:
         text += _overlap(manifests["overlap"])
     if "shards" in stages:

@@ -79,9 +79,11 @@ def test_files_of_any_name_are_read(
     (tmp_path / "all, 'of' [them]").mkdir()
     single = f"all, 'of' [them]/a=b, [x] $HOME ${{y}} 'q' \"r\" 100% é{suffix}"
     write(tmp_path / single, 99)
-    done = call(f"data_prep/{stage}.py", f"{key}={single}", "out=one", *more)
+    done = call(f"data_prep/{stage}.py", f"{key}={single}", "out=s3:one", *more)
     assert done.returncode == 0, done.stderr
-    assert [f["name"] for f in manifest_of(tmp_path / "one")["inputs"]] == [Path(single).name]
+    assert [f["name"] for f in manifest_of(tmp_path / "s3:one")["inputs"]] == [Path(single).name]
+    done = call("data_prep/report.py", f"{stage}=s3:one", "out=report")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", AWKWARD)
