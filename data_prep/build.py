@@ -19,13 +19,27 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from data_prep.report import write_report
-from data_prep.settings import REPORTED, Build, Shards
+from data_prep.crawl.urls import url_rules
+from data_prep.links import post_rules
+from data_prep.ngrams.bloom import BloomFilter
+from data_prep.ngrams.testsets import find_test_set
+from data_prep.report import webtext_table, write_report
+from data_prep.settings import (
+    REPORTED,
+    Build,
+    Links,
+    Overlap,
+    Pages,
+    Shards,
+    TokenizerSettings,
+)
 from data_prep.stage.limit import LIMIT, take
 from data_prep.stage.manifest import Manifest, print_counts
 from data_prep.stage.plan import plan
 from data_prep.stage.readers import Layout
 from webtext_gpt.cli import Call
+from webtext_gpt.settings.base import Settings
+from webtext_gpt.tokenizer import load_gpt2
 
 
 def build(settings: Build) -> dict[str, Manifest]:
@@ -38,6 +52,10 @@ def build(settings: Build) -> dict[str, Manifest]:
         UserError: Settings of a stage contradict each other, or a stage raised it.
     """
     stages = plan(settings)
+    for stage in stages:
+        _check_files(stage.settings, settings)
+    if settings.webtext_domains is not None:
+        webtext_table(settings.webtext_domains)
     out = Path(settings.out)
     manifests: dict[str, Manifest] = {}
     for number, stage in enumerate(stages, start=1):
@@ -50,6 +68,28 @@ def build(settings: Build) -> dict[str, Manifest]:
     reported = {stage: out / stage for stage in manifests if stage in REPORTED}
     write_report(reported, out / "report", settings.webtext_domains)
     return manifests
+
+
+def _check_files(settings: Settings, whole: Build) -> None:
+    """Look for the files that a stage reads besides its inputs, before the first stage starts.
+
+    Raises:
+        UserError: A file cannot be read.
+    """
+    match settings:
+        case Links():
+            post_rules(settings)
+        case Pages():
+            url_rules(settings.urls)
+        case Overlap():
+            for name, where in settings.tests.items():
+                find_test_set(name, where, settings.evalsets)
+            if settings.filter is not None:
+                BloomFilter.load(Path(settings.filter))
+        case TokenizerSettings(gpt2=str(given)):
+            load_gpt2(given)
+        case Shards(tokenizer=given) if "tokenizer" not in whole.stages:
+            load_gpt2(given)
 
 
 def _layout(shards: object) -> Layout:

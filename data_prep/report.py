@@ -63,7 +63,7 @@ def write_report(
     if out.exists() and any(p.name != "report.md" and p.suffix != ".png" for p in out.iterdir()):
         raise UserError(f"{out} holds more than a report; choose another out=")
     out.mkdir(parents=True, exist_ok=True)
-    webtext = _webtext_domains(Path(webtext_domains)) if webtext_domains else {}
+    webtext = webtext_table(webtext_domains) if webtext_domains else {}
     text = ["# Corpus report", "", *_funnel(manifests, out)]
     last = next((s for s in ("dedup", "documents") if s in stages), None)
     if last:
@@ -126,10 +126,14 @@ def _counts(files: Sequence[Path], name: str) -> Counter[str]:
     return counts
 
 
-def _webtext_domains(path: Path) -> dict[str, int]:
-    """Read OpenAI's table of domains, in its order."""
+def webtext_table(path: str | Path) -> dict[str, int]:
+    """Read OpenAI's table of domains, in its order.
+
+    Raises:
+        UserError: The file is not such a table.
+    """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = Path(path).read_text("utf-8").splitlines()
         pairs = [line.strip().partition(" ") for line in lines if line.strip()]
         return {name: int(count) for count, _, name in pairs}  # one line has no name
     except (OSError, ValueError) as error:

@@ -58,14 +58,10 @@ def load_test_set(
     Raises:
         UserError: The test set is not found, or cannot be read.
     """
-    patterns = [where] if isinstance(where, str) else list(where)
-    if len(patterns) == 1 and not _on_disk(patterns[0]):
-        if (path := _evaluation_set(patterns[0], evalsets)) is None:
-            if patterns[0].endswith(SUFFIXES) or patterns[0].startswith(("/", ".", "~")):
-                raise UserError(f"tests.{name}={patterns[0]}: no such file or folder")
-            return _from_datasets(name, patterns[0], layout.text_key, evalsets)
-        patterns = [str(path)]
-    paths = expand(patterns, SUFFIXES)
+    where = [where] if isinstance(where, str) else where
+    paths = find_test_set(name, where, evalsets)
+    if not paths:
+        return _from_datasets(name, where[0], layout.text_key, evalsets)
     ids, texts, cuts, rejected = [], [], set(), Counter[str]()
     for path in paths:
         for batch in batches(path, layout):
@@ -84,6 +80,23 @@ def load_test_set(
         pa.chunked_array(texts, pa.large_string()).combine_chunks(),
         [fingerprint(path) for path in paths], "; ".join(sorted(cuts)), rejected,
     )  # fmt: skip
+
+
+def find_test_set(name: str, where: list[str], evalsets: str | Path | None) -> list[Path]:
+    """Return the files of a test set; none if it is a name for the `datasets` library.
+
+    The arguments are those of `load_test_set`.
+
+    Raises:
+        UserError: The test set is a path, and there is no such file.
+    """
+    if len(where) == 1 and not _on_disk(where[0]):
+        if (path := _evaluation_set(where[0], evalsets)) is None:
+            if where[0].endswith(SUFFIXES) or where[0].startswith(("/", ".", "~")):
+                raise UserError(f"tests.{name}={where[0]}: no such file or folder")
+            return []
+        return [path.resolve()]
+    return expand(where, SUFFIXES)
 
 
 def _on_disk(pattern: str) -> bool:

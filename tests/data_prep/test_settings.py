@@ -3,6 +3,7 @@
 import io
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from data_prep.settings import Dedup, Links, Overlap
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import train_bpe
 
-from .conftest import manifest_of
+from .conftest import ROOT, manifest_of
 from .test_end_to_end import article
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
@@ -167,7 +168,7 @@ def test_a_wrong_value_is_refused_by_key_and_nothing_is_written(
          "keep_filter=true keeps a filter that is built here"),
         ("report", [], "nothing to report on: give links=FOLDER"),
         ("links", ["dumps=in", "karma=sum", "karmas=max"], "unknown key 'karmas'"),
-        ("links", ["dumps=~nobody-has-this-name/x"], "no such file"),
+        ("links", ["dumps=~nobody-has-this-name/x"], "~nobody-has-this-name/x: no such file"),
         ("links", ["dumps=**x"], "**x: not a pattern of paths"),
         ("links", [], "dumps has no value; give dumps=..."),
     ],
@@ -179,7 +180,7 @@ def test_settings_that_contradict_each_other_are_refused_and_nothing_is_written(
     monkeypatch.chdir(tmp_path)
     done = call(f"data_prep/{stage}.py", *arguments, "out=out")
     assert done.returncode == 1
-    assert message in done.stderr
+    assert f"error: {message}" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -205,3 +206,20 @@ def test_a_value_of_the_wrong_type_is_refused_by_key(
 ) -> None:
     with pytest.raises(UserError, match=message):
         compose("dedup", "documents=a", "out=b", *wrong)
+
+
+def test_help_imports_nothing_that_the_work_needs() -> None:
+    stages = [*INPUTS, "build"]
+    code = f"""
+import contextlib, io, runpy, sys
+for stage in {stages}:
+    sys.argv = [stage, "--help"]
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        runpy.run_path(f"{ROOT}/data_prep/{{stage}}.py", run_name="__main__")
+print(*{{name.partition(".")[0] for name in sys.modules}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"daft", "torch", "pyarrow", "scrapy", "numpy", "hydra", "omegaconf", "tokenizers"}
+    loaded = set(done.stdout.split())
+    assert "pydantic" in loaded
+    assert not heavy & loaded

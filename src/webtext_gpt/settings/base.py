@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.settings.kinds import Kind, Named
+from webtext_gpt.settings.kinds import ItemError, Kind, Named
 
 TARGET = "_target_"
 """Key of a group's choice that names the function or class that the choice configures."""
@@ -142,9 +142,8 @@ class Changes(Kind):
             try:
                 changed[str(name)] = kind.read(item)
             except ValueError as error:
-                message = str(error)
-                located = message if isinstance(kind, Changes) else _located(key, item, message)
-                raise ValueError(located) from None
+                nested = isinstance(kind, Changes)
+                raise ValueError(str(error) if nested else _located(key, item, error)) from None
         return changed
 
     def name(self) -> str:
@@ -288,22 +287,19 @@ def _explain(details: ErrorDetails, settings: type[Settings], source: str) -> st
     if details["type"] == "extra_forbidden":
         return unknown_key(settings, dotted(details["loc"]))
     if details["type"] == "value_error":
-        message = str(details["ctx"]["error"])
-        located = _located(key, value, message)
-        if isinstance(value, dict | Settings) and not located.startswith(f"{key}."):
+        error = details["ctx"]["error"]
+        if isinstance(value, dict | Settings) and not isinstance(error, ItemError):
             # a check of several settings names them itself
-            return f"{source.rstrip('.')}: {message}" if source else message
-        return located
+            return f"{source.rstrip('.')}: {error}" if source else str(error)
+        return _located(key, value, error)
     if details["type"] in ("union_tag_invalid", "union_tag_not_found", "literal_error"):
         return f"{key}: {shown(value)} is not one of its choices"
     return f"{key}={shown(value)}: holds several settings, {key}.KEY=..., not one value"
 
 
-def _located(key: str, value: object, message: str) -> str:
+def _located(key: str, value: object, error: ValueError) -> str:
     """Return the message of a kind with the key and value in front."""
-    if isinstance(value, Mapping) and any(message.startswith(f"{name}=") for name in value):
-        return f"{key}.{message}"  # of one of the values by name
-    return f"{key}={shown(value)}: {message}"
+    return f"{key}.{error}" if isinstance(error, ItemError) else f"{key}={shown(value)}: {error}"
 
 
 def dotted(location: tuple[int | str, ...]) -> str:
