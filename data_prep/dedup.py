@@ -9,10 +9,11 @@ the similar pairs are clusters; each cluster keeps the document with the smalles
 `clusters.parquet` names, for each dropped document, the one that was kept.
 """
 
-if __name__ == "__main__":  # before the imports below fail
-    from webtext_gpt.extras import require
+if __name__ == "__main__":
+    from webtext_gpt.commands import run_script
 
-    require("corpus")
+    run_script("dedup")
+
 
 import time
 from collections import Counter
@@ -26,19 +27,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from omegaconf import DictConfig
 
 from data_prep.near_duplicates.clusters import find_clusters
 from data_prep.near_duplicates.signatures import sign_parts
 from data_prep.ngrams.words import WORDS_VERSION
+from data_prep.settings import Dedup
 from data_prep.stage import shuffle, workers
 from data_prep.stage.engine import NATIVE, Engine, start_engine
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger, Records
 from data_prep.stage.manifest import Manifest, print_counts, source_manifests
-from data_prep.stage.settings import settings
-from webtext_gpt.cli import entry_point
-from webtext_gpt.errors import UserError
+from webtext_gpt.cli import Call
 from webtext_gpt.files import replaced
 
 SMALL_INPUT = 256 << 20  # bytes that one process reads before worker processes would have started
@@ -90,20 +89,8 @@ def deduplicate(
         The manifest.
 
     Raises:
-        UserError: Documents cannot be read, a setting is out of range, or `out` holds other
-            files.
+        UserError: Documents cannot be read, or `out` holds other files.
     """
-    if not 0 < threshold <= 1:
-        raise UserError(f"threshold={threshold}: must be above 0 and at most 1")
-    numbers = {
-        "ngram": ngram, "bands": bands, "rows": rows, "split": split,
-        "part_characters": part_characters,
-    }  # fmt: skip
-    for key, value in numbers.items():
-        if value < 1:
-            raise UserError(f"{key}={value}: must be at least 1")
-    if rows % split:
-        raise UserError(f"split={split} does not divide rows={rows}")
     started = time.monotonic()
     files = find_inputs(documents, shuffle.SUFFIXES, "documents")
     config = {
@@ -194,33 +181,23 @@ def _write_unique(
     })  # fmt: skip
 
 
-def run(cfg: DictConfig) -> Manifest:
-    """Run the stage with a composed configuration and return the manifest."""
-    options = settings(
-        cfg,
-        {"documents": list, "carry": list, "threshold": float, "ngram": int, "bands": int,
-         "rows": int, "split": int, "part_characters": int},
-    )  # fmt: skip
+def run(settings: Dedup) -> Manifest:
+    """Run the stage and return the manifest."""
     return deduplicate(
-        options["documents"],
-        options["out"],
-        threshold=options["threshold"],
-        ngram=options["ngram"],
-        bands=options["bands"],
-        rows=options["rows"],
-        split=options["split"],
-        carry=options["carry"],
-        part_characters=options["part_characters"],
-        workers_at_once=options["workers"],
-        engine=options["engine"],
+        settings.documents,
+        settings.out,
+        threshold=settings.threshold,
+        ngram=settings.ngram,
+        bands=settings.bands,
+        rows=settings.rows,
+        split=settings.split,
+        carry=settings.carry,
+        part_characters=settings.part_characters,
+        workers_at_once=settings.workers,
+        engine=settings.engine.arguments(),
     )
 
 
-@entry_point("data_prep/dedup")
-def main(cfg: DictConfig) -> None:
+def main(settings: Dedup, call: Call) -> None:
     """Drop duplicates and print the counts."""
-    print_counts(run(cfg))
-
-
-if __name__ == "__main__":
-    main()
+    print_counts(run(settings))

@@ -6,10 +6,11 @@ Each archive is a unit of work. Pages are extracted in guarded processes: a page
 process, hangs, or exceeds the memory limit is rejected, and no other page is affected.
 """
 
-if __name__ == "__main__":  # before the imports below fail
-    from webtext_gpt.extras import require
+if __name__ == "__main__":
+    from webtext_gpt.commands import run_script
 
-    require("corpus")
+    run_script("documents")
+
 
 import time
 from collections import Counter
@@ -21,17 +22,16 @@ from typing import Any, TypedDict
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
-from omegaconf import DictConfig
 
 from data_prep.crawl.warc import Page, archived_pages
 from data_prep.extraction.page import Document, TextRules, document_of
 from data_prep.extraction.pool import Extractor, ExtractorPool
+from data_prep.settings import Documents
 from data_prep.stage import workers
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, print_counts, source_manifests
-from data_prep.stage.settings import settings
-from webtext_gpt.cli import entry_point
+from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 from webtext_gpt.signatures import head_of, other_kind
@@ -192,34 +192,23 @@ def _domains() -> Callable[[str], str]:
     return domain_of
 
 
-def run(cfg: DictConfig) -> Manifest:
-    """Run the stage with a composed configuration and return the manifest."""
-    options = settings(
-        cfg,
-        {"pages": list, "keep_dropped": bool, "max_page_bytes": int, "page_seconds": float,
-         "page_memory_bytes": int, "text.language": str, "text.min_language": float,
-         "text.min_tokens": int, "text.gopher": bool, "text.c4": bool, "text.mask": bool},
-    )  # fmt: skip
+def run(settings: Documents) -> Manifest:
+    """Run the stage and return the manifest."""
     return build_documents(
-        options["pages"],
-        options["out"],
-        TextRules(**options["text"]),
-        keep_dropped=options["keep_dropped"],
-        max_page_bytes=options["max_page_bytes"],
-        page_seconds=options["page_seconds"],
-        page_memory_bytes=options["page_memory_bytes"],
-        workers_at_once=options["workers"],
+        settings.pages,
+        settings.out,
+        TextRules(**settings.text.arguments()),
+        keep_dropped=settings.keep_dropped,
+        max_page_bytes=settings.max_page_bytes,
+        page_seconds=settings.page_seconds,
+        page_memory_bytes=settings.page_memory_bytes,
+        workers_at_once=settings.workers,
     )
 
 
-@entry_point("data_prep/documents")
-def main(cfg: DictConfig) -> None:
+def main(settings: Documents, call: Call) -> None:
     """Extract the documents and print the counts."""
-    manifest = run(cfg)
+    manifest = run(settings)
     print_counts(manifest)
     for name in manifest["broken"]:
         print(f"  {name}: damaged; the readable records were used")
-
-
-if __name__ == "__main__":
-    main()

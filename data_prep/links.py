@@ -6,31 +6,32 @@ Each dump is decoded by one process, which writes the posts it keeps to a scratc
 link. Then the posts of each link are merged into one row, one range of link ids at a time.
 """
 
-if __name__ == "__main__":  # before the imports below fail
-    from webtext_gpt.extras import require
+if __name__ == "__main__":
+    from webtext_gpt.commands import run_script
 
-    require("corpus")
+    run_script("links")
+
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypedDict
 
 import xxhash
-from omegaconf import DictConfig, OmegaConf
 
 from data_prep.crawl.urls import read_names, url_rules
 from data_prep.reddit.dumps import compression
 from data_prep.reddit.posts import LOW_KARMA, PostCounts, PostRules, scan_dump
+from data_prep.settings import Links
 from data_prep.stage import workers
-from data_prep.stage.engine import NATIVE, Engine, start_engine
+from data_prep.stage.engine import NATIVE, Engine, daft_paths, start_engine
 from data_prep.stage.inputs import InputFile, expand, find_inputs
 from data_prep.stage.ledger import Ledger, Records
 from data_prep.stage.manifest import Manifest, print_counts
-from data_prep.stage.settings import settings
-from webtext_gpt.cli import entry_point
+from webtext_gpt.cli import Call, parse, read_settings
+from webtext_gpt.commands import COMMANDS
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 
@@ -174,7 +175,7 @@ def merge_posts(
     import pyarrow.parquet as pq
     from daft import col, lit
 
-    posts = daft.read_parquet(list(files)).where(col("id") >= lit(low))
+    posts = daft.read_parquet(daft_paths(files)).where(col("id") >= lit(low))
     if high is not None:
         posts = posts.where(col("id") < lit(high))
     # A post that several dumps hold counts once, with the highest score that any of them saw.
@@ -210,54 +211,41 @@ def merge_posts(
 
 
 def rules_of(overrides: Sequence[str]) -> PostRules:
-    """Return the rules of conf/data_prep/links.yaml with some overrides (`over_18=false`)."""
-    from hydra import compose, initialize_config_dir
+    """Return the rules of `links.py` with some settings (`over_18=false`)."""
+    command = COMMANDS["links"]
+    needed = ["dumps=unused", "out=unused"]
+    settings = read_settings(command, parse([*overrides, *needed], command))
+    assert isinstance(settings, Links)  # noqa: S101 - for the type checker
+    return post_rules(settings)
 
-    conf = Path(__file__).resolve().parent.parent / "conf" / "data_prep"
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        options: Any = OmegaConf.to_container(compose("links", list(overrides)))
-        return post_rules(options)
 
-
-def post_rules(options: Mapping[str, Any]) -> PostRules:
-    """Return the rules of a composed configuration, given as plain values.
+def post_rules(settings: Links) -> PostRules:
+    """Return the rules that settings state.
 
     Raises:
-        UserError: `karma` is neither max nor sum, or a block list cannot be read.
+        UserError: A block list cannot be read.
     """
-    if options["karma"] not in ("max", "sum"):
-        raise UserError(f"karma={options['karma']!r}: expected max or sum")
-    blocked = read_names(options["blocked_subreddits"], "blocked_subreddits")
+    blocked = read_names(settings.blocked_subreddits, "blocked_subreddits")
     return PostRules(
-        urls=url_rules(options["urls"], allow_private=options["allow_private"]),
+        urls=url_rules(settings.urls, allow_private=settings.allow_private),
         blocked_subreddits=frozenset(name.lower().removeprefix("r/") for name in blocked),
-        min_karma=options["min_karma"],
-        karma=options["karma"],
-        over_18=options["over_18"],
+        min_karma=settings.min_karma,
+        karma=settings.karma,
+        over_18=settings.over_18,
     )
 
 
-def run(cfg: DictConfig) -> Manifest:
-    """Run the stage with a composed configuration and return the manifest."""
-    options = settings(
-        cfg,
-        {"dumps": list, "min_karma": int, "karma": str, "over_18": bool, "allow_private": bool,
-         "urls.unwrap": bool},
-    )  # fmt: skip
+def run(settings: Links) -> Manifest:
+    """Run the stage and return the manifest."""
     return build_links(
-        options["dumps"],
-        options["out"],
-        post_rules(options),
-        workers_at_once=options["workers"],
-        engine=options["engine"],
+        settings.dumps,
+        settings.out,
+        post_rules(settings),
+        workers_at_once=settings.workers,
+        engine=settings.engine.arguments(),
     )
 
 
-@entry_point("data_prep/links")
-def main(cfg: DictConfig) -> None:
+def main(settings: Links, call: Call) -> None:
     """Build the links and print the counts."""
-    print_counts(run(cfg))
-
-
-if __name__ == "__main__":
-    main()
+    print_counts(run(settings))

@@ -9,16 +9,15 @@ look up those of the test sets. `test` is the inverse: build the exact set of th
 that `remove=true` can drop these.
 """
 
-if __name__ == "__main__":  # before the imports below fail
-    from webtext_gpt.extras import require
+if __name__ == "__main__":
+    from webtext_gpt.commands import run_script
 
-    require("corpus")
+    run_script("overlap")
+
 
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from omegaconf import DictConfig
 
 from data_prep.ngrams.exact_pass import scan_train
 from data_prep.ngrams.filter_pass import look_up_tests
@@ -29,17 +28,14 @@ from data_prep.ngrams.overlap_result import Holders
 from data_prep.ngrams.scan import Scan
 from data_prep.ngrams.testsets import load_test_set
 from data_prep.ngrams.words import WORDS_VERSION
+from data_prep.settings import Overlap
 from data_prep.stage.engine import NATIVE, Engine
 from data_prep.stage.inputs import InputFile, find_inputs, fingerprint
 from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, source_manifests
 from data_prep.stage.readers import SUFFIXES, Layout
-from data_prep.stage.settings import settings
-from webtext_gpt.cli import entry_point
-from webtext_gpt.errors import UserError
+from webtext_gpt.cli import Call
 from webtext_gpt.paths import local_path
-
-DIRECTIONS = ("train", "test", "both")
 
 
 def measure_overlap(
@@ -71,12 +67,10 @@ def measure_overlap(
         The manifest.
 
     Raises:
-        UserError: Documents, test sets or the filter cannot be read, there is no test set, a
-            setting is out of range, or `out` holds other files.
+        UserError: Documents, test sets or the filter cannot be read, or `out` holds other files.
     """
     started = time.monotonic()
     given = local_path(filter_file, "filter") if filter_file is not None else None
-    _check(rules, train, tests, given)
     files = find_inputs(train, SUFFIXES, "train") if train else []
     sources = source_manifests(file.path for file in files)
     inputs = [*files, *([InputFile(given, fingerprint(given))] if given else [])]
@@ -99,30 +93,6 @@ def measure_overlap(
                 scans, counts = scan_train(run)
             _finish(run, scans, counts)
         return ledger.manifest
-
-
-def _check(
-    rules: OverlapRules,
-    train: Sequence[str],
-    tests: Mapping[str, str | list[str]],
-    filter_file: Path | None,
-) -> None:
-    if rules.direction not in DIRECTIONS:
-        raise UserError(f"direction={rules.direction}: expected {', '.join(DIRECTIONS)}")
-    if not tests:
-        raise UserError("no test set: give tests.NAME=PATH, one or more")
-    if rules.threshold < 1 or rules.worst < 0:
-        raise UserError(
-            f"threshold={rules.threshold}, worst={rules.worst}: threshold must be at least 1, "
-            "worst at least 0"
-        )
-    if rules.remove and rules.direction == "train":
-        raise UserError(
-            "remove=true needs the documents that hold 8-grams of a test set, which "
-            "direction=train does not find; set direction=test or direction=both"
-        )
-    if not train and not (filter_file and rules.direction == "train"):
-        raise UserError("give train=[FILES], or with direction=train give filter=FILE instead")
 
 
 def _finish(run: Measurement, scans: list[Scan], counts: TrainCounts) -> None:
@@ -161,47 +131,36 @@ def print_overlap(manifest: Manifest) -> None:
         print(f"removed {manifest['over_threshold']:,} of {manifest['rows_in']:,} documents")
 
 
-def run(cfg: DictConfig) -> Manifest:
-    """Run the stage with a composed configuration and return the manifest."""
-    kinds: dict[str, type] = {
-        "direction": str, "lines": bool, "text_key": str, "rate": float, "remove": bool,
-        "threshold": int, "worst": int, "keep_filter": bool,
-    }  # fmt: skip
-    optional = {"train": list, "tests_lines": bool, "tests_text_key": str}
-    kinds |= {key: kind for key, kind in optional.items() if cfg[key] is not None}
-    options = settings(cfg, kinds)
-    tests_lines, tests_key = options["tests_lines"], options["tests_text_key"]
+def run(settings: Overlap) -> Manifest:
+    """Run the stage and return the manifest."""
+    layout = Layout(settings.lines, settings.text_key)
+    lines, text_key = settings.tests_lines, settings.tests_text_key
     rules = OverlapRules(
-        direction=options["direction"],
-        rate=options["rate"],
-        remove=options["remove"],
-        threshold=options["threshold"],
-        layout=Layout(options["lines"], options["text_key"]),
+        direction=settings.direction,
+        rate=settings.rate,
+        remove=settings.remove,
+        threshold=settings.threshold,
+        layout=layout,
         tests_layout=Layout(
-            options["lines"] if tests_lines is None else tests_lines,
-            options["text_key"] if tests_key is None else tests_key,
+            layout.lines if lines is None else lines,
+            layout.text_key if text_key is None else text_key,
         ),
-        worst=options["worst"],
+        worst=settings.worst,
     )
     return measure_overlap(
-        options["train"] or [],
-        options["tests"],
-        options["out"],
+        settings.train or [],
+        settings.tests,
+        settings.out,
         rules,
-        evalsets=options["evalsets"],
-        filter_file=options["filter"],
-        keep_filter=options["keep_filter"],
-        workers_at_once=options["workers"],
-        engine=options["engine"],
+        evalsets=settings.evalsets,
+        filter_file=settings.filter,
+        keep_filter=settings.keep_filter,
+        workers_at_once=settings.workers,
+        engine=settings.engine.arguments(),
     )
 
 
-@entry_point("data_prep/overlap", open_keys=["tests"])
-def main(cfg: DictConfig) -> None:
+def main(settings: Overlap, call: Call) -> None:
     """Measure, and print the figures and the path of the report."""
-    print_overlap(run(cfg))
-    print(Path(cfg.out) / "overlap.md")
-
-
-if __name__ == "__main__":
-    main()
+    print_overlap(run(settings))
+    print(Path(settings.out) / "overlap.md")

@@ -5,10 +5,11 @@
 If the crawl is killed or interrupted, the same command resumes it.
 """
 
-if __name__ == "__main__":  # before the imports below fail
-    from webtext_gpt.extras import require
+if __name__ == "__main__":
+    from webtext_gpt.commands import run_script
 
-    require("corpus")
+    run_script("pages")
+
 
 import io
 import time
@@ -23,16 +24,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
-from omegaconf import DictConfig
 
 from data_prep.crawl.journal import Journal
 from data_prep.crawl.urls import UrlRules, url_cleaner, url_rules
+from data_prep.settings import Pages
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, print_counts, source_manifests
 from data_prep.stage.readers import open_parquet
-from data_prep.stage.settings import settings
-from webtext_gpt.cli import entry_point
+from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 
@@ -81,7 +81,7 @@ def fetch_pages(
     from data_prep.crawl.politeness import Politeness
 
     started = time.monotonic()
-    number, shards = _parse_shard(shard)
+    number, shards = map(int, shard.split("/"))
     polite = Politeness(**politeness, allow_private=rules.allow_private)
     files = find_inputs(links, (".parquet",), "links")
     config = {
@@ -107,13 +107,6 @@ def _digest(rules: UrlRules) -> str:
     hosts = sorted((reason, sorted(names)) for reason, names in rules.hosts.items())
     text = repr((hosts, sorted(rules.extensions), rules.tracking, rules.unwrap))
     return xxhash.xxh3_128_hexdigest(text.encode())
-
-
-def _parse_shard(text: str) -> tuple[int, int]:
-    number, _, of = text.partition("/")
-    if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
-        raise UserError(f"shard={text}: expected i/n with 1 <= i <= n")
-    return int(number), int(of)
 
 
 def _batches(
@@ -246,28 +239,18 @@ def _finish(ledger: Ledger, journal: Journal, total: int, others: int) -> None:
     ledger.finish(rows_in=total + others, rows_out=fetched, rejected=counts)
 
 
-def run(cfg: DictConfig) -> Manifest:
-    """Run the stage with a composed configuration and return the manifest."""
-    polite = {"delay": float, "timeout": float, "max_wait": float, "verify_tls": bool,
-              "user_agent": str, "per_host": int, "concurrency": int, "max_bytes": int,
-              "retries": int, "max_redirects": int}  # fmt: skip
-    kinds = {f"politeness.{key}": kind for key, kind in polite.items()}
-    options = settings(cfg, {"links": list, "allow_private": bool, "archive_bytes": int, **kinds})
+def run(settings: Pages) -> Manifest:
+    """Run the stage and return the manifest."""
     return fetch_pages(
-        options["links"],
-        options["out"],
-        url_rules(options["urls"], allow_private=options["allow_private"]),
-        options["politeness"],
-        shard=str(options["shard"]),
-        archive_bytes=options["archive_bytes"],
+        settings.links,
+        settings.out,
+        url_rules(settings.urls, allow_private=settings.allow_private),
+        settings.politeness.arguments(),
+        shard=settings.shard,
+        archive_bytes=settings.archive_bytes,
     )
 
 
-@entry_point("data_prep/pages")
-def main(cfg: DictConfig) -> None:
+def main(settings: Pages, call: Call) -> None:
     """Fetch the pages and print the counts."""
-    print_counts(run(cfg))
-
-
-if __name__ == "__main__":
-    main()
+    print_counts(run(settings))

@@ -6,23 +6,24 @@ r"""Report on a corpus: tables and plots made from the manifests of its stages.
 The report has a section for each stage that is given.
 """
 
-if __name__ == "__main__":  # before the imports below fail
-    from webtext_gpt.extras import require
+if __name__ == "__main__":
+    from webtext_gpt.commands import run_script
 
-    require("corpus")
+    run_script("report")
+
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from omegaconf import DictConfig, OmegaConf
 
+from data_prep.settings import REPORTED, Report
 from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
-from webtext_gpt.cli import entry_point
+from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError, explain
 from webtext_gpt.files import read_text, replaced, write_text
 from webtext_gpt.paths import check_output_folder
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STAGES = ("links", "pages", "documents", "dedup", "overlap", "shards")
 TOP = 20  # rows of the tables of domains and languages
 
 
@@ -52,11 +52,12 @@ def write_report(
         UserError: A folder is not finished or belongs to another stage, the table cannot be read,
             or `out` holds other files.
     """
+    folders = {stage: Path(folder).absolute() for stage, folder in stages.items()}
     manifests = {}
-    for stage, folder in stages.items():
-        if not (Path(folder) / MANIFEST).exists():
+    for stage, folder in folders.items():
+        if not (folder / MANIFEST).exists():
             raise UserError(f"{folder}: no {MANIFEST}; run data_prep/{stage}.py first")
-        manifests[stage] = read_manifest(Path(folder) / MANIFEST)
+        manifests[stage] = read_manifest(folder / MANIFEST)
         if manifests[stage].get("stage") != stage:
             raise UserError(f"{folder} was made by {manifests[stage].get('stage')}, not {stage}")
     out = Path(out)
@@ -64,14 +65,14 @@ def write_report(
     if out.exists() and any(p.name != "report.md" and p.suffix != ".png" for p in out.iterdir()):
         raise UserError(f"{out} holds more than a report; choose another out=")
     out.mkdir(parents=True, exist_ok=True)
-    webtext = _webtext_domains(Path(webtext_domains)) if webtext_domains else {}
+    webtext = webtext_table(webtext_domains) if webtext_domains else {}
     text = ["# Corpus report", "", *_funnel(manifests, out)]
     last = next((s for s in ("dedup", "documents") if s in stages), None)
     if last:
-        files = sorted(Path(stages[last]).glob("documents-*.parquet"))
+        files = sorted(folders[last].glob("documents-*.parquet"))
         text += [*_domains(files, webtext), *_lengths(files, out), *_languages(files)]
     if "dedup" in stages:
-        text += _clusters(Path(stages["dedup"]) / "clusters.parquet", out)
+        text += _clusters(folders["dedup"] / "clusters.parquet", out)
     if "overlap" in stages:
         text += _overlap(manifests["overlap"])
     if "shards" in stages:
@@ -90,7 +91,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
 def _funnel(manifests: Mapping[str, Manifest], out: Path) -> list[str]:
     """Return the rows in, rejected and out of each stage, and plot them."""
     text, bars = ["## From posts to documents", ""], []
-    for stage in STAGES:
+    for stage in REPORTED:
         if stage not in manifests:
             continue
         manifest = manifests[stage]
@@ -127,8 +128,12 @@ def _counts(files: Sequence[Path], name: str) -> Counter[str]:
     return counts
 
 
-def _webtext_domains(path: Path) -> dict[str, int]:
-    """Read OpenAI's table of domains, in its order."""
+def webtext_table(path: str | Path) -> dict[str, int]:
+    """Read OpenAI's table of domains, in its order.
+
+    Raises:
+        UserError: The file is not such a table.
+    """
     try:
         lines = read_text(path).splitlines()
     except OSError as error:
@@ -232,15 +237,6 @@ def _save(figure: "Figure", path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
 
 
-@entry_point("data_prep/report")
-def main(cfg: DictConfig) -> None:
+def main(settings: Report, call: Call) -> None:
     """Write the report and print its path."""
-    options: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    stages = {stage: options[stage] for stage in STAGES if options[stage]}
-    if not stages:
-        raise UserError(f"nothing to report on: give {', '.join(f'{s}=FOLDER' for s in STAGES)}")
-    print(write_report(stages, options["out"], options["webtext_domains"]))
-
-
-if __name__ == "__main__":
-    main()
+    print(write_report(settings.stages, settings.out, settings.webtext_domains))

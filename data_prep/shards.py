@@ -7,10 +7,11 @@ Each file of documents is a unit of work, read and written once by one process. 
 decides whether a document is held out for validation.
 """
 
-if __name__ == "__main__":  # before the imports below fail
-    from webtext_gpt.extras import require
+if __name__ == "__main__":
+    from webtext_gpt.commands import run_script
 
-    require("corpus")
+    run_script("shards")
+
 
 import time
 from collections import Counter
@@ -21,15 +22,14 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
-from omegaconf import DictConfig
 
+from data_prep.settings import Shards
 from data_prep.stage import workers
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger, Records
 from data_prep.stage.manifest import Manifest, source_manifests
 from data_prep.stage.readers import SUFFIXES, Layout, batches
-from data_prep.stage.settings import settings
-from webtext_gpt.cli import entry_point
+from webtext_gpt.cli import Call
 from webtext_gpt.data.encoding import FastEncoder
 from webtext_gpt.data.prepare import held_out
 from webtext_gpt.data.shard_writer import SHARD_TOKENS, TokenIds, manifest_of, write_files
@@ -187,29 +187,19 @@ def print_shards(manifest: Manifest) -> None:
         print(f"shards: {tokens:>16,} tokens of {documents:,} documents, {split}")
 
 
-def run(cfg: DictConfig) -> Manifest:
-    """Run the stage with a composed configuration and return the manifest."""
-    options = settings(
-        cfg,
-        {"documents": list, "tokenizer": str, "val_fraction": float, "shard_tokens": int,
-         "lines": bool, "text_key": str},
-    )  # fmt: skip
+def run(settings: Shards) -> Manifest:
+    """Run the stage and return the manifest."""
     return build_shards(
-        options["documents"],
-        options["tokenizer"],
-        options["out"],
-        val_fraction=options["val_fraction"],
-        shard_tokens=options["shard_tokens"],
-        layout=Layout(options["lines"], options["text_key"]),
-        workers_at_once=options["workers"],
+        settings.documents,
+        settings.tokenizer,
+        settings.out,
+        val_fraction=settings.val_fraction,
+        shard_tokens=settings.shard_tokens,
+        layout=Layout(settings.lines, settings.text_key),
+        workers_at_once=settings.workers,
     )
 
 
-@entry_point("data_prep/shards")
-def main(cfg: DictConfig) -> None:
+def main(settings: Shards, call: Call) -> None:
     """Write the shards and print the counts."""
-    print_shards(run(cfg))
-
-
-if __name__ == "__main__":
-    main()
+    print_shards(run(settings))

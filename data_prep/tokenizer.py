@@ -7,10 +7,11 @@ A document is in the sample if a hash of the seed and its text is small enough, 
 not depend on the files, their order or their number.
 """
 
-if __name__ == "__main__":  # before the imports below fail
-    from webtext_gpt.extras import require
+if __name__ == "__main__":
+    from webtext_gpt.commands import run_script
 
-    require("corpus")
+    run_script("tokenizer")
+
 
 import time
 from collections import Counter
@@ -20,14 +21,13 @@ from typing import Any
 
 import pyarrow.compute as pc
 import xxhash
-from omegaconf import DictConfig
 
+from data_prep.settings import TokenizerSettings
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, source_manifests
 from data_prep.stage.readers import SUFFIXES, Layout, batches
-from data_prep.stage.settings import settings
-from webtext_gpt.cli import entry_point
+from webtext_gpt.cli import Call
 from webtext_gpt.data.shards import TOKENIZER
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
@@ -66,8 +66,6 @@ def build_tokenizer(
     files = find_inputs(documents, SUFFIXES, "documents") if gpt2 is None else []
     config: dict[str, Any] = {"gpt2": gpt2 is not None}
     if gpt2 is None:
-        if sample_bytes < 1:
-            raise UserError(f"sample_bytes={sample_bytes}: must be at least 1")
         config |= {"vocab_size": vocab_size, "sample_bytes": sample_bytes, "seed": seed,
                    "lines": layout.lines, "text_key": layout.text_key}  # fmt: skip
     made = load_gpt2(gpt2, "gpt2") if gpt2 is not None else None
@@ -122,27 +120,22 @@ class _Sample:
                 yield pc.sum(pc.binary_length(batch.texts)).as_py() or 0
 
 
-def run(cfg: DictConfig) -> Manifest:
-    """Run the stage with a composed configuration and return the manifest."""
-    kinds = {"vocab_size": int, "sample_bytes": int, "seed": int, "lines": bool, "text_key": str}
-    options = settings(cfg, kinds | ({"documents": list} if cfg.documents is not None else {}))
-    if options["documents"] is None and options["gpt2"] is None:
-        raise UserError("give documents=[FILES] to train on, or gpt2=FOLDER")
+def run(settings: TokenizerSettings) -> Manifest:
+    """Run the stage and return the manifest."""
     return build_tokenizer(
-        options["documents"] or [],
-        options["out"],
-        vocab_size=options["vocab_size"],
-        sample_bytes=options["sample_bytes"],
-        seed=options["seed"],
-        gpt2=options["gpt2"],
-        layout=Layout(options["lines"], options["text_key"]),
+        settings.documents or [],
+        settings.out,
+        vocab_size=settings.vocab_size,
+        sample_bytes=settings.sample_bytes,
+        seed=settings.seed,
+        gpt2=settings.gpt2,
+        layout=Layout(settings.lines, settings.text_key),
     )
 
 
-@entry_point("data_prep/tokenizer")
-def main(cfg: DictConfig) -> None:
+def main(settings: TokenizerSettings, call: Call) -> None:
     """Make the tokenizer and print its size and origin."""
-    print_tokenizer(run(cfg))
+    print_tokenizer(run(settings))
 
 
 def print_tokenizer(manifest: Manifest) -> None:
@@ -151,7 +144,3 @@ def print_tokenizer(manifest: Manifest) -> None:
         f"trained on {manifest['rows_out']:,} documents, {manifest['sampled_bytes']:,} bytes"
     )  # fmt: skip
     print(f"tokenizer: {manifest['vocab_size']:,} ids, {how}")
-
-
-if __name__ == "__main__":
-    main()

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from html import unescape
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import ada_url
 import tldextract
 import xxhash
 
+from data_prep.settings import Urls
 from webtext_gpt.errors import UserError, explain
 from webtext_gpt.files import read_text
 from webtext_gpt.paths import local_path
@@ -85,31 +86,21 @@ class UrlRules:
     allow_private: bool = False
 
 
-class UrlOptions(TypedDict):
-    """Plain values of the configuration group `urls`; see conf/data_prep/urls/webtext.yaml."""
-
-    hosts: dict[str, list[str]]
-    extensions: list[str]
-    tracking: list[str]
-    blocked_domains: str | list[str]
-    unwrap: bool
-
-
-def url_rules(options: UrlOptions, *, allow_private: bool = False) -> UrlRules:
-    """Build the rules from the plain values of the configuration group `urls`.
+def url_rules(settings: Urls, *, allow_private: bool = False) -> UrlRules:
+    """Return the rules that settings state.
 
     Raises:
         UserError: The file of blocked domains cannot be read.
     """
-    hosts = {reason: frozenset(names) for reason, names in options["hosts"].items()}
+    hosts = {reason: frozenset(names) for reason, names in settings.hosts.items()}
     hosts["blocked domain"] = frozenset(
-        read_names(options["blocked_domains"], "urls.blocked_domains")
+        read_names(settings.blocked_domains, "urls.blocked_domains")
     )
     return UrlRules(
         hosts=hosts,
-        extensions=frozenset(options["extensions"]),
-        tracking=tuple(options["tracking"]),
-        unwrap=options["unwrap"],
+        extensions=frozenset(settings.extensions),
+        tracking=tuple(settings.tracking),
+        unwrap=settings.unwrap,
         allow_private=allow_private,
     )
 

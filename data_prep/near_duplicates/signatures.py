@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from data_prep.near_duplicates.candidates import band_keys
 from data_prep.ngrams.arrays import Hashes
 from data_prep.ngrams.word_passes import join_words
+from data_prep.stage.engine import daft_paths
 from data_prep.stage.ledger import Ledger
 from webtext_gpt.files import replaced
 
@@ -50,7 +51,7 @@ def _signed(parts: Sequence[Path], ngram: int, bands: int, rows: int) -> Hashes:
 
     # Daft may return rows in any order; the ids restore the order of the parts.
     words = (
-        daft.read_parquet([str(part) for part in parts])
+        daft.read_parquet(daft_paths(parts))
         .into_batches(BATCH)
         .select(col("id"), _joined_words(col("text")).alias("words"))
     )

@@ -60,16 +60,10 @@ def load_test_set(
     Raises:
         UserError: The test set is not found, or cannot be read.
     """
-    patterns = [where] if isinstance(where, str) else list(where)
-    for pattern in patterns:
-        local_path(pattern, f"tests.{name}")  # refuses an empty one
-    if len(patterns) == 1 and not names_files(patterns[0]):
-        if (path := _evaluation_set(patterns[0], evalsets)) is None:
-            if patterns[0].endswith(SUFFIXES) or patterns[0].startswith(("/", ".", "~")):
-                raise UserError(f"tests.{name}={shown(patterns[0])} {absence(patterns[0])}")
-            return _from_datasets(name, patterns[0], layout.text_key, evalsets)
-        patterns = [str(path)]
-    paths = expand(patterns, SUFFIXES, f"tests.{name}")
+    where = [where] if isinstance(where, str) else where
+    paths = find_test_set(name, where, evalsets)
+    if not paths:
+        return _from_datasets(name, where[0], layout.text_key, evalsets)
     ids, texts, cuts, rejected = [], [], set(), Counter[str]()
     for path in paths:
         for batch in batches(path, layout):
@@ -88,6 +82,26 @@ def load_test_set(
         pa.chunked_array(texts, pa.large_string()).combine_chunks(),
         [fingerprint(path) for path in paths], "; ".join(sorted(cuts)), rejected,
     )  # fmt: skip
+
+
+def find_test_set(name: str, where: list[str], evalsets: str | Path | None) -> list[Path]:
+    """Return the files of a test set; none if it is a name for the `datasets` library.
+
+    The arguments are those of `load_test_set`.
+
+    Raises:
+        UserError: The test set is a path, and there is no such file.
+    """
+    key = f"tests.{name}"
+    for pattern in where:
+        local_path(pattern, key)  # refuses an empty one
+    if len(where) == 1 and not names_files(where[0]):
+        if (path := _evaluation_set(where[0], evalsets)) is None:
+            if where[0].endswith(SUFFIXES) or where[0].startswith(("/", ".", "~")):
+                raise UserError(f"{key}={shown(where[0])} {absence(where[0])}")
+            return []
+        return [path.resolve()]
+    return expand(where, SUFFIXES, key)
 
 
 def _evaluation_set(name: str, evalsets: str | Path | None) -> Path | None:

@@ -2,10 +2,10 @@
 
 from data_prep.settings.build import Build
 from data_prep.settings.texts import Dedup, Documents, Filters, Overlap
-from data_prep.settings.tokens import Report, Shards, TokenizerSettings
+from data_prep.settings.tokens import REPORTED, Report, Shards, TokenizerSettings
 from data_prep.settings.web import Engine, Links, Pages, Politeness, Urls
 
 __all__ = [
-    "Build", "Dedup", "Documents", "Engine", "Filters", "Links", "Overlap", "Pages", "Politeness",
-    "Report", "Shards", "TokenizerSettings", "Urls",
+    "REPORTED", "Build", "Dedup", "Documents", "Engine", "Filters", "Links", "Overlap", "Pages",
+    "Politeness", "Report", "Shards", "TokenizerSettings", "Urls",
 ]  # fmt: skip

@@ -1,6 +1,8 @@
 """Settings that several corpus commands share."""
 
-from typing import Annotated
+from typing import Annotated, Self
+
+from pydantic import model_validator
 
 from webtext_gpt.settings.base import Settings, setting
 from webtext_gpt.settings.kinds import Listed, OneOf, PathText, Switch, Text, Whole
@@ -19,6 +21,12 @@ class Engine(Settings):
     address: Annotated[str | None, Text("auto or HOST:PORT", null="start a local cluster")] = (
         setting(None, "a running Ray cluster")
     )
+
+    @model_validator(mode="after")
+    def _address_of_ray(self) -> Self:
+        if self.address is not None and self.name != "ray":
+            raise ValueError(f"engine.address={self.address} has an effect only with engine=ray")
+        return self
 
 
 class TextRows(Settings):

@@ -1,6 +1,8 @@
 """Settings of `documents.py`, `dedup.py`, `overlap.py` and `filters.py`."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
+
+from pydantic import model_validator
 
 from data_prep.settings.common import Engine, Out, Parallel, Paths, TextRows, Workers
 from webtext_gpt.settings.base import Settings, keys, setting
@@ -16,7 +18,7 @@ from webtext_gpt.settings.kinds import (
 )
 
 MaybePaths = Listed(PathText(), null="none")
-Rate = Number(above=0, below=1)
+Rate = Number(above=0, most=0.5)
 
 
 class TextRules(Settings):
@@ -106,6 +108,15 @@ class Dedup(Parallel):
     )
     engine: Engine = keys(Engine)
 
+    @model_validator(mode="after")
+    def _whole_parts(self) -> Self:
+        if self.rows % self.split:
+            raise ValueError(
+                f"split={self.split} does not divide rows={self.rows}: the minima of a band are "
+                "divided into equal parts"
+            )
+        return self
+
 
 class Overlap(TextRows):
     """Training documents and test sets -> overlap of the test sets with train, by 8-grams."""
@@ -127,9 +138,9 @@ class Overlap(TextRows):
     train: Annotated[list[str] | None, MaybePaths] = setting(
         None, "files, folders or globs of text, JSONL or Parquet", common=True
     )
-    tests: Annotated[dict[str, str], Named(PathText(what="a path or a name"))] = setting(
+    tests: Annotated[dict[str, list[str]], Named(Paths)] = setting(
         dict,
-        "test sets: tests.NAME=PATH, a name in evalsets, or a name of `datasets` "
+        "test sets: tests.NAME=PATH or [PATH,PATH], a name in evalsets, or a name of `datasets` "
         "(NAME:CONFIG:SPLIT)",
         common=True,
     )
@@ -170,6 +181,27 @@ class Overlap(TextRows):
     )
     engine: Engine = keys(Engine)
 
+    @model_validator(mode="after")
+    def _inputs(self) -> Self:
+        if not self.tests:
+            raise ValueError("no test set: give tests.NAME=PATH, one or more")
+        if self.remove and self.direction == "train":
+            raise ValueError(
+                "remove=true needs the documents that hold 8-grams of a test set, which "
+                "direction=train does not find; set direction=test or direction=both"
+            )
+        if not self.train and not (self.filter and self.direction == "train"):
+            raise ValueError("give train=[FILES], or with direction=train give filter=FILE instead")
+        for key in ("filter", "keep_filter"):
+            if getattr(self, key) and self.direction == "test":
+                raise ValueError(f"{key}: direction=test uses no filter; leave one of the two out")
+        if self.filter and self.keep_filter:
+            raise ValueError(
+                "keep_filter=true keeps a filter that is built here, and filter= uses an existing "
+                "one; leave one of the two out"
+            )
+        return self
+
 
 class Filters(TextRows):
     """Training documents -> a Bloom filter of their 8-grams."""
@@ -197,3 +229,15 @@ class Filters(TextRows):
         None, "processes or threads; with Ray: workers, null means 2"
     )
     engine: Engine = keys(Engine)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.train is None) == (self.merge is None):
+            raise ValueError(
+                "give either train=[FILES] to build a filter or merge=[FILTERS] to merge"
+            )
+        if self.merge is not None and self.ngrams is not None:
+            raise ValueError(
+                f"ngrams={self.ngrams}: merge= keeps the size of its filters; leave ngrams out"
+            )
+        return self

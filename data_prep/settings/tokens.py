@@ -1,12 +1,16 @@
 """Settings of `tokenizer.py`, `shards.py` and `report.py`."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
+
+from pydantic import model_validator
 
 from data_prep.settings.common import Out, Parallel, Paths, TextRows
 from webtext_gpt.settings.base import Settings, setting
 from webtext_gpt.settings.kinds import Listed, Number, PathText, Whole
 
 Folder = PathText(null="not in the report")
+REPORTED = ("links", "pages", "documents", "dedup", "overlap", "shards")
+"""Stages that a report can have a section for."""
 
 
 class TokenizerSettings(TextRows):
@@ -37,7 +41,13 @@ class TokenizerSettings(TextRows):
     sample_bytes: Annotated[int, Whole(1, unit="bytes")] = setting(
         1_000_000_000, "approximate size of the text; documents are chosen by a hash", common=True
     )
-    seed: Annotated[int, Whole(0)] = setting(0, "seed of the sample")
+    seed: Annotated[int, Whole(0, 2**64 - 1)] = setting(0, "seed of the sample")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.documents is None and self.gpt2 is None:
+            raise ValueError("give documents=[FILES] to train on, or gpt2=FOLDER")
+        return self
 
 
 class Shards(TextRows, Parallel):
@@ -93,3 +103,16 @@ class Report(Settings):
     webtext_domains: Annotated[str | None, PathText(null="no comparison")] = setting(
         None, "table of `count name` lines, as OpenAI published it for WebText", common=True
     )
+
+    @property
+    def stages(self) -> dict[str, str]:
+        """The folders that are given, by stage."""
+        folders = {stage: getattr(self, stage) for stage in REPORTED}
+        return {stage: folder for stage, folder in folders.items() if folder is not None}
+
+    @model_validator(mode="after")
+    def _any_stage(self) -> Self:
+        if not self.stages:
+            listed = ", ".join(f"{stage}=FOLDER" for stage in REPORTED)
+            raise ValueError(f"nothing to report on: give {listed}")
+        return self

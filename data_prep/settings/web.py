@@ -1,6 +1,8 @@
 """Settings of `links.py` and `pages.py`: which links are kept, and how they are fetched."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
+
+from pydantic import model_validator
 
 from data_prep.settings.common import Engine, Out, Parallel, Paths
 from webtext_gpt.settings.base import Settings, keys, setting
@@ -52,7 +54,7 @@ class Links(Parallel):
     }
 
     dumps: Annotated[list[str], Paths] = setting(
-        ..., "dumps: files, folders or globs, [RS_2013-*.zst]", common=True
+        ..., "Reddit dumps: files, folders or globs, [RS_2013-*.zst]", common=True
     )
     out: Out = setting(..., "folder to create", common=True)
     min_karma: Annotated[int, Whole()] = setting(
@@ -133,3 +135,10 @@ class Pages(Settings):
     )
     politeness: Politeness = keys(Politeness)
     urls: Urls = keys(Urls, common=False)
+
+    @model_validator(mode="after")
+    def _existing_part(self) -> Self:
+        part, parts = map(int, self.shard.split("/"))
+        if part > parts:
+            raise ValueError(f"shard={self.shard}: expected i/n with 1 <= i <= n")
+        return self

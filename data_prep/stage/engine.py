@@ -1,7 +1,9 @@
 """Engine of queries and tasks: Daft and processes on this machine, or a Ray cluster."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from data_prep.stage import workers
@@ -36,6 +38,11 @@ def start_engine(engine: Engine) -> None:
 
     if (runner := get_or_create_runner().name) != name:
         raise UserError(f"engine={name}: this process already runs on {runner}")
+
+
+def daft_paths(paths: Iterable[str | Path]) -> list[str]:
+    """Return paths as Daft reads them: it takes a path for a URL or a glob pattern."""
+    return [re.sub(r"([*?!\[\]{}\\])", r"\\\1", str(Path(path).absolute())) for path in paths]
 
 
 def _join_ray(address: str | None) -> None:

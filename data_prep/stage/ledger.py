@@ -80,8 +80,8 @@ class Ledger:
         started: float | None = None,
         newer_keys: Sequence[str] = (),
     ) -> None:
-        self.out = out
-        self.work = out / WORK
+        self.out = out.absolute()  # Arrow takes a relative `a:b/c` for a URL
+        self.work = self.out / WORK
         self.inputs = by_content(inputs)
         self._started = time.monotonic() if started is None else started
         self._plan: Manifest = {

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
@@ -51,7 +51,8 @@ def each(
 ) -> Iterator[tuple[Task, Result]]:
     """Run `function` over tasks in worker processes; yield (task, result) as each one ends.
 
-    A task that fails does not stop the others. The first error is raised after all have ended.
+    A task that fails does not stop the others. After all have ended, the error of the first task
+    that failed is raised.
 
     Args:
         function: Picklable, unless there is only one worker or one task.
@@ -68,15 +69,15 @@ def each(
 
     workers = min(workers or cores(), len(tasks))
     bar = tqdm(total=total, unit=unit, unit_scale=True, desc=label, mininterval=0.5, disable=None)
-    errors: list[UserError] = []
+    errors: dict[int, UserError] = {}
     with bar:
         if workers <= 1:
             _set_progress(_BarProgress(bar))
-            for task in tasks:
+            for number, task in enumerate(tasks):
                 try:
                     result = function(task)
                 except UserError as error:
-                    errors.append(error)
+                    errors[number] = error
                 else:
                     yield task, result
             _raise_first(errors)
@@ -85,19 +86,20 @@ def each(
         progress = context.Value("q", 0)
         pool = ProcessPoolExecutor(workers, context, _start_worker, (progress, os.getpid()))
         with pool:
-            waiting: dict[Future[Result], Task] = {
-                pool.submit(function, task): task for task in tasks
+            waiting: dict[Future[Result], int] = {
+                pool.submit(function, task): number for number, task in enumerate(tasks)
             }
             try:
                 while waiting:
                     done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
                     bar.update(progress.value - bar.n)
                     for future in done:
-                        task = waiting.pop(future)
+                        number = waiting.pop(future)
                         if isinstance(fault := future.exception(), UserError):
-                            errors.append(fault)
+                            errors[number] = fault
                         else:
-                            yield task, future.result()
+                            yield tasks[number], future.result()
+                pool.shutdown()  # a process that is still starting needs this one's semaphores
             except BrokenProcessPool as broken:
                 raise UserError(
                     f"{label}: a worker process was killed, most often for lack of memory; run "
@@ -108,9 +110,9 @@ def each(
     _raise_first(errors)
 
 
-def _raise_first(errors: list[UserError]) -> None:
+def _raise_first(errors: Mapping[int, UserError]) -> None:
     if errors:
-        raise errors[0]
+        raise errors[min(errors)]
 
 
 class _BarProgress:

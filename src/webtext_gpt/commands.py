@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from webtext_gpt.errors import UserError
 
@@ -104,6 +104,16 @@ def run(name: str) -> None:
     from webtext_gpt.cli import run_command
 
     run_command(COMMANDS[name], sys.argv[1:], COMMANDS[name].script)
+
+
+def run_script(name: str) -> NoReturn:
+    """Run a command and exit.
+
+    A script that also holds the work calls this before its imports, so that help and bad settings
+    do not wait for them.
+    """
+    run(name)
+    sys.exit(0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

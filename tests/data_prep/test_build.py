@@ -12,11 +12,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from omegaconf import DictConfig
 
-from data_prep.build import Plan, build, train_commands
+from data_prep.build import build, train_commands
+from data_prep.settings import Build
 from data_prep.stage.inputs import fingerprint
 from webtext_gpt.data.shards import TokenShards
+from webtext_gpt.settings.train import Train
 from webtext_gpt.tokenizer import train_bpe
 
 from .conftest import ROOT, corpus_bytes, manifest_of
@@ -145,10 +146,36 @@ def test_shards_alone_are_built_from_own_documents_and_tokenizer(
     [
         ([], r"give dumps=\[FILES\]"),
         (["from=dedup"], r"from=dedup needs inputs=\[FILES\], which dedup.py reads as documents="),
-        (["from=extract", "inputs=[x]"], "from=extract: expected one of links, pages"),
-        (["dumps=[x]", "limit=0"], "limit=0: must be at least 1"),
-        (["dumps=[x]", "links.min_carma=5"], "links.*min_carma"),
+        (["from=extract", "inputs=[x]"], "from=extract: expected links, pages"),
+        (["dumps=[x]", "limit=0"], "limit=0: expected a whole number, 1 or above"),
+        (["dumps=[x]", "links.min_carma=5"], "'links.min_carma'; did you mean links.min_karma"),
+        (["dumps=[x]", "links=3"], "links=3: links holds several settings; give links.work"),
+        (["dumps=[x]", "urls.unwrap=true"], r"'urls.unwrap'.* links.urls.unwrap or pages.urls.unw"),
+        (["dumps=[x]", "links.urls.unwrap=maybe"], "links.urls.unwrap=maybe: expected true or fal"),
+        (["dumps=[x]", "overlap.tests.t="], "error: overlap.tests.t=: expected a path"),
+        (["dumps=[x]", "links.urls.hosts.a=[b,]"], r"error: links.urls.hosts.a=\[b,\]: expected a"),
+        (["dumps=[x]", "dedup.rows=7"], "dedup: split=2 does not divide rows=7"),
+        (["dumps=[x]", "pages.shard=3/2"], "pages: shard=3/2: expected i/n"),
+        (["dumps=[x]", "overlap.remove=true"], "overlap.remove: overlap runs only with test sets"),
+        (["from=dedup", "inputs=[x]", "links.min_karma=5"], "links.min_karma: links does not run"),
+        (["from=overlap", "inputs=[x]"], "from=overlap needs a test set"),
+        (["dumps=[x]", "from=pages", "inputs=[x]"], "from=pages reads inputs=, not dumps="),
+        (["dumps=[x]", "inputs=[x]"], "inputs= needs from=STAGE"),
+        (["dumps=[x]", "engine.address=auto"], "has an effect only with engine=ray"),
         (["dumps=[nothing]"], "dumps=nothing does not exist"),
+        (
+            ["dumps=[x]", "links.blocked_subreddits=none.txt"],
+            "none.txt: cannot read the list of na",
+        ),
+        (
+            ["dumps=[x]", "pages.urls.blocked_domains=no.txt"],
+            "no.txt: cannot read the list of name",
+        ),
+        (["dumps=[x]", "overlap.tests.t=./none.txt"], r"tests.t=./none.txt: no such file"),
+        (["dumps=[x]", "overlap.tests.t=x", "evalsets=none"], "evalsets=none: no such folder"),
+        (["dumps=[x]", "tokenizer.gpt2=/"], "/ holds neither encoder.json"),
+        (["dumps=[x]", "shards.tokenizer=/"], "/ holds neither encoder.json"),
+        (["dumps=[x]", "webtext_domains=none.txt"], "none.txt: not a table of `count name` lines"),
         (["from=shards", "inputs=[x]"], "from=shards needs shards.tokenizer="),
         (["dumps=[x]", "dedup.documents=[y]"], "dedup.documents=.*: build sets this key; it comes"),
         (["from=dedup", "inputs=[x]", "shards.out=y"], "shards.out=y: build sets this key"),
@@ -169,16 +196,19 @@ def test_bad_settings_are_refused_by_name(
     assert done.returncode == 1
     assert re.search(message, done.stderr), done.stderr
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_given_tokenizer_replaces_its_stage(
-    tmp_path: Path, own_texts: Path, prose: str, compose: Callable[..., DictConfig]
+    tmp_path: Path, own_texts: Path, prose: str, compose: Callable[..., Build]
 ) -> None:
     own = train_bpe([prose], 300)
     own.save(tmp_path / "tokenizer.json")
-    given = {"tokenizer": str(tmp_path / "tokenizer.json"), "val_fraction": 0.2}
-    plan = Plan(tmp_path / "out", [str(own_texts)], first="dedup", settings={"shards": given})
-    manifests = build(plan, lambda stage: compose(f"data_prep/{stage}"))
+    settings = compose(
+        "build", f"out={tmp_path / 'out'}", f"inputs=[{own_texts}]", "from=dedup",
+        f"shards.tokenizer={tmp_path / 'tokenizer.json'}", "shards.val_fraction=0.2",
+    )  # fmt: skip
+    manifests = build(settings)
     assert list(manifests) == ["dedup", "shards"]
     assert TokenShards(tmp_path / "out/shards").tokenizer.hash == own.hash
 
@@ -187,7 +217,7 @@ def test_a_given_tokenizer_replaces_its_stage(
     "folder", ["corpus", "my corpus", "a=b", "a,b", "it's", "[x]", "$HOME", "${x}", 'q"q', "~", "é"]
 )
 def test_the_train_commands_quote_any_folder_name(
-    folder: str, compose: Callable[..., DictConfig]
+    folder: str, compose: Callable[..., Train]
 ) -> None:
     shards = Path(folder) / "shards"
     for command in train_commands(shards, 1):

@@ -190,7 +190,7 @@ def test_ray_of_two_workers_gives_the_bytes_of_the_native_runner(
         assert native.returncode == 0, native.stderr
         ray = stage(
             "dedup", *arguments, f"out={tmp_path / 'ray'}",
-            "engine=ray", f"engine.address='{cluster.address}'",
+            "engine=ray", f"engine.address={cluster.address}",
         )  # fmt: skip
         assert ray.returncode == 0, ray.stderr
     finally:

@@ -100,7 +100,7 @@ def test_block_lists_can_be_files(tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("# mine\nb.com\n\n")
     out = build(tmp_path, [row(1, "http://x.b.com/"), row(2, "http://c.com/")],
-                f"urls.blocked_domains='{names}'")  # fmt: skip
+                f"urls.blocked_domains={names}")  # fmt: skip
     assert manifest_of(out)["rejected"] == {"blocked domain": 1}
 
 

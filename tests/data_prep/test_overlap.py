@@ -151,10 +151,13 @@ def test_a_killed_measurement_resumes_to_the_same_bytes(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["tests.t={t}", "direction=sideways"], "direction=sideways: expected train, test, both"),
+        (["tests.t={t}", "direction=sideways"], "direction=sideways: expected train, test or both"),
         ([], r"no test set: give tests\.NAME=PATH"),
         (["tests.t={t}", "direction=train", "remove=true"], "remove=true needs the documents"),
-        (["tests.t={t}", "threshold=0"], "threshold must be at least 1"),
+        (
+            ["tests.t={t}", "threshold=0"],
+            "threshold=0: expected a whole number of 8-grams, 1 or above",
+        ),
         (["tests.t={t}", "threshold=many"], "threshold=many: expected a whole number"),
         (["tests.t={t}", "train=null"], r"give train=\[FILES\]"),
         (["tests.t={t}", "filter={t}"], "is not a Bloom filter of this project"),

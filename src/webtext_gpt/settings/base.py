@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.settings.kinds import Kind, Named
+from webtext_gpt.settings.kinds import ItemError, Kind, Named
 
 TARGET = "_target_"
 """Key of a group's choice that names the function or class that the choice configures."""
@@ -123,10 +123,12 @@ class Changes(Kind):
     Attributes:
         model: the class.
         prefix: key of the group, for messages.
+        reserved: keys that are set elsewhere, and therefore not in help.
     """
 
     model: type[Settings]
     prefix: str
+    reserved: tuple[str, ...] = ()
 
     def _read(self, value: object) -> dict[str, Any]:
         if not isinstance(value, Mapping):
@@ -142,9 +144,7 @@ class Changes(Kind):
                 changed[str(name)] = kind.read(item)
             except ValueError as error:
                 nested = isinstance(kind, Changes)
-                raise ValueError(
-                    str(error) if nested else f"{key}={shown(item)}: {error}"
-                ) from None
+                raise ValueError(str(error) if nested else _located(key, item, error)) from None
         return changed
 
     def _name(self) -> str:
@@ -246,8 +246,11 @@ def leaves(
         kind = kind_of(field)
         if kind is not None and not isinstance(kind, Changes):
             yield Leaf(key, kind, field, settings, own)
+        reserved = kind.reserved if isinstance(kind, Changes) else ()
         for model in models_of(field):
             for leaf in leaves(model, f"{key}.", common=own, repeat=repeat):
+                if leaf.key.removeprefix(f"{key}.") in reserved:
+                    continue
                 if repeat or leaf.key not in seen:
                     seen.add(leaf.key)
                     yield leaf
@@ -306,10 +309,18 @@ def _explain(details: ErrorDetails, settings: type[Settings], source: str) -> st
     if details["type"] == "extra_forbidden":
         return unknown_key(settings, dotted(details["loc"]))
     if details["type"] == "value_error":
-        message = str(details["ctx"]["error"])
-        # A check of several settings names its own keys.
+        error = details["ctx"]["error"]
         is_single = any(source + leaf.key == key for leaf in leaves(settings))
-        return f"{key}={shown(value)}: {message}" if is_single else message
+        if not is_single and not isinstance(error, ItemError):
+            # a check of several settings names them itself
+            return f"{source.rstrip('.')}: {error}" if source else str(error)
+        return _located(key, value, error)
+    return _refuse_group(key, details)
+
+
+def _refuse_group(key: str, details: ErrorDetails) -> str:
+    """Return the message for a value of a group that has no known target, or is not a group."""
+    value = details["input"]
     if details["type"] in ("union_tag_invalid", "literal_error"):
         found = details["ctx"].get("tag", value)
         key = key if key.endswith(TARGET) else f"{key}.{TARGET}"
@@ -318,6 +329,11 @@ def _explain(details: ErrorDetails, settings: type[Settings], source: str) -> st
     if details["type"] == "union_tag_not_found":
         return f"{key}: {shown(value)} names none of its choices"
     return f"{key}={shown(value)}: holds several settings, {key}.KEY=..., not one value"
+
+
+def _located(key: str, value: object, error: ValueError) -> str:
+    """Return the message of a kind with the key and value in front."""
+    return f"{key}.{error}" if isinstance(error, ItemError) else f"{key}={shown(value)}: {error}"
 
 
 def dotted(location: tuple[int | str, ...]) -> str:

@@ -281,6 +281,10 @@ class Listed(Kind):
         return f"a list [a,b] of {count}, each {what}"
 
 
+class ItemError(ValueError):
+    """A value of a setting by name is wrong; the message begins with its name."""
+
+
 @dataclass(frozen=True)
 class Named(Kind):
     """Values by name: `key.NAME=value`, or `{a: 1, b: 2}`.
@@ -311,7 +315,7 @@ class Named(Kind):
             try:
                 read[str(name)] = self.item.read(item)
             except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
+                raise ItemError(f"{name}={item}: {error}") from None
         return read
 
     def _name(self) -> str:
