@@ -64,7 +64,9 @@ def test_a_file_is_trained_on_and_its_run_resumed(
     monkeypatch.chdir(tmp_path)
     path = f"{name}/{name}"
     run = tmp_path / "run"
-    done = call("train.py", *small_run, f"data.path={path}", f"run_dir={run}", "trainer.max_steps=2")
+    done = call(
+        "train.py", *small_run, f"data.path={path}", f"run_dir={run}", "trainer.max_steps=2"
+    )
     assert done.returncode == 0, done.stderr
     monkeypatch.chdir(tmp_path / name)
     more = call("train.py", f"resume={run}", "trainer.max_steps=3")
