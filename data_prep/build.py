@@ -56,11 +56,11 @@ def build(settings: Build) -> dict[str, Manifest]:
     stages = plan(settings)
     out = local_path(settings.out, "out")
     check_output_folder(out, "out")
-    _check_inputs(settings)
     for stage in stages:
         _check_files(stage.settings, settings)
     if settings.webtext_domains is not None:
         webtext_table(settings.webtext_domains)
+    _check_inputs(settings)
     manifests: dict[str, Manifest] = {}
     for number, stage in enumerate(stages, start=1):
         if stage.all_inputs is not None and settings.limit is not None:

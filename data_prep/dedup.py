@@ -39,6 +39,7 @@ from data_prep.stage.ledger import Ledger, Records
 from data_prep.stage.manifest import Manifest, print_counts, source_manifests
 from webtext_gpt.cli import Call
 from webtext_gpt.files import replaced
+from webtext_gpt.paths import local_path
 
 SMALL_INPUT = 256 << 20  # bytes that one process reads before worker processes would have started
 
@@ -99,7 +100,13 @@ def deduplicate(
     }  # fmt: skip
     sources = source_manifests(file.path for file in files)
     with Ledger(
-        Path(out), "dedup", config, files, sources=sources, started=started, newer_keys=["words"]
+        local_path(out, "out"),
+        "dedup",
+        config,
+        files,
+        sources=sources,
+        started=started,
+        newer_keys=["words"],
     ) as ledger:
         if not ledger.finished:
             start_engine(engine)

@@ -34,6 +34,7 @@ from data_prep.stage.manifest import Manifest, print_counts, source_manifests
 from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.paths import local_path
 from webtext_gpt.signatures import head_of, other_kind
 
 SUFFIXES = tuple(
@@ -103,7 +104,9 @@ def build_documents(
         "page_seconds": page_seconds, "page_memory_bytes": page_memory_bytes,
     }  # fmt: skip
     sources = source_manifests(file.path for file in files)
-    with Ledger(Path(out), "documents", config, files, sources=sources, started=started) as ledger:
+    with Ledger(
+        local_path(out, "out"), "documents", config, files, sources=sources, started=started
+    ) as ledger:
         if not ledger.finished:
             pool = ExtractorPool(extract, rules, workers_at_once, page_seconds, page_memory_bytes)
             with pool:

@@ -34,6 +34,7 @@ from webtext_gpt.cli import Call, parse, read_settings
 from webtext_gpt.commands import COMMANDS
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.paths import local_path
 
 POSTS_PER_PART = 500_000  # posts that one merge holds in memory, about 200 MB
 
@@ -83,7 +84,9 @@ def build_links(
     for path in expand(dumps, SUFFIXES, "dumps"):
         compression(path)  # refuses a file that is not a dump before hours of work on the others
     files = find_inputs(dumps, SUFFIXES, "dumps")
-    with Ledger(Path(out), "links", _recorded(rules), files, started=started) as ledger:
+    with Ledger(
+        local_path(out, "out"), "links", _recorded(rules), files, started=started
+    ) as ledger:
         if not ledger.finished:
             scan = partial(_scan, folder=ledger.work, rules=rules)
             scans = ledger.run_files(

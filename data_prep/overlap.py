@@ -83,7 +83,9 @@ def measure_overlap(
         "keep_filter": keep_filter,
         "tests": {test.name: {"cut": test.cut, "files": test.inputs} for test in sets},
     }  # fmt: skip
-    with Ledger(Path(out), "overlap", config, inputs, sources=sources, started=started) as ledger:
+    with Ledger(
+        local_path(out, "out"), "overlap", config, inputs, sources=sources, started=started
+    ) as ledger:
         if not ledger.finished:
             run = Measurement.begin(ledger, files, rules, sets, workers_at_once, engine)
             counts, scans = TrainCounts(), list[Scan]()

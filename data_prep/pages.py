@@ -35,6 +35,7 @@ from data_prep.stage.readers import open_parquet
 from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.paths import local_path
 
 if TYPE_CHECKING:
     from scrapy.http import Response
@@ -89,7 +90,9 @@ def fetch_pages(
         "urls": _digest(rules), "allow_private": rules.allow_private,
     }  # fmt: skip
     sources = source_manifests(file.path for file in files)
-    with Ledger(Path(out), "pages", config, files, sources=sources, started=started) as ledger:
+    with Ledger(
+        local_path(out, "out"), "pages", config, files, sources=sources, started=started
+    ) as ledger:
         if not ledger.finished:
             total, others = _count(files, number, shards)  # refuses a bad file before writing
             journal = Journal(ledger.out, ledger.work / "journal.jsonl", archive_bytes)

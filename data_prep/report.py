@@ -26,7 +26,7 @@ from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
 from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError, explain
 from webtext_gpt.files import read_text, replaced, write_text
-from webtext_gpt.paths import check_output_folder
+from webtext_gpt.paths import check_output_folder, local_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +60,7 @@ def write_report(
         manifests[stage] = read_manifest(folder / MANIFEST)
         if manifests[stage].get("stage") != stage:
             raise UserError(f"{folder} was made by {manifests[stage].get('stage')}, not {stage}")
-    out = Path(out)
+    out = local_path(out, "out")
     check_output_folder(out, "out")
     if out.exists() and any(p.name != "report.md" and p.suffix != ".png" for p in out.iterdir()):
         raise UserError(f"{out} holds more than a report; choose another out=")

@@ -94,7 +94,13 @@ def build_shards(
     vocabulary = folder / TOKENIZER if folder.is_dir() else folder
     sources = source_manifests([*(file.path for file in files), vocabulary])
     with Ledger(
-        Path(out), "shards", config, files, sources=sources, format=FORMAT, started=started
+        local_path(out, "out"),
+        "shards",
+        config,
+        files,
+        sources=sources,
+        format=FORMAT,
+        started=started,
     ) as ledger:
         if not ledger.finished:
             if not FastEncoder(encoder).is_fast:

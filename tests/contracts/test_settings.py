@@ -72,8 +72,12 @@ def wrong_values(kind: Kind) -> Iterator[str]:
 
 
 def _outside(least: float | None, most: float | None, step: float) -> Iterator[str]:
-    yield from [f"{least - step:.12g}", "-1e30"] if least is not None else []
-    yield from [f"{most + step:.12g}", "1e30"] if most is not None else []
+    yield from [_text(least - step), "-1e30"] if least is not None else []
+    yield from [_text(most + step), "1e30"] if most is not None else []
+
+
+def _text(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:.12g}"
 
 
 def _fits_in_a_list(value: str) -> bool:

@@ -168,8 +168,8 @@ def test_a_wrong_value_is_refused_by_key_and_nothing_is_written(
          "keep_filter=true keeps a filter that is built here"),
         ("report", [], "nothing to report on: give links=FOLDER"),
         ("links", ["dumps=in", "karma=sum", "karmas=max"], "unknown key 'karmas'"),
-        ("links", ["dumps=~nobody-has-this-name/x"], "~nobody-has-this-name/x: no such file"),
-        ("links", ["dumps=**x"], "**x: not a pattern of paths"),
+        ("links", ["dumps=~nobody-has-this-name/x"], "dumps=~nobody-has-this-name/x does not exist"),
+        ("links", ["dumps=**x"], "dumps=**x matches no file"),
         ("links", [], "dumps has no value; give dumps=..."),
     ],
 )  # fmt: skip

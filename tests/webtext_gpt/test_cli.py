@@ -137,7 +137,7 @@ def test_verbatim_values_are_unchanged(value: str) -> None:
 
 def test_keys_under_an_open_key_may_be_new(compose: Callable[..., Any]) -> None:
     given = ["train=x", "out=y", "tests.wiki=a/b.txt", "tests.a.b=[c,d]"]
-    assert compose("overlap", *given).tests == {"wiki": "a/b.txt", "a.b": "[c,d]"}
+    assert compose("overlap", *given).tests == {"wiki": ["a/b.txt"], "a.b": ["c", "d"]}
     with pytest.raises(UserError, match="unknown key 'other.name'"):
         compose("overlap", *given, "other.name=1")
 

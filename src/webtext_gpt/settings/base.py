@@ -313,7 +313,8 @@ def _explain(details: ErrorDetails, settings: type[Settings], source: str) -> st
         is_single = any(source + leaf.key == key for leaf in leaves(settings))
         if not is_single and not isinstance(error, ItemError):
             # a check of several settings names them itself
-            return f"{source.rstrip('.')}: {error}" if source else str(error)
+            is_whole = source and not details["loc"]
+            return f"{source.rstrip('.')}: {error}" if is_whole else str(error)
         return _located(key, value, error)
     return _refuse_group(key, details)
 

@@ -89,7 +89,7 @@ def test_all_wrong_values_are_named_at_once() -> None:
         "garage.name has no value; give garage.name=... (its name)",
         "garage.doors=two: expected a whole number, 2 to 5",
         "garage.lights.count=-1: expected a whole number, 0 or above",
-        "garage.labels={x: 1.5}: x: expected a whole number",
+        "garage.labels.x=1.5: expected a whole number",
         "later.count=x: expected a whole number, 0 or above",
     ]
 

@@ -131,7 +131,7 @@ def test_values_that_are_read(kind: Kind, value: object, read: Any) -> None:
         (Named(Whole()), "a", "expected values by name, KEY.NAME=..., each a whole number"),
         (Named(Whole()), "{a}", "expected values by name"),
         (Named(Whole()), "{a: '1}", "a quote is not closed"),
-        (Named(Whole()), {"a": "x"}, "a: expected a whole number"),
+        (Named(Whole()), {"a": "x"}, "a=x: expected a whole number"),
         (Named(Text(), names=("train", "test")), {"dev": "x"}, "KEY.train|test=..."),
         (Either((OneOf(("all",)), Whole(0))), "al", "expected all, or a whole number, 0 or above"),
     ],
