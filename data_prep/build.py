@@ -14,7 +14,6 @@ if __name__ == "__main__":
     run_script("build")
 
 
-import shlex
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -38,6 +37,7 @@ from data_prep.stage.manifest import Manifest, print_counts
 from data_prep.stage.plan import plan
 from data_prep.stage.readers import Layout
 from webtext_gpt.cli import Call
+from webtext_gpt.commands import shell_command
 from webtext_gpt.errors import UserError
 from webtext_gpt.paths import absence, check_output_folder, local_path, names_files, shown
 from webtext_gpt.settings.base import Settings
@@ -127,17 +127,17 @@ def train_commands(shards: Path, tokens: int) -> Sequence[str]:
 
     The one that suits the number of tokens comes first.
     """
-    data = shlex.quote(f"data.path={shards}")
+    data = f"data.path={shards}"
     return (
-        f"python train.py data=shards {data}",
-        f"python train.py experiment=webtext {data} trainer.devices=8",
+        shell_command("train", "data=shards", data),
+        shell_command("train", "experiment=webtext", data, "trainer.devices=8"),
     )[:: 1 if tokens < 10**9 else -1]
 
 
 def main(settings: Build, call: Call) -> None:
     """Run the stages and print how to train on the result."""
     manifests = build(settings)
-    out = Path(settings.out)
+    out = local_path(settings.out)
     tokens = sum(file["n_tokens"] for file in manifests["shards"]["files"])
     print(f"\nreport  {out / 'report' / 'report.md'}\ntrain with")
     for command in train_commands(out / "shards", tokens):

@@ -89,8 +89,8 @@ def run_command(command: Command, arguments: Sequence[str], called: str) -> None
         if parsed.show:
             import yaml
 
-            values = checked[0].model_dump(by_alias=True)
-            print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
+            values = [settings.model_dump(by_alias=True) for settings in checked]
+            print(yaml.safe_dump_all(values, sort_keys=False, allow_unicode=True), end="")
             return
         work: Callable[[Settings, Call], Any] = command.load("work")
         for one, settings in zip(calls, checked, strict=True):

@@ -5,6 +5,7 @@ that one command does not import what another needs.
 """
 
 import difflib
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,6 +98,16 @@ COMMANDS = {
         _corpus("report", "Report"),
     )
 }
+
+
+def shell_command(name: str, *arguments: str) -> str:
+    """Return a call of a command for the user to type, quoted for the shell.
+
+    It is called as this process was: by a script of the checkout, or by the installed program.
+    """
+    is_script = sys.argv[0].endswith(".py")
+    called = COMMANDS[name].script if is_script else f"{PROGRAM} {name}"
+    return " ".join([called, *map(shlex.quote, arguments)])
 
 
 def run(name: str) -> None:

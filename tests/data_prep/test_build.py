@@ -220,10 +220,13 @@ def test_a_given_tokenizer_replaces_its_stage(
     "folder", ["corpus", "my corpus", "a=b", "a,b", "it's", "[x]", "$HOME", "${x}", 'q"q', "~", "é"]
 )
 def test_the_train_commands_quote_any_folder_name(
-    folder: str, compose: Callable[..., Train]
+    folder: str, compose: Callable[..., Train], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys, "argv", ["data_prep/build.py"])
     shards = Path(folder) / "shards"
     for command in train_commands(shards, 1):
         python, script, *overrides = shlex.split(command)
         assert (python, script) == ("python", "train.py")
         assert compose("train", *overrides).data.path == str(shards)
+    monkeypatch.setattr(sys, "argv", ["bin/webtext-gpt"])
+    assert train_commands(shards, 1)[0].startswith("webtext-gpt train data=shards ")

@@ -168,7 +168,7 @@ def test_a_wrong_value_is_refused_by_key_and_nothing_is_written(
          "keep_filter=true keeps a filter that is built here"),
         ("report", [], "nothing to report on: give links=FOLDER"),
         ("links", ["dumps=in", "karma=sum", "karmas=max"], "unknown key 'karmas'"),
-        ("links", ["dumps=~nobody-has-this-name/x"], "dumps=~nobody-has-this-name/x does not exist"),
+        ("links", ["dumps=~nobody-has-this/x"], "dumps=~nobody-has-this/x does not exist"),
         ("links", ["dumps=**x"], "dumps=**x matches no file"),
         ("links", [], "dumps has no value; give dumps=..."),
     ],

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from webtext_gpt.commands import shell_command
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.evaluation.tables import aligned
 from webtext_gpt.finetuning.run import finetune
@@ -120,7 +121,7 @@ def _finetune_one(settings: Finetune, folder: Path) -> None:
     except Stopped as stopped:
         raise Stopped(
             f"{stopped}. That resumes only this seed; to resume all seeds: "
-            f"python finetune.py resume={folder}",
+            f"{shell_command('finetune', f'resume={folder}')}",
             exit_code=stopped.exit_code,
         ) from stopped
     except UserError:

@@ -101,7 +101,8 @@ def choice_comment(config: str, group: str, choice: str) -> str:
             break
         if not line.startswith("# @package"):
             lines.append(line.lstrip("# "))
-    first, *_ = re.split(r"(?<!et al)\. (?=[A-Z`])|: (?=python )", " ".join(lines))
+    ends = r"(?<!et al)\. (?=[A-Z`])|(?<=\)) (?=[A-Z])|: (?=python )"
+    first, *_ = re.split(ends, " ".join(lines))
     return first.removesuffix(".")
 
 

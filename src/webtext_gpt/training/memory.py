@@ -257,7 +257,7 @@ def memory_table(
     own_stage, offload = parallelism.zero_stage, parallelism.offload
     lines = [
         f"{n_parameters:,} parameters, vocabulary {config.vocab_size:,}, context "
-        f"{config.block_size}; {devices} {'GPUs' if on_gpu else 'CPU processes'} x "
+        f"{config.block_size}; {devices} {_devices_name(devices, on_gpu)} x "
         f"{plan.micro_batch_size} sequences x {plan.accumulation}, {'bf16' if half else 'fp32'}"
         + (", activation checkpointing" if recompute else ""),
         f"{'GiB a device':26} parameters  gradients  optimizer  buffers  activations    total",
@@ -286,3 +286,7 @@ def memory_table(
             f"{(12 + width) * n_parameters / 2**30:.3f} GiB"
         )
     return "\n".join(lines)
+
+
+def _devices_name(devices: int, on_gpu: bool) -> str:
+    return f"{'GPU' if on_gpu else 'CPU process'}{'' if devices == 1 else 's' if on_gpu else 'es'}"

@@ -11,6 +11,7 @@ import lightning as L
 import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from webtext_gpt.commands import shell_command
 from webtext_gpt.data.shards import TokenStream
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
@@ -107,5 +108,5 @@ def print_summary(run_dir: str, summary: Summary) -> None:
         f"the model beats {' and '.join(beaten) or 'neither yet'})\n"
         f"run               {run_dir}\n"
         f"loss curve        {run_dir}/loss.png\n"
-        f"try it            python generate.py checkpoint={run_dir} prompt='The'"
+        f"try it            {shell_command('generate', f'checkpoint={run_dir}', 'prompt=The')}"
     )

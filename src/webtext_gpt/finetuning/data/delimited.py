@@ -19,7 +19,7 @@ LARGEST_CELL = 2**24
 """Maximum characters of a cell; a longer one means that its quote was never closed."""
 
 SEPARATOR_NAMES = {"tab": "\t", "space": " ", "semicolon": ";", "pipe": "|", "comma": ","}
-"""Names for separators that are awkward to write in a shell or in Hydra's grammar."""
+"""Names for separators that are awkward to write in a shell."""
 
 
 def read_delimited(
