@@ -102,7 +102,7 @@ def test_a_hub_dataset_from_local_files(tmp_path: Path) -> None:
 def test_a_file_named_explicitly_is_read_as_text(tmp_path: Path) -> None:
     (tmp_path / "wiki.raw").write_text("text")
     assert list(_files(tmp_path / "wiki.raw").documents()) == ["text"]
-    (tmp_path / "wiki.txt.gz").write_bytes(gzip.compress(b"text"))
+    (tmp_path / "wiki.txt.gz").write_bytes(gzip.compress(b"text", mtime=0))
     with pytest.raises(UserError, match=r"wiki.txt.gz is compressed with gzip, not text; .*gunzip"):
         list(_files(tmp_path / "wiki.txt.gz").documents())
 
@@ -167,7 +167,7 @@ def test_a_folder_of_shards_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(b"text"), "compressed with gzip, not .*; decompress it first: gunzip"),
+        (gzip.compress(b"text", mtime=0), "compressed with gzip, not .*; decompress it first: gunzip"),
         (b"\x89PNG\r\n\x1a\n\0", "a PNG image, not"),
         ("text".encode("utf-16"), "in UTF-16, not .*; convert it to UTF-8: iconv"),
         (
