@@ -9,8 +9,10 @@ from data_prep.settings.common import Engine, Out, Parallel
 from data_prep.settings.texts import Dedup, Documents, Overlap
 from data_prep.settings.tokens import Shards, TokenizerSettings
 from data_prep.settings.web import Links, Pages
-from webtext_gpt.settings.base import Changes, Settings, keys, setting, shown
-from webtext_gpt.settings.kinds import Listed, OneOf, PathText, Whole
+from webtext_gpt.settings.base import Settings, keys, setting
+from webtext_gpt.settings.kinds import OneOf, PathText, Whole
+from webtext_gpt.settings.lists import Listed
+from webtext_gpt.settings.lookup import Changes, shown
 
 INPUT = {
     "links": "dumps", "pages": "links", "documents": "pages", "dedup": "documents",

@@ -5,7 +5,14 @@ from typing import Annotated, Self
 from pydantic import model_validator
 
 from webtext_gpt.settings.base import Settings, setting
-from webtext_gpt.settings.kinds import Listed, OneOf, PathText, Switch, Text, Whole
+from webtext_gpt.settings.kinds import (
+    OneOf,
+    PathText,
+    Switch,
+    Text,
+    Whole,
+)
+from webtext_gpt.settings.lists import Listed
 
 Paths = Listed(PathText())
 Workers = Whole(1, unit="processes", null="one per core")

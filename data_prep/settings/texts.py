@@ -7,8 +7,6 @@ from pydantic import model_validator
 from data_prep.settings.common import Engine, Out, Parallel, Paths, TextRows, Workers
 from webtext_gpt.settings.base import Settings, keys, setting
 from webtext_gpt.settings.kinds import (
-    Listed,
-    Named,
     Number,
     OneOf,
     PathText,
@@ -16,6 +14,7 @@ from webtext_gpt.settings.kinds import (
     Text,
     Whole,
 )
+from webtext_gpt.settings.lists import Listed, Named
 
 MaybePaths = Listed(PathText(), null="none")
 Rate = Number(above=0, most=0.5)

@@ -6,7 +6,8 @@ from pydantic import model_validator
 
 from data_prep.settings.common import Out, Parallel, Paths, TextRows
 from webtext_gpt.settings.base import Settings, setting
-from webtext_gpt.settings.kinds import Listed, Number, PathText, Whole
+from webtext_gpt.settings.kinds import Number, PathText, Whole
+from webtext_gpt.settings.lists import Listed
 
 Folder = PathText(null="not in the report")
 REPORTED = ("links", "pages", "documents", "dedup", "overlap", "shards")

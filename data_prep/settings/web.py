@@ -7,9 +7,6 @@ from pydantic import model_validator
 from data_prep.settings.common import Engine, Out, Parallel, Paths
 from webtext_gpt.settings.base import Settings, keys, setting
 from webtext_gpt.settings.kinds import (
-    Either,
-    Listed,
-    Named,
     Number,
     OneOf,
     PathText,
@@ -17,6 +14,7 @@ from webtext_gpt.settings.kinds import (
     Text,
     Whole,
 )
+from webtext_gpt.settings.lists import Either, Listed, Named
 
 Names = Listed(Text("a name"), empty=True)
 NamesOrFile = Either((Listed(Text("a name"), empty=True, bare=False), PathText()))

@@ -8,8 +8,9 @@ from typing import Any
 from data_prep.settings.build import INPUT, STAGES, Build
 from data_prep.stage.limit import LIMIT
 from webtext_gpt.commands import COMMANDS
-from webtext_gpt.settings.base import Settings, read
+from webtext_gpt.settings.base import Settings
 from webtext_gpt.settings.composition import compose
+from webtext_gpt.settings.reading import read
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ from webtext_gpt.commands import Command
 from webtext_gpt.errors import UserError, explain
 from webtext_gpt.extras import missing_extra
 from webtext_gpt.paths import local_path
-from webtext_gpt.settings.base import Settings, assign, leaves, read, shown, unknown_key
+from webtext_gpt.settings.base import Settings
 from webtext_gpt.settings.composition import compose, groups
-from webtext_gpt.settings.kinds import split_items
+from webtext_gpt.settings.lists import split_items
+from webtext_gpt.settings.lookup import leaves, shown, unknown_key
+from webtext_gpt.settings.reading import assign, read
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable; `1` keeps the traceback of errors."""

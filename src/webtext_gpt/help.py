@@ -8,8 +8,9 @@ from typing import Any
 
 from webtext_gpt.commands import COMMANDS, PROGRAM, Command
 from webtext_gpt.errors import UserError
-from webtext_gpt.settings.base import Leaf, Settings, leaves
+from webtext_gpt.settings.base import Settings
 from webtext_gpt.settings.composition import choice_comment, choice_values, choices, groups
+from webtext_gpt.settings.lookup import Leaf, leaves
 
 WIDTH = 100
 

@@ -8,8 +8,14 @@ from itertools import groupby
 
 from webtext_gpt.commands import COMMANDS, Command
 from webtext_gpt.help import about, default_text, default_values, value_text
-from webtext_gpt.settings.base import Changes, Leaf, Settings, kind_of, leaves
+from webtext_gpt.settings.base import Settings
 from webtext_gpt.settings.composition import choice_comment, choice_values, choices, groups
+from webtext_gpt.settings.lookup import (
+    Changes,
+    Leaf,
+    kind_of,
+    leaves,
+)
 
 INTRODUCTION = """\
 # Configuration

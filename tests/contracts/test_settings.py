@@ -16,13 +16,9 @@ from webtext_gpt import cli
 from webtext_gpt.commands import COMMANDS, Command
 from webtext_gpt.reference import reference
 from webtext_gpt.settings import composition
-from webtext_gpt.settings.base import Leaf, leaves
 from webtext_gpt.settings.composition import choices, groups
 from webtext_gpt.settings.kinds import (
-    Either,
     Kind,
-    Listed,
-    Named,
     Number,
     OneOf,
     PathText,
@@ -30,6 +26,8 @@ from webtext_gpt.settings.kinds import (
     Text,
     Whole,
 )
+from webtext_gpt.settings.lists import Either, Listed, Named
+from webtext_gpt.settings.lookup import Leaf, leaves
 
 REPOSITORY = Path(__file__).parents[2]
 NO_NUMBERS = (

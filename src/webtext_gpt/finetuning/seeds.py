@@ -10,8 +10,8 @@ from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.evaluation.tables import aligned
 from webtext_gpt.finetuning.run import finetune
 from webtext_gpt.settings import saved
-from webtext_gpt.settings.base import read
 from webtext_gpt.settings.finetune import Finetune
+from webtext_gpt.settings.reading import read
 from webtext_gpt.settings.run import AUTO
 from webtext_gpt.training.distributed.devices import find_devices
 from webtext_gpt.training.run_folder import (

@@ -2,9 +2,22 @@
 
 from typing import Annotated, Literal
 
-from webtext_gpt.settings.base import Settings, Target, keys, setting
+from webtext_gpt.settings.base import (
+    Settings,
+    Target,
+    keys,
+    setting,
+)
 from webtext_gpt.settings.benchmarks import BENCHMARKS
-from webtext_gpt.settings.kinds import Listed, Number, OneOf, PathText, Switch, Text, Whole
+from webtext_gpt.settings.kinds import (
+    Number,
+    OneOf,
+    PathText,
+    Switch,
+    Text,
+    Whole,
+)
+from webtext_gpt.settings.lists import Listed
 
 Steps = Whole(1, unit="optimizer steps")
 PACKAGE = "webtext_gpt.training.callbacks"

@@ -5,7 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from webtext_gpt.settings.base import Target, setting
-from webtext_gpt.settings.kinds import Listed, Number, PathText, Text, Whole
+from webtext_gpt.settings.kinds import (
+    Number,
+    PathText,
+    Text,
+    Whole,
+)
+from webtext_gpt.settings.lists import Listed
 
 Fraction = Number(above=0, below=1)
 

@@ -4,7 +4,14 @@ from typing import Annotated, ClassVar
 
 from webtext_gpt.settings.base import Settings, keys, setting
 from webtext_gpt.settings.inference import DEVICE, INFERENCE_PRECISION
-from webtext_gpt.settings.kinds import Either, Listed, Number, OneOf, PathText, Switch, Whole
+from webtext_gpt.settings.kinds import (
+    Number,
+    OneOf,
+    PathText,
+    Switch,
+    Whole,
+)
+from webtext_gpt.settings.lists import Either, Listed
 from webtext_gpt.settings.run import RunSettings
 from webtext_gpt.settings.task import Task
 

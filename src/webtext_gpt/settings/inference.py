@@ -6,7 +6,15 @@ from pydantic import model_validator
 
 from webtext_gpt.settings.base import Settings, setting
 from webtext_gpt.settings.benchmarks import BENCHMARKS
-from webtext_gpt.settings.kinds import Listed, Number, OneOf, PathText, Switch, Text, Whole
+from webtext_gpt.settings.kinds import (
+    Number,
+    OneOf,
+    PathText,
+    Switch,
+    Text,
+    Whole,
+)
+from webtext_gpt.settings.lists import Listed
 from webtext_gpt.settings.run import dated
 
 DEVICE = Text("auto, cpu, cuda, cuda:1, ... or mps", pattern=r"auto|cpu|mps|(cuda|xpu)(:\d+)?")

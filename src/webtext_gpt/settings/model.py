@@ -3,7 +3,12 @@
 from typing import Annotated, Literal
 
 from webtext_gpt.settings.base import Target, setting
-from webtext_gpt.settings.kinds import Number, OneOf, Switch, Whole
+from webtext_gpt.settings.kinds import (
+    Number,
+    OneOf,
+    Switch,
+    Whole,
+)
 
 Dropout = Number(0, below=1)
 

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from webtext_gpt.settings.base import Settings, Target, setting
-from webtext_gpt.settings.kinds import Listed, Number, OneOf, Whole
+from webtext_gpt.settings.kinds import Number, OneOf, Whole
+from webtext_gpt.settings.lists import Listed
 
 Steps = Whole(0, unit="optimizer steps")
 

@@ -9,8 +9,10 @@ import yaml
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 from webtext_gpt.paths import local_path, names_files
-from webtext_gpt.settings.base import Settings, leaves
-from webtext_gpt.settings.kinds import Listed, PathText
+from webtext_gpt.settings.base import Settings
+from webtext_gpt.settings.kinds import PathText
+from webtext_gpt.settings.lists import Listed
+from webtext_gpt.settings.lookup import leaves
 
 CONFIG = "config.yaml"
 MAY_CHANGE = ("strategy", "logger")

@@ -3,7 +3,14 @@
 from typing import Annotated, Literal
 
 from webtext_gpt.settings.base import Settings, setting
-from webtext_gpt.settings.kinds import Listed, Named, Number, OneOf, PathText, Switch, Text
+from webtext_gpt.settings.kinds import (
+    Number,
+    OneOf,
+    PathText,
+    Switch,
+    Text,
+)
+from webtext_gpt.settings.lists import Listed, Named
 
 Column = Text("the name of a column")
 METRICS = (

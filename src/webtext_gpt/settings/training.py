@@ -6,14 +6,13 @@ from pydantic import Field
 
 from webtext_gpt.settings.base import Settings, Target, setting
 from webtext_gpt.settings.kinds import (
-    Either,
-    Listed,
     Number,
     OneOf,
     Switch,
     Text,
     Whole,
 )
+from webtext_gpt.settings.lists import Either, Listed
 
 NO_FP16 = "training in fp16 needs a loss scale, which is not supported; use bf16-mixed or 32-true"
 PRECISION = OneOf(

@@ -167,7 +167,10 @@ def test_a_folder_of_shards_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(b"text", mtime=0), "compressed with gzip, not .*; decompress it first: gunzip"),
+        (
+            gzip.compress(b"text", mtime=0),
+            "compressed with gzip, not .*; decompress it first: gunzip",
+        ),
         (b"\x89PNG\r\n\x1a\n\0", "a PNG image, not"),
         ("text".encode("utf-16"), "in UTF-16, not .*; convert it to UTF-8: iconv"),
         (

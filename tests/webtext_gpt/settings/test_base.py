@@ -12,19 +12,27 @@ from webtext_gpt.finetuning import metrics
 from webtext_gpt.model import GPTConfig
 from webtext_gpt.settings import task
 from webtext_gpt.settings.base import (
-    Changes,
     Settings,
     Target,
-    assign,
     keys,
-    leaves,
-    read,
     setting,
+)
+from webtext_gpt.settings.kinds import (
+    Number,
+    PathText,
+    Switch,
+    Text,
+    Whole,
+)
+from webtext_gpt.settings.lists import Named
+from webtext_gpt.settings.lookup import (
+    Changes,
+    leaves,
     shown,
     unknown_key,
 )
-from webtext_gpt.settings.kinds import Named, Number, PathText, Switch, Text, Whole
 from webtext_gpt.settings.model import Model
+from webtext_gpt.settings.reading import assign, read
 from webtext_gpt.settings.train import Train
 from webtext_gpt.settings.training import Trainer
 

@@ -7,8 +7,8 @@ import pytest
 from webtext_gpt.commands import COMMANDS, Command, main
 from webtext_gpt.errors import UserError
 from webtext_gpt.help import help_text, overview
-from webtext_gpt.settings.base import leaves
 from webtext_gpt.settings.composition import choices, groups
+from webtext_gpt.settings.lookup import leaves
 
 SCREEN = 24
 WIDTH = 100

@@ -6,16 +6,18 @@ from typing import Any
 import pytest
 
 from webtext_gpt.settings.kinds import (
-    Either,
     Kind,
-    Listed,
-    Named,
     Number,
     OneOf,
     PathText,
     Switch,
     Text,
     Whole,
+)
+from webtext_gpt.settings.lists import (
+    Either,
+    Listed,
+    Named,
     split_items,
 )
 
