@@ -146,7 +146,6 @@ def _all(command: Command, known: list[Leaf], given: dict[str, Any]) -> Iterator
 def _group(command: Command, known: list[Leaf], given: dict[str, Any], topic: str) -> Iterator[str]:
     found = [k for k in known if k.key == topic or k.key.startswith(f"{topic}.")]
     is_group = command.config is not None and topic in groups(command.config)
-    is_group = is_group and len(choices(str(command.config), topic)) > 1
     if not found and not is_group:
         names = sorted({leaf.key.partition(".")[0] for leaf in known})
         raise UserError(f"--help {topic}: there is no such key or group; there are\n"

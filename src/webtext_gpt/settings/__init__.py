@@ -1,7 +1,8 @@
 """Settings of every command: typed, checked as a whole, and described in one place.
 
-`kinds` says what a value may be, `base` how settings are declared and read, `composition` how Hydra
-chooses the files of conf/; the other modules hold the settings of one command or group each.
+`kinds` and `lists` say what a value may be, `base` how settings are declared, `lookup` how keys are
+found, `reading` how values are checked, `composition` how Hydra chooses the files of conf/, and
+`saved` how a run keeps its settings. The other modules hold the settings of a command or group each.
 """
 
 from webtext_gpt.settings.checks import number, whole_number

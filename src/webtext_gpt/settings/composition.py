@@ -1,7 +1,7 @@
 """Composition of a command's values by Hydra, from the choices of its groups.
 
 Hydra chooses and merges the YAML files of `conf/`. Single keys are set afterwards, by
-`webtext_gpt.settings.base.assign`, so that no grammar stands between a path and its file.
+`webtext_gpt.settings.reading.assign`, so that no grammar stands between a path and its file.
 """
 
 import difflib
