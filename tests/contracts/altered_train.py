@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import train
+from webtext_gpt.commands import run
 from webtext_gpt.training.pretrain import PretrainingModule
 
 
@@ -63,4 +63,4 @@ if __name__ == "__main__":
         poison(*map(int, os.environ["POISON"].split(":")))
     if "PROBE" in os.environ:
         probe(os.environ["PROBE"])
-    train.main()
+    run("train")

@@ -156,7 +156,7 @@ def check_message(done: subprocess.CompletedProcess[str], extra: str) -> None:
     ("arguments", "extra"),
     [
         (["data_prep/links.py", "dumps=[x]", "out=y"], "corpus"),
-        (["data_prep/build.py", "--help"], "corpus"),
+        (["data_prep/build.py", "dumps=[x]", "out=y"], "corpus"),
         (["-m", "webtext_gpt.lm_eval", "--tasks", "x"], "lm-eval"),
         (["eval.py", "checkpoint=CHECKPOINT", "tasks=[ptb]"], "hub"),
     ],

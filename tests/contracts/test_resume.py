@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from webtext_gpt import cli
 from webtext_gpt.checkpoint.store import read_checkpoint
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.training.callbacks.interrupt import GracefulInterrupt
@@ -119,8 +120,8 @@ def test_a_relative_path_refers_to_the_folder_in_which_the_run_started(
     relative = [o for o in small_run if not o.startswith("data.path")] + ["data.path=prose.*"]
     assert pretrain(compose("train", *relative))["step"] == 6
     monkeypatch.chdir(tmp_path)
-    again = [f"resume={tmp_path / 'run'}", f"run_dir={tmp_path / 'run'}"]
-    assert pretrain(compose("train", *again), ["trainer.max_steps=7"])["step"] == 7
+    again = [f"resume={tmp_path / 'run'}", "trainer.max_steps=7"]
+    assert pretrain(compose("train", *again))["step"] == 7
 
 
 def test_an_interrupted_validation_is_repeated_after_resuming(
@@ -155,11 +156,12 @@ def test_resume_auto_needs_the_same_folder_every_time(
     small_run: list[str], compose: Callable[..., Any]
 ) -> None:
     with pytest.raises(UserError, match="resume=auto needs run_dir="):
-        pretrain(compose("train", *small_run, "resume=auto"), ["resume=auto"])
+        pretrain(compose("train", *small_run, "resume=auto"), cli.Call(frozenset({"resume"})))
 
 
 def test_resume_needs_a_run(call: Call, tmp_path: Path) -> None:
     resumed = call("train.py", f"resume={tmp_path / 'nothing'}")
     assert resumed.returncode == 1
-    assert "no run is there" in resumed.stderr
+    assert "nothing does not exist" in resumed.stderr
+    assert "name a run's folder, with its config.yaml" in resumed.stderr
     assert not (tmp_path / "nothing").exists()

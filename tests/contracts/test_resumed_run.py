@@ -99,7 +99,7 @@ def test_a_resumed_run_uses_this_calls_optimizer(train: Train, tmp_path: Path) -
 
 @pytest.mark.parametrize("precision", ["16-mixed", "16-true", "16"])
 def test_fp16_is_refused(precision: str, train: Train) -> None:
-    with pytest.raises(UserError, match="use bf16-mixed, or 32-true"):
+    with pytest.raises(UserError, match="use bf16-mixed or 32-true"):
         train(f"trainer.precision={precision}")
 
 
