@@ -86,8 +86,9 @@ def run_command(command: Command, arguments: Sequence[str], called: str) -> None
             return
         has_run_dir = "run_dir" in command.load("settings").model_fields
         calls = list(_sweep(parsed, has_run_dir=has_run_dir)) if parsed.sweep else [parsed]
-        # All runs of a sweep are checked before the first one starts.
+        # The settings of all runs of a sweep are checked before the first one starts.
         checked = [read_settings(command, one) for one in calls]
+        given = frozenset(key for key, _ in parsed.pairs)
         if parsed.show:
             import yaml
 
@@ -95,8 +96,8 @@ def run_command(command: Command, arguments: Sequence[str], called: str) -> None
             print(yaml.safe_dump_all(values, sort_keys=False, allow_unicode=True), end="")
             return
         work: Callable[[Settings, Call], Any] = command.load("work")
-        for one, settings in zip(calls, checked, strict=True):
-            work(settings, Call(frozenset(key for key, _ in one.pairs), parsed.sweep))
+        for settings in checked:
+            work(settings, Call(given, parsed.sweep))
 
 
 def parse(arguments: Sequence[str], command: Command) -> Arguments:
@@ -121,7 +122,7 @@ def parse(arguments: Sequence[str], command: Command) -> Arguments:
         elif argument in ("-m", "--multirun"):
             parsed = replace(parsed, sweep=True)
         elif flag in ("--config-dir", "-cd"):
-            folder = local_path(value if equals or not rest else rest.pop(0), "--config-dir")
+            folder = local_path(value if equals else _topic(rest), "--config-dir")
             if not folder.is_dir():
                 raise UserError(f"--config-dir={folder} is not a folder")
             parsed = replace(parsed, folder=folder)
@@ -151,7 +152,14 @@ def read_settings(command: Command, arguments: Arguments) -> Settings:
     if "resume" in model.model_fields and resume not in NOT_RUNS:
         from webtext_gpt.settings.saved import reopen
 
-        values = reopen(local_path(resume, "resume"), model, chosen, values)
+        folder = local_path(resume, "resume")
+        run_dir = dict(pairs).get("run_dir", resume)
+        if local_path(run_dir, "run_dir").absolute() != folder.absolute():
+            raise UserError(
+                f"resume={resume} goes on in that folder, but run_dir={run_dir} names another; "
+                "leave run_dir= out, or copy the run's folder and resume the copy"
+            )
+        values = reopen(folder, model, chosen, values)
         pairs = [(k, v) for k, v in pairs if k not in ("resume", "run_dir")]
     for key, text in pairs:
         assign(model, values, key, text, known)

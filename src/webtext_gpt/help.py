@@ -4,11 +4,11 @@ import textwrap
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from typing import Any
+from typing import Any, get_args
 
 from webtext_gpt.commands import COMMANDS, PROGRAM, Command
 from webtext_gpt.errors import UserError
-from webtext_gpt.settings.base import Settings
+from webtext_gpt.settings.base import TARGET, Settings
 from webtext_gpt.settings.composition import choice_comment, choice_values, choices, groups
 from webtext_gpt.settings.lookup import Leaf, leaves
 
@@ -74,7 +74,7 @@ def default_text(leaf: Leaf, given: dict[str, Any] | None = None) -> str:
         leaf: the key.
         given: values of the default choices of the groups, by key.
     """
-    if given and leaf.key in given:
+    if given and leaf.key in given and _is_chosen(leaf, given):
         return value_text(given[leaf.key])
     return "..." if leaf.is_required else value_text(leaf.default)
 
@@ -95,6 +95,13 @@ def _flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:
         key = f"{prefix}.{name}"
         flat |= _flat(value, key) if isinstance(value, dict) else {key: value}
     return flat
+
+
+def _is_chosen(leaf: Leaf, given: dict[str, Any]) -> bool:
+    """Return whether the default choice of a key's group is the one whose class has the key."""
+    target = leaf.owner.model_fields.get("target")
+    chosen = given.get(f"{leaf.key.rpartition('.')[0]}.{TARGET}")
+    return target is None or chosen is None or chosen in get_args(target.annotation)
 
 
 def about(model: type[Settings]) -> list[str]:

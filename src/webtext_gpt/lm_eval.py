@@ -165,7 +165,14 @@ def main() -> None:
     from lm_eval.__main__ import cli_evaluate
 
     with clear_errors():
-        cli_evaluate()
+        try:
+            cli_evaluate()
+        except SystemExit as end:
+            if end.code == 2:  # the harness has printed its own message
+                raise UserError(
+                    "the harness does not take these arguments; --help lists those it takes"
+                ) from None
+            raise
 
 
 if __name__ == "__main__":

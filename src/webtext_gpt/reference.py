@@ -9,7 +9,13 @@ from itertools import groupby
 from webtext_gpt.commands import COMMANDS, Command
 from webtext_gpt.help import about, default_text, default_values, value_text
 from webtext_gpt.settings.base import Settings
-from webtext_gpt.settings.composition import choice_comment, choice_values, choices, groups
+from webtext_gpt.settings.composition import (
+    choice_comment,
+    choice_groups,
+    choice_values,
+    choices,
+    groups,
+)
 from webtext_gpt.settings.lookup import (
     Changes,
     Leaf,
@@ -36,8 +42,9 @@ python train.py model=small data=files data.path=texts/ optimizer.lr=3e-4
   brackets and quotes for the shell, `'data.path=my texts/[1].txt'`.
 - **Lists** are `[a,b]`, or one value without brackets. Quote an item that holds commas or brackets:
   `'data.path=["a,b.txt",c.txt]'`. The name of an existing file is one item, whatever it holds.
-- **Sweeps**: with `-m`, every key takes several values, `-m seed=1,2 optimizer.lr=1e-3,2e-3`. Each
-  combination is a run, in `run_dir/0`, `run_dir/1`, and so on.
+- **Sweeps**: with `-m`, every key but `run_dir` takes several values,
+  `-m seed=1,2 optimizer.lr=1e-3,2e-3`. Each combination is a run, in `run_dir/0`, `run_dir/1`, and
+  so on.
 - **Choices of your own**: `--config-dir DIR` adds the YAML files of DIR to the groups, such as
   `DIR/experiment/mine.yaml`.
 
@@ -61,11 +68,11 @@ def _section(command: Command) -> Iterator[str]:
     yield f"## {command.name}\n"
     yield f"`{command.script}`, or `webtext-gpt {command.name}`.\n"
     yield from (f"{paragraph}\n" for paragraph in about(model))
-    nested = {
-        field.alias or name: kind.model
+    nested = [
+        field.alias or name
         for name, field in model.model_fields.items()
-        if isinstance(kind := kind_of(field), Changes)
-    }
+        if isinstance(kind_of(field), Changes)
+    ]
     known = [
         leaf for leaf in leaves(model, repeat=True) if leaf.key.partition(".")[0] not in nested
     ]
@@ -81,10 +88,11 @@ def _section(command: Command) -> Iterator[str]:
         if group not in known_groups:
             yield f"### {command.name}: {group}\n"
             yield from _choices(command, group)
-    for stage, settings in nested.items():
-        names = ", ".join(f"`{stage}.{leaf.key}`" for leaf in leaves(settings))
+    known_keys = [leaf.key for leaf in leaves(model)]
+    for stage in nested:
+        names = ", ".join(f"`{key}`" for key in known_keys if key.startswith(f"{stage}."))
         yield f"### {command.name}: {stage}\n"
-        yield f"The settings of [{stage}](#{stage}), all but those that the build sets: {names}.\n"
+        yield f"These settings of [{stage}](#{stage}) can be given: {names}.\n"
 
 
 def _choices(command: Command, group: str) -> Iterator[str]:
@@ -98,7 +106,9 @@ def _choices(command: Command, group: str) -> Iterator[str]:
     for name in names:
         comment = choice_comment(command.config, group, name)
         mark = " (default)" if name == default else ""
-        sets = _sets(choice_values(command.config, group, name))
+        others = choice_groups(command.config, group, name)
+        sets = [f"`{other}={choice}`" for other, choice in others.items()]
+        sets += _sets(choice_values(command.config, group, name))
         yield f"| `{name}`{mark} | {_cell(comment)} | {_cell(', '.join(sets))} |"
     yield ""
 

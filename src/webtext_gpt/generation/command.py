@@ -207,9 +207,9 @@ def refuse_existing(path: str | Path) -> None:
         UserError: the file exists, or its folder cannot be written to.
     """
     file = local_path(path, "out")
+    check_output_file(file, "out")
     if file.exists():
         raise UserError(f"{file} exists; remove it or give another out=")
-    check_output_file(file, "out")
 
 
 def write_completions(path: str | Path, pairs: Iterable[tuple[str, str]]) -> Iterator[str]:

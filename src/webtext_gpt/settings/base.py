@@ -37,10 +37,16 @@ def setting(
     return Field(**given, description=meaning, alias=alias, json_schema_extra=extra)
 
 
-def keys(group: type["Settings"] | None = None, *, common: bool = True) -> Any:
-    """Return a field that holds settings of its own, by default with all of their defaults."""
-    default: dict[str, Any] = {"default": None} if group is None else {"default_factory": group}
-    return Field(**default, json_schema_extra={"common": common})
+def keys(group: Any = ..., *, common: bool = True) -> Any:
+    """Return a field that holds settings of its own.
+
+    Args:
+        group: their class, for all of its defaults; None if the group may be null; by default the
+            group must be chosen.
+        common: whether `--help` shows the settings that are common in the group.
+    """
+    given = {"default": group} if group in (None, ...) else {"default_factory": group}
+    return Field(**given, json_schema_extra={"common": common})
 
 
 class Settings(BaseModel):

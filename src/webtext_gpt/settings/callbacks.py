@@ -32,7 +32,7 @@ class Throughput(Target):
 
 
 class Samples(Target):
-    """Writes generated text to samples.txt at every validation."""
+    """`callbacks=default`: writes generated text to samples.txt at every validation."""
 
     target: Literal["webtext_gpt.training.callbacks.samples.Samples"] = setting(
         "webtext_gpt.training.callbacks.samples.Samples", alias="_target_"
@@ -71,7 +71,7 @@ class Checkpoints(Target):
 
 
 class EarlyStopping(Target):
-    """Ends training when the monitored metric no longer improves."""
+    """`callbacks=finetuning`: ends training when the monitored metric no longer improves."""
 
     target: Literal["webtext_gpt.training.callbacks.early_stopping.early_stopping"] = setting(
         "webtext_gpt.training.callbacks.early_stopping.early_stopping", alias="_target_"
@@ -106,7 +106,7 @@ class Console(Target):
 
 
 class ZeroShot(Target):
-    """Runs zero-shot benchmarks during training; `callbacks=zero_shot` adds it."""
+    """`callbacks=zero_shot`: runs zero-shot benchmarks during training."""
 
     target: Literal["webtext_gpt.training.callbacks.zero_shot.ZeroShot"] = setting(
         "webtext_gpt.training.callbacks.zero_shot.ZeroShot", alias="_target_"
@@ -119,18 +119,18 @@ class ZeroShot(Target):
         None, "folder with the benchmarks' files"
     )
     limit: Annotated[int | None, Whole(1, unit="examples", null="all")] = setting(
-        500, "maximum length of each benchmark"
+        500, "examples of each benchmark"
     )
 
 
 class Callbacks(Settings):
     """What happens during training besides the steps."""
 
-    throughput: Throughput | None = keys()
-    samples: Samples | None = keys()
-    checkpoints: Checkpoints | None = keys()
-    early_stopping: EarlyStopping | None = keys()
-    loss_curve: LossCurve | None = keys()
-    interrupt: Interrupt | None = keys()
-    console: Console | None = keys()
-    zero_shot: ZeroShot | None = keys()
+    throughput: Throughput | None = keys(None)
+    samples: Samples | None = keys(None)
+    checkpoints: Checkpoints | None = keys(None)
+    early_stopping: EarlyStopping | None = keys(None)
+    loss_curve: LossCurve | None = keys(None)
+    interrupt: Interrupt | None = keys(None)
+    console: Console | None = keys(None)
+    zero_shot: ZeroShot | None = keys(None)

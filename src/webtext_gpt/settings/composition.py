@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.settings.kinds import NULL
 
 
 def conf_folder() -> Path:
@@ -54,9 +55,14 @@ def compose(config: str, chosen: Mapping[str, str], extra: Path | None = None) -
     Raises:
         UserError: a choice does not exist, or a file of the user's is not valid.
     """
+    overrides = []
     for group, choice in chosen.items():
         known = choices(config, group, extra)
-        if choice != "null" and choice not in known:
+        if choice.lower() in NULL and choice not in known:
+            overrides += [] if groups(config)[group] is None else [f"~{group}"]
+            continue
+        overrides.append(f"{group}={choice}")
+        if choice not in known:
             near = difflib.get_close_matches(choice, known, n=2, cutoff=0.5)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise UserError(
@@ -69,18 +75,34 @@ def compose(config: str, chosen: Mapping[str, str], extra: Path | None = None) -
     from omegaconf.errors import OmegaConfBaseException
 
     primary = conf_folder() / config
-    overrides = [f"{group}={choice}" for group, choice in chosen.items()]
     if extra is not None:
-        overrides.append(f"hydra.searchpath=[file://{extra.absolute()}]")
+        path = str(extra.absolute()).replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+        overrides.append(f'hydra.searchpath=["file://{path}"]')
     try:
         with initialize_config_dir(str(primary.parent), version_base="1.3"):
             composed = hydra_compose(primary.name, overrides=overrides)
         values = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         listed = ", ".join(f"{group}={choice}" for group, choice in chosen.items())
-        raise UserError(f"{listed or config}: the configuration is not valid: {error}") from error
+        raise UserError(f"{listed or config}: {_reason(error)}") from error
     assert isinstance(values, dict)  # noqa: S101 - configurations are mappings
     return {str(key): value for key, value in values.items() if value != {}}
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file of a group is not valid, in plain words."""
+    if match := re.search(r"Could not find '([\w/@-]+)/(.+?)'", str(error)):
+        return f"one of its files names {match[1]}={match[2]}, which is not a choice"
+    if isinstance(error, UnicodeDecodeError):
+        return "one of its files is not text in UTF-8"
+    return f"one of its files is not valid: {str(error).splitlines()[0]}"
+
+
+def choice_groups(config: str, group: str, choice: str) -> dict[str, str]:
+    """Return the choices of other groups that a choice makes, as an experiment does."""
+    values = yaml.safe_load(_choice_file(config, group, choice).read_text()) or {}
+    entries = [entry for entry in values.get("defaults", []) if isinstance(entry, dict)]
+    return {key.rpartition("/")[2]: value for entry in entries for key, value in entry.items()}
 
 
 def choice_values(config: str, group: str, choice: str) -> dict[str, Any]:

@@ -140,7 +140,7 @@ class Number(Kind):
         unit = f" of {self.unit}" if self.unit else ""
         above = [f"above {self.above:g}"] if self.above is not None else []
         below = [f"below {self.below:g}"] if self.below is not None else []
-        bounds = [_range(self.least, self.most).removeprefix(", "), *above, *below]
+        bounds = [*above, _range(self.least, self.most).removeprefix(", "), *below]
         listed = " and ".join(filter(None, bounds))
         return f"a number{unit}" + (f", {listed}" if listed else "")
 

@@ -162,7 +162,7 @@ def unknown_key(settings: type[Settings], key: str, others: Iterable[str] = ()) 
     """
     single = [leaf.key for leaf in leaves(settings)]
     groups = {key.rpartition(".")[0] for key in single} - {""}
-    known = list(dict.fromkeys([*single, *sorted(groups), *others]))
+    known = list(dict.fromkeys([*single, *(() if "." in key else sorted(groups)), *others]))
     word = key.rpartition(".")[2]
     near = [k for k in known if k.rpartition(".")[2] == word]  # the same key elsewhere
     near += [k for name, k in HABITS.items() if name == word and k in known and k not in near]

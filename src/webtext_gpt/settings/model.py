@@ -1,6 +1,8 @@
 """Settings of the model: `model.KEY`. The choices of `model=` are sizes, in conf/model."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+
+from pydantic import model_validator
 
 from webtext_gpt.settings.base import Target, setting
 from webtext_gpt.settings.kinds import (
@@ -59,3 +61,15 @@ class Model(Target):
     scaled_residual_init: Annotated[bool, Switch()] = setting(
         True, "divide the initial weights of residual projections by sqrt(2 n_layer), as GPT-2"
     )
+
+    @model_validator(mode="after")
+    def _check_width(self) -> Self:
+        if self.n_embd % self.n_head:
+            raise ValueError(
+                f"model.n_embd={self.n_embd} does not divide into model.n_head={self.n_head} heads"
+            )
+        if self.positions == "sinusoidal" and self.n_embd % 2:
+            raise ValueError(
+                f"model.positions=sinusoidal needs an even model.n_embd, not {self.n_embd}"
+            )
+        return self

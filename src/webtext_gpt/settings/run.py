@@ -57,5 +57,5 @@ class RunSettings(Settings):
     scheduler: Scheduler = keys()
     strategy: Strategy = keys()
     trainer: Trainer = keys(Trainer)
-    logger: Logger | None = keys()
+    logger: Logger | None = keys(None)
     callbacks: Callbacks = keys(Callbacks, common=False)

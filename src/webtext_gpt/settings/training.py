@@ -48,12 +48,12 @@ class Trainer(Settings):
         None, "length of training", common=True
     )
     max_tokens: Annotated[int | None, Whole(1, unit="tokens", null="no limit")] = setting(
-        None, "length of training; replaces max_steps"
+        None, "length of training, in pretraining; replaces max_steps"
     )
     max_minutes: Annotated[float | None, Number(above=0, unit="minutes", null="no limit")] = (
         setting(
             None,
-            "limit of the time; if only this is set, the steps that fit; all null: 5 minutes",
+            "limit of the time; if only this is set, as many steps as fit",
             common=True,
         )
     )

@@ -1,5 +1,7 @@
 """The corpus that settings name: its token shards, its tokenizer, and the vocabulary it gives."""
 
+from pathlib import Path
+
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.data.prepare import TokenizerRecipe, cached_shards, prepare_shards
@@ -51,7 +53,9 @@ def expected_vocabulary(settings: Train) -> int:
     if isinstance(tokenizer, GPT2Tokenizer):
         if not isinstance(settings.data, Hub):
             settings.data.build()  # refuses a path that does not exist
-        return GPT2_VOCAB_SIZE
+        path = tokenizer.path
+        is_local = Path(path).exists() or path.startswith(("/", ".", "~"))
+        return tokenizer.build().vocab_size if is_local else GPT2_VOCAB_SIZE
     source = settings.data.build()
     cached = cached_shards(source, tokenizer_recipe(tokenizer), settings.cache_dir)
     if cached is not None:

@@ -285,7 +285,11 @@ class TrainingModule(L.LightningModule):
             UserError: names what differs.
         """
         mine = self.description()
-        different = [name for name, value in mine.items() if checkpoint.get(name) != value]
+        different = [
+            name + _changes(checkpoint.get(name), value)
+            for name, value in mine.items()
+            if checkpoint.get(name) != value
+        ]
         if different:
             raise UserError(
                 f"the run to resume has another {' and another '.join(different)} than this "
@@ -307,3 +311,11 @@ class TrainingModule(L.LightningModule):
             self.validated_step = checkpoint["validated_step"]
             self.validation_metrics = checkpoint["validation_metrics"]
             self.guard.norms.load_state_dict(checkpoint["gradient_norms"])
+
+
+def _changes(theirs: object, ours: object) -> str:
+    """Return which entries of two mappings differ: ` (n_layer=3, not 2)`; else nothing."""
+    if not isinstance(theirs, dict) or not isinstance(ours, dict):
+        return ""
+    pairs = [f"{k}={theirs.get(k)}, not {v}" for k, v in ours.items() if theirs.get(k) != v]
+    return f" ({'; '.join(pairs[:5])})"

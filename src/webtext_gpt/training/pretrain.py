@@ -95,16 +95,19 @@ def pretrain(settings: Train, call: Call | None = None) -> Summary:
         Stopped: training was interrupted; its state is saved.
     """
     run = open_run(settings, call)
-    L.seed_everything(settings.seed, verbose=False)
-    shards = open_shards(settings)
-    config = model_config(settings.model, shards.vocab_size)
     global_batch_tokens = settings.global_batch_tokens
     if global_batch_tokens is None and run.state is not None:
         # The default depends on the number of devices, which may have changed.
         global_batch_tokens = run.state.get("tokens_per_step")
     plan = plan_batch(
-        global_batch_tokens, config.block_size, run.devices.count, settings.micro_batch_size
+        global_batch_tokens,
+        settings.model.block_size,
+        run.devices.count,
+        settings.micro_batch_size,
     )
+    L.seed_everything(settings.seed, verbose=False)
+    shards = open_shards(settings)
+    config = model_config(settings.model, shards.vocab_size)
     check_memory(settings, config, count_parameters(config), plan, run.devices, run.parallelism)
     data = PretrainingData(
         shards,

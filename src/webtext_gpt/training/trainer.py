@@ -143,6 +143,7 @@ def build_trainer(
             default_root_dir=run_dir,
             plugins=[AtomicCheckpointIO(checkpoint)],
             use_distributed_sampler=False,  # our samplers already divide the data among ranks
+            max_epochs=-1,
             check_val_every_n_epoch=None,  # a single, endless epoch
             num_sanity_val_steps=0,
             enable_checkpointing=False,  # our callbacks write checkpoints and the progress bar

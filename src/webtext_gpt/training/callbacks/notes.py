@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import lightning as L
 
+from webtext_gpt.data.rows import plural
 from webtext_gpt.settings.optimization import Linear, Scheduler
 
 
@@ -42,9 +43,9 @@ class Notes(L.Callback):
             warmup = round(scheduler.warmup_ratio * steps)
         if warmup is not None and warmup > 1 and warmup >= steps:
             yield (
-                f"scheduler.warmup_steps={warmup} is not shorter than the run of {steps} steps, so "
-                "the learning rate only rises; set scheduler.warmup_steps="
-                f"{max(1, steps // 10)} or a longer run"
+                f"scheduler.warmup_steps={warmup} is not shorter than the run, which has "
+                f"{plural(steps, 'step')}, so the learning rate only rises; set "
+                f"scheduler.warmup_steps={steps // 10} or a longer run"
             )
         if self.validate_every > steps:
             yield (

@@ -123,6 +123,8 @@ def _requested(
     else:
         listed = devices.split(",") if isinstance(devices, str) else devices
         named = tuple(int(index) for index in listed if str(index).strip())
+        if len(set(named)) < len(named):
+            raise UserError(f"trainer.devices={list(named)} names a device twice")
         number = len(named)
         indices = named if kind == "cuda" else None  # CPU processes have no index
     if number < 1:
