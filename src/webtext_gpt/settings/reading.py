@@ -81,6 +81,7 @@ def assign(
             return
         model = _model_of(field, node.get(part))
         if model is None:
+            _refuse_target(field, node.get(part), ".".join(parents[: depth + 1]))
             raise UserError(_unused(settings, key, others))
         node = _inner(node, part, key)
     field = field_of(model, last)
@@ -180,3 +181,20 @@ def _model_of(field: FieldInfo, node: object) -> type[Settings] | None:
     if len(models) == 1 and (node is not None or not is_optional(field)):
         return models[0]
     return None
+
+
+def _refuse_target(field: FieldInfo, node: object, key: str) -> None:
+    """Refuse a configuration whose target no class of the group has.
+
+    Raises:
+        UserError: names the target and those that are known.
+    """
+    known = [
+        target
+        for model in models_of(field)
+        if "target" in model.model_fields
+        for target in get_args(model.model_fields["target"].annotation)
+    ]
+    found = node.get(TARGET) if isinstance(node, Mapping) else None
+    if found is not None and found not in known:
+        raise UserError(f"{key}.{TARGET}={shown(found)}: expected {' or '.join(map(str, known))}")

@@ -142,7 +142,7 @@ def test_bad_settings(print_samples: Callable[..., None], changes: dict, message
             "overflows where bf16 does not",
         ),
         (["num_beams=0"], "num_beams=0: expected a whole number, 1 or above"),
-        (["top_p=0"], "top_p=0: expected a number, 1 or below and above 0, or null (all)"),
+        (["top_p=0"], "top_p=0: expected a number, above 0 and 1 or below, or null (all)"),
         (["stop=[a,]"], "stop=[a,]: expected a list [a,b] of values, each text, or null (none)"),
     ],
 )

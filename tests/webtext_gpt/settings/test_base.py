@@ -65,8 +65,8 @@ class Car(Settings):
     doors: Annotated[int, Whole(2, 5)] = setting(4, "how many")
     start: Annotated[str | None, PathText(null="home")] = setting(None, "where", alias="from")
     lights: Lights = keys(Lights)
-    spare: Lights | None = keys()
-    paint: Annotated[Plain | Striped, Field(discriminator="target")] | None = keys()
+    spare: Lights | None = keys(None)
+    paint: Annotated[Plain | Striped, Field(discriminator="target")] | None = keys(None)
     labels: Annotated[dict[str, int], Named(Whole())] = setting(dict, "by name")
     later: Annotated[dict[str, Any], Changes(Lights, "later")] = setting(dict)
 

@@ -104,7 +104,7 @@ def test_values_that_are_read(kind: Kind, value: object, read: Any) -> None:
         (RATE, "10%", "; give the fraction, 0.1"),
         *((RATE, v, "a number, 0 or above and below 1") for v in ("1", "-0.1", "nan", "inf")),
         *((RATE, v, "expected a number") for v in ("1e-3x", "", True, None, [0.5], 10**400)),
-        (Number(above=0, most=1), "0", "expected a number, 1 or below and above 0"),
+        (Number(above=0, most=1), "0", "expected a number, above 0 and 1 or below"),
         (WORDS, "half", "expected auto, fp32 or bf16; fp16 is not offered"),
         (WORDS, "fp23", "expected auto, fp32 or bf16; did you mean fp32?"),
         (WORDS, "FP32", "expected auto, fp32 or bf16"),
