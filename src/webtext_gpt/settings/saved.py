@@ -15,6 +15,8 @@ from webtext_gpt.settings.lists import Listed
 from webtext_gpt.settings.lookup import leaves
 
 CONFIG = "config.yaml"
+HEADER = "# Settings of a webtext-gpt run. Texts and paths are literal.\n"
+"""First line of the file; earlier versions, whose files had interpolations, did not write it."""
 MAY_CHANGE = ("strategy", "logger")
 """Groups whose choice may change when a run is resumed."""
 OUTPUTS = ("run_dir", "resume", "out")
@@ -77,19 +79,15 @@ def load(run_dir: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is not a configuration.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     path = run_dir / CONFIG
     try:
-        # Earlier versions left interpolations in the file.
-        loaded = OmegaConf.load(path)
-        _forget(loaded)
-        values = OmegaConf.to_container(loaded, resolve=True)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+        values = yaml.safe_load(text) if text.startswith(HEADER) else _load_earlier(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a run's configuration: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a run's configuration: it holds no keys")
+    _rename_targets(values)
     return {str(key): value for key, value in values.items() if value != {}}
 
 
@@ -105,7 +103,7 @@ def save(settings: Settings, run_dir: Path, **resolved: Any) -> None:
     """
     with replaced(run_dir / CONFIG) as partial:
         text = yaml.safe_dump(plain(settings) | resolved, sort_keys=False, allow_unicode=True)
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(HEADER + text, encoding="utf-8")
 
 
 def plain(settings: Settings) -> dict[str, Any]:
@@ -137,16 +135,40 @@ def _absolute(value: Any) -> Any:
     return str(Path.cwd() / value) if names_files(value) else value
 
 
+def _rename_targets(node: Any) -> None:
+    """Replace each target of an earlier version, in place, with its current name."""
+    if isinstance(node, dict):
+        if target := MOVED.get(node.get("_target_", "")):
+            node["_target_"] = target
+        for inner in node.values():
+            _rename_targets(inner)
+
+
+def _load_earlier(text: str) -> object:
+    """Return the values of a file of an earlier version, with its interpolations resolved.
+
+    Raises:
+        yaml.YAMLError: the file is not a configuration.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        loaded = OmegaConf.create(text)
+        _forget(loaded)
+        return OmegaConf.to_container(loaded, resolve=True)
+    except OmegaConfBaseException as error:
+        raise yaml.YAMLError(str(error).splitlines()[0]) from error
+
+
 def _forget(node: Any, name: str = "", depth: int = 0) -> None:
-    """Drop the keys of earlier versions, and rename targets, in place."""
+    """Drop the keys of earlier versions, in place."""
     from omegaconf import DictConfig, OmegaConf
 
     if not isinstance(node, DictConfig):
         return
     for key in [*(REMOVED if depth else ()), *REMOVED_FROM.get(name, ())]:
         node.pop(key, None)
-    if target := MOVED.get(node.get("_target_", "")):
-        node["_target_"] = target
     for key in node:
         if not OmegaConf.is_interpolation(node, str(key)):
             _forget(node[key], str(key), depth + 1)

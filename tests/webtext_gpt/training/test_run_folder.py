@@ -102,6 +102,7 @@ def test_the_configuration_of_an_earlier_version_is_read(
     values["callbacks"]["console"]["metric"] = "${callbacks.checkpoints.monitor}"
     values["logger"] = {}
     (run / "config.yaml").write_text(yaml.safe_dump(values))
+    assert "${run_dir}" in (run / "config.yaml").read_text()
     opened = compose("train", f"resume={run}")
     assert (opened.model.n_layer, opened.trainer.max_steps, opened.logger) == (12, 7, None)
     assert "${" not in str(load(run))
@@ -117,6 +118,14 @@ def test_paths_of_files_that_exist_are_made_absolute(
     saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert saved["data"]["path"] == [str(tmp_path / "a.txt"), "missing.txt", "~/b"]
     assert saved["global_batch_tokens"] == 512
+
+
+def test_texts_are_read_again_as_they_were(compose: Callable[..., Any], tmp_path: Path) -> None:
+    given = ["callbacks.samples.prompt=${model.n_layer} $x", "data=files", "data.path=${a}/\\b"]
+    save(compose("train", *given), tmp_path / "run")
+    opened = compose("train", f"resume={tmp_path / 'run'}")
+    assert opened.callbacks.samples.prompt == "${model.n_layer} $x"
+    assert opened.data.path == ["${a}/\\b"]
 
 
 @pytest.mark.parametrize("name", ["[a].txt", "~", "*.txt", "b?"])
