@@ -10,7 +10,7 @@ from webtext_gpt.commands import COMMANDS, PROGRAM, Command
 from webtext_gpt.errors import UserError
 from webtext_gpt.settings.base import TARGET, Settings
 from webtext_gpt.settings.composition import choice_comment, choice_values, choices, groups
-from webtext_gpt.settings.lookup import Leaf, leaves
+from webtext_gpt.settings.lookup import Leaf, leaves, shown
 
 WIDTH = 100
 
@@ -56,15 +56,9 @@ def version() -> str:
 
 def value_text(value: object) -> str:
     """Return a value as it is written on a command line."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, list):
-        return f"[{','.join(map(value_text, value))}]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{k}: {value_text(v)}" for k, v in value.items()) + "}"
     if isinstance(value, float):
         return f"{value:g}"
-    return str(value).replace("\n", r"\n") if value != "" else '""'
+    return shown(value) if value != "" else '""'
 
 
 def default_text(leaf: Leaf, given: dict[str, Any] | None = None) -> str:

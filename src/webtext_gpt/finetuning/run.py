@@ -68,7 +68,6 @@ def finetune(
             run's folder. Or the loss was not finite.
         Stopped: training was interrupted; its state is saved.
     """
-    _check_together(settings)
     run = open_run(settings, call)
     task = open_task(settings.task)
     train, validation, test = read_splits(task)
@@ -145,18 +144,6 @@ def finetune(
     }
     conclude(run, trainer, summary)
     return Finetuned(summary, best)
-
-
-def _check_together(settings: Finetune) -> None:
-    """Refuse settings that pretraining has and fine-tuning cannot use.
-
-    Raises:
-        UserError: names the key.
-    """
-    if settings.trainer.max_tokens is not None:
-        raise UserError(
-            "trainer.max_tokens is for pretraining; set epochs=... or trainer.max_steps=..."
-        )
 
 
 def open_task(settings: TaskSettings) -> Task:

@@ -20,7 +20,6 @@ from webtext_gpt.settings.kinds import (
 from webtext_gpt.settings.lists import Listed
 
 Steps = Whole(1, unit="optimizer steps")
-PACKAGE = "webtext_gpt.training.callbacks"
 
 
 class Throughput(Target):

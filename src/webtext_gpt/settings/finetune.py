@@ -1,6 +1,8 @@
 """Settings of `finetune.py`."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
+
+from pydantic import model_validator
 
 from webtext_gpt.settings.base import Settings, keys, setting
 from webtext_gpt.settings.inference import DEVICE, INFERENCE_PRECISION
@@ -102,3 +104,11 @@ class Finetune(RunSettings):
     precision: Annotated[str, INFERENCE_PRECISION] = setting(
         "auto", "number format of predictions and final figures; auto: bf16 on GPUs that have it"
     )
+
+    @model_validator(mode="after")
+    def _refuse_tokens(self) -> Self:
+        if self.trainer.max_tokens is not None:
+            raise ValueError(
+                "trainer.max_tokens is for pretraining; set epochs=... or trainer.max_steps=..."
+            )
+        return self
