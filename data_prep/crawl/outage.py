@@ -21,9 +21,6 @@ PROBES = 3
 UNREACHED = frozenset({"no such host", "connection refused", "connection failed", "timeout"})
 """Statuses of links that may have failed for lack of a network."""
 
-GATEWAY = frozenset({407, 502, 503, 504})
-"""Statuses of a proxy that cannot reach a host, or refuses this client."""
-
 
 class Outage:
     """Links that failed without an answer from any host since.

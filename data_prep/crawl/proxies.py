@@ -7,14 +7,28 @@ from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies
 
 import scrapy
+from scrapy.http import Response
 from scrapy.utils.defer import maybe_deferred_to_future
 
 from data_prep.crawl.urls import is_public
 from webtext_gpt.errors import UserError
 
+GATEWAY = frozenset({407, 502, 503, 504})
+"""Statuses of a proxy that cannot reach a host, or refuses this client."""
+
 
 class PrivateAddressError(Exception):
     """A connection would have gone to a private address."""
+
+
+def headers_may_be_proxys(request: scrapy.Request | None) -> bool:
+    """Return whether a proxy may have answered in place of a host: HTTP without a tunnel."""
+    return request is not None and bool(request.meta.get("proxy")) and request.url[:5] == "http:"
+
+
+def refused_by_proxy(response: Response) -> bool:
+    """Return whether a response says that a proxy does not reach the host."""
+    return response.status in GATEWAY and headers_may_be_proxys(response.request)
 
 
 def environment_proxies() -> list[str]:

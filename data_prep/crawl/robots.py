@@ -18,6 +18,8 @@ from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.exceptions import IgnoreRequest, StopDownload
 from scrapy.http import Response
 
+from data_prep.crawl.proxies import refused_by_proxy
+
 ROBOTS_BYTES = 1 << 19
 """Bytes of a robots.txt that are parsed. RFC 9309 asks for at least 500 KiB."""
 
@@ -26,7 +28,15 @@ REDIRECTS = 5
 
 
 class RobotsUnavailableError(Exception):
-    """A host answered the request for its robots.txt with an error."""
+    """The request for a robots.txt was answered with an error.
+
+    Attributes:
+        by_proxy: Whether the error is a proxy's, which does not reach the host.
+    """
+
+    def __init__(self, message: str, *, by_proxy: bool = False) -> None:
+        super().__init__(message)
+        self.by_proxy = by_proxy
 
 
 def is_robots(request: scrapy.Request) -> bool:
@@ -72,7 +82,8 @@ class Robots(RobotsTxtMiddleware):
 
     async def _parse_robots(self, response: Response, netloc: str, request: scrapy.Request) -> None:
         if response.status >= 500 or response.status == 429:
-            raise RobotsUnavailableError(f"{response.url}: {response.status}")
+            proxy = refused_by_proxy(response)
+            raise RobotsUnavailableError(f"{response.url}: {response.status}", by_proxy=proxy)
         if not 200 <= response.status < 300:
             response = response.replace(body=b"")  # the page of an error 404 holds no rules
         await super()._parse_robots(response, netloc, request)

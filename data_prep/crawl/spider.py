@@ -27,9 +27,13 @@ from scrapy.exceptions import (
 from scrapy.http import Headers, Response
 from twisted.python.failure import Failure
 
-from data_prep.crawl.outage import GATEWAY, UNREACHED, Outage
+from data_prep.crawl.outage import UNREACHED, Outage
 from data_prep.crawl.politeness import Politeness
-from data_prep.crawl.proxies import PrivateAddressError
+from data_prep.crawl.proxies import (
+    PrivateAddressError,
+    headers_may_be_proxys,
+    refused_by_proxy,
+)
 from data_prep.crawl.robots import RobotsUnavailableError
 from data_prep.crawl.urls import MEDIA, PRIVATE, Link
 from data_prep.crawl.warc import TEXTUAL
@@ -134,9 +138,18 @@ class PageSpider(scrapy.Spider):
         meta = {"dont_obey_robotstxt": True}
         return scrapy.Request(url, done, errback=done, dont_filter=True, priority=1, meta=meta)
 
+    def _request(self, name: str, url: str) -> scrapy.Request:
+        return scrapy.Request(
+            url, self.parse_page, errback=self.parse_failure, dont_filter=True,
+            meta={
+                "id": name, "posted": url, "attempt": 0,
+                "redirect_ttl": self._polite.max_redirects,
+            },
+        )  # fmt: skip
+
     def check_headers(self, headers: Headers, request: scrapy.Request, **_: Any) -> None:
         """Stop a download that is not text. Redirects may have any content type."""
-        if not _by_proxy(request):
+        if not headers_may_be_proxys(request):
             self._outage.answer(request.url)
             request.meta["answered"] = True
         kind = (headers.get(b"Content-Type") or b"").decode("latin-1").partition(";")[0]
@@ -148,14 +161,14 @@ class PageSpider(scrapy.Spider):
 
     def check_answer(self, response: Response, request: scrapy.Request, **_: Any) -> None:
         """Note a host's answer through a proxy, which has its own answer for a dead host."""
-        if _by_proxy(request) and response.status not in GATEWAY:
+        if not refused_by_proxy(response.replace(request=request)):
             self._outage.answer(request.url)
 
     def parse_page(self, response: Response) -> None:
         """Report a response, or retry it if its status may be temporary."""
         meta = response.meta
         status = f"http {response.status}"
-        unreached = response.status in GATEWAY and _by_proxy(response.request)
+        unreached = refused_by_proxy(response)
         if unreached:
             self._outage.fail(meta)
         if response.status in RETRIED and meta["attempt"] < self._polite.retries:
@@ -177,8 +190,9 @@ class PageSpider(scrapy.Spider):
         status = _status_of(error)
         if meta.get("not_text"):
             status = "not text"
-        robots_by_proxy = isinstance(error, RobotsUnavailableError) and _by_proxy(failed.request)
-        unreached = (status in UNREACHED and "answered" not in meta) or robots_by_proxy
+        unreached = (status in UNREACHED and "answered" not in meta) or (
+            isinstance(error, RobotsUnavailableError) and error.by_proxy
+        )
         if unreached:
             self._outage.fail(meta)
         retry = not isinstance(error, FINAL) and status != PRIVATE
@@ -220,11 +234,6 @@ class PageSpider(scrapy.Spider):
             self.crawler.engine.close_spider(self, "failed")
             raise
         self._under_way -= 1
-
-
-def _by_proxy(request: scrapy.Request | None) -> bool:
-    """Return whether the headers of a response may be a proxy's own: HTTP without a tunnel."""
-    return request is not None and bool(request.meta.get("proxy")) and request.url[:5] == "http:"
 
 
 def _retry_after(header: bytes | None) -> float | None:
