@@ -89,7 +89,7 @@ def fetch_pages(
     started = time.monotonic()
     number, shards = map(int, shard.split("/"))
     polite = Politeness(**politeness, proxies=proxies, allow_private=rules.allow_private)
-    files = find_inputs(links, (".parquet",), "links")
+    files = find_inputs(links, (".parquet",), "links", check_later=True)
     config = {
         "shard": shard, "max_bytes": polite.max_bytes, "max_redirects": polite.max_redirects,
         "urls": _digest(rules), "allow_private": rules.allow_private,
@@ -99,6 +99,8 @@ def fetch_pages(
         local_path(out, "out"), "pages", config, files, sources=sources, started=started
     ) as ledger:
         if not ledger.finished:
+            for file in files:
+                file.check()
             total, others = _count(files, number, shards)  # refuses a bad file before writing
             journal = Journal(ledger.out, ledger.work / "journal.jsonl", archive_bytes)
             try:
