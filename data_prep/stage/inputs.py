@@ -6,9 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from data_prep.stage.manifest import MANIFEST
-from data_prep.stage.outputs import Fingerprint as Fingerprint
-from data_prep.stage.outputs import fingerprint as fingerprint
-from data_prep.stage.outputs import recorded_outputs, refuse_changed
+from data_prep.stage.outputs import Fingerprint, fingerprint, recorded_outputs, refuse_changed
 from webtext_gpt.errors import UserError
 from webtext_gpt.paths import find_files
 
