@@ -93,7 +93,7 @@ def deduplicate(
         UserError: Documents cannot be read, or `out` holds other files.
     """
     started = time.monotonic()
-    files = find_inputs(documents, shuffle.SUFFIXES, "documents")
+    files = find_inputs(documents, shuffle.SUFFIXES, "documents", check_later=True)
     config = {
         "threshold": threshold, "ngram": ngram, "bands": bands, "rows": rows, "split": split,
         "carry": list(carry), "part_characters": part_characters, "words": WORDS_VERSION,

@@ -22,7 +22,7 @@ from typing import Any, TypedDict
 import xxhash
 
 from data_prep.crawl.urls import read_names, url_rules
-from data_prep.reddit.dumps import compression
+from data_prep.reddit.memory import scan_memory
 from data_prep.reddit.posts import LOW_KARMA, PostCounts, PostRules, scan_dump
 from data_prep.settings import Links
 from data_prep.stage import workers
@@ -30,6 +30,7 @@ from data_prep.stage.engine import NATIVE, Engine, daft_paths, start_engine
 from data_prep.stage.inputs import InputFile, expand, find_inputs
 from data_prep.stage.ledger import Ledger, Records
 from data_prep.stage.manifest import Manifest, print_counts
+from data_prep.stage.memory import available_memory, processes_that_fit
 from webtext_gpt.cli import Call, parse, read_settings
 from webtext_gpt.commands import COMMANDS
 from webtext_gpt.errors import UserError
@@ -70,7 +71,8 @@ def build_links(
         dumps: Files, folders or globs.
         out: Folder to create.
         rules: Which posts are kept.
-        workers_at_once: Number of processes. None means one per core.
+        workers_at_once: Number of processes, at most. None means one per core. Fewer run where
+            memory does not suffice for the windows of the dumps.
         engine: Where the merge runs.
 
     Returns:
@@ -81,17 +83,16 @@ def build_links(
             is reported after everything else was written.
     """
     started = time.monotonic()
-    for path in expand(dumps, SUFFIXES, "dumps"):
-        compression(path)  # refuses a file that is not a dump before hours of work on the others
+    # This refuses a file that is not a dump before hours of work on the others.
+    needs = [scan_memory(path) for path in expand(dumps, SUFFIXES, "dumps")]
     files = find_inputs(dumps, SUFFIXES, "dumps")
     with Ledger(
         local_path(out, "out"), "links", _recorded(rules), files, started=started
     ) as ledger:
         if not ledger.finished:
             scan = partial(_scan, folder=ledger.work, rules=rules)
-            scans = ledger.run_files(
-                scan, ledger.inputs, label="reading dumps", workers=workers_at_once
-            )
+            at_once = _processes(needs, workers_at_once)
+            scans = ledger.run_files(scan, ledger.inputs, label="reading dumps", workers=at_once)
             start_engine(engine)
             _merge(ledger, scans, rules)
         manifest = ledger.manifest
@@ -101,6 +102,28 @@ def build_links(
             + f"\n{out} holds everything that could be read; download the dump again for the rest"
         )
     return manifest
+
+
+def _processes(needs: Sequence[int], wanted: int | None) -> int:
+    """Return the number of processes at once; say so if memory allows fewer than wanted."""
+    available = available_memory()
+    most = min(wanted or workers.cores(), len(needs))
+    fit = min(processes_that_fit(needs, available), most)
+    largest = max(needs)
+    if available is not None and largest > available:
+        print(
+            f"links: warning: a dump needs up to {largest / 1e9:.1f} GB of memory, and "
+            f"{available / 1e9:.1f} GB are available: if the process is killed, run the same "
+            "command on a machine with more",
+            flush=True,
+        )
+    elif fit < most:
+        print(
+            f"links: {fit} dumps at once, not {most}: a dump needs up to {largest / 1e9:.1f} GB of "
+            f"memory, and {(available or 0) / 1e9:.1f} GB are available",
+            flush=True,
+        )
+    return fit
 
 
 def _recorded(rules: PostRules) -> dict[str, Any]:

@@ -30,9 +30,10 @@ from data_prep.ngrams.testsets import load_test_set
 from data_prep.ngrams.words import WORDS_VERSION
 from data_prep.settings import Overlap
 from data_prep.stage.engine import NATIVE, Engine
-from data_prep.stage.inputs import InputFile, find_inputs, fingerprint
+from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, source_manifests
+from data_prep.stage.outputs import fingerprint
 from data_prep.stage.readers import SUFFIXES, Layout
 from webtext_gpt.cli import Call
 from webtext_gpt.paths import local_path

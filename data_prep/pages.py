@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from data_prep.crawl.journal import Journal
+from data_prep.crawl.outage import Outage
 from data_prep.crawl.urls import UrlRules, url_cleaner, url_rules
 from data_prep.settings import Pages
 from data_prep.stage.inputs import InputFile, find_inputs
@@ -58,6 +59,8 @@ def fetch_pages(
     *,
     shard: str = "1/1",
     archive_bytes: int = 1_000_000_000,
+    proxies: bool = False,
+    accept_unreachable: bool = False,
 ) -> Manifest:
     """Fetch the URLs of some links.
 
@@ -71,20 +74,22 @@ def fetch_pages(
         shard: `i/n` fetches the i-th of n parts. Links are divided by registered domain, so only
             one machine talks to a host.
         archive_bytes: Size after which a new archive is started.
+        proxies: Whether to connect through the proxies that the environment names.
+        accept_unreachable: Whether a link is counted as dead even if no other host answers.
 
     Returns:
         The manifest.
 
     Raises:
-        UserError: The links cannot be read, `out` holds other files, or the crawl was
-            interrupted.
+        UserError: The links cannot be read, `out` holds other files, the crawl was interrupted,
+            or the network is down.
     """
     from data_prep.crawl.politeness import Politeness
 
     started = time.monotonic()
     number, shards = map(int, shard.split("/"))
-    polite = Politeness(**politeness, allow_private=rules.allow_private)
-    files = find_inputs(links, (".parquet",), "links")
+    polite = Politeness(**politeness, proxies=proxies, allow_private=rules.allow_private)
+    files = find_inputs(links, (".parquet",), "links", check_later=True)
     config = {
         "shard": shard, "max_bytes": polite.max_bytes, "max_redirects": polite.max_redirects,
         "urls": _digest(rules), "allow_private": rules.allow_private,
@@ -94,11 +99,14 @@ def fetch_pages(
         local_path(out, "out"), "pages", config, files, sources=sources, started=started
     ) as ledger:
         if not ledger.finished:
+            for file in files:
+                file.check()
             total, others = _count(files, number, shards)  # refuses a bad file before writing
             journal = Journal(ledger.out, ledger.work / "journal.jsonl", archive_bytes)
             try:
                 links_of_shard = (batch for batch, _ in _batches(files, number, shards))
-                _crawl(links_of_shard, journal, rules, polite, total)
+                outage = Outage(journal.answered, accept=accept_unreachable)
+                _crawl(links_of_shard, journal, rules, polite, total, outage)
             finally:
                 journal.close()
             _finish(ledger, journal, total, others)
@@ -139,17 +147,24 @@ def _crawl(
     rules: UrlRules,
     polite: "Politeness",
     total: int,
+    outage: Outage,
 ) -> None:
-    """Fetch the links that the journal does not hold yet; raise UserError if interrupted."""
+    """Fetch the links that the journal does not hold yet.
+
+    Raises:
+        UserError: The crawl was interrupted, or the network is down.
+    """
     from scrapy.crawler import CrawlerProcess
     from tqdm import tqdm
 
     from data_prep.crawl.politeness import guard
+    from data_prep.crawl.proxies import environment_proxies, proxy_endpoints
     from data_prep.crawl.spider import PageSpider
 
     done = len(journal.finished)
     if done == total:
         return
+    proxies = environment_proxies() if polite.proxies else []
     process = CrawlerProcess(polite.settings())
     crawler = process.create_crawler(PageSpider)
 
@@ -176,16 +191,23 @@ def _crawl(
             bar.update()
 
         process.crawl(crawler, todo=todo(), report=report, clean=url_cleaner(rules),
-                      politeness=polite)  # fmt: skip
+                      politeness=polite, outage=outage)  # fmt: skip
         from twisted.internet import reactor
 
         if not rules.allow_private:
-            guard(reactor)
+            guard(reactor, proxy_endpoints(proxies))
         process.start()
-    if isinstance(crawler.spider, PageSpider) and crawler.spider.failure:
-        raise crawler.spider.failure
+    paused = f"paused after {done:,} of {total:,}"
+    if isinstance(crawler.spider, PageSpider):
+        if crawler.spider.failure:
+            raise crawler.spider.failure
+        if crawler.spider.offline:
+            raise UserError(
+                f"{outage.message(proxies)}; {paused}; run the same command when the network is "
+                "back, or with accept_unreachable=true if these hosts are gone"
+            )
     if done < total:
-        raise UserError(f"paused after {done:,} of {total:,}; run the same command to resume")
+        raise UserError(f"{paused}; run the same command to resume")
 
 
 def _records(name: str, response: "Response") -> bytes:
@@ -215,7 +237,8 @@ def _records(name: str, response: "Response") -> bytes:
         ],
         is_http_request=True,
     )
-    extra = {"WARC-IP-Address": str(response.ip_address)} if response.ip_address else {}
+    known = response.ip_address and not response.request.meta.get("proxy")  # not the proxy's
+    extra = {"WARC-IP-Address": str(response.ip_address)} if known else {}
     page = writer.create_warc_record(
         response.url, "response", io.BytesIO(response.body), http_headers=answer,
         warc_headers_dict={**extra, "X-Link-ID": name},
@@ -251,6 +274,8 @@ def run(settings: Pages) -> Manifest:
         settings.politeness.arguments(),
         shard=settings.shard,
         archive_bytes=settings.archive_bytes,
+        proxies=settings.proxies,
+        accept_unreachable=settings.accept_unreachable,
     )
 
 

@@ -84,7 +84,7 @@ def build_shards(
             "must be at least 1"
         )
     started = time.monotonic()
-    files = find_inputs(documents, SUFFIXES, "documents")
+    files = find_inputs(documents, SUFFIXES, "documents", check_later=True)
     encoder = load_gpt2(tokenizer, "tokenizer")
     config = {
         "tokenizer_sha256": encoder.hash, "val_fraction": val_fraction,
@@ -101,6 +101,7 @@ def build_shards(
         sources=sources,
         format=FORMAT,
         started=started,
+        outputs=False,  # it records its own
     ) as ledger:
         if not ledger.finished:
             if not FastEncoder(encoder).is_fast:

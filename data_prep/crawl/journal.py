@@ -8,6 +8,7 @@ is complete, and no archive holds a page twice.
 
 import json
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -23,10 +24,15 @@ class Journal:
         folder: Folder of the archives, `pages-00000.warc.gz` and so on.
         journal: The file of lines.
         archive_bytes: Size of an archive after which the next page starts a new one.
+
+    Attributes:
+        finished: Hashes of the URLs that earlier runs finished, (N,).
+        answered: The last URLs to which a host answered in earlier runs.
     """
 
     def __init__(self, folder: Path, journal: Path, archive_bytes: int) -> None:
         self._folder, self._path, self._archive_bytes = folder, journal, archive_bytes
+        self.answered: deque[str] = deque(maxlen=100)
         self._number, length, self.finished = self._recover()
         self._lines: IO[bytes] = journal.open("ab")
         self._archive: IO[bytes] = self._archive_path().open("ab")
@@ -50,6 +56,8 @@ class Journal:
                     entry = json.loads(line)
                     number, length = entry["archive"], entry["length"]
                     ids.append(int(entry["id"][:16], 16))
+                    if entry["status"] == "fetched" or entry["status"].startswith("http "):
+                        self.answered.append(entry["final_url"] or entry["url"])
                     complete += len(line)
             os.truncate(self._path, complete)
         return number, length, np.unique(np.array(ids, np.uint64))

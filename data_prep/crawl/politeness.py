@@ -1,32 +1,22 @@
 """Politeness of the crawl towards hosts, and protection of the network it runs in.
 
 Scrapy provides robots.txt, delay and concurrency per host, throttling, redirects, and limits on
-size and time. This module adds URL rules that also apply to redirects, respect for hosts whose
-robots.txt cannot be read, and a check of every connection's address.
+size and time. This module adds URL rules that also apply to redirects, and a check of every
+connection's address.
 """
 
-import asyncio
 import ipaddress
-import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import scrapy
 from scrapy.crawler import Crawler
-from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.exceptions import IgnoreRequest
-from scrapy.http import Response
 
+from data_prep.crawl.proxies import PrivateAddressError
+from data_prep.crawl.robots import REDIRECTS, is_robots
 from data_prep.crawl.urls import is_public
-
-
-class PrivateAddressError(Exception):
-    """A connection would have gone to a private address."""
-
-
-class RobotsUnavailableError(Exception):
-    """A host answered the request for its robots.txt with an error."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +34,7 @@ class Politeness:
         max_wait: Maximum wait before a retry, in seconds.
         max_redirects: Maximum number of redirects in a row.
         verify_tls: Whether to refuse hosts with an invalid certificate.
+        proxies: Whether to connect through the proxies that the environment names.
         allow_private: Whether private addresses may be fetched (for tests).
     """
 
@@ -57,10 +48,12 @@ class Politeness:
     max_wait: float = 120.0
     max_redirects: int = 8
     verify_tls: bool = False
+    proxies: bool = False
     allow_private: bool = False
 
     def settings(self) -> dict[str, Any]:
         """Return Scrapy's settings; everything that is not needed to fetch pages is off."""
+        checked = self.proxies and not self.allow_private
         return {
             "USER_AGENT": self.user_agent,
             "ROBOTSTXT_OBEY": True,
@@ -75,18 +68,21 @@ class Politeness:
             "DOWNLOAD_MAXSIZE": self.max_bytes,
             "DOWNLOAD_WARNSIZE": 0,
             "DOWNLOAD_VERIFY_CERTIFICATES": self.verify_tls,
-            "REDIRECT_MAX_TIMES": self.max_redirects,
+            "REDIRECT_MAX_TIMES": max(self.max_redirects, REDIRECTS),  # pages have their own limit
             "METAREFRESH_MAXDELAY": 5,
             "HTTPERROR_ALLOW_ALL": True,
             "RETRY_ENABLED": False,  # Scrapy would retry without waiting
             "DUPEFILTER_CLASS": "scrapy.dupefilters.BaseDupeFilter",
             "DOWNLOADER_MIDDLEWARES": {
                 "data_prep.crawl.politeness.Filter": 50,
-                "data_prep.crawl.politeness.Robots": 100,
+                "data_prep.crawl.robots.Robots": 100,
+                "data_prep.crawl.robots.RobotsBody": 595,  # Scrapy decompresses at 590
+                # Scrapy chooses the proxy at 750
+                "data_prep.crawl.proxies.ProxyGuard": 760 if checked else None,
                 "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
             },
             "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")),
-            "HTTPPROXY_ENABLED": False,  # the guard cannot check a proxy's connections
+            "HTTPPROXY_ENABLED": self.proxies,
             "COOKIES_ENABLED": False,
             "REFERER_ENABLED": False,
             "REACTOR_THREADPOOL_MAXSIZE": 32,
@@ -96,18 +92,23 @@ class Politeness:
         }
 
 
-def guard(reactor: Any) -> None:
+def guard(reactor: Any, proxies: Collection[tuple[str, int]] = ()) -> None:
     """Restrict a Twisted reactor to public addresses.
 
     Every TCP connection passes through `connectTCP` with the resolved address. So neither a
     redirect, nor a host name, nor a name whose address changes can lead to a private address.
+
+    Args:
+        reactor: The reactor.
+        proxies: Addresses and ports of proxies, which may be private.
     """
     connect = reactor.connectTCP
 
     def guarded(host: Any, port: int, *args: Any, **kwargs: Any) -> Any:
         name = host.decode() if isinstance(host, bytes) else host
         try:
-            public = is_public(ipaddress.ip_address(name.partition("%")[0]))
+            address = ipaddress.ip_address(name.partition("%")[0])
+            public = is_public(address) or (name, port) in proxies
         except ValueError:
             public = False  # a name, which would be resolved after this check
         if not public:
@@ -130,56 +131,8 @@ class Filter:
 
     def process_request(self, request: scrapy.Request) -> None:
         """Drop a request whose URL the rules reject, unless it is for robots.txt."""
-        if not request.meta.get("dont_obey_robotstxt"):
+        if not is_robots(request):
             spider: Any = self._crawler.spider  # a PageSpider, whose module imports this one
             link = spider.clean(request.url)
             if isinstance(link, str):
                 raise IgnoreRequest(link)
-
-
-class Robots(RobotsTxtMiddleware):
-    """Robots.txt middleware that does not treat an unreachable robots.txt as permission.
-
-    Scrapy fetches pages of hosts whose robots.txt times out or answers 5xx. RFC 9309, section
-    2.3.1, forbids that. Here such a page fails with the error of its robots.txt, which is
-    requested again when the page is retried.
-    """
-
-    def __init__(self, crawler: Crawler) -> None:
-        super().__init__(crawler)
-        self._failed: dict[str, tuple[float, Exception]] = {}
-        # Seconds for which a failure is remembered. They are fewer than any wait before a retry, so
-        # that a retry requests robots.txt again.
-        self._memory_seconds = max(1.5 * crawler.settings.getfloat("DOWNLOAD_DELAY"), 0.05)
-        self._locks: dict[str, asyncio.Lock] = {}
-
-    async def process_request(
-        self, request: scrapy.Request, spider: scrapy.Spider | None = None
-    ) -> None:
-        """Drop a page that robots.txt disallows; raise the error of an unreachable robots.txt."""
-        if request.meta.get("dont_obey_robotstxt"):
-            return
-        host = urlsplit(request.url).netloc
-        # One request per host; the others wait here. If several waited inside Scrapy (2.19), only
-        # the first would get the rules, and the others would treat their absence as permission.
-        async with self._locks.setdefault(host, asyncio.Lock()):
-            since, error = self._failed.get(host, (0.0, None))
-            if error is None or time.monotonic() - since > self._memory_seconds:
-                self._failed.pop(host, None)
-                if error is not None:
-                    self._parsers.pop(host, None)
-                rules = await self.robot_parser(request)
-                _, error = self._failed.get(host, (0.0, None))
-            if error is not None:  # the waiting pages fail with the same error
-                raise error
-        self.process_request_2(rules, request)
-
-    async def _parse_robots(self, response: Response, netloc: str, request: scrapy.Request) -> None:
-        if response.status >= 500 or response.status == 429:
-            raise RobotsUnavailableError(f"{response.url}: {response.status}")
-        await super()._parse_robots(response, netloc, request)
-
-    def _robots_error(self, exc: Exception, netloc: str) -> None:
-        if not isinstance(exc, IgnoreRequest):  # a redirect loop means that there is no robots.txt
-            self._failed[netloc] = (time.monotonic(), exc)
-        super()._robots_error(exc, netloc)

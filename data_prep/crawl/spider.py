@@ -1,7 +1,8 @@
 """Scrapy spider that fetches a list of URLs and gives each a status.
 
 It adds to Scrapy: retries with exponential back-off that respect Retry-After; stopping a download
-that is not text as soon as its headers arrive; and memory that does not grow with the list.
+that is not text as soon as its headers arrive; ending when the network is down (see `outage`); and
+memory that does not grow with the list.
 """
 
 import asyncio
@@ -26,7 +27,14 @@ from scrapy.exceptions import (
 from scrapy.http import Headers, Response
 from twisted.python.failure import Failure
 
-from data_prep.crawl.politeness import Politeness, PrivateAddressError, RobotsUnavailableError
+from data_prep.crawl.outage import UNREACHED, Outage
+from data_prep.crawl.politeness import Politeness
+from data_prep.crawl.proxies import (
+    PrivateAddressError,
+    headers_may_be_proxys,
+    refused_by_proxy,
+)
+from data_prep.crawl.robots import RobotsUnavailableError
 from data_prep.crawl.urls import MEDIA, PRIVATE, Link
 from data_prep.crawl.warc import TEXTUAL
 
@@ -43,7 +51,12 @@ class PageSpider(scrapy.Spider):
             only if the page was downloaded completely.
         clean: URL rules; returns the reason as a string if a URL is rejected.
         politeness: Rates, limits and retries.
+        outage: Decides which links are dead, and whether the network is down.
         kwargs: Arguments of Scrapy's spider.
+
+    Attributes:
+        failure: The error of `report` that ended the crawl.
+        offline: Whether the crawl ended because the network is down.
     """
 
     name = "pages"
@@ -54,31 +67,49 @@ class PageSpider(scrapy.Spider):
         report: Callable[[str, str, str, Response | None], None],
         clean: Callable[[str], Link | str],
         politeness: Politeness,
+        outage: Outage,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.clean = clean
         self._todo, self._report, self._polite = todo, report, politeness
-        self._under_way = 0
+        self._outage = outage
+        self._under_way = self._probing = 0
+        self._probed = False
         self._waiting: list[tuple[float, str, scrapy.Request]] = []
         self.failure: BaseException | None = None
+        self.offline = False
 
     @classmethod
     def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> "PageSpider":
         """Construct the spider; called by Scrapy."""
         spider = super().from_crawler(crawler, *args, **kwargs)
         crawler.signals.connect(spider.check_headers, signals.headers_received)
+        crawler.signals.connect(spider.check_answer, signals.response_downloaded)
         return spider
 
     async def start(self) -> AsyncIterator[scrapy.Request]:
         """Yield requests while there is room for them, and retries when they are due."""
         window = 50 * self._polite.concurrency  # wide enough that slow hosts do not fill it
         todo = iter(self._todo)
-        more = True
-        while more or self._under_way:
+        more, outage = True, self._outage
+        while (more or self._under_way) and not self.offline and self.failure is None:
+            room = self._under_way < window
+            for meta in outage.release():
+                self._probed = False
+                self._retry({**meta, "attempt": -1}, None)
             if self._waiting and self._waiting[0][0] <= time.monotonic():
                 yield heapq.heappop(self._waiting)[2]
-            elif more and self._under_way < window:
+            elif self._is_stuck(more and room and not outage.suspected):
+                probes = [] if self._probed else outage.probes()
+                self._probed = True
+                self._probing = len(probes)
+                for url in probes:
+                    yield self._probe(url)
+                if not probes:
+                    self.offline = True
+                    self.crawler.engine.close_spider(self, "offline")
+            elif more and room and not outage.suspected:
                 if (entry := next(todo, None)) is None:
                     more = False
                 else:
@@ -87,14 +118,40 @@ class PageSpider(scrapy.Spider):
             else:
                 await asyncio.sleep(0.05)
 
+    def _is_stuck(self, more: bool) -> bool:
+        """Return whether nothing goes on but links that are held, and no probe.
+
+        Args:
+            more: Whether another link can be taken.
+        """
+        outage = self._outage
+        if more or self._probing or not len(outage):
+            return False
+        # Whatever was under way when the first was held has been answered or given up by now.
+        late = outage.suspected and outage.seconds > self._polite.timeout
+        return late or self._under_way == len(outage)
+
+    def _probe(self, url: str) -> scrapy.Request:
+        def done(_: Response | Failure) -> None:
+            self._probing -= 1
+
+        meta = {"dont_obey_robotstxt": True}
+        return scrapy.Request(url, done, errback=done, dont_filter=True, priority=1, meta=meta)
+
     def _request(self, name: str, url: str) -> scrapy.Request:
         return scrapy.Request(
             url, self.parse_page, errback=self.parse_failure, dont_filter=True,
-            meta={"id": name, "posted": url, "attempt": 0},
+            meta={
+                "id": name, "posted": url, "attempt": 0,
+                "redirect_ttl": self._polite.max_redirects,
+            },
         )  # fmt: skip
 
     def check_headers(self, headers: Headers, request: scrapy.Request, **_: Any) -> None:
         """Stop a download that is not text. Redirects may have any content type."""
+        if not headers_may_be_proxys(request):
+            self._outage.answer(request.url)
+            request.meta["answered"] = True
         kind = (headers.get(b"Content-Type") or b"").decode("latin-1").partition(";")[0]
         if kind and kind.strip().lower() not in TEXTUAL and "id" in request.meta:
             if headers.get(b"Location"):
@@ -102,14 +159,25 @@ class PageSpider(scrapy.Spider):
             request.meta["not_text"] = True
             raise StopDownload(fail=True)
 
+    def check_answer(self, response: Response, request: scrapy.Request, **_: Any) -> None:
+        """Note a host's answer through a proxy, which has its own answer for a dead host."""
+        if not refused_by_proxy(response.replace(request=request)):
+            self._outage.answer(request.url)
+
     def parse_page(self, response: Response) -> None:
         """Report a response, or retry it if its status may be temporary."""
         meta = response.meta
+        status = f"http {response.status}"
+        unreached = refused_by_proxy(response)
+        if unreached:
+            self._outage.fail(meta)
         if response.status in RETRIED and meta["attempt"] < self._polite.retries:
             self._slow_down(meta)
             self._retry(meta, _retry_after(response.headers.get("Retry-After")))
+        elif unreached:
+            self._unreached(meta, status)
         elif response.status != 200:
-            self._done(meta, f"http {response.status}")
+            self._done(meta, status)
         else:
             kind = (response.headers.get("Content-Type") or b"").decode("latin-1")
             textual = kind.partition(";")[0].strip().lower() in TEXTUAL
@@ -122,15 +190,31 @@ class PageSpider(scrapy.Spider):
         status = _status_of(error)
         if meta.get("not_text"):
             status = "not text"
+        unreached = (status in UNREACHED and "answered" not in meta) or (
+            isinstance(error, RobotsUnavailableError) and error.by_proxy
+        )
+        if unreached:
+            self._outage.fail(meta)
         retry = not isinstance(error, FINAL) and status != PRIVATE
         if retry and meta["attempt"] < self._polite.retries:
             self._retry(meta, None)
+        elif unreached:
+            self._unreached(meta, status)
         else:
             self._done(meta, status)
+
+    def _unreached(self, meta: dict[str, Any], status: str) -> None:
+        """Report a link as dead, or hold it if the network may be down."""
+        if self._outage.is_dead(meta):
+            self._done(meta, status)
+        else:
+            self._outage.hold(meta, status)
 
     def _retry(self, meta: dict[str, Any], wait: float | None) -> None:
         request = self._request(meta["id"], meta["posted"])
         request.meta["attempt"] = attempt = meta["attempt"] + 1
+        if "first_failed" in meta:
+            request.meta["first_failed"] = meta["first_failed"]
         backed_off = max(self._polite.delay, 0.1) * 2**attempt
         due = time.monotonic() + min(max(wait or 0, backed_off), self._polite.max_wait)
         heapq.heappush(self._waiting, (due, meta["id"], request))

@@ -34,6 +34,9 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 HOSTS_CACHED = 1 << 16
 
+DUMP_BASE = "http://www.reddit.com/"
+"""Base of relative URLs. Dumps hold cross-posts as `/r/...`, and few links as `//host/...`."""
+
 # The semicolon is required: a bare `&copy=` is a query parameter.
 _ENTITY = re.compile(r"&(?:[a-zA-Z][a-zA-Z0-9]{1,30}|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});")
 _ESCAPE = re.compile(r"%([0-9a-fA-F]{2})")
@@ -147,7 +150,8 @@ def url_cleaner(rules: UrlRules) -> Callable[[str], Link | str]:
         if rules.unwrap:
             text = _unwrapped(text)
         try:
-            href = ada_url.URL(text).href
+            relative = text.lstrip().startswith("/")
+            href = (ada_url.URL(text, DUMP_BASE) if relative else ada_url.URL(text)).href
         except ValueError:
             return MALFORMED
         scheme, _, rest = href.partition("://")
@@ -163,10 +167,8 @@ def url_cleaner(rules: UrlRules) -> Callable[[str], Link | str]:
         host = host_of(name)
         if host.reason:
             return host.reason
-        if "." in path:
-            extension = path.rpartition("/")[2].rpartition(".")[2]
-            if extension.lower() in extensions:
-                return MEDIA
+        if ("." in path or "%" in path) and _extension(path) in extensions:
+            return MEDIA
         parameters = [p for p in query.split("&") if kept(p)] if query else []
         tail = f"#{fragment}" if fragment.startswith("!") else ""
         query = "?" + "&".join(parameters) if parameters else ""
@@ -180,6 +182,17 @@ def url_cleaner(rules: UrlRules) -> Callable[[str], Link | str]:
         return Link(xxhash.xxh3_128_hexdigest(identity.encode()), url, host.domain)
 
     return clean
+
+
+def _extension(path: str) -> str:
+    """Return the extension of a path's last segment, in lower case; "" if it has none.
+
+    Parameters after a semicolon do not count, and a percent-encoded dot is a dot.
+    """
+    name = path.rpartition("/")[2].partition(";")[0]
+    if "%" in name:
+        name = _ESCAPE.sub(_folded_escape, name)
+    return name.rpartition(".")[2].lower() if "." in name else ""
 
 
 def _unescaped(raw: str) -> str:

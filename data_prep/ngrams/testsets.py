@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import xxhash
 
-from data_prep.stage.inputs import Fingerprint, expand, fingerprint
+from data_prep.stage.inputs import expand
+from data_prep.stage.outputs import Fingerprint, fingerprint
 from data_prep.stage.readers import SUFFIXES, Layout, batches
 from webtext_gpt.errors import UserError
 from webtext_gpt.hub import hub_problem

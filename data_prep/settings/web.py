@@ -128,6 +128,12 @@ class Pages(Settings):
     archive_bytes: Annotated[int, Whole(1, unit="bytes")] = setting(
         1_000_000_000, "size after which a new WARC file is started"
     )
+    proxies: Annotated[bool, Switch()] = setting(
+        False, "connect through http_proxy and https_proxy of the environment, except for no_proxy"
+    )
+    accept_unreachable: Annotated[bool, Switch()] = setting(
+        False, "count links as dead even if no other host answers; else the network is down"
+    )
     allow_private: Annotated[bool, Switch()] = setting(
         False, "fetch from loopback and private networks; for tests only"
     )

@@ -4,29 +4,35 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TypedDict
-
-import xxhash
 
 from data_prep.stage.manifest import MANIFEST
-from webtext_gpt.errors import UserError, explain
+from data_prep.stage.outputs import Fingerprint, fingerprint, recorded_outputs, refuse_changed
+from webtext_gpt.errors import UserError
 from webtext_gpt.paths import find_files
-
-
-class Fingerprint(TypedDict):
-    """Name, size and content hash (XXH3, 128 bits, in hexadecimal) of a file."""
-
-    name: str
-    bytes: int
-    xxh3: str
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file that a stage reads, with its fingerprint."""
+    """A file that a stage reads, with its fingerprint.
+
+    Attributes:
+        path: The file.
+        fingerprint: Its name, size and hash.
+        recorded: Whether the hash is the manifest's, and the content is not checked yet.
+    """
 
     path: Path
     fingerprint: Fingerprint
+    recorded: bool = False
+
+    def check(self) -> None:
+        """Compare the content with a hash that was taken from the manifest.
+
+        Raises:
+            UserError: The content differs, or cannot be read.
+        """
+        if self.recorded:
+            refuse_changed(self.path, fingerprint(self.path)["xxh3"], self.hash)
 
     @property
     def hash(self) -> str:
@@ -45,31 +51,40 @@ class InputFile:
 
 
 def find_inputs(
-    patterns: Iterable[str], suffixes: tuple[str, ...], key: str = ""
+    patterns: Iterable[str],
+    suffixes: tuple[str, ...],
+    key: str = "",
+    *,
+    check_later: bool = False,
 ) -> list[InputFile]:
     """Fingerprint the files that `expand` finds, in the same order.
 
-    Raises:
-        UserError: A pattern matches nothing, or a file cannot be read.
-    """
-    return [InputFile(path, fingerprint(path)) for path in expand(patterns, suffixes, key)]
-
-
-def fingerprint(path: Path) -> Fingerprint:
-    """Return the fingerprint of one file.
+    Args:
+        patterns: See `expand`.
+        suffixes: See `expand`.
+        key: See `expand`.
+        check_later: Whether to take the hash of a file that a stage wrote from its manifest. The
+            caller must `check` it before it reads the file, as `Ledger.run_files` does.
 
     Raises:
-        UserError: The file cannot be read.
+        UserError: A pattern matches nothing, a file cannot be read, or it is not as the manifest
+            beside it says.
     """
-    digest = xxhash.xxh3_128()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        size = path.stat().st_size
-    except OSError as error:
-        raise UserError(explain(error)) from error
-    return {"name": path.name, "bytes": size, "xxh3": digest.hexdigest()}
+    recorded: dict[Path, dict[str, Fingerprint]] = {}
+    files = []
+    for path in expand(patterns, suffixes, key):
+        file = path.resolve()  # of a link, where its target is
+        if file.parent not in recorded:
+            recorded[file.parent] = recorded_outputs(file.parent)
+        known = recorded[file.parent].get(file.name)
+        if known is None:
+            files.append(InputFile(path, fingerprint(path)))
+            continue
+        refuse_changed(path, file.stat().st_size, known["bytes"])
+        files.append(InputFile(path, {**known, "name": path.name}, recorded=True))
+        if not check_later:
+            files[-1].check()
+    return files
 
 
 def by_content(files: Iterable[InputFile]) -> list[InputFile]:

@@ -13,12 +13,14 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar, cast
 
 from data_prep.stage.engine import NATIVE, Engine, each_on
 from data_prep.stage.inputs import InputFile, by_content, refuse_repeats
 from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
+from data_prep.stage.outputs import OutputHashes
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import remove, write_json
 from webtext_gpt.paths import check_output_folder
@@ -62,6 +64,8 @@ class Ledger:
         newer_keys: Keys of `config` that an earlier version did not record. A finished corpus
             without them is accepted. An unfinished one starts again, because its parts would mix
             both versions.
+        outputs: Whether the manifest lists the files with their hashes; false for a stage that
+            records hashes of its own.
 
     Raises:
         UserError: `out` holds other files or another corpus, two inputs have the same content,
@@ -79,6 +83,7 @@ class Ledger:
         format: int | str = FORMAT,
         started: float | None = None,
         newer_keys: Sequence[str] = (),
+        outputs: bool = True,
     ) -> None:
         self.out = out.absolute()  # Arrow takes a relative `a:b/c` for a URL
         self.work = self.out / WORK
@@ -89,6 +94,7 @@ class Ledger:
             "inputs": [file.fingerprint for file in self.inputs],
         }  # fmt: skip
         self._sources = list(sources)
+        self._hashes = OutputHashes(self.out, WORK) if outputs else None
         self._newer_keys = newer_keys
         self._lock: IO[str] | None = None
         self._outdated = False  # unfinished, and started by a version without the newer keys
@@ -174,14 +180,15 @@ class Ledger:
             The records of all files, in the order of `files`.
 
         Raises:
-            UserError: `work` raised it for a file. The other files are finished first.
+            UserError: `work` raised it for a file, or a file is not as its manifest says. The
+                other files are finished first.
         """
         todo = [file for file in files if self.done(file.hash) is None]
         todo.sort(key=lambda file: -file.size)
         if todo:
             total = sum(file.size for file in todo)
             for file, record in each_on(
-                engine, work, todo, workers, total=total, unit="B", label=label
+                engine, partial(_checked, work), todo, workers, total=total, unit="B", label=label
             ):
                 self._finish_unit(file.hash, record)
         return Records(cast(Record, self.done(file.hash)) for file in files)
@@ -198,8 +205,8 @@ class Ledger:
         """Write the manifest and delete `_work`.
 
         The manifest holds `stage`, `format`, `config`, `inputs`, `rows_in`, `rows_used`,
-        `rows_out`, `rejected`, the stage's own keys, `sources`, `bytes` (of all files) and
-        `seconds` (of the run that finished).
+        `rows_out`, `rejected`, the stage's own keys, `sources`, `bytes` (of all files),
+        `outputs` (name, size and hash of each file) and `seconds` (of the run that finished).
 
         Args:
             rows_in: Rows read.
@@ -215,7 +222,7 @@ class Ledger:
         used = rows_out if rows_used is None else rows_used
         if rows_in != used + rejected.total():
             raise RuntimeError(f"{rows_in} rows in, but {used} used + {rejected.total()} rejected")
-        files = (p for p in self.out.rglob("*") if p.is_file() and self.work not in p.parents)
+        files = [p for p in self.out.rglob("*") if p.is_file() and self.work not in p.parents]
         self._manifest = {
             **self._plan,
             "rows_in": rows_in,
@@ -225,12 +232,15 @@ class Ledger:
             **more,
             "sources": self._sources,
             "bytes": sum(p.stat().st_size for p in files),
+            **({"outputs": self._hashes.all_of(files)} if self._hashes else {}),
             "seconds": round(time.monotonic() - self._started, 3),
         }
         _write_json(self.out / MANIFEST, self._manifest)
         shutil.rmtree(self.work)
 
     def _finish_unit(self, unit: str, record: Mapping[str, Any]) -> None:
+        if self._hashes:
+            self._hashes.take_new()
         _write_json(self.work / "done" / f"{unit}.json", record)
 
     def _open(self) -> Manifest | None:
@@ -286,6 +296,11 @@ class Ledger:
                 f"{self.out} holds {kind} that differs: {difference}\n"
                 "choose another out=, or delete the folder"
             )
+
+
+def _checked(work: Callable[[InputFile], Record], file: InputFile) -> Record:
+    file.check()
+    return work(file)
 
 
 def _difference(there: Manifest, here: Manifest, may_lack: Sequence[str]) -> str:

@@ -31,10 +31,13 @@ def read_manifest(path: Path) -> Manifest:
 def source_manifests(paths: Iterable[Path]) -> list[Manifest]:
     """Return the manifests of the finished stages that wrote some files, one per folder.
 
-    A stage stores them in its own manifest, so that every corpus can be traced back to the dumps.
+    A stage stores them in its own manifest, so that every corpus can be traced back to the dumps,
+    but not the lists of their files, which are its inputs.
     """
     folders = {path.resolve().parent for path in paths}  # of a link, where its target is
     found = [read_manifest(f / MANIFEST) for f in folders if (f / MANIFEST).exists()]
+    for manifest in found:
+        manifest.pop("outputs", None)
     return sorted(found, key=lambda manifest: json.dumps(manifest.get("inputs"), sort_keys=True))
 
 

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import pytest
 
 from data_prep.crawl.urls import (
@@ -12,10 +15,11 @@ from data_prep.crawl.urls import (
 
 RULES = UrlRules(
     hosts={
+        "reddit": frozenset({"reddit.com", "redd.it"}),
         "wikipedia": frozenset({"wikipedia.org"}),
         "blocked domain": frozenset({"maps.google.com", "t.co"}),
     },
-    extensions=frozenset({"jpg", "pdf"}),
+    extensions=frozenset({"jpg", "pdf", "css", "gz", "php"}),
     tracking=("utm_*", "fbclid"),
     unwrap=True,
 )
@@ -47,6 +51,7 @@ def link(url: str) -> Link:
         ("http://web.archive.org/web/20100101id_/http://b.com/x", "http://b.com/x"),
         ("https://archive.is/20140101/http://b.com/x", "http://b.com/x"),
         ("https://www.google.com/amp/s/b.com/amp/x", "https://b.com/amp/x"),
+        ("//example.com/a", "http://example.com/a"),
         ("https://b-com.cdn.ampproject.org/c/s/b.com/x", "https://b.com/x"),
     ],
 )
@@ -101,6 +106,22 @@ def test_different_pages_keep_different_identities(one: str, other: str) -> None
         ("http://[::ffff:10.0.0.1]/", PRIVATE),
         ("http://example.com/a.JPG?x=1", MEDIA),
         ("http://example.com/dir.d/a.pdf", MEDIA),
+        ("http://example.com/a.css;v=1?x", MEDIA),
+        ("http://example.com/a%2Ecss", MEDIA),
+        ("http://example.com/a.c%73s", MEDIA),
+        ("http://example.com/file.tar.GZ#part", MEDIA),
+        ("http://example.com/index.php", MEDIA),
+        ("/r/pics/comments/1a2b3c/title/", "reddit"),
+        ("  /r/pics/comments/1a2b3c/a.css", "reddit"),
+        ("/user/someone/comments/1a2b3c/", "reddit"),
+        ("/u/someone", "reddit"),
+        ("/comments/1a2b3c", "reddit"),
+        ("//redd.it/1a2b3c", "reddit"),
+        ("//np.reddit.com/r/x", "reddit"),
+        ("http://np.reddit.com/r/x", "reddit"),
+        ("//", MALFORMED),
+        ("r/pics", MALFORMED),
+        ("//10.0.0.1/a", PRIVATE),
         ("http://en.wikipedia.org/wiki/A", "wikipedia"),
         ("http://maps.google.com/x", "blocked domain"),
     ],
@@ -124,3 +145,40 @@ def test_rejected_with_a_reason(url: str, reason: str) -> None:
 )
 def test_hosts_are_judged_by_registered_domain(url: str, domain: str) -> None:
     assert link(url).domain == domain
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com",
+        "http://www.example.com/",
+        "http://example.com/docs/css",
+        "http://example.com/v1.2/docs/css",
+        "http://example.com/v1%2E2/docs/css",
+        "http://example.com/index.php/foo",
+        "http://example.com/a.css/",
+        "http://example.com/get?file=a.css",
+        "http://example.com/page#a.css",
+        "http://example.com/page;b.css",
+        "http://example.com/a.css.html",
+        "http://example.com/a.css%2Ehtml",
+        "http://example.com/css.",
+    ],
+)
+def test_only_the_last_segment_has_an_extension(url: str) -> None:
+    link(url)
+
+
+def test_the_end_of_a_host_is_no_extension() -> None:
+    keep = url_cleaner(UrlRules({}, frozenset({"com"}), ()))
+    assert not isinstance(keep("http://example.com"), str)
+    assert keep("http://example.com/command.com") == MEDIA
+
+
+def test_a_dot_in_a_folder_is_no_extension(cases: Path) -> None:
+    rules = UrlRules({}, frozenset({"css"}), ())
+    rows = map(json.loads, (cases / "corpus/dot_in_path.ndjson").read_text().splitlines())
+    found = [url_cleaner(rules)(row["url"]) for row in rows]
+    assert [one if isinstance(one, str) else one.url for one in found] == [
+        "http://example.com/docs/css", "http://example.com/v1.2/docs/css", MEDIA,
+    ]  # fmt: skip

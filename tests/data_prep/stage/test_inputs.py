@@ -1,12 +1,16 @@
 """Inputs of a stage: which files a path names, and their fingerprints."""
 
+import json
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xxhash
 
 from data_prep.stage.inputs import expand, find_inputs
+from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import MANIFEST, source_manifests
 from data_prep.stage.readers import SUFFIXES
 from webtext_gpt.errors import UserError
@@ -44,6 +48,65 @@ def test_links_count_once_and_keep_their_suffix_and_their_sources(tmp_path: Path
     (file,) = find_inputs([str(tmp_path / "train.parquet"), str(tmp_path)], SUFFIXES)
     assert file.name.endswith(".parquet")
     assert source_manifests([file.path]) == [{"stage": "dedup"}]
+
+
+def finished(folder: Path) -> Path:
+    """Make the folder of a finished stage with one file; return the file."""
+    with Ledger(folder, "before", {}, []) as ledger:
+        file = folder / "part-00000.jsonl"
+        file.write_text('{"text": "hello"}\n' * 1000)
+        ledger.finish(rows_in=0, rows_out=0, rejected=Counter())
+    return file
+
+
+def test_the_hash_of_a_stage_is_taken_over_and_checked_where_the_file_is_read(
+    tmp_path: Path,
+) -> None:
+    path = finished(tmp_path / "before")
+    (file,) = find_inputs([str(tmp_path / "before")], SUFFIXES, check_later=True)
+    assert file.recorded
+    assert file.hash == xxhash.xxh3_128_hexdigest(path.read_bytes())
+    file.check()
+    data = bytearray(path.read_bytes())
+    data[777] ^= 4
+    path.write_bytes(data)
+    (file,) = find_inputs([str(tmp_path / "before")], SUFFIXES, check_later=True)
+    for workers in (1, 2):
+        read: list[str] = []
+        with (
+            pytest.raises(UserError, match=r"part-00000\.jsonl: damaged or changed since"),
+            Ledger(tmp_path / "after", "after", {}, [file]) as ledger,
+        ):
+            ledger.run_files(read.append, ledger.inputs, label="test", workers=workers)
+        assert not read
+        assert not (tmp_path / "after").exists()
+    with pytest.raises(UserError, match="delete its manifest.json if you changed"):
+        find_inputs([str(path)], SUFFIXES)
+    (tmp_path / "before" / MANIFEST).unlink()
+    (file,) = find_inputs([str(path)], SUFFIXES, check_later=True)
+    assert not file.recorded
+
+
+def test_a_file_of_another_size_than_its_manifest_says_is_refused(tmp_path: Path) -> None:
+    path = finished(tmp_path / "before")
+    path.write_bytes(path.read_bytes()[:-18])
+    for later in (True, False):
+        with pytest.raises(UserError, match=r"17982 where .*manifest.json has 18000 \(bytes\)"):
+            find_inputs([str(path)], SUFFIXES, check_later=later)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [None, 3, [3], [{"name": "part-00000.jsonl", "bytes": 18000, "xxh3": "../../x"}], [{}]],
+)
+def test_what_a_manifest_does_not_say_is_hashed(tmp_path: Path, outputs: object) -> None:
+    """An earlier version has no such key; an invalid one counts as absent."""
+    path = finished(tmp_path / "before")
+    manifest = json.loads((path.parent / MANIFEST).read_text())
+    (path.parent / MANIFEST).write_text(json.dumps({**manifest, "outputs": outputs}))
+    (file,) = find_inputs([str(path)], SUFFIXES, check_later=True)
+    assert not file.recorded
+    assert file.hash == xxhash.xxh3_128_hexdigest(path.read_bytes())
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,8 @@ def test_a_finished_folder_holds_a_manifest_and_no_work(
         ],
         "rows_in": 11, "rows_used": 6, "rows_out": 6, "rejected": {"vowel": 5}, "answer": 42,
         "sources": [{"stage": "before"}], "bytes": 5,
+        # XXH3 (128 bits) of `12345`, by `xxhash.xxh3_128_hexdigest`
+        "outputs": [{"name": "part-0", "bytes": 5, "xxh3": "4af3da69f61e14cf26f4c14b6b6bfdb4"}],
     }  # fmt: skip
     assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "part-0"]
     with opened(out, files) as ledger:
@@ -307,6 +309,32 @@ def test_leftovers_of_a_killed_run_are_deleted(tmp_path: Path, files: list[Input
     with opened(out, files):
         assert not any(path.exists() for path in leftovers)
         assert all(path.exists() for path in kept)
+
+
+def test_outputs_are_listed_with_the_hash_of_their_last_content(
+    tmp_path: Path, files: list[InputFile]
+) -> None:
+    out = tmp_path / "out"
+
+    def write(text: str, *names: str) -> Any:
+        for name in names:
+            (out / name).parent.mkdir(exist_ok=True)
+            (out / name).write_text(text)
+        return {}
+
+    with opened(out, files) as ledger:
+        ledger.run_unit("one", partial(write, "one", "part-0", "dropped/part-0", "_work/scratch"))
+        ledger.run_unit("two", partial(write, "two", "part-1", "dropped/part-1", "part-0"))
+        (out / "table").write_text("three")
+        (out / ".hidden").write_text("three")
+        finish(ledger)
+        expected = {"part-0": "two", "dropped/part-0": "one", "part-1": "two",
+                    "dropped/part-1": "two", "table": "three"}  # fmt: skip
+        found = {entry["name"]: entry["xxh3"] for entry in ledger.manifest["outputs"]}
+        assert found == {name: HASHES[text] for name, text in expected.items()}
+    with opened(tmp_path / "own", files, outputs=False) as ledger:
+        finish(ledger)
+        assert "outputs" not in ledger.manifest
 
 
 def test_a_folder_of_the_first_release_is_resumed(tmp_path: Path, files: list[InputFile]) -> None:
