@@ -21,6 +21,7 @@ from data_prep.stage.inputs import InputFile, by_content, refuse_repeats
 from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import remove, write_json
+from webtext_gpt.manifests import sealed
 from webtext_gpt.paths import check_output_folder
 
 FORMAT = 1
@@ -198,8 +199,8 @@ class Ledger:
         """Write the manifest and delete `_work`.
 
         The manifest holds `stage`, `format`, `config`, `inputs`, `rows_in`, `rows_used`,
-        `rows_out`, `rejected`, the stage's own keys, `sources`, `bytes` (of all files) and
-        `seconds` (of the run that finished).
+        `rows_out`, `rejected`, the stage's own keys, `sources`, `bytes` (of all files),
+        `seconds` (of the run that finished) and a hash of all these.
 
         Args:
             rows_in: Rows read.
@@ -216,7 +217,7 @@ class Ledger:
         if rows_in != used + rejected.total():
             raise RuntimeError(f"{rows_in} rows in, but {used} used + {rejected.total()} rejected")
         files = (p for p in self.out.rglob("*") if p.is_file() and self.work not in p.parents)
-        self._manifest = {
+        manifest = {
             **self._plan,
             "rows_in": rows_in,
             "rows_used": used,
@@ -227,6 +228,7 @@ class Ledger:
             "bytes": sum(p.stat().st_size for p in files),
             "seconds": round(time.monotonic() - self._started, 3),
         }
+        self._manifest = sealed(manifest)
         _write_json(self.out / MANIFEST, self._manifest)
         shutil.rmtree(self.work)
 
