@@ -30,7 +30,8 @@ def run(settings: Filters) -> BloomFilter:
     """Build or merge a filter, and write it.
 
     Raises:
-        UserError: Documents or filters cannot be read, or `out` exists.
+        UserError: Documents or filters cannot be read, the filter holds more than it was sized
+            for, or `out` exists.
     """
     out = Path(settings.out)
     if out.exists():
@@ -50,6 +51,8 @@ def run(settings: Filters) -> BloomFilter:
         bloom = build_filter(
             paths, layout, blocks, workers_at_once=workers, engine=engine, scratch=out.parent
         )
+        bloom.room = items
+    bloom.refuse_overfull(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     bloom.save(out)
     return bloom
@@ -58,5 +61,6 @@ def run(settings: Filters) -> BloomFilter:
 def main(settings: Filters, call: Call) -> None:
     """Build or merge a filter, and print its size and false-positive rate."""
     bloom = run(settings)
-    print(f"{settings.out}: {bloom.added:,} 8-grams added, {bloom.n_bytes / 1e6:,.1f} MB, "
+    print(f"{settings.out}: {bloom.added:,} 8-grams added, about {bloom.distinct():,.0f} of them "
+          f"distinct, {bloom.n_bytes / 1e6:,.1f} MB, "
           f"false-positive rate {bloom.false_positive_rate():.3g}")  # fmt: skip

@@ -19,14 +19,18 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_prep.ngrams.exact_pass import scan_train
-from data_prep.ngrams.filter_pass import look_up_tests
+from data_prep.ngrams.filter_lookup import filter_of, look_up_tests, open_filter
 from data_prep.ngrams.hashing import NGRAM
-from data_prep.ngrams.measurement import Measurement, OverlapRules, TrainCounts
+from data_prep.ngrams.measurement import (
+    FilterFigures,
+    Measurement,
+    OverlapRules,
+    TrainCounts,
+)
 from data_prep.ngrams.overlap_report import write_report
 from data_prep.ngrams.overlap_result import Holders
-from data_prep.ngrams.scan import Scan
 from data_prep.ngrams.testsets import load_test_set
+from data_prep.ngrams.train_pass import TrainPass, read_train
 from data_prep.ngrams.words import WORDS_VERSION
 from data_prep.settings import Overlap
 from data_prep.stage.engine import NATIVE, Engine
@@ -81,27 +85,44 @@ def measure_overlap(
         "ngram": NGRAM, "normalisation": WORDS_VERSION, "direction": rules.direction,
         "rate": rules.rate, "remove": rules.remove, "threshold": rules.threshold,
         "lines": rules.layout.lines, "text_key": rules.layout.text_key, "worst": rules.worst,
-        "keep_filter": keep_filter,
+        "keep_filter": keep_filter, "passes": 1,
         "tests": {test.name: {"cut": test.cut, "files": test.inputs} for test in sets},
     }  # fmt: skip
     with Ledger(
-        local_path(out, "out"), "overlap", config, inputs, sources=sources, started=started
+        local_path(out, "out"),
+        "overlap",
+        config,
+        inputs,
+        sources=sources,
+        started=started,
+        newer_keys=("passes",),
     ) as ledger:
         if not ledger.finished:
             run = Measurement.begin(ledger, files, rules, sets, workers_at_once, engine)
-            counts, scans = TrainCounts(), list[Scan]()
-            if rules.direction != "test":
-                counts = look_up_tests(run, given, keep_filter)
-            if rules.direction != "train":
-                scans, counts = scan_train(run)
-            _finish(run, scans, counts)
+            _measure(run, given, keep_filter)
         return ledger.manifest
 
 
-def _finish(run: Measurement, scans: list[Scan], counts: TrainCounts) -> None:
+def _measure(run: Measurement, given: Path | None, keep_filter: bool) -> None:
+    """Read train once and look up both ways, as the direction demands."""
+    bloom = open_filter(given) if given else None
+    figures = None
+    train = TrainPass([], TrainCounts(), [])
+    if bloom is None or run.rules.direction != "train":
+        train = read_train(run, run.rules.direction != "test" and bloom is None)
+    if run.rules.direction != "test":
+        bloom = bloom or filter_of(run, train)
+        if keep_filter:
+            bloom.save(run.ledger.out / "train.bloom")
+        figures = look_up_tests(run, bloom, given)
+    _finish(run, train, figures)
+
+
+def _finish(run: Measurement, train: TrainPass, figures: FilterFigures | None) -> None:
     """Write the report and the manifest."""
     for result in run.results:
         result.note_if_in_train({file.hash for file in run.ledger.inputs})
+    scans, counts = train.scans, train.counts
     holders = Holders(scans, [file.name for file in run.files] if scans else [])
     write_report(run.ledger.out, run.results, holders, run.rules.threshold, run.rules.worst)
     removed = counts.removed if run.rules.remove else 0
@@ -114,6 +135,7 @@ def _finish(run: Measurement, scans: list[Scan], counts: TrainCounts) -> None:
         train_ngrams=counts.ngrams,
         over_threshold=counts.removed,
         results={result.name: result.record() for result in run.results},
+        filter=figures,
     )
 
 
@@ -129,6 +151,12 @@ def print_overlap(manifest: Manifest) -> None:
         print(
             f"{name:24} {main['ngrams']:>12,} {main['overlapping']:>12,} {shares[0]:>8} "
             f"{shares[1]:>14}" + (f"  {main['note']}" if "note" in main else "")
+        )
+    if figures := manifest.get("filter"):
+        room = "" if figures["room"] is None else f", room for {figures['room']:,}"
+        print(
+            f"filter: about {figures['distinct']:,} distinct 8-grams{room}, false-positive rate "
+            f"{figures['false_positive_rate']:.3g}"
         )
     if manifest["config"]["remove"]:
         print(f"removed {manifest['over_threshold']:,} of {manifest['rows_in']:,} documents")

@@ -11,34 +11,21 @@ rate is known from its bits: a hash that was never added passes a block with pro
 prod(f_w) * mean(f_0..f_3) * mean(f_4..f_7), where f_w is the share of bits set in its word w.
 """
 
-import json
+import math
 from pathlib import Path
-from typing import TypedDict, cast
 
 import numpy as np
-import xxhash
 
 from data_prep.ngrams.arrays import Flags, Hashes
 from data_prep.ngrams.bits import U
 from data_prep.ngrams.bloom_blocks import add_hashes, find_hashes
-from data_prep.ngrams.bloom_size import BITS, HALVES, WORDS
+from data_prep.ngrams.bloom_file import VERSION, Header, map_words, read_header, write_filter
+from data_prep.ngrams.bloom_size import BITS, HALVES, MARGIN, WORDS
 from data_prep.ngrams.hashing import NGRAM
 from data_prep.ngrams.words import WORDS_VERSION
 from webtext_gpt.errors import UserError
-from webtext_gpt.files import replaced
 
-MAGIC = b"webtext-gpt bloom\n"
-VERSION = 1
-HEADER_BYTES = 4096  # one page, so that the words after it can be memory-mapped
 _CHUNK = 1 << 21
-
-
-class _Header(TypedDict):
-    version: int
-    ngram: int
-    normalisation: str
-    blocks: int
-    added: int
 
 
 class BloomFilter:
@@ -48,12 +35,16 @@ class BloomFilter:
         blocks: Blocks of each half, 64 bytes each; see `blocks_for`.
         words: The bits, (2 * blocks * 8,). None means an empty filter.
         added: Number of hashes added so far, repeats included.
+        room: Distinct hashes that `blocks` were chosen for. None means unknown.
     """
 
-    def __init__(self, blocks: int, words: Hashes | None = None, added: int = 0) -> None:
+    def __init__(
+        self, blocks: int, words: Hashes | None = None, added: int = 0, room: int | None = None
+    ) -> None:
         self.blocks = blocks
         self.words = _zeros(HALVES * blocks * WORDS) if words is None else words
         self.added = added
+        self.room = room
 
     @property
     def n_bytes(self) -> int:
@@ -93,6 +84,35 @@ class BloomFilter:
             rate *= passing / self.blocks
         return rate + self.added / 2**64
 
+    def distinct(self) -> float:
+        """Return the number of distinct hashes, estimated from the share of bits that are clear.
+
+        A filter whose bits are all set gives the number at which one clear bit is expected.
+        """
+        bits = self.words.size * BITS
+        chunks = (self.words[at : at + _CHUNK] for at in range(0, len(self.words), _CHUNK))
+        clear = bits - sum(int(np.bitwise_count(chunk).sum(dtype=np.int64)) for chunk in chunks)
+        # An item leaves a bit of its block clear with this probability; the block is one of many.
+        left = (1 - 1 / BITS) * (1 - 1 / (4 * BITS))
+        return math.log(max(clear, 1) / bits) / math.log1p(-(1 - left) / self.blocks)
+
+    def refuse_overfull(self, name: str | Path) -> None:
+        """Raise UserError if the filter, called `name`, holds more than it was sized for.
+
+        The margin with which room is estimated is allowed for, and eight standard deviations of
+        this estimate: 0.12 sqrt(n) for n items, as measured for 5 to a million.
+        """
+        if self.room is None:
+            return
+        distinct = self.distinct()
+        if distinct > MARGIN * self.room + math.sqrt(self.room):
+            raise UserError(
+                f"{name}: about {distinct:,.0f} distinct 8-grams are in a filter with room for "
+                f"{self.room:,}; its false-positive rate by its bits is "
+                f"{self.false_positive_rate():.3g}. Build it with ngrams={distinct * MARGIN:.0f} "
+                "or more"
+            )
+
     def merge(self, other: "BloomFilter") -> None:
         """Add everything that another filter holds.
 
@@ -106,22 +126,17 @@ class BloomFilter:
             )
         np.bitwise_or(self.words, other.words, out=self.words)
         self.added += other.added
+        if self.room is not None and other.room is not None:
+            self.room = min(self.room, other.room)
 
     def save(self, path: Path) -> None:
-        """Write the filter: a header of 4,096 bytes, then the words, little-endian."""
-        header: _Header = {
-            "version": VERSION, "ngram": NGRAM, "normalisation": WORDS_VERSION,
-            "blocks": self.blocks, "added": self.added,
-        }  # fmt: skip
-        text = json.dumps(header).encode()
-        head = MAGIC + xxhash.xxh3_128_hexdigest(text).encode() + b"\n" + text
-        with replaced(path) as temporary, temporary.open("wb") as file:
-            file.write(head.ljust(HEADER_BYTES))
-            self.words.astype("<u8", copy=False).tofile(file)
+        """Write the filter; see `bloom_file`."""
+        header = Header(VERSION, NGRAM, WORDS_VERSION, self.blocks, self.added, self.room)
+        write_filter(path, header, self.words)
 
     @classmethod
     def load(cls, path: Path, mapped: bool = True) -> "BloomFilter":
-        """Open a filter.
+        """Open a filter, all of which is read and checked.
 
         Args:
             path: The file.
@@ -131,21 +146,13 @@ class BloomFilter:
             UserError: The file is not a filter, is damaged, has another size than its header
                 states, or holds n-grams of another definition.
         """
-        header = _read_header(path)
-        blocks = header["blocks"]
-        expected = HEADER_BYTES + HALVES * blocks * WORDS * 8
-        if (size := path.stat().st_size) != expected:
-            raise UserError(
-                f"{path} has {size:,} bytes, but its header states {expected:,}; build it again"
-            )
-        if mapped:
-            words: Hashes = np.memmap(path, "<u8", "r", HEADER_BYTES)
-        else:
-            words = _zeros(HALVES * blocks * WORDS)
-            with path.open("rb") as file:
-                file.seek(HEADER_BYTES)
-                file.readinto(words.data.cast("B"))
-        return cls(blocks, words, header["added"])
+        header = read_header(path, {"ngram": NGRAM, "normalisation": WORDS_VERSION})
+        words = map_words(path, header)
+        if not mapped:
+            mine = _zeros(len(words))
+            mine[:] = words
+            words = mine
+        return cls(header.blocks, words, header.added, header.room)
 
 
 def _zeros(count: int) -> Hashes:
@@ -153,26 +160,3 @@ def _zeros(count: int) -> Hashes:
     room = np.zeros(count + WORDS, np.uint64)
     skip = -room.ctypes.data % 64 // 8
     return room[skip : skip + count]
-
-
-def _read_header(path: Path) -> _Header:
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEADER_BYTES)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
-    if not head.startswith(MAGIC):
-        raise UserError(
-            f"{path} is not a Bloom filter of this project; build one with data_prep/filters.py"
-        )
-    digest, _, text = head[len(MAGIC) :].partition(b"\n")
-    text = text.rstrip(b" ")
-    if xxhash.xxh3_128_hexdigest(text).encode() != digest:
-        raise UserError(f"{path}: its header is damaged; build it again")
-    header = json.loads(text)
-    for key, ours in {"version": VERSION, "ngram": NGRAM, "normalisation": WORDS_VERSION}.items():
-        if header[key] != ours:
-            raise UserError(
-                f"{path}: {key} is {header[key]!r} there, {ours!r} here; build it again"
-            )
-    return cast(_Header, header)

@@ -14,6 +14,9 @@ from webtext_gpt.errors import UserError
 RATE = 1e-8
 """The paper's upper bound on the false-positive rate (section 4)."""
 
+MARGIN = 1.01
+"""Factor on an estimated number of distinct 8-grams, whose standard error is 0.2 % (`distinct`)."""
+
 HALVES, WORDS, BITS = 2, 8, 64
 """Halves of a filter, words of a block, bits of a word."""
 

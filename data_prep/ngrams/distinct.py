@@ -1,4 +1,7 @@
-"""Number of distinct 8-grams, estimated by HyperLogLog (Flajolet et al. 2007)."""
+"""Number of distinct 8-grams, estimated by HyperLogLog (Flajolet et al. 2007).
+
+The standard error is 1.04 / sqrt(2^18) = 0.2 %.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,13 +12,12 @@ from numba import njit
 
 from data_prep.ngrams.arrays import Bytes, Hashes
 from data_prep.ngrams.bits import U
+from data_prep.ngrams.bloom_size import MARGIN
 from data_prep.ngrams.hashing import ngrams
 from data_prep.stage import workers
 from data_prep.stage.readers import Layout, batches
 
 _REGISTER_BITS = 18
-MARGIN = 1.01
-"""Factor on the estimate, whose standard error is 1.04 / sqrt(2^18) = 0.2 %."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Count:
     @classmethod
     def empty(cls) -> "Count":
         """Return the count of no files."""
-        return cls(np.zeros(1 << _REGISTER_BITS, np.uint8), 0, 0, Counter())
+        return cls(no_registers(), 0, 0, Counter())
 
     def __or__(self, other: "Count") -> "Count":
         return Count(
@@ -86,24 +88,29 @@ def _tau(x: float) -> float:
             return z / 3
 
 
+def no_registers() -> Bytes:
+    """Return the registers of an empty set, (2^18,)."""
+    return np.zeros(1 << _REGISTER_BITS, np.uint8)
+
+
 def count_file(path: Path, layout: Layout) -> Count:
     """Count the 8-grams of one file.
 
     Raises:
         UserError: The file cannot be read.
     """
-    registers, total, documents = np.zeros(1 << _REGISTER_BITS, np.uint8), 0, 0
+    registers, total, documents = no_registers(), 0, 0
     rejected = Counter[str]()
     for batch in batches(path, layout, workers.advance):
         hashes = ngrams(batch.texts).hashes
-        _register(registers, hashes)
+        register(registers, hashes)
         total, documents = total + len(hashes), documents + len(batch.texts)
         rejected += batch.rejected
     return Count(registers, total, documents, rejected)
 
 
 @njit(nogil=True, cache=True)
-def _register(registers: Bytes, hashes: Hashes) -> None:
+def register(registers: Bytes, hashes: Hashes) -> None:
     """Raise each hash's register to the position of the first 1 after its leading bits."""
     for at in range(len(hashes)):
         rest = (hashes[at] << U(_REGISTER_BITS)) | U(1 << (_REGISTER_BITS - 1))

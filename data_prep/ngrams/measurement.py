@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
@@ -57,6 +58,24 @@ class TrainCounts:
     ngrams: int = 0
     removed: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+
+
+class FilterFigures(TypedDict):
+    """Figures of the filter in the manifest.
+
+    Attributes:
+        false_positive_rate: Its rate, by its bits.
+        distinct: Distinct 8-grams in it, estimated from its bits.
+        room: Distinct 8-grams that it was sized for; None if unknown.
+        added: 8-grams added, repeats included.
+        bytes: Size of its bits.
+    """
+
+    false_positive_rate: float
+    distinct: int
+    room: int | None
+    added: int
+    bytes: int
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NotRequired, TypedDict
 
 import numpy as np
@@ -91,6 +92,11 @@ class TestResult:
         """Name of the test set in the report."""
         return self.test.name
 
+    @cached_property
+    def distinct(self) -> Integers:
+        """Numbers of its distinct 8-grams in the exact set of all test sets, ascending."""
+        return np.unique(self.which)
+
     @property
     def main(self) -> Overlap:
         """Overlap by the paper's direction if it was measured, else by the inverse."""
@@ -167,8 +173,9 @@ class TestResult:
 
 def overlap_of(result: TestResult, found: Flags, bound: float) -> Overlap:
     """Return a test set's overlap, given which 8-grams of the exact set are in train."""
-    distinct = np.unique(result.which)
-    return Overlap(found[result.which], len(distinct), int(found[distinct].sum()), bound)
+    return Overlap(
+        found[result.which], len(result.distinct), int(found[result.distinct].sum()), bound
+    )
 
 
 class Holders:

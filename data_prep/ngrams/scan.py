@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from data_prep.ngrams.arrays import Flags, Integers
+from data_prep.ngrams.arrays import Flags, Hashes, Integers
 from data_prep.ngrams.exact_set import ExactSet
 from data_prep.ngrams.hashing import ngrams
 from data_prep.stage.readers import Layout, TextBatch, batches
@@ -79,6 +79,7 @@ def scan_file(
     threshold: int,
     on_bytes: Callable[[int], object],
     keep: Callable[[TextBatch, Flags], None] | None = None,
+    on_hashes: Callable[[Hashes], object] | None = None,
 ) -> Scan:
     """Look up the 8-grams of every document of one training file in the set.
 
@@ -91,6 +92,7 @@ def scan_file(
             of one test set.
         on_bytes: Called with the number of bytes read since its last call.
         keep: Called with each batch and which of its documents are under the threshold.
+        on_hashes: Called with the hashes of the 8-grams of each batch.
 
     Raises:
         UserError: The file cannot be read.
@@ -102,6 +104,8 @@ def scan_file(
     holders, shared, sizes, stay = [], [], [], []
     for batch in batches(path, layout, on_bytes):
         grams = ngrams(batch.texts)
+        if on_hashes is not None:
+            on_hashes(grams.hashes)
         at, numbers = exact.find(grams)
         document = np.searchsorted(grams.offsets, at, "right") - 1
         np.add.at(times, numbers, 1)

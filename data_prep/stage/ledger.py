@@ -23,6 +23,7 @@ from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
 from data_prep.stage.outputs import OutputHashes
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import remove, write_json
+from webtext_gpt.manifests import sealed
 from webtext_gpt.paths import check_output_folder
 
 FORMAT = 1
@@ -206,7 +207,8 @@ class Ledger:
 
         The manifest holds `stage`, `format`, `config`, `inputs`, `rows_in`, `rows_used`,
         `rows_out`, `rejected`, the stage's own keys, `sources`, `bytes` (of all files),
-        `outputs` (name, size and hash of each file) and `seconds` (of the run that finished).
+        `outputs` (name, size and hash of each file), `seconds` (of the run that finished) and a
+        hash of all these.
 
         Args:
             rows_in: Rows read.
@@ -223,7 +225,7 @@ class Ledger:
         if rows_in != used + rejected.total():
             raise RuntimeError(f"{rows_in} rows in, but {used} used + {rejected.total()} rejected")
         files = [p for p in self.out.rglob("*") if p.is_file() and self.work not in p.parents]
-        self._manifest = {
+        manifest = {
             **self._plan,
             "rows_in": rows_in,
             "rows_used": used,
@@ -235,6 +237,7 @@ class Ledger:
             **({"outputs": self._hashes.all_of(files)} if self._hashes else {}),
             "seconds": round(time.monotonic() - self._started, 3),
         }
+        self._manifest = sealed(manifest)
         _write_json(self.out / MANIFEST, self._manifest)
         shutil.rmtree(self.work)
 

@@ -3,28 +3,67 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.manifests import first_problem, refuse_altered
 
 MANIFEST = "manifest.json"
+REPAIR = "restore it, or make the folder again"
+
+Rows = Annotated[int, Field(strict=True, ge=0)]
 
 Manifest = dict[str, Any]
 """Parsed `manifest.json`. The keys that every stage writes are listed at `Ledger.finish`."""
+
+
+class _Input(BaseModel):
+    name: str
+    xxh3: str
+
+
+class _Checked(BaseModel):
+    """Keys of a manifest or plan that later stages read."""
+
+    config: dict[str, Any] = {}
+    inputs: list[_Input] = []
+    rows_in: Rows = 0
+    rows_used: Rows = 0
+    rows_out: Rows = 0
+    rejected: dict[str, Rows] = {}
+    sources: list[dict[str, Any]] = []
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.rows_in != self.rows_used + sum(self.rejected.values()):
+            raise ValueError(
+                f"rows_in: {self.rows_in:,}, but {self.rows_used:,} used and "
+                f"{sum(self.rejected.values()):,} rejected"
+            )
+        return self
 
 
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest, a plan, or the record of a unit of work.
 
     Raises:
-        UserError: The file is not a JSON object.
+        UserError: The file is not a JSON object, a key of a manifest or plan has a wrong type or
+            value, or the file was altered.
     """
     try:
         value = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({error}); choose another out=") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: not a manifest; choose another out=")
+    if "stage" in value:
+        try:
+            _Checked.model_validate(value)
+        except ValidationError as error:
+            raise UserError(f"{path}: {first_problem(error)}; {REPAIR}") from error
+    refuse_altered(path, value, REPAIR)
     return value
 
 

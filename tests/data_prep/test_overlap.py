@@ -161,7 +161,7 @@ def test_a_killed_measurement_resumes_to_the_same_bytes(
         (["tests.t={t}", "threshold=many"], "threshold=many: expected a whole number"),
         (["tests.t={t}", "train=null"], r"give train=\[FILES\]"),
         (["tests.t={t}", "filter={t}"], "is not a Bloom filter of this project"),
-        (["tests.t={t}", "text_key=body"], "a.parquet: no column 'body' among id, text, url"),
+        (["tests.t={t}", "text_key=body"], "b.jsonl: none of the first 30 rows has a key 'body'"),
         (["tests.t={t}", "rate=2.0"], "rate=2.0"),
     ],
 )

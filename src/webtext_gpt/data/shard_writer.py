@@ -20,6 +20,7 @@ from webtext_gpt.data.shards import (
 )
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import new_folder, write_json
+from webtext_gpt.manifests import sealed
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
 
@@ -63,7 +64,7 @@ def write_shards(
                     encoded, tokenizer, partial, bar.update, shard_tokens=shard_tokens
                 )
             tokenizer.save(partial / TOKENIZER)
-            write_json(partial / MANIFEST, manifest_of(tokenizer, files, source))
+            write_json(partial / MANIFEST, sealed(manifest_of(tokenizer, files, source)))
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(folder)) from error
 

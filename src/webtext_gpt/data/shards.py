@@ -7,65 +7,63 @@ A folder holds
 - `documents-00000.bin`, ...: the offsets of the documents in the tokens file of the same number,
   little-endian uint64;
 - `tokenizer.json`: a copy of the tokenizer;
-- `manifest.json`: version, dtype, counts, the split (`train` or `validation`) and the SHA-256 of
-  every file, the tokenizer's hash, and a description of the source.
+- `manifest.json` (`shard_manifest`): version, dtype, counts, the split (`train` or `validation`)
+  and the SHA-256 of every file, the tokenizer's hash, and a description of the source.
 
 A folder is written under a temporary name and renamed when it is complete.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
+from webtext_gpt.data.shard_manifest import (
+    FORMAT,
+    REPAIR,
+    VERSION,
+    ShardFile,
+    Split,
+    read_shard_manifest,
+    token_dtype,
+)
 from webtext_gpt.errors import UserError
-from webtext_gpt.files import read_text
+from webtext_gpt.manifests import refuse_altered
 from webtext_gpt.paths import absence, local_path, shown
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
 
-FORMAT = "webtext-gpt token shards"
-VERSION = 1
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "TOKENIZER",
+    "VERSION",
+    "ShardFile",
+    "Split",
+    "TokenShards",
+    "TokenStream",
+    "holds_shards",
+    "token_dtype",
+]
+
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
-REPAIR = "remove the folder and build the shards again"
-
-Split = Literal["train", "validation"]
-
-
-@dataclass(frozen=True)
-class ShardFile:
-    """Manifest entry of one file of tokens and its document starts."""
-
-    tokens_file: str
-    documents_file: str
-    split: Split
-    n_tokens: int
-    n_documents: int
-    n_bytes: int
-    """UTF-8 bytes of the documents' text."""
-    tokens_sha256: str
-    documents_sha256: str
-
-
-def token_dtype(vocab_size: int) -> np.dtype:
-    """Return little-endian uint16 if it holds every id, else uint32."""
-    return np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
 
 
 class TokenShards:
-    """A shard folder opened for reading. File sizes are checked here, contents by `verify`.
+    """A shard folder opened for reading.
+
+    The manifest, the sizes of files, document starts and the tokenizer are checked here, the other
+    contents by `verify`.
 
     Args:
         path: a folder that `write_shards` wrote.
 
     Raises:
-        UserError: the folder or a file is missing, has another format or version, or differs in
-            size from the manifest; the message names the file.
+        UserError: the folder or a file is missing, has another format or version, or differs
+            from what the manifest says; the message names the file.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -73,34 +71,28 @@ class TokenShards:
         path = self.folder / MANIFEST
         if not path.is_file():
             raise UserError(_problem(self.folder))
-        text = read_text(path)
-        try:
-            self.manifest: dict[str, Any] = json.loads(text)
-            if self.manifest.get("stage", "shards") != "shards":
-                raise UserError(
-                    f"{self.folder} holds what the stage {self.manifest['stage']} wrote, not token "
-                    "shards; name the folder that data_prep/shards.py wrote"
-                )
-            if self.manifest["version"] != VERSION:
-                raise UserError(
-                    f"{path} has version {self.manifest['version']} of the format, but version "
-                    f"{VERSION} is required; build the shards again"
-                )
-            self.files = [ShardFile(**entry) for entry in self.manifest["files"]]
-            self.dtype = np.dtype(self.manifest["dtype"]).newbyteorder("<")
-            self.vocab_size: int = self.manifest["vocab_size"]
-            self.end_of_text: int = self.manifest["end_of_text"]
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} is not a manifest of token shards: {error!r}") from error
+        self.manifest, checked = read_shard_manifest(path)
+        self.files = checked.files
+        self.dtype = np.dtype(checked.dtype).newbyteorder("<")
+        self.vocab_size = checked.vocab_size
+        self.end_of_text = checked.end_of_text
         for file in self.files:
             self._check_size(file.tokens_file, file.n_tokens * self.dtype.itemsize)
             self._check_size(file.documents_file, file.n_documents * 8)
+            _document_starts(self.folder, file)
         self.tokenizer = Tokenizer.load(self.folder / TOKENIZER)
-        if self.tokenizer.hash != self.manifest["tokenizer_sha256"]:
+        if self.tokenizer.hash != checked.tokenizer_sha256:
             raise UserError(
                 f"{self.folder / TOKENIZER} is not the tokenizer that made these shards "
                 "(its hash differs from the manifest's); restore it or build the shards again"
             )
+        for key in ("vocab_size", "end_of_text"):
+            if getattr(self.tokenizer, key) != getattr(self, key):
+                raise UserError(
+                    f"{path}: {key} is {getattr(self, key)} there, "
+                    f"{getattr(self.tokenizer, key)} in {TOKENIZER}; {REPAIR}"
+                )
+        refuse_altered(path, self.manifest, REPAIR)
 
     def _check_size(self, name: str, expected: int) -> None:
         path = self.folder / name
@@ -116,17 +108,16 @@ class TokenShards:
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def verify(self) -> None:
-        """Read every file and check its hash and that its ids are in the vocabulary.
+        """Read every file and check its hash, its ids and where its documents begin.
 
         Raises:
-            UserError: a file was altered or holds an unknown id; the message names it.
+            UserError: a file was altered, holds an unknown id, or has a document that does not
+                begin with end-of-text; the message names it.
         """
         total = sum((self.folder / file.tokens_file).stat().st_size for file in self.files)
         with progress_bar("checking shards", total=total, unit="B", unit_scale=True) as bar:
             for file in self.files:
-                starts = (self.folder / file.documents_file).read_bytes()
-                if hashlib.sha256(starts).hexdigest() != file.documents_sha256:
-                    raise UserError(f"{self.folder / file.documents_file} was altered; {REPAIR}")
+                starts = _document_starts(self.folder, file)
                 sha256 = hashlib.sha256()
                 largest = 0
                 with (self.folder / file.tokens_file).open("rb") as stream:
@@ -141,6 +132,12 @@ class TokenShards:
                         f"{self.folder / file.tokens_file} holds id {largest}, but the "
                         f"vocabulary ends at {self.vocab_size - 1}; {REPAIR}"
                     )
+                tokens = np.memmap(self.folder / file.tokens_file, self.dtype, "r")
+                if (tokens[starts] != self.end_of_text).any():
+                    raise UserError(
+                        f"{self.folder / file.documents_file} has a document that does not begin "
+                        f"with end-of-text ({self.end_of_text}); {REPAIR}"
+                    )
 
     def split(self, split: Split) -> "TokenStream":
         """Return the tokens of one split as one sequence.
@@ -154,6 +151,26 @@ class TokenShards:
                 f"{self.folder} has no {split} split; build the shards with another val_fraction"
             )
         return TokenStream(self.folder, files, self.dtype)
+
+
+def _document_starts(folder: Path, file: ShardFile) -> npt.NDArray[np.int64]:
+    """Return where the documents of one file begin, in tokens, (n_documents,).
+
+    Raises:
+        UserError: the file was altered; or they do not ascend from 0, or the last is past the end
+            of the tokens.
+    """
+    path = folder / file.documents_file
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != file.documents_sha256:
+        raise UserError(f"{path} was altered; {REPAIR}")
+    starts = np.frombuffer(data, "<u8")
+    if starts[0] != 0 or (starts[1:] <= starts[:-1]).any() or starts[-1] >= file.n_tokens:
+        raise UserError(
+            f"{path} does not hold document starts that ascend from 0 to less than "
+            f"{file.n_tokens:,}, the number of tokens; {REPAIR}"
+        )
+    return starts.astype(np.int64)
 
 
 def holds_shards(folder: Path) -> bool:
@@ -186,9 +203,7 @@ class TokenStream:
     def __init__(self, folder: Path, files: Sequence[ShardFile], dtype: np.dtype) -> None:
         self._maps = [np.memmap(folder / f.tokens_file, dtype=dtype, mode="r") for f in files]
         self._ends = np.cumsum([len(m) for m in self._maps])
-        self._starts = [
-            np.fromfile(folder / f.documents_file, dtype="<u8").astype(np.int64) for f in files
-        ]
+        self._starts = [_document_starts(folder, f) for f in files]
         self.n_tokens = int(self._ends[-1])
         self.n_documents = sum(f.n_documents for f in files)
         self.n_bytes = sum(f.n_bytes for f in files)

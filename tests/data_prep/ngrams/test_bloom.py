@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.ngrams.bloom import HEADER_BYTES, BloomFilter
+from data_prep.ngrams.bloom import BloomFilter
+from data_prep.ngrams.bloom_file import HEADER_BYTES
 from data_prep.ngrams.bloom_size import blocks_for, rate_of_load
-from data_prep.ngrams.distinct import MARGIN, Count, _register
+from data_prep.ngrams.distinct import MARGIN, Count, register
 from webtext_gpt.errors import UserError
 
 
@@ -147,7 +148,7 @@ def test_an_impossible_rate_is_refused(rate: float) -> None:
 def test_distinct_hashes_are_estimated(distinct: int) -> None:
     registers = np.zeros(1 << 18, np.uint8)
     hashes = draw(6, distinct)
-    _register(registers, hashes)
-    _register(registers, hashes[: distinct // 2])  # repeats change nothing
+    register(registers, hashes)
+    register(registers, hashes[: distinct // 2])  # repeats change nothing
     capacity = Count(registers, 2 * distinct, 0).capacity()
     assert distinct <= capacity <= 1.02 * distinct + 2 or distinct == 0

@@ -1,5 +1,6 @@
 """The shard format: reading returns what was written, and damaged files are named."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from webtext_gpt.data.shard_writer import write_shards
 from webtext_gpt.data.shards import TokenShards, token_dtype
 from webtext_gpt.errors import UserError
+from webtext_gpt.manifests import sealed
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary, train_bpe
 
 DOCUMENTS = [
@@ -91,12 +93,114 @@ def test_an_altered_file_is_named(folder: Path, name: str) -> None:
         TokenShards(folder).verify()
 
 
-def test_an_id_outside_the_vocabulary_is_named(folder: Path) -> None:
+def rewritten(folder: Path, name: str, values: list[int], dtype: str) -> None:
+    """Replace a file and its hash in the manifest, as a program with a defect would write it."""
+    data = np.array(values, dtype).tobytes()
+    (folder / name).write_bytes(data)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["vocab_size"] = 3
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="holds id 3, but the vocabulary ends at 2"):
+    for file in manifest["files"]:
+        for kind in ("tokens", "documents"):
+            if file[f"{kind}_file"] == name:
+                file[f"{kind}_sha256"] = hashlib.sha256(data).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(sealed(manifest)))
+
+
+def test_an_id_outside_the_vocabulary_is_named(folder: Path) -> None:
+    rewritten(folder, "tokens-00000.bin", [3, 0, 1, 4, 3, 0], "<u2")
+    with pytest.raises(UserError, match="tokens-00000.bin holds id 4, but the vocabulary ends at"):
         TokenShards(folder).verify()
+
+
+@pytest.mark.parametrize(
+    "starts", [[1, 4], [4, 0], [0, 0], [0, 6], [0, 2**63], [0, 2**64 - 1]], ids=str
+)
+def test_document_starts_out_of_order_or_range_are_named(folder: Path, starts: list[int]) -> None:
+    rewritten(folder, "documents-00000.bin", starts, "<u8")
+    with pytest.raises(UserError, match=r"documents-00000.bin does not hold .* less than 6, the"):
+        TokenShards(folder)
+
+
+def test_documents_that_do_not_begin_with_end_of_text_are_named(folder: Path) -> None:
+    rewritten(folder, "documents-00000.bin", [0, 3], "<u8")
+    with pytest.raises(UserError, match=r"documents-00000.bin has a document .* end-of-text \(3\)"):
+        TokenShards(folder).verify()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("files", [], "files: "),
+        ("files", {}, "files: "),
+        ("files", None, "files: "),
+        ("files", [3], r"files\[0\]: "),
+        ("format", "other", "format: "),
+        ("version", "1", "version 1 of the format"),
+        ("version", None, "version None of the format"),
+        ("dtype", "uint32", "dtype: uint32, but 4 ids are stored as uint16"),
+        ("dtype", "float16", "dtype: "),
+        ("dtype", 2, "dtype: "),
+        ("vocab_size", True, "vocab_size: .*found True"),
+        ("vocab_size", 4.0, "vocab_size: .*found 4.0"),
+        ("vocab_size", 0, "vocab_size: "),
+        ("vocab_size", 5, "vocab_size is 5 there, 4 in tokenizer.json"),
+        ("end_of_text", -1, "end_of_text: .*found -1"),
+        ("end_of_text", 4, "end_of_text: 4 is outside the vocabulary of 4 ids"),
+        ("end_of_text", 2, "end_of_text is 2 there, 3 in tokenizer.json"),
+        ("end_of_text", "3", "end_of_text: .*found '3'"),
+        ("tokenizer_sha256", "0" * 63, "tokenizer_sha256: "),
+        ("tokenizer_sha256", None, "tokenizer_sha256: "),
+        ("files.n_tokens", -6, r"files\[0\].n_tokens: .*found -6"),
+        ("files.n_tokens", float("nan"), r"files\[0\].n_tokens: .*found nan"),
+        ("files.n_tokens", "6", r"files\[0\].n_tokens: .*found '6'"),
+        ("files.n_tokens", 6.0, r"files\[0\].n_tokens: .*found 6.0"),
+        ("files.n_tokens", 2**70, r"files\[0\].n_tokens: "),
+        ("files.n_documents", True, r"files\[0\].n_documents: .*found True"),
+        ("files.n_documents", 7, r"files\[0\]: 7 documents cannot begin in 6 tokens"),
+        ("files.n_documents", 3, "documents-00000.bin has 16 bytes, but the manifest states 24"),
+        ("files.n_bytes", -1, r"files\[0\].n_bytes: .*found -1"),
+        ("files.n_bytes", 5, "manifest.json was altered: it differs from the hash in it"),
+        ("files.split", "test", r"files\[0\].split: "),
+        ("files.tokens_sha256", "A" * 64, r"files\[0\].tokens_sha256: "),
+        ("files.tokens_file", "../tokens-00000.bin", r"'\.\./tokens-00000.bin' is not the name of"),
+        ("files.tokens_file", "..", r"'\.\.' is not the name"),
+        ("files.tokens_file", "/etc/passwd", "'/etc/passwd' is not the name"),
+        ("files.documents_file", "a\\b", "is not the name"),
+        ("files.documents_file", "", "'' is not the name"),
+        ("files.documents_file", 1, r"files\[0\].documents_file: "),
+        ("files.documents_file", "documents-00001.bin", "documents-00001.bin is listed 2 times"),
+        ("files.documents_file", "tokens-00000.bin", "tokens-00000.bin is listed 2 times"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_in_the_manifest_is_named(
+    folder: Path, key: str, value: object, message: str
+) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    entry = manifest["files"][0] if key.startswith("files.") else manifest
+    entry[key.removeprefix("files.")] = value
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=message) as refusal:
+        TokenShards(folder)
+    assert str(folder) in str(refusal.value)
+
+
+def test_a_missing_key_of_the_manifest_is_named_and_older_ones_are_read(folder: Path) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for key in ("format", "version", "dtype", "vocab_size", "end_of_text", "tokenizer_sha256",
+                "files"):  # fmt: skip
+        path.write_text(json.dumps({k: v for k, v in manifest.items() if k != key}))
+        with pytest.raises(UserError, match=f"manifest.json .*: {key}: Field required"):
+            TokenShards(folder)
+    for key in list(manifest["files"][1]):
+        value = manifest["files"][1].pop(key)
+        path.write_text(json.dumps(manifest))
+        with pytest.raises(UserError, match=rf"files\[1\].{key}: "):
+            TokenShards(folder)
+        manifest["files"][1][key] = value
+    del manifest["manifest_sha256"]  # as version 1 was written first
+    path.write_text(json.dumps(manifest))
+    TokenShards(folder).verify()
 
 
 def test_another_tokenizer_is_refused(folder: Path) -> None:

@@ -1,0 +1,104 @@
+"""The paper's direction: which 8-grams of the test sets are in a Bloom filter of train."""
+
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.ngrams.arrays import Flags
+from data_prep.ngrams.bloom import BloomFilter
+from data_prep.ngrams.bloom_size import blocks_for
+from data_prep.ngrams.hash_file import read_hashes
+from data_prep.ngrams.measurement import FilterFigures, Measurement
+from data_prep.ngrams.overlap_result import overlap_of
+from data_prep.ngrams.train_filter import fill_filter
+from data_prep.ngrams.train_pass import TrainPass
+from webtext_gpt.errors import UserError
+
+CHANCE = 1e-9
+"""Probability at most with which a sound filter is taken for a wrong one."""
+
+
+def open_filter(path: Path) -> BloomFilter:
+    """Open an existing filter of train.
+
+    Raises:
+        UserError: The file is not a sound filter, or holds more than it was sized for.
+    """
+    bloom = BloomFilter.load(path)
+    bloom.refuse_overfull(path)
+    return bloom
+
+
+def filter_of(run: Measurement, train: TrainPass) -> BloomFilter:
+    """Build the filter of train from the hashes that the pass over it stored."""
+    room = train.capacity()
+    hashes = (some for path in train.hashes for some in read_hashes(path))
+    bloom = fill_filter(blocks_for(room, run.rules.rate), hashes, run.workers_at_once)
+    bloom.room = room
+    bloom.refuse_overfull("train")
+    return bloom
+
+
+def look_up_tests(run: Measurement, bloom: BloomFilter, given: Path | None) -> FilterFigures:
+    """Look up the 8-grams of the test sets in the filter of train.
+
+    Args:
+        run: The measurement; its results receive `by_train`, and are compared with `by_test` if
+            that was measured.
+        bloom: The filter.
+        given: Its file, if it was not built here.
+
+    Returns:
+        Figures of the filter, for the manifest.
+
+    Raises:
+        UserError: The two directions contradict each other.
+    """
+    found, rate = bloom.contains(run.exact.hashes), bloom.false_positive_rate()
+    bound = max(run.rules.rate if given is None else 0.0, rate)
+    for result in run.results:
+        result.by_train = overlap_of(result, found, bound)
+    if run.rules.direction == "both":
+        _compare(found, _exactly(run), rate, given, run.ledger.out)
+    return {
+        "false_positive_rate": rate, "distinct": round(bloom.distinct()), "room": bloom.room,
+        "added": bloom.added, "bytes": bloom.n_bytes,
+    }  # fmt: skip
+
+
+def _exactly(run: Measurement) -> Flags:
+    """Return which 8-grams of the exact set the other direction found in train."""
+    exactly = np.zeros(len(run.exact), np.bool_)
+    for result in run.results:
+        if result.by_test is not None:
+            exactly[result.which] = result.by_test.found
+    return exactly
+
+
+def _compare(found: Flags, exactly: Flags, rate: float, given: Path | None, out: Path) -> None:
+    """Refuse answers of the filter that no sound filter of train can give.
+
+    It finds all that train holds. Of the others it finds a number that is distributed
+    binomially with the rate by its bits; one that is exceeded with a probability below `CHANCE`
+    is refused.
+    """
+    from scipy.special import bdtrc
+
+    name = str(given or "the filter built from train")
+    advice = (
+        "it is of other documents; build it again from these"
+        if given
+        else f"memory or disk failed; delete {out} and measure again"
+    )
+    if lost := int((exactly & ~found).sum()):
+        raise UserError(
+            f"{name} lacks {lost:,} of the {int(exactly.sum()):,} 8-grams of the tests that train "
+            f"holds, but a filter of train has them all: {advice}"
+        )
+    extra, absent = int((found & ~exactly).sum()), int((~exactly).sum())
+    if extra and bdtrc(extra - 1, absent, rate) < CHANCE:
+        raise UserError(
+            f"{name} finds {extra:,} of the {absent:,} 8-grams of the tests that train does not "
+            f"hold. Its false-positive rate by its bits is {rate:.3g}, at which so many are found "
+            f"with a probability below {CHANCE:g}: {advice}"
+        )
