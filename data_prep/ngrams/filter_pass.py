@@ -48,7 +48,7 @@ def look_up_tests(run: Measurement, given: Path | None, keep: bool) -> TrainCoun
         if not file.exists():
             build_filter(
                 run.paths, run.rules.layout,
-                blocks_for(record["items"], run.rules.rate),
+                blocks_for(max(record["items"], 1), run.rules.rate),
                 workers_at_once=run.workers_at_once, engine=run.engine, scratch=run.ledger.work,
             ).save(file)  # fmt: skip
     bloom = BloomFilter.load(file)

@@ -62,10 +62,11 @@ class Ledger:
         newer_keys: Keys of `config` that an earlier version did not record. A finished corpus
             without them is accepted. An unfinished one starts again, because its parts would mix
             both versions.
+        repeats: Whether inputs may have the same content, because the stage drops repeated rows.
 
     Raises:
-        UserError: `out` holds other files or another corpus, two inputs have the same content,
-            or another process is writing to `out`.
+        UserError: `out` holds other files or another corpus, two inputs have the same content
+            and `repeats` is false, or another process is writing to `out`.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Ledger:
         format: int | str = FORMAT,
         started: float | None = None,
         newer_keys: Sequence[str] = (),
+        repeats: bool = False,
     ) -> None:
         self.out = out.absolute()  # Arrow takes a relative `a:b/c` for a URL
         self.work = self.out / WORK
@@ -92,7 +94,8 @@ class Ledger:
         self._newer_keys = newer_keys
         self._lock: IO[str] | None = None
         self._outdated = False  # unfinished, and started by a version without the newer keys
-        refuse_repeats(self.inputs)
+        if not repeats:
+            refuse_repeats(self.inputs)
         self._manifest = self._open()
 
     def __enter__(self) -> "Ledger":
@@ -165,7 +168,7 @@ class Ledger:
         Args:
             work: Does the work and returns its record, as in `run_unit`. Must be picklable unless
                 `workers` is 1.
-            files: Input files, each a unit named by its hash.
+            files: Input files, each a unit named by its hash; those of equal content are one unit.
             label: Name of the progress bar.
             workers: Number of processes. None means one per core.
             engine: Where the processes run.
@@ -176,7 +179,8 @@ class Ledger:
         Raises:
             UserError: `work` raised it for a file. The other files are finished first.
         """
-        todo = [file for file in files if self.done(file.hash) is None]
+        units = {file.hash: file for file in files}
+        todo = [file for file in units.values() if self.done(file.hash) is None]
         todo.sort(key=lambda file: -file.size)
         if todo:
             total = sum(file.size for file in todo)
