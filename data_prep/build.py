@@ -34,7 +34,7 @@ from data_prep.settings import (
 )
 from data_prep.stage.limit import LIMIT, take
 from data_prep.stage.manifest import Manifest, print_counts
-from data_prep.stage.plan import plan
+from data_prep.stage.plan import PlannedStage, plan
 from data_prep.stage.readers import Layout
 from webtext_gpt.cli import Call
 from webtext_gpt.commands import shell_command
@@ -67,11 +67,21 @@ def build(settings: Build) -> dict[str, Manifest]:
             layout = _layout(stages[-1].settings)
             print_counts(take(stage.all_inputs, out / LIMIT, settings.limit, layout))
         print(f"[{number}/{len(stages)}] {stage.name}", flush=True)
-        manifests[stage.name] = import_module(f"data_prep.{stage.name}").run(stage.settings)
+        manifests[stage.name] = _run(stage)
         _print_result(stage.name, manifests[stage.name])
     reported = {stage: out / stage for stage in manifests if stage in REPORTED}
     write_report(reported, out / "report", settings.webtext_domains)
     return manifests
+
+
+def _run(stage: PlannedStage) -> Manifest:
+    """Run one stage. Those before it are finished, so an error must tell which one it is."""
+    try:
+        manifest: Manifest = import_module(f"data_prep.{stage.name}").run(stage.settings)
+    except UserError as error:
+        error.args = (f"{stage.name}: {error}",)
+        raise
+    return manifest
 
 
 def _check_inputs(settings: Build) -> None:

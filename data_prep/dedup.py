@@ -6,6 +6,8 @@ MinHash of word n-grams (Broder 1997) proposes pairs: a signature is divided int
 `rows` minima and each group into `split` parts, and two documents are candidates if one of these
 parts is equal. The Jaccard similarity of their n-gram sets then decides. Connected components of
 the similar pairs are clusters; each cluster keeps the document with the smallest id.
+Rows of the same id and the same words are one document, counted as `repeated id`; different texts
+under one id are different documents, see `identity`.
 `clusters.parquet` names, for each dropped document, the one that was kept.
 """
 
@@ -29,6 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.near_duplicates.clusters import find_clusters
+from data_prep.near_duplicates.identity import distinct_documents
 from data_prep.near_duplicates.signatures import sign_parts
 from data_prep.ngrams.words import WORDS_VERSION
 from data_prep.settings import Dedup
@@ -41,6 +44,9 @@ from webtext_gpt.cli import Call
 from webtext_gpt.files import replaced
 from webtext_gpt.paths import local_path
 
+IDENTITY = "id-and-words"
+"""Name of the rule by which rows are the same document, in the manifest."""
+
 SMALL_INPUT = 256 << 20  # bytes that one process reads before worker processes would have started
 
 
@@ -51,10 +57,10 @@ class RunRecord(shuffle.RunRecord):
 
 
 class PartRecord(TypedDict):
-    """Record of one part: its rows, and rows dropped because an earlier row has the same id."""
+    """Record of one part: its documents, and those whose id was extended."""
 
     rows: int
-    repeated: int
+    renamed: int
 
 
 def deduplicate(
@@ -97,6 +103,7 @@ def deduplicate(
     config = {
         "threshold": threshold, "ngram": ngram, "bands": bands, "rows": rows, "split": split,
         "carry": list(carry), "part_characters": part_characters, "words": WORDS_VERSION,
+        "identity": IDENTITY,
     }  # fmt: skip
     sources = source_manifests(file.path for file in files)
     with Ledger(
@@ -106,7 +113,8 @@ def deduplicate(
         files,
         sources=sources,
         started=started,
-        newer_keys=["words"],
+        newer_keys=["words", "identity"],
+        repeats=True,
     ) as ledger:
         if not ledger.finished:
             start_engine(engine)
@@ -118,9 +126,15 @@ def deduplicate(
             parts, counts = _gather_parts(ledger, runs, part_characters)
             keys = sign_parts(ledger, parts, ngram=ngram, bands=bands * split, rows=rows // split)
             marks = find_clusters(ledger, parts, keys, ngram=ngram, threshold=threshold)
-            rejected = runs.rejected + _write_unique(ledger, parts, counts, marks)
+            sound = runs.total("rows") - runs.rejected.total()  # includes files given twice
+            rejected = runs.rejected + Counter({"repeated id": sound - len(marks)})
+            rejected += _write_unique(ledger, parts, counts, marks)
+            renamed = counts.total("renamed")
             ledger.finish(
-                rows_in=runs.total("rows"), rows_out=int((marks == 0).sum()), rejected=rejected
+                rows_in=runs.total("rows"),
+                rows_out=int((marks == 0).sum()),
+                rejected=rejected,
+                **({"renamed_ids": renamed} if renamed else {}),
             )
         return ledger.manifest
 
@@ -135,19 +149,17 @@ def _sort_file(file: InputFile, folder: Path, carry: list[str]) -> RunRecord:
 def _gather_parts(
     ledger: Ledger, runs: Records[RunRecord], part_characters: int
 ) -> tuple[list[Path], Records[PartRecord]]:
-    """Write the parts in their final order, with duplicates but with each id only once."""
-    files = [ledger.work / run["file"] for run in runs]
+    """Write the documents in their final order, with exact duplicates under different ids."""
+    files = [ledger.work / name for name in dict.fromkeys(run["file"] for run in runs)]
     number = max(-(-runs.total("characters") // part_characters), 1)
     bounds = [shuffle.SLOTS * at // number for at in range(number + 1)]
 
     def gather(part: Path, low: int, high: int) -> PartRecord:
         table = shuffle.read_part(files, low, high).combine_chunks()
-        ids = table["id"].to_numpy(zero_copy_only=False)
-        first = np.concatenate(([True], ids[1:] != ids[:-1])) if len(ids) else ids
-        table = table.filter(pa.array(first, pa.bool_()))
+        distinct = distinct_documents(table.drop_columns("slot"))
         with replaced(part) as temporary:
-            pq.write_table(table.drop_columns("slot"), temporary, **shuffle.SCRATCH)
-        return {"repeated": len(ids) - table.num_rows, "rows": table.num_rows}
+            pq.write_table(distinct.table, temporary, **shuffle.SCRATCH)
+        return {"rows": distinct.table.num_rows, "renamed": distinct.renamed}
 
     parts = [ledger.work / f"part-{at:05d}.parquet" for at in range(number)]
     records = Records(
@@ -182,7 +194,6 @@ def _write_unique(
                 use_dictionary=table.column_names[2:], write_statistics=["id"],
             )  # fmt: skip
     return Counter({
-        "repeated id": counts.total("repeated"),
         "exact duplicate": int((marks == 1).sum()),
         "near duplicate": int((marks == 2).sum()),
     })  # fmt: skip
@@ -207,4 +218,7 @@ def run(settings: Dedup) -> Manifest:
 
 def main(settings: Dedup, call: Call) -> None:
     """Drop duplicates and print the counts."""
-    print_counts(run(settings))
+    manifest = run(settings)
+    print_counts(manifest)
+    if renamed := manifest.get("renamed_ids"):
+        print(f"  {renamed:>12,}  documents share their id with other texts: it was extended")

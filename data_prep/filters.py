@@ -46,6 +46,8 @@ def run(settings: Filters) -> BloomFilter:
         layout = Layout(settings.lines, settings.text_key)
         workers, engine = settings.workers, settings.engine.arguments()
         items = settings.ngrams or count_ngrams(paths, layout, workers, engine).capacity()
+        if not items:
+            raise UserError(f"train: {paths[0]} and the other files hold no document")
         blocks = blocks_for(items, settings.rate)
         out.parent.mkdir(parents=True, exist_ok=True)
         bloom = build_filter(

@@ -158,6 +158,11 @@ def _finish(
 ) -> None:
     """Number the files in the order of the inputs' hashes, and write the manifest."""
     found = [ShardFile(**file) for record in records for file in record["files"]]
+    if not found:
+        raise UserError(
+            f"{ledger.inputs[0].path} and the other files hold no text, so there is nothing to "
+            "make shards of; give other documents and another out="
+        )
     splits = {file.split for file in found}
     if splits != {"train", "validation"}:
         which = "train" if "train" not in splits else "validation"

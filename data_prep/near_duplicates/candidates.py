@@ -1,12 +1,19 @@
 """From MinHash signatures to pairs of near-duplicates: bands, buckets, verified candidates."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
-from data_prep.near_duplicates.ngram_sets import MIX, jaccard
-from data_prep.ngrams.arrays import Hashes
+from data_prep.near_duplicates.crowds import join_crowd, join_if_similar
+from data_prep.near_duplicates.ngram_sets import MIX
+from data_prep.near_duplicates.sets import Sets
+from data_prep.ngrams.arrays import Flags, Hashes, Integers
+
+CROWD = 64
+"""Documents in the largest bucket whose pairs are all compared."""
 
 
 def band_keys(signatures: npt.NDArray[np.integer], bands: int) -> Hashes:
@@ -24,63 +31,81 @@ def band_keys(signatures: npt.NDArray[np.integer], bands: int) -> Hashes:
     return keys
 
 
-def groups_of_equal(keys: npt.NDArray[np.integer]) -> Iterator[npt.NDArray[np.intp]]:
-    """Yield the positions, ascending, of each value that occurs more than once.
+def equal_values(keys: npt.NDArray[np.integer]) -> tuple[Integers, Integers]:
+    """Group the positions of each value that occurs more than once.
 
     Args:
         keys: Values (N,), or rows (N, k), which are equal if all k values are.
+
+    Returns:
+        The positions, group after group, each ascending, and where each group begins, with the end.
     """
     order = np.argsort(keys, kind="stable") if keys.ndim == 1 else np.lexsort(keys.T[::-1])
     ordered = keys[order]
     differs = ordered[1:] != ordered[:-1]
     if keys.ndim > 1:
         differs = differs.any(axis=1)
-    starts = np.concatenate(([0], np.flatnonzero(differs) + 1, [len(keys)]))
-    for at in np.flatnonzero(np.diff(starts) > 1):
-        yield np.sort(order[starts[at] : starts[at + 1]])
+    sizes = np.diff(np.concatenate(([0], np.flatnonzero(differs) + 1, [len(keys)])))
+    repeated = sizes > 1
+    bounds = np.concatenate(([0], np.cumsum(sizes[repeated])))
+    return order[np.repeat(repeated, sizes)], bounds
+
+
+def groups_of_equal(keys: npt.NDArray[np.integer]) -> Iterator[Integers]:
+    """Yield the groups of `equal_values` one by one."""
+    positions, bounds = equal_values(keys)
+    for start, end in pairwise(bounds.tolist()):
+        yield positions[start:end]
 
 
 class Verifier:
-    """Finds the near-duplicates among candidates, skipping pairs whose result is known.
+    """Joins near-duplicates among candidates.
 
-    Two documents that are already joined, directly or through others, are not compared. The
-    connected components are the same as if all pairs were compared, in any order.
+    Sets that are already joined, directly or through others, are not compared. The connected
+    components are the same as if all pairs of a bucket were compared, in any order, except that
+    similar sets in large buckets are joined even if no bucket holds both.
 
     Args:
-        ngrams: Returns the n-gram set of a document, by its row number.
+        sets: N-gram sets of the candidates.
         threshold: Minimum Jaccard similarity of near-duplicates.
     """
 
-    def __init__(self, ngrams: Callable[[int], Hashes], threshold: float) -> None:
-        self._ngrams, self._threshold = ngrams, threshold
-        self._parent: dict[int, int] = {}
-        self._apart: set[tuple[int, int]] = set()
-        self.edges: list[tuple[int, int]] = []
+    def __init__(self, sets: Sets, threshold: float) -> None:
+        self._sets, self._threshold = sets, threshold
+        self._parents = np.arange(len(sets.sizes))
+        self._crowd = np.zeros(len(sets.sizes), bool)
 
-    def compare_all(self, rows: npt.NDArray[np.integer]) -> None:
-        """Compare all pairs of documents in one bucket, given by ascending row numbers."""
-        members = rows.tolist()
-        for at, other in enumerate(members):
-            for one in members[:at]:
-                root, other_root = self._root(one), self._root(other)
-                if root == other_root or (one, other) in self._apart:
-                    continue
-                if self._alike(one, other):
-                    self._parent[max(root, other_root)] = min(root, other_root)
-                    self.edges.append((one, other))
-                else:
-                    self._apart.add((one, other))
+    def compare_buckets(self, members: Integers, bounds: Integers) -> None:
+        """Compare all pairs in small buckets, and neighbors in large ones.
 
-    def _alike(self, one: int, other: int) -> bool:
-        first, second = self._ngrams(one), self._ngrams(other)
-        smaller, larger = sorted((len(first), len(second)))
-        if smaller < self._threshold * larger:  # too different in size to share enough
-            return False
-        return jaccard(first, second) >= self._threshold
+        Args:
+            members: Numbers of sets, bucket after bucket.
+            bounds: Where each bucket begins, and the end, (buckets + 1,).
+        """
+        _compare_buckets(
+            self._sets, members, bounds, self._parents, self._crowd, self._threshold, CROWD
+        )
 
-    def _root(self, row: int) -> int:
-        parent = self._parent
-        while (above := parent.get(row, row)) != row:
-            parent[row] = parent.get(above, above)
-            row = above
-        return row
+    def compare_crowds(self) -> None:
+        """Compare the members of the large buckets, after all buckets were given."""
+        join_crowd(self._sets, np.flatnonzero(self._crowd), self._parents, self._threshold)
+
+    def edges(self) -> Integers:
+        """Return (representative, member) pairs that connect each component, (pairs, 2)."""
+        members = np.flatnonzero(self._parents != np.arange(len(self._parents)))
+        return np.stack([self._parents[members], members], axis=1)
+
+
+@njit(nogil=True, cache=True)
+def _compare_buckets(
+    sets: Sets, members: Integers, bounds: Integers, parents: Integers, crowd: Flags,
+    threshold: float, most: int,
+) -> None:  # fmt: skip
+    for bucket in range(len(bounds) - 1):
+        start, end = bounds[bucket], bounds[bucket + 1]
+        large = end - start > most
+        for at in range(start, end):
+            crowd[members[at]] |= large
+            # Neighbors in a large bucket join most true copies, so that few are left to compare.
+            for other in range(max(start, at - 1) if large else start, at):
+                join_if_similar(sets, members[other], members[at], parents, threshold)

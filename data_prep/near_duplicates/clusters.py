@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.near_duplicates.candidates import Verifier, groups_of_equal
+from data_prep.near_duplicates.candidates import Verifier, equal_values, groups_of_equal
 from data_prep.near_duplicates.ngram_sets import jaccard, ngram_sets
+from data_prep.near_duplicates.sets import SKETCH_WORDS, Sets, sketch
 from data_prep.ngrams.arrays import Bytes, Hashes, Integers
 from data_prep.stage.ledger import Ledger
 from webtext_gpt.files import replaced
@@ -45,23 +46,25 @@ def find_clusters(
         representative[rows] = rows[0]
     first = np.flatnonzero(representative == np.arange(total))
 
-    def buckets() -> Iterator[np.ndarray]:
+    def buckets() -> Iterator[tuple[Integers, Integers]]:
         # Computed twice, because all buckets at once would not fit into memory.
         for band in range(2, columns[0].shape[1]):
             keys_of_band = np.concatenate([column[:, band] for column in columns])[first]
-            for rows in groups_of_equal(keys_of_band):
-                yield first[rows]
+            members, bounds = equal_values(keys_of_band)
+            yield first[members], bounds
 
     is_candidate = np.zeros(total, bool)
-    for rows in buckets():
-        is_candidate[rows] = True
+    for members, _ in buckets():
+        is_candidate[members] = True
     candidates = np.flatnonzero(is_candidate)
+    number = np.cumsum(is_candidate) - 1  # of a candidate among the candidates
     copies = np.flatnonzero(representative != np.arange(total))
     with _NgramStore(ledger, parts, candidates, ngram) as store:
-        verifier = Verifier(store.of, threshold)
-        for rows in buckets():
-            verifier.compare_all(rows)
-        edges = np.array(verifier.edges, np.int64).reshape(-1, 2)
+        verifier = Verifier(store.sets, threshold)
+        for members, bounds in buckets():
+            verifier.compare_buckets(number[members], bounds)
+        verifier.compare_crowds()
+        edges = candidates[verifier.edges()]
         edges = np.concatenate([edges, np.stack([representative[copies], copies], axis=1)])
         return _write(ledger, parts, edges, representative, store)
 
@@ -115,14 +118,14 @@ def _ids_of(parts: Sequence[Path], rows: Integers) -> list[str]:
 
 
 class _NgramStore:
-    """N-gram sets of the candidates, in a memory-mapped scratch file."""
+    """N-gram sets of the candidates and their sketches, in memory-mapped scratch files."""
 
     def __init__(self, ledger: Ledger, parts: Sequence[Path], rows: Integers, size: int) -> None:
-        self._path = ledger.work / "ngrams.bin"
+        grams, sketches = ledger.work / "ngrams.bin", ledger.work / "sketches.bin"
         self._rows = rows
-        self._bounds = array("q", [0])
+        bounds = array("q", [0])
         start = 0
-        with self._path.open("wb") as file:
+        with grams.open("wb") as file, sketches.open("wb") as sketch_file:
             for part in parts:
                 number = pq.read_metadata(part).num_rows
                 inside = rows[(rows >= start) & (rows < start + number)] - start
@@ -133,16 +136,27 @@ class _NgramStore:
                 for batch in texts.to_batches(4096):
                     for ngrams in ngram_sets(batch["text"], size):
                         file.write(ngrams.tobytes())
-                        self._bounds.append(self._bounds[-1] + len(ngrams))
-        self._all = np.memmap(self._path, np.uint64) if self._bounds[-1] else np.empty(0, np.uint64)
+                        sketch_file.write(sketch(ngrams).tobytes())
+                        bounds.append(bounds[-1] + len(ngrams))
+        self.sets = Sets(
+            _mapped(grams),
+            np.array(bounds, np.int64),
+            _mapped(sketches).reshape(-1, SKETCH_WORDS),
+        )
 
     def __enter__(self) -> "_NgramStore":
         return self
 
     def __exit__(self, *_: object) -> None:
-        del self._all
+        del self.sets
 
     def of(self, row: int) -> Hashes:
         """Return the n-gram set of a candidate, as sorted hashes."""
-        at = int(np.searchsorted(self._rows, row))
-        return self._all[self._bounds[at] : self._bounds[at + 1]]
+        return self.sets.of(int(np.searchsorted(self._rows, row)))
+
+
+def _mapped(path: Path) -> Hashes:
+    """Map a file of 64-bit hashes into memory; an empty file cannot be mapped."""
+    if not path.stat().st_size:
+        return np.empty(0, np.uint64)
+    return np.asarray(np.memmap(path, np.uint64))

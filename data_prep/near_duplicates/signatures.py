@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_prep.near_duplicates.candidates import band_keys
+from data_prep.near_duplicates.identity import comparable
 from data_prep.ngrams.arrays import Hashes
-from data_prep.ngrams.word_passes import join_words
 from data_prep.stage.engine import daft_paths
 from data_prep.stage.ledger import Ledger
 from webtext_gpt.files import replaced
@@ -63,6 +63,8 @@ def _signed(parts: Sequence[Path], ngram: int, bands: int, rows: int) -> Hashes:
             "minima"
         ),
     ).to_arrow()
+    if not table.num_rows:
+        return np.empty((0, 2 + bands), np.uint64)
     minima = table["minima"].combine_chunks()
     if isinstance(minima, pa.ChunkedArray):
         minima = pa.concat_arrays(minima.chunks)
@@ -78,12 +80,12 @@ def _signed(parts: Sequence[Path], ngram: int, bands: int, rows: int) -> Hashes:
 
 
 def _joined_words(text: "Expression") -> "Expression":
-    """`join_words` as a Daft expression; its compiled loop runs in threads."""
+    """`comparable` as a Daft expression; its compiled loop runs in threads."""
     from daft import DataType, Series, func
 
     @func.batch(return_dtype=DataType.string(), use_process=False)
     def join(texts: Series) -> pa.Array:
-        return join_words(texts.to_arrow())
+        return comparable(texts.to_arrow())
 
     expression: Expression = join(text)
     return expression

@@ -31,7 +31,7 @@ def open_filter(path: Path) -> BloomFilter:
 
 def filter_of(run: Measurement, train: TrainPass) -> BloomFilter:
     """Build the filter of train from the hashes that the pass over it stored."""
-    room = train.capacity()
+    room = max(train.capacity(), 1)
     hashes = (some for path in train.hashes for some in read_hashes(path))
     bloom = fill_filter(blocks_for(room, run.rules.rate), hashes, run.workers_at_once)
     bloom.room = room

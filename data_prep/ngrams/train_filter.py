@@ -31,14 +31,14 @@ def count_ngrams(
     """Count the 8-grams of training files, in processes or on Ray.
 
     Raises:
-        UserError: A file cannot be read, or no document has an 8-gram.
+        UserError: A file cannot be read, or there are documents but none has an 8-gram.
     """
     found = each_on(
         engine, partial(count_file, layout=layout), paths, workers_at_once,
         total=sum(path.stat().st_size for path in paths), unit="B", label="counting 8-grams",
     )  # fmt: skip
     count = reduce(lambda total, one: total | one[1], found, Count.empty())
-    if not count.ngrams:
+    if not count.ngrams and count.documents:
         raise UserError(f"train: no document in {paths[0]} or the other files has 8 words")
     return count
 

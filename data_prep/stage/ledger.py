@@ -67,10 +67,11 @@ class Ledger:
             both versions.
         outputs: Whether the manifest lists the files with their hashes; false for a stage that
             records hashes of its own.
+        repeats: Whether inputs may have the same content, because the stage drops repeated rows.
 
     Raises:
-        UserError: `out` holds other files or another corpus, two inputs have the same content,
-            or another process is writing to `out`.
+        UserError: `out` holds other files or another corpus, two inputs have the same content
+            and `repeats` is false, or another process is writing to `out`.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Ledger:
         started: float | None = None,
         newer_keys: Sequence[str] = (),
         outputs: bool = True,
+        repeats: bool = False,
     ) -> None:
         self.out = out.absolute()  # Arrow takes a relative `a:b/c` for a URL
         self.work = self.out / WORK
@@ -99,7 +101,8 @@ class Ledger:
         self._newer_keys = newer_keys
         self._lock: IO[str] | None = None
         self._outdated = False  # unfinished, and started by a version without the newer keys
-        refuse_repeats(self.inputs)
+        if not repeats:
+            refuse_repeats(self.inputs)
         self._manifest = self._open()
 
     def __enter__(self) -> "Ledger":
@@ -172,7 +175,7 @@ class Ledger:
         Args:
             work: Does the work and returns its record, as in `run_unit`. Must be picklable unless
                 `workers` is 1.
-            files: Input files, each a unit named by its hash.
+            files: Input files, each a unit named by its hash; those of equal content are one unit.
             label: Name of the progress bar.
             workers: Number of processes. None means one per core.
             engine: Where the processes run.
@@ -184,7 +187,8 @@ class Ledger:
             UserError: `work` raised it for a file, or a file is not as its manifest says. The
                 other files are finished first.
         """
-        todo = [file for file in files if self.done(file.hash) is None]
+        units = {file.hash: file for file in files}
+        todo = [file for file in units.values() if self.done(file.hash) is None]
         todo.sort(key=lambda file: -file.size)
         if todo:
             total = sum(file.size for file in todo)

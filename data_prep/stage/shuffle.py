@@ -92,10 +92,13 @@ def write_runs(
 
 
 def read_part(runs: Sequence[Path], low: int, high: int) -> pa.Table:
-    """Read the documents of all runs with `low <= slot < high`, sorted by id, then by text."""
+    """Read the documents of all runs with `low <= slot < high`, sorted by id and text.
+
+    Rows that agree in both are sorted by the other columns, so that no order depends on the files.
+    """
     wanted = (pc.field("slot") >= low) & (pc.field("slot") < high)
     table = ds.dataset([str(run) for run in runs], format="parquet").to_table(filter=wanted)
-    return table.sort_by([("id", "ascending"), ("text", "ascending")])
+    return table.sort_by([(name, "ascending") for name in table.column_names if name != "slot"])
 
 
 def _parquet_tables(

@@ -17,6 +17,7 @@ from data_prep.build import build, train_commands
 from data_prep.settings import Build
 from data_prep.stage.inputs import fingerprint
 from webtext_gpt.data.shards import TokenShards
+from webtext_gpt.errors import UserError
 from webtext_gpt.settings.train import Train
 from webtext_gpt.tokenizer import train_bpe
 
@@ -139,6 +140,22 @@ def test_shards_alone_are_built_from_own_documents_and_tokenizer(
                  vocabulary, "shards.val_fraction=0.2")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert TokenShards(tmp_path / "out/shards").tokenizer.hash == own.hash
+
+
+def test_a_build_without_documents_names_the_stage_that_needs_some(
+    tmp_path: Path, compose: Callable[..., Build]
+) -> None:
+    (tmp_path / "own.jsonl").write_text("")
+    (tmp_path / "t.txt").write_text("one two three four five six seven eight nine")
+    settings = compose(
+        "build", f"out={tmp_path / 'out'}", f"inputs=[{tmp_path / 'own.jsonl'}]", "from=dedup",
+        f"overlap.tests.t={tmp_path / 't.txt'}",
+    )  # fmt: skip
+    with pytest.raises(UserError, match=r"^tokenizer: .* hold no text to train on"):
+        build(settings)
+    for name in ("dedup", "overlap"):
+        assert manifest_of(tmp_path / "out" / name)["rows_out"] == 0
+    assert not (tmp_path / "out/shards").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import gzip
 import json
 import random
 import subprocess
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.dedup import deduplicate
+from data_prep.near_duplicates.identity import distinct_documents
 from webtext_gpt.errors import UserError
 
 from .conftest import corpus_bytes, manifest_of
@@ -210,6 +212,141 @@ def test_chinese_texts_that_differ_in_a_sentence_are_near_duplicates(tmp_path: P
     assert found["similarity"] == plain_jaccard(*characters) == pytest.approx(0.977, abs=0.0005)
 
 
+@pytest.fixture
+def cases() -> Path:
+    folder = Path(__file__).resolve().parents[3] / "shared/cases/corpus"
+    if not folder.exists():
+        pytest.skip("no shared/cases next to the checkout")
+    return folder
+
+
+def test_different_texts_under_one_id_are_different_documents(tmp_path: Path, cases: Path) -> None:
+    """In any order and division of the rows, with ids that occur once."""
+    names = ("same_ids_1.jsonl", "same_ids_2.jsonl")
+    lines = [line for name in names for line in (cases / name).read_text().splitlines()]
+    manifest = deduplicate([str(cases / name) for name in names], tmp_path / "out")
+    assert (manifest["rows_in"], manifest["rows_out"], manifest["rejected"]) == (20, 20, {})
+    assert manifest["renamed_ids"] == 20
+    (file,) = (tmp_path / "out").glob("documents-*")
+    rows = pq.read_table(file).to_pylist()
+    assert {row["text"] for row in rows} == {json.loads(line)["text"] for line in lines}
+    assert len({row["id"] for row in rows}) == 20
+    assert {row["id"].partition("#text-")[0] for row in rows} == {str(n) for n in range(10)}
+    random.Random(1).shuffle(lines)
+    for at in range(3):
+        (tmp_path / f"{at}.jsonl").write_text("\n".join(lines[at::3]))
+    deduplicate([str(tmp_path / "*.jsonl")], tmp_path / "again", workers_at_once=2)
+    assert corpus_bytes(tmp_path / "again") == corpus_bytes(tmp_path / "out")
+    both = deduplicate([str(tmp_path / "out"), str(tmp_path / "*.jsonl")], tmp_path / "both")
+    assert (both["rows_in"], both["rows_out"]) == (40, 20)
+    assert set(kept_ids(tmp_path / "both")) == {row["id"] for row in rows}
+
+
+def test_an_id_is_extended_only_where_texts_differ(tmp_path: Path) -> None:
+    """The ending is XXH3-128 of the words joined by spaces, its first 16 digits."""
+    import xxhash
+
+    def ending(words: str) -> str:
+        return "#text-" + xxhash.xxh3_128_hexdigest(words.encode())[:16]
+
+    rows = [
+        ("a", "One two!"), ("a", "one TWO"),  # the same words
+        ("b", "one"), ("b", "two"), ("b", "two"),
+        ("c", "!!"), ("c", "??"),
+        ("d" + ending("x"), "X"), ("e" + ending("x"), "not x"),
+        ("b" + ending("one"), "different"), ("f", "alone"),
+    ]  # fmt: skip
+    found = distinct_documents(
+        pa.table({"id": [i for i, _ in rows], "text": [t for _, t in rows]}).sort_by("id")
+    )
+    assert sorted(zip(*found.table.to_pydict().values(), strict=True)) == sorted([
+        ("a", "One two!"),
+        ("b" + ending("one"), "one"), ("b" + ending("two"), "two"),
+        ("c" + ending("!!"), "!!"), ("c" + ending("??"), "??"),
+        ("d" + ending("x"), "X"), ("e" + ending("x") + ending("not x"), "not x"),
+        ("b" + ending("one") + ending("different"), "different"), ("f", "alone"),
+    ])  # fmt: skip
+    assert found.renamed == 6
+
+
+def test_texts_without_words_are_copies_only_of_the_same_text(tmp_path: Path, cases: Path) -> None:
+    manifest = deduplicate([str(cases / "no_letters.jsonl")], tmp_path / "out")
+    assert (manifest["rows_in"], manifest["rows_out"], manifest["rejected"]) == (5, 5, {})
+    texts = [
+        "!!!",
+        "???",
+        "!!!",
+        "\U0001f600 \U0001f601",
+        "\U0001f601 \U0001f600",
+        "12",
+        "12.",
+        "...",
+    ]
+    rows = [{"id": str(n), "text": text} for n, text in enumerate(texts)]
+    deduplicate([jsonl(tmp_path / "d.jsonl", rows)], tmp_path / "own")
+    assert {(c["kept"], c["dropped"], c["kind"]) for c in clusters(tmp_path / "own")} == {
+        ("0", "2", "exact"), ("5", "6", "exact"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["no.jsonl", "no.jsonl.gz", "no.parquet", "blank.jsonl"])
+def test_no_documents_are_a_result(tmp_path: Path, name: str) -> None:
+    source = tmp_path / name
+    if name.endswith(".parquet"):
+        pq.write_table(pa.table({"id": pa.array([], pa.string()), "text": []}), source)
+    elif name.endswith(".gz"):
+        source.write_bytes(gzip.compress(b""))
+    else:
+        jsonl(source, [{"id": 1, "text": " "}] if name.startswith("blank") else [])
+    manifest = deduplicate([str(source)], tmp_path / "out")
+    assert manifest["rows_out"] == 0
+    assert manifest["rejected"] == ({"no text": 1} if name.startswith("blank") else {})
+    assert kept_ids(tmp_path / "out") == clusters(tmp_path / "out") == []
+    again = deduplicate([str(tmp_path / "out")], tmp_path / "again")
+    assert (again["rows_in"], again["rows_out"]) == (0, 0)
+
+
+def test_files_of_equal_content_are_read_once_and_counted(tmp_path: Path) -> None:
+    rows = [*made_up(20), {"id": 1, "text": ""}]
+    for name in ("a", "b"):
+        jsonl(tmp_path / f"{name}.jsonl", rows)
+    jsonl(tmp_path / "c.jsonl", [*rows, {"id": 2, "text": ""}])  # the same rows, other bytes
+    one = deduplicate([str(tmp_path / "a.jsonl")], tmp_path / "one")
+    two = deduplicate([str(tmp_path / "[ab].jsonl")], tmp_path / "two")
+    assert two["rejected"] == {**one["rejected"], "no text": 2, "repeated id": 22}
+    other = deduplicate([str(tmp_path / "[ac].jsonl")], tmp_path / "other")
+    assert other["rejected"] == {**two["rejected"], "no text": 3}
+    assert corpus_bytes(tmp_path / "one") == corpus_bytes(tmp_path / "two")
+    assert corpus_bytes(tmp_path / "one") == corpus_bytes(tmp_path / "other")
+
+
+SCRIPTS = {
+    "Han": (0x4E00, 0x9FA5), "Hiragana": (0x3041, 0x3096), "Katakana": (0x30A1, 0x30FA),
+    "Thai": (0x0E01, 0x0E2E), "Lao": (0x0E94, 0x0EAE), "Khmer": (0x1780, 0x17A2),
+    "Burmese": (0x1000, 0x1020),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_near_copies_without_spaces_are_found(tmp_path: Path, script: str) -> None:
+    """Of 400 letters 10 are changed: 14 of the 396 5-grams on each side differ."""
+    rng = random.Random(3)
+    low, high = SCRIPTS[script]
+    letters = [chr(c) for c in range(low, high + 1) if chr(c).isalpha()]
+    text, other = ("".join(rng.choices(letters, k=400)) for _ in range(2))
+    copy = text[:200] + other[:10] + text[210:]
+    rows = [{"id": n, "text": t} for n, t in enumerate((text, copy, other))]
+    deduplicate([jsonl(tmp_path / "d.jsonl", rows)], tmp_path / "out")
+    (found,) = clusters(tmp_path / "out")
+    assert (found["kept"], found["dropped"], found["kind"]) == ("0", "1", "near")
+    assert found["similarity"] == plain_jaccard(" ".join(text), " ".join(copy))
+
+
+def test_pages_of_one_template_are_kept(tmp_path: Path, cases: Path) -> None:
+    manifest = deduplicate([str(cases / "templated_pages_2000.jsonl.gz")], tmp_path / "out")
+    assert (manifest["rows_in"], manifest["rows_out"]) == (2000, 2000)
+
+
 def forget(file: Path, key: str) -> None:
     """Remove a key from a manifest or plan, as if an earlier version had written it."""
     value = json.loads(file.read_text())
@@ -217,14 +354,15 @@ def forget(file: Path, key: str) -> None:
     file.write_text(json.dumps(value))
 
 
-def test_a_corpus_of_a_version_without_words_is_accepted_if_finished_and_else_starts_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("key", ["words", "identity"])
+def test_a_corpus_of_a_version_without_a_key_is_accepted_if_finished_and_else_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     source, out = jsonl(tmp_path / "d.jsonl", made_up(10)), tmp_path / "out"
     made = deduplicate([source], out)
-    forget(out / "manifest.json", "words")
+    forget(out / "manifest.json", key)
     again = deduplicate([source], out)
-    assert again == {**made, "config": {k: v for k, v in made["config"].items() if k != "words"}}
+    assert again == {**made, "config": {k: v for k, v in made["config"].items() if k != key}}
     with pytest.raises(UserError, match="threshold is 0.8 there, 0.5 here"):
         deduplicate([source], out, threshold=0.5)
 
@@ -235,7 +373,7 @@ def test_a_corpus_of_a_version_without_words_is_accepted_if_finished_and_else_st
         stopped.setattr("data_prep.dedup.find_clusters", stop)
         with pytest.raises(KeyboardInterrupt):
             deduplicate([source], tmp_path / "half")
-    forget(tmp_path / "half/_work/plan.json", "words")
+    forget(tmp_path / "half/_work/plan.json", key)
     (keys,) = (tmp_path / "half/_work").glob("keys-*.npy")
     np.save(keys, np.zeros_like(np.load(keys)))  # of other words: all documents equal
     assert deduplicate([source], tmp_path / "half")["config"] == made["config"]

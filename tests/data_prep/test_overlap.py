@@ -217,6 +217,16 @@ def test_rows_without_text_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("direction", ["train", "test", "both"])
+def test_no_documents_overlap_with_nothing(tmp_path: Path, direction: str) -> None:
+    (tmp_path / "train.jsonl").write_text("")
+    (tmp_path / "t.txt").write_text(sentences(1, 20))
+    measure(tmp_path, tmp_path / "train.jsonl", {"t": tmp_path / "t.txt"}, direction=direction)
+    manifest = manifest_of(tmp_path / "out")
+    assert manifest["rows_in"] == manifest["train_ngrams"] == 0
+    assert manifest["results"]["t"]["overlap"]["overlapping"] == 0
+
+
+@pytest.mark.parametrize("direction", ["train", "test", "both"])
 def test_rows_are_counted_in_every_direction(tmp_path: Path, direction: str) -> None:
     train = tmp_path / "train.jsonl"
     rows = [json.dumps({"text": sentences(n, 50)}) for n in range(3)] + ["{broken", '{"text": 1}']
