@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.machine import cores as cores
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -26,11 +27,6 @@ class Progress(Protocol):
 
 
 _progress: Progress | None = None  # in a worker: the count that `advance` adds to
-
-
-def cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def advance(amount: int) -> None:

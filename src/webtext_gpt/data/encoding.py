@@ -33,14 +33,15 @@ class FastEncoder:
         tokenizer: any tokenizer; only byte-level BPE with GPT-2's pre-tokenization is sped up.
 
     Attributes:
+        tokenizer: the tokenizer.
         is_fast: whether the compiled loops are used.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self.is_fast = slow_because(tokenizer) is None
-        model = _gpt2_like_model(tokenizer)
-        if model is None or not self.is_fast:
+        self.tokenizer = tokenizer
+        model = _gpt2_like_model(tokenizer) if find_spec("numba") else None
+        self.is_fast = model is not None
+        if model is None:
             return
         from webtext_gpt.data.bpe_loops import merge_table  # numba takes a second to load
 
@@ -59,7 +60,7 @@ class FastEncoder:
             UserError: `tokenizer.encode_batch` refuses a text.
         """
         if not self.is_fast:
-            return self._tokenizer.encode_batch(texts)
+            return self.tokenizer.encode_batch(texts)
         from webtext_gpt.data.bpe_loops import empty_cache, encode_texts
 
         try:
