@@ -10,8 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
+from webtext_gpt import machine
 from webtext_gpt.errors import UserError
-from webtext_gpt.machine import cores as cores
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -25,6 +25,8 @@ class Progress(Protocol):
     def get_lock(self) -> AbstractContextManager[Any]:
         """Return the lock to hold while adding."""
 
+
+cores = machine.cores
 
 _progress: Progress | None = None  # in a worker: the count that `advance` adds to
 

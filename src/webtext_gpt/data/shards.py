@@ -24,6 +24,7 @@ import numpy as np
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import read_text
+from webtext_gpt.locks import InUse
 from webtext_gpt.paths import absence, local_path, shown
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
@@ -92,6 +93,7 @@ class TokenShards:
             self.end_of_text: int = self.manifest["end_of_text"]
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is not a manifest of token shards: {error!r}") from error
+        self._in_use = InUse(path)  # as long as this object exists: see `data/cache.py`
         for file in self.files:
             self._check_size(file.tokens_file, file.n_tokens * self.dtype.itemsize)
             self._check_size(file.documents_file, file.n_documents * 8)
