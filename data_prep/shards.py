@@ -17,11 +17,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypedDict
-
-import numpy as np
 
 from data_prep.settings import Shards
 from data_prep.stage import workers
@@ -30,17 +28,16 @@ from data_prep.stage.ledger import Ledger, Records
 from data_prep.stage.manifest import Manifest, source_manifests
 from data_prep.stage.readers import SUFFIXES, Layout, batches
 from webtext_gpt.cli import Call
-from webtext_gpt.data.encoding import FastEncoder
+from webtext_gpt.data.encoding import FastEncoder, slow_because
 from webtext_gpt.data.prepare import held_out
-from webtext_gpt.data.shard_writer import SHARD_TOKENS, TokenIds, manifest_of, write_files
+from webtext_gpt.data.shard_writer import SHARD_TOKENS, manifest_of, write_files
 from webtext_gpt.data.shards import FORMAT, TOKENIZER, ShardFile, Split
+from webtext_gpt.data.tokenizing import FAST_FROM, tokenized
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.machine import cores
 from webtext_gpt.paths import local_path
 from webtext_gpt.tokenizer import Tokenizer, load_gpt2
-
-CHECKED = 16
-"""Documents per file whose token ids are compared with those of `tokenizers`."""
 
 
 class FileRecord(TypedDict):
@@ -104,12 +101,15 @@ def build_shards(
         outputs=False,  # it records its own
     ) as ledger:
         if not ledger.finished:
-            if not FastEncoder(encoder).is_fast:
-                print("shards: the tokenizer is not a byte-level BPE like GPT-2's, so it encodes "
-                      "with `tokenizers`, several times slower", flush=True)  # fmt: skip
+            if reason := slow_because(encoder):
+                print(f"shards: {reason}, so it encodes with `tokenizers`, several times slower",
+                      flush=True)  # fmt: skip
+            at_once = workers_at_once or cores()
+            is_large = sum(file.path.stat().st_size for file in files) >= FAST_FROM
             tokenize = partial(
                 _tokenize, out=ledger.out, tokenizer=encoder.to_json(), val_fraction=val_fraction,
-                shard_tokens=shard_tokens, layout=layout,
+                shard_tokens=shard_tokens, layout=layout, threads=max(at_once // len(files), 1),
+                is_large=is_large,
             )  # fmt: skip
             records = ledger.run_files(
                 tokenize, ledger.inputs, label="tokenizing", workers=workers_at_once
@@ -125,32 +125,32 @@ def _tokenize(
     val_fraction: float,
     shard_tokens: int,
     layout: Layout,
+    threads: int,
+    is_large: bool,
 ) -> FileRecord:
     """Write the shards of one file, named by its hash until `_finish` numbers them."""
-    own, rejected = Tokenizer.from_json(tokenizer), Counter[str]()
-    documents = _encoded(file.path, layout, own, val_fraction, rejected)
+    own, rejected = _loaded(tokenizer), Counter[str]()
+    documents = _documents(file.path, layout, val_fraction, rejected)
+    encoded = tokenized(documents, own, threads, encoder=_encoder(own) if is_large else None)
     files = write_files(
-        documents, own, out, lambda _: None, prefix=f"{file.hash}-", shard_tokens=shard_tokens
+        encoded, own, out, lambda _: None, prefix=f"{file.hash}-", shard_tokens=shard_tokens
     )
     return {"files": [asdict(file) for file in files], "rejected": dict(rejected)}
 
 
-def _encoded(
-    path: Path, layout: Layout, own: Tokenizer, val_fraction: float, rejected: Counter[str]
-) -> Iterator[tuple[Split, str, TokenIds]]:
-    """Yield split, text and token ids of each document; count rejected rows."""
-    encoder, checked = FastEncoder(own), 0
+# A process keeps one tokenizer and its encoder for all of its files.
+_loaded = lru_cache(maxsize=1)(Tokenizer.from_json)
+_encoder = lru_cache(maxsize=1)(FastEncoder)
+
+
+def _documents(
+    path: Path, layout: Layout, val_fraction: float, rejected: Counter[str]
+) -> Iterator[tuple[Split, str]]:
+    """Yield split and text of each document; count rejected rows."""
     for batch in batches(path, layout, workers.advance):
         rejected.update(batch.rejected)
-        texts = batch.texts.to_pylist()
-        found = encoder.encode_batch(texts)
-        some = max(CHECKED - checked, 0)
-        for ids, expected in zip(found[:some], own.encode_batch(texts[:some]), strict=True):
-            if not np.array_equal(ids, expected):
-                raise RuntimeError(f"{path}: the fast encoder's ids differ from the tokenizer's")
-        checked += len(texts)
-        for text, ids in zip(texts, found, strict=True):
-            yield ("validation" if held_out(text, val_fraction) else "train"), text, ids
+        for text in batch.texts.to_pylist():
+            yield ("validation" if held_out(text, val_fraction) else "train"), text
 
 
 def _finish(

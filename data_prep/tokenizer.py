@@ -4,7 +4,9 @@ r"""Tokenizer of the corpus: a byte-level BPE trained on a sample of it, or GPT-
     python data_prep/tokenizer.py gpt2=FOLDER out=corpus/tokenizer
 
 A document is in the sample if a hash of the seed and its text is small enough, so the sample does
-not depend on the files, their order or their number.
+not depend on the files, their order or their number. The documents are read once: the bound falls
+as the size of the text read so far grows, and those that are above it by now are dropped, so that
+not much more than the sample is in memory.
 """
 
 if __name__ == "__main__":
@@ -19,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
+import pyarrow as pa
 import xxhash
 
 from data_prep.settings import TokenizerSettings
@@ -33,6 +35,9 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 from webtext_gpt.paths import local_path
 from webtext_gpt.tokenizer import load_gpt2, train_bpe
+
+SLACK = 1.25
+"""Size of the texts in memory, relative to the sample, at which those not in it are dropped."""
 
 
 def build_tokenizer(
@@ -94,7 +99,11 @@ def build_tokenizer(
 
 
 class _Sample:
-    """Texts chosen by a hash of their content, and the counts of documents read and taken."""
+    """Texts chosen by a hash of their content, and the counts of documents read and taken.
+
+    A document is taken if its hash, between 0 and 1, is below `sample_bytes` divided by the size
+    of all text.
+    """
 
     def __init__(self, files: Sequence[InputFile], layout: Layout) -> None:
         self._paths, self._layout = [file.path for file in files], layout
@@ -102,25 +111,36 @@ class _Sample:
         self.rejected: Counter[str] = Counter()
 
     def texts(self, sample_bytes: int, seed: int) -> Iterator[str]:
-        """Yield about `sample_bytes` of text, one document at a time."""
-        total = sum(self._sizes())
-        share = min(sample_bytes / max(total, 1), 1.0)
+        """Yield about `sample_bytes` of text, one document at a time, in the order of the files."""
+        kept: list[tuple[int, bytes]] = []  # hash and UTF-8 bytes of text
+        kept_bytes = total = 0
         for path in self._paths:
             for batch in batches(path, self._layout):
                 self.rejected.update(batch.rejected)
-                for text in batch.texts.to_pylist():
-                    self.read += 1
-                    data = text.encode()
-                    if xxhash.xxh3_64_intdigest(data, seed) < share * 2**64:
-                        self.taken += 1
-                        self.taken_bytes += len(data)
-                        yield text
+                self.read += len(batch.texts)
+                texts = batch.texts.cast(pa.large_binary()).to_pylist()
+                total += sum(map(len, texts))
+                # The bound never rises: what is above it now will not be in the sample.
+                bound = _bound(sample_bytes, total)
+                for text in texts:
+                    number = xxhash.xxh3_64_intdigest(text, seed)
+                    if number < bound:
+                        kept.append((number, text))
+                        kept_bytes += len(text)
+                if kept_bytes > SLACK * sample_bytes:
+                    kept = [(number, text) for number, text in kept if number < bound]
+                    kept_bytes = sum(len(text) for _, text in kept)
+        bound = _bound(sample_bytes, total)
+        for number, text in kept:
+            if number < bound:
+                self.taken += 1
+                self.taken_bytes += len(text)
+                yield text.decode()
 
-    def _sizes(self) -> Iterator[int]:
-        """Yield the UTF-8 bytes of text of each batch."""
-        for path in self._paths:
-            for batch in batches(path, self._layout):
-                yield pc.sum(pc.binary_length(batch.texts)).as_py() or 0
+
+def _bound(sample_bytes: int, total: int) -> float:
+    """Return the hash below which a document is in the sample of `total` bytes of text."""
+    return min(sample_bytes / max(total, 1), 1.0) * 2**64
 
 
 def run(settings: TokenizerSettings) -> Manifest:

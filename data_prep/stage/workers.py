@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
+from webtext_gpt import machine
 from webtext_gpt.errors import UserError
 
 Task = TypeVar("Task")
@@ -25,12 +26,9 @@ class Progress(Protocol):
         """Return the lock to hold while adding."""
 
 
+cores = machine.cores
+
 _progress: Progress | None = None  # in a worker: the count that `advance` adds to
-
-
-def cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def advance(amount: int) -> None:

@@ -86,6 +86,12 @@ COMMANDS = {
             "webtext_gpt.settings.inference:Weights",
             "webtext_gpt.weights.command:weights",
         ),
+        Command(
+            "cache",
+            "python -m webtext_gpt.data.cache",
+            "webtext_gpt.settings.cache:Cache",
+            "webtext_gpt.data.cache:main",
+        ),
         _corpus("build", "Build", has_groups=True),
         _corpus("links", "Links", has_groups=True),
         _corpus("pages", "Pages", has_groups=True),

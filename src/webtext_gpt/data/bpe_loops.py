@@ -1,25 +1,32 @@
 """Byte-level BPE with GPT-2's pre-tokenization, as numba loops over UTF-8 bytes.
 
-Text is split into pieces as GPT-2's pattern splits it, from a table of character classes. Each
-piece is looked up in a cache of recent pieces; on a miss its bytes are merged, lowest rank first
-and leftmost among equals.
+Text is split into pieces as GPT-2's pattern splits it, from a table of character classes. A piece
+of at most `SHORT` bytes is looked up, byte by byte, in a cache of recent pieces. On a miss, and for
+longer pieces, the bytes are merged, lowest rank first and leftmost among equals: by trying all
+pairs for a short piece, from a heap for a long one, in time n log n of its length n.
 """
+
+from heapq import heapify, heappop, heappush
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from webtext_gpt.characters import SPACE
+
 Bytes = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
+Slots = npt.NDArray[np.uint64]
 Int = int | np.int64
 
 U = np.uint64  # numba's operations on mixed integer types would give signed integers or floats
-OTHER, LETTER, NUMBER, SPACE = 0, 1, 2, 3
-LONGEST_PIECE = 256  # bytes; the time to merge a piece grows with the square of its length
+SHORT = 31  # bytes; with the length, four words of 64 bits hold such a piece
 CACHE_BITS = 18  # the cache has one slot for each value of this many bits of a piece's hash
 CACHED_IDS = 8  # pieces of more ids are not cached
+_COUNT = 61  # bit at which the number of ids, less one, begins in a slot's fourth word
+_LENGTH = 56  # bit at which the piece's length in bytes begins there
 _EMPTY = 2**64 - 1  # key of an empty slot
 
 
@@ -37,6 +44,11 @@ def merge_table(merges: Hashes) -> tuple[Hashes, Ids]:
     keys, values = np.full(slots, _EMPTY, np.uint64), np.zeros((slots, 2), np.uint32)
     _fill(merges, keys, values)
     return keys, values
+
+
+def empty_cache() -> Slots:
+    """Return a cache of pieces for `encode_texts`, of 16 MB; a thread needs its own."""
+    return np.zeros((1 << CACHE_BITS, 8), np.uint64)
 
 
 @njit(inline="always", cache=True)
@@ -129,7 +141,7 @@ def _piece_end(data: Bytes, at: Int, end: Int, classes: Bytes) -> Int:
 def _merge(
     data: Bytes, at: Int, stop: Int, byte_ids: Ids, keys: Hashes, values: Ids, parts: Ids
 ) -> Int:
-    """Write the ids of a piece to `parts` and return their number."""
+    """Write the ids of a piece to `parts` and return their number; quadratic in its length."""
     count = stop - at
     for number in range(count):
         parts[number] = byte_ids[data[at + number]]
@@ -148,10 +160,68 @@ def _merge(
     return count
 
 
+@njit(cache=True)
+def _merge_long(
+    data: Bytes, at: Int, stop: Int, byte_ids: Ids, keys: Hashes, values: Ids, parts: Ids
+) -> Int:
+    """Write the ids of a piece to `parts` and return their number, in time n log n.
+
+    The parts are a linked list. The heap holds rank and position of each pair that can be merged,
+    in one integer. An entry is stale if its part is gone, or has another right neighbor by now.
+    """
+    length = stop - at
+    right, left = np.arange(1, length + 1), np.arange(-1, length - 1)  # -1: the part is gone
+    heap = [U(0) for _ in range(0)]  # numba infers the type of the elements
+    for number in range(length):
+        parts[number] = byte_ids[data[at + number]]
+    for number in range(length - 1):
+        slot = _find_merge(keys, parts[number], parts[number + 1])
+        if slot >= 0:
+            heap.append(U(values[slot, 0]) << U(32) | U(number))
+    heapify(heap)
+    while len(heap) > 0:
+        top = heappop(heap)
+        here = np.int64(top & U(0xFFFFFFFF))
+        following = right[here]
+        if following < 0 or following == length:
+            continue
+        slot = _find_merge(keys, parts[here], parts[following])
+        if slot < 0 or U(values[slot, 0]) != top >> U(32):
+            continue
+        parts[here] = values[slot, 1]
+        after = right[following]
+        right[here], right[following] = after, -1
+        if after < length:
+            left[after] = here
+            slot = _find_merge(keys, parts[here], parts[after])
+            if slot >= 0:
+                heappush(heap, U(values[slot, 0]) << U(32) | U(here))
+        before = left[here]
+        if before >= 0:
+            slot = _find_merge(keys, parts[before], parts[here])
+            if slot >= 0:
+                heappush(heap, U(values[slot, 0]) << U(32) | U(before))
+    count = here = np.int64(0)
+    while here < length:
+        parts[count] = parts[here]
+        count += 1
+        here = right[here]
+    return count
+
+
+@njit(inline="always", cache=True)
+def _packed(data: Bytes, at: Int, stop: Int) -> np.uint64:
+    """Return up to eight bytes in one integer."""
+    word = U(0)
+    for number in range(at, min(at + 8, stop)):
+        word = word << U(8) | U(data[number])
+    return word
+
+
 @njit(nogil=True, cache=True)
 def encode_texts(
     data: Bytes, starts: Offsets, classes: Bytes, byte_ids: Ids, merge_keys: Hashes,
-    merge_values: Ids, cached_keys: Hashes, cached_ids: Ids, ids: Ids, stops: Offsets,
+    merge_values: Ids, cache: Slots, ids: Ids, stops: Offsets,
 ) -> None:  # fmt: skip
     """Encode texts that are joined in one array of bytes.
 
@@ -162,40 +232,52 @@ def encode_texts(
         byte_ids: `(256,)` token id of each byte.
         merge_keys: keys of `merge_table`.
         merge_values: values of `merge_table`.
-        cached_keys: hash of the piece in each slot of the cache; updated.
-        cached_ids: `(slots, 1 + CACHED_IDS)` number of ids, then the ids; updated.
+        cache: `(2^CACHE_BITS, 8)` from `empty_cache`; updated. Four words hold the bytes of a
+            piece, its length and its number of ids, and four hold the ids.
         ids: receives the ids of text i from `starts[i]` on.
-        stops: receives the end of the ids of each text, or -1 for a text with a piece of more than
-            `LONGEST_PIECE` bytes.
+        stops: receives the end of the ids of each text.
     """
-    parts = np.empty(LONGEST_PIECE, np.uint32)
+    parts = np.empty(SHORT, np.uint32)
+    count_mask = (U(1) << U(_COUNT)) - U(1)
     for text in range(len(starts) - 1):
         at, end, out = starts[text], starts[text + 1], starts[text]
         while at < end:
             stop = _piece_end(data, at, end, classes)
-            if stop - at > LONGEST_PIECE:
-                out = -1
-                break
-            # The piece's hash, over its length and then eight bytes at a time.
-            state = U(stop - at)
-            for start in range(at, stop, 8):
-                packed = U(0)
-                for number in range(start, min(start + 8, stop)):
-                    packed = packed << U(8) | U(data[number])
-                state = _mix(state * U(0x9E3779B97F4A7C15) ^ packed)
-            slot = state >> U(64 - CACHE_BITS)
-            if cached_keys[slot] == state and cached_ids[slot, 0]:
-                count = np.int64(cached_ids[slot, 0])
+            length = stop - at
+            if length > SHORT:
+                out += _merge_long(
+                    data, at, stop, byte_ids, merge_keys, merge_values, ids[out : out + length]
+                )
+                at = stop
+                continue
+            zero, one = _packed(data, at, stop), _packed(data, at + 8, stop)
+            two, three = _packed(data, at + 16, stop), _packed(data, at + 24, stop)
+            three |= U(length) << U(_LENGTH)
+            state = _mix(three ^ zero * U(0x9E3779B97F4A7C15))
+            if length > 8:
+                state = _mix(state ^ one * U(0x9E3779B97F4A7C15))
+                state = _mix(state ^ two * U(0x9E3779B97F4A7C15))
+            slot = cache[np.int64(state >> U(64 - CACHE_BITS))]
+            if (
+                slot[3] & count_mask == three
+                and slot[0] == zero
+                and slot[1] == one
+                and slot[2] == two
+            ):
+                count = np.int64(slot[3] >> U(_COUNT)) + 1
                 for number in range(count):
-                    ids[out + number] = cached_ids[slot, number + 1]
+                    ids[out + number] = np.uint32(slot[4 + (number >> 1)] >> U(32 * (number & 1)))
             else:
                 count = _merge(data, at, stop, byte_ids, merge_keys, merge_values, parts)
                 for number in range(count):
                     ids[out + number] = parts[number]
                 if count <= CACHED_IDS:
-                    cached_keys[slot], cached_ids[slot, 0] = state, count
+                    slot[0], slot[1], slot[2] = zero, one, two
+                    slot[3] = three | U(count - 1) << U(_COUNT)
+                    for number in range(4, 8):
+                        slot[number] = U(0)
                     for number in range(count):
-                        cached_ids[slot, number + 1] = parts[number]
+                        slot[4 + (number >> 1)] |= U(parts[number]) << U(32 * (number & 1))
             out += count
             at = stop
         stops[text] = out

@@ -2,58 +2,56 @@
 
 The loops (`webtext_gpt.data.bpe_loops`) implement byte-level BPE with GPT-2's pre-tokenization.
 `FastEncoder` recognizes the tokenizers they are exact for and turns their vocabularies into
-arrays. Other tokenizers, and texts with a piece of more than 256 bytes, use `tokenizers` itself.
+arrays. Other tokenizers are used as they are, and so are all where numba is not installed.
 """
 
 import json
-from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from tokenizers import Regex, pre_tokenizers
+import numpy.typing as npt
 
-from webtext_gpt.data.bpe_loops import (
-    CACHE_BITS,
-    CACHED_IDS,
-    LETTER,
-    NUMBER,
-    SPACE,
-    Bytes,
-    Ids,
-    encode_texts,
-    merge_table,
-)
+from webtext_gpt.characters import character_classes
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import END_OF_TEXT, GPT2_PATTERN, Tokenizer
 
-_CODE_POINTS = 0x110000
-_CLASSES_END = 0x34000  # no letter, number or space has a higher code point
+Ids = npt.NDArray[np.uint32]
+
+
+def slow_because(tokenizer: Tokenizer) -> str | None:
+    """Return why `FastEncoder` would not speed up a tokenizer; None if it does."""
+    if _gpt2_like_model(tokenizer) is None:
+        return "the tokenizer is not a byte-level BPE like GPT-2's"
+    return None if find_spec("numba") else "numba, of the extra corpus, is not installed"
 
 
 class FastEncoder:
-    """Encode texts to the same ids as a tokenizer, on one core.
+    """Encode texts to the same ids as a tokenizer; several threads may do so at once.
 
     Args:
         tokenizer: any tokenizer; only byte-level BPE with GPT-2's pre-tokenization is sped up.
 
     Attributes:
+        tokenizer: the tokenizer.
         is_fast: whether the compiled loops are used.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        model = _gpt2_like_model(tokenizer)
+        self.tokenizer = tokenizer
+        model = _gpt2_like_model(tokenizer) if find_spec("numba") else None
         self.is_fast = model is not None
         if model is None:
             return
+        from webtext_gpt.data.bpe_loops import merge_table  # numba takes a second to load
+
         vocab: dict[str, int] = model["vocab"]
         alphabet = byte_alphabet()
         self._byte_ids = np.array([vocab[alphabet[byte]] for byte in range(256)], np.uint32)
         merges = [(vocab[a], vocab[b], vocab[a + b]) for a, b in model["merges"]]
         self._merges = merge_table(np.array(merges, np.uint64).reshape(-1, 3))
-        self._classes = _character_classes()
-        self._cached_keys = np.zeros(1 << CACHE_BITS, np.uint64)
-        self._cached_ids = np.zeros((1 << CACHE_BITS, CACHED_IDS + 1), np.uint32)
+        self._classes = character_classes()
+        self._caches: list[npt.NDArray[np.uint64]] = []  # those that no thread is using
 
     def encode_batch(self, texts: list[str]) -> list[Ids]:
         """Return the token ids of each text, as uint32.
@@ -62,7 +60,9 @@ class FastEncoder:
             UserError: `tokenizer.encode_batch` refuses a text.
         """
         if not self.is_fast:
-            return self._tokenizer.encode_batch(texts)
+            return self.tokenizer.encode_batch(texts)
+        from webtext_gpt.data.bpe_loops import empty_cache, encode_texts
+
         try:
             data = [text.encode() for text in texts]
         except UnicodeEncodeError as error:
@@ -73,16 +73,15 @@ class FastEncoder:
         np.cumsum([len(d) for d in data], out=starts[1:])
         joined = np.frombuffer(b"".join(data), np.uint8)
         ids, stops = np.empty(starts[-1], np.uint32), np.empty(len(data), np.int64)
+        try:
+            cache = self._caches.pop()
+        except IndexError:
+            cache = empty_cache()
         encode_texts(
-            joined, starts, self._classes, self._byte_ids, *self._merges,
-            self._cached_keys, self._cached_ids, ids, stops,
-        )  # fmt: skip
-        return [
-            ids[starts[number] : stops[number]]
-            if stops[number] >= 0
-            else self._tokenizer.encode_batch([text])[0]
-            for number, text in enumerate(texts)
-        ]
+            joined, starts, self._classes, self._byte_ids, *self._merges, cache, ids, stops
+        )
+        self._caches.append(cache)
+        return [ids[start:stop] for start, stop in zip(starts, stops, strict=False)]
 
 
 def _gpt2_like_model(tokenizer: Tokenizer) -> dict[str, Any] | None:
@@ -128,23 +127,3 @@ def byte_alphabet() -> list[str]:
     shown = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     hidden = [byte for byte in range(256) if byte not in shown]
     return [chr(b) if b in shown else chr(256 + hidden.index(b)) for b in range(256)]
-
-
-@cache
-def _character_classes() -> Bytes:
-    """Return the class of each code point, as the regular expressions of `tokenizers` see it.
-
-    The classes come from `tokenizers` itself, so both sides use the same version of Unicode.
-    """
-    classes = np.zeros(_CODE_POINTS, np.uint8)
-    points = [c for c in range(_CLASSES_END) if not 0xD800 <= c < 0xE000]
-    text = "".join(map(chr, points))
-    index = np.array(points)
-    for name, pattern in ((LETTER, r"\p{L}+"), (NUMBER, r"\p{N}+"), (SPACE, r"\s+")):
-        # "removed" drops the matches, so the characters outside the returned spans matched.
-        rest = pre_tokenizers.Split(Regex(pattern), "removed").pre_tokenize_str(text)
-        matched = np.ones(len(points), np.bool_)
-        for _, (start, end) in rest:
-            matched[start:end] = False
-        classes[index[matched]] = name
-    return classes

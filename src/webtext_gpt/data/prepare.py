@@ -1,5 +1,6 @@
 """Build and cache the token shards of a text source: split, train a tokenizer, tokenize, write."""
 
+import errno
 import functools
 import hashlib
 import json
@@ -7,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
+from webtext_gpt.commands import shell_command
+from webtext_gpt.data.cache import clear_leftovers, entries, lock_of, size_text
 from webtext_gpt.data.shard_writer import write_shards
 from webtext_gpt.data.shards import VERSION, Split, TokenShards
 from webtext_gpt.data.sources import TextSource
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import UserError, explain
 from webtext_gpt.paths import check_output_folder, local_path
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
 
@@ -36,17 +37,44 @@ def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Pat
     folder, provenance = _cached_folder(source, recipe, cache)
     check_output_folder(folder.parent, "cache_dir")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f"{folder.name}.lock"):
+    with lock_of(folder):
         if not folder.exists():
             print(f"building token shards in {folder} (done once)", flush=True)
-            by_document = _splits_by_document(source)
-            documents = functools.partial(_split_documents, source, by_document)
-            tokenizer = recipe if isinstance(recipe, Tokenizer) else _train(recipe, documents())
-            provenance["split"] = "by document hash" if by_document else "tail of each document"
-            write_shards(
-                documents(), tokenizer, folder, provenance, total_bytes=source.total_bytes()
-            )
-    return TokenShards(folder)
+            try:
+                _build(source, recipe, folder, provenance)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise UserError(
+                        f"{explain(error)}, or name a cache_dir= on another disk; "
+                        f"{shell_command('cache', f'cache_dir={folder.parent}')} lists what is "
+                        "cached"
+                    ) from error
+                raise
+            _report(folder)
+        shards = TokenShards(folder)  # in use before the lock is released: nobody may remove it
+    clear_leftovers(folder.parent)
+    return shards
+
+
+def _build(
+    source: TextSource, recipe: TokenizerRecipe, folder: Path, provenance: dict[str, Any]
+) -> None:
+    by_document = _splits_by_document(source)
+    documents = functools.partial(_split_documents, source, by_document)
+    tokenizer = recipe if isinstance(recipe, Tokenizer) else _train(recipe, documents())
+    provenance["split"] = "by document hash" if by_document else "tail of each document"
+    write_shards(documents(), tokenizer, folder, provenance, total_bytes=source.total_bytes())
+
+
+def _report(folder: Path) -> None:
+    """Print the size of a new entry and of the cache."""
+    sizes = {entry.folder: entry.size for entry in entries(folder.parent)}
+    print(
+        f"token shards: {size_text(sizes[folder])}; the cache holds "
+        f"{size_text(sum(sizes.values()))}, which "
+        f"{shell_command('cache', f'cache_dir={folder.parent}')} lists and empties",
+        flush=True,
+    )
 
 
 def cached_shards(

@@ -1,7 +1,8 @@
 """Write token shards (`webtext_gpt.data.shards`), for text sources and for `data_prep`."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from webtext_gpt.data.shards import (
     Split,
     token_dtype,
 )
+from webtext_gpt.data.tokenizing import tokenized
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import new_folder, write_json
+from webtext_gpt.machine import cores
 from webtext_gpt.manifests import sealed
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
@@ -28,6 +31,8 @@ TokenIds = npt.NDArray[np.unsignedinteger[Any]]
 
 SHARD_TOKENS = 2**27
 """Size in tokens after which the next document begins a new file."""
+BUFFERED = 2**18
+"""Tokens that are written and hashed at once."""
 
 
 def write_shards(
@@ -38,6 +43,7 @@ def write_shards(
     *,
     total_bytes: int | None = None,
     shard_tokens: int = SHARD_TOKENS,
+    threads: int | None = None,
 ) -> None:
     """Tokenize documents into a shard folder, which appears only when it is complete.
 
@@ -48,6 +54,7 @@ def write_shards(
         source: origin of the text, as plain values for the manifest.
         total_bytes: expected size of the text in bytes, for the progress bar.
         shard_tokens: size in tokens after which a new file begins.
+        threads: number of threads that encode. None means one per core.
 
     Raises:
         UserError: the folder exists.
@@ -59,7 +66,7 @@ def write_shards(
     try:
         with new_folder(folder) as partial:
             with progress_bar("tokenizing", total=total_bytes, unit="B", unit_scale=True) as bar:
-                encoded = _encoded(documents, tokenizer)
+                encoded = tokenized(documents, tokenizer, threads or cores())
                 files = write_files(
                     encoded, tokenizer, partial, bar.update, shard_tokens=shard_tokens
                 )
@@ -107,51 +114,39 @@ def write_files(
 
     Returns:
         The files written, sorted by name.
+
+    Raises:
+        OSError: writing failed; the files are removed, as after any other error.
     """
     dtype = token_dtype(tokenizer.vocab_size)
-    end_of_text = np.array([tokenizer.end_of_text], dtype=dtype)
     writers: dict[Split, _Writer] = {}
+    opened: list[_Writer] = []
     finished: list[ShardFile] = []
-    opened = 0
-    for split, text, ids in documents:
-        if split not in writers:
-            writers[split] = _Writer(folder, f"{prefix}{opened:05d}", split)
-            opened += 1
-        n_bytes = len(text.encode())
-        writers[split].write(np.concatenate((end_of_text, ids.astype(dtype))), n_bytes)
-        on_bytes(n_bytes)
-        if writers[split].n_tokens >= shard_tokens:
-            finished.append(writers.pop(split).close())
-    finished += [writer.close() for writer in writers.values()]
+    try:
+        for split, text, ids in documents:
+            if split not in writers:
+                number = f"{prefix}{len(opened):05d}"
+                writers[split] = _Writer(folder, number, split, dtype, tokenizer.end_of_text)
+                opened.append(writers[split])
+            n_bytes = len(text) if text.isascii() else len(text.encode())
+            writers[split].write(ids, n_bytes)
+            on_bytes(n_bytes)
+            if writers[split].n_tokens >= shard_tokens:
+                finished.append(writers.pop(split).close())
+        finished += [writer.close() for writer in writers.values()]
+    except BaseException:
+        for writer in opened:
+            writer.discard()
+        raise
     return sorted(finished, key=lambda file: file.tokens_file)
-
-
-def _encoded(
-    documents: Iterable[tuple[Split, str]], tokenizer: Tokenizer
-) -> Iterator[tuple[Split, str, TokenIds]]:
-    for batch in _batches(documents):
-        ids = tokenizer.encode_batch([text for _, text in batch])
-        yield from ((split, text, i) for (split, text), i in zip(batch, ids, strict=True))
-
-
-def _batches(documents: Iterable[tuple[Split, str]]) -> Iterator[list[tuple[Split, str]]]:
-    """Group documents into lists of about four million characters, to encode on all cores."""
-    batch: list[tuple[Split, str]] = []
-    size = 0
-    for split, text in documents:
-        batch.append((split, text))
-        size += len(text)
-        if size >= 4_000_000:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 class _Writer:
     """Append documents to one file of tokens and one of document starts, and hash both."""
 
-    def __init__(self, folder: Path, number: str, split: Split) -> None:
+    def __init__(
+        self, folder: Path, number: str, split: Split, dtype: np.dtype, end_of_text: int
+    ) -> None:
         self.split = split
         self.tokens_path = folder / f"tokens-{number}.bin"
         self.documents_path = folder / f"documents-{number}.bin"
@@ -160,16 +155,31 @@ class _Writer:
         self.starts: list[int] = []
         self.n_tokens = 0
         self.n_bytes = 0
+        self.end_of_text = end_of_text
+        self.buffer = np.empty(BUFFERED, dtype)
+        self.filled = 0
 
     def write(self, ids: TokenIds, n_bytes: int) -> None:
-        data = ids.tobytes()
-        self.file.write(data)
-        self.sha256.update(data)
+        size = len(ids) + 1
+        if self.filled + size > len(self.buffer):
+            self._flush()
+            if size > len(self.buffer):
+                self.buffer = np.empty(size, self.buffer.dtype)
+        self.buffer[self.filled] = self.end_of_text
+        self.buffer[self.filled + 1 : self.filled + size] = ids
+        self.filled += size
         self.starts.append(self.n_tokens)
-        self.n_tokens += len(ids)
+        self.n_tokens += size
         self.n_bytes += n_bytes
 
+    def _flush(self) -> None:
+        data = self.buffer[: self.filled].data
+        self.file.write(data)
+        self.sha256.update(data)
+        self.filled = 0
+
     def close(self) -> ShardFile:
+        self._flush()
         self.file.close()
         starts = np.array(self.starts, dtype="<u8").tobytes()
         self.documents_path.write_bytes(starts)
@@ -183,3 +193,9 @@ class _Writer:
             tokens_sha256=self.sha256.hexdigest(),
             documents_sha256=hashlib.sha256(starts).hexdigest(),
         )
+
+    def discard(self) -> None:
+        with suppress(OSError):  # the disk may be full, and the file has buffered bytes
+            self.file.close()
+        self.tokens_path.unlink(missing_ok=True)
+        self.documents_path.unlink(missing_ok=True)

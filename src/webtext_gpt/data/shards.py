@@ -30,6 +30,7 @@ from webtext_gpt.data.shard_manifest import (
     token_dtype,
 )
 from webtext_gpt.errors import UserError
+from webtext_gpt.locks import InUse
 from webtext_gpt.manifests import refuse_altered
 from webtext_gpt.paths import absence, local_path, shown
 from webtext_gpt.progress import progress_bar
@@ -76,6 +77,7 @@ class TokenShards:
         self.dtype = np.dtype(checked.dtype).newbyteorder("<")
         self.vocab_size = checked.vocab_size
         self.end_of_text = checked.end_of_text
+        self._in_use = InUse(path)  # as long as this object exists: see `data/cache.py`
         for file in self.files:
             self._check_size(file.tokens_file, file.n_tokens * self.dtype.itemsize)
             self._check_size(file.documents_file, file.n_documents * 8)
