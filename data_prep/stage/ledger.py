@@ -62,6 +62,8 @@ class Ledger:
         newer_keys: Keys of `config` that an earlier version did not record. A finished corpus
             without them is accepted. An unfinished one starts again, because its parts would mix
             both versions.
+        earlier: Newer keys whose value an earlier version had without recording it. A finished
+            corpus without such a key is accepted if the value is the same now.
 
     Raises:
         UserError: `out` holds other files or another corpus, two inputs have the same content,
@@ -79,6 +81,7 @@ class Ledger:
         format: int | str = FORMAT,
         started: float | None = None,
         newer_keys: Sequence[str] = (),
+        earlier: Mapping[str, object] | None = None,
     ) -> None:
         self.out = out.absolute()  # Arrow takes a relative `a:b/c` for a URL
         self.work = self.out / WORK
@@ -89,7 +92,8 @@ class Ledger:
             "inputs": [file.fingerprint for file in self.inputs],
         }  # fmt: skip
         self._sources = list(sources)
-        self._newer_keys = newer_keys
+        self._earlier = earlier or {}
+        self._newer_keys = (*newer_keys, *self._earlier)
         self._lock: IO[str] | None = None
         self._outdated = False  # unfinished, and started by a version without the newer keys
         refuse_repeats(self.inputs)
@@ -280,6 +284,7 @@ class Ledger:
 
     def _refuse_another(self, found: Manifest, kind: str, may_lack: Sequence[str]) -> None:
         """Raise UserError unless a plan or manifest matches this stage's plan."""
+        found = {**found, "config": {**self._earlier, **found.get("config", {})}}
         difference = _difference(found, json.loads(json.dumps(self._plan)), may_lack)
         if difference:
             raise UserError(
