@@ -23,6 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from data_prep.classifier.model import QualityModel, load_model
+from data_prep.classifier.scoring import QualityLimit, score_documents
 from data_prep.crawl.warc import Page, archived_pages
 from data_prep.extraction.page import Document, TextRules, document_of
 from data_prep.extraction.pool import Extractor, ExtractorPool
@@ -76,6 +78,8 @@ def build_documents(
     page_memory_bytes: int = 4_000_000_000,
     workers_at_once: int | None = None,
     extract: Extractor = document_of,
+    model: QualityModel | None = None,
+    limit: QualityLimit | None = None,
 ) -> Manifest:
     """Extract the documents of some archives.
 
@@ -89,6 +93,8 @@ def build_documents(
         page_memory_bytes: Limit of the address space of an extracting process.
         workers_at_once: Number of processes. None means one per core.
         extract: Turns a page into a document. It runs in another process, which imports it.
+        model: Gives the column `quality`. None means that there is none.
+        limit: Which documents are dropped for their quality. None means none.
 
     Returns:
         The manifest.
@@ -103,27 +109,38 @@ def build_documents(
         **asdict(rules), "keep_dropped": keep_dropped, "max_page_bytes": max_page_bytes,
         "page_seconds": page_seconds, "page_memory_bytes": page_memory_bytes,
     }  # fmt: skip
+    limit = limit or QualityLimit()
+    if model is not None:
+        config["quality"] = {"model": model.hash, **asdict(limit)}
     sources = source_manifests(file.path for file in files)
     with Ledger(
-        local_path(out, "out"), "documents", config, files, sources=sources, started=started
-    ) as ledger:
+        local_path(out, "out"), "documents", config, files, sources=sources, started=started,
+        earlier={"extractor": "fast"},
+    ) as ledger:  # fmt: skip
         if not ledger.finished:
+            folder = ledger.out if model is None else ledger.work / "without scores"
+            folder.mkdir(exist_ok=True)
             pool = ExtractorPool(extract, rules, workers_at_once, page_seconds, page_memory_bytes)
             with pool:
 
                 def write(file: InputFile) -> ArchiveRecord:
                     documents = pool.extract(archived_pages(file.path, max_page_bytes))
-                    record = _write_archive(file, ledger.out, documents, keep_dropped)
+                    record = _write_archive(file, folder, documents, keep_dropped)
                     workers.advance(file.size)
                     return record
 
                 records = ledger.run_files(write, ledger.inputs, label="archives", workers=1)
             rows, rejected = records.total("rows"), records.rejected
+            more: dict[str, Any] = {}
+            if model is not None:
+                low, scores = score_documents(ledger, folder, model, limit, SAMPLE_CHARACTERS)
+                rejected, more = rejected + low, {"quality": scores}
             ledger.finish(
                 rows_in=rows,
                 rows_out=rows - rejected.total(),
                 rejected=rejected,
                 broken=sorted(record["broken"] for record in records if record["broken"]),
+                **more,
             )
         return ledger.manifest
 
@@ -197,6 +214,7 @@ def _domains() -> Callable[[str], str]:
 
 def run(settings: Documents) -> Manifest:
     """Run the stage and return the manifest."""
+    quality = settings.quality
     return build_documents(
         settings.pages,
         settings.out,
@@ -206,6 +224,8 @@ def run(settings: Documents) -> Manifest:
         page_seconds=settings.page_seconds,
         page_memory_bytes=settings.page_memory_bytes,
         workers_at_once=settings.workers,
+        model=None if quality.model is None else load_model(quality.model),
+        limit=QualityLimit(quality.threshold, quality.percentile),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import model_validator
 
 from data_prep.settings.common import Engine, Out, Parallel, Paths, TextRows, Workers
+from data_prep.settings.quality import QualityScores
 from webtext_gpt.settings.base import Settings, keys, setting
 from webtext_gpt.settings.kinds import (
     Number,
@@ -23,6 +24,12 @@ Rate = Number(above=0, most=0.5)
 class TextRules(Settings):
     """Which documents are kept, and what is changed in them."""
 
+    extractor: Annotated[str, OneOf(("fast", "default", "union"))] = setting(
+        "union",
+        "how the text of a page is found. fast: Trafilatura alone; default: with its fallbacks; "
+        "union: Trafilatura alone, and for a page that the rules reject, Resiliparse",
+        common=True,
+    )
     language: Annotated[str, Text("a language code", empty=True)] = setting(
         "en", "language of the documents; empty: any", common=True
     )
@@ -50,6 +57,9 @@ class Documents(Parallel):
         "{command} pages=pages out=documents text.gopher=true text.c4=true": "stricter rules",
         "{command} pages=pages out=documents keep_dropped=true": "look at what is dropped",
         "{command} pages=pages out=documents text.language=de": "another language",
+        "{command} pages=pages out=documents quality.model=quality quality.percentile=20": (
+            "without the worst fifth"
+        ),
     }
 
     pages: Annotated[list[str], Paths] = setting(
@@ -60,6 +70,7 @@ class Documents(Parallel):
         False, "write dropped texts and their reasons to out/dropped", common=True
     )
     text: TextRules = keys(TextRules)
+    quality: QualityScores = keys(QualityScores)
     max_page_bytes: Annotated[int, Whole(1, unit="bytes")] = setting(
         10_000_000, "larger pages are rejected"
     )

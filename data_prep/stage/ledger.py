@@ -68,6 +68,8 @@ class Ledger:
         outputs: Whether the manifest lists the files with their hashes; false for a stage that
             records hashes of its own.
         repeats: Whether inputs may have the same content, because the stage drops repeated rows.
+        earlier: Newer keys whose value an earlier version had without recording it. A finished
+            corpus without such a key is accepted if the value is the same now.
 
     Raises:
         UserError: `out` holds other files or another corpus, two inputs have the same content
@@ -87,6 +89,7 @@ class Ledger:
         newer_keys: Sequence[str] = (),
         outputs: bool = True,
         repeats: bool = False,
+        earlier: Mapping[str, object] | None = None,
     ) -> None:
         self.out = out.absolute()  # Arrow takes a relative `a:b/c` for a URL
         self.work = self.out / WORK
@@ -98,7 +101,8 @@ class Ledger:
         }  # fmt: skip
         self._sources = list(sources)
         self._hashes = OutputHashes(self.out, WORK) if outputs else None
-        self._newer_keys = newer_keys
+        self._earlier = earlier or {}
+        self._newer_keys = (*newer_keys, *self._earlier)
         self._lock: IO[str] | None = None
         self._outdated = False  # unfinished, and started by a version without the newer keys
         if not repeats:
@@ -297,6 +301,7 @@ class Ledger:
 
     def _refuse_another(self, found: Manifest, kind: str, may_lack: Sequence[str]) -> None:
         """Raise UserError unless a plan or manifest matches this stage's plan."""
+        found = {**found, "config": {**self._earlier, **found.get("config", {})}}
         difference = _difference(found, json.loads(json.dumps(self._plan)), may_lack)
         if difference:
             raise UserError(

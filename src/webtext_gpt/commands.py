@@ -95,6 +95,7 @@ COMMANDS = {
         _corpus("build", "Build", has_groups=True),
         _corpus("links", "Links", has_groups=True),
         _corpus("pages", "Pages", has_groups=True),
+        _corpus("quality", "Quality"),
         _corpus("documents", "Documents"),
         _corpus("dedup", "Dedup", has_groups=True),
         _corpus("overlap", "Overlap", has_groups=True),

@@ -1,0 +1,1 @@
+"""A linear classifier of texts by quality: labels, features, model, and scores of a corpus."""

@@ -1,0 +1,85 @@
+"""Keep the line breaks and the indentation of code blocks through an extractor that drops them.
+
+Trafilatura writes a block without its empty lines, often without its indentation, and on one line
+if it is in a table cell. Before extraction, the white space of each block is therefore written as
+visible symbols, which it takes for letters, and afterwards the symbols become white space again.
+"""
+
+import re
+from collections.abc import Iterator
+
+LINE, SPACE, TAB = "⏎", "␠", "␉"
+"""Symbols for white space. A page that holds one of them is left as it is."""
+
+_ENDS = {
+    kind: re.compile(end, re.I)
+    for kind, end in {
+        "<!--": "-->", "<script": r"</script\b", "<style": r"</style\b",
+        "<textarea": r"</textarea\b", "<pre": r"</pre\b", "<code": r"</code\b",
+    }.items()
+}  # fmt: skip
+_BEGINNING = re.compile(r"<!--|<(?:script|style|textarea|pre|code)(?=[\s/>])", re.I)
+_BREAK = re.compile(r"<br\b[^>]*>", re.I)
+_MARKUP = re.compile(r"<!--.*?-->|</?[a-z][^>]*>", re.I | re.S)
+_HARD_SPACE = re.compile(r"&nbsp;|&#160;|&#xa0;|\xa0", re.I)
+_RUN = re.compile(r"^ +| {2,}", re.M)
+_CELL = re.compile(r"<td\b[^>]*>(?:\s|<[^>]*>)*$", re.I)  # nothing but tags since the cell began
+_WHITE_SPACE = str.maketrans({LINE: "\n", SPACE: " ", TAB: "\t"})
+
+
+def hidden(html: str) -> str:
+    """Replace the content of each code block by its text, with symbols for white space.
+
+    A block is a `<pre>`, or a `<code>` with line breaks (`<br>`). Columns of line numbers, as
+    highlighters set them beside the code, are left out.
+    """
+    if any(symbol in html for symbol in (LINE, SPACE, TAB)):
+        return html
+    parts, copied = [], 0
+    for start, end in _blocks(html):
+        opened = html.find(">", start, end) + 1
+        if not opened:
+            continue
+        text = _text(html[opened:end])
+        if _is_gutter(text) and _CELL.search(html, max(copied, start - 300), start):
+            text = ""
+        run = _RUN.sub(lambda found: SPACE * len(found[0]), text)
+        parts += [html[copied:opened], run.replace("\n", LINE).replace("\t", TAB)]
+        copied = end
+    return "".join([*parts, html[copied:]])
+
+
+def shown(text: str) -> str:
+    """Turn the symbols in an extracted text into white space again."""
+    if LINE in text:  # a block that was a table's only cell is no row
+        rows = text.split("\n")
+        text = "\n".join(r.strip("| ") if LINE in r and r.startswith("|") else r for r in rows)
+    return text.translate(_WHITE_SPACE)
+
+
+def _blocks(html: str) -> Iterator[tuple[int, int]]:
+    """Yield where each closed block begins and where its end tag begins, in linear time."""
+    at, unclosed = 0, set()
+    while found := _BEGINNING.search(html, at):
+        kind, at = found[0].lower(), found.end()
+        end = None if kind in unclosed else _ENDS[kind].search(html, at)
+        if end is None:
+            unclosed.add(kind)
+            continue
+        if kind == "<pre" or (kind == "<code" and _BREAK.search(html, at, end.start())):
+            yield found.start(), end.start()
+        at = end.end()
+
+
+def _text(content: str) -> str:
+    text = _MARKUP.sub("", _BREAK.sub("\n", content.replace("\r\n", "\n")))
+    return _HARD_SPACE.sub(" ", text).removeprefix("\n").rstrip()
+
+
+def _is_gutter(text: str) -> bool:
+    """Return whether a text counts its own lines."""
+    numbers = text.split()
+    if len(numbers) < 2 or not all(n.isdecimal() and len(n) < 7 for n in numbers):
+        return False
+    first = int(numbers[0])
+    return [int(n) for n in numbers] == list(range(first, first + len(numbers)))
