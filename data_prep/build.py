@@ -112,12 +112,13 @@ def _layout(shards: object) -> Layout:
 
 
 def _print_result(stage: str, manifest: Manifest) -> None:
+    from data_prep.documents import print_documents
     from data_prep.overlap import print_overlap
     from data_prep.shards import print_shards
     from data_prep.tokenizer import print_tokenizer
 
     printers: dict[str, Callable[[Manifest], None]] = {
-        "overlap": print_overlap, "tokenizer": print_tokenizer, "shards": print_shards,
+        "documents": print_documents, "overlap": print_overlap, "tokenizer": print_tokenizer, "shards": print_shards,
     }  # fmt: skip
     printers.get(stage, print_counts)(manifest)
 
