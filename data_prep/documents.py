@@ -111,7 +111,12 @@ def build_documents(
     }  # fmt: skip
     sources = source_manifests(file.path for file in files)
     with Ledger(
-        local_path(out, "out"), "documents", config, files, sources=sources, started=started,
+        local_path(out, "out"),
+        "documents",
+        config,
+        files,
+        sources=sources,
+        started=started,
         newer_keys=["reader"],
     ) as ledger:
         if not ledger.finished:

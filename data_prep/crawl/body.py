@@ -47,7 +47,8 @@ def undo_codings(stored: bytes, codings: Sequence[str], most: int) -> tuple[byte
 
 def _dechunked(body: bytes) -> tuple[bytes, str]:
     """Join the chunks of a body. From the first fault on, the stored bytes are kept."""
-    chunks, at = [], 0
+    chunks: list[bytes] = []
+    at = 0
     while size := _CHUNK_SIZE.match(body, at):
         end = size.end() + int(size[1], 16)
         if end == size.end():

@@ -13,8 +13,8 @@ TEXTUAL = ("text/html", "application/xhtml+xml", "text/plain")
 HEAD_BYTES = 1445
 """Bytes of a body that decide (section 5.2, reading the resource header)."""
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_TYPE = re.compile(rf"[ \t\r\n]*({_TOKEN}/{_TOKEN})[ \t\r\n]*(?:;|$)")
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_TYPE = re.compile(rf"[ \t\r\n]*({_NAME}/{_NAME})[ \t\r\n]*(?:;|$)")
 _CHARSET = re.compile(r""";[ \t\r\n]*charset=(?:"((?:[^"\\]|\\.)*)"?|'([^';]*)'|([^;]*))""", re.I)
 _COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')  # not within quotes
 _UNKNOWN = ("unknown/unknown", "application/unknown", "*/*")

@@ -84,6 +84,8 @@ class Politeness:
                 "data_prep.crawl.politeness.Filter": 50,
                 "data_prep.crawl.politeness.Robots": 100,
                 "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
+                "data_prep.crawl.compression.Decompression": 590,
+                "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
             },
             "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")),
             "HTTPPROXY_ENABLED": False,  # the guard cannot check a proxy's connections

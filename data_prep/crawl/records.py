@@ -194,7 +194,7 @@ class _Parser:
         return not following
 
     def _find(self, position: int) -> tuple[int, bool]:
-        """Move to where a record begins after `position`, or to the end; return where, and which."""
+        """Move on to where a record begins, or to the end; return where, and whether it does."""
         window = self._window
         window.seek(position)
         while True:

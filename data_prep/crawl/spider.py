@@ -26,9 +26,10 @@ from scrapy.exceptions import (
 from scrapy.http import Headers, Response
 from twisted.python.failure import Failure
 
+from data_prep.crawl.compression import joined
+from data_prep.crawl.mime import TEXTUAL, declared_type, page_type
 from data_prep.crawl.politeness import Politeness, PrivateAddressError, RobotsUnavailableError
 from data_prep.crawl.urls import MEDIA, PRIVATE, Link
-from data_prep.crawl.warc import TEXTUAL
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504, 522, 524})
 FINAL = (IgnoreRequest, DownloadCancelledError, StopDownload)
@@ -95,8 +96,8 @@ class PageSpider(scrapy.Spider):
 
     def check_headers(self, headers: Headers, request: scrapy.Request, **_: Any) -> None:
         """Stop a download that is not text. Redirects may have any content type."""
-        kind = (headers.get(b"Content-Type") or b"").decode("latin-1").partition(";")[0]
-        if kind and kind.strip().lower() not in TEXTUAL and "id" in request.meta:
+        kind = declared_type(joined(headers, "Content-Type"))[0]
+        if kind and kind not in TEXTUAL and "id" in request.meta:
             if headers.get(b"Location"):
                 return
             request.meta["not_text"] = True
@@ -111,9 +112,8 @@ class PageSpider(scrapy.Spider):
         elif response.status != 200:
             self._done(meta, f"http {response.status}")
         else:
-            kind = (response.headers.get("Content-Type") or b"").decode("latin-1")
-            textual = kind.partition(";")[0].strip().lower() in TEXTUAL
-            self._done(meta, "fetched" if textual else "not text", response)
+            kind, _, _ = page_type(joined(response.headers, "Content-Type"), response.body)
+            self._done(meta, "fetched" if kind in TEXTUAL else "not text", response)
 
     def parse_failure(self, failure: Failure) -> None:
         """Report a request without a response, or retry it if the failure may be temporary."""

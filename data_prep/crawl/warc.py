@@ -10,6 +10,9 @@ from data_prep.crawl.digests import is_altered
 from data_prep.crawl.mime import TEXTUAL, page_type
 from data_prep.crawl.records import WRONG_LENGTH, Lost, Record, stored_records
 
+REPAIRED_FIELD = "X-Repaired"
+"""WARC field in which our crawler says what was wrong with a body before it was stored."""
+
 _PAGES = ("response", "resource", "conversion")
 _STATUS = re.compile(rb"HTTP/\d+(?:\.\d+)?[ \t]+(\d{3})\b", re.I)
 _HEADER = re.compile(rb"([!-9;-~]+)[ \t]*:[ \t]*(.*)")
@@ -83,7 +86,8 @@ def _page(record: Record, max_bytes: int) -> Page | str:  # noqa: PLR0911 - one 
         return "too large"
     url = record.headers.get("warc-target-uri", "").strip("<> ")
     is_web = url.startswith(("http:", "https:"))
-    faults = list(record.faults)
+    repaired = record.headers.get(REPAIRED_FIELD.lower(), "")
+    faults = [*record.faults, *(repaired.split(", ") if repaired else ())]
     declared, body = record.headers.get("content-type", ""), record.block
     if record.kind == "response":
         status, headers, body, is_broken = _http(record.block)
@@ -95,8 +99,7 @@ def _page(record: Record, max_bytes: int) -> Page | str:  # noqa: PLR0911 - one 
         declared = headers.get("content-type", "")
         codings = [headers.get("content-encoding", ""), headers.get("transfer-encoding", "")]
         names = [name for coding in codings for name in coding.split(",")]
-        stored = body
-        body, found = undo_codings(stored, names, max_bytes + 1)
+        body, found = undo_codings(body, names, max_bytes + 1)
         faults += found
     content_type, charset, is_sniffed = page_type(declared, body)
     if content_type not in TEXTUAL or not is_web:
@@ -116,7 +119,7 @@ def _http(block: bytes) -> tuple[int | None, dict[str, str], bytes, bool]:
     Values of headers with the same name are joined by commas.
     """
     status = _STATUS.match(block)
-    if not status and not block[:5].upper() == b"HTTP/":
+    if not status and block[:5].upper() != b"HTTP/":
         return None, {}, block, True
     headers: dict[str, str] = {}
     at, name, is_broken, begins = block.find(b"\n") + 1, "", not status, 0

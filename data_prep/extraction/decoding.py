@@ -129,7 +129,7 @@ def _as_declared(body: bytes, declared: list[str]) -> tuple[str, bool]:
             other, faulty = _with_replacement(body, codec)
             if 2 * faulty <= len(_NOT_ASCII.findall(other)):
                 return other, number == 0 and not faulty
-    if is_utf8 or not errors and b"\x1b$" not in body:  # an escape sequence of ISO-2022-JP
+    if is_utf8 or (not errors and b"\x1b$" not in body):  # an escape sequence of ISO-2022-JP
         return text, not errors and not declared
     other, faulty = _with_replacement(body, _guess(body))
     return other, not faulty and not declared
