@@ -122,12 +122,14 @@ def _layout(shards: object) -> Layout:
 
 
 def _print_result(stage: str, manifest: Manifest) -> None:
+    from data_prep.documents import print_documents
     from data_prep.overlap import print_overlap
     from data_prep.shards import print_shards
     from data_prep.tokenizer import print_tokenizer
 
     printers: dict[str, Callable[[Manifest], None]] = {
-        "overlap": print_overlap, "tokenizer": print_tokenizer, "shards": print_shards,
+        "documents": print_documents, "overlap": print_overlap,
+        "tokenizer": print_tokenizer, "shards": print_shards,
     }  # fmt: skip
     printers.get(stage, print_counts)(manifest)
 
@@ -146,9 +148,13 @@ def train_commands(shards: Path, tokens: int) -> Sequence[str]:
 
 def main(settings: Build, call: Call) -> None:
     """Run the stages and print how to train on the result."""
+    from data_prep.documents import refuse_lost_archives
+
     manifests = build(settings)
     out = local_path(settings.out)
     tokens = sum(file["n_tokens"] for file in manifests["shards"]["files"])
     print(f"\nreport  {out / 'report' / 'report.md'}\ntrain with")
     for command in train_commands(out / "shards", tokens):
         print(f"  {command}")
+    if "documents" in manifests:
+        refuse_lost_archives(manifests["documents"])

@@ -14,7 +14,7 @@ if __name__ == "__main__":
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict
@@ -25,7 +25,7 @@ import xxhash
 
 from data_prep.classifier.model import QualityModel, load_model
 from data_prep.classifier.scoring import QualityLimit, score_documents
-from data_prep.crawl.warc import Page, archived_pages
+from data_prep.crawl.warc import Damage, Page, archived_pages
 from data_prep.extraction.page import Document, TextRules, document_of
 from data_prep.extraction.pool import Extractor, ExtractorPool
 from data_prep.settings import Documents
@@ -49,6 +49,7 @@ SCHEMA = pa.schema([
     ("language", pa.string()), ("language_score", pa.float32()), ("tokens", pa.int64()),
 ])  # fmt: skip
 DROPPED = pa.schema([("url", pa.string()), ("reason", pa.string()), ("text", pa.string())])
+READER_VERSION = 2  # recorded, so that no corpus mixes pages that were read by different rules
 SAMPLE_CHARACTERS = 2000  # characters kept of each dropped text, for inspection
 WRITE_CHARACTERS = 32_000_000  # characters of text buffered before they are written
 
@@ -59,12 +60,16 @@ class ArchiveRecord(TypedDict):
     Attributes:
         rows: Records read.
         rejected: Records rejected, by reason.
+        repaired: Pages that were not as they should be, by fault.
         broken: Name of the archive if it is damaged, or "".
+        damage: Where and how much.
     """
 
     rows: int
     rejected: dict[str, int]
+    repaired: dict[str, int]
     broken: str
+    damage: dict[str, Any]
 
 
 def build_documents(
@@ -108,6 +113,7 @@ def build_documents(
     config = {
         **asdict(rules), "keep_dropped": keep_dropped, "max_page_bytes": max_page_bytes,
         "page_seconds": page_seconds, "page_memory_bytes": page_memory_bytes,
+        "reader": READER_VERSION,
     }  # fmt: skip
     limit = limit or QualityLimit()
     if model is not None:
@@ -115,7 +121,7 @@ def build_documents(
     sources = source_manifests(file.path for file in files)
     with Ledger(
         local_path(out, "out"), "documents", config, files, sources=sources, started=started,
-        earlier={"extractor": "fast"},
+        newer_keys=["reader"], earlier={"extractor": "fast"},
     ) as ledger:  # fmt: skip
         if not ledger.finished:
             folder = ledger.out if model is None else ledger.work / "without scores"
@@ -124,8 +130,9 @@ def build_documents(
             with pool:
 
                 def write(file: InputFile) -> ArchiveRecord:
-                    documents = pool.extract(archived_pages(file.path, max_page_bytes))
-                    record = _write_archive(file, folder, documents, keep_dropped)
+                    damage = Damage()
+                    documents = pool.extract(archived_pages(file.path, max_page_bytes, damage))
+                    record = _write_archive(file, folder, documents, damage, keep_dropped)
                     workers.advance(file.size)
                     return record
 
@@ -135,11 +142,15 @@ def build_documents(
             if model is not None:
                 low, scores = score_documents(ledger, folder, model, limit, SAMPLE_CHARACTERS)
                 rejected, more = rejected + low, {"quality": scores}
+            repaired = sum((Counter(r["repaired"]) for r in records), Counter[str]())
+            damaged = sorted((r for r in records if r["broken"]), key=lambda r: r["broken"])
             ledger.finish(
                 rows_in=rows,
                 rows_out=rows - rejected.total(),
                 rejected=rejected,
-                broken=sorted(record["broken"] for record in records if record["broken"]),
+                repaired=dict(sorted(repaired.items())),
+                broken=[record["broken"] for record in damaged],
+                damage=[record["damage"] for record in damaged],
                 **more,
             )
         return ledger.manifest
@@ -149,10 +160,12 @@ def _write_archive(
     file: InputFile,
     out: Path,
     documents: Iterator[tuple[Page | None, Document]],
+    damage: Damage,
     keep_dropped: bool,
 ) -> ArchiveRecord:
     """Write the kept and the dropped documents of one archive, in the order of its records."""
     rejected: Counter[str] = Counter()
+    repaired: Counter[str] = Counter()
     domain_of = _domains()
     kept: list[tuple[Any, ...]] = []
     dropped: list[tuple[Any, ...]] = []
@@ -164,6 +177,7 @@ def _write_archive(
     ):
         for page, document in documents:
             rows += 1
+            repaired.update((*(page.faults if page else ()), *document.faults))
             if document.reason or page is None:
                 rejected[document.reason] += 1
                 if keep_dropped and page is not None:
@@ -188,8 +202,11 @@ def _write_archive(
         side.parent.mkdir(exist_ok=True)
         with replaced(side) as temporary:
             pq.write_table(_table(dropped, DROPPED), temporary, compression="zstd")
-    broken = file.name if rejected["broken archive"] or rejected["broken record"] else ""
-    return {"rows": rows, "rejected": dict(rejected), "broken": broken}
+    return {
+        "rows": rows, "rejected": dict(rejected), "repaired": dict(repaired),
+        "broken": file.name if damage.places else "",
+        "damage": {"name": file.name, "bytes": file.size, **asdict(damage)},
+    }  # fmt: skip
 
 
 def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
@@ -229,9 +246,40 @@ def run(settings: Documents) -> Manifest:
     )
 
 
+def print_documents(manifest: Manifest) -> None:
+    """Print the counts, and what was wrong with pages and archives."""
+    print_counts(manifest)
+    for fault, count in sorted(manifest.get("repaired", {}).items(), key=lambda item: -item[1]):
+        print(f"  {count:>12,}  repaired: {fault}")
+    for damage in manifest.get("damage", []):
+        print(f"  {_described(damage)}")
+
+
+def refuse_lost_archives(manifest: Manifest) -> None:
+    """Name the archives of which more than half of the bytes could not be read.
+
+    Less is what a flipped bit or a cut download costs; more means that most pages are missing.
+
+    Raises:
+        UserError: There is such an archive.
+    """
+    damages = manifest.get("damage", [])
+    if lost := [_described(d) for d in damages if 2 * d["lost_bytes"] > d["bytes"]]:
+        raise UserError(
+            "\n".join(lost) + "\neverything else is done; for the rest, get these archives again "
+            "and give them with the others and another out="
+        )
+
+
+def _described(damage: Mapping[str, Any]) -> str:
+    return (
+        f"{damage['name']}: damaged after {damage['records_before']:,} records; "
+        f"{damage['lost_bytes']:,} of its {damage['bytes']:,} bytes could not be read"
+    )
+
+
 def main(settings: Documents, call: Call) -> None:
     """Extract the documents and print the counts."""
     manifest = run(settings)
-    print_counts(manifest)
-    for name in manifest["broken"]:
-        print(f"  {name}: damaged; the readable records were used")
+    print_documents(manifest)
+    refuse_lost_archives(manifest)

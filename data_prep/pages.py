@@ -28,6 +28,7 @@ import xxhash
 from data_prep.crawl.journal import Journal
 from data_prep.crawl.outage import Outage
 from data_prep.crawl.urls import UrlRules, url_cleaner, url_rules
+from data_prep.crawl.warc import REPAIRED_FIELD
 from data_prep.settings import Pages
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger
@@ -215,6 +216,8 @@ def _records(name: str, response: "Response") -> bytes:
     from warcio.statusandheaders import StatusAndHeaders
     from warcio.warcwriter import WARCWriter
 
+    from data_prep.crawl.compression import FAULTS
+
     assert response.request is not None  # noqa: S101 - for the type checker
     buffer = io.BytesIO()
     writer = WARCWriter(buffer, gzip=True)
@@ -239,6 +242,8 @@ def _records(name: str, response: "Response") -> bytes:
     )
     known = response.ip_address and not response.request.meta.get("proxy")  # not the proxy's
     extra = {"WARC-IP-Address": str(response.ip_address)} if known else {}
+    if faults := response.request.meta.get(FAULTS):
+        extra[REPAIRED_FIELD] = ", ".join(faults)
     page = writer.create_warc_record(
         response.url, "response", io.BytesIO(response.body), http_headers=answer,
         warc_headers_dict={**extra, "X-Link-ID": name},

@@ -80,6 +80,8 @@ class Politeness:
                 # Scrapy chooses the proxy at 750
                 "data_prep.crawl.proxies.ProxyGuard": 760 if checked else None,
                 "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
+                "data_prep.crawl.compression.Decompression": 590,
+                "scrapy.downloadermiddlewares.httpcompression.HttpCompressionMiddleware": None,
             },
             "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")),
             "HTTPPROXY_ENABLED": self.proxies,

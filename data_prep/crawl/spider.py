@@ -27,6 +27,8 @@ from scrapy.exceptions import (
 from scrapy.http import Headers, Response
 from twisted.python.failure import Failure
 
+from data_prep.crawl.compression import joined
+from data_prep.crawl.mime import TEXTUAL, declared_type, page_type
 from data_prep.crawl.outage import UNREACHED, Outage
 from data_prep.crawl.politeness import Politeness
 from data_prep.crawl.proxies import (
@@ -36,7 +38,6 @@ from data_prep.crawl.proxies import (
 )
 from data_prep.crawl.robots import RobotsUnavailableError
 from data_prep.crawl.urls import MEDIA, PRIVATE, Link
-from data_prep.crawl.warc import TEXTUAL
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504, 522, 524})
 FINAL = (IgnoreRequest, DownloadCancelledError, StopDownload)
@@ -152,8 +153,8 @@ class PageSpider(scrapy.Spider):
         if not headers_may_be_proxys(request):
             self._outage.answer(request.url)
             request.meta["answered"] = True
-        kind = (headers.get(b"Content-Type") or b"").decode("latin-1").partition(";")[0]
-        if kind and kind.strip().lower() not in TEXTUAL and "id" in request.meta:
+        kind = declared_type(joined(headers, "Content-Type"))[0]
+        if kind and kind not in TEXTUAL and "id" in request.meta:
             if headers.get(b"Location"):
                 return
             request.meta["not_text"] = True
@@ -179,9 +180,8 @@ class PageSpider(scrapy.Spider):
         elif response.status != 200:
             self._done(meta, status)
         else:
-            kind = (response.headers.get("Content-Type") or b"").decode("latin-1")
-            textual = kind.partition(";")[0].strip().lower() in TEXTUAL
-            self._done(meta, "fetched" if textual else "not text", response)
+            kind, _, _ = page_type(joined(response.headers, "Content-Type"), response.body)
+            self._done(meta, "fetched" if kind in TEXTUAL else "not text", response)
 
     def parse_failure(self, failure: Failure) -> None:
         """Report a request without a response, or retry it if the failure may be temporary."""

@@ -1,134 +1,147 @@
 """Pages from web archives: WARC or ARC, plain or compressed, even if damaged."""
 
-import gzip
-import zlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fastwarc.warc import WarcRecord
+from data_prep.crawl.body import undo_codings
+from data_prep.crawl.digests import is_altered
+from data_prep.crawl.mime import TEXTUAL, page_type
+from data_prep.crawl.records import WRONG_LENGTH, Lost, Record, stored_records
 
-TEXTUAL = ("text/html", "application/xhtml+xml", "text/plain")
+REPAIRED_FIELD = "X-Repaired"
+"""WARC field in which our crawler says what was wrong with a body before it was stored."""
 
 _PAGES = ("response", "resource", "conversion")
+_STATUS = re.compile(rb"HTTP/\d+(?:\.\d+)?[ \t]+(\d{3})\b", re.I)
+_HEADER = re.compile(rb"([!-9;-~]+)[ \t]*:[ \t]*(.*)")
+_BROKEN_HEADERS = "broken HTTP headers"
 
 
 @dataclass(frozen=True)
 class Page:
-    """An archived page; transfer and content encodings of `body` are already undone."""
+    """An archived page; transfer and content encodings of `body` are already undone.
+
+    Attributes:
+        url: Its URL.
+        content_type: Its content type, as declared, or by its first bytes.
+        charset: The label of its encoding in the Content-Type header, or "".
+        body: Its bytes.
+        faults: What was wrong with it, and could be repaired.
+    """
 
     url: str
     content_type: str
     charset: str
     body: bytes
+    faults: tuple[str, ...] = ()
 
 
-def archived_pages(path: Path, max_bytes: int) -> Iterator[Page | str]:
+@dataclass
+class Damage:
+    """Damage of an archive, filled in while it is read.
+
+    Attributes:
+        places: Number of damaged places.
+        records_before: Records before the first of them.
+        lost_bytes: Bytes of the file that could not be read as records.
+    """
+
+    places: int = 0
+    records_before: int = 0
+    lost_bytes: int = 0
+
+
+def archived_pages(
+    path: Path, max_bytes: int, damage: Damage | None = None
+) -> Iterator[Page | str]:
     """Yield the page of each record of an archive, or the reason why the record has none.
 
-    A body longer than `max_bytes`, compressed or not, is not held in memory. If the archive is
-    truncated or damaged, the last item is `broken archive`.
+    A body longer than `max_bytes`, compressed or not, is not held in memory. A damaged record is a
+    `broken record`, a part of the archive in which no record can be recognized a `broken archive`.
+    Both cost nothing else.
+
+    Args:
+        path: The archive.
+        max_bytes: Size up to which pages are read.
+        damage: Filled in with the damage of the archive.
     """
-    records = _arc_records(path, max_bytes) if _is_arc(path) else _warc_records(path, max_bytes)
-    try:
-        yield from _within_size(records, max_bytes)
-    except (OSError, EOFError, ValueError, zlib.error):
-        yield "broken archive"
-
-
-def _within_size(records: Iterator[Page | str], max_bytes: int) -> Iterator[Page | str]:
-    for record in records:
-        if isinstance(record, str):
-            yield record
-        elif len(record.body) > max_bytes:
-            yield "too large"
+    damage = Damage() if damage is None else damage
+    for number, record in enumerate(stored_records(path, max_bytes)):
+        if isinstance(record, Lost) or WRONG_LENGTH in record.faults:
+            damage.records_before = damage.records_before if damage.places else number
+            damage.places += 1
+        if isinstance(record, Lost):
+            damage.lost_bytes += record.size
+            yield "broken record" if record.is_record else "broken archive"
         else:
-            yield record
+            yield _page(record, max_bytes)
 
 
-def _warc_records(path: Path, max_bytes: int) -> Iterator[Page | str]:
-    from fastwarc.warc import ArchiveIterator
-
-    with path.open("rb") as file:
-        for record in ArchiveIterator(file, parse_http=False):
-            kind = str(record.record_type)
-            if kind not in _PAGES:
-                yield "not a page"
-            elif record.content_length > max_bytes:
-                yield "too large"
-            else:
-                yield _warc_page(record, kind, max_bytes)
-
-
-def _warc_page(record: "WarcRecord", kind: str, max_bytes: int) -> Page | str:  # noqa: PLR0911
-    declared = record.content_length
-    record.freeze()
-    if record.content_length < declared:
-        return "broken record"
-    url = (record.headers.get("WARC-Target-URI") or "").strip("<> ")
-    content_type, charset = record.headers.get("Content-Type") or "", ""
-    if kind == "response":
-        try:
-            record.parse_http(auto_decode="all")
-        except (OSError, ValueError):
-            return "broken record"
-        if record.http_headers is None:
+def _page(record: Record, max_bytes: int) -> Page | str:  # noqa: PLR0911 - one return per reason
+    if record.kind not in _PAGES:
+        return "not a page"
+    if record.block is None:
+        return "too large"
+    url = record.headers.get("warc-target-uri", "").strip("<> ")
+    is_web = url.startswith(("http:", "https:"))
+    repaired = record.headers.get(REPAIRED_FIELD.lower(), "")
+    faults = [*record.faults, *(repaired.split(", ") if repaired else ())]
+    declared, body = record.headers.get("content-type", ""), record.block
+    if record.kind == "response":
+        status, headers, body, is_broken = _http(record.block)
+        if status is None and not is_web:
             return "not a page"
-        if record.http_headers.status_code != 200:
+        if status not in (200, None):
             return "status is not 200"
-        content_type, charset = record.http_content_type or "", record.http_charset or ""
-    content_type = content_type.partition(";")[0].strip().lower()
-    if content_type not in TEXTUAL or not url.startswith(("http:", "https:")):
+        faults += [_BROKEN_HEADERS] if is_broken else []
+        declared = headers.get("content-type", "")
+        codings = [headers.get("content-encoding", ""), headers.get("transfer-encoding", "")]
+        names = [name for coding in codings for name in coding.split(",")]
+        body, found = undo_codings(body, names, max_bytes + 1)
+        faults += found
+    content_type, charset, is_sniffed = page_type(declared, body)
+    if content_type not in TEXTUAL or not is_web:
         return "not a textual page"
-    try:
-        body = record.reader.read(max_bytes + 1)
-    except (OSError, ValueError):
-        return "broken record"
-    return Page(url, content_type, charset, body)
+    if len(body) > max_bytes:
+        return "too large"
+    if not record.faults and is_altered(record, record.block, body):
+        faults.append("digest does not match")
+    if is_sniffed:
+        faults.append("no content type")
+    return Page(url, content_type, charset, body, tuple(dict.fromkeys(faults)))
 
 
-def _is_arc(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(2)
-    try:
-        with gzip.open(path) if head == b"\x1f\x8b" else path.open("rb") as file:
-            return file.read(11) == b"filedesc://"
-    except (OSError, EOFError, zlib.error):
-        return False  # the WARC reader reports the damage
+def _http(block: bytes) -> tuple[int | None, dict[str, str], bytes, bool]:
+    """Split a response into status (None if it has none), headers, body, and whether it is broken.
 
-
-def _arc_records(path: Path, max_bytes: int) -> Iterator[Page | str]:
-    from warcio.archiveiterator import ArchiveIterator
-    from warcio.exceptions import ArchiveLoadFailed
-
-    with path.open("rb") as file:
-        try:
-            for record in ArchiveIterator(file, arc2warc=True):
-                if record.rec_type != "response" or record.http_headers is None:
-                    yield "not a page"
-                    continue
-                if record.http_headers.get_statuscode() != "200":
-                    yield "status is not 200"
-                    continue
-                declared = record.http_headers.get_header("Content-Type") or ""
-                content_type, _, more = declared.partition(";")
-                if content_type.strip().lower() not in TEXTUAL:
-                    yield "not a textual page"
-                    continue
-                charset = more.partition("charset=")[2].strip("\"' ")
-                url = record.rec_headers.get_header("WARC-Target-URI") or ""
-                body = _read(record.content_stream(), max_bytes + 1)
-                yield Page(url, content_type.strip().lower(), charset, body)
-        except ArchiveLoadFailed:
-            yield "broken archive"
-
-
-def _read(stream: IO[bytes], most: int) -> bytes:
-    """Read up to `most` bytes of a stream whose reads may return less than requested."""
-    blocks, left = [], most
-    while left and (block := stream.read(min(left, 1 << 16))):
-        blocks.append(block)
-        left -= len(block)
-    return b"".join(blocks)
+    Values of headers with the same name are joined by commas.
+    """
+    status = _STATUS.match(block)
+    if not status and block[:5].upper() != b"HTTP/":
+        return None, {}, block, True
+    headers: dict[str, str] = {}
+    at, name, is_broken, begins = block.find(b"\n") + 1, "", not status, 0
+    while 0 < at < len(block):
+        end = block.find(b"\n", at)
+        line = block[at : end if end >= 0 else len(block)].rstrip(b"\r")
+        field = _HEADER.match(line)
+        if not line:
+            begins = end + 1
+            break
+        if line[:1] in (b" ", b"\t") and name:
+            headers[name] += " " + line.strip().decode("latin-1")
+        elif field:
+            name, value = field[1].decode("latin-1").lower(), field[2].strip().decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        else:
+            is_broken, name = True, ""
+            begins = begins or at  # the body, if no empty line ends the headers
+            if line.lstrip().startswith(b"<"):
+                begins = at
+                break
+        at = end + 1
+    else:
+        is_broken = True
+    return int(status[1]) if status else None, headers, block[begins or len(block) :], is_broken

@@ -3,13 +3,14 @@
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import regex
 
 from data_prep.crawl.warc import Page
+from data_prep.extraction.decoding import Decoded, decode
 from data_prep.extraction.extractors import candidates
 from data_prep.extraction.quality import bot_wall, c4_lines, gopher_fault, masked
 from webtext_gpt.tokenizer import GPT2_PATTERN
@@ -45,13 +46,18 @@ class TextRules:
 
 @dataclass(frozen=True)
 class Document:
-    """Text of a page. `reason` says why it is rejected; "" means that it is kept."""
+    """Text of a page.
+
+    `reason` says why it is rejected; "" means that it is kept. `faults` says what was wrong with
+    the encoding of the page, and could be repaired.
+    """
 
     text: str = ""
     reason: str = ""
     language: str = ""
     score: float = 0.0
     tokens: int = 0
+    faults: tuple[str, ...] = ()
 
 
 def document_of(page: Page, rules: TextRules) -> Document:
@@ -59,13 +65,19 @@ def document_of(page: Page, rules: TextRules) -> Document:
 
     If none passes, the document is the first text, with the reason to reject it.
     """
+    source = decoded(page)
     first = None
-    for text in texts_of(page, rules.extractor):
+    for text in _texts_of(page, source.text, rules.extractor):
         document = _checked(repaired(text), rules)
         if not document.reason:
-            return document
+            return replace(document, faults=source.faults)
         first = first or document
-    return first or Document(reason="no text")
+    return replace(first or Document(reason="no text"), faults=source.faults)
+
+
+def decoded(page: Page) -> Decoded:
+    """Decode a page."""
+    return decode(page.body, page.content_type, page.charset)
 
 
 def _checked(text: str, rules: TextRules) -> Document:  # noqa: PLR0911 - one return per reason
@@ -88,24 +100,17 @@ def _checked(text: str, rules: TextRules) -> Document:  # noqa: PLR0911 - one re
     return Document(text, "", language, score, tokens)
 
 
-def texts_of(page: Page, extractor: str) -> Iterator[str]:
+def _texts_of(page: Page, source: str, extractor: str) -> Iterator[str]:
     """Yield the texts that an extractor finds in a page, in the order in which they are tried."""
-    text = _decoded(page)
     if page.content_type == "text/plain":
-        yield text
+        yield source
     else:
-        yield from candidates(text, extractor)
+        yield from candidates(source, extractor)
 
 
 def main_text(page: Page, extractor: str = "fast") -> str:
     """Return the first text that an extractor finds in a page."""
-    return next(texts_of(page, extractor), "")
-
-
-def _decoded(page: Page) -> str:
-    from resiliparse.parse.encoding import bytes_to_str, detect_encoding
-
-    return bytes_to_str(page.body, page.charset or detect_encoding(page.body) or "utf-8")
+    return next(_texts_of(page, decoded(page).text, extractor), "")
 
 
 def repaired(text: str) -> str:

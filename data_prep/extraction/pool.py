@@ -1,15 +1,18 @@
 """Guarded processes that extract documents from pages.
 
 A page that crashes its process, hangs, or exceeds the memory limit is rejected, and no other page
-is affected.
+is affected. Time is the CPU time of the page alone: neither a busy machine nor the start of a
+process counts.
 """
 
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 
 from data_prep.crawl.warc import Page
 from data_prep.extraction.page import Document, TextRules
@@ -17,6 +20,15 @@ from data_prep.stage import workers
 
 Extractor = Callable[[Page, TextRules], Document]
 """Turns a page into a document, which may hold the reason to reject it."""
+
+WALL_FACTOR = 20
+"""Time limit of a page by the clock, in multiples of its CPU time: only for one that sleeps."""
+
+_WORDS = "Every import that a page needs is made before the first page, and so is every model. "
+_FIRST_PAGE = Page(
+    "http://example.com/", "text/html", "utf-8",
+    f"<html><body><article>{f'<p>{_WORDS * 8}</p>' * 4}</article></body></html>".encode(),
+)  # fmt: skip
 
 
 class ExtractorPool:
@@ -28,7 +40,7 @@ class ExtractorPool:
         extract: Called in the processes, which import it.
         rules: Second argument of `extract`.
         count: Number of processes. None means one per core.
-        seconds: Time limit of a page.
+        seconds: Time limit of a page, in seconds of CPU time.
         memory: Limit of the address space of a process, in bytes.
     """
 
@@ -41,7 +53,7 @@ class ExtractorPool:
         self._count, self._seconds = count or workers.cores(), seconds
         self._pool = ProcessPool(
             self._count, context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker, initargs=(os.getpid(), memory),
+            initializer=_start_worker, initargs=(os.getpid(), memory, extract, rules),
         )  # fmt: skip
 
     def __enter__(self) -> "ExtractorPool":
@@ -61,8 +73,10 @@ class ExtractorPool:
             if isinstance(page, str):
                 waiting.append((None, Document(reason=page)))
             else:
-                arguments = (page, self._rules)
-                future = self._pool.schedule(self._extract, arguments, timeout=self._seconds)
+                future = self._pool.schedule(
+                    _limited, (self._extract, page, self._rules, self._seconds),
+                    timeout=WALL_FACTOR * self._seconds,
+                )  # fmt: skip
                 waiting.append((page, future))
             while len(waiting) > 4 * self._count:
                 yield _result_of(*waiting.popleft())
@@ -82,14 +96,28 @@ def _result_of(
         return page, result.result()
     except FutureTimeout:
         return page, Document(reason="extractor hung")
-    except (ProcessExpired, MemoryError):
+    except (ProcessExpired, MemoryError) as error:
+        if getattr(error, "exitcode", None) == -signal.SIGPROF:
+            return page, Document(reason="extractor hung")
         return page, Document(reason="extractor crashed or ran out of memory")
     except Exception as error:  # any other error of an extractor rejects its page
         return page, Document(reason=f"extractor failed: {type(error).__name__}")
 
 
-def _start_worker(parent: int, memory_bytes: int) -> None:
+def _start_worker(parent: int, memory_bytes: int, extract: Extractor, rules: TextRules) -> None:
     import resource
 
     workers.end_with(parent)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process, even within compiled code
+    with suppress(Exception):  # an extractor that fails on every page fails on the pages, too
+        extract(_FIRST_PAGE, rules)
+
+
+def _limited(extract: Extractor, page: Page, rules: TextRules, seconds: float) -> Document:
+    """Extract one page; a page that takes more CPU time ends the process with SIGPROF."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        return extract(page, rules)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)

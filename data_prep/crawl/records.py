@@ -1,0 +1,233 @@
+"""Records of a web archive (WARC or ARC) as they are stored, even if the archive is damaged.
+
+A record is believed if its length leads to the next record or to the end. If it does not, the next
+record is searched for, and reading continues there: in a plain archive at the next line that
+begins a record, in a compressed one (a gzip member for each record) at the next such member.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO
+
+from data_prep.crawl.streams import GZIP, GzipSource, PlainSource, Source, Window, source_of
+
+WRONG_LENGTH = "wrong record length"
+
+_WARC = rb"WARC/\d\.\d+[ \t]*\r?\n"
+# url, address, date, type and, in version 2, more fields; then the length
+_ARC = rb"[A-Za-z][A-Za-z0-9+.-]*:[^\r\n]{1,8192}? \d{14} [^\r\n]{0,1024}?\d+[ \t]*\r?\n"
+_ARC_FIELDS = re.compile(rb"(.+?) \S+ \d{14} (?:[^\r\n]* )?(\d+)\s*$")
+_EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
+_LINES = 1 << 16  # bytes of a record's header at most
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stored record.
+
+    Attributes:
+        kind: WARC-Type. Records of ARC files are `response` or `arc_header`.
+        headers: The other fields of its header, names in lower case.
+        block: What it holds, None if that is longer than asked for.
+        faults: What was wrong with it.
+    """
+
+    kind: str
+    headers: dict[str, str] = field(default_factory=dict)
+    block: bytes | None = None
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A part of an archive that cannot be read.
+
+    Attributes:
+        size: Its length, in bytes of the file.
+        is_record: Whether a record is known to begin there.
+    """
+
+    size: int
+    is_record: bool
+
+
+def stored_records(path: Path, most: int) -> Iterator[Record | Lost]:
+    """Yield the records of an archive, with blocks of up to `most` bytes, and its lost parts."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        source = source_of(file, path.name)
+        window = Window(source)
+        is_arc = window.peek(11) == b"filedesc://" or ".arc" in path.suffixes
+        while True:
+            parser = _Parser(source, window, is_arc, most)
+            yield from parser.records()
+            if not (damage := window.damage):
+                return
+            following = size
+            if isinstance(source, GzipSource):
+                following = _next_member(file, damage.member + 1, size, parser.starts)
+            is_whole = parser.read_to <= damage.begun  # no record of the member was read
+            begin = damage.member if is_whole else min(damage.offset, following - 1)
+            yield Lost(following - begin, parser.in_record)
+            if following == size:
+                return
+            source = GzipSource(file, following)
+            window = Window(source)
+
+
+def _next_member(file: IO[bytes], at: int, size: int, starts: re.Pattern[bytes]) -> int:
+    """Return where the next gzip member with a record begins, or `size`."""
+    while at < size:
+        file.seek(at)
+        block = file.read(1 << 20)
+        found = block.find(GZIP)
+        if found < 0:
+            at += max(len(block) - 2, 1)
+            continue
+        at += found
+        if starts.match(Window(GzipSource(file, at)).peek(_LINES)):
+            return at
+        at += 1
+    return size
+
+
+class _Parser:
+    """Finds records in decompressed bytes.
+
+    Attributes:
+        starts: Matches the first line of a record.
+        in_record: Whether the damage is in a record whose first line has been read.
+        read_to: Position up to which records were found.
+    """
+
+    def __init__(self, source: Source, window: Window, is_arc: bool, most: int) -> None:
+        self._source, self._window, self._is_arc, self._most = source, window, is_arc, most
+        self.starts = re.compile(_WARC + b"|" + _ARC if is_arc else _WARC)
+        self._next = re.compile(rb"(?<=\n)(?:" + self.starts.pattern + b")")
+        self._terminator = b"\n" if is_arc else b"\r\n\r\n"
+        self.in_record = False
+        self.read_to = 0
+
+    def records(self) -> Iterator[Record | Lost]:
+        """Yield the records, and the parts between them, up to the end or the first damage."""
+        window = self._window
+        while True:
+            self._skip_blank()
+            start = window.position
+            if not window.peek(1):
+                return
+            is_record = bool(self.starts.match(window.peek(_LINES)))
+            header = self._header() if is_record else None
+            if header is not None:
+                found = self._with_block(start, *header)
+            else:
+                end, is_next = self._find(start)
+                is_lost = is_next or not window.damage
+                found = Lost(self._source.in_file(end - start), is_record) if is_lost else None
+            if found is None:
+                self.in_record = is_record
+                return
+            if isinstance(found, Record):
+                self.read_to = window.position
+            yield found
+
+    def _skip_blank(self) -> None:
+        while (some := self._window.peek(64)) and some[0] in b"\r\n":
+            self._window.seek(self._window.position + len(some) - len(some.lstrip(b"\r\n")))
+
+    def _header(self) -> tuple[Record, int | None] | None:
+        """Read a record's header; return the record and its length, or None if it is broken."""
+        window, lines = self._window, self._window.peek(_LINES)
+        first = self.starts.match(lines)
+        if first and not first[0].startswith(b"WARC/"):
+            window.seek(window.position + first.end())
+            return _arc_record(first[0])
+        end = _EMPTY_LINE.search(lines)
+        if not first or not end or self._next.search(lines, first.end(), end.end()):
+            return None
+        window.seek(window.position + end.end())
+        return _warc_record(lines[first.end() : end.start()])
+
+    def _with_block(self, start: int, record: Record, length: int | None) -> Record | Lost | None:
+        """Read the block of a record whose header begins at `start`; None if it is damaged."""
+        window, begin = self._window, self._window.position
+        declared = begin + (length or 0)
+        block = self._between(begin, declared)
+        is_whole = length is not None and window.position == declared
+        if is_whole and self._leads_on():
+            return replace(record, block=block)
+        end, is_next = self._find(begin - 1)
+        if not is_next and window.damage:
+            return None
+        if is_whole and end >= declared:  # what follows the record may be the part that is wrong
+            window.seek(declared)
+            if not self._is_arc and window.peek(4) == self._terminator:
+                return replace(record, block=self._between(begin, declared))
+        window.seek(max(end - len(self._terminator), begin))
+        is_ended = window.peek(len(self._terminator)) == self._terminator
+        is_cut = not is_next and not is_whole and isinstance(self._source, PlainSource)
+        if is_cut and (self._is_arc or not is_ended):
+            window.seek(end)
+            return Lost(end - start, True)
+        block = self._between(begin, end - is_ended * len(self._terminator))
+        window.seek(end)
+        return replace(record, block=block, faults=(WRONG_LENGTH,))
+
+    def _between(self, begin: int, end: int) -> bytes | None:
+        """Read the bytes between two positions and move on; None if they are too many."""
+        window = self._window
+        window.seek(begin)
+        if end - begin <= self._most:
+            return window.read(end - begin)
+        window.seek(end)
+        return None
+
+    def _leads_on(self) -> bool:
+        """Return whether a record begins here, after empty lines, or the archive ends."""
+        following = self._window.peek(_LINES).lstrip(b"\r\n")
+        if self.starts.match(following):
+            return True
+        if damage := self._window.damage:  # at worst, that of the next gzip member
+            return damage.begun >= self._window.position
+        return not following
+
+    def _find(self, position: int) -> tuple[int, bool]:
+        """Move on to where a record begins, or to the end; return where, and whether it does."""
+        window = self._window
+        window.seek(position)
+        while True:
+            block = window.peek(1 << 20)
+            if found := self._next.search(block):
+                window.seek(window.position + found.start())
+                return window.position, True
+            if len(block) < 1 << 20:
+                window.seek(window.position + len(block))
+                return window.position, False
+            window.seek(window.position + len(block) - _LINES)
+
+
+def _warc_record(lines: bytes) -> tuple[Record, int | None]:
+    headers: dict[str, str] = {}
+    name = ""
+    for line in lines.decode("utf-8", "replace").split("\n"):
+        if line[:1] in (" ", "\t") and name:
+            headers[name] += " " + line.strip()
+            continue
+        name, colon, value = line.partition(":")
+        name = name.strip().lower() if colon else ""
+        if name:
+            headers.setdefault(name, value.strip())
+    length = headers.get("content-length", "")
+    is_number = length.isascii() and length.isdigit()
+    return Record(headers.get("warc-type", "").lower(), headers), int(length) if is_number else None
+
+
+def _arc_record(line: bytes) -> tuple[Record, int] | None:
+    fields = _ARC_FIELDS.match(line)
+    if not fields:
+        return None
+    url = fields[1].decode("utf-8", "replace")
+    kind = "arc_header" if url.startswith("filedesc:") else "response"
+    return Record(kind, {"warc-target-uri": url}), int(fields[2])
