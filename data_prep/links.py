@@ -22,16 +22,16 @@ from typing import Any, TypedDict
 import xxhash
 
 from data_prep.crawl.urls import read_names, url_rules
-from data_prep.reddit.dumps import compression
 from data_prep.reddit.posts import LOW_KARMA, PostCounts, PostRules, scan_dump
 from data_prep.settings import Links
 from data_prep.stage import workers
 from data_prep.stage.engine import NATIVE, Engine, daft_paths, start_engine
-from data_prep.stage.inputs import InputFile, expand, find_inputs
+from data_prep.stage.inputs import InputFile, expand, fingerprint
 from data_prep.stage.ledger import Ledger, Records
 from data_prep.stage.manifest import Manifest, print_counts
 from webtext_gpt.cli import Call, parse, read_settings
 from webtext_gpt.commands import COMMANDS
+from webtext_gpt.data.lines import compression
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 from webtext_gpt.paths import local_path
@@ -81,9 +81,10 @@ def build_links(
             is reported after everything else was written.
     """
     started = time.monotonic()
-    for path in expand(dumps, SUFFIXES, "dumps"):
+    paths = expand(dumps, SUFFIXES, "dumps", any_name=True)
+    for path in paths:
         compression(path)  # refuses a file that is not a dump before hours of work on the others
-    files = find_inputs(dumps, SUFFIXES, "dumps")
+    files = [InputFile(path, fingerprint(path)) for path in paths]
     with Ledger(
         local_path(out, "out"), "links", _recorded(rules), files, started=started
     ) as ledger:
