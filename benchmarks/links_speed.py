@@ -19,7 +19,7 @@ import zstandard
 
 from data_prep.links import rules_of
 from data_prep.reddit import posts
-from data_prep.reddit.dumps import line_batches
+from webtext_gpt.data.lines import line_batches
 
 
 def long_rows(realdata: Path, target: Path, megabytes: int) -> int:

@@ -40,6 +40,7 @@ from data_prep.stage.engine import NATIVE, Engine, start_engine
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger, Records
 from data_prep.stage.manifest import Manifest, print_counts, source_manifests
+from data_prep.stage.readers import SUFFIXES
 from webtext_gpt.cli import Call
 from webtext_gpt.files import replaced
 from webtext_gpt.paths import local_path
@@ -80,7 +81,7 @@ def deduplicate(
     """Write the documents of some files without exact duplicates and near-duplicates.
 
     Args:
-        documents: Files, folders or globs of Parquet or JSONL with `id` and `text`.
+        documents: Files, folders or globs of documents; see `webtext_gpt.data.documents`.
         out: Folder to create.
         threshold: Minimum Jaccard similarity of near-duplicates, in (0, 1].
         ngram: Words per n-gram.
@@ -99,7 +100,7 @@ def deduplicate(
         UserError: Documents cannot be read, or `out` holds other files.
     """
     started = time.monotonic()
-    files = find_inputs(documents, shuffle.SUFFIXES, "documents", check_later=True)
+    files = find_inputs(documents, SUFFIXES, "documents", check_later=True)
     config = {
         "threshold": threshold, "ngram": ngram, "bands": bands, "rows": rows, "split": split,
         "carry": list(carry), "part_characters": part_characters, "words": WORDS_VERSION,

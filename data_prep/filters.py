@@ -38,7 +38,7 @@ def run(settings: Filters) -> BloomFilter:
         raise UserError(f"{out} exists already; remove it or choose another out=")
     check_output_file(out, "out")
     if settings.merge is not None:
-        bloom = merge_filters(expand(settings.merge, (".bloom",), "merge"))
+        bloom = merge_filters(expand(settings.merge, (".bloom",), "merge", any_name=True))
     else:
         files = find_inputs(settings.train or [], SUFFIXES, "train")
         refuse_repeats(files)

@@ -27,10 +27,11 @@ from data_prep.reddit.posts import LOW_KARMA, PostCounts, PostRules, scan_dump
 from data_prep.settings import Links
 from data_prep.stage import workers
 from data_prep.stage.engine import NATIVE, Engine, daft_paths, start_engine
-from data_prep.stage.inputs import InputFile, expand, find_inputs
+from data_prep.stage.inputs import InputFile, expand
 from data_prep.stage.ledger import Ledger, Records
 from data_prep.stage.manifest import Manifest, print_counts
 from data_prep.stage.memory import available_memory, processes_that_fit
+from data_prep.stage.outputs import fingerprint
 from webtext_gpt.cli import Call, parse, read_settings
 from webtext_gpt.commands import COMMANDS
 from webtext_gpt.errors import UserError
@@ -83,9 +84,10 @@ def build_links(
             is reported after everything else was written.
     """
     started = time.monotonic()
+    paths = expand(dumps, SUFFIXES, "dumps", any_name=True)
     # This refuses a file that is not a dump before hours of work on the others.
-    needs = [scan_memory(path) for path in expand(dumps, SUFFIXES, "dumps")]
-    files = find_inputs(dumps, SUFFIXES, "dumps")
+    needs = [scan_memory(path) for path in paths]
+    files = [InputFile(path, fingerprint(path)) for path in paths]
     with Ledger(
         local_path(out, "out"), "links", _recorded(rules), files, started=started
     ) as ledger:

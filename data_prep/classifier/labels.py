@@ -5,25 +5,19 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from data_prep.crawl.urls import Link, UrlRules, url_cleaner
 from data_prep.stage.inputs import InputFile
-from data_prep.stage.readers import (
-    ROWS_AT_ONCE,
-    SUFFIXES,
-    Layout,
-    TextBatch,
-    batches,
-    open_parquet,
-)
+from data_prep.stage.readers import SUFFIXES, Layout, TextBatch, batches, open_parquet
+from webtext_gpt.data.json_row import decode_row
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.delimited import read_delimited
 
 DELIMITED = (".csv", ".tsv")
+ROWS_AT_ONCE = 1024
 LABELLED_SUFFIXES = (*SUFFIXES, *DELIMITED)
 
 GOOD, BAD = 1, 0
@@ -142,8 +136,8 @@ def _column(path: Path, batch: TextBatch, key: str, setting: str) -> list[object
         UserError: The file has no such column.
     """
     if batch.kind == "jsonl":
-        rows = [msgspec.json.decode(line) for line in batch.rows["line"].to_pylist()]
-        return [row.get(key) for row in rows]
+        rows = [decode_row(line) for line in batch.rows["line"].to_pylist()]
+        return [row.get(key) for row in rows if isinstance(row, dict)]
     if batch.kind == "text" or key not in batch.rows.column_names:
         there = (
             "text without columns"
@@ -170,6 +164,6 @@ def _delimited(path: Path, layout: Layout) -> Iterator[TextBatch]:
 def _batch(path: Path, rows: list[dict[str, object]], key: str) -> TextBatch:
     sound = [row for row in rows if str(row[key]).strip()]
     texts = pa.array([str(row[key]) for row in sound], pa.large_string())
-    names = pa.array([path.name] * len(sound), pa.string())
     rejected = +Counter({"no text": len(rows) - len(sound)})
-    return TextBatch(names, texts, pa.Table.from_pylist(sound), "parquet", rejected)
+    table, numbers = pa.Table.from_pylist(sound), list(range(len(sound)))
+    return TextBatch(texts, "parquet", rejected, table, None, path.name, numbers)

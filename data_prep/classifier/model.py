@@ -17,8 +17,8 @@ from safetensors.numpy import save
 
 from data_prep.classifier.features import buckets_of
 from data_prep.ngrams.words import WORDS_VERSION
-from data_prep.stage.inputs import fingerprint
 from data_prep.stage.manifest import MANIFEST, read_manifest
+from data_prep.stage.outputs import fingerprint
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 from webtext_gpt.paths import local_path

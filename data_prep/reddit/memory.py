@@ -3,7 +3,7 @@
 import lzma
 from pathlib import Path
 
-from data_prep.reddit.dumps import compression
+from webtext_gpt.data.lines import compression
 from webtext_gpt.errors import UserError
 
 PROCESS_BYTES = 350 << 20
@@ -21,7 +21,7 @@ def scan_memory(path: Path) -> int:
     """Return the bytes of memory that a process needs to scan a dump, at most.
 
     Raises:
-        UserError: The file is no dump (see `dumps.compression`), or its window is too large.
+        UserError: The file is no dump (see `lines.compression`), or its window is too large.
     """
     kind = compression(path)
     decompressor = {".zst": _zstd_memory, ".xz": _xz_memory}.get(kind)

@@ -10,7 +10,8 @@ import msgspec
 import xxhash
 
 from data_prep.crawl.urls import UrlRules, url_cleaner
-from data_prep.reddit.dumps import BrokenDumpError, line_batches
+from webtext_gpt.data.json_row import decode_row, is_unicode
+from webtext_gpt.data.lines import BrokenFileError, line_batches
 from webtext_gpt.errors import UserError
 
 MALFORMED_ROW = "malformed row"
@@ -105,7 +106,7 @@ def scan_dump(
                     runs.flush()
                 if rows >= FIRST_ROWS:
                     _refuse_other_formats(path, rows, rejected)
-        except BrokenDumpError as error:
+        except BrokenFileError as error:
             if rows == 0:
                 raise UserError(f"{path}: no row could be read: {error}") from error
             cut_short = f"{path}: {error}; the {rows:,} rows before were kept"
@@ -127,17 +128,16 @@ def _post_filter(rules: PostRules) -> Callable[[list[bytes], Counter[str], list[
     Its arguments are the lines, the counts of rejected rows by reason, to which it adds, and the
     list of posts, to which it appends. It returns the number of posts kept.
     """
-    decode = msgspec.json.Decoder(Submission).decode
     clean = url_cleaner(rules.urls)
     over_18, blocked = rules.over_18, rules.blocked_subreddits
     floor = rules.min_karma if rules.karma == "max" else -_INT64
 
     def judge(line: bytes) -> Post | str:  # noqa: PLR0911 - one return per reason
         try:
-            post = decode(line)
+            post = _decoded(line)
             score = post.score if type(post.score) is int else int(float(post.score))
             created = int(float(post.created_utc))
-        except (msgspec.DecodeError, ValueError, OverflowError):
+        except (msgspec.ValidationError, ValueError, OverflowError, RecursionError):
             return MALFORMED_ROW
         if not (-_INT64 <= score < _INT64 and -_INT64 <= created < _INT64):
             return MALFORMED_ROW
@@ -169,6 +169,28 @@ def _post_filter(rules: PostRules) -> Callable[[list[bytes], Counter[str], list[
         return len(posts) - before
 
     return keep
+
+
+_decode = msgspec.json.Decoder(Submission).decode
+
+
+def _decoded(line: bytes) -> Submission:
+    """Return the post of a line; what is in a field that is not read costs nothing.
+
+    Raises:
+        ValueError: The line is not UTF-8 or not JSON, or the text of a field is not Unicode.
+        msgspec.ValidationError: It is not a submission.
+        RecursionError: It is nested too deeply.
+    """
+    if not line.isascii():
+        line.decode()  # msgspec does not look into fields that are not read
+    try:
+        return _decode(line)
+    except (msgspec.MsgspecError, RecursionError):
+        post = msgspec.convert(decode_row(line), Submission)
+    if not all(is_unicode(text) for text in (post.url, post.subreddit, post.id) if text):
+        raise ValueError("half of a surrogate pair")
+    return post
 
 
 class _RunWriter:

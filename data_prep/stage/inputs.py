@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from data_prep.stage.manifest import MANIFEST
 from data_prep.stage.outputs import Fingerprint, fingerprint, recorded_outputs, refuse_changed
+from webtext_gpt.data.endings import SUFFIXES, ends_in, listed, refusal, unknown_ending
+from webtext_gpt.data.stage_folders import stage_rule
 from webtext_gpt.errors import UserError
-from webtext_gpt.paths import find_files
+from webtext_gpt.paths import other_endings, search_files
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def find_inputs(
     suffixes: tuple[str, ...],
     key: str = "",
     *,
+    any_name: bool = False,
     check_later: bool = False,
 ) -> list[InputFile]:
     """Fingerprint the files that `expand` finds, in the same order.
@@ -63,6 +65,7 @@ def find_inputs(
         patterns: See `expand`.
         suffixes: See `expand`.
         key: See `expand`.
+        any_name: See `expand`.
         check_later: Whether to take the hash of a file that a stage wrote from its manifest. The
             caller must `check` it before it reads the file, as `Ledger.run_files` does.
 
@@ -72,7 +75,7 @@ def find_inputs(
     """
     recorded: dict[Path, dict[str, Fingerprint]] = {}
     files = []
-    for path in expand(patterns, suffixes, key):
+    for path in expand(patterns, suffixes, key, any_name=any_name):
         file = path.resolve()  # of a link, where its target is
         if file.parent not in recorded:
             recorded[file.parent] = recorded_outputs(file.parent)
@@ -106,26 +109,39 @@ def refuse_repeats(files: Sequence[InputFile]) -> None:
             )
 
 
-def expand(patterns: Iterable[str], suffixes: tuple[str, ...], key: str = "") -> list[Path]:
+def expand(
+    patterns: Iterable[str], suffixes: tuple[str, ...], key: str = "", *, any_name: bool = False
+) -> list[Path]:
     """Return the files that paths, folders and glob patterns name, sorted, each once.
 
-    A folder stands for its files that end in one of `suffixes`, not for its folders; for the rest,
-    see `webtext_gpt.paths.find_files`. The folder of a finished stage stands for its parts
-    (`documents-00000.parquet`), not for the tables about them (`clusters.parquet`).
+    A folder stands for its files that end in one of `suffixes`, in any case, and those of its
+    folders; see `webtext_gpt.paths.search_files`. The folder of a stage stands for its parts, see
+    `webtext_gpt.data.stage_folders`. Files with other endings are left out, and a line is printed.
 
     Args:
         patterns: Paths, folders and patterns.
         suffixes: Suffixes of the files that are read in folders.
         key: The setting that gives the patterns, for messages.
+        any_name: Whether a file that is named, or that a pattern matches, may have another ending.
 
     Raises:
-        UserError: A pattern is empty, or matches nothing.
+        UserError: A pattern is empty, or matches nothing; or a file named has another ending.
     """
 
-    def wanted(file: Path) -> bool:
-        is_table = "-" not in file.name and (file.parent / MANIFEST).exists()
-        return file.name.endswith(suffixes) and not is_table
+    def why_not(file: Path) -> str | None:
+        if suffixes == SUFFIXES:
+            return refusal(file)
+        return None if ends_in(file, suffixes) else unknown_ending(file, suffixes)
 
-    kinds = f"a file in {', '.join(suffixes)}"
-    found = find_files(patterns, wanted, key=key, kinds=kinds, recursive=False)
-    return sorted(file.parent.resolve() / file.name for file in found)
+    found = search_files(
+        patterns,
+        lambda file: ends_in(file, suffixes),
+        key=key,
+        kinds=f"a file in {listed(suffixes)}",
+        refusal=None if any_name else why_not,
+        ignored=stage_rule(),
+    )
+    if found.others:
+        names = [file.name for file in found.others]
+        print(f"{key or 'inputs'}: {other_endings(names)}", flush=True)
+    return sorted(file.parent.resolve() / file.name for file in found.files)

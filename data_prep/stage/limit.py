@@ -103,5 +103,5 @@ def _tables(path: Path, layout: Layout, rejected: Counter[str]) -> Iterator[pa.T
         rejected.update(found.rejected)
         rows = found.rows
         if found.kind == "jsonl" or "id" not in rows.column_names:
-            rows = pa.table({"id": found.names, layout.text_key: found.texts})
+            rows = pa.table({"id": found.ids, layout.text_key: found.texts})
         yield rows

@@ -17,6 +17,10 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.signatures import HEAD_BYTES, refuse_other_kind
 
 PARTIAL = ".partial"
+BOM = b"\xef\xbb\xbf"
+"""Byte order mark that may begin a UTF-8 file."""
+CONVERT = "convert it, for example with iconv -f latin1 -t utf-8"
+"""Advice about a file that is not UTF-8."""
 
 
 def partial_path(path: Path) -> Path:
@@ -93,14 +97,18 @@ def read_text(path: str | Path) -> str:
         UserError: the file is of another kind, such as an image, and the message says which; or
             it is not UTF-8, and the message gives the position of the bad byte.
     """
-    data = Path(path).read_bytes()
-    refuse_other_kind(Path(path), data[:HEAD_BYTES])
+    return decode_text(Path(path), Path(path).read_bytes())
+
+
+def decode_text(path: Path, data: bytes) -> str:
+    """Return the text of a UTF-8 file's contents; raises as `read_text` does."""
+    refuse_other_kind(path, data[:HEAD_BYTES])
     try:
         return data.decode("utf-8").removeprefix("\ufeff")  # drop a byte order mark
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not UTF-8: byte {data[error.start]:#04x} at position {error.start}; "
-            "convert it, for example with iconv -f latin1 -t utf-8"
+            f"{CONVERT}"
         ) from error
 
 

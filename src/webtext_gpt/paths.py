@@ -6,14 +6,19 @@ left to the shell.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
+from typing import Literal
 
 from webtext_gpt.errors import UserError
 
 MAGIC = "*?["
 """Characters of a glob pattern."""
+
+_How = Literal["named", "matched", "inside"]
+"""How a file is given: by its name, by a pattern, or by the folder it is in."""
 
 
 def local_path(given: str | Path, key: str = "") -> Path:
@@ -48,6 +53,43 @@ def find_files(
 ) -> list[Path]:
     """Return the files that paths, folders and glob patterns name, sorted, each file once.
 
+    See `search_files`, whose `files` these are, with files named explicitly read whatever they are.
+    """
+    return search_files(given, wanted, key=key, kinds=kinds, recursive=recursive).files
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """What paths and patterns name.
+
+    Attributes:
+        files: the files to read, sorted, each once.
+        others: files in folders, or that patterns match, that are not of the wanted kinds.
+    """
+
+    files: list[Path]
+    others: list[Path]
+
+
+def other_endings(names: Sequence[str]) -> str:
+    """Return a line about files that are left out because of their endings."""
+    count = "1 file" if len(names) == 1 else f"{len(names):,} files"
+    more = ", ..." if len(names) > 5 else ""
+    return f"{count} with another ending left out: {', '.join(map(shown, names[:5]))}{more}"
+
+
+def search_files(
+    given: str | Iterable[str],
+    wanted: Callable[[Path], bool],
+    *,
+    key: str = "",
+    kinds: str,
+    recursive: bool = True,
+    refusal: Callable[[Path], str | None] | None = None,
+    ignored: Callable[[Path], bool] = lambda _: False,
+) -> FoundFiles:
+    """Return the files that paths, folders and glob patterns name, and those that are left out.
+
     A folder stands for the files in it that are `wanted`. In folders and patterns, files and
     folders whose names begin with a dot are left out unless the pattern spells the dot. A file
     that is reached several times, also by symbolic links, counts once, under its own name if that
@@ -55,24 +97,55 @@ def find_files(
 
     Args:
         given: a path or pattern, or several.
-        wanted: whether a file found in a folder is read; a file named explicitly always is.
+        wanted: whether a file found in a folder is read.
         key: the setting that gives the paths, for messages.
         kinds: the files that `wanted` accepts, for messages.
         recursive: whether a folder also stands for the files in its folders.
+        refusal: why a file that is named is not read, None if it is; patterns then match wanted
+            files alone. Without it, files that are named or matched are always read.
+        ignored: files and folders that a search of a folder passes by without a word.
 
     Raises:
-        UserError: a path is empty, or names no file.
+        UserError: a path is empty, or names no file, or one that is refused.
     """
     patterns = [given] if isinstance(given, str) else list(given)
     if not patterns:
         raise UserError(f"{key or 'the list of files'} is empty; name a file or folder")
-    found = [
-        file for pattern in patterns for file in _files(pattern, wanted, key, kinds, recursive)
-    ]
+    found: list[Path] = []
+    others: list[Path] = []
+    for pattern in patterns:
+        files, how = _files(pattern, key, recursive, ignored)
+        if how != "inside" and refusal is None:
+            found += files
+        elif how == "named" and refusal is not None:
+            if (problem := refusal(files[0])) is not None:
+                raise UserError(problem)
+            found += files
+        else:
+            right = [file for file in files if wanted(file)]
+            if not right:
+                raise UserError(_nothing(pattern, files, key, kinds, how))
+            found += right
+            others += (file for file in files if not wanted(file))
+    return FoundFiles(_once(found), _once(others))
+
+
+def _once(found: Iterable[Path]) -> list[Path]:
     once: dict[str, Path] = {}
     for file in sorted(found, key=lambda file: (_detour(file), file.absolute())):
         once.setdefault(os.path.realpath(file), file)
     return sorted(once.values(), key=Path.absolute)  # the same for relative and absolute paths
+
+
+def _nothing(pattern: str, files: list[Path], key: str, kinds: str, how: _How) -> str:
+    """Return the message about a folder or pattern without a wanted file."""
+    path = local_path(pattern, key)
+    name = f"{key}={shown(pattern)}" if key else shown(pattern)
+    if how == "matched":
+        return f"{name} matches no {kinds}, only {', '.join(shown(file) for file in files[:3])}"
+    others = sorted(shown(p.name) for p in path.iterdir() if p.name[0] != ".")[:3]
+    held = f"; it holds {', '.join(others)}, ..." if others else ""
+    return f"{name} is a folder without {kinds}{held}"
 
 
 def names_files(pattern: str) -> bool:
@@ -134,21 +207,17 @@ def _check_place(out: Path, folder: Path, key: str) -> None:
 
 
 def _files(
-    pattern: str, wanted: Callable[[Path], bool], key: str, kinds: str, recursive: bool
-) -> list[Path]:
-    """Return the files that one path or pattern names."""
+    pattern: str, key: str, recursive: bool, ignored: Callable[[Path], bool]
+) -> tuple[list[Path], _How]:
+    """Return the files of one path or pattern, and how it gives them."""
     path = local_path(pattern, key)
     name = f"{key}={shown(pattern)}" if key else shown(pattern)
     if path.is_dir():
-        folders = _folders(path) if recursive else [path]
-        files = [file for folder in folders for file in _visible(folder) if wanted(file)]
-        if not files:
-            others = sorted(shown(p.name) for p in path.iterdir() if p.name[0] != ".")[:3]
-            held = f"; it holds {', '.join(others)}, ..." if others else ""
-            raise UserError(f"{name} is a folder without {kinds}{held}")
-        return files
+        folders = _folders(path, ignored) if recursive else [path]
+        visible = (file for folder in folders for file in _visible(folder))
+        return [file for file in visible if not ignored(file)], "inside"
     if path.is_file():
-        return [path]
+        return [path], "named"
     if path.exists():
         raise UserError(
             f"{name} is a pipe or device, which can be read only once; write its contents to a "
@@ -165,7 +234,7 @@ def _files(
         matched = any(character in pattern for character in MAGIC)
         nothing = f"matches no file (looked from {Path.cwd()})"
         raise UserError(f"{name} {nothing if matched else absence(path)}")
-    return files
+    return files, "matched"
 
 
 def _detour(file: Path) -> int:
@@ -178,7 +247,7 @@ def _visible(folder: Path) -> list[Path]:
     return [f for f in folder.iterdir() if not f.name.startswith(".") and f.is_file()]
 
 
-def _folders(top: Path) -> Iterator[Path]:
+def _folders(top: Path, ignored: Callable[[Path], bool] = lambda _: False) -> Iterator[Path]:
     """Yield a folder and those below it; one that links lead to comes last, and once.
 
     A link to a folder that it lies in is a loop, and is not followed.
@@ -194,6 +263,7 @@ def _folders(top: Path) -> Iterator[Path]:
                 if real not in seen:
                     seen.add(real)
                     yield Path(folder)
+                names[:] = [name for name in names if not ignored(Path(folder, name))]
                 inside = (Path(folder, name) for name in names)
                 links += [p for p in inside if p.is_symlink() and p.resolve() not in real.parents]
         waiting = links

@@ -250,9 +250,9 @@ def test_other_corpora_are_not_overwritten(tmp_path: Path) -> None:
 def test_an_overlong_row_is_one_malformed_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_prep.reddit.dumps.MAX_ROW_BYTES", 1000)
-    monkeypatch.setattr("data_prep.reddit.dumps.BATCH_BYTES", 100)
-    monkeypatch.setattr("data_prep.reddit.dumps.READ_BYTES", 64)
+    monkeypatch.setattr("webtext_gpt.data.lines.MAX_ROW_BYTES", 1000)
+    monkeypatch.setattr("webtext_gpt.data.lines.BATCH_BYTES", 100)
+    monkeypatch.setattr("webtext_gpt.data.lines.READ_BYTES", 64)
     rows = [row(1, "http://a.com/"), b"x" * 5000, row(2, "http://b.com/")]
     manifest = manifest_of(build(tmp_path, rows))
     assert manifest["rejected"] == {"malformed row": 1}

@@ -63,7 +63,13 @@ def _build(
     documents = functools.partial(_split_documents, source, by_document)
     tokenizer = recipe if isinstance(recipe, Tokenizer) else _train(recipe, documents())
     provenance["split"] = "by document hash" if by_document else "tail of each document"
-    write_shards(documents(), tokenizer, folder, provenance, total_bytes=source.total_bytes())
+
+    def counted() -> Iterator[tuple[Split, str]]:
+        yield from documents()
+        if source.left_out:  # known now; the manifest is written last
+            provenance["left_out"] = source.left_out
+
+    write_shards(counted(), tokenizer, folder, provenance, total_bytes=source.total_bytes())
 
 
 def _report(folder: Path) -> None:

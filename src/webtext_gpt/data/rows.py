@@ -1,15 +1,13 @@
 """Rows of JSONL and Parquet files, each with its location for error messages."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from webtext_gpt.data.endings import JSON_LINES, PARQUET, ends_in
+from webtext_gpt.data.json_row import HugeInteger, decode_row
+from webtext_gpt.data.lines import numbered_lines
 from webtext_gpt.errors import UserError
-from webtext_gpt.signatures import HEAD_BYTES, head_of, other_kind, refuse_other_kind
-
-PARQUET = {".parquet", ".pq"}
-JSON_LINES = {".jsonl", ".ndjson"}
 
 Row = dict[str, Any]
 
@@ -38,17 +36,23 @@ def read_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
     """Yield `(place, row)` in file order; `place` names the file and row, for error messages.
 
     Args:
-        file: Parquet if its suffix says so, else JSONL. Empty lines of JSONL are skipped.
+        file: Parquet if its ending says so, else JSONL, compressed or not. Empty lines of JSONL are
+            skipped.
         columns: columns that every row must have; a Parquet file's other columns are not read.
 
     Raises:
         UserError: the file does not have the format of its suffix.
         MissingColumnError: a row lacks a column.
     """
-    if file.suffix.lower() in PARQUET:
+    if ends_in(file, PARQUET):
         yield from _parquet_rows(file, columns)
     else:
         yield from _json_lines_rows(file, columns)
+
+
+def holds_rows(file: Path) -> bool:
+    """Return whether a file's ending is one of JSONL or Parquet."""
+    return ends_in(file, JSON_LINES + PARQUET)
 
 
 def text_value(row: Row, column: str, place: str) -> str:
@@ -78,60 +82,49 @@ def texts_value(row: Row, column: str, place: str) -> list[str]:
 
 
 def _json_lines_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    position = 0
-    with file.open("rb") as stream:
-        refuse_other_kind(file, stream.peek(HEAD_BYTES)[:HEAD_BYTES], "JSONL")
-        for number, line in enumerate(stream, start=1):
+    for lines in numbered_lines(file, lambda _: None):
+        for number, line in lines:
             place = f"{file}, line {number}"
             try:
-                text = line.decode("utf-8").removeprefix("\ufeff")
-                row = json.loads(text) if text.strip() else None
+                row = decode_row(line)
             except UnicodeDecodeError as error:
                 raise UserError(
                     f"{place} is not UTF-8: byte {line[error.start]:#04x} at position "
-                    f"{position + error.start} of the file"
+                    f"{error.start} of the line"
                 ) from error
             except RecursionError as error:
                 raise UserError(f"{place} is JSON nested too deeply to read") from error
-            except ValueError as error:  # also integers with more digits than Python converts
+            except ValueError as error:
                 raise UserError(f"{place} is not JSON: {error}") from error
-            position += len(line)
-            if row is None:
-                continue
             if not isinstance(row, dict):
                 raise UserError(f"{place} is {type(row).__name__}, not an object with keys")
             _check_columns(place, row, columns, "key")
+            for column in columns:
+                if isinstance(row[column], HugeInteger):
+                    raise UserError(f"{place}: {column!r} is an integer of more than 4,300 digits")
             yield place, row
 
 
 def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    import pyarrow
-    import pyarrow.parquet
+    from webtext_gpt.data.parquet import DAMAGE, open_parquet
 
-    broken = (pyarrow.ArrowException, OSError, UnicodeDecodeError)
-    try:
-        table = pyarrow.parquet.ParquetFile(file)
-    except broken as error:
-        if getattr(error, "errno", None) is not None:  # from the system: missing or unreadable
-            raise
-        known = other_kind(file, head_of(file), "Parquet")
-        raise UserError(known or f"{file} is not Parquet: {error}") from error
-    _check_columns(str(file), dict.fromkeys(table.schema_arrow.names), columns, "column")
-    batches = table.iter_batches(columns=list(columns), batch_size=1024)
-    number = 0
-    while True:
-        try:
-            batch = next(batches, None)
-            rows = [] if batch is None else batch.to_pylist()
-        except broken as error:
-            raise UserError(
-                f"{file} is damaged: rows from {number} on cannot be read: {error}"
-            ) from error
-        if batch is None:
-            return
-        for row in rows:
-            yield f"{file}, row {number}", row
-            number += 1
+    with open_parquet(file) as table:
+        _check_columns(str(file), dict.fromkeys(table.schema_arrow.names), columns, "column")
+        batches = table.iter_batches(columns=list(columns), batch_size=1024)
+        number = 0
+        while True:
+            try:
+                batch = next(batches, None)
+                rows = [] if batch is None else batch.to_pylist()
+            except DAMAGE as error:
+                raise UserError(
+                    f"{file} is damaged: rows from {number} on cannot be read: {error}"
+                ) from error
+            if batch is None:
+                return
+            for row in rows:
+                yield f"{file}, row {number}", row
+                number += 1
 
 
 def _check_columns(place: str, row: Row, columns: Sequence[str], word: str) -> None:

@@ -5,17 +5,24 @@ changes with its content and keys the cache of token shards.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from webtext_gpt.data.docstrings import collect_docstrings, installed_packages
-from webtext_gpt.data.rows import JSON_LINES, PARQUET, MissingColumnError, read_rows, text_value
+from webtext_gpt.data.documents import Layout, texts_of
+from webtext_gpt.data.endings import SUFFIXES, ends_in, kind_of_file, refusal
+from webtext_gpt.data.json_row import is_unicode
+from webtext_gpt.data.left_out import LeftOut, left_out
+from webtext_gpt.data.lines import compression
+from webtext_gpt.data.rows import MissingColumnError
 from webtext_gpt.data.shards import holds_shards
+from webtext_gpt.data.stage_folders import stage_rule
+from webtext_gpt.data.tally import MALFORMED, NO_TEXT, Tally
 from webtext_gpt.errors import UserError
-from webtext_gpt.files import read_text
 from webtext_gpt.hub import hub_problem
-from webtext_gpt.paths import find_files, local_path
+from webtext_gpt.paths import local_path, search_files
 
 
 class TextSource(Protocol):
@@ -23,6 +30,9 @@ class TextSource(Protocol):
 
     val_fraction: float
     """Fraction of the documents held out for validation; of a single document, its end."""
+
+    left_out: LeftOut
+    """What the last call of `documents` that was read to its end has left out."""
 
     def documents(self) -> Iterator[str]:
         """Yield the text of each document, in the same order in every call."""
@@ -46,6 +56,7 @@ class Docstrings:
 
     def __init__(self, val_fraction: float) -> None:
         self.val_fraction = _checked_fraction(val_fraction)
+        self.left_out: LeftOut = {}
         self._texts: list[str] | None = None
 
     def documents(self) -> Iterator[str]:
@@ -66,23 +77,21 @@ class Docstrings:
         return self._texts
 
 
-PLAIN = {".txt", ".text", ".md"}
-
-
 class Files:
     """Text files (one document each) and JSONL or Parquet files (one document per row).
 
+    `data_prep` reads the same files and documents; see `webtext_gpt.data.documents`.
+
     Args:
-        path: a file, a folder, a glob pattern, or a list of these, see `find_files`. Folders are
-            searched for the suffixes .txt .text .md .jsonl .ndjson .parquet .pq; a file named
-            explicitly is read as text if it has another suffix.
+        path: a file, a folder, a glob pattern, or a list of these, see `search_files`. In folders,
+            files with endings other than `endings.SUFFIXES` are left out, and are listed.
         text_key: column of JSONL and Parquet files that holds the text.
         val_fraction: fraction of the documents held out for validation; of a single document,
             its end.
 
     Raises:
-        UserError: a path is empty, matches no file or is a folder of token shards; or a file is
-            empty.
+        UserError: a path is empty, matches no file, has an unknown ending or is a folder of token
+            shards; or a file is empty.
     """
 
     def __init__(self, path: str | list[str], val_fraction: float, text_key: str = "text") -> None:
@@ -90,31 +99,33 @@ class Files:
         self.text_key = text_key
         patterns = [path] if isinstance(path, str) else [str(pattern) for pattern in path]
         _refuse_shards(patterns)
-        self.files = find_files(
+        found = search_files(
             patterns,
-            lambda file: file.suffix.lower() in PARQUET | JSON_LINES | PLAIN,
+            lambda file: ends_in(file, SUFFIXES),
             key="data.path",
             kinds="text, JSONL or Parquet files",
+            refusal=refusal,
+            ignored=stage_rule(),
         )
+        self.files = found.files
+        self.left_out: LeftOut = {}
+        self._others = [file.name for file in found.others]
         for file in self.files:
             if file.stat().st_size == 0:
                 raise UserError(f"{file} is empty; remove it or leave it out of data.path")
 
     def documents(self) -> Iterator[str]:
         """Yield the documents in order of file name, then of row."""
+        rows, rejected = 0, Counter[str]()
         for file in self.files:
-            suffix = file.suffix.lower()
-            if suffix in PARQUET | JSON_LINES:
-                yield from self._texts_of_rows(file)
-            else:
-                yield read_text(file).replace("\r\n", "\n")  # Windows line endings
-
-    def _texts_of_rows(self, file: Path) -> Iterator[str]:
-        try:
-            for place, row in read_rows(file, [self.text_key]):
-                yield text_value(row, self.text_key, place)
-        except MissingColumnError as error:
-            raise UserError(f"{error}; set data.text_key") from error
+            try:
+                for texts, faults in texts_of(file, Layout(text_key=self.text_key)):
+                    rows += len(texts) + faults.total()
+                    rejected += faults
+                    yield from texts
+            except MissingColumnError as error:
+                raise UserError(f"{error}; set data.text_key") from error
+        self.left_out = left_out(rows, rejected, self._others)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the name and content hash of every file."""
@@ -126,8 +137,8 @@ class Files:
         }
 
     def total_bytes(self) -> int | None:
-        """Return the size of the files if all of them are plain text."""
-        if any(file.suffix.lower() in PARQUET | JSON_LINES for file in self.files):
+        """Return the size of the files if all of them are plain text, not compressed."""
+        if any(kind_of_file(file) != "text" or compression(file) for file in self.files):
             return None
         return sum(file.stat().st_size for file in self.files)
 
@@ -177,13 +188,27 @@ class Hub:
                 f"data.name={name} has no column {text_key!r}, only "
                 f"{', '.join(self.dataset.column_names)}; set data.text_key"
             )
+        self.left_out: LeftOut = {}
         self._identity = {"name": name, "config": config, "split": split, "revision": revision}
 
     def documents(self) -> Iterator[str]:
         """Yield the text of each row, in the dataset's order."""
-        for number, text in enumerate(self.dataset[self.text_key]):
-            place = f"{self._identity['name']}, row {number}"
-            yield text_value({self.text_key: text}, self.text_key, place)
+        rejected, tally = Counter[str](), Tally(f"data.name={self._identity['name']}")
+        for text in self.dataset[self.text_key]:
+            tally.rows += 1
+            if text is not None and not isinstance(text, str):
+                kind = type(text).__name__
+                tally.fault(f"has text in {self.text_key!r}", f"row 0 is {kind}, not text")
+                rejected[NO_TEXT] += 1
+            elif not text or text.isspace():
+                rejected[NO_TEXT] += 1
+            elif not is_unicode(text):
+                rejected[MALFORMED] += 1
+            else:
+                yield text
+            tally.check(ended=False)
+        tally.check(ended=True)
+        self.left_out = left_out(tally.rows, rejected, [])
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the dataset's name and the fingerprint that `datasets` computes for it."""

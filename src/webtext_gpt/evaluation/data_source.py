@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from webtext_gpt.data.rows import JSON_LINES, PARQUET, Row, read_rows
+from webtext_gpt.data.rows import Row, holds_rows, read_rows
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import read_text
 from webtext_gpt.hub import hub_problem
@@ -77,7 +77,7 @@ class DataSource:
         if data_dir is None:
             return [(f"{self.hub}, row {n}", row) for n, row in enumerate(self._hub_rows(limit))]
         file = self.file(data_dir)
-        if parse is None or file.suffix in JSON_LINES | PARQUET:
+        if parse is None or holds_rows(file):
             pairs: Iterable[tuple[str, Row]] = read_rows(file, self.columns)
         else:
             pairs = parse(file)
@@ -94,7 +94,7 @@ class DataSource:
             UserError: the text is empty, or the file is malformed.
         """
         column = self.columns[0]
-        if data_dir is not None and self.file(data_dir).suffix not in JSON_LINES | PARQUET:
+        if data_dir is not None and not holds_rows(self.file(data_dir)):
             text = read_text(self.file(data_dir))
         else:
             lines = (str(row[column]).removesuffix("\n") for _, row in self.rows(data_dir))

@@ -10,7 +10,7 @@ from typing import TypedDict
 
 from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.cli import Call
-from webtext_gpt.data.rows import JSON_LINES, PARQUET, read_rows, text_value
+from webtext_gpt.data.rows import holds_rows, read_rows, text_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import read_text, replaced
 from webtext_gpt.generation.decoding import check_prompts
@@ -171,7 +171,7 @@ def read_prompts(path: str | Path) -> list[str]:
     if not path.exists() or path.is_dir():
         problem = "is a folder, not a file of prompts" if path.is_dir() else absence(path)
         raise UserError(f"prompts={shown(path)} {problem}")
-    if path.suffix.lower() in JSON_LINES | PARQUET:
+    if holds_rows(path):
         prompts = [text_value(row, "prompt", place) for place, row in read_rows(path, ["prompt"])]
     else:
         text = read_text(path).replace("\r\n", "\n").rstrip("\n")

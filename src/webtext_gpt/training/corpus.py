@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from webtext_gpt.data.left_out import left_out_lines
 from webtext_gpt.data.prepare import TokenizerRecipe, cached_shards, prepare_shards
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
@@ -25,6 +26,8 @@ def open_shards(settings: Train) -> TokenShards:
     if not isinstance(data, TokenShards):
         data = prepare_shards(data, tokenizer_recipe(settings.tokenizer), settings.cache_dir)
     if rank_zero_only.rank == 0:
+        for line in left_out_lines(data.manifest.get("source", {}).get("left_out", {})):
+            print(f"data: {line}", flush=True)
         data.verify()
     return data
 

@@ -9,10 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.reddit import dumps
-from data_prep.stage import readers
 from data_prep.stage.limit import take
 from data_prep.stage.readers import Layout, batches
+from webtext_gpt.data import lines as reader
 from webtext_gpt.errors import UserError
 
 LINES = Layout(lines=True)
@@ -39,8 +38,8 @@ def test_an_empty_file_of_any_kind_holds_no_document(tmp_path: Path) -> None:
 
 
 def test_a_long_line_is_one_document(tmp_path: Path) -> None:
-    long = "word " * (dumps.MAX_ROW_BYTES // 5 + 1) + "end"  # longer than a row of a dump may be
-    assert len(long) > dumps.MAX_ROW_BYTES
+    long = "word " * (reader.MAX_ROW_BYTES // 5 + 1) + "end"  # longer than a row of a dump may be
+    assert len(long) > reader.MAX_ROW_BYTES
     for name, line in (("a.txt", long), ("b.jsonl", json.dumps({"text": long}))):
         (tmp_path / name).write_text(f"{line}\n{line}\n" if name == "b.jsonl" else f"one\n{line}")
     assert read(tmp_path / "a.txt") == [("a.txt:1", "one"), ("a.txt:2", long)]
@@ -51,7 +50,7 @@ def test_a_long_line_is_one_document(tmp_path: Path) -> None:
 def test_a_line_over_the_limit_is_refused_by_file_and_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr(readers, "LONGEST_LINE", 2_500_000)
+    monkeypatch.setattr(reader, "LONGEST_LINE", 2_500_000)
     for name in ("a.txt", "b.jsonl"):
         (tmp_path / name).write_text('{"text": "one"}\n\n' + "x" * 4_000_000 + end)
         with pytest.raises(UserError, match=rf"{name}: line 3 has more than 2,500,000 bytes"):
@@ -69,9 +68,9 @@ def test_lines_of_any_length_equal_those_of_split(tmp_path: Path) -> None:
                  for n in range(12)] + [b""] * rng.randrange(2)  # fmt: skip
         rng.shuffle(lines)
         path.write_bytes(b"\n".join(lines))
-        found = [line for part in dumps.every_line(path, lambda _: None, 1 << 30) for line in part]
+        found = [line for part in reader.every_line(path, lambda _: None, 1 << 30) for line in part]
         assert found == lines
-        found = [line for part in dumps.every_line(path, lambda _: None, 3_100_000)
+        found = [line for part in reader.every_line(path, lambda _: None, 3_100_000)
                  for line in part]  # fmt: skip
         assert found == [line if len(line) <= 3_100_000 else None for line in lines]
 

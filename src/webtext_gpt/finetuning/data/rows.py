@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from webtext_gpt.data.rows import (
-    JSON_LINES,
-    PARQUET,
     MissingColumnError,
     Row,
+    holds_rows,
     other_case,
     read_rows,
 )
@@ -63,8 +62,8 @@ def file_source(
     if not path.is_file():
         problem = "is a folder, not a file" if path.is_dir() else absence(path)
         raise UserError(f"{key}={shown(file)} {problem}")
-    suffix = path.suffix.lower()
-    if suffix not in DELIMITED | JSON_LINES | PARQUET and task.separator is None:
+    is_known = path.suffix.lower() in DELIMITED or holds_rows(path)
+    if not is_known and task.separator is None:
         refuse_other_kind(path, head_of(path), "CSV, TSV, JSONL or Parquet")
         raise UserError(
             f"{file}: the suffix is none of .csv (CSV), .tsv (TSV), .jsonl .ndjson (JSONL), "
@@ -109,7 +108,7 @@ def hub_source(task: Task, split: str) -> RowSource:
 
 def _file_rows(task: Task, file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
     try:
-        if file.suffix.lower() in JSON_LINES | PARQUET:
+        if holds_rows(file):
             yield from read_rows(file, columns)
         else:
             yield from read_delimited(

@@ -1,4 +1,4 @@
-"""Lines of a compressed file (zstd, xz, bzip2, gzip or plain), read in bounded memory.
+"""Lines and text of a compressed file (zstd, xz, bzip2, gzip or plain); lines in bounded memory.
 
 Published Reddit dumps are one zstd frame with a window of 2^31 bytes, which readers refuse by
 default. The four decompressors used here share one interface. All of them report the end of a
@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Protocol
 
 from webtext_gpt.errors import UserError, explain
-from webtext_gpt.signatures import head_of, refuse_other_kind
+from webtext_gpt.files import BOM, decode_text
+from webtext_gpt.signatures import HEAD_BYTES, head_of, kind_of, refuse_other_kind
 
 READ_BYTES = 1 << 16  # compressed bytes per step: even at a ratio of 1000 a step is 64 MB
-MAX_ROW_BYTES = 1 << 24  # the longest real rows have a few hundred kB
 BATCH_BYTES = 1 << 20  # approximate decompressed bytes per batch of lines
+MAX_ROW_BYTES = 1 << 24  # in a dump, whose longest real rows have a few hundred kB
+LONGEST_LINE = 1 << 30
+"""Longest line in bytes. A line is held in memory; text8, for example, is one line of 100 MB."""
 
 OVERLONG = b"\0"  # replaces a row over MAX_ROW_BYTES; not valid JSON
 
@@ -29,7 +32,7 @@ _KINDS = {  # suffix: first bytes
 }
 
 
-class BrokenDumpError(Exception):
+class BrokenFileError(Exception):
     """The file ends inside a frame, or its compressed data is damaged."""
 
 
@@ -62,10 +65,11 @@ def compression(path: Path) -> str:
     kind = next((k for k, magics in _KINDS.items() if head.startswith(magics)), "")
     if not kind:
         refuse_other_kind(path, head, "lines of text")
-    if path.suffix in _KINDS and kind != path.suffix:
+    suffix = path.suffix.lower()
+    if suffix in _KINDS and kind != suffix:
         found = f"compressed as {kind}" if kind else f"not compressed, it begins with {head[:8]!r}"
         raise UserError(
-            f"{path} is named {path.suffix}, but is {found if head else 'empty'}; rename it, or "
+            f"{path} is named {suffix}, but is {found if head else 'empty'}; rename it, or "
             "download it again"
         )
     return kind
@@ -82,7 +86,7 @@ def line_batches(path: Path, on_bytes: Callable[[int], object]) -> Iterator[list
 
     Raises:
         UserError: See `compression`.
-        BrokenDumpError: A frame is cut short or damaged. All complete lines before it were yielded.
+        BrokenFileError: A frame is cut short or damaged. All complete lines before it were yielded.
     """
     for lines in every_line(path, on_bytes, MAX_ROW_BYTES):
         rows = (OVERLONG if line is None else line for line in lines)
@@ -105,7 +109,7 @@ def every_line(
         return [None if cut else first, *lines]
 
     try:
-        for block in _blocks(path, compression(path), on_bytes):
+        for block in _blocks(path, on_bytes):
             blocks.append(block)
             held += len(block)
             if held < BATCH_BYTES:
@@ -121,14 +125,82 @@ def every_line(
             if overlong or length > longest:
                 begun, overlong = [], True
             blocks, held = [], 0
-    except BrokenDumpError:
+    except BrokenFileError:
         yield split()[:-1]
         raise
     yield split()
 
 
-def _blocks(path: Path, kind: str, on_bytes: Callable[[int], object]) -> Iterator[bytes]:
-    """Yield the decompressed bytes of all frames of a file."""
+def numbered_lines(
+    path: Path, on_bytes: Callable[[int], object]
+) -> Iterator[list[tuple[int, bytes]]]:
+    """Yield lists of non-blank lines with their numbers in the file, from 1.
+
+    A byte order mark is dropped, also where files were joined.
+
+    Raises:
+        UserError: See `compression`; or a frame is cut short or damaged, or a line is longer than
+            LONGEST_LINE.
+    """
+    _refuse_disguised(path)
+    first = 1
+    try:
+        for lines in every_line(path, on_bytes, LONGEST_LINE):
+            found = []
+            for number, line in enumerate(lines, first):
+                if line is None:
+                    raise UserError(
+                        f"{path}: line {number:,} has more than {LONGEST_LINE:,} bytes; split "
+                        "it, or read the file as one document (lines=false)"
+                    )
+                if (line := line.removeprefix(BOM)).strip():
+                    found.append((number, line))
+            first += len(lines)
+            yield found
+    except BrokenFileError as error:
+        raise UserError(f"{path}: {error}, after {first - 1:,} lines") from error
+
+
+def whole_text(path: Path, on_bytes: Callable[[int], object]) -> str:
+    r"""Return the text of a UTF-8 file, compressed or not, with `\n` for `\r\n`.
+
+    Raises:
+        UserError: See `compression` and `files.decode_text`; or a frame is cut short or damaged.
+    """
+    _refuse_disguised(path)
+    try:
+        data = b"".join(_blocks(path, on_bytes))
+    except BrokenFileError as error:
+        raise UserError(f"{path}: {error}") from error
+    return decode_text(path, data).replace("\r\n", "\n")
+
+
+def _refuse_disguised(path: Path) -> None:
+    """Refuse a compressed file whose name does not say so."""
+    if path.suffix.lower() not in _KINDS:
+        refuse_other_kind(path, head_of(path))
+
+
+def _blocks(path: Path, on_bytes: Callable[[int], object]) -> Iterator[bytes]:
+    """Yield the decompressed bytes of a file; what was compressed must be text."""
+    kind, head, checked = compression(path), b"", False
+    for block in _decompressed(path, kind, on_bytes):
+        if kind and not checked:
+            head += block[:HEAD_BYTES]
+            checked = len(head) >= HEAD_BYTES
+            if checked:
+                _refuse_contents(path, head)
+        yield block
+    if kind and not checked:
+        _refuse_contents(path, head)
+
+
+def _refuse_contents(path: Path, head: bytes) -> None:
+    if (found := kind_of(head[:HEAD_BYTES])) is not None:
+        raise UserError(f"{path} holds, compressed, a file that is {found.name}, not text")
+
+
+def _decompressed(path: Path, kind: str, on_bytes: Callable[[int], object]) -> Iterator[bytes]:
     decompressor, damage = (_decompressor(kind) if kind else None), _damage_errors(kind)
     with path.open("rb") as file:
         while data := file.read(READ_BYTES):
@@ -145,11 +217,11 @@ def _blocks(path: Path, kind: str, on_bytes: Callable[[int], object]) -> Iterato
                 try:
                     plain = decompressor.decompress(data)
                 except damage as error:
-                    raise BrokenDumpError(f"damaged {kind} data ({error})") from error
+                    raise BrokenFileError(f"damaged {kind} data ({error})") from error
                 yield plain
                 data = decompressor.unused_data if decompressor.eof else b""
     if decompressor is not None and not decompressor.eof:
-        raise BrokenDumpError(f"the file ends inside a {kind} frame: it was cut short")
+        raise BrokenFileError(f"the file ends inside a {kind} frame: it was cut short")
 
 
 def _decompressor(kind: str) -> Decompressor:

@@ -1,0 +1,44 @@
+"""What a source of text leaves out: rows by reason, and files with other endings."""
+
+from collections import Counter
+from typing import TypedDict
+
+from webtext_gpt.data.rows import plural
+from webtext_gpt.data.tally import MALFORMED, NO_TEXT
+from webtext_gpt.paths import other_endings
+
+
+class LeftOut(TypedDict, total=False):
+    """What was left out, as plain values; a key is missing where there is nothing to tell.
+
+    Attributes:
+        rows: rows read, if some were rejected.
+        rejected: rows left out, by reason.
+        other_files: names of files in the folders that have another ending.
+    """
+
+    rows: int
+    rejected: dict[str, int]
+    other_files: list[str]
+
+
+def left_out(rows: int, rejected: Counter[str], other_files: list[str]) -> LeftOut:
+    """Return what was left out of a number of rows."""
+    found: LeftOut = {}
+    if rejected:
+        found |= {"rows": rows, "rejected": dict(rejected)}
+    if other_files:
+        found["other_files"] = other_files
+    return found
+
+
+def left_out_lines(found: LeftOut) -> list[str]:
+    """Return what was left out as lines to print: `1 of 3 rows was malformed`."""
+    lines = []
+    for reason, count in found.get("rejected", {}).items():
+        was = "was" if count == 1 else "were"
+        what = {MALFORMED: f"{was} malformed", NO_TEXT: "had no text"}[reason]
+        lines.append(f"{count:,} of {plural(found['rows'])} {what}")
+    if others := found.get("other_files"):
+        lines.append(other_endings(others))
+    return lines
