@@ -31,12 +31,15 @@ def warc(
         begin = file.tell()
         writer.write_record(
             writer.create_warc_record(
-                url_of(number), "response", io.BytesIO(body), http_headers=http,
+                url_of(number),
+                "response",
+                io.BytesIO(body),
+                http_headers=http,
                 warc_headers_dict={
                     "WARC-Record-ID": f"<urn:uuid:{number:032d}>",
                     "WARC-Date": "2020-01-01T00:00:00Z",
                 },
-            )  # fmt: skip
+            )
         )
         places.append((begin, file.tell()))
     return file.getvalue(), places

@@ -46,7 +46,11 @@ def test_as_many_records_as_warcio_reads(realdata: Path, capsys: pytest.CaptureF
         assert len(items) == len(theirs), path.name
         checked += 1
         if path.name not in ("clipped.warc.gz", "example-trunc.warc"):
-            pairs = [(i.block, b) for i, (_, b) in zip(items, theirs) if i.kind != "arc_header"]
+            pairs = [
+                (i.block, b)
+                for i, (_, b) in zip(items, theirs, strict=True)
+                if i.kind != "arc_header"
+            ]
             assert all(ours == block for ours, block in pairs), path.name
     assert checked == 22
 
@@ -55,14 +59,17 @@ DAMAGES = ("flip", "cut", "zeros")
 
 
 @pytest.mark.parametrize("kind", ["warc", "warc.gz", "arc", "arc.gz"])
-def test_damage_costs_only_the_records_that_it_hits(tmp_path: Path, kind: str) -> None:
+def test_damage_costs_only_the_records_that_it_hits(tmp_path: Path, kind: str) -> None:  # noqa: PLR0912
     """Flips, cuts and zeroed blocks: counted, or without effect; other pages are identical."""
     if kind.startswith("warc"):
         whole, places = warc(30, packed=kind.endswith("gz"))
     else:
         whole, places = arc(30)
         if kind.endswith("gz"):
-            parts = [gzip.compress(whole[begin:end], mtime=0) for begin, end in [(0, places[0][0]), *places]]
+            parts = [
+                gzip.compress(whole[begin:end], mtime=0)
+                for begin, end in [(0, places[0][0]), *places]
+            ]
             whole, begin = parts[0], len(parts[0])
             for number, part in enumerate(parts[1:]):
                 places[number] = (begin, begin := begin + len(part))
@@ -98,7 +105,9 @@ def test_damage_costs_only_the_records_that_it_hits(tmp_path: Path, kind: str) -
             # Nothing guards the header of an uncompressed record, and nothing an uncompressed ARC.
             line = whole[whole.rfind(b"\n", 0, at) + 1 : at]
             in_url = kind == "warc" and line.startswith(b"WARC-Target-URI")
-            at_a_boundary = DAMAGES[seed % 3] == "cut" and at in {p for place in places for p in place}
+            at_a_boundary = DAMAGES[seed % 3] == "cut" and at in {
+                p for place in places for p in place
+            }
             assert in_url or at_a_boundary or kind == "arc", (seed, line)
     print(f"\n{kind}: {dict(outcomes)}")
     assert outcomes.total() == 60

@@ -24,7 +24,7 @@ PUNCTUATION = "café — “what a day,” he said…"
         ("日本語テキスト①", "cp932", "shift_jis"),  # ① only in Microsoft's table
         ("日本語テキスト", "euc-jp", "euc-jp"),
         ("日本語テキスト", "iso2022_jp", "iso-2022-jp"),
-        ("你好，世界 龥", "gb18030", "gb2312"),
+        ("你好世界 龥", "gb18030", "gb2312"),
         ("中文網頁", "big5", "big5-hkscs"),
         ("한국어 똠방각하", "cp949", "ks_c_5601-1987"),  # 똠 only in Microsoft's table
         ("hé — 日本", "utf-16-le", "utf-16"),
