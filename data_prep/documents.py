@@ -94,7 +94,7 @@ def build_documents(
         rules: Which texts are kept, and how they are changed.
         keep_dropped: Whether to write dropped texts and their reasons to `out/dropped`.
         max_page_bytes: Larger pages are rejected.
-        page_seconds: Time limit of a page.
+        page_seconds: Time limit of a page: CPU time, or time asleep.
         page_memory_bytes: Limit of the address space of an extracting process.
         workers_at_once: Number of processes. None means one per core.
         extract: Turns a page into a document. It runs in another process, which imports it.
@@ -102,7 +102,8 @@ def build_documents(
         limit: Which documents are dropped for their quality. None means none.
 
     Returns:
-        The manifest.
+        The manifest. Its `repaired` counts the faults of pages that were kept, `broken` names the
+        damaged archives, and `damage` says where and how much.
 
     Raises:
         UserError: No archive is found, a file has no WARC or ARC record, or `out` holds other

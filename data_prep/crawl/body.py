@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from data_prep.crawl.mime import sniffed_type
 
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
-_BLOCK = 1 << 16  # bytes decompressed at a time
+_SLICE = 512  # bytes that are decompressed at a time
+_BLOCK = 1 << 16  # bytes that become of them at most
 _GZIP = b"\x1f\x8b\x08"
 
 
@@ -96,15 +97,17 @@ def _errors() -> tuple[type[Exception], ...]:
 
 def _zlib_blocks(body: bytes, wbits: int) -> Iterator[bytes]:
     decompressor = zlib.decompressobj(wbits)
-    left = body
-    while not decompressor.eof:
-        block = decompressor.decompress(left, _BLOCK)
-        yield block
-        left = decompressor.unconsumed_tail
-        if not left and not block and not decompressor.eof:
-            raise EOFError
-    if wbits > 15 and decompressor.unused_data.startswith(_GZIP):  # a further gzip member
-        yield from _zlib_blocks(decompressor.unused_data, wbits)
+    for at in range(0, len(body), _SLICE):  # a call that fails returns nothing, so few bytes each
+        left = body[at : at + _SLICE]
+        while left and not decompressor.eof:
+            yield decompressor.decompress(left, _BLOCK)
+            left = decompressor.unconsumed_tail
+        if decompressor.eof:
+            following = decompressor.unused_data + body[at + _SLICE :]
+            if wbits > 15 and following.startswith(_GZIP):  # a further gzip member
+                yield from _zlib_blocks(following, wbits)
+            return
+    raise EOFError
 
 
 def _gzip_blocks(body: bytes) -> Iterator[bytes]:
@@ -135,8 +138,8 @@ def _zstd_blocks(body: bytes) -> Iterator[bytes]:
     import zstandard
 
     decompressor = zstandard.ZstdDecompressor().decompressobj()
-    for at in range(0, len(body), 512):  # its output has no limit of its own: 32 MB from 512 bytes
-        yield decompressor.decompress(body[at : at + 512])
+    for at in range(0, len(body), _SLICE):  # at most 16 MB each, in blocks of 128 kB
+        yield decompressor.decompress(body[at : at + _SLICE])
         if decompressor.eof:
             return
     raise EOFError

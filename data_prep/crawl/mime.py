@@ -15,7 +15,7 @@ HEAD_BYTES = 1445
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _TYPE = re.compile(rf"[ \t\r\n]*({_NAME}/{_NAME})[ \t\r\n]*(?:;|$)")
-_CHARSET = re.compile(r""";[ \t\r\n]*charset=(?:"((?:[^"\\]|\\.)*)"?|'([^';]*)'|([^;]*))""", re.I)
+_PARAMETER = re.compile(r""";[ \t\r\n]*([^=;]*)(?:=("(?:[^"\\]|\\.)*"?|[^;]*))?""")
 _COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')  # not within quotes
 _UNKNOWN = ("unknown/unknown", "application/unknown", "*/*")
 
@@ -46,10 +46,10 @@ def declared_type(header: str) -> tuple[str, str]:
         found = _TYPE.match(value)
         if not found or (essence := found[1].lower()) == "*/*":
             continue
-        named = _CHARSET.search(value)
-        label = next((text for text in named.groups() if text is not None), "") if named else ""
-        if label or essence != kind:
-            charset = label.strip()
+        parameters = _PARAMETER.findall(value)
+        labels = [text.strip(" \t\"'") for name, text in parameters if name.lower() == "charset"]
+        if labels or essence != kind:
+            charset = labels[0] if labels else ""
         kind = essence
     return ("", "") if kind in _UNKNOWN else (kind, charset)
 

@@ -18,6 +18,9 @@ WRONG_LENGTH = "wrong record length"
 _WARC = rb"WARC/\d\.\d+[ \t]*\r?\n"
 # url, address, date, type and, in version 2, more fields; then the length
 _ARC = rb"[A-Za-z][A-Za-z0-9+.-]*:[^\r\n]{1,8192}? \d{14} [^\r\n]{0,1024}?\d+[ \t]*\r?\n"
+# The same amid other bytes, which may not end with a line. A field follows, so that it is no text.
+_WARC_WITHIN = _WARC + rb"(?=[A-Za-z][A-Za-z-]*:)"
+_ARC_WITHIN = rb"(?:https?|ftp|dns|filedesc)" + _ARC.removeprefix(rb"[A-Za-z][A-Za-z0-9+.-]*")
 _ARC_FIELDS = re.compile(rb"(.+?) \S+ \d{14} (?:[^\r\n]* )?(\d+)\s*$")
 _EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
 _LINES = 1 << 16  # bytes of a record's header at most
@@ -105,7 +108,7 @@ class _Parser:
     def __init__(self, source: Source, window: Window, is_arc: bool, most: int) -> None:
         self._source, self._window, self._is_arc, self._most = source, window, is_arc, most
         self.starts = re.compile(_WARC + b"|" + _ARC if is_arc else _WARC)
-        self._next = re.compile(rb"(?<=\n)(?:" + self.starts.pattern + b")")
+        self._next = re.compile(_WARC_WITHIN + b"|" + _ARC_WITHIN if is_arc else _WARC_WITHIN)
         self._terminator = b"\n" if is_arc else b"\r\n\r\n"
         self.in_record = False
         self.read_to = 0
@@ -123,7 +126,7 @@ class _Parser:
             if header is not None:
                 found = self._with_block(start, *header)
             else:
-                end, is_next = self._find(start)
+                end, is_next = self._find(start + 1)
                 is_lost = is_next or not window.damage
                 found = Lost(self._source.in_file(end - start), is_record) if is_lost else None
             if found is None:
@@ -158,12 +161,12 @@ class _Parser:
         is_whole = length is not None and window.position == declared
         if is_whole and self._leads_on():
             return replace(record, block=block)
-        end, is_next = self._find(begin - 1)
+        end, is_next = self._find(begin)
         if not is_next and window.damage:
             return None
         if is_whole and end >= declared:  # what follows the record may be the part that is wrong
             window.seek(declared)
-            if not self._is_arc and window.peek(4) == self._terminator:
+            if window.peek(len(self._terminator)) == self._terminator:
                 return replace(record, block=self._between(begin, declared))
         window.seek(max(end - len(self._terminator), begin))
         is_ended = window.peek(len(self._terminator)) == self._terminator

@@ -14,6 +14,7 @@ REPAIRED_FIELD = "X-Repaired"
 """WARC field in which our crawler says what was wrong with a body before it was stored."""
 
 _PAGES = ("response", "resource", "conversion")
+_ZEROS = bytes(32)  # no page has them, but disks and failed downloads
 _STATUS = re.compile(rb"HTTP/\d+(?:\.\d+)?[ \t]+(\d{3})\b", re.I)
 _HEADER = re.compile(rb"([!-9;-~]+)[ \t]*:[ \t]*(.*)")
 _BROKEN_HEADERS = "broken HTTP headers"
@@ -108,6 +109,8 @@ def _page(record: Record, max_bytes: int) -> Page | str:  # noqa: PLR0911 - one 
         return "too large"
     if not record.faults and is_altered(record, record.block, body):
         faults.append("digest does not match")
+    if _ZEROS in body:
+        faults.append("zero bytes")
     if is_sniffed:
         faults.append("no content type")
     return Page(url, content_type, charset, body, tuple(dict.fromkeys(faults)))

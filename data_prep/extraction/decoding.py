@@ -116,7 +116,7 @@ def _as_declared(body: bytes, declared: list[str]) -> tuple[str, bool]:
     letters = 0 if text.isascii() else len(_NOT_ASCII.findall(text))
     # Text in another encoding is hardly ever valid UTF-8. A page may be cut within a character.
     is_cut = len(codecs.utf_8_decode(body, "replace", False)[0]) < len(text)
-    is_utf8 = letters > 20 * (errors - is_cut)
+    is_utf8 = letters > 5 * (errors - is_cut)
     for number, codec in enumerate(declared):
         if codec == "utf-8":
             if letters >= errors:
@@ -140,7 +140,8 @@ def _guess(body: bytes) -> str:
     from resiliparse.parse.encoding import detect_encoding
 
     guess = (detect_encoding(body) or "").lower()
-    return codec_of(guess) if codec_of(guess) not in ("", "utf-8") else "cp1252"
+    codec = codec_of(guess) or guess  # the detector returns names of codecs
+    return codec if codec not in ("", "utf-8") else "cp1252"
 
 
 def _with_replacement(body: bytes, codec: str) -> tuple[str, int]:

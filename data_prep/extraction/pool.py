@@ -1,18 +1,20 @@
 """Guarded processes that extract documents from pages.
 
 A page that crashes its process, hangs, or exceeds the memory limit is rejected, and no other page
-is affected. Time is the CPU time of the page alone: neither a busy machine nor the start of a
-process counts.
+is affected. A page hangs if it takes too much CPU time, or sleeps for too long; neither a busy
+machine nor the start of a process is its fault.
 """
 
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
+from pathlib import Path
 
 from data_prep.crawl.warc import Page
 from data_prep.extraction.page import Document, TextRules
@@ -20,9 +22,6 @@ from data_prep.stage import workers
 
 Extractor = Callable[[Page, TextRules], Document]
 """Turns a page into a document, which may hold the reason to reject it."""
-
-WALL_FACTOR = 20
-"""Time limit of a page by the clock, in multiples of its CPU time: only for one that sleeps."""
 
 _WORDS = "Every import that a page needs is made before the first page, and so is every model. "
 _FIRST_PAGE = Page(
@@ -40,7 +39,7 @@ class ExtractorPool:
         extract: Called in the processes, which import it.
         rules: Second argument of `extract`.
         count: Number of processes. None means one per core.
-        seconds: Time limit of a page, in seconds of CPU time.
+        seconds: Time limit of a page: CPU time, or time asleep.
         memory: Limit of the address space of a process, in bytes.
     """
 
@@ -73,11 +72,8 @@ class ExtractorPool:
             if isinstance(page, str):
                 waiting.append((None, Document(reason=page)))
             else:
-                future = self._pool.schedule(
-                    _limited, (self._extract, page, self._rules, self._seconds),
-                    timeout=WALL_FACTOR * self._seconds,
-                )  # fmt: skip
-                waiting.append((page, future))
+                arguments = (self._extract, page, self._rules, self._seconds)
+                waiting.append((page, self._pool.schedule(_limited, arguments)))
             while len(waiting) > 4 * self._count:
                 yield _result_of(*waiting.popleft())
         while waiting:
@@ -94,8 +90,6 @@ def _result_of(
         return page, result
     try:
         return page, result.result()
-    except FutureTimeout:
-        return page, Document(reason="extractor hung")
     except (ProcessExpired, MemoryError) as error:
         if getattr(error, "exitcode", None) == -signal.SIGPROF:
             return page, Document(reason="extractor hung")
@@ -115,9 +109,33 @@ def _start_worker(parent: int, memory_bytes: int, extract: Extractor, rules: Tex
 
 
 def _limited(extract: Extractor, page: Page, rules: TextRules, seconds: float) -> Document:
-    """Extract one page; a page that takes more CPU time ends the process with SIGPROF."""
-    signal.setitimer(signal.ITIMER_PROF, seconds)
+    """Extract one page; SIGPROF ends the process if that takes too long."""
+    done = threading.Event()
+    threading.Thread(target=_end_if_asleep, args=(done, seconds), daemon=True).start()
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # of CPU time
     try:
         return extract(page, rules)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+        done.set()
+
+
+def _end_if_asleep(done: threading.Event, seconds: float) -> None:
+    """End the process if it sleeps for so long: if it neither runs nor waits for a core."""
+    step = min(seconds / 4, 0.5)
+    asleep, before = 0.0, time.process_time()
+    while not done.wait(step):
+        now = time.process_time()
+        asleep = asleep + step if now - before < step / 100 and _main_thread_sleeps() else 0.0
+        before = now
+        if asleep >= seconds:
+            os.kill(os.getpid(), signal.SIGPROF)
+
+
+def _main_thread_sleeps() -> bool:
+    """Return whether the main thread waits for something other than a core, as far as known."""
+    try:
+        status = Path("/proc/self/stat").read_text()
+    except OSError:  # another system than Linux
+        return True
+    return status.rpartition(")")[2].split()[0] == "S"

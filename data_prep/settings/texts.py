@@ -75,7 +75,7 @@ class Documents(Parallel):
         10_000_000, "larger pages are rejected"
     )
     page_seconds: Annotated[float, Number(above=0, unit="seconds")] = setting(
-        30.0, "time limit per page"
+        30.0, "time limit per page: CPU time, or time asleep"
     )
     page_memory_bytes: Annotated[int, Whole(1, unit="bytes")] = setting(
         4_000_000_000, "limit of the address space of an extracting process"
