@@ -1,11 +1,15 @@
 """De-duplication compared with datatrove: same documents and parameters, two processes, one run.
 
     python benchmarks/dedup_speed.py REALDATA PYTHON_WITH_DATATROVE [repeats]
+    python benchmarks/dedup_speed.py templated [PAGES ...]
 
 The documents are the 40 novels, cut into pieces of 700 words; a tenth of them are repeated with 0
 to 11 words changed. Both sides read the same two Parquet files and write the documents they keep.
 datatrove needs an environment of its own (`pip install "datatrove[processing]" spacy`), because
 its version pins conflict with ours.
+
+`templated` measures pages that share a frame of 300 words and have 100 of their own (similarity
+about 0.6, so all are kept), on one core: CPU seconds of the search for clusters, and of it all.
 """
 
 import json
@@ -43,6 +47,22 @@ if __name__ == "__main__":
     print("SECONDS", time.perf_counter() - start)
 """
 
+TEMPLATED = """
+import os, sys, time
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+from data_prep import dedup
+find, took = dedup.find_clusters, []
+def timed(*arguments, **named):
+    start = time.process_time()
+    marks = find(*arguments, **named)
+    took.append(time.process_time() - start)
+    return marks
+dedup.find_clusters = timed
+manifest = dedup.deduplicate([sys.argv[1]], sys.argv[2], workers_at_once=1)
+assert manifest["rows_out"] == manifest["rows_in"]
+print(took[0], time.process_time())
+"""
+
 
 def documents(novels: Path) -> tuple[list[str], list[tuple[int, int]]]:
     """Return the texts, and (original, copy) for each planted copy."""
@@ -71,7 +91,31 @@ def jaccard(one: str, other: str, n: int = 5) -> float:
     return len(a & b) / len(a | b)
 
 
+def templated(sizes: list[int]) -> None:
+    """Print the time of de-duplicating pages of one template, by their number."""
+    print("pages | clusters, CPU s | CPU s a page | command, CPU s\n---|---|---|---")
+    for pages in sizes:
+        rng = random.Random(0)
+        frame, *own = (
+            " ".join(f"w{rng.randrange(5000)}" for _ in range(words))
+            for words in (300, *[100] * pages)
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "pages.parquet"
+            ids = [f"{number:07d}" for number in range(pages)]
+            pq.write_table(pa.table({"id": ids, "text": [f"{frame} {o}" for o in own]}), source)
+            done = subprocess.run(
+                [sys.executable, "-c", TEMPLATED, str(source), f"{folder}/out"],
+                check=True, capture_output=True, text=True,
+            )  # fmt: skip
+        clusters, whole = map(float, done.stdout.split())
+        print(f"{pages:,} | {clusters:.2f} | {clusters / pages:.6f} | {whole:.2f}", flush=True)
+
+
 def main() -> None:
+    if sys.argv[1] == "templated":
+        templated([int(size) for size in sys.argv[2:]] or [2000, 5000, 10_000, 20_000])
+        return
     realdata, python = Path(sys.argv[1]), sys.argv[2]
     repeats = int(sys.argv[3]) if len(sys.argv) > 3 else 2
     texts, planted = documents(realdata / "text/novels")

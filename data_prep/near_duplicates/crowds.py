@@ -105,7 +105,7 @@ def _build(
 
 
 @njit(nogil=True, cache=True)
-def root(parents: Integers, number: np.int64) -> np.int64:
+def root(parents: Integers, number: int) -> int:
     """Return the representative of a set's component, and shorten the way to it."""
     while parents[number] != number:
         parents[number] = parents[parents[number]]
@@ -114,9 +114,7 @@ def root(parents: Integers, number: np.int64) -> np.int64:
 
 
 @njit(nogil=True, cache=True)
-def join_if_similar(
-    sets: Sets, one: np.int64, other: np.int64, parents: Integers, threshold: float
-) -> None:
+def join_if_similar(sets: Sets, one: int, other: int, parents: Integers, threshold: float) -> None:
     """Join two sets if they are similar, unless they are joined already."""
     low, high = root(parents, one), root(parents, other)
     if low != high and similar(sets, one, other, threshold):
@@ -140,7 +138,7 @@ def _index_lengths(sizes: Integers, threshold: float) -> Integers:
 
 
 @njit(nogil=True, cache=True)
-def _rarest(sets: Sets, number: np.int64, length: np.int64, frequencies: _Frequencies) -> Hashes:
+def _rarest(sets: Sets, number: int, length: int, frequencies: _Frequencies) -> Hashes:
     """Return keys of a set's rarest n-grams, ascending, without those that no other set has.
 
     A key is the n-gram's number of sets, then bits of its hash: the order is the same in all sets.
@@ -180,7 +178,7 @@ def _rarest_of_all(
 
 @njit(nogil=True, cache=True)
 def _look_up(
-    sets: Sets, order: Integers, low: np.int64, high: np.int64, index: _Index,
+    sets: Sets, order: Integers, low: int, high: int, index: _Index,
     frequencies: _Frequencies, parents: Integers, threshold: float,
 ) -> None:  # fmt: skip
     """Join each set with the similar ones among those indexed that come before it by size."""
@@ -210,10 +208,10 @@ def _look_up(
 
 @njit(nogil=True, cache=True)
 def _look_up_key(
-    sets: Sets, order: Integers, position: np.int64, first: np.int64, end: np.int64, low: np.int64,
-    key: np.uint64, index: _Index, seen: Integers, left: np.int64, parents: Integers,
+    sets: Sets, order: Integers, position: int, first: int, end: int, low: int,
+    key: np.uint64, index: _Index, seen: Integers, left: int, parents: Integers,
     threshold: float,
-) -> np.int64:  # fmt: skip
+) -> int:  # fmt: skip
     """Join one set with the similar ones at the positions `first` to `end` that have a key.
 
     Returns:

@@ -48,6 +48,8 @@ def distinct_documents(table: pa.Table) -> Distinct:
     extended = pc.match_substring_regex(table["id"], _EXTENDED).to_numpy()
     # Nearly all rows have an id of their own and need no hash.
     unsure = np.flatnonzero(same[:-1] | same[1:] | extended)
+    if not len(unsure):
+        return Distinct(table, 0)
     hashes = dict(zip(unsure.tolist(), _hashes(table, unsure), strict=True))
     keep, new = np.ones(len(ids), bool), {}
     for start in np.unique(np.searchsorted(starts, unsure, "right") - 1):

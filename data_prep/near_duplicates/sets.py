@@ -53,26 +53,26 @@ def sketch(grams: Hashes) -> Hashes:
 
 
 @njit(nogil=True, cache=True)
-def needed(one: np.int64, other: np.int64, threshold: float) -> np.int64:
+def needed(one: int, other: int, threshold: float) -> int:
     """Return how many members two sets of these sizes share at least if they are similar."""
     both = one + other
-    shared = max(np.int64(threshold / (1 + threshold) * both) - 1, 0)
+    shared = max(int(threshold / (1 + threshold) * both) - 1, 0)
     while shared / (both - shared) < threshold:
         shared += 1
     return shared
 
 
 @njit(nogil=True, cache=True)
-def least_size(size: np.int64, threshold: float) -> np.int64:
+def least_size(size: int, threshold: float) -> int:
     """Return the size of the smallest set that can be similar to a set of `size` members."""
-    least = max(np.int64(threshold * size) - 1, 1)
+    least = max(int(threshold * size) - 1, 1)
     while least / size < threshold:
         least += 1
     return least
 
 
 @njit(nogil=True, cache=True)
-def similar(sets: Sets, one: np.int64, other: np.int64, threshold: float) -> bool:
+def similar(sets: Sets, one: int, other: int, threshold: float) -> bool:
     """Tell whether the Jaccard similarity of two sets is at least the threshold."""
     at, end = sets.bounds[one], sets.bounds[one + 1]
     other_at, other_end = sets.bounds[other], sets.bounds[other + 1]
