@@ -7,10 +7,10 @@ installed packages as data=docstrings, tokenized with `tokenizers` and with the 
 turn; then the same with reading the text and training a tokenizer of 4,096 ids. The time includes
 loading the loops, which numba has compiled before. CPU seconds are those of all threads.
 
-Otherwise: one run on two cores. The documents are the 40 novels, cut into pieces of 5,000 characters, in two
-Parquet files. The stage is timed from files to files (reading, splitting, encoding, hashing,
-writing), with and without process start-up. The peers are timed for encoding alone, with
-the texts in memory.
+Otherwise: one run on two cores. The documents are the 40 novels, cut into pieces of 5,000
+characters, in two Parquet files. The stage is timed from files to files (reading, splitting,
+encoding, hashing, writing), with and without process start-up. The peers are timed for encoding
+alone, with the texts in memory.
 """
 
 import functools

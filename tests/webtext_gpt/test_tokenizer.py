@@ -1,16 +1,23 @@
 """Byte-level BPE: equality with tiktoken, and round trips of text."""
 
+import json
 import random
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Regex, models, pre_tokenizers, trainers
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import (
     END_OF_TEXT,
+    GPT2_PATTERN,
     Tokenizer,
+    _cuts,
     build_char_vocabulary,
     load_gpt2,
     read_text,
@@ -176,7 +183,9 @@ def _pieces(text: str) -> list[str]:
     return [piece for piece, _ in split.pre_tokenize_str(text)]
 
 
-@pytest.mark.parametrize("run", ["a", "7", " ", "\n", "=", "\u00e9", "\u65e5", "\U0001f469", "\u0301"])
+@pytest.mark.parametrize(
+    "run", ["a", "7", " ", "\n", "=", "\u00e9", "\u65e5", "\U0001f469", "\u0301"]
+)
 @pytest.mark.parametrize("size", [999, 1000, 1001, 2000, 2001, 12_345])
 def test_training_cuts_long_pieces_alone(run: str, size: int) -> None:
     """By the pieces that `tokenizers` finds: those of the parts are the text's, cut."""
