@@ -186,14 +186,14 @@ def _pieces(text: str) -> list[str]:
 @pytest.mark.parametrize(
     "run", ["a", "7", " ", "\n", "=", "\u00e9", "\u65e5", "\U0001f469", "\u0301"]
 )
-@pytest.mark.parametrize("size", [999, 1000, 1001, 2000, 2001, 12_345])
+@pytest.mark.parametrize("size", [998, 1000, 1001, 2000, 2001, 12_345])
 def test_training_cuts_long_pieces_alone(run: str, size: int) -> None:
     """By the pieces that `tokenizers` finds: those of the parts are the text's, cut."""
     text = f"It's one {run * size} and don't two"
     parts = [text[start:end] for start, end in pairwise([0, *_cuts(text)])]
     assert "".join(parts) == text
     assert all(len(piece) <= 1001 for part in parts for piece in _pieces(part))  # a leading space
-    if size < 1000:
+    if size == 998:  # with the spaces around it, a run of spaces has 1000
         assert parts == [text]
 
 
