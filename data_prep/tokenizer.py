@@ -118,7 +118,7 @@ class _Sample:
             for batch in batches(path, self._layout):
                 self.rejected.update(batch.rejected)
                 self.read += len(batch.texts)
-                texts = batch.texts.cast(pa.large_binary()).to_pylist()
+                texts = batch.texts.cast(pa.large_string()).cast(pa.large_binary()).to_pylist()
                 total += sum(map(len, texts))
                 # The bound never rises: what is above it now will not be in the sample.
                 bound = _bound(sample_bytes, total)

@@ -9,7 +9,9 @@ Character vocabularies use the same class and file format.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +20,7 @@ import numpy.typing as npt
 import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
+from webtext_gpt.characters import character_classes
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import read_text
 from webtext_gpt.hub import hub_problem, may_be_on_hub
@@ -28,6 +31,8 @@ GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s
 """GPT-2's pre-tokenization: contractions, letters, numbers, other characters, spaces."""
 
 N_BYTES = 256
+LONGEST_TRAINED = 1000
+"""Longest piece, in characters without its leading space, that a tokenizer is trained on."""
 
 
 class Tokenizer:
@@ -156,6 +161,10 @@ def train_bpe(texts: Iterable[str], vocab_size: int, show_progress: bool = False
     The same texts give the same vocabulary. Ids have GPT-2's order: bytes, merges,
     `<|endoftext|>`. The vocabulary is smaller if the texts offer too few merges.
 
+    The time and memory of training grow with the square of the longest piece, so a piece of more
+    than `LONGEST_TRAINED` characters is cut, with a warning. English has none; a run of one letter
+    or base64 without line breaks may be one.
+
     Raises:
         UserError: `vocab_size` is too small for the bytes and `<|endoftext|>`.
     """
@@ -170,9 +179,41 @@ def train_bpe(texts: Iterable[str], vocab_size: int, show_progress: bool = False
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=show_progress,
     )
-    backend.train_from_iterator(texts, trainer)
+    cut = 0
+
+    def bounded() -> Iterator[str]:
+        nonlocal cut
+        for text in texts:
+            ends = _cuts(text)
+            cut += len(ends) > 1
+            for start, end in pairwise([0, *ends]):
+                yield text[start:end]
+
+    backend.train_from_iterator(bounded(), trainer)
+    if cut:
+        warnings.warn(
+            f"documents with a run of more than {LONGEST_TRAINED:,} letters, digits, spaces or "
+            f"other characters: {cut:,}; the tokenizer is trained on parts of {LONGEST_TRAINED:,}",
+            stacklevel=2,
+        )
     backend.add_special_tokens([END_OF_TEXT])
     return Tokenizer(backend)
+
+
+def _cuts(text: str) -> list[int]:
+    """Return where to cut a text so that no piece is too long, and the text's end."""
+    if len(text) <= LONGEST_TRAINED:
+        return [len(text)]
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    edges = np.flatnonzero(np.diff(character_classes()[points])) + 1
+    starts, ends = np.append(0, edges), np.append(edges, len(text))  # of runs of one class
+    long = ends - starts > LONGEST_TRAINED
+    cuts = [
+        cut
+        for start, end in zip(starts[long], ends[long], strict=True)
+        for cut in range(start + LONGEST_TRAINED, end, LONGEST_TRAINED)
+    ]
+    return [*cuts, len(text)]
 
 
 def from_gpt2_files(vocab: str | Path, merges: str | Path) -> Tokenizer:

@@ -2,8 +2,11 @@
 
 import json
 import subprocess
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +15,7 @@ import pytest
 
 from data_prep.shards import build_shards
 from data_prep.tokenizer import build_tokenizer
+from webtext_gpt.data.encoding import FastEncoder
 from webtext_gpt.data.prepare import held_out
 from webtext_gpt.data.shard_writer import write_shards
 from webtext_gpt.data.shards import TokenShards
@@ -196,6 +200,54 @@ def test_a_tokenizer_is_trained_on_a_sample_chosen_by_content(
     with pytest.raises(UserError, match="seed is 5 there, 6 here"):
         build_tokenizer([str(corpus)], tmp_path / "t", vocab_size=300,
                         sample_bytes=size // 2, seed=6)  # fmt: skip
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 2.0])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_sample_is_the_same_in_any_order_and_read_once(
+    tmp_path: Path, corpus: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch,
+    share: float, turned: bool,
+) -> None:  # fmt: skip
+    """Also with one document a batch, so that the bound falls often and texts are dropped."""
+    import xxhash
+
+    from data_prep import tokenizer as stage
+    from data_prep.stage import readers
+
+    size = sum(len(text.encode()) for text in texts)
+    at_once, opened = readers.batches, []
+
+    def one_by_one(path: Path, layout: Any) -> Any:
+        opened.append(path)
+        for batch in at_once(path, layout):
+            for number in range(len(batch.texts)):
+                yield replace(batch, texts=batch.texts.slice(number, 1), rejected=Counter())
+
+    monkeypatch.setattr(stage, "batches", one_by_one)
+    files = sorted(corpus.iterdir())
+    ordered: Any = [SimpleNamespace(path=path) for path in files[:: -1 if turned else 1]]
+    sample = stage._Sample(ordered, readers.Layout())
+    found = sorted(sample.texts(int(size * share), seed=3))
+    bound = min(int(size * share) / size, 1) * 2**64
+    assert found == sorted(t for t in texts if xxhash.xxh3_64_intdigest(t.encode(), 3) < bound)
+    assert sorted(opened) == files
+    assert (sample.read, sample.taken) == (len(texts), len(found))
+
+
+def test_many_small_files_use_the_loops_as_one_large_one(
+    tmp_path: Path, corpus: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"val_fraction": 0.1, "workers_at_once": 1}
+    build_shards([str(corpus)], tokenizer, tmp_path / "slow", **options)
+    monkeypatch.setattr("data_prep.shards.FAST_FROM", 1)
+    used = []
+    encode = FastEncoder.encode_batch
+    monkeypatch.setattr(
+        FastEncoder, "encode_batch", lambda self, texts: used.append(1) or encode(self, texts)
+    )
+    build_shards([str(corpus)], tokenizer, tmp_path / "fast", **options)
+    assert len(used) >= 2 * len(list(corpus.iterdir()))  # the check and the documents of each
+    assert corpus_bytes(tmp_path / "slow") == corpus_bytes(tmp_path / "fast")
 
 
 def test_gpt2s_own_tokenizer_is_used(tmp_path: Path, realdata: Path) -> None:

@@ -1,16 +1,23 @@
 """Byte-level BPE: equality with tiktoken, and round trips of text."""
 
+import json
 import random
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Regex, models, pre_tokenizers, trainers
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import (
     END_OF_TEXT,
+    GPT2_PATTERN,
     Tokenizer,
+    _cuts,
     build_char_vocabulary,
     load_gpt2,
     read_text,
@@ -169,3 +176,47 @@ def test_bytes_that_are_not_utf8_are_located(tmp_path: Path) -> None:
     (tmp_path / "latin1.txt").write_bytes(b"caf\xe9 au lait")
     with pytest.raises(UserError, match=r"latin1.txt is not UTF-8: byte 0xe9 at position 3"):
         read_text(tmp_path / "latin1.txt")
+
+
+def _pieces(text: str) -> list[str]:
+    split = pre_tokenizers.Split(Regex(GPT2_PATTERN), "isolated")
+    return [piece for piece, _ in split.pre_tokenize_str(text)]
+
+
+@pytest.mark.parametrize(
+    "run", ["a", "7", " ", "\n", "=", "\u00e9", "\u65e5", "\U0001f469", "\u0301"]
+)
+@pytest.mark.parametrize("size", [998, 1000, 1001, 2000, 2001, 12_345])
+def test_training_cuts_long_pieces_alone(run: str, size: int) -> None:
+    """By the pieces that `tokenizers` finds: those of the parts are the text's, cut."""
+    text = f"It's one {run * size} and don't two"
+    parts = [text[start:end] for start, end in pairwise([0, *_cuts(text)])]
+    assert "".join(parts) == text
+    assert all(len(piece) <= 1001 for part in parts for piece in _pieces(part))  # a leading space
+    if size == 998:  # with the spaces around it, a run of spaces has 1000
+        assert parts == [text]
+
+
+def test_training_on_a_run_of_one_letter_is_bounded() -> None:
+    """Ten million letters take seconds; uncut, each merge moves all of them."""
+    start = time.process_time()
+    with pytest.warns(UserWarning, match="run of more than 1,000 letters"):
+        trained = train_bpe(["a" * 10**7, "some other words " * 9], 300)
+    assert time.process_time() - start < 30
+    assert trained.decode(trained.encode("aaaa words")) == "aaaa words"
+
+
+def test_text_without_long_pieces_trains_as_before(
+    realdata: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """The merges that `tokenizers` makes of the text as it is."""
+    novel = sorted((realdata / "text/novels").glob("*.txt"))[0].read_text()[:200_000]
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    trainer = trainers.BpeTrainer(
+        vocab_size=999, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    backend.train_from_iterator([novel], trainer)
+    due = json.loads(backend.to_str())["model"]["merges"]
+    assert json.loads(train_bpe([novel], 1000).to_json())["model"]["merges"] == due
+    assert not recwarn.list

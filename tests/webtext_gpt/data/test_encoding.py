@@ -2,10 +2,12 @@
 
 import json
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -68,10 +70,54 @@ def test_a_vocabulary_of_real_text_on_other_text(realdata: Path) -> None:
 
 
 @pytest.mark.parametrize("piece", [" ", "a", "\u00e9", "."])
-@pytest.mark.parametrize("count", [255, 256, 257, 100_000])
+@pytest.mark.parametrize("count", [29, 30, 31, 32, 33, 255, 256, 257, 1_000_000])
 def test_long_pieces_get_the_ids_of_tokenizers(piece: str, count: int, trained: Tokenizer) -> None:
     text = f"x{piece * count} y"
     assert ids(trained, text) == trained.encode(text)
+
+
+def test_long_pieces_without_a_pattern_get_the_ids_of_tokenizers(realdata: Path) -> None:
+    """Random letters, emoji and bytes: merges in every order, with equal ranks and stale pairs."""
+    gpt2, drawn = load_gpt2(realdata / "tokenizer"), random.Random(0)
+    for alphabet in ("ab", "etaoinshrdlu", "👩👧‍", "-=*", " \n\t", "\x00\x01\x7f", "日本語"):
+        for count in (40, 300, 10_000):
+            text = f"some {''.join(drawn.choices(alphabet, k=count))} text"
+            assert ids(gpt2, text) == gpt2.encode(text)
+
+
+def test_pieces_that_share_a_slot_of_the_cache_are_told_apart(
+    trained: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a single slot, every other piece of the same hash bits is compared with it by bytes."""
+    from webtext_gpt.data import bpe_loops
+
+    one_slot = np.zeros((1, 8), np.uint64)
+    every = np.lib.stride_tricks.as_strided(
+        one_slot, (1 << bpe_loops.CACHE_BITS, 8), (0, one_slot.strides[1])
+    )
+    monkeypatch.setattr(bpe_loops, "empty_cache", lambda: every)
+    drawn = random.Random(2)
+    words = ["".join(drawn.choices("ab\0 é", k=drawn.randint(1, 30))) for _ in range(2000)]
+    text = "|".join(words + words)
+    assert ids(trained, text) == trained.encode(text)
+
+
+def test_a_long_word_does_not_slow_a_text_down(cases: Path, trained: Tokenizer, prose: str) -> None:
+    """Bytes per CPU second with and without the word; 30 times slower before. Ids are the same."""
+    text = (cases / "text/long_word.txt").read_text() * 40
+    without = (prose * (1 + len(text) // len(prose)))[: len(text)]
+    encoder = FastEncoder(trained)
+
+    def seconds(one: str) -> float:
+        taken = []
+        for _ in range(5):
+            start = time.process_time()
+            encoder.encode_batch([one])
+            taken.append(time.process_time() - start)
+        return min(taken)
+
+    assert ids(trained, text) == trained.encode(text)
+    assert seconds(text) < 5 * seconds(without)
 
 
 def test_characters_of_every_kind_next_to_each_other(trained: Tokenizer) -> None:
