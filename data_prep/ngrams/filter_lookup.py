@@ -59,7 +59,7 @@ def look_up_tests(run: Measurement, bloom: BloomFilter, given: Path | None) -> F
     for result in run.results:
         result.by_train = overlap_of(result, found, bound)
     if run.rules.direction == "both":
-        _compare(found, _exactly(run), rate, given, run.ledger.out)
+        compare(found, _exactly(run), rate, given, run.ledger.out)
     return {
         "false_positive_rate": rate, "distinct": round(bloom.distinct()), "room": bloom.room,
         "added": bloom.added, "bytes": bloom.n_bytes,
@@ -75,7 +75,7 @@ def _exactly(run: Measurement) -> Flags:
     return exactly
 
 
-def _compare(found: Flags, exactly: Flags, rate: float, given: Path | None, out: Path) -> None:
+def compare(found: Flags, exactly: Flags, rate: float, given: Path | None, out: Path) -> None:
     """Refuse answers of the filter that no sound filter of train can give.
 
     It finds all that train holds. Of the others it finds a number that is distributed

@@ -351,6 +351,7 @@ def forget(file: Path, key: str) -> None:
     """Remove a key from a manifest or plan, as if an earlier version had written it."""
     value = json.loads(file.read_text())
     del value["config"][key]
+    value.pop("manifest_sha256", None)  # such a version wrote none
     file.write_text(json.dumps(value))
 
 
@@ -362,7 +363,8 @@ def test_a_corpus_of_a_version_without_a_key_is_accepted_if_finished_and_else_st
     made = deduplicate([source], out)
     forget(out / "manifest.json", key)
     again = deduplicate([source], out)
-    assert again == {**made, "config": {k: v for k, v in made["config"].items() if k != key}}
+    older = {k: v for k, v in made.items() if k != "manifest_sha256"}
+    assert again == {**older, "config": {k: v for k, v in made["config"].items() if k != key}}
     with pytest.raises(UserError, match="threshold is 0.8 there, 0.5 here"):
         deduplicate([source], out, threshold=0.5)
 

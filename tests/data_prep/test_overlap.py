@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_prep.ngrams.measurement import OverlapRules
+from data_prep.overlap import measure_overlap, print_overlap
 from data_prep.stage.readers import Layout
 from webtext_gpt.errors import UserError
 
@@ -251,3 +253,37 @@ def test_one_training_file_given_twice_is_refused_by_filters_and_overlap(
     assert done.returncode == 1
     assert message in done.stderr
     assert not (tmp_path / "f.bloom").exists()
+
+
+@pytest.mark.parametrize("direction", ["train", "test", "both"])
+def test_one_process_and_two_give_the_same_bytes(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, direction: str
+) -> None:
+    monkeypatch.setattr("data_prep.ngrams.train_pass.PROCESS_BYTES", 1)  # else one is enough
+    (tmp_path / "t.txt").write_text(sentences(3, 40))
+    rules = OverlapRules(direction=direction, remove=direction != "train")
+    for number in (1, 2):
+        measure_overlap(
+            [str(corpus)], {"t": str(tmp_path / "t.txt")}, tmp_path / str(number), rules,
+            keep_filter=direction != "test", workers_at_once=number,
+        )  # fmt: skip
+    one, two = corpus_bytes(tmp_path / "1"), corpus_bytes(tmp_path / "2")
+    assert one == two
+    assert ("train.bloom" in one) == (direction != "test")
+    first, second = (manifest_of(tmp_path / str(number)) for number in (1, 2))
+    assert {**first, "seconds": 0, "manifest_sha256": 0} == {
+        **second, "seconds": 0, "manifest_sha256": 0
+    }  # fmt: skip
+
+
+def test_a_measurement_of_an_earlier_version_is_accepted_if_finished(
+    tmp_path: Path, corpus: Path
+) -> None:
+    (tmp_path / "t.txt").write_text(sentences(3, 40))
+    found = measure(tmp_path, corpus, {"t": tmp_path / "t.txt"})
+    path = tmp_path / "out/manifest.json"
+    older = json.loads(path.read_text())
+    del older["config"]["passes"], older["filter"], older["manifest_sha256"]
+    path.write_text(json.dumps(older))
+    assert measure(tmp_path, corpus, {"t": tmp_path / "t.txt"}) == found
+    print_overlap(older)

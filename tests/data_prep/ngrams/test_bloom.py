@@ -1,13 +1,15 @@
 """Bloom filter: computed and observed rates, merging, files."""
 
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xxhash
 
 from data_prep.ngrams.bloom import BloomFilter
-from data_prep.ngrams.bloom_file import HEADER_BYTES
+from data_prep.ngrams.bloom_file import HEADER_BYTES, MAGIC
 from data_prep.ngrams.bloom_size import blocks_for, rate_of_load
 from data_prep.ngrams.distinct import MARGIN, Count, register
 from webtext_gpt.errors import UserError
@@ -97,30 +99,118 @@ def test_a_saved_filter_is_mapped_and_loaded(tmp_path: Path) -> None:
 
 
 def damaged(path: Path, how: str) -> str:
+    """Damage a filter of 10 blocks a half: 4,096 bytes of header, 1,280 of words, a checksum."""
     data = path.read_bytes()
-    if how == "cut":
-        path.write_bytes(data[:-1])
-        return "has .* bytes, but its header states"
-    if how == "foreign":
-        path.write_bytes(b"PAR1" + data)
-        return "is not a Bloom filter of this project"
-    if how == "empty":
-        path.write_bytes(b"")
-        return "is not a Bloom filter of this project"
-    path.write_bytes(
-        data[:HEADER_BYTES].replace(b'"added": 1', b'"added": 7') + data[HEADER_BYTES:]
-    )
-    return "header is damaged"
+    assert len(data) == HEADER_BYTES + 2 * 10 * 64 + 8
+    words, end = HEADER_BYTES, HEADER_BYTES + 1280
+    new, message = {
+        "cut": (data[:-1], "has .* bytes, but its header states"),
+        "cut in the header": (data[:100], "header is damaged"),
+        "longer": (data + b"x", "has .* bytes, but its header states"),
+        "foreign": (b"PAR1" + data, "is not a Bloom filter of this project"),
+        "empty": (b"", "is not a Bloom filter of this project"),
+        "zeroed": (bytes(len(data)), "is not a Bloom filter of this project"),
+        "header": (data.replace(b'"added": 1', b'"added": 7'), "header is damaged"),
+        "header's hash": (data.replace(data[18:22], b"----", 1), "header is damaged"),
+        "header's padding": (data[: words - 1] + b"x" + data[words:], "header is damaged"),
+        "words cleared": (data[:words] + bytes(1280) + data[end:], r"block .* at byte 4,096 is"),
+        "words set": (data[:words] + b"\xff" * 1280 + data[end:], r"block .* at byte 4,096 is"),
+        "checksum": (data[:end] + bytes(8), "checksums are damaged"),
+    }[how]  # fmt: skip
+    assert new != data
+    path.write_bytes(new)
+    return message
 
 
-@pytest.mark.parametrize("how", ["cut", "foreign", "empty", "header"])
+DAMAGE = [
+    "cut", "cut in the header", "longer", "foreign", "empty", "zeroed", "header", "header's hash",
+    "header's padding", "words cleared", "words set", "checksum",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", DAMAGE)
 def test_an_invalid_file_is_refused_by_name(tmp_path: Path, how: str) -> None:
     path = tmp_path / "f.bloom"
     filled(10, draw(1, 1)).save(path)
     message = damaged(path, how)
+    for mapped in (True, False):
+        with pytest.raises(UserError, match=message) as refusal:
+            BloomFilter.load(path, mapped)
+        assert str(path) in str(refusal.value)
+
+
+def test_one_bit_in_any_block_of_a_larger_file_is_found(tmp_path: Path) -> None:
+    made = filled(20_000, draw(1, 50_000))  # 2.56 MB, of which the third block is not full
+    made.save(tmp_path / "f.bloom")
+    data = (tmp_path / "f.bloom").read_bytes()
+    for at in (0, 2**20 - 1, 2**20, 2**21, 2 * 20_000 * 64 - 1):
+        other = bytearray(data)
+        other[HEADER_BYTES + at] ^= 1
+        (tmp_path / "f.bloom").write_bytes(other)
+        start = HEADER_BYTES + at // 2**20 * 2**20
+        with pytest.raises(UserError, match=f"block of 1,048,576 bytes at byte {start:,} is dam"):
+            BloomFilter.load(tmp_path / "f.bloom")
+
+
+def with_header(path: Path, **fields: object) -> None:
+    """Replace fields of a filter's header, whose hash then is right."""
+    data = path.read_bytes()
+    header = json.loads(data[len(MAGIC) + 33 : HEADER_BYTES])
+    text = json.dumps(header | fields).encode()
+    head = MAGIC + xxhash.xxh3_128_hexdigest(text).encode() + b"\n" + text
+    path.write_bytes(head.ljust(HEADER_BYTES) + data[HEADER_BYTES:])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("version", 1, "version is 1 there, 2 here; build it again"),
+        ("blocks", 0, "header is damaged"),
+        ("blocks", -10, "header is damaged"),
+        ("blocks", "10", "header is damaged"),
+        ("blocks", True, "header is damaged"),
+        ("blocks", 2**60, "header is damaged"),
+        ("blocks", 11, "has .* bytes, but its header states"),
+        ("added", -1, "header is damaged"),
+        ("added", None, "header is damaged"),
+        ("added", float("nan"), "header is damaged"),
+        ("room", -1, "header is damaged"),
+        ("checksums", None, "header is damaged"),
+        ("checksums", "", "checksums are damaged"),
+    ],
+)
+def test_a_header_that_was_written_wrongly_is_refused(
+    tmp_path: Path, key: str, value: object, message: str
+) -> None:
+    path = tmp_path / "f.bloom"
+    filled(10, draw(1, 1)).save(path)
+    with_header(path, **{key: value})
     with pytest.raises(UserError, match=message) as refusal:
         BloomFilter.load(path)
     assert str(path) in str(refusal.value)
+
+
+@pytest.mark.parametrize("items", [1, 43, 1000, 100_000])
+def test_a_filter_filled_beyond_its_size_is_refused(items: int) -> None:
+    """Two distinct hashes for each one that there is room for; repeats do not count."""
+    made = BloomFilter(blocks_for(items), room=items)
+    for _ in range(3):
+        made.add(draw(1, items))
+    made.refuse_overfull("it")
+    assert made.distinct() == pytest.approx(items, rel=0.01, abs=3)
+    made.add(draw(2, 2 * items + 10))
+    with pytest.raises(
+        UserError, match=rf"it: about .* with room for {items:,}; .* rate .* ngrams"
+    ):
+        made.refuse_overfull("it")
+    BloomFilter(made.blocks, made.words).refuse_overfull("of unknown size")
+
+
+def test_a_merged_filter_has_the_room_of_its_smallest_part() -> None:
+    made = BloomFilter(100, room=1000)
+    made.merge(BloomFilter(100, room=900))
+    made.merge(BloomFilter(100))
+    assert made.room == 900
 
 
 @pytest.mark.parametrize(

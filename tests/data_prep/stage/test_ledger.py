@@ -1,6 +1,7 @@
 """The ledger: which folders it accepts, which units it repeats, and how it counts."""
 
 import fcntl
+import hashlib
 import json
 from collections import Counter
 from functools import partial
@@ -64,6 +65,9 @@ def test_a_finished_folder_holds_a_manifest_and_no_work(
         (out / "part-0").write_bytes(b"12345")
         finish(ledger)
     manifest = json.loads((out / "manifest.json").read_text())
+    digest = manifest.pop("manifest_sha256")
+    text = json.dumps(manifest, sort_keys=True)
+    assert digest == hashlib.sha256(text.encode()).hexdigest()
     assert manifest.pop("seconds") >= 0
     assert manifest == {
         "stage": "count", "format": 1, "config": {"least": 3},
