@@ -5,6 +5,7 @@ from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
+OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def available_memory() -> int | None:
@@ -31,7 +32,7 @@ def _left_in_groups() -> list[int | None]:
     """Return what is left of the limits of this process's groups and of those above them."""
     left: list[int | None] = []
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = OWN_GROUPS.read_text().splitlines()
     except OSError:
         return left
     for line in lines:
