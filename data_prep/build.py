@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from data_prep.classifier.model import load_model
 from data_prep.crawl.urls import url_rules
 from data_prep.links import post_rules
 from data_prep.ngrams.filter_lookup import open_filter
@@ -26,6 +27,7 @@ from data_prep.report import webtext_table, write_report
 from data_prep.settings import (
     REPORTED,
     Build,
+    Documents,
     Links,
     Overlap,
     Pages,
@@ -104,6 +106,8 @@ def _check_files(settings: Settings, whole: Build) -> None:
             post_rules(settings)
         case Pages():
             url_rules(settings.urls)
+        case Documents() if settings.quality.model is not None:
+            load_model(settings.quality.model, "documents.quality.model")
         case Overlap():
             for name, where in settings.tests.items():
                 find_test_set(name, where, settings.evalsets)

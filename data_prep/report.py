@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_prep.classifier.scoring import LOW
 from data_prep.settings import REPORTED, Report
 from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
 from webtext_gpt.cli import Call
@@ -71,6 +72,9 @@ def write_report(
     if last:
         files = sorted(folders[last].glob("documents-*.parquet"))
         text += [*_domains(files, webtext), *_lengths(files, out), *_languages(files)]
+    if "quality" in manifests.get("documents", {}):
+        files = sorted(folders["documents"].glob("documents-*.parquet"))
+        text += _quality(manifests["documents"], files, out)
     if "dedup" in stages:
         text += _clusters(folders["dedup"] / "clusters.parquet", out)
     if "overlap" in stages:
@@ -182,6 +186,25 @@ def _lengths(files: Sequence[Path], out: Path) -> list[str]:
 def _languages(files: Sequence[Path]) -> list[str]:
     counts = _counts(files, "language").most_common(TOP)
     return ["## Languages", "", *_table(("language", "documents"), counts)] if counts else []
+
+
+def _quality(manifest: Manifest, files: Sequence[Path], out: Path) -> list[str]:
+    """Return how good the classifier is and what it dropped, and plot the scores that are left."""
+    scores = np.concatenate([np.empty(0, np.float32), *map(np.asarray, _column(files, "quality"))])
+    quality = manifest["quality"]
+    rows = [
+        ("area under the ROC curve, on texts held out from training", f"{quality['auc']:.4f}"),
+        ("lowest score that is kept", f"{quality['lowest']:.4f}"),
+        ("dropped for a lower one", manifest["rejected"].get(LOW, 0)),
+        *((f"{p} % of the documents kept score at most", f"{np.percentile(scores, p):.4f}")
+          for p in (5, 25, 50, 75, 95) if len(scores)),
+    ]  # fmt: skip
+    figure, axes = _figure()
+    axes.hist(scores, bins=50, range=(0, 1))
+    axes.set_xlabel("quality score")
+    axes.set_ylabel("documents")
+    _save(figure, out / "quality.png")
+    return ["## Quality scores", "", *_table(("", ""), rows), "![Quality](quality.png)", ""]
 
 
 def _clusters(path: Path, out: Path) -> list[str]:

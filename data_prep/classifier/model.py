@@ -5,6 +5,7 @@ n-grams' weights, as in fastText with two classes. It depends on the text alone,
 and the order of texts do not change it. The file holds numbers alone and is checked by its hash.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,9 @@ class QualityModel:
         tensors: dict[str, npt.NDArray[Any]] = {
             "weights": self.weights, "bias": np.array([self.bias], np.float64)
         }  # fmt: skip
-        described = {"words": WORDS_VERSION, "ngram": str(self.ngram)}
+        described = json.dumps({"words": WORDS_VERSION, "ngram": self.ngram})
         with replaced(folder / FILE) as partial:
-            partial.write_bytes(save(tensors, metadata=described))
+            partial.write_bytes(save(tensors, metadata={"settings": described}))
         return fingerprint(folder / FILE)["xxh3"]
 
 
@@ -94,7 +95,7 @@ def load_model(folder: str | Path, key: str = "quality.model") -> QualityModel:
         )
     try:
         with safe_open(place / FILE, framework="numpy") as file:
-            described = file.metadata()
+            described = json.loads(file.metadata()["settings"])  # one entry: their order varies
             weights, bias = file.get_tensor("weights"), float(file.get_tensor("bias")[0])
     except SafetensorError as error:
         raise UserError(f"{place / FILE} cannot be read as safetensors: {error}") from error
@@ -103,4 +104,4 @@ def load_model(folder: str | Path, key: str = "quality.model") -> QualityModel:
             f"{key}={folder} was trained with the words of {described['words']}, and this version "
             f"reads {WORDS_VERSION}; train the model again"
         )
-    return QualityModel(weights, bias, int(described["ngram"]), recorded, auc)
+    return QualityModel(weights, bias, described["ngram"], recorded, auc)

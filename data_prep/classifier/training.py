@@ -75,14 +75,15 @@ def _check_sizes(
     labels: npt.NDArray[np.int8], held_out: npt.NDArray[np.bool_], fraction: float,
     rejected: Counter[str],
 ) -> None:  # fmt: skip
-    for name, which in (("good", GOOD), ("bad", BAD)):
-        count = int((labels == which).sum())
-        left_out = "; left out: " + ", ".join(f"{n:,} {why}" for why, n in rejected.items())
+    counts = {"good": int((labels == GOOD).sum()), "bad": int((labels == BAD).sum())}
+    for name, count in counts.items():
         if not count:
+            left_out = ", ".join(f"{n:,} {reason}" for reason, n in rejected.items())
             raise UserError(
                 f"there is no {name} text, and the classifier needs both classes"
-                f"{left_out if rejected else ''}"
+                f"{left_out and f'; left out: {left_out}'}"
             )
+    for (name, count), which in zip(counts.items(), (GOOD, BAD), strict=True):
         out = int((held_out & (labels == which)).sum())
         if out in (0, count):
             raise UserError(
