@@ -197,7 +197,7 @@ def test_bad_files_are_refused_by_name(tmp_path: Path, corpus: Path) -> None:
         (latin, "latin.txt is not UTF-8"),
         (bad, "not a readable Parquet file"),
         (number, "column 'text' holds int64, not text"),
-        (broken, "not a readable Parquet file"),
+        (broken, "utf8.parquet: none of the first 1 rows is UTF-8: row 1 of column 'text'"),
         (short, "has 8 words"),
         (tmp_path / "none", r"none does not exist \(looked from"),
     ):

@@ -103,11 +103,12 @@ def table_batches(
 
 
 def _batch(path: Path, key: str, batch: pa.RecordBatch, numbers: range, tally: Tally) -> TableBatch:
+    rows = _without_views(pa.Table.from_batches([batch]))
     texts, bad = _unicode(path, key, batch.column(key))
     for at in bad:
         tally.fault("is UTF-8", f"row {numbers[at]:,} of column {key!r} is not")
     ids = _ids(batch.column("id")) if "id" in batch.schema.names else None
-    rows, kept = pa.Table.from_batches([batch]), pa.array(numbers, pa.int64())
+    kept = pa.array(numbers, pa.int64())
     length = pc.utf8_length(pc.utf8_trim_whitespace(texts))
     sound = pc.fill_null(pc.greater(length, 0), False)
     lost = len(texts) - (pc.sum(sound).as_py() or 0)
@@ -116,6 +117,16 @@ def _batch(path: Path, key: str, batch: pa.RecordBatch, numbers: range, tally: T
         ids = None if ids is None else ids.filter(sound)
     rejected = Counter({MALFORMED: len(bad), NO_TEXT: lost - len(bad)})
     return TableBatch(texts, ids, kept.to_pylist(), rows, +rejected)
+
+
+def _without_views(rows: pa.Table) -> pa.Table:
+    """Return rows with views as large strings, since Arrow cannot filter views."""
+    for at, field in enumerate(rows.schema):
+        if pa.types.is_string_view(field.type) or pa.types.is_binary_view(field.type):
+            is_text = pa.types.is_string_view(field.type)
+            kind = pa.large_string() if is_text else pa.large_binary()
+            rows = rows.set_column(at, field.name, rows.column(at).cast(kind))
+    return rows
 
 
 def _unicode(path: Path, key: str, column: pa.Array) -> tuple[pa.Array, list[int]]:

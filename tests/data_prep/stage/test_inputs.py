@@ -20,21 +20,43 @@ def names(*patterns: Path | str) -> list[str]:
     return [path.name for path in expand(map(str, patterns), SUFFIXES)]
 
 
-def test_a_folder_stands_for_its_own_files_that_end_in_a_suffix(tmp_path: Path) -> None:
-    for name in ("b.txt", "a.jsonl.gz", "c.csv", ".d.txt", "sub/e.txt"):
+def test_a_folder_stands_for_its_files_that_end_in_a_suffix(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("b.txt", "a.jsonl.gz", "c.csv", ".d.txt", "sub/e.txt", "sub/F.TXT"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
-    assert names(tmp_path) == ["a.jsonl.gz", "b.txt"]
-    assert names(tmp_path / "*") == ["a.jsonl.gz", "b.txt", "c.csv"]
+    assert names(tmp_path) == ["a.jsonl.gz", "b.txt", "F.TXT", "e.txt"]
+    assert capsys.readouterr().out == "inputs: 1 file with another ending left out: c.csv\n"
+    assert names(tmp_path / "*") == ["a.jsonl.gz", "b.txt"]
+    assert "c.csv" in capsys.readouterr().out
     assert names(tmp_path / "**/*.txt") == ["b.txt", "e.txt"]
-    assert names(tmp_path / "c.csv", tmp_path / ".d.txt") == [".d.txt", "c.csv"]
+    assert names(tmp_path / ".d.txt") == [".d.txt"]
+    with pytest.raises(UserError, match=r"c.csv: the ending is none of .parquet, .pq, .jsonl"):
+        names(tmp_path / "c.csv")
+    assert expand([str(tmp_path / "c.csv")], SUFFIXES, any_name=True) == [tmp_path / "c.csv"]
 
 
 def test_a_finished_stage_stands_for_its_parts(tmp_path: Path) -> None:
-    for name in ("documents-00000.parquet", "clusters.parquet", MANIFEST):
-        (tmp_path / name).write_text("{}")
+    for name in ("documents-00000.parquet", "clusters.parquet", "dropped/a-b.parquet", MANIFEST):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('{"stage": "dedup"}')
     assert names(tmp_path) == ["documents-00000.parquet"]
     assert names(tmp_path / "*.parquet") == ["clusters.parquet", "documents-00000.parquet"]
+
+
+def test_a_half_made_stage_stands_for_its_parts(tmp_path: Path) -> None:
+    for name in ("documents-a.parquet", "dropped/a-b.parquet", "_work/plan.json", "_work/k-1.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    assert names(tmp_path) == ["documents-a.parquet"]
+
+
+def test_a_manifest_of_another_program_hides_nothing(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "sub/b.jsonl", MANIFEST):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('{"files": []}')
+    assert names(tmp_path) == ["a.jsonl", "b.jsonl"]
 
 
 def test_links_count_once_and_keep_their_suffix_and_their_sources(tmp_path: Path) -> None:

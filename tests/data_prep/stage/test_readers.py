@@ -89,8 +89,11 @@ def test_rows_are_named_by_id_or_by_their_number_in_the_file(tmp_path: Path) -> 
     assert read(tmp_path / "lines.txt") == [("lines.txt:1", "a"), ("lines.txt:4", "d")]
     pq.write_table(pa.table({"text": ["a", None, "c"]}), tmp_path / "rows.parquet")
     assert read(tmp_path / "rows.parquet") == [("rows.parquet:1", "a"), ("rows.parquet:3", "c")]
-    (tmp_path / "latin.txt").write_bytes(b"a\n\nb\xff\n")
-    with pytest.raises(UserError, match="latin.txt is not UTF-8 .* in line 3;"):
+    (tmp_path / "latin.txt").write_bytes(b"a\n\nb\xff\nd\n")
+    assert read(tmp_path / "latin.txt") == [("latin.txt:1", "a"), ("latin.txt:4", "d")]
+    assert rejected(tmp_path / "latin.txt") == {"malformed row": 1}
+    (tmp_path / "latin.txt").write_bytes(b"\n\xff\n")
+    with pytest.raises(UserError, match="none of the first 1 rows is UTF-8: line 2 .*0xff; conv"):
         read(tmp_path / "latin.txt")
 
 

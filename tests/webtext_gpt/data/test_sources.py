@@ -9,6 +9,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from webtext_gpt.data.left_out import left_out_lines
 from webtext_gpt.data.sources import Files, Hub
 from webtext_gpt.errors import UserError
 
@@ -61,11 +62,11 @@ def test_the_fingerprint_follows_the_content(folder: Path) -> None:
     [
         ("empty.txt", b"", "empty.txt is empty"),
         ("latin.txt", b"caf\xe9", "latin.txt is not UTF-8: byte 0xe9 at position 3"),
-        ("a.jsonl", b'{"text": "x"}\n{"text": "\xff"}\n', r"a.jsonl, line 2 .* position 24"),
-        ("a.jsonl", b'{"text": "x"}\n{"text"\n', "a.jsonl, line 2 is not JSON"),
+        ("a.jsonl", b'{"text": "\xff"}\n', r"a.jsonl: none .* line 1 is not JSON: 'utf-8'"),
+        ("a.jsonl", b'\n{"text"\n', "a.jsonl: none .* line 2 is not JSON"),
         ("a.jsonl", b'{"body": "x"}\n', "line 1 has no key 'text', only body; set data.text_key"),
         ("a.jsonl", b'{"text": 3}\n', "line 1: 'text' is int, not text"),
-        ("a.parquet", b"PAR0", "a.parquet is not Parquet"),
+        ("a.parquet", b"PAR0", "a.parquet: not a readable Parquet file"),
     ],
 )
 def test_unreadable_input_is_located(
@@ -77,7 +78,7 @@ def test_unreadable_input_is_located(
 
 
 def test_a_missing_column_lists_those_present(folder: Path) -> None:
-    with pytest.raises(UserError, match="c.parquet has no column 'body', only text, n"):
+    with pytest.raises(UserError, match="c.parquet: no column 'body' among text, n; set data.t"):
         list(_files(folder / "sub", text_key="body").documents())
 
 
@@ -93,18 +94,52 @@ def test_a_hub_dataset_from_local_files(tmp_path: Path) -> None:
     rows.write_text("".join(json.dumps({"text": t, "n": 1}) + "\n" for t in ("one", "two")))
     source = Hub("json", val_fraction=0.1, data_files=str(rows))
     assert list(source.documents()) == ["one", "two"]
+    rows.write_text('{"text": null, "n": 1}\n{"text": "two", "n": 1}\n')
+    source = Hub("json", val_fraction=0.1, data_files=str(rows))
+    assert list(source.documents()) == ["two"]
+    assert source.left_out == {"rows": 2, "rejected": {"no text": 1}}
+    with pytest.raises(UserError, match="'n': row 0 is int, not text"):
+        list(Hub("json", val_fraction=0.1, data_files=str(rows), text_key="n").documents())
     with pytest.raises(UserError, match="no column 'body', only text, n"):
         Hub("json", val_fraction=0.1, data_files=str(rows), text_key="body")
     with pytest.raises(UserError, match="cannot be loaded"):
         Hub(str(tmp_path / "none"), val_fraction=0.1)
 
 
-def test_a_file_named_explicitly_is_read_as_text(tmp_path: Path) -> None:
-    (tmp_path / "wiki.raw").write_text("text")
-    assert list(_files(tmp_path / "wiki.raw").documents()) == ["text"]
+def test_the_ending_of_a_file_that_is_named_decides(tmp_path: Path) -> None:
+    for name in ("wiki.raw", "wiki.valid.tokens", "text8"):
+        (tmp_path / name).write_text("text")
+        assert list(_files(tmp_path / name).documents()) == ["text"]
     (tmp_path / "wiki.txt.gz").write_bytes(gzip.compress(b"text", mtime=0))
-    with pytest.raises(UserError, match=r"wiki.txt.gz is compressed with gzip, not text; .*gunzip"):
-        list(_files(tmp_path / "wiki.txt.gz").documents())
+    assert list(_files(tmp_path / "wiki.txt.gz").documents()) == ["text"]
+    for name in ("a.csv", "b.json", "rows"):
+        (tmp_path / name).write_text('{"text": "a"}')
+    with pytest.raises(UserError, match=r"a.csv: the ending is none of .parquet, .*\.tokens"):
+        _files(tmp_path / "a.csv")
+    with pytest.raises(UserError, match=r"b.json: the ending .* rename it .jsonl"):
+        _files(tmp_path / "b.json")
+    with pytest.raises(UserError, match="rows looks like JSON, but its name has no ending"):
+        _files(tmp_path / "rows")
+    with pytest.raises(UserError, match=r"data.path=.*/\*.csv matches no text, .* only .*a.csv"):
+        _files(tmp_path / "*.csv")
+
+
+def test_files_with_other_endings_are_listed(folder: Path) -> None:
+    (folder / "README").write_text("read me")
+    for given in (folder, folder / "*"):
+        source = _files(given)
+        assert "read me" not in list(source.documents())
+        assert source.left_out == {"other_files": ["README", "picture.png"]}
+
+
+def test_a_line_that_is_bad_costs_no_other(tmp_path: Path) -> None:
+    lines = [b'{"text": "one"}', b'{"text": "\xff"}', b'{"text"', b'{"text": null}', b"[1]"]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([*lines, b'{"text": "two"}']))
+    source = _files(tmp_path / "a.jsonl")
+    assert list(source.documents()) == ["one", "two"]
+    assert source.left_out == {"rows": 6, "rejected": {"malformed row": 3, "no text": 1}}
+    said = ["3 of 6 rows were malformed", "1 of 6 rows had no text"]
+    assert left_out_lines(source.left_out) == said
 
 
 AWKWARD = (
