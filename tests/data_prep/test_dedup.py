@@ -246,6 +246,7 @@ def test_different_texts_under_one_id_are_different_documents(tmp_path: Path, ca
 
 def test_an_id_is_extended_only_where_texts_differ(tmp_path: Path) -> None:
     """The ending is XXH3-128 of the words joined by spaces, its first 16 digits."""
+
     def ending(words: str) -> str:
         return "#text-" + xxhash.xxh3_128_hexdigest(words.encode())[:16]
 
