@@ -22,7 +22,6 @@ MODULES = sorted(
 ALWAYS = {
     "data_prep/": "corpus",
     "src/webtext_gpt/data/bpe_loops.py": "corpus",
-    "src/webtext_gpt/data/encoding.py": "corpus",
     "src/webtext_gpt/data/parquet.py": "hub",
     "src/webtext_gpt/lm_eval.py": "lm-eval",
     "src/webtext_gpt/training/distributed/deepspeed_internals.py": "deepspeed",

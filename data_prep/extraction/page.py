@@ -10,7 +10,7 @@ from typing import Any
 import regex
 
 from data_prep.crawl.warc import Page
-from data_prep.extraction.decoding import Decoded, decode
+from data_prep.extraction.decoding import decode
 from data_prep.extraction.extractors import candidates
 from data_prep.extraction.quality import bot_wall, c4_lines, gopher_fault, masked
 from webtext_gpt.tokenizer import GPT2_PATTERN
@@ -65,7 +65,7 @@ def document_of(page: Page, rules: TextRules) -> Document:
 
     If none passes, the document is the first text, with the reason to reject it.
     """
-    source = decoded(page)
+    source = decode(page.body, page.content_type, page.charset)
     first = None
     for text in _texts_of(page, source.text, rules.extractor):
         document = _checked(repaired(text), rules)
@@ -73,11 +73,6 @@ def document_of(page: Page, rules: TextRules) -> Document:
             return replace(document, faults=source.faults)
         first = first or document
     return replace(first or Document(reason="no text"), faults=source.faults)
-
-
-def decoded(page: Page) -> Decoded:
-    """Decode a page."""
-    return decode(page.body, page.content_type, page.charset)
 
 
 def _checked(text: str, rules: TextRules) -> Document:  # noqa: PLR0911 - one return per reason
@@ -110,7 +105,8 @@ def _texts_of(page: Page, source: str, extractor: str) -> Iterator[str]:
 
 def main_text(page: Page, extractor: str = "fast") -> str:
     """Return the first text that an extractor finds in a page."""
-    return next(_texts_of(page, decoded(page).text, extractor), "")
+    source = decode(page.body, page.content_type, page.charset)
+    return next(_texts_of(page, source.text, extractor), "")
 
 
 def repaired(text: str) -> str:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from webtext_gpt.data.encoding import FastEncoder, Ids
+from webtext_gpt.data.encoding import FastEncoder, Ids, slow_because
 from webtext_gpt.data.shards import Split
 from webtext_gpt.tokenizer import Tokenizer
 
@@ -51,6 +51,8 @@ def tokenized(
     first = _batch(rest, FAST_FROM)
     if encoder is None and sum(len(text) for _, text in first) >= FAST_FROM:
         encoder = FastEncoder(tokenizer)
+        if reason := slow_because(tokenizer):
+            print(f"`tokenizers` encodes, several times slower than possible: {reason}", flush=True)
     batch = first
     if encoder is None or not encoder.is_fast:
         while batch:

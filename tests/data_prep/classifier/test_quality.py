@@ -181,7 +181,7 @@ def test_documents_take_the_karma_of_their_page(
         ([("a b", 1), ("c d", 0)], [], "1 good texts are too few: held_out=0.1 leaves"),
         ([], [], "there is no good text"),
         ([("a b", 1)], ["label_key=score"], "there is no good text.*1 no label"),
-        ([("a b", 1)], ["text_key=body"], "has a key 'body'; set text_key"),
+        ([("a b", 1)], ["text_key=body"], "has a key 'body': .*; set text_key"),
     ],
 )
 def test_labels_that_cannot_be_learned_are_refused_and_nothing_is_written(

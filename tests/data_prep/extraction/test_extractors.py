@@ -5,7 +5,7 @@ import pytest
 from data_prep.crawl.warc import Page
 from data_prep.extraction.code_blocks import hidden, shown
 from data_prep.extraction.extractors import EXTRACTORS
-from data_prep.extraction.page import Document, TextRules, document_of, repaired, texts_of
+from data_prep.extraction.page import Document, TextRules, document_of, main_text, repaired
 
 PROSE = (
     "<p>The harbour was quiet when the first boats came back with the morning's catch. Nobody "
@@ -136,4 +136,4 @@ def test_a_page_is_kept_if_any_extractor_finds_a_text_that_is_kept(
 
 def test_plain_text_has_one_candidate() -> None:
     plain = Page("http://a.com/", "text/plain", "utf-8", b"<pre>\n  a</pre>")
-    assert list(texts_of(plain, "union")) == ["<pre>\n  a</pre>"]
+    assert main_text(plain, "union") == "<pre>\n  a</pre>"
