@@ -1,5 +1,6 @@
 """All stages in one command, starting from any stage, with manifests back to the dump."""
 
+import hashlib
 import json
 import re
 import shlex
@@ -43,6 +44,37 @@ def ancestors(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield manifest
     for source in manifest["sources"]:
         yield from ancestors(source)
+
+
+@pytest.mark.slow
+def test_from_a_real_dump_to_shards(
+    tmp_path: Path, stage: Stage, realdata: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site on loopback is the proxy of the crawl, and answers for the hosts of the dump."""
+    dump, out = realdata / "reddit/RS_v2_2005-06.xz", tmp_path / "corpus"
+
+    def page(url: str) -> bytes:
+        return article(f"/page/{int(hashlib.sha256(url.encode()).hexdigest(), 16) % 10_000}")
+
+    with Site(page) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.root)
+        done = stage(
+            "build", f"dumps=[{dump}]", f"out={out}", "pages.proxies=true",
+            "pages.politeness.delay=0", "pages.politeness.per_host=8", *SMALL,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    links, pages, documents, dedup, shards = (
+        manifest_of(out / name) for name in ("links", "pages", "documents", "dedup", "shards")
+    )
+    assert (links["rows_in"], links["rejected"]["low karma"]) == (103, 20)  # counted by hand
+    assert pages["rows_in"] == links["rows_out"] >= 75
+    assert pages["rejected"] == {}
+    assert documents["rows_out"] == pages["rows_out"] == len(set(proxy.hits) - robots_of(proxy))
+    assert shards["rows_in"] == dedup["rows_out"] >= 75
+
+
+def robots_of(site: Site) -> set[str]:
+    return {path for path in site.hits if path.endswith("/robots.txt")}
 
 
 @pytest.mark.slow
