@@ -56,7 +56,6 @@ class Documents(Parallel):
         "{command} pages=[crawl/*.warc.gz] out=documents": "from any archives",
         "{command} pages=pages out=documents text.gopher=true text.c4=true": "stricter rules",
         "{command} pages=pages out=documents keep_dropped=true": "look at what is dropped",
-        "{command} pages=pages out=documents text.language=de": "another language",
         "{command} pages=pages out=documents quality.model=quality quality.percentile=20": (
             "without the worst fifth"
         ),

@@ -39,11 +39,12 @@ def help_text(command: Command, topic: str, called: str) -> str:
 def overview() -> str:
     """Return the list of commands."""
     lines = [f"{PROGRAM}: GPT-2 from Reddit dumps to a fine-tuned model", ""]
-    lines += [f"usage: {PROGRAM} COMMAND [key=value ...]", ""]
+    usage = f"usage: {PROGRAM} COMMAND [key=value ...]"
+    lines += [f"{usage}   ({PROGRAM} COMMAND --help explains one)", ""]
     for command in COMMANDS.values():
         lines += _columns(command.name, about(command.load("settings"))[0], 11)
     lines += _columns("lm-eval", "Run our models in EleutherAI's evaluation harness.", 11)
-    return "\n".join([*lines, "", f"{PROGRAM} COMMAND --help explains a command."])
+    return "\n".join(lines)
 
 
 def version() -> str:
