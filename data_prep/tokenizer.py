@@ -86,7 +86,12 @@ def build_tokenizer(
             if made is None:
                 made = train_bpe(sample.texts(sample_bytes, seed), vocab_size)
                 if not sample.taken:
-                    raise UserError(f"{files[0].path} and the other files hold no text to train on")
+                    raise UserError(
+                        f"sample_bytes={sample_bytes} takes none of {sample.read:,} documents; "
+                        "give a larger one"
+                        if sample.read
+                        else f"{files[0].path} and the other files hold no text to train on"
+                    )
             with replaced(ledger.out / TOKENIZER) as temporary:
                 made.save(temporary)
             rejected = sample.rejected + Counter({"not in sample": sample.read - sample.taken})

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from data_prep.crawl.urls import Link, UrlRules, url_cleaner
 from data_prep.stage.inputs import InputFile
 from data_prep.stage.readers import SUFFIXES, Layout, TextBatch, batches, open_parquet
 from webtext_gpt.data.json_row import decode_row
+from webtext_gpt.data.rows import MissingColumnError
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.delimited import read_delimited
 
@@ -126,6 +128,8 @@ def _label(value: object, good: Collection[str], bad: Collection[str]) -> int | 
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = str(value).lower() if isinstance(value, bool) else str(value)
+    if text not in good and text not in bad:  # as pandas writes true, and 1 in a column with gaps
+        text = {"True": "true", "False": "false"}.get(text, text.removesuffix(".0"))
     return GOOD if text in good else BAD if text in bad else "another label"
 
 
@@ -152,18 +156,17 @@ def _column(path: Path, batch: TextBatch, key: str, setting: str) -> list[object
 
 def _delimited(path: Path, layout: Layout) -> Iterator[TextBatch]:
     """Yield the rows of a CSV or TSV file, with all columns."""
-    rows: list[dict[str, object]] = []
-    for _, row in read_delimited(path, [layout.text_key]):
-        rows.append(row)
-        if len(rows) == ROWS_AT_ONCE:
+    found = read_delimited(path, [layout.text_key], has_settings=False)
+    try:
+        while rows := [row for _, row in islice(found, ROWS_AT_ONCE)]:
             yield _batch(path, rows, layout.text_key)
-            rows = []
-    yield _batch(path, rows, layout.text_key)
+    except MissingColumnError as error:
+        raise UserError(f"{error}; set text_key if the text has another name") from error
 
 
 def _batch(path: Path, rows: list[dict[str, object]], key: str) -> TextBatch:
     sound = [row for row in rows if str(row[key]).strip()]
     texts = pa.array([str(row[key]) for row in sound], pa.large_string())
     rejected = +Counter({"no text": len(rows) - len(sound)})
-    table, numbers = pa.Table.from_pylist(sound), list(range(len(sound)))
-    return TextBatch(texts, "parquet", rejected, table, None, path.name, numbers)
+    table = pa.table({name: [row[name] for row in sound] for name in rows[0]})
+    return TextBatch(texts, "parquet", rejected, table, None, path.name, list(range(len(sound))))

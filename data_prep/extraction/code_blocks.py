@@ -6,7 +6,7 @@ visible symbols, which it takes for letters, and afterwards the symbols become w
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 LINE, SPACE, TAB = "⏎", "␠", "␉"
 """Symbols for white space. A page that holds one of them is left as it is."""
@@ -15,26 +15,36 @@ _ENDS = {
     kind: re.compile(end, re.I)
     for kind, end in {
         "<!--": "-->", "<script": r"</script\b", "<style": r"</style\b",
-        "<textarea": r"</textarea\b", "<pre": r"</pre\b", "<code": r"</code\b",
+        "<textarea": r"</textarea\b", "<pre": r"</pre\b", "<code": r"</code\b", "<br": r"<br\b",
     }.items()
 }  # fmt: skip
 _BEGINNING = re.compile(r"<!--|<(?:script|style|textarea|pre|code)(?=[\s/>])", re.I)
-_BREAK = re.compile(r"<br\b[^>]*>", re.I)
-_MARKUP = re.compile(r"<!--.*?-->|</?[a-z][^>]*>", re.I | re.S)
+_COMMENT = re.compile(r"<!--.*?-->", re.S)
+_PROGRAM = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", re.I | re.S)
+_BREAK = re.compile(r"<br\b[^>]*>|(?:</(?:div|p|li|tr)\b[^>]*>)+\n?", re.I)  # ends a line
+_TAG = re.compile(r"</?[a-z][^>]*>", re.I)
+_SYMBOL = re.compile(
+    f"[{LINE}{SPACE}{TAB}]|&#(?:0*(?:9166|9248|9225)|x0*(?:23ce|2420|2409))\\b", re.I
+)
 _HARD_SPACE = re.compile(r"&nbsp;|&#160;|&#xa0;|\xa0", re.I)
 _RUN = re.compile(r"^ +| {2,}", re.M)
 _CELL = re.compile(r"<td\b[^>]*>(?:\s|<[^>]*>)*$", re.I)  # nothing but tags since the cell began
 _WHITE_SPACE = str.maketrans({LINE: "\n", SPACE: " ", TAB: "\t"})
 
 
-def hidden(html: str) -> str:
+def with_blocks(html: str, extract: Callable[[str], str]) -> str:
+    """Return the text that an extractor finds in a page, with its code blocks as they are there."""
+    if _SYMBOL.search(html):
+        return extract(html)
+    return _shown(extract(_hidden(html)))
+
+
+def _hidden(html: str) -> str:
     """Replace the content of each code block by its text, with symbols for white space.
 
     A block is a `<pre>`, or a `<code>` with line breaks (`<br>`). Columns of line numbers, as
     highlighters set them beside the code, are left out.
     """
-    if any(symbol in html for symbol in (LINE, SPACE, TAB)):
-        return html
     parts, copied = [], 0
     for start, end in _blocks(html):
         opened = html.find(">", start, end) + 1
@@ -49,7 +59,7 @@ def hidden(html: str) -> str:
     return "".join([*parts, html[copied:]])
 
 
-def shown(text: str) -> str:
+def _shown(text: str) -> str:
     """Turn the symbols in an extracted text into white space again."""
     if LINE in text:  # a block that was a table's only cell is no row
         rows = text.split("\n")
@@ -59,20 +69,32 @@ def shown(text: str) -> str:
 
 def _blocks(html: str) -> Iterator[tuple[int, int]]:
     """Yield where each closed block begins and where its end tag begins, in linear time."""
-    at, unclosed = 0, set()
+    at, ends = 0, dict[str, tuple[int, int]]()
+
+    def next_of(kind: str) -> tuple[int, int]:
+        """Return where the next end of a kind begins and ends; each is searched for once."""
+        if kind not in ends or ends[kind][0] < at:
+            end = _ENDS[kind].search(html, at)
+            ends[kind] = end.span() if end else (len(html), -1)
+        return ends[kind]
+
     while found := _BEGINNING.search(html, at):
         kind, at = found[0].lower(), found.end()
-        end = None if kind in unclosed else _ENDS[kind].search(html, at)
-        if end is None:
-            unclosed.add(kind)
-            continue
-        if kind == "<pre" or (kind == "<code" and _BREAK.search(html, at, end.start())):
-            yield found.start(), end.start()
-        at = end.end()
+        start, after = next_of(kind)
+        if after < 0 or (kind == "<code" and next_of("<br")[0] >= start):
+            continue  # not closed; or a line of code, which may be around a block
+        if kind in ("<pre", "<code"):
+            yield found.start(), start
+        at = after
 
 
 def _text(content: str) -> str:
-    text = _MARKUP.sub("", _BREAK.sub("\n", content.replace("\r\n", "\n")))
+    text = content.replace("\r\n", "\n")
+    end = text.rfind("-->") + 1  # behind the last end no comment is closed: a search is in vain
+    text = _COMMENT.sub("", text[: end + 2]) + text[end + 2 :] if end else text
+    text = _PROGRAM.sub("", text)
+    end = text.rfind(">") + 1
+    text = _TAG.sub("", _BREAK.sub("\n", text[:end])) + text[end:]
     return _HARD_SPACE.sub(" ", text).removeprefix("\n").rstrip()
 
 

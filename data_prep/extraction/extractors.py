@@ -9,7 +9,7 @@ is kept (Li et al. 2026, arXiv 2602.19548).
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from data_prep.extraction.code_blocks import hidden, shown
+from data_prep.extraction.code_blocks import with_blocks
 
 _LIST = re.compile(r"<(/?)ul(?=[\s/>])", re.I)
 
@@ -49,10 +49,13 @@ def _resiliparse(html: str) -> str:
 def _trafilatura(html: str, *, fast: bool) -> str:
     import trafilatura
 
-    text = trafilatura.extract(
-        hidden(html), fast=fast, include_comments=False, include_tables=True
-    )  # fmt: skip
-    return shown(text or "")
+    def extract(source: str) -> str:
+        return (
+            trafilatura.extract(source, fast=fast, include_comments=False, include_tables=True)
+            or ""
+        )
+
+    return with_blocks(html, extract)
 
 
 EXTRACTORS: Mapping[str, Sequence[Callable[[str], str]]] = {

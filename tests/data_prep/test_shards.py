@@ -201,6 +201,13 @@ def test_a_tokenizer_is_trained_on_a_sample_chosen_by_content(
                         sample_bytes=size // 2, seed=6)  # fmt: skip
 
 
+def test_a_sample_that_takes_no_document_is_not_called_an_empty_corpus(
+    tmp_path: Path, corpus: Path
+) -> None:
+    with pytest.raises(UserError, match=r"sample_bytes=1 takes none of [\d,]+ documents; give"):
+        build_tokenizer([str(corpus)], tmp_path / "t", vocab_size=300, sample_bytes=1)
+
+
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 2.0])
 @pytest.mark.parametrize("turned", [False, True])
 def test_the_sample_is_the_same_in_any_order_and_read_once(

@@ -17,7 +17,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,11 @@ def lock_of(folder: Path) -> FileLock:
 
 def entries(cache: Path) -> list[Entry]:
     """Return the entries of a cache, the newest first."""
-    found = [_entry(path) for path in cache.iterdir() if _is_entry(path)] if cache.is_dir() else []
+    found = []
+    for path in cache.iterdir() if cache.is_dir() else ():
+        with suppress(FileNotFoundError):  # another process has just removed it
+            if _is_entry(path):
+                found.append(_entry(path))
     return sorted(found, key=lambda entry: (-entry.built, entry.folder.name))
 
 

@@ -204,6 +204,49 @@ def test_columns_that_are_missing_are_named(
             trained(compose, tmp_path / "m", f"labelled={tmp_path / name}")
 
 
+@pytest.mark.parametrize("number", [1023, 1024, 2048])
+@pytest.mark.parametrize("blank", [0, 1024])
+def test_a_csv_file_may_have_any_number_of_rows(
+    tmp_path: Path, compose: Callable[..., Quality], number: int, blank: int
+) -> None:
+    """Rows are read 1,024 at a time, and a batch may hold no text, or nothing."""
+    rows = [f"{kind} {at},{kind}" for at in range(number // 2) for kind in ("good", "bad")]
+    rows += ["one more,good"] * (number % 2) + [" ,good"] * blank
+    (tmp_path / "a.csv").write_text("\n".join(["text,label", *rows]))
+    manifest = trained(compose, tmp_path / "m", f"labelled={tmp_path / 'a.csv'}")
+    assert (manifest["rows_in"], manifest["rows_out"]) == (number + blank, number)
+    assert manifest["rejected"] == ({"no text": blank} if blank else {})
+
+
+@pytest.mark.parametrize(("good", "bad"), [("True", "False"), ("1.0", "0.0"), ("1", "0")])
+def test_labels_as_pandas_writes_them_are_read(
+    tmp_path: Path, compose: Callable[..., Quality], good: str, bad: str
+) -> None:
+    rows = [f"{text} {at},{text}" for at in range(100) for text in (good, bad)]
+    (tmp_path / "a.csv").write_text("\n".join(["text,label", *rows]))
+    assert trained(compose, tmp_path / "m", f"labelled={tmp_path / 'a.csv'}")["rows_out"] == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a,good\nb,bad\n", "no column 'text'.*must name the columns; set text_key"),
+        (b"text;label\na;good\n", "no column 'text'.*put the line sep=; first; set text_key"),
+        (b"text,label\na,b,good\n", "line 2 .*has 3 cells.*quote cells that hold ','"),
+        (b'text,label\n"a,good\n', "a quote is never closed.*convert the file to JSONL"),
+        (b"text,label\ncaf\xe9,good\n", "line 2 is not utf-8: byte 0xe9; convert it"),
+        (b"text,label\n", "there is no good text"),
+    ],
+)
+def test_advice_about_csv_names_settings_that_there_are(
+    tmp_path: Path, compose: Callable[..., Quality], content: bytes, message: str
+) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(UserError, match=message) as refused:
+        trained(compose, tmp_path / "m", f"labelled={tmp_path / 'a.csv'}")
+    assert "task." not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

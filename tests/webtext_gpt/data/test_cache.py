@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from webtext_gpt.commands import main
-from webtext_gpt.data import prepare, shard_writer
+from webtext_gpt.data import cache, prepare, shard_writer
 from webtext_gpt.data.cache import clear_leftovers, entries, lock_of, remove, size_text
 from webtext_gpt.data.prepare import prepare_shards
 from webtext_gpt.data.shards import TokenShards
@@ -189,3 +190,22 @@ def test_sizes_are_readable(size: int, text: str) -> None:
 def test_leftovers_of_a_missing_cache_are_none(tmp_path: Path) -> None:
     clear_leftovers(tmp_path / "none")
     assert prepare.entries(tmp_path / "none") == []
+
+
+def test_an_entry_that_another_process_removes_meanwhile_is_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build lists the cache when it is done, while another process may empty it."""
+    shards = build(tmp_path)
+    other = tmp_path / "cache" / "files-0123456789abcdef"
+    shutil.copytree(tmp_path / "cache" / shards.folder.name, other)
+    check = cache._is_entry
+
+    def removed_after(folder: Path) -> bool:
+        found = check(folder)
+        if folder == other:
+            shutil.rmtree(other)
+        return found
+
+    monkeypatch.setattr(cache, "_is_entry", removed_after)
+    assert [entry.folder.name for entry in entries(tmp_path / "cache")] == [shards.folder.name]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from webtext_gpt.data.rows import MissingColumnError, Row, other_case, plural
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import CONVERT
 from webtext_gpt.signatures import HEAD_BYTES, refuse_other_kind
 
 LARGEST_CELL = 2**24
@@ -31,6 +32,7 @@ def read_delimited(
     quotes: bool | None = None,
     encoding: str = "utf-8",
     optional: str | None = None,
+    has_settings: bool = True,
 ) -> Iterator[tuple[str, Row]]:
     r"""Yield `(place, row)` in file order; the place is the file and the line the row begins on.
 
@@ -49,6 +51,8 @@ def read_delimited(
         encoding: the text's encoding; it must be a superset of ASCII.
         optional: column that a headerless file may omit; detected by the number of cells in the
             first row, and assumed omitted if the separator is a space.
+        has_settings: whether the caller has the settings `task.*` for these arguments; messages
+            then name them, and otherwise say how to change the file.
 
     Raises:
         UserError: a row has too few or too many cells, or the file cannot be decoded.
@@ -57,7 +61,7 @@ def read_delimited(
     if separator is not None:
         check_separator(separator)
     check_encoding(encoding)
-    lines = _lines(file, encoding)
+    lines = _lines(file, encoding, has_settings)
     first = next(lines)
     excel = re.fullmatch(r'sep=([^"\r\n])\n', first, re.IGNORECASE)
     if excel is None:
@@ -72,7 +76,7 @@ def read_delimited(
     if separator == " " and names:
         names = shorter
     if quotes:
-        rows = _quoted_rows(file, lines, separator, skipped)
+        rows = _quoted_rows(file, lines, separator, skipped, has_settings)
     else:
         rows = _unquoted_rows(lines, separator, len(names) if names else None, skipped)
 
@@ -87,14 +91,19 @@ def read_delimited(
                 continue
             if names and len(cells) == len(shorter):
                 names = shorter
-            header = _given_names(place, found, columns, names, separator)
+            header = _given_names(place, found, columns, names, separator, has_settings)
         count += 1
         if len(cells) != len(header):
+            advice = (
+                f"try task.quotes={str(not quotes).lower()}, a task.separator other than "
+                f"{separator!r} or, if the file has no header, other task.columns"
+                if has_settings
+                else f"correct the row, {'quote cells that hold' if quotes else 'remove'} "
+                f"{separator!r}, or convert the file to JSONL"
+            )
             raise UserError(
                 f"{place} (row {count}) has {plural(len(cells), 'cell')}, but {len(header)} are "
-                f"expected ({', '.join(header)}); try task.quotes={str(not quotes).lower()}, "
-                f"a task.separator other than {separator!r} or, if the file has no header, other "
-                "task.columns"
+                f"expected ({', '.join(header)}); {advice}"
             )
         yield place, dict(zip(header, cells, strict=True))
 
@@ -141,6 +150,7 @@ def _given_names(
     columns: Sequence[str],
     names: Sequence[str] | None,
     separator: str,
+    has_settings: bool,
 ) -> list[str]:
     """Return the column names of a headerless file, whose first row is data."""
     folded = {cell.casefold() for cell in first}
@@ -149,7 +159,8 @@ def _given_names(
         cells = ", ".join(cell if len(cell) <= 40 else f"{cell[:40]}..." for cell in first[:20])
         raise MissingColumnError(
             f"{place} is the first row and has no column {', '.join(map(repr, lacking))}, only the "
-            f"cells: {cells}{other_case(lacking, first) or _advice(first, separator)}"
+            f"cells: {cells}"
+            f"{other_case(lacking, first) or _advice(first, separator, has_settings)}"
         )
     if missing := ", ".join(repr(column) for column in columns if column not in names):
         raise MissingColumnError(
@@ -158,15 +169,20 @@ def _given_names(
     return list(names)
 
 
-def _advice(first: list[str], separator: str) -> str:
+def _advice(first: list[str], separator: str, has_settings: bool) -> str:
     """Suggest a fix for a first row that lacks the columns."""
     for word, other in SEPARATOR_NAMES.items():
         if len(first) == 1 and other in first[0] and other not in (separator, " ", ","):
-            return f"; if its cells are separated by {other!r}, set task.separator={word}"
+            how = (
+                f"set task.separator={word}" if has_settings else f"put the line sep={other} first"
+            )
+            return f"; if its cells are separated by {other!r}, {how}"
+    if not has_settings:
+        return "; the first row must name the columns"
     return "; if this row is not a header, name the columns with task.columns=[...]"
 
 
-def _lines(file: Path, encoding: str) -> Iterator[str]:
+def _lines(file: Path, encoding: str, has_settings: bool) -> Iterator[str]:
     """Yield decoded lines, each ending in a line feed, without a byte order mark."""
     number = 0
     with file.open("rb") as stream:
@@ -176,9 +192,13 @@ def _lines(file: Path, encoding: str) -> Iterator[str]:
             try:
                 line = raw.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode(encoding)
             except UnicodeDecodeError as error:
+                advice = (
+                    "if it is Western European text in another encoding, set task.encoding=latin-1"
+                    if has_settings
+                    else CONVERT
+                )
                 raise UserError(
-                    f"{place} is not {encoding}: byte {error.object[error.start]:#04x}; if it is "
-                    "Western European text in another encoding, set task.encoding=latin-1"
+                    f"{place} is not {encoding}: byte {error.object[error.start]:#04x}; {advice}"
                 ) from error
             if "\0" in line:
                 raise UserError(f"{place} holds a NUL byte, so the file is not text")
@@ -201,7 +221,7 @@ def _unquoted_rows(
 
 
 def _quoted_rows(
-    file: Path, lines: Iterator[str], separator: str, skipped: int
+    file: Path, lines: Iterator[str], separator: str, skipped: int, has_settings: bool
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of the line that each row begins on, and its cells."""
     reader = csv.reader(lines, delimiter=separator, strict=True)
@@ -214,9 +234,10 @@ def _quoted_rows(
             where = f"{file}: the row that begins in line {start} cannot be read ({error})"
             if "new-line" in str(error):
                 raise UserError(f"{where}: it has a carriage return outside quotes") from error
+            advice = "set task.quotes=false" if has_settings else "convert the file to JSONL"
             raise UserError(
                 f"{where}: a quote is never closed, or a quoted cell contains a single quote "
-                "character; if quotes are ordinary text, set task.quotes=false"
+                f"character; if quotes are ordinary text, {advice}"
             ) from error
         finally:
             csv.field_size_limit(others)
