@@ -159,16 +159,18 @@ def _finish(
     """Number the files in the order of the inputs' hashes, and write the manifest."""
     found = [ShardFile(**file) for record in records for file in record["files"]]
     if not found:
+        ledger.discard()
         raise UserError(
             f"{ledger.inputs[0].path} and the other files hold no text, so there is nothing to "
-            "make shards of; give other documents and another out="
+            "make shards of; give other documents"
         )
     splits = {file.split for file in found}
     if splits != {"train", "validation"}:
         which = "train" if "train" not in splits else "validation"
+        ledger.discard()
         raise UserError(
             f"no document fell into the {which} split: give more documents, or a val_fraction "
-            f"other than {val_fraction}, and another out="
+            f"other than {val_fraction}"
         )
     numbered = []
     for number, file in enumerate(found):

@@ -249,6 +249,10 @@ class Ledger:
         _write_json(self.out / MANIFEST, self._manifest)
         shutil.rmtree(self.work)
 
+    def discard(self) -> None:
+        """Delete the unfinished folder, whose units are of no use to a call that may succeed."""
+        shutil.rmtree(self.out)
+
     def _finish_unit(self, unit: str, record: Mapping[str, Any]) -> None:
         if self._hashes:
             self._hashes.take_new()
@@ -280,6 +284,7 @@ class Ledger:
         ours = {self.work / "lock", self.work / "plan.json", self.work / "done"}
         if (
             not self.finished
+            and self.out.exists()
             and set(self.out.iterdir()) == {self.work}
             and set(self.work.iterdir()) <= ours
             and not any((self.work / "done").iterdir())

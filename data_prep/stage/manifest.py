@@ -55,9 +55,9 @@ def read_manifest(path: Path) -> Manifest:
     try:
         value = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON ({error}); choose another out=") from error
+        raise UserError(f"{path}: not JSON ({error}); {REPAIR}") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path}: not a manifest; choose another out=")
+        raise UserError(f"{path}: not a manifest; {REPAIR}")
     if "stage" in value:
         try:
             _Checked.model_validate(value)

@@ -177,6 +177,7 @@ def test_bad_settings_are_refused(
         given["tokenizer"] = corpus
     with pytest.raises(UserError, match=message):
         build_shards(**given, out=tmp_path / "out", workers_at_once=1)
+    assert not (tmp_path / "out").exists()  # so that the corrected call may use the folder
 
 
 def test_a_tokenizer_is_trained_on_a_sample_chosen_by_content(
