@@ -21,8 +21,9 @@ _ARC = rb"[A-Za-z][A-Za-z0-9+.-]*:[^\r\n]{1,8192}? \d{14} [^\r\n]{0,1024}?\d+[ \
 # The same amid other bytes, which may not end with a line. A field follows, so that it is no text.
 _WARC_WITHIN = _WARC + rb"(?=[A-Za-z][A-Za-z-]*:)"
 _ARC_WITHIN = rb"(?:https?|ftp|dns|filedesc)" + _ARC.removeprefix(rb"[A-Za-z][A-Za-z0-9+.-]*")
-_ARC_FIELDS = re.compile(rb"(.+?) \S+ \d{14} (?:[^\r\n]* )?(\d+)\s*$")
+_ARC_FIELDS = re.compile(rb"(.+?) \S+ \d{14} (?:[^\r\n]* )?(\d{1,18})\s*$")
 _EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _LINES = 1 << 16  # bytes of a record's header at most
 
 
@@ -222,9 +223,8 @@ def _warc_record(lines: bytes) -> tuple[Record, int | None]:
         name = name.strip().lower() if colon else ""
         if name:
             headers.setdefault(name, value.strip())
-    length = headers.get("content-length", "")
-    is_number = length.isascii() and length.isdigit()
-    return Record(headers.get("warc-type", "").lower(), headers), int(length) if is_number else None
+    length = _LENGTH.fullmatch(headers.get("content-length", ""))
+    return Record(headers.get("warc-type", "").lower(), headers), int(length[0]) if length else None
 
 
 def _arc_record(line: bytes) -> tuple[Record, int] | None:

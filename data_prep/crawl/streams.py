@@ -9,6 +9,25 @@ _ZSTD, _LZ4 = b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"
 _BLOCK = 1 << 16
 
 
+def inflated(decompressor: "zlib._Decompress", given: bytes, size: int) -> tuple[bytes, bool]:
+    """Decompress about `size` bytes at most, up to the first fault; return whether there is one.
+
+    After a fault, the decompressor is of no more use.
+    """
+    before = decompressor.copy()
+    try:
+        return decompressor.decompress(given, size), False
+    except zlib.error:
+        pass
+    found = []  # byte by byte, because zlib returns nothing from a call that fails
+    try:
+        for at in range(len(given)):
+            found.append(before.decompress(given[at : at + 1]))
+    except zlib.error:
+        pass
+    return b"".join(found), True
+
+
 class DamagedError(Exception):
     """Bytes that cannot be decompressed, or that end too early.
 
@@ -146,21 +165,9 @@ class GzipSource:
         raise DamagedError(self._begun, self._member, self._offset)
 
     def _decompress(self, size: int) -> bytes:
-        """Decompress some of what was read, up to the first fault."""
-        before, given = self._decompressor.copy(), self._left
-        try:
-            block = self._decompressor.decompress(given, size)
-            self._left = self._decompressor.unconsumed_tail
-            return block
-        except zlib.error:
-            self._is_damaged = True
-        found = []  # byte by byte, because zlib returns nothing from a call that fails
-        try:
-            for at in range(len(given)):
-                found.append(before.decompress(given[at : at + 1]))
-        except zlib.error:
-            pass
-        return b"".join(found)
+        block, self._is_damaged = inflated(self._decompressor, self._left, size)
+        self._left = self._decompressor.unconsumed_tail
+        return block
 
     def seek(self, position: int, /) -> int:
         """Go back to the beginning of the member that holds a position; never go forward."""
