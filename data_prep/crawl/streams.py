@@ -1,6 +1,7 @@
 """Decompressed bytes of an archive, with a position that can be moved."""
 
 import bisect
+import re
 import zlib
 from typing import IO, Protocol
 
@@ -66,34 +67,64 @@ class Window:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._buffer = b""
+        self._at = 0  # of the next byte, in the buffer
         self.position = 0
         self.damage: DamagedError | None = None
 
     def peek(self, size: int) -> bytes:
         """Return the next `size` bytes without moving; fewer at the end or before damage."""
-        if len(self._buffer) < size:
-            blocks, held = [self._buffer], len(self._buffer)
-            try:
-                while held < size and (block := self._source.read(max(size - held, _BLOCK))):
-                    blocks.append(block)
-                    held += len(block)
-            except DamagedError as error:
-                self.damage = error
-            self._buffer = b"".join(blocks)
-        return self._buffer[:size]
+        self._fill(size)
+        return self._buffer[self._at : self._at + size]
+
+    def match(self, pattern: re.Pattern[bytes], size: int) -> re.Match[bytes] | None:
+        """Match a pattern with the next `size` bytes, without copying them."""
+        self._fill(size)
+        return pattern.match(self._buffer, self._at, self._at + size)
+
+    def search(
+        self, pattern: re.Pattern[bytes], size: int, skipped: int = 0
+    ) -> tuple[int, int] | None:
+        """Search the next `size` bytes but for some; return where a match begins and ends.
+
+        Positions count from the next byte.
+        """
+        self._fill(size)
+        found = pattern.search(self._buffer, self._at + skipped, self._at + size)
+        return (found.start() - self._at, found.end() - self._at) if found else None
+
+    def held(self, size: int) -> int:
+        """Return how many of the next `size` bytes there are before the end or damage."""
+        self._fill(size)
+        return min(len(self._buffer) - self._at, size)
+
+    def _fill(self, size: int) -> None:
+        held = len(self._buffer) - self._at
+        if held >= size:
+            return
+        blocks = [self._buffer[self._at :]]
+        try:
+            while held < size and (block := self._source.read(max(size - held, _BLOCK))):
+                blocks.append(block)
+                held += len(block)
+        except DamagedError as error:
+            self.damage = error
+        self._buffer, self._at = b"".join(blocks), 0
 
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes, fewer at the end or before damage, and move on."""
         found = self.peek(size)
-        self._buffer = self._buffer[len(found) :]
+        self._at += len(found)
         self.position += len(found)
         return found
 
     def seek(self, position: int) -> None:
         """Move to a position, or to the end if that comes first."""
-        if not self.position <= position <= self.position + len(self._buffer):
-            self.position = self._source.seek(position)
-            self._buffer = b""
+        begin = self.position - self._at  # what was read may be in the buffer still
+        if begin <= position <= begin + len(self._buffer):
+            self._at, self.position = position - begin, position
+            return
+        self.position = self._source.seek(position)
+        self._buffer, self._at = b"", 0
         while self.position < position and self.read(min(position - self.position, _BLOCK)):
             pass
 
