@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from data_prep.crawl.journal import Journal
+from data_prep.crawl.journal import Journal, keys_of
 from data_prep.crawl.outage import Outage
 from data_prep.crawl.urls import UrlRules, url_cleaner, url_rules
 from data_prep.crawl.warc import REPAIRED_FIELD
@@ -35,6 +35,7 @@ from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, print_counts, source_manifests
 from data_prep.stage.readers import open_parquet
 from webtext_gpt.cli import Call
+from webtext_gpt.data.parquet import as_text
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 from webtext_gpt.paths import local_path
@@ -102,15 +103,15 @@ def fetch_pages(
         if not ledger.finished:
             for file in files:
                 file.check()
-            total, others = _count(files, number, shards)  # refuses a bad file before writing
+            counts, repeated = _count(files, number, shards)  # refuses a bad file before writing
             journal = Journal(ledger.out, ledger.work / "journal.jsonl", archive_bytes)
             try:
-                links_of_shard = (batch for batch, _ in _batches(files, number, shards))
+                links_of_shard = _new_links(_batches(files, number, shards), journal, repeated)
                 outage = Outage(journal.answered, accept=accept_unreachable)
-                _crawl(links_of_shard, journal, rules, polite, total, outage)
+                _crawl(links_of_shard, journal, rules, polite, counts.links, outage)
             finally:
                 journal.close()
-            _finish(ledger, journal, total, others)
+            _finish(ledger, journal, counts)
         return ledger.manifest
 
 
@@ -128,29 +129,71 @@ def _batches(
     for file in files:
         hint = "; give a file of links, as links.py writes it"
         with open_parquet(file.path, LINK_COLUMNS, hint) as parquet:
-            for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=LINK_COLUMNS):
+            for stored in parquet.iter_batches(ROWS_AT_ONCE, columns=LINK_COLUMNS):
+                batch = _texts(stored, file.path)
                 names = batch["domain"].to_pylist()
                 mine = [xxhash.xxh3_64_intdigest(n.encode()) % shards == number - 1 for n in names]
                 yield batch.filter(pa.array(mine, pa.bool_())), len(mine) - sum(mine)
 
 
-def _count(files: Sequence[InputFile], number: int, shards: int) -> tuple[int, int]:
-    """Count the links of the shard and those of other shards."""
-    mine = others = 0
+def _texts(stored: pa.RecordBatch, path: Path) -> pa.RecordBatch:
+    """Return links with their columns as strings.
+
+    Raises:
+        UserError: A value is missing.
+    """
+    columns = [as_text(stored.column(name)) for name in LINK_COLUMNS]
+    for name, column in zip(LINK_COLUMNS, columns, strict=True):
+        if column.null_count:
+            raise UserError(f"{path}: {column.null_count:,} links have no {name}; every link needs "
+                            f"{', '.join(LINK_COLUMNS)}, as links.py writes them")  # fmt: skip
+    return pa.RecordBatch.from_arrays(columns, names=LINK_COLUMNS)
+
+
+class LinkCounts(NamedTuple):
+    """Links of the shard, rows that repeat one of their ids, and links of other shards."""
+
+    links: int
+    repeated: int
+    others: int
+
+
+def _count(files: Sequence[InputFile], number: int, shards: int) -> tuple[LinkCounts, set[int]]:
+    """Count links, and return the keys (see `journal.keys_of`) of ids that occur more than once."""
+    others = 0
+    found = [np.zeros(0, np.uint64)]
     for batch, left in _batches(files, number, shards):
-        mine, others = mine + batch.num_rows, others + left
-    return mine, others
+        others += left
+        found.append(keys_of(batch["id"].to_pylist()))
+    keys, times = np.unique(np.concatenate(found), return_counts=True)
+    counts = LinkCounts(len(keys), int(times.sum()) - len(keys), others)
+    return counts, set(keys[times > 1].tolist())
+
+
+def _new_links(
+    batches: Iterator[tuple[pa.RecordBatch, int]], journal: Journal, repeated: set[int]
+) -> Iterator[tuple[str, str]]:
+    """Yield the id and the URL of each link that the journal does not hold, once each."""
+    given: set[int] = set()
+    for batch, _ in batches:
+        ids, urls = batch["id"].to_pylist(), batch["url"].to_pylist()
+        for at in np.flatnonzero(~journal.is_finished(ids)):
+            if repeated and (key := int(keys_of([ids[at]])[0])) in repeated:
+                if key in given:
+                    continue
+                given.add(key)
+            yield ids[at], urls[at]
 
 
 def _crawl(
-    links: Iterator[pa.RecordBatch],
+    links: Iterator[tuple[str, str]],
     journal: Journal,
     rules: UrlRules,
     polite: "Politeness",
     total: int,
     outage: Outage,
 ) -> None:
-    """Fetch the links that the journal does not hold yet.
+    """Fetch links, given as pairs of id and URL, which the journal does not hold yet.
 
     Raises:
         UserError: The crawl was interrupted, or the network is down.
@@ -169,13 +212,6 @@ def _crawl(
     process = CrawlerProcess(polite.settings())
     crawler = process.create_crawler(PageSpider)
 
-    def todo() -> Iterator[tuple[str, str]]:
-        for batch in links:
-            ids = batch["id"].to_pylist()
-            new = np.flatnonzero(~journal.is_finished(ids))
-            urls = batch["url"].to_pylist()
-            yield from ((ids[at], urls[at]) for at in new)
-
     with tqdm(total=total, initial=done, unit="page", desc="pages", disable=None) as bar:
 
         def report(name: str, url: str, status: str, response: "Response | None") -> None:
@@ -191,7 +227,7 @@ def _crawl(
             done += 1
             bar.update()
 
-        process.crawl(crawler, todo=todo(), report=report, clean=url_cleaner(rules),
+        process.crawl(crawler, todo=links, report=report, clean=url_cleaner(rules),
                       politeness=polite, outage=outage)  # fmt: skip
         from twisted.internet import reactor
 
@@ -246,14 +282,14 @@ def _records(name: str, response: "Response") -> bytes:
         extra[REPAIRED_FIELD] = ", ".join(faults)
     page = writer.create_warc_record(
         response.url, "response", io.BytesIO(response.body), http_headers=answer,
-        warc_headers_dict={**extra, "X-Link-ID": name},
+        warc_headers_dict={**extra, "X-Link-ID": " ".join(name.split())},
     )  # fmt: skip
     request = writer.create_warc_record(response.url, "request", http_headers=asked)
     writer.write_request_response_pair(request, page)
     return buffer.getvalue()
 
 
-def _finish(ledger: Ledger, journal: Journal, total: int, others: int) -> None:
+def _finish(ledger: Ledger, journal: Journal, links: LinkCounts) -> None:
     """Write `status.parquet` from the journal, and the manifest."""
     entries, tables = journal.entries(), []
     while some := list(islice(entries, ROWS_AT_ONCE)):
@@ -265,9 +301,9 @@ def _finish(ledger: Ledger, journal: Journal, total: int, others: int) -> None:
     for entry in pc.value_counts(table["status"]).to_pylist():
         counts[entry["values"]] = entry["counts"]
     fetched = counts.pop("fetched", 0)
-    if others:
-        counts["other shard"] = others
-    ledger.finish(rows_in=total + others, rows_out=fetched, rejected=counts)
+    more = {"other shard": links.others, "repeated link": links.repeated}
+    counts.update({reason: count for reason, count in more.items() if count})
+    ledger.finish(rows_in=sum(links), rows_out=fetched, rejected=counts)
 
 
 def run(settings: Pages) -> Manifest:

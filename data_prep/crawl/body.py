@@ -7,13 +7,17 @@ the stored bytes are used, or what could be decoded of them, and the fault is na
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from data_prep.crawl.mime import sniffed_type
+from data_prep.crawl.streams import inflated
 
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _SLICE = 512  # bytes that are decompressed at a time
 _BLOCK = 1 << 16  # bytes that become of them at most
 _GZIP = b"\x1f\x8b\x08"
+_ZSTD_FRAME = b"\x28\xb5\x2f\xfd"
+_ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame, also one to be skipped
 
 
 def undo_codings(stored: bytes, codings: Sequence[str], most: int) -> tuple[bytes, list[str]]:
@@ -40,9 +44,10 @@ def undo_codings(stored: bytes, codings: Sequence[str], most: int) -> tuple[byte
             fault = "unknown content coding"
         if fault:
             faults.append(fault)
-    if body.startswith(_GZIP):
-        body, fault = _decompressed(body, "gzip", most)
-        faults += ["gzip without saying so", *filter(None, [fault])]
+    unsaid = "gzip" if body.startswith(_GZIP) else "zstd" if body.startswith(_ZSTD_FRAME) else ""
+    if unsaid:
+        body, fault = _decompressed(body, unsaid, most)
+        faults += [f"{unsaid} without saying so", *filter(None, [fault])]
     return body, faults
 
 
@@ -69,8 +74,26 @@ def _dechunked(body: bytes) -> tuple[bytes, str]:
 
 
 def _decompressed(body: bytes, coding: str, most: int) -> tuple[bytes, str]:
-    """Decompress a body up to `most` bytes, or return it unchanged if it is text already."""
-    blocks, length, problem = [], 0, ""
+    """Decompress a body up to `most` bytes.
+
+    If nothing can be decompressed, it is returned unchanged if it is text, else as what it is.
+    """
+    if not body:
+        return body, ""
+    found, problem = _unpacked(body, coding, most)
+    if problem and sniffed_type(body):
+        return body, f"says {coding} and is not"
+    if problem and not found:
+        for other in ("gzip", "deflate", "zstd", "br"):
+            plain, fault = _unpacked(body, other, most)
+            if not fault and plain and (sniffed_type(plain) or plain.startswith(_GZIP)):
+                return plain, f"says {coding} and is not"
+    return found, problem and f"{problem} {coding} body"
+
+
+def _unpacked(body: bytes, coding: str, most: int) -> tuple[bytes, str]:
+    """Decompress up to `most` bytes; return what was found before the fault, and its kind."""
+    blocks, length = [], 0
     try:
         for block in _DECOMPRESSORS[coding](body):
             blocks.append(block)
@@ -78,14 +101,10 @@ def _decompressed(body: bytes, coding: str, most: int) -> tuple[bytes, str]:
             if length >= most:
                 break
     except EOFError:
-        problem = f"cut {coding} body"
+        return b"".join(blocks)[:most], "cut"
     except _errors():
-        problem = f"damaged {coding} body"
-    if not body:
-        return body, ""
-    if problem and sniffed_type(body):
-        return body, f"says {coding} and is not"
-    return b"".join(blocks)[:most], problem
+        return b"".join(blocks)[:most], "damaged"
+    return b"".join(blocks)[:most], ""
 
 
 def _errors() -> tuple[type[Exception], ...]:
@@ -96,18 +115,24 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 def _zlib_blocks(body: bytes, wbits: int) -> Iterator[bytes]:
-    decompressor = zlib.decompressobj(wbits)
-    for at in range(0, len(body), _SLICE):  # a call that fails returns nothing, so few bytes each
-        left = body[at : at + _SLICE]
-        while left and not decompressor.eof:
-            yield decompressor.decompress(left, _BLOCK)
-            left = decompressor.unconsumed_tail
-        if decompressor.eof:
-            following = decompressor.unused_data + body[at + _SLICE :]
-            if wbits > 15 and following.startswith(_GZIP):  # a further gzip member
-                yield from _zlib_blocks(following, wbits)
+    begin = 0
+    while True:
+        decompressor = zlib.decompressobj(wbits)
+        for at in range(begin, len(body), _SLICE):
+            left = body[at : at + _SLICE]
+            while left and not decompressor.eof:
+                block, is_damaged = inflated(decompressor, left, _BLOCK)
+                yield block
+                if is_damaged:
+                    raise zlib.error
+                left = decompressor.unconsumed_tail
+            if decompressor.eof:
+                begin = min(at + _SLICE, len(body)) - len(decompressor.unused_data)
+                break
+        else:
+            raise EOFError
+        if wbits <= 15 or not body.startswith(_GZIP, begin):  # no further gzip member
             return
-    raise EOFError
 
 
 def _gzip_blocks(body: bytes) -> Iterator[bytes]:
@@ -123,15 +148,34 @@ def _deflate_blocks(body: bytes) -> Iterator[bytes]:
 def _brotli_blocks(body: bytes) -> Iterator[bytes]:
     import brotli
 
+    decompressor, given = brotli.Decompressor(), 0
+    for at in range(0, len(body), _SLICE):
+        try:
+            for block in _brotli_fed(decompressor, body[at : at + _SLICE]):
+                given += len(block)
+                yield block
+        except brotli.error:
+            break
+        if decompressor.is_finished():
+            return
+    else:
+        raise EOFError
+    # Again, byte by byte where the fault is: what follows the end is a fault for the library, too.
     decompressor = brotli.Decompressor()
-    block = decompressor.process(body, output_buffer_limit=_BLOCK)
-    while block or not decompressor.is_finished():
-        if not block:
-            raise EOFError
+    for piece in (body[:at], *(body[i : i + 1] for i in range(at, min(at + _SLICE, len(body))))):
+        for block in _brotli_fed(decompressor, piece):
+            yield block[given:]
+            given = max(given - len(block), 0)
+        if decompressor.is_finished():
+            return
+
+
+def _brotli_fed(decompressor: Any, piece: bytes) -> Iterator[bytes]:
+    while block := decompressor.process(piece, output_buffer_limit=_BLOCK):
         yield block
-        block = b"" if decompressor.is_finished() else decompressor.process(
-            b"", output_buffer_limit=_BLOCK
-        )  # fmt: skip
+        if decompressor.is_finished():
+            return
+        piece = b""
 
 
 def _zstd_blocks(body: bytes) -> Iterator[bytes]:
@@ -139,10 +183,16 @@ def _zstd_blocks(body: bytes) -> Iterator[bytes]:
 
     decompressor = zstandard.ZstdDecompressor().decompressobj()
     for at in range(0, len(body), _SLICE):  # at most 16 MB each, in blocks of 128 kB
-        yield decompressor.decompress(body[at : at + _SLICE])
-        if decompressor.eof:
-            return
-    raise EOFError
+        left = body[at : at + _SLICE]
+        while left:
+            if decompressor.eof:
+                if not _ZSTD.match(left):
+                    return
+                decompressor = zstandard.ZstdDecompressor().decompressobj()
+            yield decompressor.decompress(left)
+            left = decompressor.unused_data if decompressor.eof else b""
+    if not decompressor.eof:
+        raise EOFError
 
 
 _DECOMPRESSORS: dict[str, Callable[[bytes], Iterator[bytes]]] = {

@@ -9,12 +9,18 @@ is complete, and no archive holds a page twice.
 import json
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
+
+
+def keys_of(ids: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """Return 64-bit hashes of ids, which may be any text, (N,)."""
+    return np.array([xxhash.xxh3_64_intdigest(name.encode()) for name in ids], np.uint64)
 
 
 class Journal:
@@ -47,7 +53,7 @@ class Journal:
     def _recover(self) -> tuple[int, int, npt.NDArray[np.uint64]]:
         """Cut off an incomplete last line; return the last archive, its length, finished ids."""
         number = length = complete = 0
-        ids: list[int] = []
+        ids: list[str] = []
         if self._path.exists():
             with self._path.open("rb") as file:
                 for line in file:
@@ -55,17 +61,16 @@ class Journal:
                         break
                     entry = json.loads(line)
                     number, length = entry["archive"], entry["length"]
-                    ids.append(int(entry["id"][:16], 16))
+                    ids.append(entry["id"])
                     if entry["status"] == "fetched" or entry["status"].startswith("http "):
                         self.answered.append(entry["final_url"] or entry["url"])
                     complete += len(line)
             os.truncate(self._path, complete)
-        return number, length, np.unique(np.array(ids, np.uint64))
+        return number, length, np.unique(keys_of(ids))
 
     def is_finished(self, ids: list[str]) -> npt.NDArray[np.bool_]:
-        """Return which URL ids (hexadecimal) were finished by an earlier run, (N,)."""
-        keys = np.array([int(name[:16], 16) for name in ids], np.uint64)
-        return np.isin(keys, self.finished)
+        """Return which URL ids were finished by an earlier run, (N,)."""
+        return np.isin(keys_of(ids), self.finished)
 
     def record(self, entry: Mapping[str, Any], records: bytes = b"") -> None:
         """Record the outcome of one URL.

@@ -6,23 +6,43 @@ begins a record, in a compressed one (a gzip member for each record) at the next
 """
 
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from data_prep.crawl.streams import GZIP, GzipSource, PlainSource, Source, Window, source_of
+from data_prep.crawl.streams import (
+    GZIP,
+    GzipSource,
+    PlainSource,
+    Source,
+    Window,
+    inflated,
+    source_of,
+)
 
 WRONG_LENGTH = "wrong record length"
 
 _WARC = rb"WARC/\d\.\d+[ \t]*\r?\n"
-# url, address, date, type and, in version 2, more fields; then the length
-_ARC = rb"[A-Za-z][A-Za-z0-9+.-]*:[^\r\n]{1,8192}? \d{14} [^\r\n]{0,1024}?\d+[ \t]*\r?\n"
+# url, address, date, type and, in version 2, more fields; then the length. The url and the type may
+# hold spaces. Word by word, because bytes that are no record would take long one by one.
+_ARC = (
+    rb"[A-Za-z][A-Za-z0-9+.-]*:(?:[^ \r\n]{0,8192}+ ){1,64}?\d{14} "
+    rb"(?:[^ \r\n]{0,1024}+ ){0,16}?\d+[ \t]*\r?\n"
+)
 # The same amid other bytes, which may not end with a line. A field follows, so that it is no text.
 _WARC_WITHIN = _WARC + rb"(?=[A-Za-z][A-Za-z-]*:)"
 _ARC_WITHIN = rb"(?:https?|ftp|dns|filedesc)" + _ARC.removeprefix(rb"[A-Za-z][A-Za-z0-9+.-]*")
-_ARC_FIELDS = re.compile(rb"(.+?) \S+ \d{14} (?:[^\r\n]* )?(\d+)\s*$")
+_ARC_FIELDS = re.compile(rb"(.+?) \S+ \d{14} (?:[^\r\n]* )?(\d{1,18})\s*$")
 _EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
+_SEARCHED = 1 << 18  # bytes that are searched for a gzip member at a time
+_MEMBER_HEAD = 1 << 14  # bytes of a member that are decompressed to know what it holds
+_STEP = 1 << 8  # of these at a time
+_SILENT = 1 << 10  # of these at most without any decompressed byte
+_FIRST_LINE = 1 << 14  # decompressed bytes that hold the first line of a record
+_BLANK_TO_END = re.compile(rb"[\r\n]*\Z")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _LINES = 1 << 16  # bytes of a record's header at most
 
 
@@ -84,16 +104,26 @@ def _next_member(file: IO[bytes], at: int, size: int, starts: re.Pattern[bytes])
     """Return where the next gzip member with a record begins, or `size`."""
     while at < size:
         file.seek(at)
-        block = file.read(1 << 20)
+        block = file.read(_SEARCHED + _MEMBER_HEAD)
         found = block.find(GZIP)
-        if found < 0:
-            at += max(len(block) - 2, 1)
-            continue
-        at += found
-        if starts.match(Window(GzipSource(file, at)).peek(_LINES)):
-            return at
-        at += 1
+        while 0 <= found < _SEARCHED:
+            if starts.match(_begin_of_member(block[found : found + _MEMBER_HEAD])):
+                return at + found
+            found = block.find(GZIP, found + 1)
+        at += _SEARCHED
     return size
+
+
+def _begin_of_member(stored: bytes) -> bytes:
+    """Decompress the first bytes of what may be a gzip member, after any empty lines."""
+    decompressor, found = zlib.decompressobj(31), b""
+    for at in range(0, len(stored), _STEP):
+        block, is_damaged = inflated(decompressor, stored[at : at + _STEP], _LINES)
+        found = (found + block).lstrip(b"\r\n")
+        is_silent = not found and at > _SILENT
+        if is_damaged or is_silent or decompressor.eof or len(found) > _FIRST_LINE:
+            break
+    return found
 
 
 class _Parser:
@@ -109,6 +139,8 @@ class _Parser:
         self._source, self._window, self._is_arc, self._most = source, window, is_arc, most
         self.starts = re.compile(_WARC + b"|" + _ARC if is_arc else _WARC)
         self._next = re.compile(_WARC_WITHIN + b"|" + _ARC_WITHIN if is_arc else _WARC_WITHIN)
+        self._header_end = re.compile(_EMPTY_LINE.pattern + b"|" + self._next.pattern)
+        self._follows = re.compile(rb"[\r\n]*(?:" + self.starts.pattern + b")")
         self._terminator = b"\n" if is_arc else b"\r\n\r\n"
         self.in_record = False
         self.read_to = 0
@@ -121,7 +153,7 @@ class _Parser:
             start = window.position
             if not window.peek(1):
                 return
-            is_record = bool(self.starts.match(window.peek(_LINES)))
+            is_record = bool(window.match(self.starts, _LINES))
             header = self._header() if is_record else None
             if header is not None:
                 found = self._with_block(start, *header)
@@ -142,25 +174,30 @@ class _Parser:
 
     def _header(self) -> tuple[Record, int | None] | None:
         """Read a record's header; return the record and its length, or None if it is broken."""
-        window, lines = self._window, self._window.peek(_LINES)
-        first = self.starts.match(lines)
-        if first and not first[0].startswith(b"WARC/"):
-            window.seek(window.position + first.end())
-            return _arc_record(first[0])
-        end = _EMPTY_LINE.search(lines)
-        if not first or not end or self._next.search(lines, first.end(), end.end()):
+        window = self._window
+        if not (start := window.match(self.starts, _LINES)):
             return None
-        window.seek(window.position + end.end())
-        return _warc_record(lines[first.end() : end.start()])
+        first = start[0]
+        if not first.startswith(b"WARC/"):
+            window.seek(window.position + len(first))
+            return _arc_record(first)
+        end = window.search(self._header_end, _LINES, len(first.rstrip(b"\r\n")))
+        lines = window.peek(end[1]) if end else b""
+        if not lines.endswith(b"\n") or not end or lines[end[0] : end[1]].strip(b"\r\n"):
+            return None
+        window.seek(window.position + len(lines))
+        return _warc_record(lines[len(first) : end[0]])
 
     def _with_block(self, start: int, record: Record, length: int | None) -> Record | Lost | None:
         """Read the block of a record whose header begins at `start`; None if it is damaged."""
         window, begin = self._window, self._window.position
         declared = begin + (length or 0)
-        block = self._between(begin, declared)
+        if declared - begin <= self._most:
+            window.held(declared - begin + _LINES)  # at once, so that nothing is read again
+        window.seek(declared)
         is_whole = length is not None and window.position == declared
         if is_whole and self._leads_on():
-            return replace(record, block=block)
+            return replace(record, block=self._between(begin, declared))
         end, is_next = self._find(begin)
         if not is_next and window.damage:
             return None
@@ -181,34 +218,36 @@ class _Parser:
     def _between(self, begin: int, end: int) -> bytes | None:
         """Read the bytes between two positions and move on; None if they are too many."""
         window = self._window
-        window.seek(begin)
         if end - begin <= self._most:
+            window.seek(begin)
             return window.read(end - begin)
         window.seek(end)
         return None
 
     def _leads_on(self) -> bool:
         """Return whether a record begins here, after empty lines, or the archive ends."""
-        following = self._window.peek(_LINES).lstrip(b"\r\n")
-        if self.starts.match(following):
+        window = self._window
+        if window.match(self._follows, _LINES):
             return True
-        if damage := self._window.damage:  # at worst, that of the next gzip member
-            return damage.begun >= self._window.position
-        return not following
+        if damage := window.damage:  # at worst, that of the next gzip member
+            return damage.begun >= window.position
+        return bool(window.match(_BLANK_TO_END, _LINES))
 
     def _find(self, position: int) -> tuple[int, bool]:
         """Move on to where a record begins, or to the end; return where, and whether it does."""
         window = self._window
         window.seek(position)
+        size = _LINES  # the next record is near, mostly
         while True:
-            block = window.peek(1 << 20)
-            if found := self._next.search(block):
-                window.seek(window.position + found.start())
+            if found := window.search(self._next, size):
+                window.seek(window.position + found[0])
                 return window.position, True
-            if len(block) < 1 << 20:
-                window.seek(window.position + len(block))
+            if (held := window.held(size)) < size:
+                window.seek(window.position + held)
                 return window.position, False
-            window.seek(window.position + len(block) - _LINES)
+            if size > _LINES:
+                window.seek(window.position + size - _LINES)
+            size = 1 << 20
 
 
 def _warc_record(lines: bytes) -> tuple[Record, int | None]:
@@ -222,9 +261,8 @@ def _warc_record(lines: bytes) -> tuple[Record, int | None]:
         name = name.strip().lower() if colon else ""
         if name:
             headers.setdefault(name, value.strip())
-    length = headers.get("content-length", "")
-    is_number = length.isascii() and length.isdigit()
-    return Record(headers.get("warc-type", "").lower(), headers), int(length) if is_number else None
+    length = _LENGTH.fullmatch(headers.get("content-length", ""))
+    return Record(headers.get("warc-type", "").lower(), headers), int(length[0]) if length else None
 
 
 def _arc_record(line: bytes) -> tuple[Record, int] | None:

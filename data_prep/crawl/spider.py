@@ -9,6 +9,7 @@ import asyncio
 import heapq
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -37,7 +38,7 @@ from data_prep.crawl.proxies import (
     refused_by_proxy,
 )
 from data_prep.crawl.robots import RobotsUnavailableError
-from data_prep.crawl.urls import MEDIA, PRIVATE, Link
+from data_prep.crawl.urls import MALFORMED, MEDIA, PRIVATE, Link
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504, 522, 524})
 FINAL = (IgnoreRequest, DownloadCancelledError, StopDownload)
@@ -56,7 +57,7 @@ class PageSpider(scrapy.Spider):
         kwargs: Arguments of Scrapy's spider.
 
     Attributes:
-        failure: The error of `report` that ended the crawl.
+        failure: The error that ended the crawl.
         offline: Whether the crawl ended because the network is down.
     """
 
@@ -91,33 +92,35 @@ class PageSpider(scrapy.Spider):
 
     async def start(self) -> AsyncIterator[scrapy.Request]:
         """Yield requests while there is room for them, and retries when they are due."""
-        window = 50 * self._polite.concurrency  # wide enough that slow hosts do not fill it
-        todo = iter(self._todo)
-        more, outage = True, self._outage
-        while (more or self._under_way) and not self.offline and self.failure is None:
-            room = self._under_way < window
-            for meta in outage.release():
-                self._probed = False
-                self._retry({**meta, "attempt": -1}, None)
-            if self._waiting and self._waiting[0][0] <= time.monotonic():
-                yield heapq.heappop(self._waiting)[2]
-            elif self._is_stuck(more and room and not outage.suspected):
-                probes = [] if self._probed else outage.probes()
-                self._probed = True
-                self._probing = len(probes)
-                for url in probes:
-                    yield self._probe(url)
-                if not probes:
-                    self.offline = True
-                    self.crawler.engine.close_spider(self, "offline")
-            elif more and room and not outage.suspected:
-                if (entry := next(todo, None)) is None:
-                    more = False
+        with self._failing():
+            window = 50 * self._polite.concurrency  # wide enough that slow hosts do not fill it
+            todo = iter(self._todo)
+            more, outage = True, self._outage
+            while (more or self._under_way) and not self.offline and self.failure is None:
+                room = self._under_way < window
+                for meta in outage.release():
+                    self._probed = False
+                    self._retry({**meta, "attempt": -1}, None)
+                if self._waiting and self._waiting[0][0] <= time.monotonic():
+                    yield heapq.heappop(self._waiting)[2]
+                elif self._is_stuck(more and room and not outage.suspected):
+                    probes = [] if self._probed else outage.probes()
+                    self._probed = True
+                    self._probing = len(probes)
+                    for url in probes:
+                        yield self._probe(url)
+                    if not probes:
+                        self.offline = True
+                        self.crawler.engine.close_spider(self, "offline")
+                elif more and room and not outage.suspected:
+                    if (entry := next(todo, None)) is None:
+                        more = False
+                    else:
+                        self._under_way += 1
+                        if (request := self._first_request(*entry)) is not None:
+                            yield request
                 else:
-                    self._under_way += 1
-                    yield self._request(*entry)
-            else:
-                await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.05)
 
     def _is_stuck(self, more: bool) -> bool:
         """Return whether nothing goes on but links that are held, and no probe.
@@ -138,6 +141,24 @@ class PageSpider(scrapy.Spider):
 
         meta = {"dont_obey_robotstxt": True}
         return scrapy.Request(url, done, errback=done, dont_filter=True, priority=1, meta=meta)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """End the crawl at an error, which Scrapy would log and then wait for pages, or end."""
+        try:
+            yield
+        except Exception as error:
+            self.failure = self.failure or error
+            self.crawler.engine.close_spider(self, "failed")
+            raise
+
+    def _first_request(self, name: str, url: str) -> scrapy.Request | None:
+        """Return the request for a link, or report a link that is no URL."""
+        try:
+            return self._request(name, url)
+        except ValueError:
+            self._done({"id": name, "posted": url}, MALFORMED)
+            return None
 
     def _request(self, name: str, url: str) -> scrapy.Request:
         return scrapy.Request(
@@ -167,6 +188,10 @@ class PageSpider(scrapy.Spider):
 
     def parse_page(self, response: Response) -> None:
         """Report a response, or retry it if its status may be temporary."""
+        with self._failing():
+            self._judge_response(response)
+
+    def _judge_response(self, response: Response) -> None:
         meta = response.meta
         status = f"http {response.status}"
         unreached = refused_by_proxy(response)
@@ -185,6 +210,10 @@ class PageSpider(scrapy.Spider):
 
     def parse_failure(self, failure: Failure) -> None:
         """Report a request without a response, or retry it if the failure may be temporary."""
+        with self._failing():
+            self._judge_failure(failure)
+
+    def _judge_failure(self, failure: Failure) -> None:
         failed: Any = failure  # Scrapy adds `request`, which the type lacks
         meta, error = failed.request.meta, failed.value
         status = _status_of(error)
@@ -226,13 +255,7 @@ class PageSpider(scrapy.Spider):
             slot.delay = min(slot.delay * 2, self._polite.max_wait)
 
     def _done(self, meta: dict[str, Any], status: str, response: Response | None = None) -> None:
-        try:
-            self._report(meta["id"], meta["posted"], status, response)
-        except BaseException as error:
-            # Scrapy would log it and continue, but an error such as a full disk must end the crawl.
-            self.failure = self.failure or error
-            self.crawler.engine.close_spider(self, "failed")
-            raise
+        self._report(meta["id"], meta["posted"], status, response)
         self._under_way -= 1
 
 

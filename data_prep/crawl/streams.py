@@ -1,12 +1,32 @@
 """Decompressed bytes of an archive, with a position that can be moved."""
 
 import bisect
+import re
 import zlib
 from typing import IO, Protocol
 
 GZIP = b"\x1f\x8b\x08"
 _ZSTD, _LZ4 = b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"
 _BLOCK = 1 << 16
+
+
+def inflated(decompressor: "zlib._Decompress", given: bytes, size: int) -> tuple[bytes, bool]:
+    """Decompress about `size` bytes at most, up to the first fault; return whether there is one.
+
+    After a fault, the decompressor is of no more use.
+    """
+    before = decompressor.copy()
+    try:
+        return decompressor.decompress(given, size), False
+    except zlib.error:
+        pass
+    found = []  # byte by byte, because zlib returns nothing from a call that fails
+    try:
+        for at in range(len(given)):
+            found.append(before.decompress(given[at : at + 1]))
+    except zlib.error:
+        pass
+    return b"".join(found), True
 
 
 class DamagedError(Exception):
@@ -47,34 +67,64 @@ class Window:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._buffer = b""
+        self._at = 0  # of the next byte, in the buffer
         self.position = 0
         self.damage: DamagedError | None = None
 
     def peek(self, size: int) -> bytes:
         """Return the next `size` bytes without moving; fewer at the end or before damage."""
-        if len(self._buffer) < size:
-            blocks, held = [self._buffer], len(self._buffer)
-            try:
-                while held < size and (block := self._source.read(max(size - held, _BLOCK))):
-                    blocks.append(block)
-                    held += len(block)
-            except DamagedError as error:
-                self.damage = error
-            self._buffer = b"".join(blocks)
-        return self._buffer[:size]
+        self._fill(size)
+        return self._buffer[self._at : self._at + size]
+
+    def match(self, pattern: re.Pattern[bytes], size: int) -> re.Match[bytes] | None:
+        """Match a pattern with the next `size` bytes, without copying them."""
+        self._fill(size)
+        return pattern.match(self._buffer, self._at, self._at + size)
+
+    def search(
+        self, pattern: re.Pattern[bytes], size: int, skipped: int = 0
+    ) -> tuple[int, int] | None:
+        """Search the next `size` bytes but for some; return where a match begins and ends.
+
+        Positions count from the next byte.
+        """
+        self._fill(size)
+        found = pattern.search(self._buffer, self._at + skipped, self._at + size)
+        return (found.start() - self._at, found.end() - self._at) if found else None
+
+    def held(self, size: int) -> int:
+        """Return how many of the next `size` bytes there are before the end or damage."""
+        self._fill(size)
+        return min(len(self._buffer) - self._at, size)
+
+    def _fill(self, size: int) -> None:
+        held = len(self._buffer) - self._at
+        if held >= size:
+            return
+        blocks = [self._buffer[self._at :]]
+        try:
+            while held < size and (block := self._source.read(max(size - held, _BLOCK))):
+                blocks.append(block)
+                held += len(block)
+        except DamagedError as error:
+            self.damage = error
+        self._buffer, self._at = b"".join(blocks), 0
 
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes, fewer at the end or before damage, and move on."""
         found = self.peek(size)
-        self._buffer = self._buffer[len(found) :]
+        self._at += len(found)
         self.position += len(found)
         return found
 
     def seek(self, position: int) -> None:
         """Move to a position, or to the end if that comes first."""
-        if not self.position <= position <= self.position + len(self._buffer):
-            self.position = self._source.seek(position)
-            self._buffer = b""
+        begin = self.position - self._at  # what was read may be in the buffer still
+        if begin <= position <= begin + len(self._buffer):
+            self._at, self.position = position - begin, position
+            return
+        self.position = self._source.seek(position)
+        self._buffer, self._at = b"", 0
         while self.position < position and self.read(min(position - self.position, _BLOCK)):
             pass
 
@@ -146,21 +196,9 @@ class GzipSource:
         raise DamagedError(self._begun, self._member, self._offset)
 
     def _decompress(self, size: int) -> bytes:
-        """Decompress some of what was read, up to the first fault."""
-        before, given = self._decompressor.copy(), self._left
-        try:
-            block = self._decompressor.decompress(given, size)
-            self._left = self._decompressor.unconsumed_tail
-            return block
-        except zlib.error:
-            self._is_damaged = True
-        found = []  # byte by byte, because zlib returns nothing from a call that fails
-        try:
-            for at in range(len(given)):
-                found.append(before.decompress(given[at : at + 1]))
-        except zlib.error:
-            pass
-        return b"".join(found)
+        block, self._is_damaged = inflated(self._decompressor, self._left, size)
+        self._left = self._decompressor.unconsumed_tail
+        return block
 
     def seek(self, position: int, /) -> int:
         """Go back to the beginning of the member that holds a position; never go forward."""

@@ -86,12 +86,14 @@ def _page(record: Record, max_bytes: int) -> Page | str:  # noqa: PLR0911 - one 
     if record.block is None:
         return "too large"
     url = record.headers.get("warc-target-uri", "").strip("<> ")
-    is_web = url.startswith(("http:", "https:"))
+    is_web = url[:6].lower().startswith(("http:", "https:"))
     repaired = record.headers.get(REPAIRED_FIELD.lower(), "")
     faults = [*record.faults, *(repaired.split(", ") if repaired else ())]
     declared, body = record.headers.get("content-type", ""), record.block
     if record.kind == "response":
         status, headers, body, is_broken = _http(record.block)
+        while status is not None and status // 100 == 1 and body[:5].upper() == b"HTTP/":
+            status, headers, body, is_broken = _http(body)  # what follows an interim response
         if status is None and not is_web:
             return "not a page"
         if status not in (200, None):
@@ -121,6 +123,8 @@ def _http(block: bytes) -> tuple[int | None, dict[str, str], bytes, bool]:
 
     Values of headers with the same name are joined by commas.
     """
+    if block[:1] in (b"\r", b"\n") and _STATUS.match(block.lstrip()):
+        block = block.lstrip()
     status = _STATUS.match(block)
     if not status and block[:5].upper() != b"HTTP/":
         return None, {}, block, True

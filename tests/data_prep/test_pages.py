@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import signal
@@ -6,8 +7,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +21,9 @@ from fastwarc.warc import WarcRecordType
 from warcio.archiveiterator import ArchiveIterator
 
 from data_prep.crawl.journal import Journal
+from data_prep.crawl.outage import Outage
+from data_prep.crawl.politeness import Politeness
+from data_prep.crawl.spider import PageSpider
 
 from .conftest import ROOT, manifest_of
 from .site import Site, page
@@ -220,6 +225,7 @@ def test_no_two_shards_contact_the_same_host(tmp_path: Path, stage: Stage) -> No
         (["shard=3/2"], "shard=3/2: expected i/n"),
         (["links=[nowhere.parquet]"], "links=nowhere.parquet does not exist"),
         (["links=[bad.parquet]"], "bad.parquet: not a readable Parquet file"),
+        (["links=[nulls.parquet]"], "nulls.parquet: 1 links have no domain"),
     ],
 )
 def test_bad_input(
@@ -231,10 +237,56 @@ def test_bad_input(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.parquet").write_bytes(b"no")
+    nulls = {"id": ["1"], "url": ["http://a.com/"], "domain": pa.array([None], pa.string())}
+    pq.write_table(pa.table(nulls), tmp_path / "nulls.parquet")
     links(tmp_path / "links.parquet", ["http://a.com/"])
     done = stage("pages", "links=[links.parquet]", f"out={tmp_path / 'out'}", *arguments)
     assert done.returncode == 1
     assert message in done.stderr
+
+
+def test_links_that_other_programs_wrote(tmp_path: Path, stage: Stage) -> None:
+    """Ids of any text, repeated ones, and what is no URL."""
+    with Site() as site:
+        rows = [
+            ("zz", "/ok/1"), ("", "/ok/2"), ("-1", "/ok/3"), ("два\r\n\r\nX: y", "/ok/4"),
+            ("zz", "/ok/5"), ("0000000000000000a", "/ok/6"), ("0000000000000000b", "/ok/7"),
+        ]  # fmt: skip
+        urls = {name: site.root + path for name, path in reversed(rows)}
+        bad = {"b1": "foo", "b2": "http://[::1", "b3": "ftp://a.com/"}
+        ids = [*(name for name, _ in rows), *bad]
+        addresses = [*(site.root + path for _, path in rows), *bad.values()]
+        table = {"id": pa.array(ids).dictionary_encode(), "url": addresses}
+        source = tmp_path / "links.parquet"
+        pq.write_table(pa.table({**table, "domain": ["127.0.0.1"] * len(ids)}), source)
+        out = tmp_path / "out"
+        done = stage("pages", f"links=[{source}]", f"out={out}", *LOCAL)
+        assert done.returncode == 0, done.stderr
+        found = pq.read_table(out / "status.parquet").to_pylist()
+        assert {row["id"]: row["url"] for row in found if row["status"] == "fetched"} == urls
+        assert len(archived(out)) == len(urls) == 6
+        manifest = manifest_of(out)
+        assert (manifest["rows_in"], manifest["rows_out"]) == (10, 6)
+        assert manifest["rejected"] == {"repeated link": 1, "malformed URL": 2, "not http": 1}
+
+
+def test_an_error_while_links_are_read_ends_the_crawl(tmp_path: Path) -> None:
+    def todo() -> Iterator[tuple[str, str]]:
+        yield "1", "http://a.com/"
+        raise OSError("the disk is gone")
+
+    closed: list[str] = []
+    engine = SimpleNamespace(close_spider=lambda _, reason: closed.append(reason))
+    spider = PageSpider(todo(), print, lambda _: "", Politeness("us"), Outage())
+    spider.crawler = SimpleNamespace(engine=engine)  # type: ignore[assignment]
+
+    async def started() -> list[str]:
+        return [request.url async for request in spider.start()]
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        asyncio.run(started())
+    assert str(spider.failure) == "the disk is gone"
+    assert closed == ["failed"]
 
 
 def test_an_incomplete_journal_is_cut_to_complete_lines(tmp_path: Path) -> None:

@@ -37,6 +37,12 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
         (gzip.compress(PAGE), [" GZip "]),
         (gzip.compress(PAGE[:100]) + gzip.compress(PAGE[100:]), ["gzip"]),
         (gzip.compress(PAGE) + b"\0\0junk", ["gzip"]),
+        *((pack(PAGE) + b"\0\0junk", [name]) for name, pack in PACKERS.items()),
+        *((pack(PAGE) + b"\0\0junk" * 200, [name]) for name, pack in PACKERS.items()),
+        (b"".join(gzip.compress(PAGE[at : at + 10]) for at in range(0, len(PAGE), 10)), ["gzip"]),
+        (gzip.compress(b"") * 5000 + gzip.compress(PAGE), ["gzip"]),
+        (zstandard.compress(PAGE[:9]) + b"\x50\x2a\x4d\x18\1\0\0\0x" + zstandard.compress(PAGE[9:]),
+         ["zstd"]),
         (brotli.compress(gzip.compress(PAGE)), ["gzip", "br"]),
         (gzip.compress(zlib.compress(PAGE)), ["deflate", "gzip"]),
         (chunked(gzip.compress(PAGE)), ["gzip", "chunked"]),
@@ -87,6 +93,21 @@ def test_a_damaged_body_gives_what_comes_before() -> None:
     assert undo_codings(gzip.compress(text)[:5], ["gzip"], MOST) == (b"", ["cut gzip body"])
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_wrong_checksum_costs_nothing_of_the_page(coding: str) -> None:
+    stored = PACKERS[coding](PAGE[:300])
+    damaged = stored[:-4] + bytes(4)
+    assert undo_codings(damaged, [coding], MOST) == (PAGE[:300], [f"damaged {coding} body"])
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+@pytest.mark.parametrize("pack", [*PACKERS.values(), raw_deflate])
+def test_a_coding_that_is_another_one(coding: str, pack: Callable[[bytes], bytes]) -> None:
+    body, faults = undo_codings(pack(PAGE), [coding], MOST)
+    assert body == PAGE
+    assert faults in ([], [f"says {coding} and is not"])
+
+
 def test_chunks_that_are_untrue() -> None:
     assert undo_codings(PAGE, ["chunked"], MOST) == (PAGE, ["says chunked and is not"])
     whole = chunked(PAGE)
@@ -98,7 +119,8 @@ def test_chunks_that_are_untrue() -> None:
     assert body.endswith(b"ij\r\n0\r\n\r\n")
 
 
-def test_gzip_without_saying_so_and_unknown_codings() -> None:
+def test_codings_that_are_not_said_and_unknown_ones() -> None:
+    assert undo_codings(zstandard.compress(PAGE), [], MOST) == (PAGE, ["zstd without saying so"])
     assert undo_codings(gzip.compress(PAGE), [], MOST) == (PAGE, ["gzip without saying so"])
     assert undo_codings(PAGE, ["utf-8"], MOST) == (PAGE, ["unknown content coding"])
 

@@ -1,6 +1,7 @@
 import gzip
 import random
 import re
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -185,3 +186,37 @@ def test_an_archive_of_garbage_is_one_lost_part(tmp_path: Path) -> None:
             Lost(300_000, False)
         ]
         assert list(stored_records(written(tmp_path, name, b""), MOST)) == []
+
+
+ARC_HEAD = b"filedesc://a.arc 0.0.0.0 20200101000000 text/plain 5\nabcde\n"
+MEMBER = gzip.compress(b"WARC/1.0\r\nWARC-Type: request\r\nContent-Length: 1\r\n\r\nx\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"", b"WARC/1.0\r\n"),
+        (b"", b"WARC/1.0\r\nA:"),
+        (b"", b"WARC/1.0\r\nA:b\r\n\r\n"),
+        (b"", b"WARC/1.0\r\nContent-Length: 999999\r\n\r\n"),
+        (MEMBER, b"\x1f\x8b\x08"),
+        (MEMBER, b"\x1f\x8b\x08\x08\1\1\1\1"),
+        (ARC_HEAD, b"http://"),
+        (ARC_HEAD, b"http:// 20200101000000 "),
+    ],
+)
+def test_fragments_take_time_in_proportion_to_their_number(
+    tmp_path: Path, begin: bytes, piece: bytes
+) -> None:
+    def seconds(size: int) -> float:
+        name = "a.arc" if begin == ARC_HEAD else "a.warc"
+        path = written(tmp_path, name, begin + piece * (size // len(piece)))
+        start = time.process_time()
+        items = list(stored_records(path, 10**6))
+        assert items
+        return time.process_time() - start
+
+    size = 20_000 if begin == ARC_HEAD else 60_000
+    # 0.1 to 2 s; without bounds, several times more, and some of them take minutes
+    assert seconds(2 * size) < 4 * seconds(size) + 1
+    assert seconds(2 * size) < 10

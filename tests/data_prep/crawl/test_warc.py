@@ -45,11 +45,30 @@ def test_broken_http_headers_cost_no_page(tmp_path: Path, head: bytes) -> None:
         b"HTTP/1.1 200\r\ncontent-type :text/html;charset=gbk\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html;\r\n charset=gbk\r\n\r\n",
         b"HTTP/2 200 \r\nContent-Type: text/html\r\nContent-Type: text/html;charset=gbk\r\n\r\n",
+        b"\r\nHTTP/1.1 200 OK\r\nContent-Type: text/html;charset=gbk\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html;charset=gbk\r\n\r\n",
         b"http/1.0 200 OK\r\nContent-Length: 7\r\nContent-Type: text/html;charset=gbk\r\n\r\n",
     ],
 )
 def test_odd_http_headers_are_read(tmp_path: Path, head: bytes) -> None:
     assert one(tmp_path, head + HTML) == Page("http://a.com/", "text/html", "gbk", HTML)
+
+
+def test_the_scheme_of_a_url_may_be_in_capitals(tmp_path: Path) -> None:
+    page = one(tmp_path, b"HTTP/1.1 200 OK\r\n\r\n" + HTML, WARC_Target_URI="HTTP://a.com/")
+    assert isinstance(page, Page)
+
+
+def test_a_length_of_thousands_of_digits_is_a_wrong_length(tmp_path: Path) -> None:
+    record = (
+        b"WARC/1.0\r\nWARC-Type: request\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n\r\n\r\n"
+    )
+    items = archived_pages(written(tmp_path, "a.warc", record * 2), 10_000)
+    assert list(items) == ["not a page"] * 2
+    record = b"http://a.com/ 1.2.3.4 20200101000000 text/html " + b"9" * 5000 + b"\nabc\n"
+    items = archived_pages(written(tmp_path, "a.arc", record * 2), 10_000)
+    assert set(items) == {"broken record"}
 
 
 def test_codings_in_lists_and_in_several_headers(tmp_path: Path) -> None:
