@@ -51,15 +51,18 @@ class Journal:
         return self._folder / f"pages-{self._number:05d}.warc.gz"
 
     def _recover(self) -> tuple[int, int, npt.NDArray[np.uint64]]:
-        """Cut off an incomplete last line; return the last archive, its length, finished ids."""
+        """Cut off from an incomplete line on; return the last archive, its length, finished ids."""
         number = length = complete = 0
         ids: list[str] = []
         if self._path.exists():
             with self._path.open("rb") as file:
                 for line in file:
-                    if not line.endswith(b"\n"):
+                    try:
+                        entry = json.loads(line) if line.endswith(b"\n") else None
+                    except ValueError:  # zeros, as a loss of power may leave them
+                        entry = None
+                    if entry is None:
                         break
-                    entry = json.loads(line)
                     number, length = entry["archive"], entry["length"]
                     ids.append(entry["id"])
                     if entry["status"] == "fetched" or entry["status"].startswith("http "):

@@ -1,8 +1,8 @@
 """Tell hosts that are gone from a network that is down.
 
 A link that failed in the lookup of its name or in connecting is believed to be dead if some host
-answered between two of its failures, so that the network was up in the meantime. Until then it is
-held. When an answer comes, it is tried again. If links to many hosts are held, or nothing else is
+answered a request that was sent between two of its failures, so that the network was up in the
+meantime. Until then it is held. When an answer comes, it is tried again. If links to many hosts are held, or nothing else is
 left to do, hosts that answered before are asked once more; without an answer the network is down.
 """
 
@@ -41,9 +41,15 @@ class Outage:
     def __len__(self) -> int:
         return len(self._held)
 
-    def answer(self, url: str) -> None:
-        """Note that a host answered."""
-        self._last_answer = time.monotonic()
+    def answer(self, url: str, sent: float) -> None:
+        """Note that a host answered.
+
+        Args:
+            url: What was requested.
+            sent: `time.monotonic()` when it was. The network was up then; when an answer ends that
+                was under way already, it may be down.
+        """
+        self._last_answer = max(self._last_answer, sent)
         self._remember(url)
 
     def _remember(self, url: str) -> None:

@@ -171,8 +171,9 @@ class PageSpider(scrapy.Spider):
 
     def check_headers(self, headers: Headers, request: scrapy.Request, **_: Any) -> None:
         """Stop a download that is not text. Redirects may have any content type."""
+        request.meta["sent"] = time.monotonic() - request.meta.get("download_latency", 0.0)
         if not headers_may_be_proxys(request):
-            self._outage.answer(request.url)
+            self._outage.answer(request.url, request.meta["sent"])
             request.meta["answered"] = True
         kind = declared_type(joined(headers, "Content-Type"))[0]
         if kind and kind not in TEXTUAL and "id" in request.meta:
@@ -184,7 +185,7 @@ class PageSpider(scrapy.Spider):
     def check_answer(self, response: Response, request: scrapy.Request, **_: Any) -> None:
         """Note a host's answer through a proxy, which has its own answer for a dead host."""
         if not refused_by_proxy(response.replace(request=request)):
-            self._outage.answer(request.url)
+            self._outage.answer(request.url, request.meta["sent"])
 
     def parse_page(self, response: Response) -> None:
         """Report a response, or retry it if its status may be temporary."""
