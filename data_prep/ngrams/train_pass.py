@@ -69,7 +69,8 @@ def read_train(run: Measurement, for_filter: bool) -> TrainPass:
         for_filter: Whether hashes are stored for a filter.
 
     Raises:
-        UserError: A file cannot be read; or a filter is to be built, and no document has an 8-gram.
+        UserError: A file cannot be read; or a filter is to be built, and there are documents, but
+            none has an 8-gram.
     """
     is_exact = run.rules.direction != "train"
     exact = run.exact if is_exact else ExactSet.of([])
@@ -87,7 +88,7 @@ def read_train(run: Measurement, for_filter: bool) -> TrainPass:
         total.pop("documents", 0), total.pop("ngrams", 0), total.pop("removed", 0), total
     )
     hashes = [_stored(run.ledger.out, file, ".hashes") for file in run.files if for_filter]
-    if for_filter and not counts.ngrams:
+    if for_filter and counts.documents and not counts.ngrams:
         raise UserError(f"train: no document in {run.paths[0]} or the other files has 8 words")
     if is_exact:
         _fill_results(run, scans)
