@@ -100,7 +100,8 @@ def deduplicate(
         UserError: Documents cannot be read, or `out` holds other files.
     """
     started = time.monotonic()
-    files = find_inputs(documents, SUFFIXES, "documents", check_later=True)
+    carry = [name for name in dict.fromkeys(carry) if name not in ("id", "text")]
+    files = find_inputs(documents, SUFFIXES, "documents", check_later=True, out=out)
     config = {
         "threshold": threshold, "ngram": ngram, "bands": bands, "rows": rows, "split": split,
         "carry": list(carry), "part_characters": part_characters, "words": WORDS_VERSION,
@@ -157,7 +158,7 @@ def _gather_parts(
 
     def gather(part: Path, low: int, high: int) -> PartRecord:
         table = shuffle.read_part(files, low, high).combine_chunks()
-        distinct = distinct_documents(table.drop_columns("slot"))
+        distinct = distinct_documents(table.drop_columns(shuffle.SLOT))
         with replaced(part) as temporary:
             pq.write_table(distinct.table, temporary, **shuffle.SCRATCH)
         return {"rows": distinct.table.num_rows, "renamed": distinct.renamed}

@@ -110,7 +110,7 @@ def build_documents(
             files.
     """
     started = time.monotonic()
-    files = find_inputs(pages, SUFFIXES, "pages", any_name=True, check_later=True)
+    files = find_inputs(pages, SUFFIXES, "pages", any_name=True, check_later=True, out=out)
     config = {
         **asdict(rules), "keep_dropped": keep_dropped, "max_page_bytes": max_page_bytes,
         "page_seconds": page_seconds, "page_memory_bytes": page_memory_bytes,

@@ -76,7 +76,7 @@ def measure_overlap(
     """
     started = time.monotonic()
     given = local_path(filter_file, "filter") if filter_file is not None else None
-    files = find_inputs(train, SUFFIXES, "train", check_later=True) if train else []
+    files = find_inputs(train, SUFFIXES, "train", check_later=True, out=out) if train else []
     sources = source_manifests(file.path for file in files)
     inputs = [*files, *([InputFile(given, fingerprint(given))] if given else [])]
     layout = rules.tests_layout or rules.layout

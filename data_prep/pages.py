@@ -91,7 +91,7 @@ def fetch_pages(
     started = time.monotonic()
     number, shards = map(int, shard.split("/"))
     polite = Politeness(**politeness, proxies=proxies, allow_private=rules.allow_private)
-    files = find_inputs(links, (".parquet",), "links", check_later=True)
+    files = find_inputs(links, (".parquet",), "links", check_later=True, out=out)
     config = {
         "shard": shard, "max_bytes": polite.max_bytes, "max_redirects": polite.max_redirects,
         "urls": _digest(rules), "allow_private": rules.allow_private,

@@ -81,7 +81,7 @@ def build_shards(
             "must be at least 1"
         )
     started = time.monotonic()
-    files = find_inputs(documents, SUFFIXES, "documents", check_later=True)
+    files = find_inputs(documents, SUFFIXES, "documents", check_later=True, out=out)
     encoder = load_gpt2(tokenizer, "tokenizer")
     config = {
         "tokenizer_sha256": encoder.hash, "val_fraction": val_fraction,

@@ -69,7 +69,7 @@ def build_tokenizer(
         UserError: The documents cannot be read or hold no text, or `out` holds other files.
     """
     started = time.monotonic()
-    files = find_inputs(documents, SUFFIXES, "documents") if gpt2 is None else []
+    files = find_inputs(documents, SUFFIXES, "documents", out=out) if gpt2 is None else []
     config: dict[str, Any] = {"gpt2": gpt2 is not None}
     if gpt2 is None:
         config |= {"vocab_size": vocab_size, "sample_bytes": sample_bytes, "seed": seed,

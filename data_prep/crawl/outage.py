@@ -2,8 +2,9 @@
 
 A link that failed in the lookup of its name or in connecting is believed to be dead if some host
 answered a request that was sent between two of its failures, so that the network was up in the
-meantime. Until then it is held. When an answer comes, it is tried again. If links to many hosts are held, or nothing else is
-left to do, hosts that answered before are asked once more; without an answer the network is down.
+meantime. Until then it is held. When an answer comes, it is tried again. If links to many hosts are
+held, or nothing else is left to do, hosts that answered before are asked once more; without an
+answer the network is down.
 """
 
 import time

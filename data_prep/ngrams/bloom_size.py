@@ -41,8 +41,9 @@ def blocks_for(items: int, rate: float = RATE) -> int:
     Raises:
         UserError: The rate is outside (0, 0.5], or below the collision rate of 64-bit hashes.
     """
-    of_bits = rate - items / 2**64  # without collisions of the hashes themselves
-    if not 0 < of_bits < rate <= 0.5:
+    # Without collisions of the hashes themselves; equal to the rate if these are too few to tell.
+    of_bits = rate - items / 2**64
+    if items < 1 or not 0 < of_bits <= rate <= 0.5:
         raise UserError(
             f"rate={rate}: with {items:,} items it must be above {items / 2**64:.3g} (hash "
             "collisions) and at most 0.5"

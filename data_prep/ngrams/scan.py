@@ -1,5 +1,6 @@
 """Scan of one training file for 8-grams of the test sets."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ class Scan:
 
     def save(self, path: Path) -> None:
         """Write everything to one `.npz` file, without pickles."""
-        names = np.array(self.names, np.str_)
+        # As JSON: an array of strings would give each of them the size of the longest.
+        names = np.frombuffer(json.dumps(self.names).encode(), np.uint8)
         keys = np.array(list(self.counts), np.str_)
         values = np.array(list(self.counts.values()), np.int64)
         with path.open("wb") as file:
@@ -66,8 +68,8 @@ class Scan:
             )
             return cls(
                 stored["grams"], stored["times"], stored["left"], stored["holders"],
-                stored["names"].tolist(), stored["shared"], stored["sizes"], stored["stays"],
-                counts,
+                json.loads(stored["names"].tobytes()), stored["shared"], stored["sizes"],
+                stored["stays"], counts,
             )  # fmt: skip
 
 

@@ -20,9 +20,10 @@ from data_prep.stage.readers import Layout, batches
 
 RUN_CHARACTERS = 64 << 20  # characters of text in a run, which is held in memory and sorted
 ROW_GROUP = 1024
+SLOT = "slot of the id"  # not the name of a column that anyone carries
 # Texts do not repeat, so dictionaries would only cost time. Statistics let a reader skip slots.
 SCRATCH: dict[str, Any] = {
-    "compression": "lz4", "use_dictionary": False, "write_statistics": ["slot"],
+    "compression": "lz4", "use_dictionary": False, "write_statistics": [SLOT],
 }  # fmt: skip
 SLOTS = 1 << 32
 
@@ -36,9 +37,9 @@ class RunRecord(TypedDict):
 
 
 def schema_of(carried: Sequence[str]) -> pa.Schema:
-    """Return the schema of a run: `slot`, `id`, `text` and the carried columns."""
+    """Return the schema of a run: `SLOT`, `id`, `text` and the carried columns."""
     names = ["id", "text", *carried]
-    return pa.schema([("slot", pa.uint32()), *((name, pa.string()) for name in names)])
+    return pa.schema([(SLOT, pa.uint32()), *((name, pa.string()) for name in names)])
 
 
 def write_runs(
@@ -62,7 +63,7 @@ def write_runs(
 
         def flush() -> None:
             table = pa.concat_tables([schema.empty_table(), *run])
-            writer.write_table(table.sort_by([("slot", "ascending")]), ROW_GROUP)
+            writer.write_table(table.sort_by([(SLOT, "ascending")]), ROW_GROUP)
             run.clear()
 
         for batch in batches(path, Layout(), on_bytes, carried, advice=""):
@@ -86,6 +87,6 @@ def read_part(runs: Sequence[Path], low: int, high: int) -> pa.Table:
 
     Rows that agree in both are sorted by the other columns, so that no order depends on the files.
     """
-    wanted = (pc.field("slot") >= low) & (pc.field("slot") < high)
+    wanted = (pc.field(SLOT) >= low) & (pc.field(SLOT) < high)
     table = ds.dataset([str(run) for run in runs], format="parquet").to_table(filter=wanted)
-    return table.sort_by([(name, "ascending") for name in table.column_names if name != "slot"])
+    return table.sort_by([(name, "ascending") for name in table.column_names if name != SLOT])

@@ -381,3 +381,11 @@ def test_a_corpus_of_a_version_without_a_key_is_accepted_if_finished_and_else_st
     np.save(keys, np.zeros_like(np.load(keys)))  # of other words: all documents equal
     assert deduplicate([source], tmp_path / "half")["config"] == made["config"]
     assert corpus_bytes(tmp_path / "half") == corpus_bytes(out)
+
+
+def test_columns_of_any_name_are_carried_once(tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "a.jsonl", [{"id": "1", "text": "one two", "slot": 3, "url": "u"}])
+    carried = ["slot", "url", "url", "id", "text"]
+    assert deduplicate([source], tmp_path / "out", carry=carried)["rows_out"] == 1
+    (row,) = pq.read_table(tmp_path / "out" / "documents-00000.parquet").to_pylist()
+    assert row == {"id": "1", "text": "one two", "slot": "3", "url": "u"}

@@ -62,6 +62,7 @@ def open_parquet(
                     raise MissingColumnError(
                         f"{path}: no column {name!r} among {', '.join(names)}{hint}"
                     )
+                _refuse_twins(path, names, name)
             yield file
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:  # missing or unreadable
@@ -90,6 +91,8 @@ def table_batches(
         wanted = None
         if columns is not None:
             wanted = [name for name in dict.fromkeys((key, "id", *columns)) if name in names]
+        for name in ("id", *(columns or ())):
+            _refuse_twins(path, names, name)
         share = path.stat().st_size / max(file.metadata.num_rows, 1)
         tally = Tally(path)
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=wanted):
@@ -100,6 +103,11 @@ def table_batches(
             yield found
             on_bytes(round(share * len(batch)))
         tally.check(ended=True)
+
+
+def _refuse_twins(path: Path, names: list[str], name: str) -> None:
+    if names.count(name) > 1:
+        raise UserError(f"{path}: {names.count(name)} columns are called {name!r}; rename them")
 
 
 def _batch(path: Path, key: str, batch: pa.RecordBatch, numbers: range, tally: Tally) -> TableBatch:
@@ -120,13 +128,34 @@ def _batch(path: Path, key: str, batch: pa.RecordBatch, numbers: range, tally: T
 
 
 def _without_views(rows: pa.Table) -> pa.Table:
-    """Return rows with views as large strings, since Arrow cannot filter views."""
+    """Return rows with views as large strings, also in lists, since Arrow cannot filter views."""
     for at, field in enumerate(rows.schema):
-        if pa.types.is_string_view(field.type) or pa.types.is_binary_view(field.type):
-            is_text = pa.types.is_string_view(field.type)
-            kind = pa.large_string() if is_text else pa.large_binary()
+        if "_view" in str(field.type):
+            kind = _without_view(field.type)
             rows = rows.set_column(at, field.name, rows.column(at).cast(kind))
     return rows
+
+
+def _without_view(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_without_view(field.type)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(_without_view(kind.key_type), _without_view(kind.item_type))
+    return _list_without_view(kind)
+
+
+def _list_without_view(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(_without_view(kind.value_type))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_without_view(kind.value_type))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_without_view(kind.value_type), kind.list_size)
+    return kind
 
 
 def _unicode(path: Path, key: str, column: pa.Array) -> tuple[pa.Array, list[int]]:
@@ -181,7 +210,10 @@ def _ids(column: pa.Array) -> pa.Array:
 
 
 def as_text(column: pa.Array) -> pa.Array:
-    """Return a column as strings, with U+FFFD for bytes that are not UTF-8."""
+    """Return a column as strings, with U+FFFD for bytes that are not UTF-8.
+
+    U+FFFD also stands for a nested value with such bytes, or a time beyond those of Python.
+    """
     column = _flat(column)
     try:
         if not pa.types.is_nested(column.type):
@@ -190,15 +222,18 @@ def as_text(column: pa.Array) -> pa.Array:
             return texts
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         pass
-    return pa.array([_text(value) for value in column.cast(_raw(column.type)).to_pylist()],
-                    pa.string())  # fmt: skip
+    return pa.array([_text(value) for value in column.cast(_raw(column.type))], pa.string())
 
 
 def _raw(kind: pa.DataType) -> pa.DataType:
     return pa.large_binary() if _is_textual(kind) else kind
 
 
-def _text(value: object) -> str | None:
+def _text(stored: pa.Scalar) -> str | None:
+    try:
+        value = stored.as_py()
+    except (ValueError, OverflowError, pa.ArrowException):  # UnicodeDecodeError is a ValueError
+        return "\N{REPLACEMENT CHARACTER}"
     if value is None:
         return None
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -242,3 +242,13 @@ def test_distinct_hashes_are_estimated(distinct: int) -> None:
     register(registers, hashes[: distinct // 2])  # repeats change nothing
     capacity = Count(registers, 2 * distinct, 0).capacity()
     assert distinct <= capacity <= 1.02 * distinct + 2 or distinct == 0
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.01, 1e-8])
+def test_few_items_have_a_filter_at_any_rate(rate: float) -> None:
+    for items in (1, 2, 20, 2000):
+        made = filled(blocks_for(items, rate), draw(1, items))
+        assert made.contains(draw(1, items)).all()
+        assert made.false_positive_rate() <= 1.1 * rate + 0.01 * (items < 2000)
+    with pytest.raises(UserError, match="with 0 items"):
+        blocks_for(0, rate)

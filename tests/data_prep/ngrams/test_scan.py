@@ -1,6 +1,7 @@
 """Scans of training files, and their copies without the documents over the threshold."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +81,11 @@ def test_a_scan_stores_only_the_8_grams_that_were_found(tmp_path: Path) -> None:
         assert exact.hashes[scan.grams].tolist() == sorted(asked.hashes[5 * 993 :][:23].tolist())
         assert scan.times.tolist() == [1] * 23
         assert scan.left.tolist() == [0] * 23
+
+
+def test_a_long_name_costs_its_own_length_only(tmp_path: Path) -> None:
+    names = ["x" * 1_000_000, "", "ends in NUL\0", *map(str, range(10_000))]
+    none = np.empty(0, np.int64)
+    scan = Scan(none, none, none, none, names, none, none, none.astype(bool), Counter())
+    scan.save(tmp_path / "a.npz")  # as an array of strings, 40 GB
+    assert Scan.load(tmp_path / "a.npz").names == names

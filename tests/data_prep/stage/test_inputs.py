@@ -9,11 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 import xxhash
 
-from data_prep.stage.inputs import expand, find_inputs
+from data_prep.stage.inputs import expand, find_inputs, refuse_repeats
 from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import MANIFEST, source_manifests
+from data_prep.stage.outputs import fingerprint
 from data_prep.stage.readers import SUFFIXES
 from webtext_gpt.errors import UserError
+from webtext_gpt.manifests import CHECKSUM
 
 
 def names(*patterns: Path | str) -> list[str]:
@@ -125,7 +127,7 @@ def test_what_a_manifest_does_not_say_is_hashed(tmp_path: Path, outputs: object)
     """An earlier version has no such key; an invalid one counts as absent."""
     path = finished(tmp_path / "before")
     manifest = json.loads((path.parent / MANIFEST).read_text())
-    del manifest["manifest_sha256"]
+    del manifest[CHECKSUM]  # which earlier versions do not have either
     (path.parent / MANIFEST).write_text(json.dumps({**manifest, "outputs": outputs}))
     (file,) = find_inputs([str(path)], SUFFIXES, check_later=True)
     assert not file.recorded
@@ -157,3 +159,52 @@ def test_what_names_nothing_is_refused(tmp_path: Path) -> None:
             expand([given], SUFFIXES)
     with pytest.raises(UserError, match="the list of files is empty"):
         expand([], SUFFIXES)
+
+
+def of_parts(folder: Path, *numbers: int) -> list[Path]:
+    """Make the folder of a finished stage with a part for each number."""
+    folder.mkdir()
+    parts = [folder / f"documents-{number:05d}.jsonl" for number in numbers]
+    for part in parts:
+        part.write_text(f'{{"text": "{part.name}"}}\n')
+    outputs = [fingerprint(part) for part in parts]
+    (folder / MANIFEST).write_text(json.dumps({"stage": "dedup", "outputs": outputs}))
+    return parts
+
+
+def test_the_folder_of_a_stage_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
+    first, second = of_parts(tmp_path / "dedup", 0, 1)
+    second.unlink()
+    for given in (tmp_path / "dedup", tmp_path):
+        with pytest.raises(UserError, match=r"dedup lacks documents-00001.jsonl, which its"):
+            find_inputs([str(given)], SUFFIXES)
+    assert [file.path for file in find_inputs([str(first)], SUFFIXES)] == [first]
+
+
+def test_a_part_that_the_stage_did_not_write_is_refused(tmp_path: Path) -> None:
+    first, _ = of_parts(tmp_path / "dedup", 0, 1)
+    added = first.with_name("documents-00002.jsonl")
+    added.write_text('{"text": "another"}\n')
+    with pytest.raises(UserError, match=r"documents-00002.jsonl is not in the manifest.json"):
+        find_inputs([str(tmp_path / "dedup")], SUFFIXES)
+    assert len(find_inputs([str(first), str(added)], SUFFIXES)) == 2
+
+
+def test_the_folder_that_a_stage_makes_is_not_its_own_input(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n')
+    of_parts(tmp_path / "out", 0)
+    found = find_inputs([str(tmp_path)], SUFFIXES, out=tmp_path / "out")
+    assert [file.name for file in found] == ["a.jsonl"]
+    found = find_inputs([str(tmp_path / "out")], SUFFIXES, out=tmp_path / "out")
+    assert [file.name for file in found] == ["documents-00000.jsonl"]
+
+
+def test_files_without_rows_may_be_alike(tmp_path: Path) -> None:
+    table = pa.table({"text": pa.array([], pa.string())})
+    for name in ("a.parquet", "b.parquet"):
+        pq.write_table(table, tmp_path / name)
+    refuse_repeats(find_inputs([str(tmp_path)], SUFFIXES))
+    for name in ("a.parquet", "b.parquet"):
+        pq.write_table(pa.table({"text": ["one"]}), tmp_path / name)
+    with pytest.raises(UserError, match="have the same content"):
+        refuse_repeats(find_inputs([str(tmp_path)], SUFFIXES))

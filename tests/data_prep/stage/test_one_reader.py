@@ -369,3 +369,51 @@ def test_a_row_of_a_dump_costs_no_neighbor(tmp_path: Path, line: bytes, kept: bo
     urls = [*(f"http://example.com/{n}" for n in range(2)), *["http://example.com/x"] * kept]
     rejected = Counter({"malformed row": 1 - kept})
     assert links(tmp_path, others[0], line, others[1]) == (urls, +rejected)
+
+
+VIEW = pa.string_view()
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([["a"], None, ["b"]], pa.list_(VIEW)),
+        ([["a"], None, ["b"]], pa.large_list(VIEW)),
+        ([["a"], ["c"], ["b"]], pa.list_(VIEW, 1)),
+        ([{"x": ["a"]}, None, {"x": None}], pa.struct([("x", pa.list_(pa.binary_view()))])),
+        ([[("k", "v")], None, []], pa.map_(VIEW, VIEW)),
+    ],
+)
+def test_views_inside_other_columns_cost_nothing(
+    tmp_path: Path, values: list[object], kind: pa.DataType
+) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["one", " ", "two"], "meta": pa.array(values, kind)}), path)
+    expected = (Counter(["one", "two"]), Counter({"no text": 1}))
+    assert by_training(path) == by_data_prep(path) == by_data_prep(path, ("meta",)) == expected
+
+
+def test_values_that_python_cannot_hold_cost_nothing(tmp_path: Path) -> None:
+    path, bad = tmp_path / "a.parquet", pa.array([b"sound", b"\xff"])
+    strings = pa.Array.from_buffers(pa.string(), 2, bad.buffers())
+    times = pa.array([0, 2**62], pa.timestamp("us"))
+    columns = {
+        "nested": pa.StructArray.from_arrays([strings], names=["x"]),
+        "times": pa.ListArray.from_arrays(pa.array([0, 1, 2], pa.int32()), times),
+    }
+    pq.write_table(pa.table({"text": ["one", "two"], **columns}), path)
+    (batch,) = batches(path, Layout(), columns=list(columns))
+    assert batch.texts.to_pylist() == ["one", "two"]
+    assert batch.rows.to_pylist() == [
+        {"nested": "{'x': 'sound'}", "times": "[datetime.datetime(1970, 1, 1, 0, 0)]"},
+        {"nested": "\N{REPLACEMENT CHARACTER}", "times": "\N{REPLACEMENT CHARACTER}"},
+    ]
+
+
+@pytest.mark.parametrize("name", ["text", "id"])
+def test_columns_of_one_name_are_refused(tmp_path: Path, name: str) -> None:
+    path, names = tmp_path / "a.parquet", ["text", "id", name]
+    pq.write_table(pa.table([pa.array([str(at)]) for at in range(3)], names=names), path)
+    for read in (by_training, by_data_prep):
+        with pytest.raises(UserError, match=f"2 columns are called '{name}'"):
+            read(path)
