@@ -127,6 +127,7 @@ def test_planted_copies_are_found_and_nothing_else(tmp_path: Path) -> None:
         assert c["similarity"] == plain_jaccard(texts[c["kept"]], texts[c["dropped"]])
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_gives_the_same_bytes(
     tmp_path: Path, stage: Stage, killed: Callable[..., int]
 ) -> None:

@@ -150,6 +150,7 @@ def test_huge_deep_and_wide_pages_are_survived(tmp_path: Path) -> None:
     assert sum(manifest["rejected"].values()) == 3
 
 
+@pytest.mark.slow
 def test_order_workers_and_kills_change_nothing(
     tmp_path: Path, stage: Stage, killed: Callable[..., int]
 ) -> None:

@@ -159,6 +159,7 @@ def test_many_parts_hold_the_same_rows_as_one(
     assert table_of(tmp_path / "one") == table_of(tmp_path / "many")
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_gives_the_same_bytes(
     tmp_path: Path, stage: Stage, killed: Callable[..., int]
 ) -> None:

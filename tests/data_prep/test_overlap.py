@@ -138,6 +138,7 @@ def test_two_ray_workers_build_the_same_filter_and_report(
     assert one == other
 
 
+@pytest.mark.slow
 def test_a_killed_measurement_resumes_to_the_same_bytes(
     tmp_path: Path, corpus: Path, stage: Stage, killed: Callable[..., int]
 ) -> None:

@@ -104,6 +104,7 @@ def test_retry_after_is_respected(tmp_path: Path, stage: Stage) -> None:
         assert time.monotonic() - start > 1  # Retry-After is 1
 
 
+@pytest.mark.slow
 def test_killed_five_times_no_page_is_lost_or_fetched_twice(tmp_path: Path) -> None:
     with Site(delay=0.02) as site:
         urls = [f"{site.root}/ok/{n}" for n in range(400)]

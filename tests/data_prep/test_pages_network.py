@@ -117,6 +117,7 @@ class Unplugged(Site):
         return super().answer(ask, pages, delay)
 
 
+@pytest.mark.slow
 def test_a_network_lost_during_a_crawl(tmp_path: Path, crawl: Crawl) -> None:
     """Every tenth host is dead. The network ends with the hundredth page."""
     (tmp_path / "online").touch()
@@ -169,6 +170,7 @@ def test_more_dead_hosts_in_a_row_than_make_an_outage(tmp_path: Path, crawl: Cra
         assert statuses(tmp_path / "out") == expected
 
 
+@pytest.mark.slow
 def test_a_list_of_dead_hosts_ends_only_by_choice(tmp_path: Path, crawl: Crawl) -> None:
     (tmp_path / "online").touch()
     with Site() as site:
@@ -297,6 +299,7 @@ WITHIN = RULES + PADDING[: 511_990 - len(RULES) - len(LATE)].rpartition(b"\n")[0
 BEYOND = RULES + PADDING * 3 + LATE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "body", "headers", "expected"),
     [  # the statuses of /private/1, /late/1 and /ok
