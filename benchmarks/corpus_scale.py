@@ -242,7 +242,7 @@ def draw(costs: dict[str, list[Cost]], picture: Path) -> None:
     """Draw time and memory over the size of the input, both axes logarithmic."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = Figure(figsize=(10, 6), layout="constrained")
     for axes, key, label in zip(
         figure.subplots(1, 2), ("cpu", "memory"), ("CPU seconds", "peak memory, MB"), strict=True
     ):
@@ -257,7 +257,8 @@ def draw(costs: dict[str, list[Cost]], picture: Path) -> None:
         axes.set_xlabel("size of the input")
         axes.set_ylabel(label)
         axes.grid(visible=True, alpha=0.3)
-        axes.legend(title="growth", fontsize=8)
+        axes.legend(title="growth", fontsize=8, loc="upper center",
+                    bbox_to_anchor=(0.5, -0.15), ncols=2)  # fmt: skip
     figure.savefig(picture, dpi=110)
 
 
