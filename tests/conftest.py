@@ -25,18 +25,19 @@ REPOSITORY = Path(__file__).parents[1]
 @pytest.fixture(scope="session")
 def realdata() -> Path:
     """Folder of real inputs next to the checkout; without it, tests that need it are skipped."""
-    folder = REPOSITORY.parent / "shared" / "realdata"
-    if not folder.is_dir():
-        pytest.skip("no shared/realdata next to the checkout")
-    return folder
+    return _shared("realdata")
 
 
 @pytest.fixture(scope="session")
 def cases() -> Path:
     """Folder of small inputs that went wrong once; without it, tests that need it are skipped."""
-    folder = REPOSITORY.parent / "shared" / "cases"
+    return _shared("cases")
+
+
+def _shared(name: str) -> Path:
+    folder = REPOSITORY.parent / "shared" / name
     if not folder.is_dir():
-        pytest.skip("no shared/cases next to the checkout")
+        pytest.skip(f"no shared/{name} next to the checkout")
     return folder
 
 

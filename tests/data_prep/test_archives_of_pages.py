@@ -5,13 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
 
 from .conftest import corpus_bytes, manifest_of
 from .crawl.archives import url_of, warc, written
 
 Stage = Callable[..., subprocess.CompletedProcess[str]]
-CASES = Path(__file__).parents[3] / "shared" / "cases" / "warc"
 SENTENCE = "The quick brown fox jumps over the lazy dog while the old man in the café reads his"
 
 
@@ -21,14 +19,13 @@ def texts(out: Path) -> dict[str, str]:
 
 
 def test_every_case_is_read_as_its_description_says(
-    tmp_path: Path, call: Callable[..., subprocess.CompletedProcess[str]]
+    tmp_path: Path, cases: Path, call: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    if not CASES.is_dir():
-        pytest.skip("no shared/cases next to the checkout")
-    names = {path.stem for path in CASES.iterdir()}
+    archives = cases / "warc"
+    names = {path.stem for path in archives.iterdir()}
     assert len(names) == 8
     out = tmp_path / "out"
-    arguments = (f"pages=[{CASES}]", f"out={out}", "workers=1", "text.min_tokens=10")
+    arguments = (f"pages=[{archives}]", f"out={out}", "workers=1", "text.min_tokens=10")
     done = call("data_prep/documents.py", *arguments)
     assert done.returncode == 0, done.stderr
     manifest = manifest_of(out)

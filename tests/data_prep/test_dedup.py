@@ -215,19 +215,11 @@ def test_chinese_texts_that_differ_in_a_sentence_are_near_duplicates(tmp_path: P
     assert found["similarity"] == plain_jaccard(*characters) == pytest.approx(0.977, abs=0.0005)
 
 
-@pytest.fixture
-def cases() -> Path:
-    folder = Path(__file__).resolve().parents[3] / "shared/cases/corpus"
-    if not folder.exists():
-        pytest.skip("no shared/cases next to the checkout")
-    return folder
-
-
 def test_different_texts_under_one_id_are_different_documents(tmp_path: Path, cases: Path) -> None:
     """In any order and division of the rows, with ids that occur once."""
     names = ("same_ids_1.jsonl", "same_ids_2.jsonl")
-    lines = [line for name in names for line in (cases / name).read_text().splitlines()]
-    manifest = deduplicate([str(cases / name) for name in names], tmp_path / "out")
+    lines = [line for name in names for line in (cases / "corpus" / name).read_text().splitlines()]
+    manifest = deduplicate([str(cases / "corpus" / name) for name in names], tmp_path / "out")
     assert (manifest["rows_in"], manifest["rows_out"], manifest["rejected"]) == (20, 20, {})
     assert manifest["renamed_ids"] == 20
     (file,) = (tmp_path / "out").glob("documents-*")
@@ -272,7 +264,7 @@ def test_an_id_is_extended_only_where_texts_differ(tmp_path: Path) -> None:
 
 
 def test_texts_without_words_are_copies_only_of_the_same_text(tmp_path: Path, cases: Path) -> None:
-    manifest = deduplicate([str(cases / "no_letters.jsonl")], tmp_path / "out")
+    manifest = deduplicate([str(cases / "corpus/no_letters.jsonl")], tmp_path / "out")
     assert (manifest["rows_in"], manifest["rows_out"], manifest["rejected"]) == (5, 5, {})
     texts = [
         "!!!",
@@ -345,7 +337,7 @@ def test_near_copies_without_spaces_are_found(tmp_path: Path, script: str) -> No
 
 
 def test_pages_of_one_template_are_kept(tmp_path: Path, cases: Path) -> None:
-    manifest = deduplicate([str(cases / "templated_pages_2000.jsonl.gz")], tmp_path / "out")
+    manifest = deduplicate([str(cases / "corpus/templated_pages_2000.jsonl.gz")], tmp_path / "out")
     assert (manifest["rows_in"], manifest["rows_out"]) == (2000, 2000)
 
 

@@ -32,15 +32,6 @@ Found = tuple[Counter[str], Counter[str]]
 """Texts, and rejected rows by reason."""
 
 
-@pytest.fixture(scope="module")
-def cases() -> Path:
-    """Folder of small inputs that went wrong once; tests that need it are skipped without it."""
-    folder = Path(__file__).parents[4] / "shared" / "cases"
-    if not folder.is_dir():
-        pytest.skip("no shared/cases next to the checkout")
-    return folder
-
-
 def by_training(path: Path) -> Found:
     source = Files(str(path), val_fraction=0.1)
     texts = Counter(source.documents())
