@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,8 +17,9 @@ from webtext_gpt.extras import missing_extra
 from webtext_gpt.paths import local_path
 from webtext_gpt.settings.base import Settings
 from webtext_gpt.settings.composition import compose, groups
+from webtext_gpt.settings.kinds import NULL
 from webtext_gpt.settings.lists import split_items
-from webtext_gpt.settings.lookup import leaves, shown, unknown_key
+from webtext_gpt.settings.lookup import is_optional, leaves, shown, unknown_key
 from webtext_gpt.settings.reading import assign, read
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -161,10 +162,28 @@ def read_settings(command: Command, arguments: Arguments) -> Settings:
             )
         values = reopen(folder, model, chosen, values)
         pairs = [(k, v) for k, v in pairs if k not in ("resume", "run_dir")]
+    elif replaced := _replaced_groups(model, {**values, **dict(pairs)}, arguments, chosen):
+        without = {**dict.fromkeys(replaced, "null"), **chosen}
+        values = compose(str(command.config), without, arguments.folder)
+        for group in replaced:
+            values[group] = (
+                None if is_optional(model.model_fields[group]) else values.get(group, {})
+            )
     for key, text in pairs:
         assign(model, values, key, text, known)
     with _naming(chosen):
         return read(model, values)
+
+
+def _replaced_groups(
+    model: type[Settings],
+    values: dict[str, Any],
+    arguments: Arguments,
+    chosen: Mapping[str, str],
+) -> list[str]:
+    """Return the groups of which the call chooses none, and whose default does not apply."""
+    replaced = model.replaced_groups(values, [key for key, _ in arguments.pairs])
+    return [group for group in replaced if chosen.get(group, "null").lower() in NULL]
 
 
 @contextlib.contextmanager

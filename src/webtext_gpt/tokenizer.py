@@ -35,6 +35,10 @@ LONGEST_TRAINED = 1000
 """Longest piece, in characters without its leading space, that a tokenizer is trained on."""
 
 
+class EncodingError(UserError):
+    """A text that the tokenizer cannot encode."""
+
+
 class Tokenizer:
     """Convert text to token ids and back.
 
@@ -63,7 +67,7 @@ class Tokenizer:
         """Return the token ids of a text.
 
         Raises:
-            UserError: the text holds a character that is not in a character vocabulary, or half
+            EncodingError: the text holds a character that is not in a character vocabulary, or half
                 of a surrogate pair, which UTF-8 cannot encode.
         """
         return self.encode_batch([text])[0].tolist()
@@ -73,7 +77,7 @@ class Tokenizer:
         try:
             encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
         except Exception as error:  # the backend raises plain Exception and TypeError
-            raise UserError(self._encoding_problem(texts, error)) from error
+            raise EncodingError(self._encoding_problem(texts, error)) from error
         return [np.array(e.ids, dtype=np.uint32) for e in encodings]
 
     def _encoding_problem(self, texts: list[str], error: Exception) -> str:
@@ -113,6 +117,10 @@ class Tokenizer:
     def token_id(self, token: str) -> int | None:
         """Return a token's id, or None if the vocabulary lacks it."""
         return self._backend.token_to_id(token)
+
+    def tokens(self) -> dict[str, int]:
+        """Return the id of every token, special tokens included."""
+        return self._backend.get_vocab()
 
     def with_tokens(self, tokens: Sequence[str]) -> "Tokenizer":
         """Return a copy with additional special tokens, as a fine-tuned model needs.

@@ -4,6 +4,7 @@ Each field states its type and range (its `Kind`), its default and its meaning o
 `docs/configuration.md` and every check are made from them.
 """
 
+from collections.abc import Collection, Mapping
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -55,6 +56,18 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", validate_assignment=True, populate_by_name=True, protected_namespaces=()
     )
+
+    @classmethod
+    def replaced_groups(cls, values: Mapping[str, Any], given: Collection[str]) -> tuple[str, ...]:
+        """Return the groups whose default choices other settings replace.
+
+        Such a group holds only the keys that are given; one that may be null is null.
+
+        Args:
+            values: plain values, or texts, by name.
+            given: the keys and groups that the call gives.
+        """
+        return ()
 
     def arguments(self) -> dict[str, Any]:
         """Return the fields as keyword arguments."""

@@ -64,7 +64,9 @@ class Model(Target):
 
     @model_validator(mode="after")
     def _check_width(self) -> Self:
-        if self.n_embd % self.n_head:
+        given = self.model_fields_set
+        # With a checkpoint, one of them may be given alone, and the checkpoint has the other.
+        if {"n_embd", "n_head"} <= given and self.n_embd % self.n_head:
             raise ValueError(
                 f"model.n_embd={self.n_embd} does not divide into model.n_head={self.n_head} heads"
             )

@@ -1,12 +1,15 @@
 """Settings of `train.py`."""
 
-from typing import Annotated, ClassVar
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import model_validator
 
 from webtext_gpt.settings.base import keys, setting
 from webtext_gpt.settings.data import Data, TokenizerChoice
-from webtext_gpt.settings.kinds import PathText, Switch, Whole
+from webtext_gpt.settings.kinds import NULL, PathText, Switch, Whole
 from webtext_gpt.settings.model import Model
-from webtext_gpt.settings.run import RunSettings, cache_folder
+from webtext_gpt.settings.run import AUTO, RunSettings, cache_folder
 
 
 class Train(RunSettings):
@@ -23,9 +26,21 @@ class Train(RunSettings):
         "{command} model=medium trainer.devices=8 data=shards data.path=corpus/shards": (
             "GPT-2 medium on eight devices"
         ),
+        "{command} checkpoint=gpt2 data=files data.path=my_texts/": "train GPT-2 on your text",
         "{command} resume=runs/...": "resume a run",
     }
 
+    checkpoint: Annotated[
+        str | None,
+        PathText(
+            what="a run folder, .ckpt file, Hugging Face folder or hub name", null="new weights"
+        ),
+    ] = setting(
+        None,
+        "trained model to start from, with its shape and its tokenizer; the optimizer and the "
+        "schedule are new",
+        common=True,
+    )
     estimate: Annotated[bool, Switch()] = setting(
         False, "print the memory that training needs, and exit", common=True
     )
@@ -46,4 +61,28 @@ class Train(RunSettings):
     )
     model: Model = keys()
     data: Data = keys()
-    tokenizer: TokenizerChoice = keys()
+    tokenizer: TokenizerChoice | None = keys(None)
+
+    @classmethod
+    def replaced_groups(cls, values: Mapping[str, Any], given: Collection[str]) -> tuple[str, ...]:
+        """A checkpoint brings its model and its tokenizer. See `Settings.replaced_groups`."""
+        if str(values.get("checkpoint")).strip().lower() in NULL:
+            return ()
+        names_tokenizer = any(key.partition(".")[0] == "tokenizer" for key in given)
+        return ("model",) if names_tokenizer else ("model", "tokenizer")
+
+    @model_validator(mode="after")
+    def _one_tokenizer(self) -> Self:
+        if self.checkpoint is None and self.tokenizer is None:
+            raise ValueError("tokenizer has no value; give tokenizer=trained, gpt2 or char")
+        if self.checkpoint is None or self.tokenizer is None:
+            return self
+        if self.resume not in (None, AUTO):
+            raise ValueError(
+                f"checkpoint={self.checkpoint}: resume={self.resume} continues that run from its "
+                "own weights; leave checkpoint= out, or start a new run without resume="
+            )
+        raise ValueError(
+            f"tokenizer=...: checkpoint={self.checkpoint} brings the tokenizer that its weights "
+            "were trained with; leave tokenizer= and tokenizer.KEY= out"
+        )

@@ -1,5 +1,6 @@
 """The corpus that settings name: its token shards, its tokenizer, and the vocabulary it gives."""
 
+from itertools import islice
 from pathlib import Path
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -13,23 +14,75 @@ from webtext_gpt.model.config import GPT2_VOCAB_SIZE
 from webtext_gpt.settings.data import Characters, GPT2Tokenizer, Hub, Shards, TokenizerChoice
 from webtext_gpt.settings.model import Model
 from webtext_gpt.settings.train import Train
-from webtext_gpt.tokenizer import build_char_vocabulary
+from webtext_gpt.tokenizer import EncodingError, Tokenizer, build_char_vocabulary
+
+COMPARED_DOCUMENTS, COMPARED = 100, 1000
+"""Documents, and tokens of each, by which two forms of a tokenizer are compared."""
 
 
-def open_shards(settings: Train) -> TokenShards:
+def open_shards(settings: Train, tokenizer: Tokenizer | None = None) -> TokenShards:
     """Return the tokenized corpus, built if the cache lacks it; rank 0 verifies it.
 
+    Args:
+        settings: the settings of the run.
+        tokenizer: that of the checkpoint that the run starts from, if there is one.
+
     Raises:
-        UserError: see `prepare_shards` and `TokenShards`.
+        UserError: see `prepare_shards` and `TokenShards`; or the checkpoint's tokenizer cannot
+            encode the text, or is not the one of the shards.
     """
     data = settings.data.build()
-    if not isinstance(data, TokenShards):
+    if isinstance(data, TokenShards):
+        if tokenizer is not None:
+            _refuse_other_tokenizer(data, tokenizer, settings.checkpoint)
+    elif tokenizer is None:
+        assert settings.tokenizer is not None  # noqa: S101 - checked by Train
         data = prepare_shards(data, tokenizer_recipe(settings.tokenizer), settings.cache_dir)
+    else:
+        try:
+            data = prepare_shards(data, tokenizer, settings.cache_dir)
+        except EncodingError as error:
+            raise UserError(
+                f"the tokenizer of checkpoint={settings.checkpoint} cannot encode this text: "
+                f"{error}; take such characters out of the text, or start from a model with a "
+                "byte-level tokenizer"
+            ) from error
     if rank_zero_only.rank == 0:
         for line in left_out_lines(data.manifest.get("source", {}).get("left_out", {})):
             print(f"data: {line}", flush=True)
         data.verify()
     return data
+
+
+def _refuse_other_tokenizer(
+    shards: TokenShards, tokenizer: Tokenizer, checkpoint: str | None
+) -> None:
+    """Refuse shards of another tokenizer than the checkpoint's.
+
+    The same vocabulary is written in several forms, as OpenAI's and Hugging Face's files of GPT-2
+    are. Unless the hashes agree, all tokens and the ids of the first documents are compared.
+
+    Raises:
+        UserError: names both tokenizers.
+    """
+    own = shards.tokenizer
+    if own.hash == tokenizer.hash:
+        return
+    documents = shards.split("train").documents()
+    ids = [document[:COMPARED].tolist() for document in islice(documents, COMPARED_DOCUMENTS)]
+    texts = own.decode_batch(ids)
+    same = own.tokens() == tokenizer.tokens() and all(
+        ours.tolist() == theirs.tolist()
+        for ours, theirs in zip(own.encode_batch(texts), tokenizer.encode_batch(texts), strict=True)
+    )
+    if not same:
+        raise UserError(
+            f"the token shards in {shards.folder} were made with another tokenizer "
+            f"({own.vocab_size:,} ids, SHA-256 {own.hash[:12]}) than that of "
+            f"checkpoint={checkpoint} ({tokenizer.vocab_size:,} ids, {tokenizer.hash[:12]}); "
+            "give the text instead (data=files), or build the shards with the checkpoint's "
+            "tokenizer"
+        )
 
 
 def tokenizer_recipe(settings: TokenizerChoice) -> TokenizerRecipe:
@@ -53,6 +106,7 @@ def expected_vocabulary(settings: Train) -> int:
     tokenizer = settings.tokenizer
     if isinstance(settings.data, Shards):
         return TokenShards(settings.data.path).vocab_size
+    assert tokenizer is not None  # noqa: S101 - checked by Train
     if isinstance(tokenizer, GPT2Tokenizer):
         if not isinstance(settings.data, Hub):
             settings.data.build()  # refuses a path that does not exist

@@ -15,12 +15,13 @@ import torch
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPTConfig
 from webtext_gpt.model.empty import empty_gpt
-from webtext_gpt.settings.run import RunSettings
+from webtext_gpt.settings.run import AUTO, RunSettings
 from webtext_gpt.settings.train import Train
 from webtext_gpt.training.batch import BatchPlan, plan_batch
 from webtext_gpt.training.corpus import expected_vocabulary, model_config
 from webtext_gpt.training.distributed.devices import Devices, find_devices
 from webtext_gpt.training.precision import best_precision
+from webtext_gpt.training.start import open_start
 from webtext_gpt.training.strategy import BUCKET, Parallelism
 
 LIVE_PARAMETERS = 100_000_000
@@ -56,7 +57,7 @@ def estimate(settings: Train) -> str:
     """
     trainer = settings.trainer
     devices = find_devices(trainer.accelerator, trainer.devices, trainer.num_nodes, check=False)
-    config = model_config(settings.model, expected_vocabulary(settings))
+    config = _expected_config(settings)
     plan = plan_batch(
         settings.global_batch_tokens, config.block_size, devices.count, settings.micro_batch_size
     )
@@ -71,6 +72,17 @@ def estimate(settings: Train) -> str:
         pure=precision == "bf16-true",
         parallelism=settings.strategy.build(devices),
     )
+
+
+def _expected_config(settings: Train) -> GPTConfig:
+    """Return the configuration of the model that training would have."""
+    if settings.checkpoint is None:
+        return model_config(settings.model, expected_vocabulary(settings))
+    if settings.resume not in (None, AUTO):
+        return model_config(settings.model, settings.model.vocab_size or 0)  # of its config.yaml
+    start = open_start(settings)
+    assert start is not None  # noqa: S101 - a checkpoint is given
+    return start.config
 
 
 def check_memory(

@@ -51,6 +51,7 @@ class TrainingModule(L.LightningModule):
         guard: policy for losses and gradients that are not finite.
 
     Attributes:
+        validates_first: whether to validate before the first step, as of trained weights.
         validation_metrics: figures of the last validation.
         validated_step: optimizer steps taken before the last validation; -1 if there was none.
         num_parameters: parameters of the model, before a strategy partitions them.
@@ -86,6 +87,7 @@ class TrainingModule(L.LightningModule):
         self.tokens_per_step = tokens_per_step
         self.guard = guard
         self.num_parameters = sum(p.numel() for p in model.parameters())
+        self.validates_first = False
         self.validation_metrics: dict[str, float] = {}
         self.validated_step = -1
         self.parameter_names: list[list[str]] = []
@@ -129,6 +131,13 @@ class TrainingModule(L.LightningModule):
         ended = 0 < self.trainer.max_steps <= self.global_step
         if self.validation_due or (ended and self.validated_step != self.global_step):
             internals.validate_now(self.trainer)
+        elif self.validates_first and self.validated_step < 0:
+            internals.validate_now(self.trainer)
+            if self.trainer.is_global_zero:
+                figures = self.validation_metrics
+                print(
+                    f"validation  loss {figures['val_loss']:.4f} before the first step", flush=True
+                )
 
     def _apply_optimizer_settings(self) -> None:
         """Replace a checkpoint's optimizer settings and learning rates with this call's."""

@@ -11,6 +11,7 @@ from webtext_gpt.cli import Call
 from webtext_gpt.data.pretraining import PretrainingData
 from webtext_gpt.model import GPT, cross_entropy, perplexity
 from webtext_gpt.model.empty import empty_gpt
+from webtext_gpt.settings.model import Model
 from webtext_gpt.settings.train import Train
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
@@ -20,6 +21,7 @@ from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
 from webtext_gpt.training.memory import check_memory, count_parameters
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
 from webtext_gpt.training.run import compose_trainer, conclude, fit, module_options, open_run
+from webtext_gpt.training.start import open_start, refuse_other_start
 from webtext_gpt.training.summary import Summary, summarize
 
 
@@ -95,19 +97,22 @@ def pretrain(settings: Train, call: Call | None = None) -> Summary:
         Stopped: training was interrupted; its state is saved.
     """
     run = open_run(settings, call)
+    if run.state is not None:
+        refuse_other_start(settings.checkpoint, run.folder)
+    start = open_start(settings, run.state)
     global_batch_tokens = settings.global_batch_tokens
     if global_batch_tokens is None and run.state is not None:
         # The default depends on the number of devices, which may have changed.
         global_batch_tokens = run.state.get("tokens_per_step")
     plan = plan_batch(
         global_batch_tokens,
-        settings.model.block_size,
+        (settings.model if start is None else start.config).block_size,
         run.devices.count,
         settings.micro_batch_size,
     )
     L.seed_everything(settings.seed, verbose=False)
-    shards = open_shards(settings)
-    config = model_config(settings.model, shards.vocab_size)
+    shards = open_shards(settings, None if start is None else start.tokenizer)
+    config = start.config if start else model_config(settings.model, shards.vocab_size)
     check_memory(settings, config, count_parameters(config), plan, run.devices, run.parallelism)
     data = PretrainingData(
         shards,
@@ -123,17 +128,25 @@ def pretrain(settings: Train, call: Call | None = None) -> Summary:
         validate_every=settings.validate_every,
         notes=("global_batch_tokens", plan.tokens / data.training.stream.n_tokens),
     )
-    model = GPT(config) if run.checkpoint is None else empty_gpt(config)
+    if run.checkpoint is not None:
+        model = empty_gpt(config)
+    else:
+        model = start.model if start and start.model else GPT(config)
     if settings.activation_checkpointing:
         recompute_activations(model)
     module = PretrainingModule(
         model,
-        shards.tokenizer,
+        start.tokenizer if start else shards.tokenizer,
         val_tokens_per_byte=(data.validation.n_tokens - 1) / data.validation.n_bytes,
         **module_options(settings, corpus=shards.hash, tokens_per_step=plan.tokens),
     )
+    module.validates_first = start is not None and run.checkpoint is None
+    # A resumed run reads its shape from `config.yaml`, not from the checkpoint it started from.
+    shape = {} if start is None else {"model": Model(**config.to_dict()).model_dump(by_alias=True)}
     text = _plan_text(trainer, module, data, plan)
-    trained = fit(run, trainer, module, data, text, global_batch_tokens=plan.tokens)
+    if start is not None:
+        text = f"start       {settings.checkpoint}\n{text}"
+    trained = fit(run, trainer, module, data, text, global_batch_tokens=plan.tokens, **shape)
     if not trained or not trainer.is_global_zero:
         return {}
     summary = summarize(trainer, module, data.validation)

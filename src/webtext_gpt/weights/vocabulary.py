@@ -56,18 +56,27 @@ def cut_padding(model: GPT, tokenizer: Tokenizer) -> None:
     """Remove the unused rows that pad a vocabulary to a multiple of 64.
 
     Raises:
+        UserError: see `check_padding`.
+    """
+    check_padding(model, tokenizer)
+    if model.config.vocab_size != tokenizer.vocab_size:
+        _set_rows(model, lambda weight: weight[: tokenizer.vocab_size].clone())
+
+
+def check_padding(model: GPT, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer whose ids, padded to a multiple of 64, do not explain the model's rows.
+
+    Raises:
         UserError: the model has more rows than such padding explains, or fewer rows than ids.
     """
     check(model, tokenizer)
     rows = model.config.vocab_size
-    if rows == tokenizer.vocab_size:
-        return
-    if rows % PADDED_TO or rows - tokenizer.vocab_size >= 2 * PADDED_TO:
+    padded = rows % PADDED_TO == 0 and rows - tokenizer.vocab_size < 2 * PADDED_TO
+    if rows != tokenizer.vocab_size and not padded:
         raise UserError(
             f"the tokenizer has {tokenizer.vocab_size} ids and the model {rows}; they do not "
             "belong together"
         )
-    _set_rows(model, lambda weight: weight[: tokenizer.vocab_size].clone())
 
 
 def check(model: GPT, tokenizer: Tokenizer) -> None:

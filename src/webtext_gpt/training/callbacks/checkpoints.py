@@ -95,8 +95,8 @@ class Checkpoints(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember the step with the best value of the metric."""
         value = trainer.callback_metrics.get(self.monitor)
-        if trainer.sanity_checking or value is None:
-            return
+        if trainer.sanity_checking or value is None or trainer.global_step == 0:
+            return  # weights before the first step are those of the start, not of this run
         if trainer.global_step == self._saved_step:
             # This validation ran after resuming, so the saved checkpoint lacks its metrics.
             self._saved_step = None
