@@ -38,7 +38,7 @@ class RunSettings(Settings):
     resume: Annotated[str | None, PathText(what="a run folder or auto", null="a new run")] = (
         setting(
             None,
-            "run folder to resume with its settings; auto: start run_dir, or resume it",
+            "run folder to resume with its settings; auto: start or resume run_dir",
             common=True,
         )
     )

@@ -22,7 +22,6 @@ class Train(RunSettings):
     examples: ClassVar[dict[str, str]] = {
         "{command}": "a small model on real text",
         "{command} data=files data.path=my_texts/": "on your own text",
-        "{command} trainer.max_minutes=30 model.n_layer=6": "longer, and a deeper model",
         "{command} model=medium trainer.devices=8 data=shards data.path=corpus/shards": (
             "GPT-2 medium on eight devices"
         ),
@@ -35,12 +34,7 @@ class Train(RunSettings):
         PathText(
             what="a run folder, .ckpt file, Hugging Face folder or hub name", null="new weights"
         ),
-    ] = setting(
-        None,
-        "trained model to start from, with its shape and its tokenizer; the optimizer and the "
-        "schedule are new",
-        common=True,
-    )
+    ] = setting(None, "trained model to start from, with its shape and its tokenizer", common=True)
     estimate: Annotated[bool, Switch()] = setting(
         False, "print the memory that training needs, and exit", common=True
     )
