@@ -13,18 +13,29 @@ from webtext_gpt.model.config import GPT2_VOCAB_SIZE
 from webtext_gpt.settings.data import Characters, GPT2Tokenizer, Hub, Shards, TokenizerChoice
 from webtext_gpt.settings.model import Model
 from webtext_gpt.settings.train import Train
-from webtext_gpt.tokenizer import build_char_vocabulary
+from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
 
 
-def open_shards(settings: Train) -> TokenShards:
+def open_shards(settings: Train, tokenizer: Tokenizer | None = None) -> TokenShards:
     """Return the tokenized corpus, built if the cache lacks it; rank 0 verifies it.
 
+    Args:
+        settings: settings of the run.
+        tokenizer: tokenizer of the weights to start from, used instead of the settings'.
+
     Raises:
-        UserError: see `prepare_shards` and `TokenShards`.
+        UserError: see `prepare_shards` and `TokenShards`; or the data are token shards of another
+            tokenizer than the given one.
     """
     data = settings.data.build()
     if not isinstance(data, TokenShards):
-        data = prepare_shards(data, tokenizer_recipe(settings.tokenizer), settings.cache_dir)
+        recipe = tokenizer or tokenizer_recipe(settings.tokenizer)
+        data = prepare_shards(data, recipe, settings.cache_dir)
+    elif tokenizer is not None and tokenizer.hash != data.tokenizer.hash:
+        raise UserError(
+            f"{data.folder} was tokenized with another tokenizer than that of the weights to "
+            "start from; build the shards with that tokenizer, or train on the texts themselves"
+        )
     if rank_zero_only.rank == 0:
         for line in left_out_lines(data.manifest.get("source", {}).get("left_out", {})):
             print(f"data: {line}", flush=True)
