@@ -17,6 +17,7 @@ from webtext_gpt.extras import missing_extra
 from webtext_gpt.paths import local_path
 from webtext_gpt.settings.base import Settings
 from webtext_gpt.settings.composition import compose, groups
+from webtext_gpt.settings.lengths import replace_length
 from webtext_gpt.settings.lists import split_items
 from webtext_gpt.settings.lookup import leaves, shown, unknown_key
 from webtext_gpt.settings.reading import assign, read
@@ -161,6 +162,8 @@ def read_settings(command: Command, arguments: Arguments) -> Settings:
             )
         values = reopen(folder, model, chosen, values)
         pairs = [(k, v) for k, v in pairs if k not in ("resume", "run_dir")]
+    if "trainer" in model.model_fields:
+        replace_length(values, pairs)
     for key, text in pairs:
         assign(model, values, key, text, known)
     with _naming(chosen):
