@@ -18,6 +18,7 @@ from webtext_gpt.paths import local_path
 from webtext_gpt.settings.base import Settings
 from webtext_gpt.settings.composition import compose, groups
 from webtext_gpt.settings.kinds import NULL
+from webtext_gpt.settings.lengths import replace_length
 from webtext_gpt.settings.lists import split_items
 from webtext_gpt.settings.lookup import is_optional, leaves, shown, unknown_key
 from webtext_gpt.settings.reading import assign, read
@@ -169,6 +170,8 @@ def read_settings(command: Command, arguments: Arguments) -> Settings:
             values[group] = (
                 None if is_optional(model.model_fields[group]) else values.get(group, {})
             )
+    if "trainer" in model.model_fields:
+        replace_length(values, pairs)
     for key, text in pairs:
         assign(model, values, key, text, known)
     with _naming(chosen):

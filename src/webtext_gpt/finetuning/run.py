@@ -20,7 +20,7 @@ from webtext_gpt.finetuning.metrics import METRICS
 from webtext_gpt.finetuning.model import LoraSettings, choose_trained, load_body
 from webtext_gpt.finetuning.module import FinetuningModule, Objective
 from webtext_gpt.model import GPT, GPTClassifier, language_model
-from webtext_gpt.settings.finetune import Finetune, Lora
+from webtext_gpt.settings.finetune import EPOCHS, Finetune, Lora
 from webtext_gpt.settings.task import Task as TaskSettings
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
@@ -211,9 +211,10 @@ def _lora(settings: Lora) -> LoraSettings | None:
 
 def _steps(settings: Finetune, n: int) -> int | None:
     """Return the optimizer steps for `n` examples; `None` if the trainer's settings say them."""
-    if settings.trainer.max_steps is not None or settings.trainer.max_minutes is not None:
+    trainer, epochs = settings.trainer, settings.epochs
+    if trainer.max_steps is not None or (epochs is None and trainer.max_minutes is not None):
         return None
-    return max(1, math.ceil(settings.epochs * n / settings.batch_size))
+    return max(1, math.ceil((epochs or EPOCHS) * n / settings.batch_size))
 
 
 def _monitor(settings: Finetune, task: Task) -> str:

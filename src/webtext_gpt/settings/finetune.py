@@ -18,6 +18,8 @@ from webtext_gpt.settings.run import RunSettings
 from webtext_gpt.settings.task import Task
 
 Dropout = Number(0, below=1)
+EPOCHS = 3.0
+"""Length of training if nothing sets it."""
 
 
 class Lora(Settings):
@@ -63,10 +65,10 @@ class Finetune(RunSettings):
     evaluate: Annotated[str | None, PathText(null="none")] = setting(
         None, "file of labeled texts to measure the classifier on", common=True
     )
-    epochs: Annotated[float, Number(above=0)] = setting(
-        3.0, "length of training, unless trainer.max_steps or trainer.max_minutes is set",
-        common=True,
-    )  # fmt: skip
+    epochs: Annotated[
+        float | None,
+        Number(above=0, null=f"{EPOCHS:g}, unless trainer.max_steps or max_minutes is set"),
+    ] = setting(None, "length of training, in passes over the training rows", common=True)
     batch_size: Annotated[int, Whole(1, unit="examples")] = setting(
         32, "size of one optimizer step, over all devices", common=True
     )
@@ -110,5 +112,14 @@ class Finetune(RunSettings):
         if self.trainer.max_tokens is not None:
             raise ValueError(
                 "trainer.max_tokens is for pretraining; set epochs=... or trainer.max_steps=..."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_two_lengths(self) -> Self:
+        if self.epochs is not None and self.trainer.max_steps is not None:
+            raise ValueError(
+                f"epochs={self.epochs:g} and trainer.max_steps={self.trainer.max_steps} both give "
+                "the length of training; leave one out"
             )
         return self

@@ -88,6 +88,8 @@ def load(run_dir: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a run's configuration: it holds no keys")
     _rename_targets(values)
+    if "epochs" in values and "average" not in values:
+        _forget_unused_epochs(values)
     return {str(key): value for key, value in values.items() if value != {}}
 
 
@@ -142,6 +144,13 @@ def _rename_targets(node: Any) -> None:
             node["_target_"] = target
         for inner in node.values():
             _rename_targets(inner)
+
+
+def _forget_unused_epochs(values: dict[str, Any]) -> None:
+    """Drop `epochs` beside another length: earlier versions always wrote it, and ignored it."""
+    trainer = values.get("trainer") or {}
+    if any(trainer.get(key) is not None for key in ("max_steps", "max_minutes")):
+        values["epochs"] = None
 
 
 def _load_earlier(text: str) -> object:

@@ -1,8 +1,8 @@
 """Settings of a training run: `trainer.KEY`, and the choices of `strategy=` and `logger=`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from webtext_gpt.settings.base import Settings, Target, setting
 from webtext_gpt.settings.kinds import (
@@ -48,7 +48,7 @@ class Trainer(Settings):
         None, "length of training", common=True
     )
     max_tokens: Annotated[int | None, Whole(1, unit="tokens", null="no limit")] = setting(
-        None, "length of training, in pretraining; replaces max_steps"
+        None, "length of training, in pretraining; instead of max_steps"
     )
     max_minutes: Annotated[float | None, Number(above=0, unit="minutes", null="no limit")] = (
         setting(
@@ -76,6 +76,15 @@ class Trainer(Settings):
     profiler: Annotated[str | None, OneOf(("simple", "advanced", "pytorch"), null="no profile")] = (
         setting(None, "profiler of Lightning, printed at the end")
     )
+
+    @model_validator(mode="after")
+    def _refuse_two_lengths(self) -> Self:
+        if self.max_steps is not None and self.max_tokens is not None:
+            raise ValueError(
+                f"trainer.max_steps={self.max_steps} and trainer.max_tokens={self.max_tokens} both "
+                "give the length of training; leave one out"
+            )
+        return self
 
 
 class Auto(Target):

@@ -16,6 +16,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training import lightning_internals as internals
+from webtext_gpt.training.callbacks.time_budget import TimeBudget
 from webtext_gpt.training.guard import Guard, StepBatch
 
 
@@ -274,6 +275,7 @@ class TrainingModule(L.LightningModule):
         checkpoint.update(
             self.description(),
             max_steps=self.trainer.max_steps,
+            planned_minutes=self._planned_minutes,
             tokens_per_step=self.tokens_per_step,
             seed=self.seed,
             fsdp=isinstance(self.trainer.strategy, FSDPStrategy),
@@ -282,6 +284,12 @@ class TrainingModule(L.LightningModule):
             validation_metrics=self.validation_metrics,
             gradient_norms=self.guard.norms.state_dict(),
         )
+
+    @property
+    def _planned_minutes(self) -> float | None:
+        """Minutes from which the number of steps was estimated; `None` if it was set."""
+        budgets = (c for c in self.trainer.callbacks if isinstance(c, TimeBudget))
+        return next((budget.minutes for budget in budgets if budget.is_estimate), None)
 
     def description(self) -> dict[str, Any]:
         """Return plain values from which the model is rebuilt and the corpus recognized."""

@@ -1,7 +1,7 @@
 """Steps shared by pretraining and fine-tuning runs: open, compose the trainer, fit, conclude."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from webtext_gpt.settings.run import AUTO, RunSettings
 from webtext_gpt.settings.training import TensorBoard, Wandb
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.agreement import Agreement
+from webtext_gpt.training.callbacks.early_stopping import Patience
 from webtext_gpt.training.callbacks.notes import Notes
+from webtext_gpt.training.callbacks.time_budget import OPEN, TimeBudget
 from webtext_gpt.training.distributed.devices import Devices, external_launcher, find_devices
 from webtext_gpt.training.distributed.launcher import CHOSEN, RUN_DIR, follow_parent
 from webtext_gpt.training.guard import Guard
@@ -34,7 +36,7 @@ from webtext_gpt.training.run_folder import (
     save_summary,
 )
 from webtext_gpt.training.strategy import Parallelism, partitions_parameters
-from webtext_gpt.training.trainer import build_trainer, plan_length
+from webtext_gpt.training.trainer import DEFAULT_MINUTES, Length, build_trainer, plan_length
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,20 @@ class Run:
     def step(self) -> int:
         """Optimizer steps taken so far."""
         return self.state["global_step"] if self.state else 0
+
+    @property
+    def planned_minutes(self) -> float | None:
+        """Minutes for which the number of steps was estimated; `None` if it was set otherwise."""
+        if self.state is None:
+            return None
+        if "planned_minutes" in self.state:
+            minutes: float | None = self.state["planned_minutes"]
+            return minutes
+        config = saved.load(self.folder)  # earlier versions did not save it
+        asked = config.get("trainer") or {}
+        if asked.get("max_steps") is not None or asked.get("max_tokens") is not None:
+            return None
+        return asked.get("max_minutes") or (None if "epochs" in config else DEFAULT_MINUTES)
 
     @cached_property
     def parallelism(self) -> Parallelism:
@@ -154,7 +170,6 @@ def compose_trainer(
         UserError: a setting is refused.
     """
     settings = run.settings
-    lengths = settings.trainer
     callbacks = build_callbacks(settings.callbacks, run.folder, monitor, lower_is_better)
     logger = settings.logger
     extra = [logger.build(run_dir=run.folder, first_step=run.step)] if logger else []
@@ -164,13 +179,7 @@ def compose_trainer(
         devices=run.devices,
         parallelism=run.parallelism,
         plan=plan,
-        length=plan_length(
-            lengths.max_steps or max_steps,
-            lengths.max_tokens,
-            lengths.max_minutes,
-            tokens_per_step=plan.tokens,
-            planned_steps=run.state["max_steps"] if run.state else None,
-        ),
+        length=run_length(run, plan.tokens, max_steps),
         validate_every=validate_every,
         callbacks=[
             Agreement(run.step),
@@ -189,6 +198,29 @@ def compose_trainer(
     if run.state is not None:
         _refuse_change_of_fsdp(run.state, trainer)
     return trainer
+
+
+def run_length(run: Run, tokens_per_step: int, max_steps: int | None = None) -> Length:
+    """Return when a run ends, new or resumed.
+
+    Args:
+        run: the run. If it is resumed with the same time, it keeps the steps that it had planned.
+        tokens_per_step: tokens of the global batch.
+        max_steps: optimizer steps, if the settings leave the length to the caller.
+    """
+    asked = run.settings.trainer
+    length = plan_length(
+        asked.max_steps or max_steps,
+        asked.max_tokens,
+        asked.max_minutes,
+        tokens_per_step=tokens_per_step,
+    )
+    length = replace(length, is_estimated=length.max_steps == OPEN)
+    if run.state is None:
+        return length
+    if length.is_estimated and length.max_minutes == run.planned_minutes:
+        length = replace(length, max_steps=run.state["max_steps"])
+    return replace(length, taken_steps=run.step, taken_seconds=run.state["seconds"])
 
 
 def build_callbacks(
@@ -239,27 +271,57 @@ def _refuse_change_of_fsdp(state: dict[str, Any], trainer: L.Trainer) -> None:
 
 
 def is_finished(run: Run, trainer: L.Trainer) -> bool:
-    """Return whether a resumed run has taken all its steps and written its summary.
+    """Return whether a resumed run has reached its end and written its summary.
 
     A run without a summary, for example after a signal during the last validation, is not finished.
 
     Raises:
-        UserError: it is finished, and `resume` names it.
+        UserError: it is finished, and `resume` names it; or it is not, but has taken more steps
+            than this call asks for.
     """
-    summary = read_summary(run.folder)
-    all_taken = 0 < trainer.max_steps <= run.step
-    stopped_early = run.settings.resume == AUTO and summary.get("stopped_early", False)
-    if summary.get("step") != run.step or not (all_taken or stopped_early):
+    ended = _why_ended(run, trainer)
+    if ended is None:
         return False
+    reason, more = ended
     message = (
-        f"the run in {run.folder} has taken its {run.step} steps; to continue training, give "
-        f"resume={run.folder} and a greater length"
+        f"the run in {run.folder} {reason}; to continue training, give resume={run.folder} and "
+        f"{more}"
     )
+    if read_summary(run.folder).get("step") != run.step:
+        if 0 < trainer.max_steps < run.step:
+            raise UserError(message)
+        return False
     if run.settings.resume != AUTO:
         raise UserError(message)
     if rank_zero_only.rank == 0:
         print(message, flush=True)
     return True
+
+
+def _why_ended(run: Run, trainer: L.Trainer) -> tuple[str, str] | None:
+    """Return why a resumed run takes no further step, and what it needs for more; or `None`."""
+    assert run.state is not None  # noqa: S101 - callers have checked it
+    lengths = [f"trainer.{key}" for key in ("max_steps", "max_tokens", "max_minutes")]
+    if hasattr(run.settings, "epochs"):
+        lengths[1] = "epochs"
+    greater = f"a greater length ({', '.join(lengths[:-1])} or {lengths[-1]})"
+    if 0 < trainer.max_steps < run.step:
+        return f"has taken {run.step} steps, and this call asks for {trainer.max_steps}", greater
+    if trainer.max_steps == run.step:
+        return f"has taken its {run.step} steps", greater
+    for callback in trainer.callbacks:
+        if isinstance(callback, TimeBudget) and run.state["seconds"] >= 60 * callback.minutes:
+            minutes, limit = run.state["seconds"] / 60, f"trainer.max_minutes={callback.minutes:g}"
+            return f"has trained for {minutes:.2f} minutes, past {limit}", greater
+        if isinstance(callback, Patience):
+            before = run.state["callbacks"].get(callback.state_key, {})
+            if before.get("wait_count", 0) >= callback.patience:
+                return (
+                    f"ended early, after {callback.patience} validations without a better "
+                    f"{callback.monitor}",
+                    "a greater callbacks.early_stopping.patience",
+                )
+    return None
 
 
 def module_options(settings: RunSettings, *, corpus: str, tokens_per_step: int) -> ModuleOptions:

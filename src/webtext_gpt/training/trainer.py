@@ -46,6 +46,12 @@ class Length:
     max_steps: int
     """Optimizer steps; `OPEN` lets `TimeBudget` set as many as fit into `max_minutes`."""
     max_minutes: float | None
+    taken_steps: int = 0
+    """Optimizer steps that a resumed run has taken."""
+    taken_seconds: float = 0.0
+    """Seconds that they took."""
+    is_estimated: bool = False
+    """Whether `max_minutes` alone gives the number of steps."""
 
 
 def plan_length(
@@ -60,11 +66,11 @@ def plan_length(
 
     Args:
         max_steps: optimizer steps.
-        max_tokens: training tokens, rounded up to whole steps; replaces `max_steps`.
+        max_tokens: training tokens, rounded up to whole steps, instead of `max_steps`.
         max_minutes: wall-clock minutes. All three `None` means `DEFAULT_MINUTES`.
         tokens_per_step: tokens of the global batch.
-        planned_steps: steps that a resumed run had planned, used if neither `max_steps` nor
-            `max_tokens` is set.
+        planned_steps: steps that a resumed run had planned for the same time, used if neither
+            `max_steps` nor `max_tokens` is set.
 
     Raises:
         UserError: a number is not above 0.
@@ -121,7 +127,13 @@ def build_trainer(
     if arguments["precision"] == "auto":
         arguments["precision"] = best_precision(devices.kind)
     if length.max_minutes is not None:
-        callbacks = [TimeBudget(length.max_minutes), *callbacks]
+        budget = TimeBudget(
+            length.max_minutes,
+            is_estimate=length.is_estimated,
+            taken_steps=length.taken_steps,
+            taken_seconds=length.taken_seconds,
+        )
+        callbacks = [budget, *callbacks]
     if not (arguments.get("deterministic") or torch.are_deterministic_algorithms_enabled()):
         arguments["deterministic"] = None  # to switch it off, torch would import its compiler
     strategy = parallelism.build()

@@ -32,8 +32,9 @@ def test_the_trainer_has_its_steps_from_the_start(
     compose: Callable[..., Any], small_run: list[str]
 ) -> None:
     """1,024 tokens a step of 32 x 8 a micro-batch: 4 micro-batches; 5,000 tokens are 5 steps."""
-    asked = ["global_batch_tokens=1024", "micro_batch_size=8", "trainer.max_tokens=5000"]
-    run = open_run(compose("train", *small_run, *asked, "logger=tensorboard"))
+    asked = ["global_batch_tokens=1024", "micro_batch_size=8", "trainer.max_steps=null"]
+    asked += ["trainer.max_tokens=5000", "logger=tensorboard"]
+    run = open_run(compose("train", *small_run, *asked))
     plan = plan_batch(1024, 32, 1, 8)
     trainer = compose_trainer(run, plan, validate_every=7, notes=("global_batch_tokens", 0.1))
     assert trainer.max_steps == 5

@@ -11,7 +11,7 @@ from webtext_gpt.training.trainer import Length, plan_length
     [
         (100, None, None, None, Length(100, None)),
         (100, None, 2, None, Length(100, 2)),  # whichever comes first
-        (100, 1000, None, None, Length(4, None)),  # 1,000 / 256, rounded up
+        (None, 1000, None, None, Length(4, None)),  # 1,000 / 256, rounded up
         (None, None, None, None, Length(-1, 5)),  # five minutes by default; the steps are measured
         (None, None, 2, None, Length(-1, 2)),
         (None, None, 2, 70, Length(70, 2)),  # a resumed run keeps its planned end

@@ -28,24 +28,33 @@ class Notes(L.Callback):
         self.validate_every = validate_every
         self.batch_key = batch_key
         self.epochs_per_step = epochs_per_step
+        self._planned_steps = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print the notes on rank 0."""
+        self._planned_steps = trainer.max_steps
         if trainer.is_global_zero:
             for line in self.lines(trainer.max_steps):
                 print(f"note        {line}", flush=True)
 
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print on rank 0 if training, cut short by time or patience, has ended in warm-up."""
+        steps, (key, warmup) = trainer.global_step, self._warmup(self._planned_steps)
+        if trainer.is_global_zero and steps < warmup < self._planned_steps:
+            print(
+                f"note        training ended after {plural(steps, 'step')} of warm-up, of which "
+                f"{key} asks for {warmup}; the learning rate never reached its peak",
+                flush=True,
+            )
+
     def lines(self, steps: int) -> Iterator[str]:
         """Yield the notes on a run of so many optimizer steps."""
-        scheduler = self.scheduler
-        warmup = scheduler.warmup_steps
-        if warmup is None and isinstance(scheduler, Linear):
-            warmup = round(scheduler.warmup_ratio * steps)
-        if warmup is not None and warmup > 1 and warmup >= steps:
+        key, warmup = self._warmup(steps)
+        if warmup > 1 and warmup >= steps:
             yield (
-                f"scheduler.warmup_steps={warmup} is not shorter than the run, which has "
-                f"{plural(steps, 'step')}, so the learning rate only rises; set "
-                f"scheduler.warmup_steps={steps // 10} or a longer run"
+                f"{key} is not shorter than the run, which has {plural(steps, 'step')}, so the "
+                f"learning rate only rises; set scheduler.warmup_steps={steps // 10} or a longer "
+                "run"
             )
         if self.validate_every > steps:
             yield (
@@ -57,3 +66,11 @@ class Notes(L.Callback):
                 f"one optimizer step reads the training data {self.epochs_per_step:.1f} times; "
                 f"set a smaller {self.batch_key}"
             )
+
+    def _warmup(self, steps: int) -> tuple[str, int]:
+        """Return the setting of the warm-up, with its value, and the steps that it takes."""
+        warmup = self.scheduler.warmup_steps
+        if warmup is not None:
+            return f"scheduler.warmup_steps={warmup}", warmup
+        ratio = self.scheduler.warmup_ratio if isinstance(self.scheduler, Linear) else 0.0
+        return f"scheduler.warmup_ratio={ratio:g}", round(ratio * steps)

@@ -5,6 +5,7 @@ import time
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.model import cross_entropy, language_model
 from webtext_gpt.training.lightning_internals import set_max_steps
@@ -21,19 +22,39 @@ class TimeBudget(L.Callback):
     """Ends training after a time; sets `max_steps`, if it is open, to the steps that fit.
 
     A learning-rate schedule needs to know the last step. The number of steps is therefore fixed
-    before the first one and saved in checkpoints, so that a resumed run ends at the same step.
+    before the first one and saved in checkpoints, so that a resumed run ends at the same step. A
+    run that is resumed with another time plans again: the steps taken, and those that fit into the
+    rest of the time.
 
     Args:
-        minutes: wall-clock minutes of training.
+        minutes: wall-clock minutes of training, including the runs that this one resumes.
+        is_estimate: whether the time alone gives the number of steps, now or when it was planned.
+        taken_steps: optimizer steps taken by the run that this one resumes.
+        taken_seconds: seconds that they took.
+
+    Attributes:
+        is_over: whether this callback has ended training.
     """
 
-    def __init__(self, minutes: float) -> None:
+    def __init__(
+        self,
+        minutes: float,
+        *,
+        is_estimate: bool = True,
+        taken_steps: int = 0,
+        taken_seconds: float = 0.0,
+    ) -> None:
         self.minutes = minutes
+        self.is_estimate = is_estimate
+        self.taken_steps = taken_steps
+        self.taken_seconds = taken_seconds
+        self.is_over = False
         self._last_step = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Remember the step at which training starts."""
+        """Take no further step if the time was up before the run was interrupted."""
         self._last_step = trainer.global_step
+        self._stop_in_time(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: object
@@ -42,8 +63,21 @@ class TimeBudget(L.Callback):
         if trainer.global_step == self._last_step:
             return
         self._last_step = trainer.global_step
+        self._stop_in_time(trainer, pl_module)
+
+    def _stop_in_time(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.strategy.broadcast(pl_module.seconds > 60 * self.minutes):
-            trainer.should_stop = True
+            trainer.should_stop = self.is_over = True
+
+    @rank_zero_only
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print why training ended."""
+        if self.is_over and trainer.global_step < trainer.max_steps:
+            print(
+                f"training ends at step {trainer.global_step}, before the last, "
+                f"{trainer.max_steps}: trainer.max_minutes={self.minutes:g} is over",
+                flush=True,
+            )
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Estimate the number of steps on rank 0, and broadcast it."""
@@ -69,4 +103,6 @@ class TimeBudget(L.Callback):
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - started)
         typical = sorted(times[1:])[len(times) // 2 - 1]  # the first warms up kernels
-        return max(1, int(SHARE * 60 * self.minutes / (typical * trainer.accumulate_grad_batches)))
+        seconds = SHARE * (60 * self.minutes - self.taken_seconds)
+        fitting = int(seconds / (typical * trainer.accumulate_grad_batches))
+        return self.taken_steps + max(1, fitting)
