@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DeepSpeedStrategy
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.checkpoint.store import Checkpoint, open_checkpoint, save_checkpoint
 from webtext_gpt.errors import UserError
@@ -23,7 +24,7 @@ from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.time_budget import OPEN, TimeBudget
 from webtext_gpt.training.distributed.devices import Devices
 from webtext_gpt.training.lightning_internals import cluster_environment, use_own_fit_loop
-from webtext_gpt.training.precision import best_precision
+from webtext_gpt.training.precision import best_precision, warn_of_emulated_bf16
 from webtext_gpt.training.strategy import Parallelism
 
 DEFAULT_MINUTES = 5.0
@@ -120,6 +121,9 @@ def build_trainer(
         del arguments[ours]
     if arguments["precision"] == "auto":
         arguments["precision"] = best_precision(devices.kind)
+    elif rank_zero_only.rank == 0:
+        chosen = f"trainer.precision={arguments['precision']}"
+        warn_of_emulated_bf16(chosen, devices.kind, "trainer.precision=32-true")
     if length.max_minutes is not None:
         callbacks = [TimeBudget(length.max_minutes), *callbacks]
     if not (arguments.get("deterministic") or torch.are_deterministic_algorithms_enabled()):
