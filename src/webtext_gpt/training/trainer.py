@@ -21,6 +21,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.settings.training import Trainer
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
+from webtext_gpt.training.callbacks.profile import Profile, TraceProfile, profiler
 from webtext_gpt.training.callbacks.time_budget import OPEN, TimeBudget
 from webtext_gpt.training.distributed.devices import Devices
 from webtext_gpt.training.lightning_internals import cluster_environment, use_own_fit_loop
@@ -124,6 +125,9 @@ def build_trainer(
     elif rank_zero_only.rank == 0:
         chosen = f"trainer.precision={arguments['precision']}"
         warn_of_emulated_bf16(chosen, devices.kind, "trainer.precision=32-true")
+    if (kind := arguments["profiler"]) is not None:
+        callbacks = [*callbacks, (TraceProfile if kind == "pytorch" else Profile)(run_dir)]
+        arguments["profiler"] = profiler(kind)
     if length.max_minutes is not None:
         callbacks = [TimeBudget(length.max_minutes), *callbacks]
     if not (arguments.get("deterministic") or torch.are_deterministic_algorithms_enabled()):
