@@ -74,7 +74,12 @@ class Trainer(Settings):
         False, "find the operation that made a gradient not finite; slow"
     )
     profiler: Annotated[str | None, OneOf(("simple", "advanced", "pytorch"), null="no profile")] = (
-        setting(None, "profiler of Lightning, printed at the end")
+        setting(
+            None,
+            "write where the time goes to profile.txt in the run's folder; simple: of each hook, "
+            "advanced: of each Python function, pytorch: of each operation in a few steps, as a "
+            "trace too",
+        )
     )
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """Number formats that the hardware supports, and its peak speed of matrix multiplication."""
 
 import re
+import sys
 import time
 
 import torch
@@ -34,6 +35,30 @@ def best_precision(device_type: str) -> str:
     return "bf16-mixed" if native else "32-true"
 
 
+def warn_of_emulated_bf16(setting: str, device_type: str, instead: str) -> None:
+    """Print a warning if a setting asks for bf16 where torch emulates it, many times slower.
+
+    Apple's GPUs are left out: torch does not tell which of them multiply bf16.
+
+    Args:
+        setting: the setting with its value, for example `trainer.precision=bf16-mixed`.
+        device_type: `cpu`, `cuda` or `mps`.
+        instead: the setting to give.
+    """
+    if "=bf16" not in setting or device_type not in ("cpu", "cuda"):
+        return
+    native = best_precision(device_type) == "bf16-mixed"
+    native |= device_type == "cpu" and bool(torch.cpu.get_capabilities().get("bf16"))  # Arm's
+    if not native:
+        kind = "GPU" if device_type == "cuda" else "CPU"
+        print(
+            f"warning: {setting} will be slow: this {kind} has no bf16 instructions, so each "
+            f"matrix product is emulated, many times slower than in fp32; set {instead}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def place_for_inference(model: nn.Module, device: str, precision: str) -> None:
     """Move a model, in place, to its device and number format.
 
@@ -51,6 +76,7 @@ def place_for_inference(model: nn.Module, device: str, precision: str) -> None:
     if precision == "auto":
         on_gpu = device.startswith("cuda") and best_precision("cuda") == "bf16-mixed"
         precision = "bf16" if on_gpu else "fp32"
+    warn_of_emulated_bf16(f"precision={precision}", device.partition(":")[0], "precision=fp32")
     try:
         model.to(device, torch.bfloat16 if precision == "bf16" else torch.float32)
     except (RuntimeError, AssertionError) as error:  # torch can raise both
@@ -97,12 +123,23 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
     return None
 
 
-def _measured_peak(dtype: torch.dtype, n: int = 1024) -> float:
-    """Return the best speed of ten products of n x n matrices, in FLOP/s."""
+def _measured_peak(dtype: torch.dtype) -> float:
+    """Return the best speed of ten products of n x n matrices, in FLOP/s, in about a second.
+
+    n is 1024, or smaller where products are slow, as those of an emulated number format.
+    """
+    n = 256
+    while n < 1024 and _fastest_product(n, dtype, times=3) < 0.02:  # the first one warms up
+        n *= 2
+    return 2 * n**3 / _fastest_product(n, dtype, times=10)
+
+
+def _fastest_product(n: int, dtype: torch.dtype, times: int) -> float:
+    """Return the seconds of the fastest of so many products of n x n matrices."""
     a, b = torch.randn(n, n, dtype=dtype), torch.randn(n, n, dtype=dtype)
-    best = float("inf")
-    for _ in range(10):
+    seconds = []
+    for _ in range(times):
         start = time.perf_counter()
         torch.mm(a, b)
-        best = min(best, time.perf_counter() - start)
-    return 2 * n**3 / best
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)

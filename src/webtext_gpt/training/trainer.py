@@ -14,16 +14,18 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DeepSpeedStrategy
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.checkpoint.store import Checkpoint, open_checkpoint, save_checkpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.settings.training import Trainer
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
+from webtext_gpt.training.callbacks.profile import Profile, TraceProfile, profiler
 from webtext_gpt.training.callbacks.time_budget import OPEN, TimeBudget
 from webtext_gpt.training.distributed.devices import Devices
 from webtext_gpt.training.lightning_internals import cluster_environment, use_own_fit_loop
-from webtext_gpt.training.precision import best_precision
+from webtext_gpt.training.precision import best_precision, warn_of_emulated_bf16
 from webtext_gpt.training.strategy import Parallelism
 
 DEFAULT_MINUTES = 5.0
@@ -126,6 +128,12 @@ def build_trainer(
         del arguments[ours]
     if arguments["precision"] == "auto":
         arguments["precision"] = best_precision(devices.kind)
+    elif rank_zero_only.rank == 0:
+        chosen = f"trainer.precision={arguments['precision']}"
+        warn_of_emulated_bf16(chosen, devices.kind, "trainer.precision=32-true")
+    if (kind := arguments["profiler"]) is not None:
+        callbacks = [*callbacks, (TraceProfile if kind == "pytorch" else Profile)(run_dir)]
+        arguments["profiler"] = profiler(kind)
     if length.max_minutes is not None:
         budget = TimeBudget(
             length.max_minutes,

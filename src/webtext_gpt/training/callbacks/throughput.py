@@ -47,7 +47,8 @@ class Throughput(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Find the hardware's peak speed at the run's precision."""
-        dtype = torch.bfloat16 if str(trainer.precision).startswith("bf16") else torch.float32
+        dtypes = {"bf16": torch.bfloat16, "64": torch.float64}
+        dtype = dtypes.get(str(trainer.precision).partition("-")[0], torch.float32)
         self._peak = peak_flops(pl_module.device, dtype)
         self._last_step = trainer.global_step
         self._warm = False
