@@ -68,7 +68,11 @@ def finetune(
             run's folder. Or the loss was not finite.
         Stopped: training was interrupted; its state is saved.
     """
-    run = open_run(settings, call)
+    with open_run(settings, call) as run:
+        return _finetune(run, settings, start)
+
+
+def _finetune(run: Run, settings: Finetune, start: LoadedModel | None) -> Finetuned:
     task = open_task(settings.task)
     train, validation, test = read_splits(task)
     measured = {"validation": validation} | ({} if test is None else {"test": test})

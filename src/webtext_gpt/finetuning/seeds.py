@@ -20,6 +20,7 @@ from webtext_gpt.training.run_folder import (
     refuse_other_run,
     save_summary,
 )
+from webtext_gpt.training.run_lock import WAIT_SECONDS, RunLock
 from webtext_gpt.training.summary import Summary
 
 MAY_DIFFER = ("seeds", "seed", "resume", "run_dir", "predict", "evaluate", "out")
@@ -37,8 +38,8 @@ def finetune_seeds(settings: Finetune) -> Summary:
         The contents of `summary.json`: mean and deviation of every figure, and each seed's summary.
 
     Raises:
-        UserError: see `finetune`; or a seed is named twice, several devices are asked for, or the
-            folder's seeds were started with other settings.
+        UserError: see `finetune`; or a seed is named twice, several devices are asked for, the
+            folder's seeds were started with other settings, or another process trains them.
         Stopped: training was interrupted; its state is saved.
     """
     seeds = settings.seeds or []
@@ -51,10 +52,18 @@ def finetune_seeds(settings: Finetune) -> Summary:
             "run by itself with seed=... and run_dir=..."
         )
     folder = Path(settings.run_dir)
-    if settings.resume and saved.holds_run(folder):
-        _refuse_other_settings(settings, folder)
-    else:
+    resumes = settings.resume and saved.holds_run(folder)
+    if not resumes:
         refuse_other_run(folder)
+    with RunLock(folder, WAIT_SECONDS if settings.resume == AUTO else 0.0):
+        if resumes:
+            _refuse_other_settings(settings, folder)
+        else:
+            refuse_other_run(folder)  # another process may have begun one meanwhile
+        return _finetune_each(settings, seeds, folder)
+
+
+def _finetune_each(settings: Finetune, seeds: Sequence[int], folder: Path) -> Summary:
     saved.save(settings, folder)
     summaries: dict[int, Summary] = {}
     for seed in seeds:

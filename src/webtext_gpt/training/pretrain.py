@@ -20,7 +20,14 @@ from webtext_gpt.training.corpus import model_config, open_shards
 from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
 from webtext_gpt.training.memory import check_memory, count_parameters
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
-from webtext_gpt.training.run import compose_trainer, conclude, fit, module_options, open_run
+from webtext_gpt.training.run import (
+    Run,
+    compose_trainer,
+    conclude,
+    fit,
+    module_options,
+    open_run,
+)
 from webtext_gpt.training.start import open_start, refuse_other_start
 from webtext_gpt.training.summary import Summary, summarize
 
@@ -96,7 +103,11 @@ def pretrain(settings: Train, call: Call | None = None) -> Summary:
             or written to the run's folder; or the loss was not finite.
         Stopped: training was interrupted; its state is saved.
     """
-    run = open_run(settings, call)
+    with open_run(settings, call) as run:
+        return _pretrain(run, settings)
+
+
+def _pretrain(run: Run, settings: Train) -> Summary:
     if run.state is not None:
         refuse_other_start(settings.checkpoint, run.folder)
     start = open_start(settings, run.state)

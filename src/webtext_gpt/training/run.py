@@ -1,10 +1,11 @@
 """Steps shared by pretraining and fine-tuning runs: open, compose the trainer, fit, conclude."""
 
 import os
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lightning as L
 from lightning.pytorch.strategies import FSDPStrategy
@@ -35,19 +36,33 @@ from webtext_gpt.training.run_folder import (
     refuse_other_run,
     save_summary,
 )
+from webtext_gpt.training.run_lock import WAIT_SECONDS, RunLock
 from webtext_gpt.training.strategy import Parallelism, partitions_parameters
 from webtext_gpt.training.trainer import DEFAULT_MINUTES, Length, build_trainer, plan_length
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is about to start or to resume."""
+    """A run that is about to start or to resume.
+
+    Used in a `with` statement, at whose end the run's folder is unlocked.
+    """
 
     settings: RunSettings
     folder: Path
     devices: Devices
     checkpoint: Checkpoint | None
     """The checkpoint to resume from."""
+    held: ExitStack = field(default_factory=ExitStack)
+    """Releases the lock of the folder."""
+    is_locked: bool = False
+    """Whether the folder was locked when the run was opened; `fit` locks that of a new run."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.held.close()
 
     @property
     def state(self) -> dict[str, Any] | None:
@@ -88,13 +103,24 @@ def open_run(settings: RunSettings, call: Call | None = None) -> Run:
         call: the command line; None if the caller is other Python code.
 
     Raises:
-        UserError: the folder holds another run, or none to resume; its checkpoints are damaged;
-            the devices do not exist; or several processes are requested in a sweep.
+        UserError: the folder holds another run, or none to resume; another process trains in it;
+            its checkpoints are damaged; the devices do not exist; or several processes are
+            requested in a sweep.
         ModuleNotFoundError: the package of the strategy or of the logger is not installed.
     """
+    held = ExitStack()
+    try:
+        return _open_run(settings, call, held)
+    except BaseException:
+        held.close()
+        raise
+
+
+def _open_run(settings: RunSettings, call: Call | None, held: ExitStack) -> Run:
     follow_parent()
     folder = local_path(os.environ.get(RUN_DIR) or settings.run_dir, "run_dir")
     checkpoint = None
+    is_locked = False
     launcher = external_launcher() if call is not None else None
     names_folder = call is None or "run_dir" in call.given
     if launcher is not None and not settings.resume and not names_folder:
@@ -106,9 +132,11 @@ def open_run(settings: RunSettings, call: Call | None = None) -> Run:
         if not names_folder:
             raise UserError("resume=auto needs run_dir=..., the same folder at every start")
         if saved.holds_run(folder):
-            checkpoint = _checkpoint_to_resume(folder)
+            is_locked = _lock_to_resume(folder, held, wait=WAIT_SECONDS)
+            checkpoint = _checkpoint_to_resume(folder, is_locked)
     elif settings.resume:
-        checkpoint = _checkpoint_to_resume(folder)
+        is_locked = _lock_to_resume(folder, held)
+        checkpoint = _checkpoint_to_resume(folder, is_locked)
     elif rank_zero_only.rank == 0:
         refuse_other_run(folder)
     trainer = settings.trainer
@@ -119,7 +147,7 @@ def open_run(settings: RunSettings, call: Call | None = None) -> Run:
             "start the sweep again; set trainer.devices=1, or start each run by itself from a "
             "shell loop: for lr in 1e-3 2e-3; do python train.py optimizer.lr=$lr ...; done"
         )
-    run = Run(settings, folder, devices, checkpoint)
+    run = Run(settings, folder, devices, checkpoint, held, is_locked)
     for package in (run.parallelism.package, _logger_package(settings.logger)):
         if package is not None:
             check_installed(package)
@@ -133,14 +161,30 @@ def _logger_package(logger: TensorBoard | Wandb | None) -> str | None:
     return "wandb" if isinstance(logger, Wandb) else "tensorboard"
 
 
-def _checkpoint_to_resume(folder: Path) -> Checkpoint | None:
+def _lock_to_resume(folder: Path, held: ExitStack, wait: float = 0.0) -> bool:
+    """Lock a run's folder before anything in it is read; only rank 0 of all machines does.
+
+    A finished run in a folder that cannot be written to is only reported, which needs no lock.
+
+    Returns:
+        Whether this process has locked it.
+    """
+    node = os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or "0"
+    if rank_zero_only.rank != 0 or int(node) > 0:
+        return False
+    if read_summary(folder) and not os.access(folder, os.W_OK):
+        return False
+    held.enter_context(RunLock(folder, wait))
+    return True
+
+
+def _checkpoint_to_resume(folder: Path, is_locked: bool) -> Checkpoint | None:
     """Return the newest undamaged checkpoint; one process per machine chooses and verifies it."""
     chosen = os.environ.get(CHOSEN)
     if chosen is None:
-        is_rank_zero = rank_zero_only.rank == 0
-        if is_rank_zero:
+        if is_locked:
             restore_replaced(folder)
-        return newest_undamaged(folder, report=is_rank_zero)
+        return newest_undamaged(folder, report=rank_zero_only.rank == 0)
     return open_checkpoint(chosen) if chosen else None
 
 
@@ -366,13 +410,16 @@ def fit(
 
     Raises:
         Stopped: a signal stopped training; its state is saved.
-        UserError: the run to resume is a different training, or the guard stopped training.
+        UserError: the run to resume is a different training, another process trains in the
+            folder, or the guard stopped training.
     """
     if run.state is not None:
         module.refuse_other_training(run.state)
         if is_finished(run, trainer):
             return False
     if trainer.is_global_zero:
+        if not run.is_locked:
+            _lock_new(run)
         saved.save(run.settings, run.folder, **resolved)
         for logger in trainer.loggers:
             save_run_id(logger, run.folder)
@@ -380,6 +427,13 @@ def fit(
     path = run.checkpoint.path if run.checkpoint else None
     trainer.fit(module, data, ckpt_path=path, weights_only=True)
     return True
+
+
+def _lock_new(run: Run) -> None:
+    """Make and lock the folder of a new run, which another process may have begun meanwhile."""
+    run.held.enter_context(RunLock(run.folder))
+    if run.checkpoint is None:
+        refuse_other_run(run.folder)
 
 
 def conclude(run: Run, trainer: L.Trainer, summary: dict[str, Any]) -> None:
