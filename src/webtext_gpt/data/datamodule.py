@@ -13,7 +13,10 @@ from webtext_gpt.data.sampler import GlobalBatchSampler
 
 
 class TrainingDataModule(L.LightningDataModule):
-    """Serve an endless sequence of training samples; a subclass adds `val_dataloader`.
+    """Serve an endless sequence of training samples.
+
+    A subclass adds `val_dataloader`, and `documents(sample)`: numbers or names of what a training
+    sample was read from, for messages.
 
     Args:
         blocks: training samples by number.
@@ -22,6 +25,9 @@ class TrainingDataModule(L.LightningDataModule):
         num_workers: data-loading worker processes per training process.
         collate: makes a batch from a list of samples; None stacks their tensors.
     """
+
+    UNIT = "documents"
+    """What `documents` returns: `documents`, or `rows` of a file."""
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
 """Classification and regression: a head on the language model (Radford et al. 2018, 3.2)."""
 
+import math
 from pathlib import Path
 from typing import Unpack
 
@@ -92,7 +93,10 @@ class ClassificationModule(FinetuningModule):
     def validation_figures(self) -> dict[str, float]:
         """Return `val_loss`, which excludes the auxiliary loss, and all metrics of the kind."""
         labels = self.model.config.labels
-        figures = measure(*self.gathered(), labels=labels, positive=self.positive)
+        outputs, truth = self.gathered()
+        if not outputs.isfinite().all():
+            return {"val_loss": math.nan}
+        figures = measure(outputs, truth, labels=labels, positive=self.positive)
         return {f"val_{name}": value for name, value in figures.items()}
 
 

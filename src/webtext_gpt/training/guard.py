@@ -1,10 +1,12 @@
 """Policy for losses and gradient norms that are not finite, and for spikes of the norm."""
 
+import itertools
 import math
+import re
 import statistics
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ FEWEST = 20
 CHOICES = ("stop", "skip")
 MOST_NAMED = 20
 """Maximum number of documents that one message names."""
+IN_A_ROW = 10
+"""Number of steps skipped in a row that stops training: by then no document is to blame."""
+LESS = "Lower optimizer.lr or lengthen scheduler.warmup_steps"
 
 
 class Guard:
@@ -35,6 +40,8 @@ class Guard:
     Attributes:
         norms: the recent gradient norms.
         skipping: whether the current step is to be skipped.
+        skipped: number of steps skipped so far, by the runs that this one resumes, too.
+        in_a_row: number of the last steps that were all skipped.
 
     Raises:
         UserError: `not_finite` is neither `stop` nor `skip`.
@@ -46,6 +53,8 @@ class Guard:
         self.not_finite = not_finite
         self.norms = GradientNorms(spike)
         self.skipping = False
+        self.skipped = 0
+        self.in_a_row = 0
 
     def check_loss(self, loss: float, batch: "StepBatch", finite: Sequence[bool]) -> None:
         """Check the mean loss of a global batch, in nats, before the optimizer's step.
@@ -56,7 +65,8 @@ class Guard:
             finite: for each micro-batch of this process, whether its loss is finite.
 
         Raises:
-            UserError: the loss is not finite, and `not_finite` is `stop`.
+            UserError: the loss is not finite, and `not_finite` is `stop`, or `IN_A_ROW` steps
+                were skipped.
         """
         self.skipping = not math.isfinite(loss)
         if self.skipping:
@@ -66,7 +76,7 @@ class Guard:
         """Check the norm of a global batch's gradient.
 
         Raises:
-            UserError: the norm is not finite, and `not_finite` is `stop`.
+            UserError: as in `check_loss`.
         """
         if math.isfinite(norm):
             usual = self.norms.usual if self.norms.is_spike(norm) else None
@@ -75,23 +85,70 @@ class Guard:
         elif not self.skipping:
             self.skipping = True
             self._refuse(f"the gradient's norm is {norm}", batch, None)
+        if not self.skipping:
+            self.in_a_row = 0
+
+    def check_end(self, steps: int) -> None:
+        """Check that a run has not skipped all of its steps, however few.
+
+        Raises:
+            UserError: it has.
+        """
+        if 0 < steps <= self.skipped:
+            raise UserError(
+                f"every step was skipped ({steps:,}), so nothing is learned. {LESS}, in a new run"
+            )
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the numbers of skipped steps, for a checkpoint."""
+        return {"skipped": self.skipped, "in_a_row": self.in_a_row}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Restore what `state_dict` returned."""
+        self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
 
     def _refuse(self, finding: str, batch: "StepBatch", finite: Sequence[bool] | None) -> None:
-        found = batch.documents(finite)
-        names = [str(d) for d in found[:MOST_NAMED]] + ["..."] * (len(found) > MOST_NAMED)
         problem = (
-            f"{finding} in step {batch.step}, whose batch has the training documents "
-            f"{', '.join(names)}"
+            f"{finding} in step {batch.step}, whose batch has the training {batch.unit} "
+            f"{_listed(batch.documents(finite))}"
         )
-        if self.not_finite == "skip":
-            batch.report(f"{problem}; the step is skipped")
-            return
-        saved = saved_checkpoints(batch.run_dir)
-        raise UserError(
-            f"{problem}. Training has stopped before that step; the last good checkpoint is "
-            f"{saved[0] if saved else 'none'}. Lower optimizer.lr, lengthen "
-            "scheduler.warmup_steps, or resume with guard.not_finite=skip"
-        )
+        if self.not_finite == "stop":
+            raise UserError(
+                f"{problem}. Training has stopped before that step; "
+                f"{last_checkpoint(batch.run_dir)}. {LESS}, or resume with guard.not_finite=skip"
+            )
+        self.skipped += 1
+        self.in_a_row += 1
+        if self.in_a_row >= IN_A_ROW:
+            good = batch.step - self.in_a_row
+            raise UserError(
+                f"{problem}. That is the {self.in_a_row}th step in a row to be skipped, so the "
+                f"fault is not in these {batch.unit}: the weights, which are those of step "
+                f"{good:,}, have diverged. {LESS}, in a new run"
+            )
+        batch.report(f"{problem}; the step is skipped")
+
+
+def last_checkpoint(run_dir: str | Path) -> str:
+    """Return a clause for messages that names the newest checkpoint of a run."""
+    saved = saved_checkpoints(run_dir)
+    return f"the last good checkpoint is {saved[0] if saved else 'none'}"
+
+
+def _listed(documents: Iterable[int | str]) -> str:
+    """Return a list for messages: `3, 12`, or `a.csv, line 3, 12; b.csv, line 5`; not too long."""
+    ends = {_split_number(str(document)) for document in documents}
+    named = sorted(ends, key=lambda end: (end[0], int(end[1] or 0)))
+    groups = itertools.groupby(named[:MOST_NAMED], key=lambda end: end[0])
+    text = "; ".join(name + ", ".join(end for _, end in group) for name, group in groups)
+    return text + ", ..." * (len(named) > MOST_NAMED)
+
+
+def _split_number(name: str) -> tuple[str, str]:
+    """Split a name before the number that it ends with, if there is one."""
+    number = re.search(r"[0-9]*$", name)
+    at = number.start() if number else len(name)
+    return name[:at], name[at:]
 
 
 @dataclass(frozen=True)
@@ -101,11 +158,13 @@ class StepBatch:
     step: int
     """Number of the step, from 1."""
     run_dir: str | Path
-    documents: Callable[[Sequence[bool] | None], Sequence[int]]
-    """Returns the numbers of the documents in the micro-batches whose loss is not finite; for
-    `None`, those of all micro-batches. A collective operation."""
+    documents: Callable[[Sequence[bool] | None], Iterable[int | str]]
+    """Returns the numbers or names of the documents in the micro-batches whose loss is not finite;
+    for `None`, those of all micro-batches. A collective operation."""
     is_rank_zero: bool
     """Whether this process prints."""
+    unit: str = "documents"
+    """What `documents` names: `documents`, or `rows` of a file."""
 
     def report(self, message: str) -> None:
         """Print a line above the progress bar, on rank 0."""

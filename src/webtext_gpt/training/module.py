@@ -17,7 +17,7 @@ from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training import lightning_internals as internals
 from webtext_gpt.training.callbacks.time_budget import TimeBudget
-from webtext_gpt.training.guard import Guard, StepBatch
+from webtext_gpt.training.guard import LESS, Guard, StepBatch, last_checkpoint
 
 
 class ModuleOptions(TypedDict):
@@ -224,6 +224,8 @@ class TrainingModule(L.LightningModule):
     def _check_norm(self, norm: float) -> None:
         self.log("grad_norm", norm)
         self.guard.check_norm(norm, self._batch_info())
+        if self.guard.not_finite == "skip":
+            self.log("skipped_steps", float(self.guard.skipped))
         self.log("grad_norm_spikes", float(self.guard.norms.spikes))
 
     def _batch_info(self) -> StepBatch:
@@ -232,9 +234,10 @@ class TrainingModule(L.LightningModule):
             run_dir=self.trainer.default_root_dir,
             documents=self._documents,
             is_rank_zero=self.trainer.is_global_zero,
+            unit=self.trainer.datamodule.UNIT,
         )
 
-    def _documents(self, finite: Sequence[bool] | None) -> list[int]:
+    def _documents(self, finite: Sequence[bool] | None) -> list[int] | list[str]:
         """Return what `StepBatch.documents` describes."""
         data = self.trainer.datamodule
         shares = data.samples(self._step - 1, self.trainer.world_size)
@@ -259,7 +262,7 @@ class TrainingModule(L.LightningModule):
         if not math.isfinite(figures["val_loss"]):
             raise UserError(
                 f"the validation loss is {figures['val_loss']} after step {self.global_step}: "
-                "training has diverged; lower optimizer.lr, or lengthen scheduler.warmup_steps"
+                f"training has diverged; {last_checkpoint(self.trainer.default_root_dir)}. {LESS}"
             )
         self.validated_step = self.global_step
         self.validation_metrics = figures
@@ -269,6 +272,14 @@ class TrainingModule(L.LightningModule):
         """Validate after the last step, unless a validation has just run."""
         if self.validated_step != self.global_step:
             internals.validate_now(self.trainer)
+
+    def on_train_end(self) -> None:
+        """Check, once everything is saved, that something was learned.
+
+        Raises:
+            UserError: the guard has skipped every step.
+        """
+        self.guard.check_end(self.global_step)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the model's description, the clock, and the last validation and gradient norms."""
@@ -283,6 +294,7 @@ class TrainingModule(L.LightningModule):
             validated_step=self.validated_step,
             validation_metrics=self.validation_metrics,
             gradient_norms=self.guard.norms.state_dict(),
+            guard=self.guard.state_dict(),
         )
 
     @property
@@ -328,6 +340,8 @@ class TrainingModule(L.LightningModule):
             self.validated_step = checkpoint["validated_step"]
             self.validation_metrics = checkpoint["validation_metrics"]
             self.guard.norms.load_state_dict(checkpoint["gradient_norms"])
+        if "guard" in checkpoint:
+            self.guard.load_state_dict(checkpoint["guard"])
 
 
 def _changes(theirs: object, ours: object) -> str:

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.checkpoint.store import Checkpoint, open_checkpoint, restore_replaced
 from webtext_gpt.cli import Call
+from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 from webtext_gpt.extras import check_installed
 from webtext_gpt.paths import local_path
@@ -439,5 +440,7 @@ def _lock_new(run: Run) -> None:
 def conclude(run: Run, trainer: L.Trainer, summary: dict[str, Any]) -> None:
     """Write the summary of a finished run, and print where its loggers have written."""
     save_summary(summary, run.folder)
+    if skipped := summary["skipped_steps"]:
+        print(f"guard       {skipped:,} of {plural(summary['step'], 'step')} skipped")
     for line in filter(None, map(location, trainer.loggers)):
         print(line)

@@ -54,6 +54,7 @@ def progress_figures(trainer: L.Trainer, module: TrainingModule) -> Summary:
         **({f"best_{checkpoints.monitor}": checkpoints.best} if checkpoints else {}),
         "step": trainer.global_step,
         "stopped_early": any(isinstance(c, Patience) and c.is_over for c in trainer.callbacks),
+        "skipped_steps": module.guard.skipped,
         "tokens": trainer.global_step * module.tokens_per_step,
         "seconds": module.seconds,
         "tokens_per_second": throughput.tokens_per_second if throughput else None,

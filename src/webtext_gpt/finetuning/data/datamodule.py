@@ -87,6 +87,8 @@ class FinetuningData(TrainingDataModule):
         num_workers: data-loading worker processes per device.
     """
 
+    UNIT = "rows"
+
     def __init__(
         self,
         training: EncodedExamples,
