@@ -16,6 +16,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig, language_model
 from webtext_gpt.model.empty import SkipRandomInit
 from webtext_gpt.model.lora import add_lora, merge_lora
+from webtext_gpt.model.new_tokens import add_new_rows, merge_new_rows
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import find_format
 from webtext_gpt.weights.foreign import ForeignPath
@@ -40,7 +41,7 @@ def empty_model(state: Mapping[str, Any]) -> tuple[GPT | GPTClassifier, Tokenize
 
     Args:
         state: the result of `describe`. If it also has `lora`, the arguments of `add_lora`, the
-            model gets LoRA layers.
+            model gets LoRA layers; if it has `new_tokens`, ids, their embeddings are separate.
 
     Raises:
         KeyError: a value is missing.
@@ -54,6 +55,8 @@ def empty_model(state: Mapping[str, Any]) -> tuple[GPT | GPTClassifier, Tokenize
             model = GPTClassifier(language_model(model), ClassifierConfig(**head))
         if lora := state.get("lora"):
             add_lora(model, **lora)
+        if ids := state.get("new_tokens"):
+            add_new_rows(model, ids)
     return model, tokenizer
 
 
@@ -152,7 +155,9 @@ def _filled(checkpoint: Checkpoint) -> LoadedModel:
         model.load_state_dict({name.removeprefix(MODEL): w for name, w in weights.items()})
         if contents.get("lora"):
             merge_lora(model)
-            model.requires_grad_(True)
+        if contents.get("new_tokens"):
+            merge_new_rows(model)
+        model.requires_grad_(True)
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{checkpoint.path} is not a checkpoint of webtext-gpt: {error}") from error
     return LoadedModel(model.eval(), tokenizer, contents.get("task"))

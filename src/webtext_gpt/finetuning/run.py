@@ -84,6 +84,14 @@ def finetune(
         warn_of_overlap(train, examples, name)
     L.seed_everything(settings.seed, verbose=False)
     model, tokenizer = _model(run, settings, objective, start)
+    new_tokens = choose_trained(
+        model,
+        settings.layers,
+        _lora(settings.lora),
+        settings.lm_weight,
+        settings.train_new_tokens and not _froze_new_tokens(run, settings),
+    )
+    model.train()
     encoded, held_out = (objective.encode(model, tokenizer, split) for split in (train, validation))
     counts = {"skipped": train.skipped, "truncated": _truncated("training", encoded)}
     for name, examples in measured.items():
@@ -128,6 +136,7 @@ def finetune(
         task=task.to_dict(),
         recipe={key: getattr(settings, key) for key in RECIPE},
         lora=_lora(settings.lora),
+        new_tokens=new_tokens,
         **module_options(
             settings,
             corpus=encoded.sha256(),
@@ -180,12 +189,12 @@ def _objective(settings: Finetune, task: Task, train: Examples) -> Objective:
 def _model(
     run: Run, settings: Finetune, objective: Objective, start: LoadedModel | None
 ) -> tuple[GPT | GPTClassifier, Tokenizer]:
-    """Return the model to train, with some weights frozen if asked for, and its tokenizer.
+    """Return the model to train and its tokenizer.
 
     The weights of a resumed run are loaded later, with its optimizer.
     """
     if run.state is not None:
-        model, tokenizer = empty_model({**run.state, "lora": None})
+        model, tokenizer = empty_model({**run.state, "lora": None, "new_tokens": None})
         labels = model.config.labels if isinstance(model, GPTClassifier) else ()
         if labels != objective.labels:
             raise UserError(
@@ -202,8 +211,13 @@ def _model(
             from_scratch=settings.from_scratch,
         )
         model, tokenizer = objective.build_model(body, tokenizer)
-    choose_trained(model, settings.layers, _lora(settings.lora), settings.lm_weight)
-    return model.train(), tokenizer
+    return model, tokenizer
+
+
+def _froze_new_tokens(run: Run, settings: Finetune) -> bool:
+    """Return whether the run to resume is of an earlier version, which froze them with the rest."""
+    is_earlier = run.state is not None and "new_tokens" not in run.state
+    return is_earlier and "train_new_tokens" not in settings.model_fields_set
 
 
 def _listed_labels(labels: Sequence[str]) -> str:
