@@ -16,6 +16,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig, language_model
 from webtext_gpt.model.empty import SkipRandomInit
 from webtext_gpt.model.lora import add_lora, merge_lora
+from webtext_gpt.model.new_tokens import add_new_rows, merge_new_rows
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import find_format
 from webtext_gpt.weights.foreign import ForeignPath
@@ -40,7 +41,7 @@ def empty_model(state: Mapping[str, Any]) -> tuple[GPT | GPTClassifier, Tokenize
 
     Args:
         state: the result of `describe`. If it also has `lora`, the arguments of `add_lora`, the
-            model gets LoRA layers.
+            model gets LoRA layers; if it has `new_tokens`, ids, their embeddings are separate.
 
     Raises:
         KeyError: a value is missing.
@@ -54,17 +55,31 @@ def empty_model(state: Mapping[str, Any]) -> tuple[GPT | GPTClassifier, Tokenize
             model = GPTClassifier(language_model(model), ClassifierConfig(**head))
         if lora := state.get("lora"):
             add_lora(model, **lora)
+        if ids := state.get("new_tokens"):
+            add_new_rows(model, ids)
     return model, tokenizer
 
 
-def save_model(model: GPT | GPTClassifier, tokenizer: Tokenizer, path: str | Path) -> None:
+def save_model(
+    model: GPT | GPTClassifier,
+    tokenizer: Tokenizer,
+    path: str | Path,
+    task: Mapping[str, Any] | None = None,
+) -> None:
     """Write a checkpoint of a model outside of training, for `load`.
+
+    Args:
+        model: the model.
+        tokenizer: the model's.
+        path: destination.
+        task: plain values of the task that it was fine-tuned on.
 
     Raises:
         OSError: the file cannot be written; nothing is left behind.
     """
     weights = {f"{MODEL}{name}": value for name, value in model.state_dict().items()}
-    save_checkpoint({"state_dict": weights, **describe(model, tokenizer)}, path)
+    fine_tuned = {} if task is None else {"task": dict(task)}
+    save_checkpoint({"state_dict": weights, **describe(model, tokenizer), **fine_tuned}, path)
 
 
 @dataclass(frozen=True)
@@ -74,9 +89,16 @@ class LoadedModel:
     model: GPT | GPTClassifier
     tokenizer: Tokenizer
     task: dict[str, Any] | None = None
-    """Plain values of the fine-tuning task that our classifier was trained on, if recorded."""
+    """Plain values of the task that our model was fine-tuned on, if recorded."""
     is_foreign: bool = False
     """Whether another program wrote the model. If so, its vocabulary may be padded."""
+
+    @property
+    def between(self) -> str | None:
+        """Text that prompts end with, if the model was fine-tuned to complete them; else `None`."""
+        task = self.task or {}
+        is_completion = task.get("kind") in ("completion", "pairs")  # the kind's former name
+        return task.get("between", "\n") if is_completion else None
 
 
 def load(path: str | Path, tokenizer: str | Path | None = None) -> LoadedModel:
@@ -111,9 +133,18 @@ def load_language_model(
         UserError: as `load`, or the model is a classifier.
     """
     loaded = load(path, tokenizer)
+    return only_language_model(loaded, path), loaded.tokenizer
+
+
+def only_language_model(loaded: LoadedModel, path: str | Path) -> GPT:
+    """Return the language model that was loaded from `path`.
+
+    Raises:
+        UserError: it is a classifier.
+    """
     if isinstance(loaded.model, GPTClassifier):
         raise UserError(f"{path} holds a classifier, not a language model")
-    return loaded.model, loaded.tokenizer
+    return loaded.model
 
 
 def _filled(checkpoint: Checkpoint) -> LoadedModel:
@@ -124,7 +155,9 @@ def _filled(checkpoint: Checkpoint) -> LoadedModel:
         model.load_state_dict({name.removeprefix(MODEL): w for name, w in weights.items()})
         if contents.get("lora"):
             merge_lora(model)
-            model.requires_grad_(True)
+        if contents.get("new_tokens"):
+            merge_new_rows(model)
+        model.requires_grad_(True)
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{checkpoint.path} is not a checkpoint of webtext-gpt: {error}") from error
     return LoadedModel(model.eval(), tokenizer, contents.get("task"))

@@ -145,7 +145,7 @@ class Classification:
         self, model: GPTClassifier, tokenizer: Tokenizer, **options: Unpack[FinetuningOptions]
     ) -> ClassificationModule:
         """See `Objective`. The auxiliary loss is left out if the language model is frozen."""
-        is_trained = any(p.requires_grad for p in model.body.parameters())
+        is_trained = any(p.requires_grad for p in model.body.blocks.parameters())
         return ClassificationModule(
             model,
             tokenizer,

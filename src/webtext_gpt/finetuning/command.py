@@ -143,12 +143,20 @@ def evaluate_file(
 ) -> dict[str, float]:
     """Measure a classifier on a file of labeled rows; write the report into a folder.
 
+    Returns:
+        The figures, and the numbers of rows that were skipped and truncated.
+
     Raises:
         UserError: the file cannot be read, or has a label that the classifier does not know.
     """
     examples = read_file(task, file)
     check_labels(examples, classifier.labels, task)
-    return report_examples(classifier, examples, out, positive=task.positive)
+    before = classifier.truncated
+    figures = report_examples(classifier, examples, out, positive=task.positive)
+    cut = classifier.truncated - before
+    if cut:
+        print(f"{cut:,} of the {len(examples):,} rows do not fit the context and are truncated")
+    return {**figures, "skipped": examples.skipped, "truncated": cut}
 
 
 def label_file(classifier: TextClassifier, task: Task, file: str | Path, out: Path) -> None:
@@ -188,7 +196,11 @@ def _out(settings: Finetune) -> Path:
 
 
 def _print_summary(run_dir: str, summary: "Summary") -> None:
-    figures = {k: v for k, v in summary.items() if k.startswith(("val_", "test_"))}
+    figures = {
+        name: value
+        for name, value in summary.items()
+        if name.startswith(("val_", "test_")) and not isinstance(value, int)
+    }
     width = max(map(len, figures))
     print(f"\n--- {summary['task']} after {summary['step']:,} steps, {summary['seconds']:,.0f} s")
     for name, value in figures.items():

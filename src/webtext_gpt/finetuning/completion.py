@@ -1,5 +1,6 @@
 """Fine-tuning on prompts and completions, in which only the completions are learned."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
@@ -8,8 +9,6 @@ import torch
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.prompted import answers
-from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.files import write_json_lines
 from webtext_gpt.finetuning.data.examples import Examples
 from webtext_gpt.finetuning.data.sequences import (
@@ -17,7 +16,6 @@ from webtext_gpt.finetuning.data.sequences import (
     ExampleBatch,
     collate,
     encode_completions,
-    shortened,
 )
 from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.finetuning.metrics import COMPLETION, Answers, compute
@@ -27,7 +25,11 @@ from webtext_gpt.finetuning.module import (
     mean_text_loss,
     text_losses,
 )
+from webtext_gpt.generation.prompts import encode_prompts, fit_prompts, remarks
+from webtext_gpt.generation.sampling import GREEDY
+from webtext_gpt.generation.texts import Continuation, continuations
 from webtext_gpt.model import GPT, perplexity
+from webtext_gpt.progress import progress_bar
 from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import Tokenizer
 
@@ -78,7 +80,8 @@ class Completion:
         task: names the columns, and the text between a prompt and its completion.
         score_limit: maximum number of prompts to answer for BLEU and ROUGE; `None` answers all.
         max_new_tokens: maximum tokens of an answer; `None` means `LONGEST_ANSWER`, or half of the
-            context if that is less.
+            context if that is less. Only prompts that fill the context are cut, so an answer to a
+            long prompt has less room.
 
     Raises:
         UserError: a number is out of range, or the first metric is not the loss. The others need
@@ -106,7 +109,7 @@ class Completion:
         Raises:
             UserError: the model's context has no room for answers.
         """
-        self._room(body)
+        self._limit(body)
         return body, tokenizer
 
     def encode(self, model: GPT, tokenizer: Tokenizer, examples: Examples) -> EncodedExamples:
@@ -132,37 +135,42 @@ class Completion:
     ) -> dict[str, float]:
         """Measure the loss, and BLEU and ROUGE of greedy answers to the first prompts.
 
-        Prompts, answers and references are written to `answers.jsonl`.
+        Prompts, answers and references are written to `answers.jsonl`. The figures count the
+        answers, the prompts that were shortened, and the answers that were stopped by their
+        maximum length.
         """
-        figures = self._loss(model, tokenizer, examples)
-        examples = examples.subset(range(min(self.score_limit or len(examples), len(examples))))
-        prompts, written = self._answers(model, tokenizer, examples)
+        figures: dict[str, float] = self._loss(model, tokenizer, examples)
+        n_all = len(examples)
+        examples = examples.subset(range(min(self.score_limit or n_all, n_all)))
+        if len(examples) < n_all:
+            print(
+                f"the first {len(examples):,} of the {n_all:,} {out.name} prompts are answered; "
+                "score_limit=null answers all"
+            )
+        limits = {"max_new_tokens": self._limit(model), "block_size": model.config.block_size}
+        between = self.task.between
+        encoded = encode_prompts(tokenizer, examples.texts, between)
+        prompts, cut = fit_prompts(tokenizer, encoded, between=between, **limits)
+        written = _answers(model, tokenizer, prompts, limits["max_new_tokens"])
+        unended = sum(not answer.is_ended for answer in written)
+        for remark in remarks(f"{out.name} ", len(prompts), cut, unended, **limits):
+            print(remark)
+        texts = [answer.text for answer in written]
         references = [str(label) for label in examples.labels]
         write_json_lines(
             out / "answers.jsonl",
             (
                 {"prompt": prompt, "answer": answer, "reference": reference}
-                for prompt, answer, reference in zip(prompts, written, references, strict=True)
+                for prompt, answer, reference in zip(
+                    tokenizer.decode_batch(prompts), texts, references, strict=True
+                )
             ),
         )
-        return figures | compute(COMPLETION, Answers(figures["loss"], written, references))
+        figures |= compute(COMPLETION, Answers(figures["loss"], texts, references))
+        return figures | {"answers": len(texts), "shortened_prompts": cut, "stopped": unended}
 
-    def _answers(
-        self, model: GPT, tokenizer: Tokenizer, examples: Examples
-    ) -> tuple[list[str], list[str]]:
-        """Return the prompts, shortened to fit, and the answers to them."""
-        most, new = self._room(model)
-        between = self.task.between
-        prompts = [
-            tokenizer.decode(shortened(tokenizer, ids, between, most))
-            for ids in tokenizer.encode_batch([text + between for text in examples.texts])
-        ]
-        scorer = Scorer(model, tokenizer)
-        written = answers(scorer, "answers", prompts, max_new_tokens=new, batch_size=SCORE_BATCH)
-        return prompts, written
-
-    def _room(self, model: GPT) -> tuple[int, int]:
-        """Return the maximum numbers of tokens of a prompt and of its answer."""
+    def _limit(self, model: GPT) -> int:
+        """Return the maximum tokens of an answer; a long prompt may leave less room for it."""
         context = model.config.block_size
         new = self.max_new_tokens
         new = min(LONGEST_ANSWER, context // 2) if new is None else new
@@ -171,7 +179,7 @@ class Completion:
                 f"max_new_tokens={new} leaves no room for a prompt in the model's context of "
                 f"{context} tokens"
             )
-        return context - new, new
+        return new
 
     @torch.inference_mode()
     def _loss(self, model: GPT, tokenizer: Tokenizer, examples: Examples) -> dict[str, float]:
@@ -184,6 +192,28 @@ class Completion:
             batch = ExampleBatch(*(tensor.to(device) for tensor in batch))
             measured.append(completion_nats(model, batch))
         return loss_figures(torch.cat(measured))
+
+
+def _answers(
+    model: GPT, tokenizer: Tokenizer, prompts: Sequence[list[int]], max_new_tokens: int
+) -> list[Continuation]:
+    """Return the greedy answer to each prompt; the longest are answered first, in batches."""
+    order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
+    answers: dict[int, Continuation] = {}
+    with progress_bar("answers", total=len(prompts), unit="prompt") as bar:
+        for start in range(0, len(order), SCORE_BATCH):
+            rows = order[start : start + SCORE_BATCH]
+            written = continuations(
+                model,
+                tokenizer,
+                [prompts[row] for row in rows],
+                max_new_tokens=max_new_tokens,
+                sampling=GREEDY,
+                overflow="shorten",
+            )
+            answers.update(zip(rows, written, strict=True))
+            bar.update(len(rows))
+    return [answers[row] for row in range(len(prompts))]
 
 
 def completion_nats(model: GPT, batch: ExampleBatch) -> Tensor:

@@ -11,6 +11,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, language_model
 from webtext_gpt.model.gpt import CausalSelfAttention
 from webtext_gpt.model.lora import add_lora
+from webtext_gpt.model.new_tokens import add_new_rows
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import vocabulary
 
@@ -116,7 +117,8 @@ def choose_trained(
     layers: int | str,
     lora: LoraSettings | None,
     lm_weight: float,
-) -> None:
+    train_new_tokens: bool = True,
+) -> list[int] | None:
     """Freeze the weights that are not to be trained, and add LoRA layers if `lora` is given.
 
     Args:
@@ -125,6 +127,11 @@ def choose_trained(
         lora: arguments of `add_lora`, or `None`.
         lm_weight: weight of the auxiliary loss. If it is 0, a classifier's untied output layer is
             frozen, because nothing uses it.
+        train_new_tokens: if the embedding of a classifier is frozen, train the rows of its
+            delimiter and extract tokens all the same.
+
+    Returns:
+        The tokens whose embeddings are trained apart from the others; `None` if there are none.
 
     Raises:
         UserError: `layers` is out of range, or is combined with LoRA.
@@ -140,6 +147,14 @@ def choose_trained(
     body = language_model(model)
     if model is not body and not lm_weight and not body.config.tied_embeddings:
         body.lm_head.requires_grad_(False)
+    if not isinstance(model, GPTClassifier) or body.wte.weight.requires_grad:
+        return None
+    if not train_new_tokens:
+        return None
+    special = (model.config.delimiter_token_id, model.config.extract_token_id)
+    ids = sorted(token for token in special if token is not None)
+    add_new_rows(model, ids)
+    return ids
 
 
 def freeze(model: GPT | GPTClassifier, layers: int) -> None:

@@ -25,6 +25,7 @@ class FinetuningOptions(ModuleOptions):
     task: dict[str, Any]
     recipe: dict[str, Any]
     lora: LoraSettings | None
+    new_tokens: list[int] | None
 
 
 class FinetuningModule(TrainingModule):
@@ -42,6 +43,7 @@ class FinetuningModule(TrainingModule):
         task: plain values of the task, saved in checkpoints.
         recipe: settings that define the model and loss; a resumed run must not change them.
         lora: arguments of `add_lora`, if it changed the model; else `None`.
+        new_tokens: argument of `add_new_rows`, if it changed the model; else `None`.
         options: see `TrainingModule`.
     """
 
@@ -58,6 +60,7 @@ class FinetuningModule(TrainingModule):
         task: dict[str, Any],
         recipe: dict[str, Any],
         lora: LoraSettings | None,
+        new_tokens: list[int] | None,
         **options: Unpack[ModuleOptions],
     ) -> None:
         super().__init__(model, tokenizer, loss, **options)
@@ -66,6 +69,7 @@ class FinetuningModule(TrainingModule):
         self.task = task
         self.recipe = recipe
         self.lora = lora
+        self.new_tokens = new_tokens
         self.num_trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
         self._rows: list[Tensor] = []
         self._values: list[Tensor] = []
@@ -98,7 +102,7 @@ class FinetuningModule(TrainingModule):
 
     def description(self) -> dict[str, Any]:
         """See `TrainingModule.description`."""
-        return {**super().description(), "lora": self.lora}
+        return {**super().description(), "lora": self.lora, "new_tokens": self.new_tokens}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the batch size, the task and the recipe."""

@@ -42,13 +42,7 @@ def report_examples(
     Returns:
         The figures; see `Predictions.figures`.
     """
-    before = classifier.truncated
     logits = classifier.logits(examples.texts, examples.seconds)
-    if cut := classifier.truncated - before:
-        print(
-            f"{cut:,} of the {len(examples):,} {out.name} rows do not fit the context and were "
-            "truncated"
-        )
     targets = torch.from_numpy(encode_labels(examples.labels, classifier.labels))
     predictions = Predictions(logits, targets, classifier.labels, positive)
     write_report(out, out.name, predictions, examples)

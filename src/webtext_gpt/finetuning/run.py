@@ -14,6 +14,7 @@ from webtext_gpt.finetuning.classification import Classification
 from webtext_gpt.finetuning.completion import Completion
 from webtext_gpt.finetuning.data.datamodule import FinetuningData
 from webtext_gpt.finetuning.data.examples import Examples, print_once
+from webtext_gpt.finetuning.data.sequences import EncodedExamples
 from webtext_gpt.finetuning.data.splits import check_labels, read_splits, warn_of_overlap
 from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.finetuning.metrics import METRICS
@@ -21,6 +22,7 @@ from webtext_gpt.finetuning.model import LoraSettings, choose_trained, load_body
 from webtext_gpt.finetuning.module import FinetuningModule, Objective
 from webtext_gpt.model import GPT, GPTClassifier, language_model
 from webtext_gpt.settings.finetune import EPOCHS, Finetune, Lora
+from webtext_gpt.settings.lists import unescaped
 from webtext_gpt.settings.task import Task as TaskSettings
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
@@ -40,6 +42,10 @@ from webtext_gpt.training.summary import Summary, progress_figures
 
 RECIPE = ("layers", "dropout", "body_dropout", "lm_weight", "from_scratch")
 """Settings that a resumed run must not change."""
+
+
+PREFIXES = {"validation": "val", "test": "test"}
+"""Prefix of the names of a split's figures."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +88,21 @@ def _finetune(run: Run, settings: Finetune, start: LoadedModel | None) -> Finetu
         warn_of_overlap(train, examples, name)
     L.seed_everything(settings.seed, verbose=False)
     model, tokenizer = _model(run, settings, objective, start)
+    new_tokens = choose_trained(
+        model,
+        settings.layers,
+        _lora(settings.lora),
+        settings.lm_weight,
+        settings.train_new_tokens and not _froze_new_tokens(run, settings),
+    )
+    model.train()
     encoded, held_out = (objective.encode(model, tokenizer, split) for split in (train, validation))
-    if cut := encoded.sequences.truncated:
-        print_once(
-            f"{cut:,} of the {len(train):,} training rows do not fit the context and are truncated"
-        )
+    counts = {"skipped": train.skipped, "truncated": _truncated("training", encoded)}
+    for name, examples in measured.items():
+        split = held_out if name == "validation" else objective.encode(model, tokenizer, examples)
+        prefix = PREFIXES[name]
+        counts[f"{prefix}_skipped"] = examples.skipped
+        counts[f"{prefix}_truncated"] = _truncated(name, split)
     lengths = encoded.sequences.lengths
     orders = encoded.sequences.tokens[0].ndim  # 2 if pairs are read in both orders
     plan = plan_examples(
@@ -124,6 +140,7 @@ def _finetune(run: Run, settings: Finetune, start: LoadedModel | None) -> Finetu
         task=task.to_dict(),
         recipe={key: getattr(settings, key) for key in RECIPE},
         lora=_lora(settings.lora),
+        new_tokens=new_tokens,
         **module_options(
             settings,
             corpus=encoded.sha256(),
@@ -144,7 +161,7 @@ def _finetune(run: Run, settings: Finetune, start: LoadedModel | None) -> Finetu
         "epochs": trainer.global_step * plan.global_batch_size / len(train),
         "trained_parameters": module.num_trained,
         "examples": len(train),
-        "truncated": encoded.sequences.truncated,
+        **counts,
     }
     conclude(run, trainer, summary)
     return Finetuned(summary, best)
@@ -161,7 +178,7 @@ def open_task(settings: TaskSettings) -> Task:
             "task has no value; give task=sst2 or another of conf/task, or for files of your own "
             "task=file task.train=FILE (columns: task.text=..., task.label=...)"
         )
-    return Task(**settings.arguments())
+    return Task(**{**settings.arguments(), "between": unescaped(settings.between)})
 
 
 def _objective(settings: Finetune, task: Task, train: Examples) -> Objective:
@@ -176,12 +193,12 @@ def _objective(settings: Finetune, task: Task, train: Examples) -> Objective:
 def _model(
     run: Run, settings: Finetune, objective: Objective, start: LoadedModel | None
 ) -> tuple[GPT | GPTClassifier, Tokenizer]:
-    """Return the model to train, with some weights frozen if asked for, and its tokenizer.
+    """Return the model to train and its tokenizer.
 
     The weights of a resumed run are loaded later, with its optimizer.
     """
     if run.state is not None:
-        model, tokenizer = empty_model({**run.state, "lora": None})
+        model, tokenizer = empty_model({**run.state, "lora": None, "new_tokens": None})
         labels = model.config.labels if isinstance(model, GPTClassifier) else ()
         if labels != objective.labels:
             raise UserError(
@@ -198,8 +215,13 @@ def _model(
             from_scratch=settings.from_scratch,
         )
         model, tokenizer = objective.build_model(body, tokenizer)
-    choose_trained(model, settings.layers, _lora(settings.lora), settings.lm_weight)
-    return model.train(), tokenizer
+    return model, tokenizer
+
+
+def _froze_new_tokens(run: Run, settings: Finetune) -> bool:
+    """Return whether the run to resume is of an earlier version, which froze them with the rest."""
+    is_earlier = run.state is not None and "new_tokens" not in run.state
+    return is_earlier and "train_new_tokens" not in settings.model_fields_set
 
 
 def _listed_labels(labels: Sequence[str]) -> str:
@@ -234,10 +256,17 @@ def _final_figures(
     """Measure the best checkpoint; names are `val_accuracy`, `test_accuracy` and so on."""
     figures: dict[str, float] = {}
     for name, examples in measured.items():
-        prefix = {"validation": "val"}.get(name, name)
         found = objective.evaluate(best.model, best.tokenizer, examples, run.folder / name)
-        figures |= {f"{prefix}_{metric}": value for metric, value in found.items()}
+        figures |= {f"{PREFIXES[name]}_{metric}": value for metric, value in found.items()}
     return figures
+
+
+def _truncated(name: str, encoded: EncodedExamples) -> int:
+    """Return how many rows of a split do not fit the context, and print it if there are any."""
+    cut, rows = encoded.sequences.truncated, len(encoded.places)
+    if cut:
+        print_once(f"{cut:,} of the {rows:,} {name} rows do not fit the context and are truncated")
+    return cut
 
 
 def _plan_text(trainer: L.Trainer, module: FinetuningModule, data: FinetuningData) -> str:

@@ -74,7 +74,8 @@ def _finetune_each(settings: Finetune, seeds: Sequence[int], folder: Path) -> Su
             _finetune_one(settings.model_copy(update=changes), folder)
         summaries[seed] = read_summary(run)
     figures = mean_and_deviation(summaries)
-    shown = [name for name in figures if name.startswith(("val_", "test_"))]
+    counts = {name for name, value in summaries[seeds[0]].items() if isinstance(value, int)}
+    shown = [n for n in figures if n.startswith(("val_", "test_")) and n not in counts]
     print(f"\n{seeds_table(summaries, shown)}\n\nwritten to {folder / SUMMARY}", flush=True)
     summary = {"mean_and_deviation": figures, "seeds": {str(s): v for s, v in summaries.items()}}
     save_summary(summary, folder)

@@ -2,37 +2,39 @@
 
 import json
 import random
-import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
 
-from webtext_gpt.checkpoint.load import load_language_model
+from webtext_gpt.checkpoint.load import load, only_language_model
 from webtext_gpt.cli import Call
 from webtext_gpt.data.rows import holds_rows, read_rows, text_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import read_text, replaced
 from webtext_gpt.generation.decoding import check_prompts
+from webtext_gpt.generation.prompts import (
+    FittedPrompts,
+    encode_prompts,
+    ended,
+    fit_prompts,
+    remarks,
+)
 from webtext_gpt.generation.sampling import Sampling
-from webtext_gpt.generation.texts import complete, encode_prompts, next_tokens
+from webtext_gpt.generation.texts import (
+    CompletionSettings,
+    Continuation,
+    continuations,
+    next_tokens,
+)
 from webtext_gpt.model import GPT
 from webtext_gpt.paths import absence, check_output_file, local_path, shown
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.settings import whole_number
 from webtext_gpt.settings.inference import Generate
+from webtext_gpt.settings.lists import unescaped
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.precision import place_for_inference, usable_device
-
-
-class CompletionSettings(TypedDict, total=False):
-    """Arguments of `complete` that are the same for every prompt."""
-
-    max_new_tokens: int
-    sampling: Sampling
-    stop: Sequence[str]
-    overflow: str
-    num_beams: int
 
 
 def generate(settings: Generate, call: Call) -> None:
@@ -53,17 +55,29 @@ def generate(settings: Generate, call: Call) -> None:
             top_p=settings.top_p,
         ),
         "stop": stop_strings(settings.stop),
-        "overflow": settings.overflow,
         "num_beams": settings.num_beams,
     }
     texts = [settings.prompt] if settings.prompts is None else read_prompts(settings.prompts)
     if settings.out is not None:
         refuse_existing(settings.out)
     device = usable_device(settings.device)
-    model, tokenizer = load_language_model(settings.checkpoint)
+    loaded = load(settings.checkpoint)
+    model, tokenizer = only_language_model(loaded, settings.checkpoint), loaded.tokenizer
     place_for_inference(model, device, settings.precision)
+    completion["overflow"] = settings.overflow or ("slide" if loaded.between is None else "shorten")
+    between = loaded.between or ""
+    if settings.between is not None:
+        between = unescaped(settings.between)
     if settings.next is not None:
-        print_candidates(model, tokenizer, texts[0], n=settings.next, steps=settings.steps)
+        print_candidates(
+            model,
+            tokenizer,
+            texts[0],
+            n=settings.next,
+            steps=settings.steps,
+            between=between,
+            overflow=completion["overflow"],
+        )
         return
     print_samples(
         model,
@@ -74,14 +88,25 @@ def generate(settings: Generate, call: Call) -> None:
         batch_size=settings.batch_size,
         seed=settings.seed,
         stream=settings.stream,
+        between=between,
         settings=completion,
     )
 
 
-def print_candidates(model: GPT, tokenizer: Tokenizer, prompt: str, *, n: int, steps: int) -> None:
+def print_candidates(
+    model: GPT,
+    tokenizer: Tokenizer,
+    prompt: str,
+    *,
+    n: int,
+    steps: int,
+    between: str = "",
+    overflow: str = "slide",
+) -> None:
     """Print the n most probable next tokens at each step, then append the first of them."""
-    text = prompt
-    for candidates in next_tokens(model, tokenizer, prompt, n=n, steps=steps):
+    encoded, _ = _encoded(model, tokenizer, [prompt], between, overflow, steps)
+    text = ended(prompt, between)
+    for candidates in next_tokens(model, tokenizer, encoded[0], n=n, steps=steps):
         print(f"{text!r} is followed by")
         for candidate in candidates:
             print(f"{candidate.probability:9.2%}  {candidate.text!r:20}  id {candidate.token}")
@@ -98,9 +123,12 @@ def print_samples(
     batch_size: int,
     seed: int | None,
     stream: bool,
+    between: str = "",
     settings: CompletionSettings,
 ) -> None:
     """Print or write `num_samples` continuations of each prompt.
+
+    With `overflow=shorten`, prompts and texts that were cut are counted on standard error.
 
     Args:
         model: in evaluation mode.
@@ -112,7 +140,8 @@ def print_samples(
         seed: random seed of the first text; each later text uses the next one. None draws new
             random numbers in every call.
         stream: print a single text while it is generated.
-        settings: further arguments of `complete`.
+        between: text that every prompt has to end with; added where it is missing.
+        settings: further arguments of `continuations`.
 
     Raises:
         UserError: a setting is out of range, or a prompt cannot be continued.
@@ -121,42 +150,74 @@ def print_samples(
     whole_number("batch_size", batch_size, least=1)
     if seed is not None:
         whole_number("seed", seed, least=0)
-    check_prompts(  # check all prompts before the first is continued
-        encode_prompts(tokenizer, prompts),
-        settings["max_new_tokens"],
-        settings.get("overflow", "slide"),
-        model.config.block_size,
-    )
-    jobs = [text for text in prompts for _ in range(num_samples)]
+    overflow = settings.get("overflow", "slide")
+    most, block_size = settings["max_new_tokens"], model.config.block_size
+    encoded, cut = _encoded(model, tokenizer, prompts, between, overflow, most)
+    check_prompts(encoded, most, overflow, block_size)  # all, before the first is continued
+    jobs = [tokens for tokens in encoded for _ in range(num_samples)]
+    given = [prompt for prompt in prompts for _ in range(num_samples)]
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
-    completions = _completions(model, tokenizer, jobs, batch_size, seed, settings)
+    is_ended: list[bool] = []
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        every = _continuations(model, tokenizer, jobs, batch_size, seed, settings)
+        for prompt, continuation in zip(given, every, strict=True):
+            is_ended.append(continuation.is_ended)
+            yield prompt, continuation.text
+
     if out is not None:
         with progress_bar("generating", total=len(jobs), unit="text") as bar:
-            for _ in write_completions(out, zip(jobs, completions, strict=True)):
+            for _ in write_completions(out, pairs()):
                 bar.update()
     elif len(jobs) == 1 and stream:
-        print(jobs[0], end="", flush=True)
+        print(ended(given[0], between), end="", flush=True)
         show = partial(print, end="", flush=True)
-        complete(model, tokenizer, jobs, seed=seed, show=show, **settings)
+        (only,) = continuations(model, tokenizer, jobs, seed=seed, show=show, **settings)
+        is_ended.append(only.is_ended)
         print()
     else:
-        for number, (job, completion) in enumerate(zip(jobs, completions, strict=True), start=1):
+        for number, (prompt, text) in enumerate(pairs(), start=1):
             if len(jobs) > 1:
                 print(f"=== sample {number}")
-            print(job + completion)
+            print(ended(prompt, between) + text)
+    if overflow == "shorten":
+        counts = len(jobs), cut * num_samples, is_ended.count(False)
+        for remark in remarks("", *counts, max_new_tokens=most, block_size=block_size):
+            print(remark, file=sys.stderr)
 
 
-def _completions(
+def _encoded(
     model: GPT,
     tokenizer: Tokenizer,
-    jobs: Sequence[str],
+    prompts: Sequence[str],
+    between: str,
+    overflow: str,
+    max_new_tokens: int,
+) -> FittedPrompts:
+    """Return the token ids of prompts that end with `between`, shortened if `overflow` says so."""
+    encoded = encode_prompts(tokenizer, prompts, between)
+    if overflow != "shorten":
+        return FittedPrompts(encoded, 0)
+    return fit_prompts(
+        tokenizer,
+        encoded,
+        between=between,
+        max_new_tokens=max_new_tokens,
+        block_size=model.config.block_size,
+    )
+
+
+def _continuations(
+    model: GPT,
+    tokenizer: Tokenizer,
+    prompts: Sequence[list[int]],
     batch_size: int,
     seed: int,
     settings: CompletionSettings,
-) -> Iterator[str]:
-    for start in range(0, len(jobs), batch_size):
-        batch = jobs[start : start + batch_size]
-        yield from complete(model, tokenizer, batch, seed=seed + start, **settings)
+) -> Iterator[Continuation]:
+    for start in range(0, len(prompts), batch_size):
+        batch = prompts[start : start + batch_size]
+        yield from continuations(model, tokenizer, batch, seed=seed + start, **settings)
 
 
 def read_prompts(path: str | Path) -> list[str]:
@@ -191,12 +252,11 @@ def stop_strings(setting: str | Iterable[object] | None) -> list[str]:
         UserError: an item is not a string.
     """
     items = [] if setting is None else [setting] if isinstance(setting, str) else list(setting)
-    escapes = {"n": "\n", "t": "\t", "\\": "\\"}
     strings = []
     for item in items:
         if not isinstance(item, str):
             raise UserError(f'stop={item!r} is not text; put it in quotes, as stop=["5"]')
-        strings.append(re.sub(r"\\([nt\\])", lambda match: escapes[match[1]], item))
+        strings.append(unescaped(item))
     return strings
 
 

@@ -10,7 +10,7 @@ from webtext_gpt.generation.sampling import Sampling
 from webtext_gpt.model import GPT, KeyValueCache
 from webtext_gpt.settings import whole_number
 
-OVERFLOWS = ("slide", "refuse")
+OVERFLOWS = ("slide", "refuse", "shorten")
 
 
 def generate(
@@ -37,7 +37,8 @@ def generate(
         finished: called with a prompt's index and its newest token; True ends that prompt.
         overflow: what to do if a text outgrows the context. `slide` shows the model the last
             `block_size` tokens; every position then changes, so each token costs a full forward
-            pass. `refuse` raises before anything is generated.
+            pass. `refuse` raises before anything is generated. `shorten` ends the text where it
+            fills the context.
         use_cache: keep keys and values. Without the cache, the same tokens take longer.
 
     Returns:
@@ -45,17 +46,20 @@ def generate(
 
     Raises:
         UserError: a setting is out of range, a prompt is empty, or a prompt does not fit and
-            `overflow` is `refuse`.
+            `overflow` is not `slide`.
     """
     sampling = sampling or Sampling()
     block_size = model.config.block_size
     check_prompts(prompts, max_new_tokens, overflow, block_size)
     uniforms = _uniforms(seeds, len(prompts), max_new_tokens)
     texts = [list(prompt) for prompt in prompts]
-    overflows = [len(prompt) + max_new_tokens > block_size for prompt in prompts]
+    ends = [
+        len(prompt) + answer_limit(len(prompt), max_new_tokens, overflow, block_size)
+        for prompt in prompts
+    ]
     for does_overflow in (False, True):  # separately, so that a long text does not slow the others
-        rows = [row for row in range(len(prompts)) if overflows[row] == does_overflow]
-        _continue(model, texts, rows, sampling, uniforms, finished, use_cache)
+        rows = [row for row in range(len(prompts)) if (ends[row] > block_size) == does_overflow]
+        _continue(model, texts, ends, rows, sampling, uniforms, finished, use_cache)
     return [text[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]
 
 
@@ -63,24 +67,25 @@ def generate(
 def _continue(
     model: GPT,
     texts: list[list[int]],
+    ends: Sequence[int],
     rows: list[int],
     sampling: Sampling,
     uniforms: Tensor,
     finished: Callable[[int, int], bool],
     use_cache: bool,
 ) -> None:
-    """Append tokens to the texts of these rows until each is finished or has all new tokens."""
-    n_steps = uniforms.size(1)
-    max_length = max((len(texts[row]) for row in rows), default=0) + n_steps
+    """Append tokens to the texts of these rows until each is finished or as long as `ends` says."""
+    n_steps = max((ends[row] - len(texts[row]) for row in rows), default=0)
+    max_length = max((ends[row] for row in rows), default=0)
     decoder = CachedDecoder(model, max_length, use_cache)
-    for step in range(n_steps if rows else 0):
+    for step in range(n_steps):
         growing = [texts[row] for row in rows]
         logits = decoder.next_logits(growing)  # (len(rows), vocab_size)
         chosen = sampling.choose(logits, growing, uniforms[rows, step]).tolist()
         unfinished = []
         for index, (row, token) in enumerate(zip(rows, chosen, strict=True)):
             texts[row].append(token)
-            if not finished(row, token):
+            if not finished(row, token) and len(texts[row]) < ends[row]:
                 unfinished.append(index)
         if not unfinished:
             break
@@ -135,6 +140,13 @@ class CachedDecoder:
             self._cache.keep(rows)
 
 
+def answer_limit(prompt: int, max_new_tokens: int, overflow: str, block_size: int) -> int:
+    """Return the maximum number of new tokens after a prompt of `prompt` tokens."""
+    if overflow == "shorten":
+        return max(0, min(max_new_tokens, block_size - prompt))
+    return max_new_tokens
+
+
 def check_prompts(
     prompts: Sequence[Sequence[int]], max_new_tokens: int, overflow: str, block_size: int
 ) -> None:
@@ -154,6 +166,11 @@ def check_prompts(
                 f"prompt {number} has {len(prompt)} tokens, and with max_new_tokens="
                 f"{max_new_tokens} does not fit in the model's context of {block_size}; shorten "
                 "it, ask for fewer tokens, or set overflow=slide"
+            )
+        if overflow == "shorten" and len(prompt) >= block_size:
+            raise UserError(
+                f"prompt {number} has {len(prompt)} tokens, which leaves no room in the model's "
+                f"context of {block_size}"
             )
 
 

@@ -2,22 +2,68 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypedDict, Unpack
 
 import torch
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.generation.beams import beam_search
-from webtext_gpt.generation.decoding import CachedDecoder, check_prompts, generate
+from webtext_gpt.generation.decoding import (
+    CachedDecoder,
+    answer_limit,
+    check_prompts,
+    generate,
+)
+from webtext_gpt.generation.prompts import encode_prompts
 from webtext_gpt.generation.sampling import Sampling
 from webtext_gpt.model import GPT
 from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import Tokenizer
 
 
+class CompletionSettings(TypedDict, total=False):
+    """Arguments of `continuations` that are the same for every prompt."""
+
+    max_new_tokens: int
+    sampling: Sampling
+    stop: Sequence[str]
+    overflow: str
+    num_beams: int
+
+
+class CallSettings(CompletionSettings, total=False):
+    """Arguments of one call of `continuations`."""
+
+    seed: int | None
+    show: Callable[[str], None] | None
+
+
+class Continuation(NamedTuple):
+    """The text that a model wrote after a prompt."""
+
+    text: str
+    is_ended: bool
+    """Whether end-of-text or a stop string ended it, and not its maximum length."""
+
+
 def complete(
+    model: GPT, tokenizer: Tokenizer, prompts: Sequence[str], **settings: Unpack[CallSettings]
+) -> list[str]:
+    """Return the text that the model writes after each prompt, without the prompt.
+
+    An empty prompt begins a new document. For the settings see `continuations`.
+
+    Raises:
+        UserError: a setting is out of range, or the tokenizer cannot encode a prompt.
+    """
+    encoded = encode_prompts(tokenizer, prompts)
+    return [written.text for written in continuations(model, tokenizer, encoded, **settings)]
+
+
+def continuations(
     model: GPT,
     tokenizer: Tokenizer,
-    prompts: Sequence[str],
+    prompts: Sequence[list[int]],
     *,
     max_new_tokens: int = 128,
     sampling: Sampling | None = None,
@@ -26,16 +72,16 @@ def complete(
     overflow: str = "slide",
     num_beams: int = 1,
     show: Callable[[str], None] | None = None,
-) -> list[str]:
-    """Return the text that the model writes after each prompt, without the prompt.
+) -> list[Continuation]:
+    """Return what the model writes after each prompt.
 
     A text ends before its end-of-text token, before the first occurrence of a string in `stop`,
-    or after `max_new_tokens`. An empty prompt begins a new document.
+    or after `max_new_tokens`.
 
     Args:
         model: in evaluation mode.
         tokenizer: the model's tokenizer.
-        prompts: any number of prompts, of any length.
+        prompts: token ids of any number of prompts, of any length.
         max_new_tokens: see `generate`.
         sampling: see `generate`.
         stop: strings that end a text.
@@ -46,43 +92,43 @@ def complete(
         show: called with each piece of a single prompt's text as soon as it is final.
 
     Raises:
-        UserError: a setting is out of range, or the tokenizer cannot encode a prompt.
+        UserError: a setting is out of range, or a prompt is empty or does not fit.
     """
     for text in stop:
         if not isinstance(text, str) or not text:
             raise UserError(f"stop holds {text!r}, but needs non-empty strings")
     whole_number("num_beams", num_beams, least=1)
-    encoded = encode_prompts(tokenizer, prompts)
-    check_prompts(encoded, max_new_tokens, overflow, model.config.block_size)
+    block_size = model.config.block_size
+    check_prompts(prompts, max_new_tokens, overflow, block_size)
     if num_beams > 1:
         new = [
             beam_search(
                 model,
                 ids,
                 num_beams=num_beams,
-                max_new_tokens=max_new_tokens,
+                max_new_tokens=answer_limit(len(ids), max_new_tokens, overflow, block_size),
                 end_of_text=tokenizer.end_of_text,
             )
-            for ids in encoded
+            for ids in prompts
         ]
-        texts = [_decode(tokenizer, ids, stop) for ids in new]
+        written = [_decode(tokenizer, ids, stop) for ids in new]
         if show:
-            show("".join(texts))
-        return texts
-    watchers = [_EndWatcher(tokenizer, stop, show) for _ in encoded]
+            show("".join(text for text, _ in written))
+        return written
+    watchers = [_EndWatcher(tokenizer, stop, show) for _ in prompts]
     new = generate(
         model,
-        encoded,
+        prompts,
         max_new_tokens=max_new_tokens,
         sampling=sampling,
-        seeds=None if seed is None else range(seed, seed + len(encoded)),
+        seeds=None if seed is None else range(seed, seed + len(prompts)),
         finished=lambda row, token: watchers[row].add(token),
         overflow=overflow,
     )
-    texts = [_decode(tokenizer, ids, stop) for ids in new]
-    for watcher, text in zip(watchers, texts, strict=True):
+    written = [_decode(tokenizer, ids, stop) for ids in new]
+    for watcher, (text, _) in zip(watchers, written, strict=True):
         watcher.show_rest(text)
-    return texts
+    return written
 
 
 @dataclass(frozen=True)
@@ -96,7 +142,7 @@ class Candidate:
 
 @torch.inference_mode()
 def next_tokens(
-    model: GPT, tokenizer: Tokenizer, prompt: str, *, n: int, steps: int = 1
+    model: GPT, tokenizer: Tokenizer, prompt: str | Sequence[int], *, n: int, steps: int = 1
 ) -> Iterator[list[Candidate]]:
     """Yield the n most probable next tokens at each step, most probable first.
 
@@ -108,7 +154,7 @@ def next_tokens(
     """
     whole_number("next", n, least=1)
     whole_number("steps", steps, least=1)
-    text = tokenizer.encode(prompt) or [tokenizer.end_of_text]
+    text = encode_prompts(tokenizer, [prompt])[0] if isinstance(prompt, str) else list(prompt)
     decoder = CachedDecoder(model, len(text) + steps)
     for _ in range(steps):
         probabilities = decoder.next_logits([text])[0].float().softmax(dim=-1)  # (vocab_size,)
@@ -120,27 +166,14 @@ def next_tokens(
         text = [*text, int(top.indices[0])]
 
 
-def encode_prompts(tokenizer: Tokenizer, prompts: Sequence[str]) -> list[list[int]]:
-    """Return the token ids of each prompt; an empty prompt becomes end-of-text.
-
-    Raises:
-        UserError: a prompt cannot be encoded; the message names it, counting from 1.
-    """
-    encoded = []
-    for number, prompt in enumerate(prompts, start=1):
-        try:
-            encoded.append(tokenizer.encode(prompt) or [tokenizer.end_of_text])
-        except UserError as error:
-            raise UserError(f"prompt {number}: {error}") from error
-    return encoded
-
-
-def _decode(tokenizer: Tokenizer, ids: list[int], stop: Sequence[str]) -> str:
+def _decode(tokenizer: Tokenizer, ids: list[int], stop: Sequence[str]) -> Continuation:
     """Return the text of new tokens, cut at end-of-text or the first stop string."""
-    if tokenizer.end_of_text in ids:
+    is_ended = tokenizer.end_of_text in ids
+    if is_ended:
         ids = ids[: ids.index(tokenizer.end_of_text)]
     text = tokenizer.decode(ids)
-    return text[: min((text.index(s) for s in stop if s in text), default=len(text))]
+    stops = [text.index(s) for s in stop if s in text]
+    return Continuation(text[: min(stops, default=len(text))], is_ended or bool(stops))
 
 
 class _EndWatcher:

@@ -87,6 +87,9 @@ class Finetune(RunSettings):
         "all", "blocks to train: all, or the number of last blocks; 0: only the head", common=True
     )
     lora: Lora = keys(Lora)
+    train_new_tokens: Annotated[bool, Switch()] = setting(
+        True, "with layers or lora.rank: train the embeddings of the special tokens all the same"
+    )
     from_scratch: Annotated[bool, Switch()] = setting(
         False, "draw new weights for the body, as a baseline without pretraining"
     )
@@ -108,10 +111,15 @@ class Finetune(RunSettings):
     )
 
     @model_validator(mode="after")
-    def _refuse_tokens(self) -> Self:
+    def _refuse_what_does_not_apply(self) -> Self:
         if self.trainer.max_tokens is not None:
             raise ValueError(
                 "trainer.max_tokens is for pretraining; set epochs=... or trainer.max_steps=..."
+            )
+        if not self.train_new_tokens and self.layers == "all" and self.lora.rank is None:
+            raise ValueError(
+                "train_new_tokens=false is for a frozen embedding; set layers=... or "
+                "lora.rank=..., or leave it out"
             )
         return self
 

@@ -84,8 +84,20 @@ class Generate(Settings):
     seed: Annotated[int | None, Whole(0, null="random")] = setting(
         None, "seed of the first text; each later text uses the next number"
     )
-    overflow: Annotated[str, OneOf(("slide", "refuse"))] = setting(
-        "slide", "when the text outgrows the context: slide (slow from then on) or refuse"
+    between: Annotated[
+        str | None,
+        Text(empty=True, null="task.between of a model that task=pairs made, else nothing"),
+    ] = setting(
+        None,
+        r"text that every prompt is to end with; empty: none; \n, \t and \\ are read",
+    )
+    overflow: Annotated[
+        str | None,
+        OneOf(("slide", "refuse", "shorten"), null="shorten for a model of task=pairs, else slide"),
+    ] = setting(
+        None,
+        "when the text outgrows the context: slide (slow from then on), refuse, or shorten prompts "
+        "that do not fit and end the text where the context ends",
     )
     next: Annotated[int | None, Whole(1, null="generate text")] = setting(
         None, "print this many of the most probable next tokens instead of text", common=True

@@ -186,3 +186,9 @@ def _exists(text: str) -> bool:
         return Path(text).exists()
     except (OSError, ValueError):  # too long for a name, or a NUL character
         return False
+
+
+def unescaped(text: str) -> str:
+    r"""Return the text of a setting with the escapes `\n`, `\t` and `\\` replaced."""
+    escapes = {"n": "\n", "t": "\t", "\\": "\\"}
+    return re.sub(r"\\([nt\\])", lambda match: escapes[match[1]], text)

@@ -106,5 +106,5 @@ class Task(Settings):
         "text",
     )
     between: Annotated[str, Text(empty=True)] = setting(
-        "\n", "text between a prompt and its completion"
+        "\n", r"text between a prompt and its completion; \n, \t and \\ are read"
     )

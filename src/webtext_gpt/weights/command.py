@@ -2,7 +2,7 @@
 
 from webtext_gpt.cli import Call
 from webtext_gpt.settings.inference import Weights
-from webtext_gpt.weights.convert import convert
+from webtext_gpt.weights.convert import OURS, convert
 
 
 def weights(settings: Weights, call: Call) -> None:
@@ -17,3 +17,8 @@ def weights(settings: Weights, call: Call) -> None:
         f"{settings.out}: {type(written.model).__name__}, {parameters:,} parameters, "
         f"{written.tokenizer.vocab_size:,} token ids"
     )
+    if written.between is not None and not settings.out.endswith(OURS):
+        print(
+            f"note: this format does not say that the model completes prompts that end with "
+            f"{written.between!r}; prompts have to end with it"
+        )

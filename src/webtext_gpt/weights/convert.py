@@ -41,7 +41,7 @@ def convert(
     (check_output_file if out.suffix == OURS else check_output_folder)(out, "out")
     loaded = load(checkpoint, tokenizer)
     if out.suffix == OURS:
-        save_model(loaded.model, loaded.tokenizer, out)
+        save_model(loaded.model, loaded.tokenizer, out, loaded.task)
     else:
         save = next(format_.save for format_ in FORMATS if format_.save is not None)
         save(loaded.model, loaded.tokenizer, out, force)

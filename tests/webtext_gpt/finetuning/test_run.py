@@ -62,3 +62,31 @@ def test_test_rows_in_the_training_data_are_counted(
 ) -> None:
     finetune(f"task.test={animals / 'train.csv'}", "trainer.max_steps=1")
     assert "warning: 240 of the 240 test rows are in the training data" in capsys.readouterr().out
+
+
+def test_rows_that_are_cut_or_left_out_are_counted_in_every_split(
+    finetune: Finetune,
+    compose: Callable[..., Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """A row of 70 words does not fit the context of 64 tokens; an empty one is skipped."""
+    counts = {"train": (3, 1), "validation": (2, 2), "test": (1, 3)}  # cut, empty
+    for name, (cut, empty) in counts.items():
+        rows = ["text\tlabel", "a cat\tcat", "a dog\tdog"]
+        rows += ["dog " * 70 + "\tdog"] * cut + ["\tdog"] * empty
+        (tmp_path / f"{name}.tsv").write_text("\n".join(rows) + "\n")
+    files = [f"task.{name}={tmp_path / name}.tsv" for name in counts]
+    summary = finetune(*files, "task.skip_empty=true", "trainer.max_steps=1", "batch_size=1")
+    assert (summary["truncated"], summary["skipped"]) == (3, 1)
+    assert (summary["val_truncated"], summary["val_skipped"]) == (2, 2)
+    assert (summary["test_truncated"], summary["test_skipped"]) == (1, 3)
+    said = capsys.readouterr().out
+    for line in ("3 of the 5 training rows", "2 of the 4 validation rows", "1 of the 3 test rows"):
+        assert said.count(f"{line} do not fit the context and are truncated") == 1
+    for name, (cut, empty) in counts.items():
+        assert f"{name}.tsv: {empty} of {2 + cut + empty} rows skipped" in said
+    used = [f"checkpoint={tmp_path / 'run'}", f"evaluate={tmp_path / 'test.tsv'}"]
+    figures = run_command(compose("finetune", *used, f"run_dir={tmp_path / 'used'}"))
+    assert (figures["truncated"], figures["skipped"]) == (1, 3)
+    assert "1 of the 3 rows do not fit the context and are truncated" in capsys.readouterr().out

@@ -28,6 +28,7 @@ class Examples:
         labels: class names, regression targets, or completions; empty if they were not read.
         places: location of each row, for messages.
         classes: class names in the hub's order, if the hub numbers its classes.
+        skipped: number of rows of the file that were left out.
     """
 
     texts: list[str]
@@ -35,6 +36,7 @@ class Examples:
     labels: list[str] | list[float]
     places: list[str]
     classes: tuple[str, ...] | None = None
+    skipped: int = 0
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -111,9 +113,8 @@ def collect_examples(task: Task, source: RowSource) -> Examples:
         else:
             labels.append(class_name(row, task, place, source.classes))
     _check_empty(task, source.name, empty, len(texts))
-    return Examples(
-        texts, seconds if task.text_pair is not None else None, labels, places, source.classes
-    )
+    pairs = seconds if task.text_pair is not None else None
+    return Examples(texts, pairs, labels, places, source.classes, skipped=len(empty))
 
 
 def collapsed(text: str) -> str:

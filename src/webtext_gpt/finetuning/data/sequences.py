@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.generation.prompts import ended, shortened
 from webtext_gpt.model import ClassifierConfig
 from webtext_gpt.tokenizer import Tokenizer
 
@@ -128,7 +129,8 @@ def encode_completions(
 ) -> Sequences:
     """Encode each row as `prompt between completion <|endoftext|>`.
 
-    `generate.py` encodes prompts in the same way. A completion may take half of the context, or
+    `generate.py` encodes prompts in the same way; a prompt that ends with `between` gets no second
+    one. A completion may take half of the context, or
     more if its prompt is short. If the two do not fit, the completion is truncated at its end, and
     the prompt at its end, before `between`.
 
@@ -145,25 +147,17 @@ def encode_completions(
     end = [tokenizer.end_of_text]
     tokens, starts, truncated = [], [], 0
     for prompt, completion in zip(
-        tokenizer.encode_batch([prompt + between for prompt in prompts]),
+        tokenizer.encode_batch([ended(prompt, between) for prompt in prompts]),
         tokenizer.encode_batch(list(completions)),
         strict=True,
     ):
-        given = prompt if len(prompt) else np.array(end)  # the first learned token needs a context
+        given = prompt.tolist() or end  # the first learned token needs a context
         kept = completion[: max(block_size - 1 - len(given), block_size // 2)]
         head = shortened(tokenizer, given, between, block_size - 1 - len(kept))
         truncated += len(kept) < len(completion) or len(head) < len(given)
         tokens.append(np.concatenate((head, kept, end)).astype(np.int64))
         starts.append(len(head))
     return Sequences(tokens, np.array(starts, dtype=np.int64), truncated)
-
-
-def shortened(tokenizer: Tokenizer, prompt: np.ndarray, between: str, most: int) -> np.ndarray:
-    """Truncate a prompt to `most` tokens (at least 1), keeping `between` at its end."""
-    if len(prompt) <= most:
-        return prompt
-    middle = tokenizer.encode(between)[:most]
-    return np.concatenate((prompt[: most - len(middle)], middle)).astype(prompt.dtype)
 
 
 def collate(items: Sequence[Item], pad: int) -> ExampleBatch:

@@ -1,5 +1,6 @@
 """A task's training, validation and test sets, and the classes of the training set."""
 
+import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -159,7 +160,8 @@ def _hold_out(task: Task, train: Examples) -> tuple[Examples, Examples]:
             "fraction"
         )
     mine = [row for row, out in enumerate(held) if not out]
-    return train.subset(mine), train.subset(row for row, out in enumerate(held) if out)
+    kept = dataclasses.replace(train.subset(mine), skipped=train.skipped)
+    return kept, train.subset(row for row, out in enumerate(held) if out)
 
 
 def _listed(names: Iterable[str]) -> str:
