@@ -111,7 +111,12 @@ def _json_lines_rows(
         for number, line in lines:
             place = f"{file}, line {number}"
             try:
-                row = _json_row(file, place, line, on_replaced)
+                row = _json_row(line, place, on_replaced)
+            except UnicodeDecodeError as error:
+                raise NotUnicodeError(
+                    f"{place} is not UTF-8: byte {line[error.start]:#04x} at position "
+                    f"{error.start} of the line; {_conversion(file)}"
+                ) from error
             except RecursionError as error:
                 raise UserError(f"{place} is JSON nested too deeply to read") from error
             except ValueError as error:
@@ -125,15 +130,12 @@ def _json_lines_rows(
             yield place, row
 
 
-def _json_row(file: Path, place: str, line: bytes, on_replaced: Report | None) -> object:
+def _json_row(line: bytes, place: str, on_replaced: Report | None) -> object:
     try:
         return decode_row(line)
-    except UnicodeDecodeError as error:
+    except UnicodeDecodeError:
         if on_replaced is None:
-            raise NotUnicodeError(
-                f"{place} is not UTF-8: byte {line[error.start]:#04x} at position {error.start} of "
-                f"the line; {_conversion(file)}"
-            ) from error
+            raise
     return decode_row(decoded(line, "utf-8", place, on_replaced).encode())
 
 

@@ -87,7 +87,6 @@ def decoded_lines(
 
 def _unmarked(file: Path, head: bytes, encoding: str, has_settings: bool) -> str:
     """Return the encoding of a file without a byte order mark; refuse what is no such text."""
-    wide = wide_encoding(head)
     name = codecs.lookup(encoding).name
     if name[:6] in _WIDE:
         if b"\0" not in head:
@@ -95,9 +94,10 @@ def _unmarked(file: Path, head: bytes, encoding: str, has_settings: bool) -> str
                 f"{file} is not {name}: it has neither a byte order mark nor zero bytes; set "
                 "another task.encoding"
             )
-        # Without a mark, Python and Windows mean little-endian.
-        return (wide or f"{name}-le") if name in _WIDE else name
-    if wide and has_settings:
+        width = _WIDE[name[:6]]
+        is_big = head[::width].count(0) > head[width - 1 :: width].count(0)
+        return f"{name}-{'be' if is_big else 'le'}" if name in _WIDE else name
+    if has_settings and (wide := wide_encoding(head)):
         raise UserError(f"{file} is in {wide}, not {encoding}; set task.encoding=utf-16")
     refuse_other_kind(file, head, "text with delimited cells")
     return encoding

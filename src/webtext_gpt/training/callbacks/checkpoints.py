@@ -1,5 +1,6 @@
 """Checkpoints of a run: the newest, the best, and those kept permanently every N steps."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -96,28 +97,23 @@ class Checkpoints(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember the step with the best value of the metric; the lower loss breaks a tie."""
-        value = trainer.callback_metrics.get(self.monitor)
-        if trainer.sanity_checking or value is None:
+        metrics = trainer.callback_metrics
+        if trainer.sanity_checking or self.monitor not in metrics:
             return
         if trainer.global_step == self._saved_step:
             # This validation ran after resuming, so the saved checkpoint lacks its metrics.
             self._saved_step = None
-        value, loss = float(value), trainer.callback_metrics.get("val_loss")
-        loss = None if loss is None else float(loss)
-        if (
-            self.best is None
-            or self._is_better(value, than=self.best)
-            or self._wins_tie(value, loss)
-        ):
+        value, loss = float(metrics[self.monitor]), float(metrics.get("val_loss", math.nan))
+        if self._is_new_best(value, loss):
             self.best, self._best_step, self._best_loss = value, trainer.global_step, loss
+
+    def _is_new_best(self, value: float, loss: float) -> bool:
+        if self.best is None or self._is_better(value, than=self.best):
+            return True
+        return value == self.best and self._best_loss is not None and loss < self._best_loss
 
     def _is_better(self, value: float, *, than: float) -> bool:
         return value < than if self.lower_is_better else value > than
-
-    def _wins_tie(self, value: float, loss: float | None) -> bool:
-        if value != self.best or loss is None or self._best_loss is None:
-            return False
-        return loss < self._best_loss
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the last step, also when training stopped early."""
