@@ -64,12 +64,12 @@ def kind_of(head: bytes) -> Kind | None:
         return None
     if head[257:262] == b"ustar":
         return _TAR
-    if encoding := _wide_encoding(head):
+    if encoding := wide_encoding(head):
         return _encoded(encoding)
     return next((kind for magic, kind in _BINARY.items() if head.startswith(magic)), None)
 
 
-def _wide_encoding(head: bytes) -> str | None:
+def wide_encoding(head: bytes) -> str | None:
     """Return UTF-32 or UTF-16, by its byte order mark or by the zero bytes of Latin letters."""
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return "UTF-32"

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from webtext_gpt.finetuning.data.examples import Examples
-from webtext_gpt.finetuning.data.labels import encode_labels
+from webtext_gpt.finetuning.data.labels import balanced_weights, encode_labels
 from webtext_gpt.finetuning.data.sequences import EncodedExamples, ExampleBatch, encode_texts
 from webtext_gpt.finetuning.data.splits import label_names
 from webtext_gpt.finetuning.data.task import Task
@@ -30,6 +30,9 @@ class ClassificationModule(FinetuningModule):
         tokenizer: the model's.
         lm_weight: weight of the auxiliary language-model loss (L3 of the paper); 0 leaves it out.
         positive: the class of `f1_positive`; see `Task`.
+        class_weights: `(n_labels,)` factors of the rows' losses in training; `None` means 1. The
+            loss is the mean over rows, not divided by the sum of their weights, so that it does not
+            depend on how a batch is split.
         options: see `FinetuningModule`.
     """
 
@@ -42,6 +45,7 @@ class ClassificationModule(FinetuningModule):
         *,
         lm_weight: float,
         positive: str | None = None,
+        class_weights: Tensor | None = None,
         **options: Unpack[FinetuningOptions],
     ) -> None:
         def loss(batch: ExampleBatch, kept: Tensor | None) -> Tensor:
@@ -50,8 +54,11 @@ class ClassificationModule(FinetuningModule):
             logits = model.classify(states, kept).float()
             if len(model.config.labels) == 1:
                 label_loss = F.mse_loss(logits[:, 0], batch.targets)
-            else:
+            elif class_weights is None:
                 label_loss = F.cross_entropy(logits, batch.targets)
+            else:
+                losses = F.cross_entropy(logits, batch.targets, reduction="none")
+                label_loss = (losses * class_weights.to(losses)[batch.targets]).mean()
             if not lm_weight:
                 return label_loss
             orders = batch.tokens.size(1) if batch.tokens.dim() == 3 else 1
@@ -116,6 +123,10 @@ class Classification:
     def __init__(self, task: Task, train: Examples, *, dropout: float, lm_weight: float) -> None:
         self.task = task
         self.labels = label_names(train, task)
+        self.class_weights: Tensor | None = None
+        if task.class_weights is not None:
+            targets = encode_labels(train.labels, self.labels)
+            self.class_weights = torch.from_numpy(balanced_weights(targets, len(self.labels)))
         self.dropout = dropout
         self.lm_weight = lm_weight
 
@@ -151,6 +162,7 @@ class Classification:
             tokenizer,
             lm_weight=self.lm_weight if is_trained else 0.0,
             positive=self.task.positive,
+            class_weights=self.class_weights,
             **options,
         )
 

@@ -84,6 +84,8 @@ def write_report(
         plural(len(examples)),
         markdown_table(_metrics_rows(figures, escaped(one_line(positive or "", 30)))),
     ]
+    if remark := constant_remark(predictions):
+        parts.append(f"**{escaped(remark)}**")
     if predictions.is_regression:
         parts.append(f"![predicted against true values]({SCATTER})")
     else:
@@ -114,7 +116,24 @@ def terminal_report(title: str, predictions: Predictions) -> str:
         parts.append(aligned([head, *shown]))
         if len(labels) > CLASSES_SHOWN:
             parts[-1] += f"\n({len(labels) - CLASSES_SHOWN:,} more, with fewer rows, in {REPORT})"
+    if remark := constant_remark(predictions):
+        parts.append(f"warning: {remark}")
     return "\n\n".join(parts)
+
+
+def constant_remark(predictions: Predictions) -> str | None:
+    """Return a remark if every row has the same prediction, though true values differ."""
+    predicted, targets = predictions.predicted, predictions.targets
+    if not (predicted == predicted[0]).all() or (targets == targets[0]).all():
+        return None
+    advice = "train longer, change optimizer.lr, or begin from a better pretrained model"
+    if predictions.is_regression:
+        return f"every row is predicted as {float(predicted[0]):.4g}: nothing was learned; {advice}"
+    name = one_line(predictions.labels[int(predicted[0])], 60)
+    return (
+        f"every row is predicted as {name!r}: the classes were not told apart; {advice}; if they "
+        "are of unequal size, task.class_weights=balanced"
+    )
 
 
 def worst_mistakes(predictions: Predictions, examples: Examples, worst: int) -> list[Mistake]:

@@ -138,7 +138,10 @@ def _finetune(run: Run, settings: Finetune, start: LoadedModel | None) -> Finetu
         batch_size=plan.global_batch_size,
         truth=torch.from_numpy(held_out.targets),
         task=task.to_dict(),
-        recipe={key: getattr(settings, key) for key in RECIPE},
+        recipe={
+            **{key: getattr(settings, key) for key in RECIPE},
+            "task.class_weights": task.class_weights,
+        },
         lora=_lora(settings.lora),
         new_tokens=new_tokens,
         **module_options(

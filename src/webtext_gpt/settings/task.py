@@ -66,7 +66,9 @@ class Task(Settings):
         None, "column of the second text, if texts come in pairs"
     )
     label: Annotated[str, Column] = setting(
-        "label", "column of the label: text or whole numbers", common=True
+        "label",
+        "column of the label: text or whole numbers; any number for a regression",
+        common=True,
     )
     label_until: Annotated[str | None, Text(null="the whole cell")] = setting(
         None, "the label ends before this mark, such as the colon in DESC:manner"
@@ -81,7 +83,30 @@ class Task(Settings):
         None, "whether cells may be quoted"
     )
     encoding: Annotated[str, Text("the name of an encoding")] = setting(
-        "utf-8", "encoding of CSV, TSV and other delimited files"
+        "utf-8",
+        "encoding of CSV, TSV and other delimited files without a byte order mark: utf-8, cp1252, "
+        "latin-1, utf-16 or another",
+    )
+    on_error: Annotated[str, OneOf(("strict", "replace"))] = setting(
+        "strict",
+        "bytes that are not in the encoding: strict refuses them, replace reads U+FFFD and counts "
+        "them",
+    )
+    extra_cells: Annotated[str, OneOf(("refuse", "drop"))] = setting(
+        "refuse", "cells after a row's last column: refuse them, or drop and count them"
+    )
+    decimal: Annotated[str, OneOf(("point", "comma"))] = setting(
+        "point", "decimal sign of numbers in delimited files and other text"
+    )
+    skip_labels: Annotated[
+        list[str] | None, Listed(Text("a label"), null="no rows are left out")
+    ] = setting(None, "classes whose rows are left out, such as [-] for SNLI")
+    class_weights: Annotated[str | None, OneOf(("balanced",), null="every row weighs the same")] = (
+        setting(
+            None,
+            "weights of the classes in the training loss; balanced: rows / (classes x rows of the "
+            "class)",
+        )
     )
     symmetric: Annotated[bool, Switch()] = setting(
         False, "run both orders of a pair and add their states, as GPT-1 does for similarity"

@@ -4,17 +4,15 @@ CSV follows RFC 4180: a quoted cell may contain separators, doubled quotes and l
 format of GLUE's files, has no quoting: a quote character is ordinary text.
 """
 
-import codecs
 import csv
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from webtext_gpt.data.rows import MissingColumnError, Row, other_case, plural
+from webtext_gpt.data.rows import MissingColumnError, Report, Row, other_case, plural
 from webtext_gpt.errors import UserError
-from webtext_gpt.files import CONVERT
-from webtext_gpt.signatures import HEAD_BYTES, refuse_other_kind
+from webtext_gpt.finetuning.data.decoding import check_encoding, decoded_lines
 
 LARGEST_CELL = 2**24
 """Maximum characters of a cell; a longer one means that its quote was never closed."""
@@ -33,6 +31,8 @@ def read_delimited(
     encoding: str = "utf-8",
     optional: str | None = None,
     has_settings: bool = True,
+    on_replaced: Report | None = None,
+    on_extra: Report | None = None,
 ) -> Iterator[tuple[str, Row]]:
     r"""Yield `(place, row)` in file order; the place is the file and the line the row begins on.
 
@@ -48,11 +48,14 @@ def read_delimited(
         names: column names for a file without a header.
         quotes: whether cells may be quoted. `None` means yes, unless the separator is a tab or a
             space.
-        encoding: the text's encoding; it must be a superset of ASCII.
+        encoding: the text's encoding; see `check_encoding`.
         optional: column that a headerless file may omit; detected by the number of cells in the
             first row, and assumed omitted if the separator is a space.
         has_settings: whether the caller has the settings `task.*` for these arguments; messages
             then name them, and otherwise say how to change the file.
+        on_replaced: see `decoded_lines`.
+        on_extra: called for each row with more cells than there are columns, of which the last are
+            dropped; `None` refuses such a row.
 
     Raises:
         UserError: a row has too few or too many cells, or the file cannot be decoded.
@@ -61,15 +64,11 @@ def read_delimited(
     if separator is not None:
         check_separator(separator)
     check_encoding(encoding)
-    lines = _lines(file, encoding, has_settings)
-    first = next(lines)
-    excel = re.fullmatch(r'sep=([^"\r\n])\n', first, re.IGNORECASE)
-    if excel is None:
-        lines = chain([first], lines)
-    skipped = 1 if excel else 0
+    lines = decoded_lines(file, encoding, has_settings, on_replaced)
+    named, lines = _named_separator(lines)
+    skipped = 1 if named else 0
     if separator is None:
-        default = "\t" if file.suffix.lower() == ".tsv" else ","
-        separator = excel[1] if excel else default
+        separator = named or ("\t" if file.suffix.lower() == ".tsv" else ",")
     if quotes is None:
         quotes = separator not in "\t "
     shorter = [name for name in names or () if name != optional]
@@ -93,19 +92,15 @@ def read_delimited(
                 names = shorter
             header = _given_names(place, found, columns, names, separator, has_settings)
         count += 1
-        if len(cells) != len(header):
-            advice = (
-                f"try task.quotes={str(not quotes).lower()}, a task.separator other than "
-                f"{separator!r} or, if the file has no header, other task.columns"
-                if has_settings
-                else f"correct the row, {'quote cells that hold' if quotes else 'remove'} "
-                f"{separator!r}, or convert the file to JSONL"
-            )
+        if len(cells) < len(header) or (len(cells) > len(header) and on_extra is None):
+            advice = _advice_on_cells(len(cells) - len(header), separator, quotes, has_settings)
             raise UserError(
                 f"{place} (row {count}) has {plural(len(cells), 'cell')}, but {len(header)} are "
                 f"expected ({', '.join(header)}); {advice}"
             )
-        yield place, dict(zip(header, cells, strict=True))
+        if len(cells) > len(header) and on_extra is not None:
+            on_extra(place, 1)
+        yield place, dict(zip(header, cells, strict=False))
 
 
 def check_separator(separator: str) -> None:
@@ -120,21 +115,11 @@ def check_separator(separator: str) -> None:
         )
 
 
-def check_encoding(encoding: str) -> None:
-    """Refuse an encoding that is unknown, or not a superset of ASCII.
-
-    Raises:
-        UserError: names the encoding.
-    """
-    try:
-        readable = b"\n".decode(encoding) == "\n"
-    except (LookupError, UnicodeError):
-        readable = False
-    if not readable:
-        raise UserError(
-            f"task.encoding={encoding} is not a superset of ASCII, as utf-8, latin-1 and cp1252 "
-            "are; choose one of those, or save the file as UTF-8"
-        )
+def _named_separator(lines: Iterator[str]) -> tuple[str | None, Iterator[str]]:
+    """Return the separator that Excel's line `sep=;` names, if there is one, and other lines."""
+    first = next(lines)
+    excel = re.fullmatch(r'sep=([^"\r\n])\n', first, re.IGNORECASE)
+    return (None, chain([first], lines)) if excel is None else (excel[1], lines)
 
 
 def _checked_header(place: str, header: list[str], columns: Sequence[str]) -> list[str]:
@@ -169,6 +154,18 @@ def _given_names(
     return list(names)
 
 
+def _advice_on_cells(surplus: int, separator: str, quotes: bool, has_settings: bool) -> str:
+    """Suggest a fix for a row with too many or, if `surplus` is negative, too few cells."""
+    if not has_settings:
+        fix = "quote cells that hold" if quotes else "remove"
+        return f"correct the row, {fix} {separator!r}, or convert the file to JSONL"
+    drop = "; task.extra_cells=drop ignores the cells after the last column" if surplus > 0 else ""
+    return (
+        f"try task.quotes={str(not quotes).lower()}, a task.separator other than {separator!r} or, "
+        f"if the file has no header, other task.columns{drop}"
+    )
+
+
 def _advice(first: list[str], separator: str, has_settings: bool) -> str:
     """Suggest a fix for a first row that lacks the columns."""
     for word, other in SEPARATOR_NAMES.items():
@@ -180,31 +177,6 @@ def _advice(first: list[str], separator: str, has_settings: bool) -> str:
     if not has_settings:
         return "; the first row must name the columns"
     return "; if this row is not a header, name the columns with task.columns=[...]"
-
-
-def _lines(file: Path, encoding: str, has_settings: bool) -> Iterator[str]:
-    """Yield decoded lines, each ending in a line feed, without a byte order mark."""
-    number = 0
-    with file.open("rb") as stream:
-        refuse_other_kind(file, stream.peek(HEAD_BYTES)[:HEAD_BYTES], "text with delimited cells")
-        for number, raw in enumerate(stream, start=1):
-            place = f"{file}, line {number}"
-            try:
-                line = raw.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode(encoding)
-            except UnicodeDecodeError as error:
-                advice = (
-                    "if it is Western European text in another encoding, set task.encoding=latin-1"
-                    if has_settings
-                    else CONVERT
-                )
-                raise UserError(
-                    f"{place} is not {encoding}: byte {error.object[error.start]:#04x}; {advice}"
-                ) from error
-            if "\0" in line:
-                raise UserError(f"{place} holds a NUL byte, so the file is not text")
-            yield line.removesuffix("\n").removesuffix("\r") + "\n"
-    if not number:
-        raise UserError(f"{file} is empty")
 
 
 def _unquoted_rows(

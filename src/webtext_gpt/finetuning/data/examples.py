@@ -4,6 +4,7 @@
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,9 +79,11 @@ def iter_texts(task: Task, file: str | Path) -> Iterator[TextRow]:
     Raises:
         UserError: the file or one of its rows cannot be read.
     """
-    for place, row in file_source(task, file, labeled=False, key="predict").rows:
+    source = file_source(task, file, labeled=False, key="predict")
+    for place, row in source.rows:
         second = None if task.text_pair is None else _text_or_empty(row, task.text_pair, place)
         yield place, _text_or_empty(row, task.text, place), second
+    print_once(*source.faults.remarks(source.name))
 
 
 def collect_examples(task: Task, source: RowSource) -> Examples:
@@ -95,6 +98,7 @@ def collect_examples(task: Task, source: RowSource) -> Examples:
     labels: list = []
     places: list[str] = []
     empty: list[str] = []
+    skipped: Counter[str] = Counter()
     for place, row in source.rows:
         text = _text_or_empty(row, task.text, place)
         second = None if task.text_pair is None else _text_or_empty(row, task.text_pair, place)
@@ -102,16 +106,24 @@ def collect_examples(task: Task, source: RowSource) -> Examples:
         if not all(part is None or part.strip() for part in (text, second, completion)):
             empty.append(place)
             continue
+        label: str | float
+        if completion is not None:
+            label = completion
+        elif task.kind == "regression":
+            label = regression_target(row, task, place)
+        else:
+            label = class_name(row, task, place, source.classes)
+            if label in task.skip_labels:
+                skipped[label] += 1
+                continue
+        labels.append(label)
         texts.append(text)
         places.append(place)
         if second is not None:
             seconds.append(second)
-        if completion is not None:
-            labels.append(completion)
-        elif task.kind == "regression":
-            labels.append(regression_target(row, task, place))
-        else:
-            labels.append(class_name(row, task, place, source.classes))
+    print_once(*source.faults.remarks(source.name))
+    for label, count in skipped.items():
+        print_once(f"{source.name}: {plural(count)} left out, the label is {label!r}")
     _check_empty(task, source.name, empty, len(texts))
     pairs = seconds if task.text_pair is not None else None
     return Examples(texts, pairs, labels, places, source.classes, skipped=len(empty))
@@ -122,11 +134,12 @@ def collapsed(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def print_once(message: str) -> None:
-    """Print a message on rank 0 only; every rank reads the examples."""
+def print_once(*messages: str) -> None:
+    """Print messages on rank 0 only, a line each; every rank reads the examples."""
     ranks = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
     if all(os.environ.get(rank, "0") == "0" for rank in ranks):
-        print(message, flush=True)
+        for message in messages:
+            print(message, flush=True)
 
 
 def _text_or_empty(row: Row, column: str, place: str) -> str:

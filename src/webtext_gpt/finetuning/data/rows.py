@@ -1,12 +1,15 @@
 """A task's rows, read one at a time from a file or from a split of a hub dataset."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from webtext_gpt.data.rows import (
     MissingColumnError,
+    NotUnicodeError,
     Row,
     holds_rows,
     other_case,
@@ -17,9 +20,32 @@ from webtext_gpt.finetuning.data.delimited import read_delimited
 from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.hub import hub_problem
 from webtext_gpt.paths import absence, local_path, shown
-from webtext_gpt.signatures import head_of, refuse_other_kind
+from webtext_gpt.signatures import head_of, refuse_other_kind, wide_encoding
 
 DELIMITED = {".csv", ".tsv"}
+REPLACED = "bytes that are not in its encoding, read as U+FFFD"
+EXTRA = "rows with cells after the last column, which were dropped"
+
+
+@dataclass
+class Faults:
+    """Faults of a file that the task allows, counted while its rows are read."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+    """Place of the first fault of each kind."""
+
+    def add(self, what: str, place: str, count: int) -> None:
+        """Count a fault."""
+        self.counts[what] += count
+        self.first.setdefault(what, place)
+
+    def remarks(self, name: str) -> list[str]:
+        """Return a line for each kind of fault in the file of this name."""
+        return [
+            f"{name}: {what}: {count:,}, the first in {self.first[what]}"
+            for what, count in self.counts.items()
+        ]
 
 
 @dataclass(frozen=True)
@@ -30,11 +56,13 @@ class RowSource:
         name: the file, or the dataset and its split, for messages.
         rows: `(place, row)` of each row.
         classes: class names, if labels are class numbers.
+        faults: faults that were found so far and are allowed.
     """
 
     name: str
     rows: Iterator[tuple[str, Row]]
     classes: tuple[str, ...] | None = None
+    faults: Faults = field(default_factory=Faults)
 
 
 def wanted_columns(task: Task, labeled: bool = True) -> list[str]:
@@ -64,13 +92,16 @@ def file_source(
         raise UserError(f"{key}={shown(file)} {problem}")
     is_known = path.suffix.lower() in DELIMITED or holds_rows(path)
     if not is_known and task.separator is None:
-        refuse_other_kind(path, head_of(path), "CSV, TSV, JSONL or Parquet")
+        if not wide_encoding(head := head_of(path)):
+            refuse_other_kind(path, head, "CSV, TSV, JSONL or Parquet")
         raise UserError(
             f"{file}: the suffix is none of .csv (CSV), .tsv (TSV), .jsonl .ndjson (JSONL), "
             ".parquet .pq (Parquet); to read another file as delimited cells, set task.separator, "
             "as task.separator=tab"
         )
-    return RowSource(str(file), _file_rows(task, path, wanted_columns(task, labeled)))
+    faults = Faults()
+    rows = _file_rows(task, path, wanted_columns(task, labeled), faults)
+    return RowSource(str(file), rows, faults=faults)
 
 
 def hub_source(task: Task, split: str) -> RowSource:
@@ -106,10 +137,13 @@ def hub_source(task: Task, split: str) -> RowSource:
     return RowSource(name, _hub_rows(dataset.select_columns(columns), name), classes)
 
 
-def _file_rows(task: Task, file: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
+def _file_rows(
+    task: Task, file: Path, columns: Sequence[str], faults: Faults
+) -> Iterator[tuple[str, Row]]:
+    on_replaced = partial(faults.add, REPLACED) if task.on_error == "replace" else None
     try:
         if holds_rows(file):
-            yield from read_rows(file, columns)
+            yield from read_rows(file, columns, on_replaced)
         else:
             yield from read_delimited(
                 file,
@@ -119,7 +153,11 @@ def _file_rows(task: Task, file: Path, columns: Sequence[str]) -> Iterator[tuple
                 quotes=task.quotes,
                 encoding=task.encoding,
                 optional=None if task.label in columns else task.label,
+                on_replaced=on_replaced,
+                on_extra=partial(faults.add, EXTRA) if task.extra_cells == "drop" else None,
             )
+    except NotUnicodeError as error:
+        raise UserError(f"{error}; task.on_error=replace reads U+FFFD for the bytes") from error
     except MissingColumnError as error:
         raise MissingColumnError(f"{error}; {_advice(task, columns)}") from error
 

@@ -8,6 +8,7 @@ from webtext_gpt.data.prepare import held_out
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.examples import Examples, collapsed, collect_examples, print_once
+from webtext_gpt.finetuning.data.labels import class_numbers
 from webtext_gpt.finetuning.data.rows import DELIMITED, RowSource, file_source, hub_source
 from webtext_gpt.finetuning.data.task import Task
 
@@ -73,8 +74,9 @@ def check_labels(examples: Examples, labels: tuple[str, ...], task: Task) -> Non
     """
     if task.kind != "classification":
         return
+    known = class_numbers(labels)
     for label, place in zip(examples.labels, examples.places, strict=True):
-        if label not in labels:
+        if label not in known:
             raise UserError(
                 f"{place}: the label {label!r} is not one that training has seen: {_listed(labels)}"
             )

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.finetuning.data.delimited import SEPARATOR_NAMES, check_encoding, check_separator
+from webtext_gpt.finetuning.data.decoding import check_encoding
+from webtext_gpt.finetuning.data.delimited import SEPARATOR_NAMES, check_separator
 from webtext_gpt.finetuning.metrics import DEFAULT_METRICS, METRICS
 from webtext_gpt.settings import number
 
@@ -21,6 +22,14 @@ OPTIONAL_TEXTS = (
     *("hub", "config", "revision", "train", "validation", "test"),
     *("text_pair", "label_until", "separator", "positive"),
 )
+
+WORDS: dict[str, tuple[str | None, ...]] = {
+    "on_error": ("strict", "replace"),
+    "extra_cells": ("refuse", "drop"),
+    "decimal": ("point", "comma"),
+    "class_weights": (None, "balanced"),
+}
+"""Keys that take one of a few words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +58,12 @@ class Task:
             suffix.
         quotes: whether cells may be quoted; null: unless the separator is a tab or a space.
         encoding: encoding of delimited files.
+        on_error: `strict` refuses bytes that are not in the encoding; `replace` reads U+FFFD.
+        extra_cells: `refuse` or `drop` cells after a row's last column.
+        decimal: `point` or `comma` in numbers that are text.
+        skip_labels: class names whose rows are left out.
+        class_weights: `balanced` weighs the loss of a class by the inverse of its frequency; null:
+            all rows weigh the same.
         symmetric: run both orders of a pair and add their states (Radford et al. 2018,
             section 3.3).
         skip_empty: skip rows with an empty text; otherwise they are an error.
@@ -80,6 +95,11 @@ class Task:
     separator: str | None = None
     quotes: bool | None = None
     encoding: str = "utf-8"
+    on_error: str = "strict"
+    extra_cells: str = "refuse"
+    decimal: str = "point"
+    skip_labels: tuple[str, ...] = ()
+    class_weights: str | None = None
     symmetric: bool = False
     skip_empty: bool = False
     metrics: tuple[str, ...] = None  # type: ignore[assignment] # set in __post_init__
@@ -93,6 +113,10 @@ class Task:
             value = getattr(self, key)
             if not isinstance(value, bool) and value not in allowed:
                 raise UserError(f"task.{key}={value} must be true or false")
+        for key, words in WORDS.items():
+            if getattr(self, key) not in words:
+                said = " or ".join("null" if word is None else word for word in words)
+                raise UserError(f"task.{key}={getattr(self, key)} must be {said}")
         self._check_kind()
         self._check_sources()
         if not 0 < number("task.val_fraction", self.val_fraction) < 1:
@@ -115,7 +139,9 @@ class Task:
         object.__setattr__(self, "kind", FORMER_KINDS.get(self.kind, self.kind))
         if self.metrics is None:
             object.__setattr__(self, "metrics", DEFAULT_METRICS.get(self.kind, ()))
-        for key in ("columns", "metrics"):
+        if self.skip_labels is None:
+            object.__setattr__(self, "skip_labels", ())
+        for key in ("columns", "metrics", "skip_labels"):
             value = getattr(self, key)
             if value is None:
                 continue
@@ -154,8 +180,8 @@ class Task:
                 "task.text is the prompt, task.label the completion"
             )
         if self.kind != "classification":
-            for key in ("label_until", "positive"):
-                if getattr(self, key) is not None:
+            for key in ("label_until", "positive", "class_weights", "skip_labels"):
+                if getattr(self, key) not in (None, ()):
                     raise UserError(f"task.{key} cannot be used with task.kind={self.kind}")
 
     def _check_sources(self) -> None:

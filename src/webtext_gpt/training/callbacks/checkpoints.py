@@ -1,5 +1,6 @@
 """Checkpoints of a run: the newest, the best, and those kept permanently every N steps."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -56,16 +57,18 @@ class Checkpoints(L.Callback):
         by_name = monitor.endswith(LESS_IS_BETTER)
         self.lower_is_better = by_name if lower_is_better is None else lower_is_better
         self.best: float | None = None
+        self._best_loss: float | None = None
         self._best_step: int | None = None
         self._saved_step: int | None = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value so far, for a checkpoint."""
-        return {"best": self.best, "best_step": self._best_step}
+        return {"best": self.best, "best_step": self._best_step, "best_loss": self._best_loss}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned; earlier versions did not save the step."""
+        """Restore what `state_dict` returned; earlier versions saved neither step nor loss."""
         self.best, self._best_step = state_dict["best"], state_dict.get("best_step")
+        self._best_loss = state_dict.get("best_loss")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remove a killed run's partial files, and rename damaged checkpoints."""
@@ -93,15 +96,21 @@ class Checkpoints(L.Callback):
         return step % self.save_every == 0 or kept or step == self._best_step
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Remember the step with the best value of the metric."""
-        value = trainer.callback_metrics.get(self.monitor)
-        if trainer.sanity_checking or value is None or trainer.global_step == 0:
+        """Remember the step with the best value of the metric; the lower loss breaks a tie."""
+        metrics = trainer.callback_metrics
+        if trainer.sanity_checking or self.monitor not in metrics or trainer.global_step == 0:
             return  # weights before the first step are those of the start, not of this run
         if trainer.global_step == self._saved_step:
             # This validation ran after resuming, so the saved checkpoint lacks its metrics.
             self._saved_step = None
-        if self.best is None or self._is_better(float(value), than=self.best):
-            self.best, self._best_step = float(value), trainer.global_step
+        value, loss = float(metrics[self.monitor]), float(metrics.get("val_loss", math.nan))
+        if self._is_new_best(value, loss):
+            self.best, self._best_step, self._best_loss = value, trainer.global_step, loss
+
+    def _is_new_best(self, value: float, loss: float) -> bool:
+        if self.best is None or self._is_better(value, than=self.best):
+            return True
+        return value == self.best and self._best_loss is not None and loss < self._best_loss
 
     def _is_better(self, value: float, *, than: float) -> bool:
         return value < than if self.lower_is_better else value > than

@@ -224,7 +224,11 @@ def test_missing_columns(
         ("a.csv", b"text,label\na,1\nb\0,2\n", "line 3 holds a NUL byte"),
         ("a.tsv", b"text\tlabel\ncaf\xe9\t1\n", "line 2 is not utf-8: byte 0xe9;.*=latin-1"),
         ("a.csv", b'text,label\n"a\nb\xff",1\n', "line 3 is not utf-8: byte 0xff"),
-        ("a.csv", "text,label\na,1\n".encode("utf-16"), "is in UTF-16, not .* convert it to UTF-8"),
+        (
+            "a.csv",
+            "text,label\na,1\n".encode("utf-16-be"),
+            "is in UTF-16BE, not utf-8; set task.encoding=utf-16",
+        ),
     ],
 )
 def test_bad_files_are_located(read: Read, name: str, content: bytes, message: str) -> None:
@@ -232,7 +236,7 @@ def test_bad_files_are_located(read: Read, name: str, content: bytes, message: s
         read(name, content)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "nonsense", "hex"])
+@pytest.mark.parametrize("encoding", ["cp037", "nonsense", "hex"])
 def test_encodings_that_cannot_be_read(read: Read, encoding: str) -> None:
     with pytest.raises(UserError, match=f"task.encoding={encoding}"):
         read("a.csv", b"text,label\na,1\n", encoding=encoding)

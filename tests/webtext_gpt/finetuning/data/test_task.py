@@ -152,6 +152,17 @@ def test_default_metrics_depend_on_the_kind(
         ({"separator": "::"}, "task.separator='::' must be one character"),
         ({"encoding": "utf-17"}, "task.encoding=utf-17"),
         ({"text_pair": "text"}, "task.text=text, task.text_pair=text .* must be different columns"),
+        ({"on_error": "ignore"}, "task.on_error=ignore must be strict or replace"),
+        ({"extra_cells": True}, "task.extra_cells=True must be refuse or drop"),
+        ({"class_weights": "equal"}, "task.class_weights=equal must be null or balanced"),
+        (
+            {"kind": "regression", "class_weights": "balanced"},
+            "task.class_weights cannot be used with task.kind=regression",
+        ),
+        (
+            {"kind": "completion", "skip_labels": ["-"]},
+            "task.skip_labels cannot be used with task.kind=completion",
+        ),
         ({"label": "text"}, "must be different columns"),
         ({"columns": ["a", "a"]}, r"task.columns=\[a,a\] has a name twice"),
     ],
