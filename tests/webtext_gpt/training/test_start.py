@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -356,3 +358,34 @@ def test_the_estimate_is_of_the_checkpoints_model(
     assert f"{model.num_parameters:,} parameters, vocabulary 280, context 64" in table
     with pytest.raises(UserError, match=r"model.n_layer=9: .* has 2"):
         estimate(compose("train", *start_with(small_checkpoint), "model.n_layer=9"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "deepspeed_zero2"])
+def test_two_processes_start_from_the_same_weights(
+    strategy: str,
+    small_checkpoint: Path,
+    tmp_path: Path,
+    compose: Compose,
+    start_with: Callable[..., list[str]],
+) -> None:
+    """As one process; and resumed without the start; and the run they leave is a start itself."""
+    start = tmp_path / "start.ckpt"
+    shutil.copy(small_checkpoint, start)
+    given = [*start_with(start, "micro_batch_size=2"), "trainer.max_steps=2"]
+    pretrain(compose("train", *given, "trainer.max_steps=4", f"run_dir={tmp_path / 'one'}"))
+    several = [f"strategy={strategy}", "trainer.devices=2"]
+    train = [sys.executable, str(Path(__file__).parents[3] / "train.py")]
+    subprocess.run([*train, *given, *several], check=True, timeout=300)
+    start.unlink()
+    longer = [f"resume={tmp_path / 'run'}", "trainer.max_steps=4"]
+    subprocess.run([*train, *longer], check=True, timeout=300)
+    one, two = (read_metrics(tmp_path / name / "metrics.csv") for name in ("one", "run"))
+    assert two[0]["val_loss"] == pytest.approx(one[0]["val_loss"], abs=1e-5)
+    assert [row["step"] for row in two] == [0, 1, 2, 3, 4]
+    losses = [[row["train_loss"] for row in rows[1:]] for rows in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], abs=2e-4)
+    last = f"checkpoint={tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}"
+    kept = [o for o in given if not o.startswith(("checkpoint=", "run_dir="))]
+    pretrain(compose("train", *kept, last, f"run_dir={tmp_path / 'next'}"))
+    assert _first(tmp_path / "next")["val_loss"] == pytest.approx(two[-1]["val_loss"], abs=1e-6)
