@@ -1,22 +1,26 @@
 """The corpus that settings name: its token shards, its tokenizer, and the vocabulary it gives."""
 
+import functools
+from itertools import chain
 from pathlib import Path
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.data.left_out import left_out_lines
+from webtext_gpt.data.mixture import Mixture
 from webtext_gpt.data.prepare import TokenizerRecipe, cached_shards, prepare_shards
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPTConfig
 from webtext_gpt.model.config import GPT2_VOCAB_SIZE
-from webtext_gpt.settings.data import Characters, GPT2Tokenizer, Hub, Shards, TokenizerChoice
+from webtext_gpt.settings.data import Characters, GPT2Tokenizer, Hub, Mixed, Shards, TokenizerChoice
 from webtext_gpt.settings.model import Model
 from webtext_gpt.settings.train import Train
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
+from webtext_gpt.training.mixed_corpus import build_sources, open_mixture, shared_recipe
 
 
-def open_shards(settings: Train, tokenizer: Tokenizer | None = None) -> TokenShards:
+def open_shards(settings: Train, tokenizer: Tokenizer | None = None) -> TokenShards | Mixture:
     """Return the tokenized corpus, built if the cache lacks it; rank 0 verifies it.
 
     Args:
@@ -24,23 +28,34 @@ def open_shards(settings: Train, tokenizer: Tokenizer | None = None) -> TokenSha
         tokenizer: tokenizer of the weights to start from, used instead of the settings'.
 
     Raises:
-        UserError: see `prepare_shards` and `TokenShards`; or the data are token shards of another
-            tokenizer than the given one.
+        UserError: see `prepare_shards`, `TokenShards` and `open_mixture`; or the data are token
+            shards of another tokenizer than the given one.
     """
+    if isinstance(settings.data, Mixed):
+        recipe = functools.partial(tokenizer_recipe, settings.tokenizer)
+        mixture = open_mixture(settings.data, recipe, settings.cache_dir, tokenizer)
+        for name, shards in mixture.sources.items():
+            _check(shards, f"{name}: ")
+        return mixture
     data = settings.data.build()
     if not isinstance(data, TokenShards):
-        recipe = tokenizer or tokenizer_recipe(settings.tokenizer)
-        data = prepare_shards(data, recipe, settings.cache_dir)
+        chosen = tokenizer or tokenizer_recipe(settings.tokenizer)
+        data = prepare_shards(data, chosen, settings.cache_dir)
     elif tokenizer is not None and tokenizer.hash != data.tokenizer.hash:
         raise UserError(
             f"{data.folder} was tokenized with another tokenizer than that of the weights to "
             "start from; build the shards with that tokenizer, or train on the texts themselves"
         )
-    if rank_zero_only.rank == 0:
-        for line in left_out_lines(data.manifest.get("source", {}).get("left_out", {})):
-            print(f"data: {line}", flush=True)
-        data.verify()
+    _check(data)
     return data
+
+
+def _check(shards: TokenShards, source: str = "") -> None:
+    """Print what the shards' source has left out, and verify them, on rank 0."""
+    if rank_zero_only.rank == 0:
+        for line in left_out_lines(shards.manifest.get("source", {}).get("left_out", {})):
+            print(f"data: {source}{line}", flush=True)
+        shards.verify()
 
 
 def tokenizer_recipe(settings: TokenizerChoice) -> TokenizerRecipe:
@@ -61,21 +76,28 @@ def expected_vocabulary(settings: Train) -> int:
     Raises:
         UserError: the data does not exist.
     """
-    tokenizer = settings.tokenizer
-    if isinstance(settings.data, Shards):
-        return TokenShards(settings.data.path).vocab_size
+    tokenizer, data = settings.tokenizer, settings.data
+    choices = [*data.sources.values()] if isinstance(data, Mixed) else [data]
+    for choice in choices:
+        if isinstance(choice, Shards):
+            return TokenShards(choice.path).vocab_size
     if isinstance(tokenizer, GPT2Tokenizer):
-        if not isinstance(settings.data, Hub):
-            settings.data.build()  # refuses a path that does not exist
+        for choice in choices:
+            if not isinstance(choice, Hub):
+                choice.build()  # refuses a path that does not exist
         path = tokenizer.path
         is_local = Path(path).exists() or path.startswith(("/", ".", "~"))
         return tokenizer.build().vocab_size if is_local else GPT2_VOCAB_SIZE
-    source = settings.data.build()
-    cached = cached_shards(source, tokenizer_recipe(tokenizer), settings.cache_dir)
-    if cached is not None:
-        return cached.vocab_size
+    built = build_sources(data) if isinstance(data, Mixed) else {"": data.build()}
+    sources = [source for source in built.values() if not isinstance(source, TokenShards)]
+    recipe = shared_recipe(built, functools.partial(tokenizer_recipe, tokenizer))
+    for source in sources:
+        cached = cached_shards(source, recipe, settings.cache_dir)
+        if cached is not None:
+            return cached.vocab_size
     if isinstance(tokenizer, Characters):
-        return build_char_vocabulary(source.documents()).vocab_size
+        texts = chain.from_iterable(source.documents() for source in sources)
+        return build_char_vocabulary(texts).vocab_size
     return tokenizer.vocab_size
 
 

@@ -1,6 +1,7 @@
 """Steps shared by pretraining and fine-tuning runs: open, compose the trainer, fit, conclude."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -137,6 +138,7 @@ def compose_trainer(
     monitor: str = "val_loss",
     lower_is_better: bool | None = None,
     notes: tuple[str, float],
+    own_callbacks: Sequence[L.Callback] = (),
 ) -> L.Trainer:
     """Return the trainer of a run, with its strategy, callbacks and loggers.
 
@@ -149,6 +151,7 @@ def compose_trainer(
         lower_is_better: whether a lower value of it is better; None if its name tells.
         notes: the setting that gives the size of the global batch, and the passes over the
             training data that one optimizer step makes.
+        own_callbacks: callbacks of this kind of training, besides those of the settings.
 
     Raises:
         UserError: a setting is refused.
@@ -175,6 +178,7 @@ def compose_trainer(
         callbacks=[
             Agreement(run.step),
             Notes(settings.scheduler, validate_every, *notes),
+            *own_callbacks,
             *callbacks,
         ],
         loggers=[CSVLogger(run.folder, run.step), *extra],
@@ -262,12 +266,14 @@ def is_finished(run: Run, trainer: L.Trainer) -> bool:
     return True
 
 
-def module_options(settings: RunSettings, *, corpus: str, tokens_per_step: int) -> ModuleOptions:
+def module_options(
+    settings: RunSettings, *, corpus: str | dict[str, str], tokens_per_step: int
+) -> ModuleOptions:
     """Return the arguments of `TrainingModule` that pretraining and fine-tuning share.
 
     Args:
         settings: the settings of the run.
-        corpus: hash of the training data.
+        corpus: hash of the training data, of a mixture by source.
         tokens_per_step: tokens of the global batch.
     """
     return {
