@@ -84,7 +84,7 @@ def test_callbacks(name: str, compose: Callable[..., Any], tmp_path: Path) -> No
     assert len(build_callbacks(settings, tmp_path, "val_accuracy", None)) == len(entries)
 
 
-@pytest.mark.parametrize("name", [n for n in _choices("data") if n != "shards"])
+@pytest.mark.parametrize("name", [n for n in _choices("data") if n not in ("shards", "mixture")])
 def test_data(name: str, compose: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
     needed = {

@@ -6,6 +6,7 @@ here and not taken from the kinds' own reading.
 
 import copy
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +99,9 @@ def _chosen(command: Command, leaf: Leaf) -> list[str]:
         return ["callbacks=zero_shot"]
     if leaf.key.startswith("callbacks.early_stopping."):
         return ["callbacks=finetuning"]
+    if leaf.key.startswith("data.sources."):
+        kinds = re.findall("`kind=(\\w+)`", leaf.owner.__doc__ or "") or ["files"]
+        return ["data=mixture", f"data.sources.NAME.kind={kinds[0]}"]
     if leaf.key.startswith("callbacks.samples."):
         return ["callbacks=default"]
     if not equals or group not in known or name not in choices(str(command.config), group):

@@ -68,13 +68,21 @@ class TrainingDataModule(L.LightningDataModule):
         samples = np.arange(first, first + self.global_batch_size)
         return samples.reshape(-1, world_size, self.micro_batch_size)
 
-    def loader(self, dataset: Dataset[Any], batches: Iterable[list[int]]) -> DataLoader[Any]:
-        """Return a loader of the given batches of sample numbers."""
+    def loader(
+        self, dataset: Dataset[Any], batches: Iterable[list[int]], *, keep_workers: bool = True
+    ) -> DataLoader[Any]:
+        """Return a loader of the given batches of sample numbers.
+
+        Args:
+            dataset: samples by number.
+            batches: the numbers of each batch.
+            keep_workers: whether its worker processes stay until it is read again.
+        """
         return DataLoader(
             dataset,
             batch_sampler=batches,
             collate_fn=self.collate,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
+            persistent_workers=keep_workers and self.num_workers > 0,
         )

@@ -4,12 +4,13 @@ import errno
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from webtext_gpt.commands import shell_command
 from webtext_gpt.data.cache import clear_leftovers, entries, lock_of, size_text
+from webtext_gpt.data.mixture import naming_source
 from webtext_gpt.data.shard_writer import write_shards
 from webtext_gpt.data.shards import VERSION, Split, TokenShards
 from webtext_gpt.data.sources import TextSource
@@ -17,8 +18,50 @@ from webtext_gpt.errors import UserError, explain
 from webtext_gpt.paths import check_output_folder, local_path
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
 
-TokenizerRecipe = Tokenizer | Callable[[Iterable[str]], Tokenizer]
-"""A tokenizer, or a `functools.partial` that trains one on the training texts."""
+Training = Callable[[Iterable[str]], Tokenizer]
+"""A `functools.partial` that trains a tokenizer on texts."""
+
+
+class JointRecipe:
+    """Trains one tokenizer on the training splits of several sources, when it is first needed.
+
+    Each document is read once, whatever the weights of the sources, so that a mixture of the same
+    sources with other weights has the same tokenizer and token shards.
+
+    Args:
+        training: trains a tokenizer on texts.
+        sources: the sources of a mixture by name; their names and order play no part.
+
+    Attributes:
+        fingerprint: plain values that change when the tokenizer does.
+        trained: the tokenizer, once it is known.
+    """
+
+    def __init__(self, training: Training, sources: Mapping[str, TextSource]) -> None:
+        self.training = training
+        contents = {
+            name: json.dumps([source.fingerprint(), source.val_fraction], sort_keys=True)
+            for name, source in sources.items()
+        }
+        self.sources = {name: sources[name] for name in sorted(sources, key=contents.__getitem__)}
+        digest = hashlib.sha256("\n".join(sorted(contents.values())).encode()).hexdigest()
+        self.fingerprint = {**_recipe_fingerprint(training), "sources": digest}
+        self.trained: Tokenizer | None = None
+
+    def tokenizer(self) -> Tokenizer:
+        """Return the tokenizer, trained in the first call."""
+        if self.trained is None:
+            self.trained = _train(self.training, self._documents())
+        return self.trained
+
+    def _documents(self) -> Iterator[tuple[Split, str]]:
+        for name, source in self.sources.items():
+            with naming_source(name):
+                yield from _split_documents(source, _splits_by_document(source))
+
+
+TokenizerRecipe = Tokenizer | Training | JointRecipe
+"""A tokenizer, or how to train one on the training texts."""
 
 
 def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Path) -> TokenShards:
@@ -61,7 +104,10 @@ def _build(
 ) -> None:
     by_document = _splits_by_document(source)
     documents = functools.partial(_split_documents, source, by_document)
-    tokenizer = recipe if isinstance(recipe, Tokenizer) else _train(recipe, documents())
+    if isinstance(recipe, JointRecipe):
+        tokenizer = recipe.tokenizer()
+    else:
+        tokenizer = recipe if isinstance(recipe, Tokenizer) else _train(recipe, documents())
     provenance["split"] = "by document hash" if by_document else "tail of each document"
 
     def counted() -> Iterator[tuple[Split, str]]:
@@ -109,13 +155,13 @@ def _cached_folder(
 def _recipe_fingerprint(recipe: TokenizerRecipe) -> dict[str, Any]:
     if isinstance(recipe, Tokenizer):
         return {"sha256": recipe.hash}
+    if isinstance(recipe, JointRecipe):
+        return recipe.fingerprint
     assert isinstance(recipe, functools.partial)  # noqa: S101 - by `tokenizer_recipe`
     return {"recipe": recipe.func.__name__, **recipe.keywords}
 
 
-def _train(
-    recipe: Callable[[Iterable[str]], Tokenizer], documents: Iterable[tuple[Split, str]]
-) -> Tokenizer:
+def _train(recipe: Training, documents: Iterable[tuple[Split, str]]) -> Tokenizer:
     """Train a tokenizer on the training split, or a character vocabulary on all of the text."""
     use_all = getattr(recipe, "func", recipe) is build_char_vocabulary
     return recipe(text for split, text in documents if use_all or split == "train")

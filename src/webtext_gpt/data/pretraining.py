@@ -1,11 +1,14 @@
 """Blocks of tokens for pretraining and windows of tokens for validation."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from webtext_gpt.data.datamodule import TrainingDataModule
+from webtext_gpt.data.mixture import Mixture, naming_source, source_seed
 from webtext_gpt.data.sampler import block_start
 from webtext_gpt.data.shards import TokenShards, TokenStream
 from webtext_gpt.errors import UserError
@@ -59,6 +62,38 @@ class TrainingBlocks(Dataset[Batch]):
         return block[:-1], block[1:]
 
 
+class MixedBlocks(Dataset[Batch]):
+    """Endless sequence of training samples, each a block of one source of a mixture.
+
+    Args:
+        mixture: the sources and their shares.
+        block_size: tokens per sample.
+        seed: selects the order of each source's blocks.
+
+    Raises:
+        UserError: the training split of a source is missing, or shorter than a block.
+    """
+
+    def __init__(self, mixture: Mixture, block_size: int, seed: int) -> None:
+        self.names = mixture.names
+        self.pattern = mixture.pattern
+        self.sources: list[TrainingBlocks] = []
+        for name, shards in mixture.sources.items():
+            with naming_source(name):
+                stream = shards.split("train")
+                self.sources.append(TrainingBlocks(stream, block_size, source_seed(seed, name)))
+
+    def documents(self, sample: int) -> list[str]:
+        """Return the source and the number of each document that a sample reads."""
+        source, number = self.pattern.locate(sample)
+        return [f"{self.names[source]} {d}" for d in self.sources[source].documents(number)]
+
+    def __getitem__(self, sample: int) -> Batch:
+        """Return the inputs and targets of one sample, both `(T,)`."""
+        source, number = self.pattern.locate(sample)
+        return self.sources[source][number]
+
+
 class ValidationWindows(Dataset[Batch]):
     """A split cut into consecutive windows; each token except the first is a target exactly once.
 
@@ -95,24 +130,44 @@ class ValidationWindows(Dataset[Batch]):
         return torch.from_numpy(inputs), torch.from_numpy(targets)
 
 
+@dataclass(frozen=True)
+class Source:
+    """The two splits of one source of the corpus.
+
+    Attributes:
+        name: its name; empty if it is the whole corpus.
+        share: its fraction of the training samples.
+        training: its training split.
+        validation: its validation split.
+    """
+
+    name: str
+    share: float
+    training: TokenStream
+    validation: TokenStream
+
+
 class PretrainingData(TrainingDataModule):
-    """Training blocks in a reproducible order, and the complete validation split.
+    """Training blocks in a reproducible order, and the complete validation split of each source.
 
     Args:
-        shards: the tokenized corpus.
+        shards: the tokenized corpus, or a mixture of several.
         block_size: tokens per sample.
         global_batch_size: samples per optimizer step, over all processes.
         micro_batch_size: samples per forward pass of one process.
         seed: selects the order of the samples.
         num_workers: data-loading worker processes per training process.
 
+    Attributes:
+        sources: the sources of the corpus; a single one without a name, unless it is a mixture.
+
     Raises:
-        UserError: the corpus is shorter than one block, or lacks a split.
+        UserError: a source is shorter than one block, or lacks a split.
     """
 
     def __init__(
         self,
-        shards: TokenShards,
+        shards: TokenShards | Mixture,
         *,
         block_size: int,
         global_batch_size: int,
@@ -120,7 +175,13 @@ class PretrainingData(TrainingDataModule):
         seed: int,
         num_workers: int = 0,
     ) -> None:
-        self.training = TrainingBlocks(shards.split("train"), block_size, seed)
+        self.training: TrainingBlocks | MixedBlocks
+        if isinstance(shards, Mixture):
+            self.training = MixedBlocks(shards, block_size, seed)
+            self.sources = _sources(shards, block_size)
+        else:
+            self.training = TrainingBlocks(shards.split("train"), block_size, seed)
+            self.sources = [Source("", 1.0, self.training.stream, shards.split("validation"))]
         super().__init__(
             self.training,
             global_batch_size=global_batch_size,
@@ -128,17 +189,49 @@ class PretrainingData(TrainingDataModule):
             num_workers=num_workers,
         )
         self.block_size = block_size
-        self.validation = shards.split("validation")
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Return this process's validation windows; every process gets the same number."""
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """Return this process's validation windows of each source, the same number on each."""
         assert self.trainer is not None  # noqa: S101 - Lightning sets it before this call
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        windows = ValidationWindows(self.validation, self.block_size, multiple=world_size)
-        mine = range(rank, len(windows), world_size)
-        starts = range(0, len(mine), self.micro_batch_size)
-        return self.loader(windows, [list(mine[i : i + self.micro_batch_size]) for i in starts])
+        loaders = []
+        for source in self.sources:
+            windows = ValidationWindows(source.validation, self.block_size, multiple=world_size)
+            mine = range(rank, len(windows), world_size)
+            starts = range(0, len(mine), self.micro_batch_size)
+            batches = [list(mine[i : i + self.micro_batch_size]) for i in starts]
+            loaders.append(self.loader(windows, batches, keep_workers=len(self.sources) == 1))
+        return loaders
 
-    def documents(self, sample: int) -> list[int]:
-        """Return the numbers of the training documents that a sample reads, in shard order."""
+    def documents(self, sample: int) -> list[int] | list[str]:
+        """Return the numbers of the documents that a sample reads, of a mixture with the source."""
         return self.training.documents(sample)
+
+    def passes(self, samples: int) -> dict[str, float]:
+        """Return how often the first `samples` samples read each source's training split."""
+        counts = self.sample_counts(samples)
+        return {
+            source.name: counts[source.name] * self.block_size / source.training.n_tokens
+            for source in self.sources
+        }
+
+    def sample_counts(self, samples: int) -> dict[str, int]:
+        """Return how many of the first `samples` samples come from each source."""
+        if isinstance(self.training, TrainingBlocks):
+            return {"": samples}
+        return dict(zip(self.training.names, self.training.pattern.counts(samples), strict=True))
+
+
+def _sources(mixture: Mixture, block_size: int) -> list[Source]:
+    """Return the splits of each source of a mixture.
+
+    Raises:
+        UserError: a source lacks a split, or its validation split has fewer than two tokens.
+    """
+    sources = []
+    for name, shards in mixture.sources.items():
+        with naming_source(name):
+            training, validation = shards.split("train"), shards.split("validation")
+            ValidationWindows(validation, block_size)
+            sources.append(Source(name, mixture.shares[name], training, validation))
+    return sources

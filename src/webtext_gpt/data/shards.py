@@ -61,17 +61,18 @@ class TokenShards:
 
     Args:
         path: a folder that `write_shards` wrote.
+        key: prefix of the settings' keys, for messages.
 
     Raises:
         UserError: the folder or a file is missing, has another format or version, or differs
             from what the manifest says; the message names the file.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.folder = local_path(path, "data.path")
+    def __init__(self, path: str | Path, key: str = "data") -> None:
+        self.folder = local_path(path, f"{key}.path")
         path = self.folder / MANIFEST
         if not path.is_file():
-            raise UserError(_problem(self.folder))
+            raise UserError(_problem(self.folder, key))
         self.manifest, checked = read_shard_manifest(path)
         self.files = checked.files
         self.dtype = np.dtype(checked.dtype).newbyteorder("<")
@@ -88,11 +89,11 @@ class TokenShards:
                 f"{self.folder / TOKENIZER} is not the tokenizer that made these shards "
                 "(its hash differs from the manifest's); restore it or build the shards again"
             )
-        for key in ("vocab_size", "end_of_text"):
-            if getattr(self.tokenizer, key) != getattr(self, key):
+        for name in ("vocab_size", "end_of_text"):
+            if getattr(self.tokenizer, name) != getattr(self, name):
                 raise UserError(
-                    f"{path}: {key} is {getattr(self, key)} there, "
-                    f"{getattr(self.tokenizer, key)} in {TOKENIZER}; {REPAIR}"
+                    f"{path}: {name} is {getattr(self, name)} there, "
+                    f"{getattr(self.tokenizer, name)} in {TOKENIZER}; {REPAIR}"
                 )
         refuse_altered(path, self.manifest, REPAIR)
 
@@ -180,16 +181,16 @@ def holds_shards(folder: Path) -> bool:
     return (folder / MANIFEST).is_file() and any(folder.glob("tokens-*.bin"))
 
 
-def _problem(folder: Path) -> str:
+def _problem(folder: Path, key: str) -> str:
     """Say why a folder without a manifest cannot be read as shards, and what to do."""
-    advice = "; to train on texts, set data=files"
+    advice = f"; to train on texts, set {'data=files' if key == 'data' else f'{key}.kind=files'}"
     if not folder.exists():
-        return f"data.path={shown(folder)} {absence(folder)}{advice}"
+        return f"{key}.path={shown(folder)} {absence(folder)}{advice}"
     if not folder.is_dir():
         return f"{folder} is a file, not a folder of token shards{advice}"
     inside = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
     if found := next(filter(holds_shards, inside), None):
-        return f"{folder} is not a folder of token shards, but holds one; set data.path={found}"
+        return f"{folder} is not a folder of token shards, but holds one; set {key}.path={found}"
     return f"{folder} is not a folder of token shards: it has no {MANIFEST}{advice}"
 
 

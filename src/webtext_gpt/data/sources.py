@@ -88,21 +88,29 @@ class Files:
         text_key: column of JSONL and Parquet files that holds the text.
         val_fraction: fraction of the documents held out for validation; of a single document,
             its end.
+        key: prefix of the settings' keys, for messages.
 
     Raises:
         UserError: a path is empty, matches no file, has an unknown ending or is a folder of token
             shards; or a file is empty.
     """
 
-    def __init__(self, path: str | list[str], val_fraction: float, text_key: str = "text") -> None:
+    def __init__(
+        self,
+        path: str | list[str],
+        val_fraction: float,
+        text_key: str = "text",
+        key: str = "data",
+    ) -> None:
         self.val_fraction = _checked_fraction(val_fraction)
         self.text_key = text_key
+        self.key = key
         patterns = [path] if isinstance(path, str) else [str(pattern) for pattern in path]
-        _refuse_shards(patterns)
+        _refuse_shards(patterns, key)
         found = search_files(
             patterns,
             lambda file: ends_in(file, SUFFIXES),
-            key="data.path",
+            key=f"{key}.path",
             kinds="text, JSONL or Parquet files",
             refusal=refusal,
             ignored=stage_rule(),
@@ -112,7 +120,7 @@ class Files:
         self._others = [file.name for file in found.others]
         for file in self.files:
             if file.stat().st_size == 0:
-                raise UserError(f"{file} is empty; remove it or leave it out of data.path")
+                raise UserError(f"{file} is empty; remove it or leave it out of {key}.path")
 
     def documents(self) -> Iterator[str]:
         """Yield the documents in order of file name, then of row."""
@@ -124,7 +132,7 @@ class Files:
                     rejected += faults
                     yield from texts
             except MissingColumnError as error:
-                raise UserError(f"{error}; set data.text_key") from error
+                raise UserError(f"{error}; set {self.key}.text_key") from error
         self.left_out = left_out(rows, rejected, self._others)
 
     def fingerprint(self) -> dict[str, Any]:
@@ -154,6 +162,7 @@ class Hub:
         revision: git revision of the dataset.
         data_files: files for the generic builders (`json`, `parquet`, `text`).
         text_key: column that holds the text.
+        key: prefix of the settings' keys, for messages.
 
     Raises:
         UserError: the dataset cannot be loaded, or lacks the column.
@@ -168,6 +177,7 @@ class Hub:
         revision: str | None = None,
         data_files: str | list[str] | None = None,
         text_key: str = "text",
+        key: str = "data",
     ) -> None:
         import datasets
 
@@ -180,20 +190,21 @@ class Hub:
             )
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             raise UserError(
-                f"data.name={name}: the dataset cannot be loaded: {hub_problem(error)}; texts on "
+                f"{key}.name={name}: the dataset cannot be loaded: {hub_problem(error)}; texts on "
                 "this machine are read with data=files data.path=FOLDER"
             ) from error
         if text_key not in self.dataset.column_names:
             raise UserError(
-                f"data.name={name} has no column {text_key!r}, only "
-                f"{', '.join(self.dataset.column_names)}; set data.text_key"
+                f"{key}.name={name} has no column {text_key!r}, only "
+                f"{', '.join(self.dataset.column_names)}; set {key}.text_key"
             )
+        self.key = key
         self.left_out: LeftOut = {}
         self._identity = {"name": name, "config": config, "split": split, "revision": revision}
 
     def documents(self) -> Iterator[str]:
         """Yield the text of each row, in the dataset's order."""
-        rejected, tally = Counter[str](), Tally(f"data.name={self._identity['name']}")
+        rejected, tally = Counter[str](), Tally(f"{self.key}.name={self._identity['name']}")
         for text in self.dataset[self.text_key]:
             tally.rows += 1
             if text is not None and not isinstance(text, str):
@@ -225,12 +236,13 @@ def _checked_fraction(val_fraction: float) -> float:
     return val_fraction
 
 
-def _refuse_shards(paths: list[str]) -> None:
+def _refuse_shards(paths: list[str], key: str) -> None:
+    choice = "data=shards" if key == "data" else f"{key}.kind=shards"
     for path in paths:
-        if holds_shards(local_path(path, "data.path")):
+        if holds_shards(local_path(path, f"{key}.path")):
             raise UserError(
-                f"data.path={path} is a folder of token shards, not of texts; read it with "
-                "data=shards"
+                f"{key}.path={path} is a folder of token shards, not of texts; read it with "
+                f"{choice}"
             )
 
 

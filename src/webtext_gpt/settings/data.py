@@ -1,17 +1,20 @@
 """Settings of the training text and its tokenizer: the choices of `data=` and `tokenizer=`."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from webtext_gpt.settings.base import Target, setting
+from webtext_gpt.settings.base import Settings, Target, setting
 from webtext_gpt.settings.kinds import (
     Number,
+    OneOf,
     PathText,
     Text,
     Whole,
 )
 from webtext_gpt.settings.lists import Listed
+from webtext_gpt.settings.lookup import ByName
 
 Fraction = Number(above=0, below=1)
 
@@ -76,7 +79,111 @@ class Shards(Target):
     path: Annotated[str, PathText()] = setting(..., "folder of token shards")
 
 
-Data = Annotated[Docstrings | Files | Hub | Shards, Field(discriminator="target")]
+KINDS = ("docstrings", "files", "hub", "shards")
+
+
+class Source(Target):
+    """`data=mixture`: one source of a mixture."""
+
+    kind: Annotated[str, OneOf(KINDS)] = setting(
+        "files", "what the source is: a choice of data=, whose other keys it takes"
+    )
+    weight: Annotated[float | None, Number(above=0, null="by epochs")] = setting(
+        None,
+        "share of the training samples, in proportion to the other sources' weights; all sources "
+        "have one, or none",
+        common=True,
+    )
+    epochs: Annotated[float | None, Number(above=0, null="1, unless there are weights")] = setting(
+        None,
+        "how often the source is read while another with epochs=1 is read once, whatever their "
+        "sizes",
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the settings of the source itself as keyword arguments."""
+        own = super().arguments()
+        return {name: value for name, value in own.items() if name not in Source.model_fields}
+
+
+def _fixed(target: str) -> Any:
+    """Return the field of a target that follows from the kind, and is not saved."""
+    return Field(target, alias="_target_", exclude=True)
+
+
+class DocstringsSource(Docstrings, Source):
+    """`data=mixture`, `kind=docstrings`: docstrings of the installed Python packages."""
+
+    target: Literal["webtext_gpt.data.sources.Docstrings"] = _fixed(
+        "webtext_gpt.data.sources.Docstrings"
+    )
+
+
+class FilesSource(Files, Source):
+    """`data=mixture`, `kind=files`: text, JSONL and Parquet files."""
+
+    target: Literal["webtext_gpt.data.sources.Files"] = _fixed("webtext_gpt.data.sources.Files")
+
+
+class HubSource(Hub, Source):
+    """`data=mixture`, `kind=hub`: a dataset that the `datasets` library loads."""
+
+    target: Literal["webtext_gpt.data.sources.Hub"] = _fixed("webtext_gpt.data.sources.Hub")
+
+
+class ShardsSource(Shards, Source):
+    """`data=mixture`, `kind=shards`: token shards, whose tokenizer all sources take."""
+
+    target: Literal["webtext_gpt.data.shards.TokenShards"] = _fixed(
+        "webtext_gpt.data.shards.TokenShards"
+    )
+
+
+def _tag(values: object) -> str:
+    """Return the kind of a source, with a dot, which marks it as no part of a key."""
+    kind = values.get("kind") if isinstance(values, Mapping) else getattr(values, "kind", None)
+    return f"kind.{kind if kind in KINDS else 'files'}"
+
+
+AnySource = Annotated[
+    Annotated[DocstringsSource, Tag("kind.docstrings")]
+    | Annotated[FilesSource, Tag("kind.files")]
+    | Annotated[HubSource, Tag("kind.hub")]
+    | Annotated[ShardsSource, Tag("kind.shards")],
+    Discriminator(_tag),
+]
+SOURCES: tuple[type[Settings], ...] = (FilesSource, DocstringsSource, HubSource, ShardsSource)
+
+
+class Mixed(Target):
+    """`data=mixture`: several sources, from each of which a fixed share of the samples comes."""
+
+    target: Literal["webtext_gpt.data.mixture.Mixture"] = setting(alias="_target_")
+    sources: Annotated[
+        dict[str, AnySource], ByName(prefix="data.sources", base=Source, models=SOURCES)
+    ] = setting(dict, "the sources: data.sources.NAME.KEY=...")
+
+    @model_validator(mode="after")
+    def _weights(self) -> Self:
+        if not self.sources:
+            raise ValueError("data.sources has no source; give data.sources.NAME.path=...")
+        weighted = [name for name, source in self.sources.items() if source.weight is not None]
+        for name, source in self.sources.items():
+            key = f"data.sources.{name}"
+            if weighted and source.epochs is not None:
+                raise ValueError(
+                    f"{key}.epochs={source.epochs:g} does not go with data.sources.{weighted[0]}."
+                    "weight; give all sources a weight, or none"
+                )
+            if weighted and source.weight is None:
+                raise ValueError(
+                    f"{key}.weight has no value, but data.sources.{weighted[0]}.weight has; give "
+                    "all sources a weight, or none"
+                )
+        return self
+
+
+Data = Annotated[Docstrings | Files | Hub | Shards | Mixed, Field(discriminator="target")]
 
 
 class TrainedBPE(Target):

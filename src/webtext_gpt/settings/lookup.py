@@ -1,16 +1,22 @@
 """The keys of a class of settings: find one, list all, and name those that are like a wrong one."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from pydantic import GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
 
 from webtext_gpt.settings.base import TARGET, Settings
 from webtext_gpt.settings.kinds import Kind
 from webtext_gpt.settings.lists import ItemError
+
+NAME = "NAME"
+"""Part of a key that stands for a name that the user gives, as in `data.sources.NAME.path`."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,20 @@ class Leaf:
     def meaning(self) -> str:
         """The key's description."""
         return self.field.description or ""
+
+    def matches(self, key: str) -> bool:
+        """Return whether a key that was given, in which names may be the user's, is this one."""
+        parts, given = self.key.split("."), key.split(".")
+        return len(parts) == len(given) and all(
+            part in (NAME, other) for part, other in zip(parts, given, strict=True)
+        )
+
+    def is_inside(self, key: str) -> bool:
+        """Return whether a group that was given, in which names may be the user's, has this key."""
+        parts = key.split(".")
+        return len(parts) < self.key.count(".") + 1 and all(
+            part in (NAME, other) for part, other in zip(self.key.split("."), parts, strict=False)
+        )
 
     @property
     def is_required(self) -> bool:
@@ -79,6 +99,40 @@ class Changes(Kind):
         return f"settings, {self.prefix}.KEY=..."
 
 
+@dataclass(frozen=True)
+class ByName(Kind):
+    """Groups of settings under names that the user gives: `key.NAME.KEY=...`; null removes one.
+
+    Attributes:
+        prefix: key of the field, for messages.
+        base: class of the settings that every group has.
+        models: its subclasses, one for each kind of group.
+    """
+
+    prefix: str
+    base: type[Settings]
+    models: tuple[type[Settings], ...]
+
+    def _read(self, value: object) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise ValueError(located(self.prefix, value, self.refused()))
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", str(name)):
+                raise ValueError(
+                    f"{self.prefix}.{shown(name)}: a name has letters from a to z, digits, _ and - "
+                    "only"
+                )
+        return {str(name): group for name, group in value.items() if not self.is_null(group)}
+
+    def _name(self) -> str:
+        return f"settings by name, {self.prefix}.{NAME}.KEY=..."
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.read, handler(source))
+
+
 def leaves(
     settings: type[Settings], prefix: str = "", *, common: bool = True, repeat: bool = False
 ) -> Iterator[Leaf]:
@@ -98,9 +152,10 @@ def leaves(
         extra = field.json_schema_extra
         own = common and bool(isinstance(extra, dict) and extra.get("common"))
         kind = kind_of(field)
-        if kind is not None and not isinstance(kind, Changes):
+        if kind is not None and not isinstance(kind, Changes | ByName):
             yield Leaf(key, kind, field, settings, own)
-        reserved = kind.reserved if isinstance(kind, Changes) else ()
+        key = f"{key}.{NAME}" if isinstance(kind, ByName) else key
+        reserved: Collection[str] = kind.reserved if isinstance(kind, Changes) else ()
         for model in models_of(field):
             for leaf in leaves(model, f"{key}.", common=own, repeat=repeat):
                 if leaf.key.removeprefix(f"{key}.") in reserved:
@@ -108,18 +163,22 @@ def leaves(
                 if repeat or leaf.key not in seen:
                     seen.add(leaf.key)
                     yield leaf
+            if isinstance(kind, ByName):
+                reserved = kind.base.model_fields  # listed once, not for each kind
 
 
 def models_of(field: FieldInfo) -> list[type[Settings]]:
     """Return the classes of settings that a field can hold."""
     kind = kind_of(field)
+    if isinstance(kind, ByName):
+        return [kind.base, *kind.models]
     if kind is not None:
         return [kind.model] if isinstance(kind, Changes) else []
     return [a for a in _alternatives(field.annotation) if isinstance(a, type) and _is_settings(a)]
 
 
 def kind_of(field: FieldInfo) -> Kind | None:
-    """Return the kind of a field; None if it holds settings of its own."""
+    """Return the kind of a field; None if it is a group with settings of its own."""
     return next((m for m in field.metadata if isinstance(m, Kind)), None)
 
 

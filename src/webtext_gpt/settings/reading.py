@@ -1,5 +1,6 @@
 """From plain values to typed settings, with one line of explanation for each wrong value."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
@@ -9,8 +10,10 @@ from pydantic_core import ErrorDetails
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.settings.base import TARGET, Settings
+from webtext_gpt.settings.kinds import NULL
 from webtext_gpt.settings.lists import ItemError, Named
 from webtext_gpt.settings.lookup import (
+    ByName,
     Changes,
     field_of,
     is_optional,
@@ -69,11 +72,15 @@ def assign(
     for depth, part in enumerate(parents):
         field = field_of(model, part)
         if field is None:
-            raise UserError(unknown_key(settings, key, others))
+            raise UserError(_unused(settings, key, others))
         kind = kind_of(field)
         if isinstance(kind, Changes):
             model, node = kind.model, _inner(node, part, key)
             continue
+        if isinstance(kind, ByName):
+            _refuse_unknown(settings, key, others)
+            _assign_by_name(_inner(node, part, key), key, [*parents[depth + 1 :], last], text)
+            return
         if isinstance(kind, Named):
             rest = ".".join([*parents[depth + 1 :], last])
             given = _named(kind, node.get(part), ".".join(parents[: depth + 1]))
@@ -90,14 +97,41 @@ def assign(
     if field is None or last == TARGET:
         raise UserError(unknown_key(settings, key, others))
     kind = kind_of(field)
-    if kind is not None and not isinstance(kind, Changes):
+    if kind is not None and not isinstance(kind, Changes | ByName):
         node[last] = text
     elif text in ("null", "none", "false", "no", "off") and is_optional(field):
         node[last] = None
     else:
-        inner = [leaf.key for leaf in leaves(settings) if leaf.key.startswith(f"{key}.")]
-        shown = ", ".join(f"{name}=..." for name in inner[:3])
-        raise UserError(f"{key}={text}: {key} holds several settings; give {shown}")
+        raise UserError(_several(settings, key, text))
+
+
+def _refuse_unknown(settings: type[Settings], key: str, others: Iterable[str]) -> None:
+    """Refuse a key of a named group that no kind of group has, and a value for a whole group.
+
+    Raises:
+        UserError: names similar keys, or those of the group.
+    """
+    if not any(leaf.matches(key) or leaf.is_inside(key) for leaf in leaves(settings)):
+        raise UserError(unknown_key(settings, key, others))
+
+
+def _assign_by_name(groups: dict[str, Any], key: str, path: list[str], text: str) -> None:
+    """Set one key of a named group, or the whole group to null, which removes it.
+
+    Which keys a group has depends on others, perhaps later ones, so `read` checks that.
+    """
+    name, *inner = path
+    if inner:
+        _inner(groups, name, key)[inner[0]] = text
+    else:
+        groups[name] = None if text.strip().lower() in NULL else text
+
+
+def _several(settings: type[Settings], key: str, text: str) -> str:
+    """Return the message for one value of a key that holds several settings."""
+    inside = [leaf for leaf in leaves(settings) if leaf.is_inside(key)]
+    shown = ", ".join(f"{leaf.key}=..." for leaf in inside[:3])
+    return f"{key}={text}: {key} holds several settings; give {shown}"
 
 
 def _explain(details: ErrorDetails, settings: type[Settings], source: str) -> str:
@@ -105,14 +139,16 @@ def _explain(details: ErrorDetails, settings: type[Settings], source: str) -> st
     key = source + dotted(details["loc"])
     value = details["input"]
     if details["type"] == "missing":
-        leaf = next((leaf for leaf in leaves(settings) if source + leaf.key == key), None)
+        known = key.removeprefix(source)
+        leaf = next((leaf for leaf in leaves(settings) if leaf.matches(known)), None)
         meaning = f" ({leaf.meaning})" if leaf and leaf.meaning else ""
         return f"{key} has no value; give {key}=...{meaning}"
     if details["type"] == "extra_forbidden":
-        return unknown_key(settings, dotted(details["loc"]))
+        key = dotted(details["loc"])
+        return _other_kind(settings, key) or unknown_key(settings, key)
     if details["type"] == "value_error":
         error = details["ctx"]["error"]
-        is_single = any(source + leaf.key == key for leaf in leaves(settings))
+        is_single = any(leaf.matches(key.removeprefix(source)) for leaf in leaves(settings))
         if not is_single and not isinstance(error, ItemError):
             # a check of several settings names them itself
             is_whole = source and not details["loc"]
@@ -159,7 +195,7 @@ def _named(kind: Named, value: object, key: str) -> dict[str, Any]:
 
 def _unused(settings: type[Settings], key: str, others: Iterable[str] = ()) -> str:
     """Return the message for a key that the present choices of the groups do not have."""
-    owners = [leaf.owner for leaf in leaves(settings, repeat=True) if leaf.key == key]
+    owners = [leaf.owner for leaf in leaves(settings, repeat=True) if leaf.matches(key)]
     if not owners:
         return unknown_key(settings, key, others)
     # The description of a choice begins with it, or names it: `data=files`.
@@ -168,6 +204,18 @@ def _unused(settings: type[Settings], key: str, others: Iterable[str] = ()) -> s
     group = key.partition(".")[0]
     hint = f"it is a setting of {named}; give that too" if named else f"--help {group} explains it"
     return f"{key} has no effect with the present choice of {group}; {hint}"
+
+
+def _other_kind(settings: type[Settings], key: str) -> str:
+    """Return the message for a key of a named group that only another kind of group has.
+
+    It is empty if there is no such kind. Its description names it: `kind=hub`.
+    """
+    owners = [leaf.owner for leaf in leaves(settings, repeat=True) if leaf.matches(key)]
+    kinds = [kind for owner in owners for kind in re.findall(r"`(kind=\w+)`", owner.__doc__ or "")]
+    group = key.rpartition(".")[0]
+    named = " or ".join(f"{group}.{kind}" for kind in kinds)
+    return f"{key} has no effect with the present {group}.kind; it needs {named}" if named else ""
 
 
 def _model_of(field: FieldInfo, node: object) -> type[Settings] | None:

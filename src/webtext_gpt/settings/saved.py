@@ -12,7 +12,7 @@ from webtext_gpt.paths import local_path, names_files
 from webtext_gpt.settings.base import Settings
 from webtext_gpt.settings.kinds import PathText
 from webtext_gpt.settings.lists import Listed
-from webtext_gpt.settings.lookup import leaves
+from webtext_gpt.settings.lookup import NAME, leaves
 
 CONFIG = "config.yaml"
 HEADER = "# Settings of a webtext-gpt run. Texts and paths are literal.\n"
@@ -113,12 +113,22 @@ def plain(settings: Settings) -> dict[str, Any]:
     values = settings.model_dump(by_alias=True)
     for key in _read_paths(type(settings)):
         *parents, last = key.split(".")
-        node: Any = values
-        for part in parents:
-            node = node.get(part) if isinstance(node, dict) else None
-        if isinstance(node, dict) and last in node:
-            node[last] = _absolute(node[last])
+        for node in _nodes(values, parents):
+            if last in node:
+                node[last] = _absolute(node[last])
     return values
+
+
+def _nodes(values: Any, parents: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield the plain values of a group; of groups by name, those of each."""
+    if not isinstance(values, dict):
+        return
+    if not parents:
+        yield values
+        return
+    first, *rest = parents
+    for inner in values.values() if first == NAME else [values.get(first)]:
+        yield from _nodes(inner, rest)
 
 
 def _read_paths(settings: type[Settings]) -> Iterator[str]:

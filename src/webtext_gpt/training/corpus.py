@@ -1,26 +1,27 @@
 """The corpus that settings name: its token shards, its tokenizer, and the vocabulary it gives."""
 
-from itertools import islice
+import functools
+from itertools import chain
 from pathlib import Path
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.data.left_out import left_out_lines
+from webtext_gpt.data.mixture import Mixture
 from webtext_gpt.data.prepare import TokenizerRecipe, cached_shards, prepare_shards
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPTConfig
 from webtext_gpt.model.config import GPT2_VOCAB_SIZE
-from webtext_gpt.settings.data import Characters, GPT2Tokenizer, Hub, Shards, TokenizerChoice
+from webtext_gpt.settings.data import Characters, GPT2Tokenizer, Hub, Mixed, Shards, TokenizerChoice
 from webtext_gpt.settings.model import Model
 from webtext_gpt.settings.train import Train
-from webtext_gpt.tokenizer import EncodingError, Tokenizer, build_char_vocabulary
+from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
+from webtext_gpt.training.given_tokenizer import shards_with
+from webtext_gpt.training.mixed_corpus import build_sources, open_mixture, shared_recipe
 
-COMPARED_DOCUMENTS, COMPARED = 100, 1000
-"""Documents, and tokens of each, by which two forms of a tokenizer are compared."""
 
-
-def open_shards(settings: Train, tokenizer: Tokenizer | None = None) -> TokenShards:
+def open_shards(settings: Train, tokenizer: Tokenizer | None = None) -> TokenShards | Mixture:
     """Return the tokenized corpus, built if the cache lacks it; rank 0 verifies it.
 
     Args:
@@ -28,65 +29,36 @@ def open_shards(settings: Train, tokenizer: Tokenizer | None = None) -> TokenSha
         tokenizer: that of the checkpoint that the run starts from, if there is one.
 
     Raises:
-        UserError: see `prepare_shards` and `TokenShards`; or the checkpoint's tokenizer cannot
-            encode the text, or is not the one of the shards.
+        UserError: see `prepare_shards`, `TokenShards`, `open_mixture` and `shards_with`.
     """
+    if isinstance(settings.data, Mixed):
+        recipe = functools.partial(tokenizer_recipe, settings.tokenizer)
+        mixture = open_mixture(
+            settings.data, recipe, settings.cache_dir, tokenizer, settings.checkpoint
+        )
+        for name, shards in mixture.sources.items():
+            _check(shards, f"{name}: ")
+        return mixture
     data = settings.data.build()
-    if isinstance(data, TokenShards):
-        if tokenizer is not None:
-            _refuse_other_tokenizer(data, tokenizer, settings.checkpoint)
-    elif tokenizer is None:
-        assert settings.tokenizer is not None  # noqa: S101 - checked by Train
+    if tokenizer is not None:
+        data = shards_with(data, tokenizer, settings.cache_dir, settings.checkpoint)
+    elif not isinstance(data, TokenShards):
         data = prepare_shards(data, tokenizer_recipe(settings.tokenizer), settings.cache_dir)
-    else:
-        try:
-            data = prepare_shards(data, tokenizer, settings.cache_dir)
-        except EncodingError as error:
-            raise UserError(
-                f"the tokenizer of checkpoint={settings.checkpoint} cannot encode this text: "
-                f"{error}; take such characters out of the text, or start from a model with a "
-                "byte-level tokenizer"
-            ) from error
-    if rank_zero_only.rank == 0:
-        for line in left_out_lines(data.manifest.get("source", {}).get("left_out", {})):
-            print(f"data: {line}", flush=True)
-        data.verify()
+    _check(data)
     return data
 
 
-def _refuse_other_tokenizer(
-    shards: TokenShards, tokenizer: Tokenizer, checkpoint: str | None
-) -> None:
-    """Refuse shards of another tokenizer than the checkpoint's.
-
-    The same vocabulary is written in several forms, as OpenAI's and Hugging Face's files of GPT-2
-    are. Unless the hashes agree, all tokens and the ids of the first documents are compared.
-
-    Raises:
-        UserError: names both tokenizers.
-    """
-    own = shards.tokenizer
-    if own.hash == tokenizer.hash:
-        return
-    documents = shards.split("train").documents()
-    ids = [document[:COMPARED].tolist() for document in islice(documents, COMPARED_DOCUMENTS)]
-    texts = own.decode_batch(ids)
-    same = own.tokens() == tokenizer.tokens() and all(
-        ours.tolist() == theirs.tolist()
-        for ours, theirs in zip(own.encode_batch(texts), tokenizer.encode_batch(texts), strict=True)
-    )
-    if not same:
-        raise UserError(
-            f"the token shards in {shards.folder} were made with another tokenizer "
-            f"({own.vocab_size:,} ids, SHA-256 {own.hash[:12]}) than that of "
-            f"checkpoint={checkpoint} ({tokenizer.vocab_size:,} ids, {tokenizer.hash[:12]}); "
-            "give the text instead (data=files), or build the shards with the checkpoint's "
-            "tokenizer"
-        )
+def _check(shards: TokenShards, source: str = "") -> None:
+    """Print what the shards' source has left out, and verify them, on rank 0."""
+    if rank_zero_only.rank == 0:
+        for line in left_out_lines(shards.manifest.get("source", {}).get("left_out", {})):
+            print(f"data: {source}{line}", flush=True)
+        shards.verify()
 
 
-def tokenizer_recipe(settings: TokenizerChoice) -> TokenizerRecipe:
+def tokenizer_recipe(settings: TokenizerChoice | None) -> TokenizerRecipe:
     """Return GPT-2's tokenizer, or the function that makes one from the training text."""
+    assert settings is not None  # noqa: S101 - checked by Train
     if isinstance(settings, GPT2Tokenizer):
         tokenizer: TokenizerRecipe = settings.build()
         return tokenizer
@@ -103,22 +75,29 @@ def expected_vocabulary(settings: Train) -> int:
     Raises:
         UserError: the data does not exist.
     """
-    tokenizer = settings.tokenizer
-    if isinstance(settings.data, Shards):
-        return TokenShards(settings.data.path).vocab_size
+    tokenizer, data = settings.tokenizer, settings.data
+    choices = [*data.sources.values()] if isinstance(data, Mixed) else [data]
+    for choice in choices:
+        if isinstance(choice, Shards):
+            return TokenShards(choice.path).vocab_size
     assert tokenizer is not None  # noqa: S101 - checked by Train
     if isinstance(tokenizer, GPT2Tokenizer):
-        if not isinstance(settings.data, Hub):
-            settings.data.build()  # refuses a path that does not exist
+        for choice in choices:
+            if not isinstance(choice, Hub):
+                choice.build()  # refuses a path that does not exist
         path = tokenizer.path
         is_local = Path(path).exists() or path.startswith(("/", ".", "~"))
         return tokenizer.build().vocab_size if is_local else GPT2_VOCAB_SIZE
-    source = settings.data.build()
-    cached = cached_shards(source, tokenizer_recipe(tokenizer), settings.cache_dir)
-    if cached is not None:
-        return cached.vocab_size
+    built = build_sources(data) if isinstance(data, Mixed) else {"": data.build()}
+    sources = [source for source in built.values() if not isinstance(source, TokenShards)]
+    recipe = shared_recipe(built, functools.partial(tokenizer_recipe, tokenizer))
+    for source in sources:
+        cached = cached_shards(source, recipe, settings.cache_dir)
+        if cached is not None:
+            return cached.vocab_size
     if isinstance(tokenizer, Characters):
-        return build_char_vocabulary(source.documents()).vocab_size
+        texts = chain.from_iterable(source.documents() for source in sources)
+        return build_char_vocabulary(texts).vocab_size
     return tokenizer.vocab_size
 
 

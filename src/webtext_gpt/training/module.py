@@ -23,7 +23,7 @@ from webtext_gpt.training.guard import LESS, Guard, StepBatch, last_checkpoint
 class ModuleOptions(TypedDict):
     """Arguments of `TrainingModule` that pretraining and fine-tuning share."""
 
-    corpus: str
+    corpus: str | dict[str, str]
     tokens_per_step: int
     make_optimizer: Callable[[GPT | GPTClassifier], torch.optim.Optimizer]
     schedule: Callable[..., float]
@@ -42,7 +42,8 @@ class TrainingModule(L.LightningModule):
         model: the model to train.
         tokenizer: the model's tokenizer, saved in checkpoints to make them self-contained.
         loss: returns the mean loss of a micro-batch, in nats, given the batch's tensors.
-        corpus: hash of the training data, by which a resumed run recognizes it.
+        corpus: hash of the training data, by which a resumed run recognizes it; by source, if it
+            is a mixture.
         make_optimizer: makes the optimizer from the model.
         schedule: returns the factor of the peak learning rate, given the number of steps already
             taken and `total_steps`.
@@ -68,7 +69,7 @@ class TrainingModule(L.LightningModule):
         tokenizer: Tokenizer,
         loss: Callable[..., Tensor],
         *,
-        corpus: str,
+        corpus: str | dict[str, str],
         make_optimizer: Callable[[GPT | GPTClassifier], torch.optim.Optimizer],
         schedule: Callable[..., float],
         seed: int,
@@ -348,5 +349,8 @@ def _changes(theirs: object, ours: object) -> str:
     """Return which entries of two mappings differ: ` (n_layer=3, not 2)`; else nothing."""
     if not isinstance(theirs, dict) or not isinstance(ours, dict):
         return ""
-    pairs = [f"{k}={theirs.get(k)}, not {v}" for k, v in ours.items() if theirs.get(k) != v]
+    keys = {**ours, **theirs}
+    pairs = [
+        f"{k}={theirs.get(k)}, not {ours.get(k)}" for k in keys if theirs.get(k) != ours.get(k)
+    ]
     return f" ({'; '.join(pairs[:5])})"

@@ -1,6 +1,6 @@
 """Pretraining: the language-model loss, and one run from its configuration to `summary.json`."""
 
-import math
+from collections.abc import Sequence
 from typing import Unpack
 
 import lightning as L
@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from webtext_gpt.cli import Call
-from webtext_gpt.data.pretraining import PretrainingData
-from webtext_gpt.model import GPT, cross_entropy, perplexity
+from webtext_gpt.data.mixture import Mixture
+from webtext_gpt.data.pretraining import PretrainingData, Source
+from webtext_gpt.model import GPT, cross_entropy
 from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.settings.model import Model
 from webtext_gpt.settings.train import Train
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import BatchPlan, plan_batch
+from webtext_gpt.training.callbacks.sources import Sources
 from webtext_gpt.training.corpus import model_config, open_shards
 from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
 from webtext_gpt.training.memory import check_memory, count_parameters
@@ -30,6 +32,7 @@ from webtext_gpt.training.run import (
 )
 from webtext_gpt.training.start import open_start, refuse_other_start
 from webtext_gpt.training.summary import Summary, summarize
+from webtext_gpt.training.validation import Scored, validation_figures
 
 
 class PretrainingModule(TrainingModule):
@@ -38,7 +41,7 @@ class PretrainingModule(TrainingModule):
     Args:
         model: the model to train.
         tokenizer: the corpus's tokenizer.
-        val_tokens_per_byte: predicted tokens of the validation split per byte of its text.
+        sources: the sources of the corpus, whose validation splits are scored each by itself.
         options: see `TrainingModule`.
     """
 
@@ -49,36 +52,34 @@ class PretrainingModule(TrainingModule):
         model: GPT,
         tokenizer: Tokenizer,
         *,
-        val_tokens_per_byte: float,
+        sources: Sequence[Source],
         **options: Unpack[ModuleOptions],
     ) -> None:
         def loss(inputs: Tensor, targets: Tensor) -> Tensor:
             return cross_entropy(model(inputs), targets)  # targets are shifted by the data
 
         super().__init__(model, tokenizer, loss, **options)
-        self.val_tokens_per_byte = val_tokens_per_byte
-        self._val_sums = torch.zeros(2, dtype=torch.float64)  # nats, tokens
+        self.sources = sources
+        self._val_sums = torch.zeros(len(sources), 2, dtype=torch.float64)  # nats, tokens
 
     def on_validation_epoch_start(self) -> None:
         """Reset the sums."""
-        self._val_sums = torch.zeros(2, dtype=torch.float64, device=self._sum_device)
+        self._val_sums = torch.zeros_like(self._val_sums, device=self._sum_device)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Add up the loss of every target in a batch of windows."""
+    def validation_step(
+        self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Add up the loss of every target in a batch of windows of one source."""
         inputs, targets = batch
         nats = cross_entropy(self.model(inputs), targets, reduction="sum")
         n_targets = (targets >= 0).sum()
-        self._val_sums += torch.stack((nats.double(), n_targets.double())).to(self._sum_device)
+        sums = torch.stack((nats.double(), n_targets.double())).to(self._sum_device)
+        self._val_sums[dataloader_idx] += sums
 
     def validation_figures(self) -> dict[str, float]:
-        """Return loss (nats per token), perplexity, and bits per byte of the validation text."""
-        nats, tokens = self.trainer.strategy.reduce(self._val_sums, reduce_op="sum").tolist()
-        loss = nats / tokens
-        return {
-            "val_loss": loss,
-            "val_perplexity": perplexity(loss),
-            "val_bits_per_byte": loss / math.log(2) * self.val_tokens_per_byte,
-        }
+        """Return the figures of all sources together, and of each; see `validation_figures`."""
+        sums = self.trainer.strategy.reduce(self._val_sums, reduce_op="sum").tolist()
+        return validation_figures(self.sources, [Scored(*own) for own in sums])
 
     @property
     def _sum_device(self) -> torch.device:
@@ -137,7 +138,8 @@ def _pretrain(run: Run, settings: Train) -> Summary:
         run,
         plan,
         validate_every=settings.validate_every,
-        notes=("global_batch_tokens", plan.tokens / data.training.stream.n_tokens),
+        notes=("global_batch_tokens", max(data.passes(plan.global_batch_size).values())),
+        own_callbacks=[Sources(data)] if isinstance(shards, Mixture) else [],
     )
     if run.checkpoint is not None:
         model = empty_gpt(config)
@@ -148,7 +150,7 @@ def _pretrain(run: Run, settings: Train) -> Summary:
     module = PretrainingModule(
         model,
         start.tokenizer if start else shards.tokenizer,
-        val_tokens_per_byte=(data.validation.n_tokens - 1) / data.validation.n_bytes,
+        sources=data.sources,
         **module_options(settings, corpus=shards.hash, tokens_per_step=plan.tokens),
     )
     module.validates_first = start is not None and run.checkpoint is None
@@ -160,7 +162,7 @@ def _pretrain(run: Run, settings: Train) -> Summary:
     trained = fit(run, trainer, module, data, text, global_batch_tokens=plan.tokens, **shape)
     if not trained or not trainer.is_global_zero:
         return {}
-    summary = summarize(trainer, module, data.validation)
+    summary = summarize(trainer, module, data)
     conclude(run, trainer, summary)
     return summary
 
@@ -169,13 +171,14 @@ def _plan_text(
     trainer: L.Trainer, module: PretrainingModule, data: PretrainingData, plan: BatchPlan
 ) -> str:
     """Describe the run in a few lines."""
-    stream = data.training.stream
+    training = [source.training for source in data.sources]
     length = f"{trainer.max_steps:,}" if trainer.max_steps > 0 else "as many as fit,"
     return (
         f"model       {module.num_parameters:,} parameters, "
         f"context {plan.block_size}, vocabulary {module.tokenizer.vocab_size:,}\n"
-        f"corpus      {stream.n_tokens:,} tokens of {stream.n_documents:,} documents for training, "
-        f"{data.validation.n_tokens:,} held out\n"
+        f"corpus      {sum(split.n_tokens for split in training):,} tokens of "
+        f"{sum(split.n_documents for split in training):,} documents for training, "
+        f"{sum(source.validation.n_tokens for source in data.sources):,} held out\n"
         f"training    {length} steps of {plan.tokens:,} tokens, "
         f"{trainer.world_size} x {plan.micro_batch_size} sequences x {plan.accumulation}, "
         f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}\n"

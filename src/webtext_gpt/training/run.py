@@ -1,6 +1,7 @@
 """Steps shared by pretraining and fine-tuning runs: open, compose the trainer, fit, conclude."""
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -198,6 +199,7 @@ def compose_trainer(
     monitor: str = "val_loss",
     lower_is_better: bool | None = None,
     notes: tuple[str, float],
+    own_callbacks: Sequence[L.Callback] = (),
 ) -> L.Trainer:
     """Return the trainer of a run, with its strategy, callbacks and loggers.
 
@@ -210,6 +212,7 @@ def compose_trainer(
         lower_is_better: whether a lower value of it is better; None if its name tells.
         notes: the setting that gives the size of the global batch, and the passes over the
             training data that one optimizer step makes.
+        own_callbacks: callbacks of this kind of training, besides those of the settings.
 
     Raises:
         UserError: a setting is refused.
@@ -229,6 +232,7 @@ def compose_trainer(
         callbacks=[
             Agreement(run.step),
             Notes(settings.scheduler, validate_every, *notes),
+            *own_callbacks,
             *callbacks,
         ],
         loggers=[CSVLogger(run.folder, run.step), *extra],
@@ -369,12 +373,14 @@ def _why_ended(run: Run, trainer: L.Trainer) -> tuple[str, str] | None:
     return None
 
 
-def module_options(settings: RunSettings, *, corpus: str, tokens_per_step: int) -> ModuleOptions:
+def module_options(
+    settings: RunSettings, *, corpus: str | dict[str, str], tokens_per_step: int
+) -> ModuleOptions:
     """Return the arguments of `TrainingModule` that pretraining and fine-tuning share.
 
     Args:
         settings: the settings of the run.
-        corpus: hash of the training data.
+        corpus: hash of the training data, of a mixture by source.
         tokens_per_step: tokens of the global batch.
     """
     return {

@@ -2,7 +2,7 @@
 
 import lzma
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,32 +12,40 @@ import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.commands import shell_command
+from webtext_gpt.data.pretraining import PretrainingData, Source
 from webtext_gpt.data.shards import TokenStream
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.early_stopping import Patience
+from webtext_gpt.training.callbacks.sources import Taken, taken
 from webtext_gpt.training.callbacks.throughput import Throughput
 from webtext_gpt.training.module import TrainingModule
+from webtext_gpt.training.validation import byte_shares, weighted_mean
 
 if TYPE_CHECKING:
     from webtext_gpt.training.pretrain import PretrainingModule
+
+PRINTED = ("val_loss", "val_bits_per_byte", "gzip_bits_per_byte", "xz_bits_per_byte")
+"""Figures of each source of a mixture that are printed."""
 
 Summary = dict[str, Any]
 """Figures by name; `None` for one that was not measured."""
 
 
-def summarize(trainer: L.Trainer, module: "PretrainingModule", validation: TokenStream) -> Summary:
+def summarize(trainer: L.Trainer, module: "PretrainingModule", data: PretrainingData) -> Summary:
     """Return the contents of `summary.json`: last validation, compressors' figures, speed.
 
     Args:
         trainer: the trainer, after training and validation.
         module: the trained module.
-        validation: the validation split, all of whose text is compressed.
+        data: its data; all text of the validation splits is compressed.
     """
+    sources = taken(data, trainer.global_step)
     return {
         **module.validation_metrics,
-        **compressed_bits_per_byte(decoded_documents(validation, module.tokenizer)),
+        **compressed_sources(data.sources, module.tokenizer),
         **progress_figures(trainer, module),
+        **({"sources": sources} if sources else {}),
     }
 
 
@@ -60,6 +68,27 @@ def progress_figures(trainer: L.Trainer, module: TrainingModule) -> Summary:
         "tokens_per_second": throughput.tokens_per_second if throughput else None,
         "parameters": module.num_parameters,
     }
+
+
+def compressed_sources(sources: Sequence[Source], tokenizer: Tokenizer) -> dict[str, float]:
+    """Return the compressors' figures of the validation text, as the model's are made.
+
+    Over several sources, they are means, weighted by the bytes that each source has in a text of
+    their shares; `gzip_bits_per_byte_NAME` is the figure of one source.
+    """
+    found = [
+        compressed_bits_per_byte(decoded_documents(source.validation, tokenizer))
+        for source in sources
+    ]
+    if not all(found):
+        return {}
+    figures = {
+        name: weighted_mean([own[name] for own in found], byte_shares(sources)) for name in found[0]
+    }
+    for source, own in zip(sources, found, strict=True):
+        if source.name:
+            figures |= {f"{name}_{source.name}": value for name, value in own.items()}
+    return figures
 
 
 def compressed_bits_per_byte(texts: Iterable[str]) -> dict[str, float]:
@@ -107,7 +136,27 @@ def print_summary(run_dir: str, summary: Summary) -> None:
         f"bits per byte     {model:.3f}   (gzip -9: {compressors['gzip']:.3f}, "
         f"xz -9: {compressors['xz']:.3f}, of the same text; "
         f"the model beats {' and '.join(beaten) or 'neither yet'})\n"
+        f"{_source_table(summary)}"
         f"run               {run_dir}\n"
         f"loss curve        {run_dir}/loss.png\n"
         f"try it            {shell_command('generate', f'checkpoint={run_dir}', 'prompt=The')}"
     )
+
+
+def _source_table(summary: Summary) -> str:
+    """Return a table of the sources of a mixture; empty if the corpus is none."""
+    sources: dict[str, Taken] = summary.get("sources", {})
+    if not sources:
+        return ""
+    width = max(6, *map(len, sources))
+    lines = [
+        f"{'source':{width}}   share    samples          tokens  epochs  val loss  bits/byte  "
+        "gzip -9   xz -9"
+    ]
+    for name, own in sources.items():
+        loss, model, gzip, xz = (summary[f"{figure}_{name}"] for figure in PRINTED)
+        lines.append(
+            f"{name:{width}}  {own['share']:6.1%}  {own['samples']:9,}  {own['tokens']:14,}  "
+            f"{own['epochs']:6.2f}  {loss:8.4f}  {model:9.3f}  {gzip:7.3f}  {xz:6.3f}"
+        )
+    return "\n".join([*lines, ""])

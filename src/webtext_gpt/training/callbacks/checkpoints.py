@@ -12,7 +12,13 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.files import remove, remove_partials
 
 LESS_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
-"""Endings of the names of metrics for which a lower value is better."""
+"""Endings of the names of metrics for which a lower value is better; a source's name may follow."""
+
+
+def is_lower_better(metric: str) -> bool:
+    """Return whether the name of a metric tells that a lower value is better."""
+    of_source = tuple(f"val_{name}_" for name in LESS_IS_BETTER)
+    return metric.endswith(LESS_IS_BETTER) or metric.startswith(of_source)
 
 
 class Checkpoints(L.Callback):
@@ -31,7 +37,7 @@ class Checkpoints(L.Callback):
             that none are.
         monitor: validation metric that decides which checkpoint is the best.
         lower_is_better: whether a lower value of the metric is better; `None` means that its name
-            tells, see `LESS_IS_BETTER`.
+            tells, see `is_lower_better`.
     """
 
     def __init__(
@@ -54,7 +60,7 @@ class Checkpoints(L.Callback):
         self.keep_last = keep_last
         self.keep_every = keep_every
         self.monitor = monitor
-        by_name = monitor.endswith(LESS_IS_BETTER)
+        by_name = is_lower_better(monitor)
         self.lower_is_better = by_name if lower_is_better is None else lower_is_better
         self.best: float | None = None
         self._best_loss: float | None = None

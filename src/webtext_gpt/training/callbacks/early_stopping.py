@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.settings import whole_number
-from webtext_gpt.training.callbacks.checkpoints import LESS_IS_BETTER
+from webtext_gpt.training.callbacks.checkpoints import is_lower_better
 
 
 def early_stopping(
@@ -35,7 +35,7 @@ class Patience(EarlyStopping):
 
     def __init__(self, monitor: str, patience: int, lower_is_better: bool | None = None) -> None:
         if lower_is_better is None:
-            lower_is_better = monitor.endswith(LESS_IS_BETTER)
+            lower_is_better = is_lower_better(monitor)
         mode = "min" if lower_is_better else "max"
         super().__init__(monitor, mode=mode, patience=patience, check_on_train_epoch_end=False)
 
