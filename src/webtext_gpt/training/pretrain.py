@@ -19,7 +19,15 @@ from webtext_gpt.training.corpus import model_config, open_shards
 from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
 from webtext_gpt.training.memory import check_memory, count_parameters
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
-from webtext_gpt.training.run import compose_trainer, conclude, fit, module_options, open_run
+from webtext_gpt.training.run import (
+    before_decay,
+    compose_trainer,
+    conclude,
+    fit,
+    module_options,
+    open_run,
+    run_length,
+)
 from webtext_gpt.training.summary import Summary, summarize
 
 
@@ -105,6 +113,7 @@ def pretrain(settings: Train, call: Call | None = None) -> Summary:
         run.devices.count,
         settings.micro_batch_size,
     )
+    run = before_decay(run, run_length(run, plan.tokens))
     L.seed_everything(settings.seed, verbose=False)
     shards = open_shards(settings)
     config = model_config(settings.model, shards.vocab_size)
