@@ -32,11 +32,13 @@ from webtext_gpt.training.memory import check_memory
 from webtext_gpt.training.precision import place_for_inference
 from webtext_gpt.training.run import (
     Run,
+    before_decay,
     compose_trainer,
     conclude,
     fit,
     module_options,
     open_run,
+    run_length,
 )
 from webtext_gpt.training.summary import Summary, progress_figures
 
@@ -113,12 +115,14 @@ def _finetune(run: Run, settings: Finetune, start: LoadedModel | None) -> Finetu
     )
     body = language_model(model)
     check_memory(settings, body.config, body.num_parameters, plan, run.devices, run.parallelism)
+    steps = _steps(settings, len(train))
+    run = before_decay(run, run_length(run, plan.global_batch_size, steps))
     metric = METRICS[task.kind].get(_monitor(settings, task).removeprefix("val_"))
     trainer = compose_trainer(
         run,
         plan,
         validate_every=settings.validate_every or math.ceil(len(train) / plan.global_batch_size),
-        max_steps=_steps(settings, len(train)),
+        max_steps=steps,
         monitor=_monitor(settings, task),
         lower_is_better=None if metric is None else metric.lower_is_better,
         notes=("batch_size", plan.global_batch_size / len(train)),

@@ -77,7 +77,29 @@ class Constant(Target):
     warmup_steps: Annotated[int, Steps] = setting(100, "length of linear warm-up", common=True)
 
 
-Scheduler = Annotated[Cosine | Linear | InverseSqrt | Constant, Field(discriminator="target")]
+class WarmupStableDecay(Target):
+    """`scheduler=wsd`: linear warm-up, the peak, then a decay over the last part of the run.
+
+    The checkpoint before the decay is kept, and a longer run continues from it.
+    """
+
+    target: Literal["webtext_gpt.training.schedule.wsd"] = setting(alias="_target_")
+    warmup_steps: Annotated[int, Steps] = setting(100, "length of linear warm-up", common=True)
+    decay_ratio: Annotated[float, Number(above=0, most=1)] = setting(
+        0.2, "length of the decay as a fraction of all steps", common=True
+    )
+    decay_form: Annotated[str, OneOf(("linear", "cosine", "sqrt"))] = setting(
+        "linear", "form of the decay; sqrt: 1 minus the square root of its progress"
+    )
+    min_ratio: Annotated[float, Number(0, 1)] = setting(
+        0.0, "last learning rate, as a fraction of the peak"
+    )
+
+
+Scheduler = Annotated[
+    Cosine | Linear | InverseSqrt | Constant | WarmupStableDecay,
+    Field(discriminator="target"),
+]
 
 
 class Guard(Settings):

@@ -24,11 +24,13 @@ from webtext_gpt.training.memory import check_memory, count_parameters
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
 from webtext_gpt.training.run import (
     Run,
+    before_decay,
     compose_trainer,
     conclude,
     fit,
     module_options,
     open_run,
+    run_length,
 )
 from webtext_gpt.training.start import open_start, refuse_other_start
 from webtext_gpt.training.summary import Summary, summarize
@@ -122,6 +124,7 @@ def _pretrain(run: Run, settings: Train) -> Summary:
         run.devices.count,
         settings.micro_batch_size,
     )
+    run = before_decay(run, run_length(run, plan.tokens))
     L.seed_everything(settings.seed, verbose=False)
     shards = open_shards(settings, None if start is None else start.tokenizer)
     config = start.config if start else model_config(settings.model, shards.vocab_size)

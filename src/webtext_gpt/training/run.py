@@ -12,7 +12,13 @@ import lightning as L
 from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from webtext_gpt.checkpoint.store import Checkpoint, open_checkpoint, restore_replaced
+from webtext_gpt.checkpoint.store import (
+    Checkpoint,
+    damage,
+    open_checkpoint,
+    restore_replaced,
+    saved_checkpoints,
+)
 from webtext_gpt.cli import Call
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
@@ -20,12 +26,14 @@ from webtext_gpt.extras import check_installed
 from webtext_gpt.paths import local_path
 from webtext_gpt.settings import saved
 from webtext_gpt.settings.callbacks import Callbacks
+from webtext_gpt.settings.optimization import WarmupStableDecay
 from webtext_gpt.settings.run import AUTO, RunSettings
 from webtext_gpt.settings.training import TensorBoard, Wandb
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.callbacks.early_stopping import Patience
 from webtext_gpt.training.callbacks.notes import Notes
+from webtext_gpt.training.callbacks.stable import StableCheckpoint, decay_start_of
 from webtext_gpt.training.callbacks.time_budget import OPEN, TimeBudget
 from webtext_gpt.training.distributed.devices import Devices, external_launcher, find_devices
 from webtext_gpt.training.distributed.launcher import CHOSEN, RUN_DIR, follow_parent
@@ -55,6 +63,8 @@ class Run:
     devices: Devices
     checkpoint: Checkpoint | None
     """The checkpoint to resume from."""
+    goes_back: bool = False
+    """Whether it is an older one, from before the learning rate decayed (`before_decay`)."""
     held: ExitStack = field(default_factory=ExitStack)
     """Releases the lock of the folder."""
     is_locked: bool = False
@@ -149,7 +159,7 @@ def _open_run(settings: RunSettings, call: Call | None, held: ExitStack) -> Run:
             "start the sweep again; set trainer.devices=1, or start each run by itself from a "
             "shell loop: for lr in 1e-3 2e-3; do python train.py optimizer.lr=$lr ...; done"
         )
-    run = Run(settings, folder, devices, checkpoint, held, is_locked)
+    run = Run(settings, folder, devices, checkpoint, held=held, is_locked=is_locked)
     for package in (run.parallelism.package, _logger_package(settings.logger)):
         if package is not None:
             check_installed(package)
@@ -230,6 +240,7 @@ def compose_trainer(
         length=run_length(run, plan.tokens, max_steps),
         validate_every=validate_every,
         callbacks=[
+            *_stable_checkpoint(run),
             Agreement(run.step),
             Notes(settings.scheduler, validate_every, *notes),
             *own_callbacks,
@@ -270,6 +281,49 @@ def run_length(run: Run, tokens_per_step: int, max_steps: int | None = None) -> 
     if length.is_estimated and length.max_minutes == run.planned_minutes:
         length = replace(length, max_steps=run.state["max_steps"])
     return replace(length, taken_steps=run.step, taken_seconds=run.state["seconds"])
+
+
+def before_decay(run: Run, length: Length) -> Run:
+    """Return a resumed run of `scheduler=wsd` as it was before its decay, if that now comes later.
+
+    A run that is planned longer continues from the last checkpoint at the peak learning rate, and
+    equals one that was planned so from the start.
+
+    Raises:
+        UserError: no such checkpoint is left.
+    """
+    scheduler = run.settings.scheduler
+    if run.state is None or not isinstance(scheduler, WarmupStableDecay):
+        return run
+    start = _decay_start(run.state)
+    if start is None or run.step <= start:
+        return run
+    if length.max_steps != OPEN:
+        is_later = decay_start_of(scheduler, length.max_steps) > start
+    else:
+        is_later = (length.max_minutes or 0) * 60 > run.state["seconds"]
+    if not is_later:
+        return run
+    for path in saved_checkpoints(run.folder):
+        try:
+            stable = open_checkpoint(path)
+        except UserError:
+            continue
+        is_stable = stable.state["global_step"] <= (_decay_start(stable.state) or 0)
+        if is_stable and damage(path) is None:
+            if rank_zero_only.rank == 0:
+                print(f"resumes from {path.name}, before the learning rate decayed", flush=True)
+            return replace(run, checkpoint=stable, goes_back=True)
+    raise UserError(
+        f"the learning rate of the run in {run.folder} has decayed since step {start}, and no "
+        "checkpoint from before is left to continue from; start a new run"
+    )
+
+
+def _decay_start(state: dict[str, Any]) -> int | None:
+    """Return the step at which a checkpoint's run was to decay; `None` under another schedule."""
+    start: int | None = state["callbacks"].get(StableCheckpoint.__name__, {}).get("decay_start")
+    return start
 
 
 def build_callbacks(
@@ -345,6 +399,14 @@ def is_finished(run: Run, trainer: L.Trainer) -> bool:
     if rank_zero_only.rank == 0:
         print(message, flush=True)
     return True
+
+
+def _stable_checkpoint(run: Run) -> list[L.Callback]:
+    """Return the callback that `scheduler=wsd` needs."""
+    scheduler = run.settings.scheduler
+    if not isinstance(scheduler, WarmupStableDecay):
+        return []
+    return [StableCheckpoint(run.folder, scheduler, goes_back=run.goes_back)]
 
 
 def _why_ended(run: Run, trainer: L.Trainer) -> tuple[str, str] | None:

@@ -50,6 +50,42 @@ def constant(step: int, *, warmup_steps: int = 0, total_steps: int = 0) -> float
     return _warmup(step, warmup_steps) if step < warmup_steps else 1.0
 
 
+FORMS = {
+    "linear": lambda progress: 1 - progress,
+    "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
+    "sqrt": lambda progress: 1 - math.sqrt(progress),
+}
+"""Forms of the decay of `wsd`: from 1 to 0 as progress goes from 0 to 1."""
+
+
+def wsd(
+    step: int,
+    *,
+    warmup_steps: int,
+    total_steps: int,
+    decay_ratio: float = 0.2,
+    decay_form: str = "linear",
+    min_ratio: float = 0.0,
+) -> float:
+    """Warm-up, stable, decay: linear warm-up, the peak, then down to `min_ratio` at `total_steps`.
+
+    Hägele et al. 2024 (Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations)
+    call it a constant rate with cooldown; `sqrt` is their 1 - sqrt form. Up to `decay_start`, the
+    rate does not depend on `total_steps`.
+    """
+    if step < warmup_steps:
+        return _warmup(step, warmup_steps)
+    start = decay_start(total_steps, warmup_steps=warmup_steps, decay_ratio=decay_ratio)
+    if step <= start:
+        return 1.0
+    return min_ratio + (1 - min_ratio) * FORMS[decay_form](_progress(step, start, total_steps))
+
+
+def decay_start(total_steps: int, *, warmup_steps: int, decay_ratio: float) -> int:
+    """Return the number of steps taken when the decay of `wsd` begins."""
+    return max(warmup_steps, total_steps - round(decay_ratio * total_steps))
+
+
 def _warmup(step: int, warmup_steps: int) -> float:
     return (step + 1) / warmup_steps
 

@@ -62,6 +62,7 @@ class Checkpoints(L.Callback):
         self.monitor = monitor
         by_name = is_lower_better(monitor)
         self.lower_is_better = by_name if lower_is_better is None else lower_is_better
+        self.kept_steps: set[int] = set()  # kept permanently, too; other callbacks add to it
         self.best: float | None = None
         self._best_loss: float | None = None
         self._best_step: int | None = None
@@ -99,6 +100,7 @@ class Checkpoints(L.Callback):
 
     def _is_due(self, step: int) -> bool:
         kept = self.keep_every is not None and step % self.keep_every == 0
+        kept = kept or step in self.kept_steps
         return step % self.save_every == 0 or kept or step == self._best_step
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -154,7 +156,8 @@ class Checkpoints(L.Callback):
     def _clear(self) -> None:
         """Remove the checkpoints that are no longer to be kept."""
         best = self.folder / BEST
-        stay = {best.readlink().name} if best.is_symlink() else set()
+        stay = {STEP_NAME.format(step=step) for step in self.kept_steps}
+        stay |= {best.readlink().name} if best.is_symlink() else set()
         for path in sorted(self.folder.glob(STEPS), reverse=True)[self.keep_last :]:
             step = int(path.stem.removeprefix("step-"))
             if path.name not in stay and not (self.keep_every and step % self.keep_every == 0):

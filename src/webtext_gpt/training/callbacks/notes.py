@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import lightning as L
 
 from webtext_gpt.data.rows import plural
-from webtext_gpt.settings.optimization import Linear, Scheduler
+from webtext_gpt.settings.optimization import Linear, Scheduler, WarmupStableDecay
 
 
 class Notes(L.Callback):
@@ -56,6 +56,13 @@ class Notes(L.Callback):
                 f"learning rate only rises; set scheduler.warmup_steps={steps // 10} or a longer "
                 "run"
             )
+        elif isinstance(self.scheduler, WarmupStableDecay):
+            decay = round(self.scheduler.decay_ratio * steps)
+            if warmup + decay > steps:
+                yield (
+                    f"{key} and the decay of {plural(decay, 'step')} are longer than the run, "
+                    f"which has {plural(steps, 'step')}, so the decay is shortened"
+                )
         if self.validate_every > steps:
             yield (
                 f"validate_every={self.validate_every} is beyond the last step, {steps}; there is "
