@@ -1,7 +1,7 @@
 """Pretraining: the language-model loss, and one run from its configuration to `summary.json`."""
 
 import math
-from typing import Unpack
+from typing import Any, Unpack
 
 import lightning as L
 import torch
@@ -9,7 +9,8 @@ from torch import Tensor
 
 from webtext_gpt.cli import Call
 from webtext_gpt.data.pretraining import PretrainingData
-from webtext_gpt.model import GPT, cross_entropy, perplexity
+from webtext_gpt.errors import UserError
+from webtext_gpt.model import GPT, Documents, cross_entropy, perplexity
 from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.settings.train import Train
 from webtext_gpt.tokenizer import Tokenizer
@@ -30,6 +31,8 @@ class PretrainingModule(TrainingModule):
         model: the model to train.
         tokenizer: the corpus's tokenizer.
         val_tokens_per_byte: predicted tokens of the validation split per byte of its text.
+        mask_documents: whether attention and positions stay inside each document, in training and
+            validation.
         options: see `TrainingModule`.
     """
 
@@ -41,12 +44,20 @@ class PretrainingModule(TrainingModule):
         tokenizer: Tokenizer,
         *,
         val_tokens_per_byte: float,
+        mask_documents: bool = False,
         **options: Unpack[ModuleOptions],
     ) -> None:
+        def logits(inputs: Tensor) -> Tensor:
+            if not mask_documents:
+                return model(inputs)
+            return model(inputs, documents=Documents(inputs, tokenizer.end_of_text))
+
         def loss(inputs: Tensor, targets: Tensor) -> Tensor:
-            return cross_entropy(model(inputs), targets)  # targets are shifted by the data
+            return cross_entropy(logits(inputs), targets)  # targets are shifted by the data
 
         super().__init__(model, tokenizer, loss, **options)
+        self.logits = logits
+        self.mask_documents = mask_documents
         self.val_tokens_per_byte = val_tokens_per_byte
         self._val_sums = torch.zeros(2, dtype=torch.float64)  # nats, tokens
 
@@ -57,7 +68,7 @@ class PretrainingModule(TrainingModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add up the loss of every target in a batch of windows."""
         inputs, targets = batch
-        nats = cross_entropy(self.model(inputs), targets, reduction="sum")
+        nats = cross_entropy(self.logits(inputs), targets, reduction="sum")
         n_targets = (targets >= 0).sum()
         self._val_sums += torch.stack((nats.double(), n_targets.double())).to(self._sum_device)
 
@@ -70,6 +81,21 @@ class PretrainingModule(TrainingModule):
             "val_perplexity": perplexity(loss),
             "val_bits_per_byte": loss / math.log(2) * self.val_tokens_per_byte,
         }
+
+    def description(self) -> dict[str, Any]:
+        """See `TrainingModule.description`; a run without masks is described as ever."""
+        masked = {"mask_documents": True} if self.mask_documents else {}
+        return {**super().description(), **masked}
+
+    def refuse_other_training(self, checkpoint: dict[str, Any]) -> None:
+        """See `TrainingModule.refuse_other_training`."""
+        theirs = checkpoint.get("mask_documents", False)
+        if theirs != self.mask_documents:
+            raise UserError(
+                f"the run to resume was trained with mask_documents={str(theirs).lower()}; leave "
+                "the key out, or start a new run"
+            )
+        super().refuse_other_training(checkpoint)
 
     @property
     def _sum_device(self) -> torch.device:
@@ -130,6 +156,7 @@ def pretrain(settings: Train, call: Call | None = None) -> Summary:
         model,
         shards.tokenizer,
         val_tokens_per_byte=(data.validation.n_tokens - 1) / data.validation.n_bytes,
+        mask_documents=settings.mask_documents,
         **module_options(settings, corpus=shards.hash, tokens_per_step=plan.tokens),
     )
     text = _plan_text(trainer, module, data, plan)
