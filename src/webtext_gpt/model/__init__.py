@@ -3,12 +3,14 @@
 from webtext_gpt.model.cache import KeyValueCache
 from webtext_gpt.model.classifier import ClassifierConfig, GPTClassifier, language_model
 from webtext_gpt.model.config import GPTConfig
+from webtext_gpt.model.documents import Documents
 from webtext_gpt.model.gpt import GPT, IGNORED, cross_entropy, perplexity
 
 __all__ = [
     "GPT",
     "IGNORED",
     "ClassifierConfig",
+    "Documents",
     "GPTClassifier",
     "GPTConfig",
     "KeyValueCache",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from webtext_gpt.model.cache import KeyValueCache
 from webtext_gpt.model.config import GPTConfig
+from webtext_gpt.model.documents import Documents
 
 IGNORED = -100
 """Target id that marks a position to leave out of the loss."""
@@ -52,7 +53,8 @@ class CausalSelfAttention(nn.Module):
         Args:
             x: the next T positions.
             cache: keys and values of the earlier positions; those of x are added to it.
-            mask: the cache's mask for x.
+            mask: which keys x attends to, as bools; None means every key, or for the first
+                positions causal masking.
         """
         B, T, C = x.shape
         qkv = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head)
@@ -154,12 +156,19 @@ class GPT(nn.Module):
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=std)
 
-    def hidden_states(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+    def hidden_states(
+        self,
+        tokens: Tensor,
+        cache: KeyValueCache | None = None,
+        documents: Documents | None = None,
+    ) -> Tensor:
         """Return the final hidden states `(B, T, n_embd)`, after the last normalization.
 
         Args:
             tokens: `(B, T)` token ids.
             cache: keys and values of the tokens before these; the new ones are added to it.
+            documents: the documents of the rows, to keep attention and positions inside each;
+                not together with a cache.
         """
         T = tokens.size(1)
         start = cache.seen if cache else 0
@@ -175,18 +184,24 @@ class GPT(nn.Module):
             table = self.wpe.weight  # (block_size, n_embd)
         else:
             table = self.get_buffer("sinusoids").to(x.dtype)  # (block_size, n_embd)
-        x = self.dropout(x + (table[cache.positions(T)] if cache else table[:T]))
-        mask = cache.mask(T) if cache else None
+        layout = cache or documents
+        x = self.dropout(x + (table[layout.positions(T)] if layout else table[:T]))
+        mask = layout.mask(T) if layout else None
         for block in self.blocks:
-            x = block(x, cache, mask) if cache else block(x)
+            x = block(x, cache, mask) if layout else block(x)
         if cache:
             cache.advance(T)
         hidden: Tensor = self.ln_f(x)
         return hidden
 
-    def forward(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        cache: KeyValueCache | None = None,
+        documents: Documents | None = None,
+    ) -> Tensor:
         """Return next-token logits `(B, T, vocab_size)`; arguments as in `hidden_states`."""
-        logits: Tensor = self.lm_head(self.hidden_states(tokens, cache))
+        logits: Tensor = self.lm_head(self.hidden_states(tokens, cache, documents))
         return logits
 
     @property

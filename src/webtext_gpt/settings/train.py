@@ -48,6 +48,11 @@ class Train(RunSettings):
     validate_every: Annotated[int, Whole(1, unit="optimizer steps")] = setting(
         250, "interval between validations", common=True
     )
+    mask_documents: Annotated[bool, Switch()] = setting(
+        False,
+        "let a token attend to its own document only, whose positions begin with 0; otherwise to "
+        "all that precedes it in the sequence",
+    )
     cache_dir: Annotated[str, PathText()] = setting(
         cache_folder,
         "cache of token shards built from text; the variable WEBTEXT_GPT_CACHE names another",

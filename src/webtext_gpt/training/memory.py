@@ -70,6 +70,7 @@ def estimate(settings: Train) -> str:
         recompute=settings.activation_checkpointing,
         on_gpu=devices.kind == "cuda",
         pure=precision == "bf16-true",
+        masked=settings.mask_documents,
         parallelism=settings.strategy.build(devices),
     )
 
@@ -117,7 +118,13 @@ def check_memory(
         3 if parallelism.zero_stage is None else parallelism.zero_stage,  # FSDP shards as ZeRO-3
         devices.count,
         half=half,
-        activations=activation_bytes(config, plan.micro_batch_size, half=half, recompute=recompute),
+        activations=activation_bytes(
+            config,
+            plan.micro_batch_size,
+            half=half,
+            recompute=recompute,
+            masked=isinstance(settings, Train) and settings.mask_documents,
+        ),
         bucket=parallelism.reduce_bucket_size,
         on_gpu=devices.kind == "cuda",
         pure=precision == "bf16-true",
@@ -211,7 +218,12 @@ def estimate_memory(
 
 
 def activation_bytes(
-    config: GPTConfig, micro_batch_size: int, *, half: bool, recompute: bool = False
+    config: GPTConfig,
+    micro_batch_size: int,
+    *,
+    half: bool,
+    recompute: bool = False,
+    masked: bool = False,
 ) -> int:
     """Return the peak memory, in bytes, of the activations that the backward pass needs.
 
@@ -226,11 +238,14 @@ def activation_bytes(
         half: whether to compute in bf16, otherwise fp32.
         recompute: whether activations are checkpointed: each block keeps only its input, and one
             block at a time keeps everything.
+        masked: whether documents are masked: attention then keeps a value for each pair of
+            positions, the mask in its own number format.
     """
     tokens = micro_batch_size * config.block_size
     unit = tokens * config.n_embd * (2 if half else 4)
     masks = 2 * tokens * config.n_embd if config.resid_dropout else 0  # one byte per value
-    block = 16 * unit + masks
+    pairs = tokens * config.block_size * (2 if half else 4) if masked else 0
+    block = 16 * unit + masks + pairs
     blocks = config.n_layer * unit + block if recompute else config.n_layer * block
     logits = tokens * config.vocab_size * (4 + 4 + (2 if half else 0))
     return blocks + 2 * unit + logits  # 2 units: input and output of the last norm
@@ -250,6 +265,7 @@ def memory_table(
     recompute: bool,
     on_gpu: bool,
     pure: bool,
+    masked: bool = False,
     parallelism: Parallelism,
 ) -> str:
     """Return the estimate for ZeRO stages 0 to 3 as a table, in GiB per device.
@@ -262,10 +278,13 @@ def memory_table(
         recompute: whether activations are checkpointed.
         on_gpu: whether the devices are GPUs, otherwise CPU processes.
         pure: see `estimate_memory`.
+        masked: whether documents are masked.
         parallelism: this call's strategy, whose row is marked.
     """
     n_parameters = count_parameters(config)
-    activations = activation_bytes(config, plan.micro_batch_size, half=half, recompute=recompute)
+    activations = activation_bytes(
+        config, plan.micro_batch_size, half=half, recompute=recompute, masked=masked
+    )
     own_stage, offload = parallelism.zero_stage, parallelism.offload
     lines = [
         f"{n_parameters:,} parameters, vocabulary {config.vocab_size:,}, context "

@@ -1,7 +1,7 @@
 """Pretraining: the language-model loss, and one run from its configuration to `summary.json`."""
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
 import lightning as L
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 from webtext_gpt.cli import Call
 from webtext_gpt.data.mixture import Mixture
 from webtext_gpt.data.pretraining import PretrainingData, Source
-from webtext_gpt.model import GPT, cross_entropy
+from webtext_gpt.errors import UserError
+from webtext_gpt.model import GPT, Documents, cross_entropy
 from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.settings.model import Model
 from webtext_gpt.settings.train import Train
@@ -44,6 +45,8 @@ class PretrainingModule(TrainingModule):
         model: the model to train.
         tokenizer: the corpus's tokenizer.
         sources: the sources of the corpus, whose validation splits are scored each by itself.
+        mask_documents: whether attention and positions stay inside each document, in training and
+            validation.
         options: see `TrainingModule`.
     """
 
@@ -55,12 +58,20 @@ class PretrainingModule(TrainingModule):
         tokenizer: Tokenizer,
         *,
         sources: Sequence[Source],
+        mask_documents: bool = False,
         **options: Unpack[ModuleOptions],
     ) -> None:
+        def logits(inputs: Tensor) -> Tensor:
+            if not mask_documents:
+                return model(inputs)
+            return model(inputs, documents=Documents(inputs, tokenizer.end_of_text))
+
         def loss(inputs: Tensor, targets: Tensor) -> Tensor:
-            return cross_entropy(model(inputs), targets)  # targets are shifted by the data
+            return cross_entropy(logits(inputs), targets)  # targets are shifted by the data
 
         super().__init__(model, tokenizer, loss, **options)
+        self.logits = logits
+        self.mask_documents = mask_documents
         self.sources = sources
         self._val_sums = torch.zeros(len(sources), 2, dtype=torch.float64)  # nats, tokens
 
@@ -73,7 +84,7 @@ class PretrainingModule(TrainingModule):
     ) -> None:
         """Add up the loss of every target in a batch of windows of one source."""
         inputs, targets = batch
-        nats = cross_entropy(self.model(inputs), targets, reduction="sum")
+        nats = cross_entropy(self.logits(inputs), targets, reduction="sum")
         n_targets = (targets >= 0).sum()
         sums = torch.stack((nats.double(), n_targets.double())).to(self._sum_device)
         self._val_sums[dataloader_idx] += sums
@@ -82,6 +93,21 @@ class PretrainingModule(TrainingModule):
         """Return the figures of all sources together, and of each; see `validation_figures`."""
         sums = self.trainer.strategy.reduce(self._val_sums, reduce_op="sum").tolist()
         return validation_figures(self.sources, [Scored(*own) for own in sums])
+
+    def description(self) -> dict[str, Any]:
+        """See `TrainingModule.description`; a run without masks is described as ever."""
+        masked = {"mask_documents": True} if self.mask_documents else {}
+        return {**super().description(), **masked}
+
+    def refuse_other_training(self, checkpoint: dict[str, Any]) -> None:
+        """See `TrainingModule.refuse_other_training`."""
+        theirs = checkpoint.get("mask_documents", False)
+        if theirs != self.mask_documents:
+            raise UserError(
+                f"the run to resume was trained with mask_documents={str(theirs).lower()}; leave "
+                "the key out, or start a new run"
+            )
+        super().refuse_other_training(checkpoint)
 
     @property
     def _sum_device(self) -> torch.device:
@@ -154,6 +180,7 @@ def _pretrain(run: Run, settings: Train) -> Summary:
         model,
         start.tokenizer if start else shards.tokenizer,
         sources=data.sources,
+        mask_documents=settings.mask_documents,
         **module_options(settings, corpus=shards.hash, tokens_per_step=plan.tokens),
     )
     module.validates_first = start is not None and run.checkpoint is None
