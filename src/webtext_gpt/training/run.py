@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import lightning as L
-from lightning.pytorch.strategies import FSDPStrategy
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from webtext_gpt.checkpoint.space import estimated_bytes
 from webtext_gpt.checkpoint.store import (
     Checkpoint,
     damage,
@@ -31,6 +32,7 @@ from webtext_gpt.settings.run import AUTO, RunSettings
 from webtext_gpt.settings.training import TensorBoard, Wandb
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.agreement import Agreement
+from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.early_stopping import Patience
 from webtext_gpt.training.callbacks.notes import Notes
 from webtext_gpt.training.callbacks.stable import StableCheckpoint, decay_start_of
@@ -480,13 +482,15 @@ def fit(
     Raises:
         Stopped: a signal stopped training; its state is saved.
         UserError: the run to resume is a different training, another process trains in the
-            folder, or the guard stopped training.
+            folder, the disk is too small for the checkpoints or is full by now, or the guard
+            stopped training.
     """
     if run.state is not None:
         module.refuse_other_training(run.state)
         if is_finished(run, trainer):
             return False
     if trainer.is_global_zero:
+        _check_space(trainer, module)
         if not run.is_locked:
             _lock_new(run)
         saved.save(run.settings, run.folder, **resolved)
@@ -496,6 +500,17 @@ def fit(
     path = run.checkpoint.path if run.checkpoint else None
     trainer.fit(module, data, ckpt_path=path, weights_only=True)
     return True
+
+
+def _check_space(trainer: L.Trainer, module: TrainingModule) -> None:
+    """Refuse a run whose checkpoints do not fit on the disk."""
+    halves = trainer.precision == "bf16-true" and not isinstance(
+        trainer.strategy, DeepSpeedStrategy
+    )
+    for callback in trainer.callbacks:
+        if isinstance(callback, Checkpoints):
+            size = estimated_bytes(module.model, width=2 if halves else 4)
+            callback.check_space(size, trainer.max_steps)
 
 
 def _lock_new(run: Run) -> None:

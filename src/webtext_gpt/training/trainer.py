@@ -6,23 +6,22 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from webtext_gpt.checkpoint.store import Checkpoint, open_checkpoint, save_checkpoint
+from webtext_gpt.checkpoint.store import Checkpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.settings.training import Trainer
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.profile import Profile, TraceProfile, profiler
 from webtext_gpt.training.callbacks.time_budget import OPEN, TimeBudget
+from webtext_gpt.training.checkpoint_io import AtomicCheckpointIO
 from webtext_gpt.training.distributed.devices import Devices
 from webtext_gpt.training.lightning_internals import cluster_environment, use_own_fit_loop
 from webtext_gpt.training.precision import best_precision, warn_of_emulated_bf16
@@ -177,34 +176,6 @@ def build_trainer(
     if isinstance(environment, SLURMEnvironment):
         environment.auto_requeue = False  # Lightning's signal handler would save in addition
     return trainer
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lets Lightning read checkpoints in one file or in parts, and write one file atomically.
-
-    Args:
-        opened: the checkpoint that training resumes, so that it is opened once.
-    """
-
-    def __init__(self, opened: Checkpoint | None = None) -> None:
-        super().__init__()
-        self.opened = opened
-
-    def open(self, path: str | Path) -> Checkpoint:
-        """Return the checkpoint at `path`."""
-        if self.opened is not None and self.opened.path == Path(path):
-            return self.opened
-        return open_checkpoint(path)
-
-    def load_checkpoint(self, path: str | Path, *args: object, **kwargs: object) -> dict[str, Any]:
-        """Return the contents of a checkpoint, assembled if it is in parts."""
-        return self.open(path).contents()
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None
-    ) -> None:
-        """Write one file; see `webtext_gpt.checkpoint.store.save_checkpoint`."""
-        save_checkpoint(checkpoint, path)
 
 
 def _silence_libraries() -> None:

@@ -1,14 +1,20 @@
 """Checkpoints of a run: the newest, the best, and those kept permanently every N steps."""
 
+import functools
 import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 
 from webtext_gpt.checkpoint.absent import FOLDER
+from webtext_gpt.checkpoint.background import BackgroundWriter
+from webtext_gpt.checkpoint.space import NoSpace, free_bytes, in_gib
 from webtext_gpt.checkpoint.store import BEST, LAST, STEP_NAME, STEPS
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import UserError, explain
 from webtext_gpt.files import remove, remove_partials
 
 LESS_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
@@ -27,6 +33,9 @@ class Checkpoints(L.Callback):
     A checkpoint is written between two steps. By then the loggers have the metrics of the last
     step, and a validation due after it has run. A run killed at any time therefore neither loses
     nor repeats anything that its checkpoint contains.
+
+    Training goes on while a copy of the checkpoint is written (`AtomicCheckpointIO`). The links
+    follow, and older checkpoints are removed, when the file is complete.
 
     Args:
         run_dir: the run's folder.
@@ -68,6 +77,36 @@ class Checkpoints(L.Callback):
         self._best_step: int | None = None
         self._saved_step: int | None = 0
 
+    def check_space(self, size: int, max_steps: int) -> None:
+        """Refuse a run whose checkpoints do not fit on the disk, before it starts.
+
+        Args:
+            size: bytes of one checkpoint.
+            max_steps: steps of the run; -1 if they are not known.
+
+        Raises:
+            UserError: the newest, the best, and one that is being written do not fit.
+        """
+        free = free_bytes(self.folder)
+        if free is None:
+            return
+        saved = len(list(self.folder.glob(STEPS)))
+        needed = size * max(1, self.keep_last + 2 - saved)
+        if needed > free:
+            raise UserError(
+                f"the disk of {self.run_dir} has {in_gib(free)} free, but checkpoints of "
+                f"{in_gib(size)} need {in_gib(needed)} at a time: the newest "
+                f"{self.keep_last}, the best, and one being written; free some space, give "
+                "another run_dir, or set callbacks.checkpoints.keep_last=1"
+            )
+        kept = max(0, max_steps) // self.keep_every if self.keep_every else 0
+        if needed + kept * size > free:
+            print(
+                f"note        callbacks.checkpoints.keep_every={self.keep_every} keeps {kept} "
+                f"checkpoints of {in_gib(size)}; the disk has {in_gib(free)} free",
+                flush=True,
+            )
+
     def state_dict(self) -> dict[str, Any]:
         """Return the best value so far, for a checkpoint."""
         return {"best": self.best, "best_step": self._best_step, "best_loss": self._best_loss}
@@ -93,7 +132,13 @@ class Checkpoints(L.Callback):
                         (self.folder / LAST).unlink()
 
     def on_train_batch_start(self, trainer: L.Trainer, *args: object) -> None:
-        """Save after every `save_every` steps, and after the best validation."""
+        """Save after every `save_every` steps, and after the best validation.
+
+        Raises:
+            UserError: the checkpoint before could not be written.
+        """
+        with self._explained():
+            self._writer(trainer).check()
         step = trainer.global_step
         if step != self._saved_step and self._is_due(step):
             self.save(trainer)
@@ -127,24 +172,68 @@ class Checkpoints(L.Callback):
         """Save the last step, also when training stopped early."""
         self.save_new(trainer)
 
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Finish what is being written; the exception is reported even if that fails too."""
+        try:
+            self._writer(trainer).finish()
+        except Exception as error:
+            print(f"the checkpoint begun last is not written: {error}", file=sys.stderr)
+
     def save_new(self, trainer: L.Trainer) -> None:
-        """Write a checkpoint, unless the last one is up to date."""
+        """Write a checkpoint, unless the last one is up to date; return when it is complete.
+
+        Raises:
+            UserError: it cannot be written.
+        """
         if trainer.global_step != self._saved_step:
             self.save(trainer)
+        with self._explained():
+            self._writer(trainer).finish()
 
     def save(self, trainer: L.Trainer) -> None:
-        """Write a checkpoint of the current step; every process takes part."""
+        """Begin to write a checkpoint of the current step; every process takes part.
+
+        Raises:
+            UserError: it, or the one before, cannot be written.
+        """
         for logger in trainer.loggers:
             logger.save()  # a killed run would lose unwritten rows
         step = trainer.global_step
         path = self.folder / STEP_NAME.format(step=step)
-        trainer.save_checkpoint(path, weights_only=False)
-        self._saved_step = step
-        if trainer.is_global_zero:
-            self._point(LAST, path.name)
-            if step == self._best_step:
-                self._point(BEST, path.name)
-            self._clear()
+        with self._explained():
+            trainer.save_checkpoint(path, weights_only=False)
+            self._saved_step = step
+            if trainer.is_global_zero:
+                is_best = step == self._best_step
+                self._writer(trainer).then(functools.partial(self._written, path.name, is_best))
+
+    def _written(self, name: str, is_best: bool) -> None:
+        """Point the links at a checkpoint that is complete, and remove older ones."""
+        self._point(LAST, name)
+        if is_best:
+            self._point(BEST, name)
+        self._clear()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say what remains of a run whose checkpoint cannot be written."""
+        try:
+            yield
+        except (OSError, NoSpace) as error:
+            problem = explain(error) if isinstance(error, OSError) else str(error)
+            last = self.folder / LAST
+            kept = f"{last.readlink().stem} is the newest checkpoint" if last.is_symlink() else ""
+            raise UserError(
+                f"training stops, since a checkpoint cannot be written: {problem}, then resume "
+                f"the run with resume={self.run_dir}; {kept or 'it has no checkpoint yet'}"
+            ) from error
+
+    @staticmethod
+    def _writer(trainer: L.Trainer) -> BackgroundWriter:
+        writer: BackgroundWriter = trainer.strategy.checkpoint_io.writer
+        return writer
 
     def _point(self, name: str, target: str) -> None:
         """Point a link at a checkpoint in the same folder, atomically."""

@@ -1,0 +1,71 @@
+"""Write checkpoints in a thread, one at a time, and bring its errors back to the caller."""
+
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+from tqdm import tqdm
+
+LONG_SECONDS = 2.0
+"""A wait that is longer is announced."""
+
+
+class BackgroundWriter:
+    """A thread that writes while training goes on.
+
+    Python does not exit before the thread has finished what it was given.
+    """
+
+    def __init__(self) -> None:
+        self._thread: ThreadPoolExecutor | None = None
+        self._pending: list[Future[None]] = []
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Begin to write; nothing else may be being written, see `finish`."""
+        self._submit(work)
+
+    def then(self, work: Callable[[], None]) -> None:
+        """Do something when what was begun is finished; at once if nothing was begun.
+
+        It is not done if that fails.
+        """
+        if not self._pending:
+            work()
+            return
+        before = self._pending[-1]
+
+        def after() -> None:
+            if before.exception() is None:
+                work()
+
+        self._submit(after)
+
+    def check(self) -> None:
+        """Raise the error of what is finished, if there is one; do not wait for the rest."""
+        while self._pending and self._pending[0].done():
+            self._pending.pop(0).result()
+
+    def finish(self, message: str = "the checkpoint is still being written") -> None:
+        """Wait until nothing is being written.
+
+        Args:
+            message: printed if that takes long.
+
+        Raises:
+            Exception: the error of what was begun.
+        """
+        if wait(self._pending, LONG_SECONDS).not_done:
+            began = time.monotonic()
+            tqdm.write(f"{message} ...", file=sys.stderr)
+            wait(self._pending)
+            seconds = time.monotonic() - began + LONG_SECONDS
+            tqdm.write(f"... it is written, after {seconds:.0f} s", file=sys.stderr)
+        finished, self._pending = self._pending, []
+        for future in finished:
+            future.result()
+
+    def _submit(self, work: Callable[[], None]) -> None:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending.append(self._thread.submit(work))
