@@ -37,6 +37,7 @@ _BINARY = {
     b"\x28\xb5\x2f\xfd": _packed("zstd", "unzstd"),
     b"\xfd7zXZ\0": _packed("xz", "unxz"),
     b"BZh": _packed("bzip2", "bunzip2"),
+    b"\xd0\xcf\x11\xe0": Kind("an old Excel or Word document", "save its table as CSV UTF-8"),
     b"PK\x03\x04": Kind("a zip archive", "unpack it first: unzip {file}"),
     b"7z\xbc\xaf\x27\x1c": Kind("a 7z archive", "unpack it first: 7z x {file}"),
     b"\x89PNG\r\n": Kind("a PNG image"),
@@ -51,6 +52,7 @@ _BINARY = {
     b"\x7fELF": Kind("a program"),
     **{bytes([0x80, protocol]): Kind("a Python pickle") for protocol in range(2, 6)},
 }
+_OFFICE = Kind("an Excel workbook or another Office document", "save its table as CSV UTF-8")
 _TAR = Kind("a tar archive", "unpack it first: tar -xf {file}")
 _LFS = b"version https://git-lfs.github.com/spec/"
 _POINTER = Kind("a Git LFS pointer", "the content was not downloaded: run git lfs pull")
@@ -64,6 +66,8 @@ def kind_of(head: bytes) -> Kind | None:
         return None
     if head[257:262] == b"ustar":
         return _TAR
+    if head.startswith(b"PK\x03\x04") and head[30:49] == b"[Content_Types].xml":
+        return _OFFICE
     if encoding := wide_encoding(head):
         return _encoded(encoding)
     return next((kind for magic, kind in _BINARY.items() if head.startswith(magic)), None)

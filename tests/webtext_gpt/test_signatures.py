@@ -25,6 +25,15 @@ POINTER = (
 )
 
 
+def _workbook() -> bytes:
+    """An Office document begins with the list of its parts."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    return stream.getvalue()
+
+
 def _zip() -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -58,6 +67,7 @@ KINDS = {
     "compressed with zstd, not text; decompress it first: unzstd <": zstandard.compress(TEXT),
     "compressed with xz, not text; decompress it first: unxz <": lzma.compress(TEXT),
     "compressed with bzip2, not text; decompress it first: bunzip2 <": bz2.compress(TEXT),
+    "an Excel workbook or another Office document, not text; save its table as CSV": _workbook(),
     "a zip archive, not text; unpack it first: unzip": _zip(),
     "a tar archive, not text; unpack it first: tar -xf": _tar(),
     "a PNG image, not text": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",

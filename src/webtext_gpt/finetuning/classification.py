@@ -30,9 +30,7 @@ class ClassificationModule(FinetuningModule):
         tokenizer: the model's.
         lm_weight: weight of the auxiliary language-model loss (L3 of the paper); 0 leaves it out.
         positive: the class of `f1_positive`; see `Task`.
-        class_weights: `(n_labels,)` factors of the rows' losses in training; `None` means 1. The
-            loss is the mean over rows, not divided by the sum of their weights, so that it does not
-            depend on how a batch is split.
+        class_weights: see `label_loss`.
         options: see `FinetuningModule`.
     """
 
@@ -52,15 +50,9 @@ class ClassificationModule(FinetuningModule):
             hidden = model.hidden_states(batch.tokens)
             states = model.extract_states(hidden, batch.tokens, batch.lengths)
             logits = model.classify(states, kept).float()
-            if len(model.config.labels) == 1:
-                label_loss = F.mse_loss(logits[:, 0], batch.targets)
-            elif class_weights is None:
-                label_loss = F.cross_entropy(logits, batch.targets)
-            else:
-                losses = F.cross_entropy(logits, batch.targets, reduction="none")
-                label_loss = (losses * class_weights.to(losses)[batch.targets]).mean()
+            loss_of_labels = label_loss(logits, batch.targets, class_weights)
             if not lm_weight:
-                return label_loss
+                return loss_of_labels
             orders = batch.tokens.size(1) if batch.tokens.dim() == 3 else 1
             lm_loss = mean_text_loss(
                 model.body.lm_head,
@@ -69,7 +61,7 @@ class ClassificationModule(FinetuningModule):
                 batch.lengths.repeat_interleave(orders),
                 batch.starts.repeat_interleave(orders),
             )
-            return label_loss + lm_weight * lm_loss
+            return loss_of_labels + lm_weight * lm_loss
 
         super().__init__(model, tokenizer, loss, **options)
         self.positive = positive
@@ -105,6 +97,23 @@ class ClassificationModule(FinetuningModule):
             return {"val_loss": math.nan}
         figures = measure(outputs, truth, labels=labels, positive=self.positive)
         return {f"val_{name}": value for name, value in figures.items()}
+
+
+def label_loss(logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Return the mean cross-entropy in nats, or the mean squared error of a single output.
+
+    Args:
+        logits: `(B, n_labels)`.
+        targets: `(B,)` class numbers, or regression targets.
+        class_weights: `(n_labels,)` factors of the rows' cross-entropies; `None` means 1. The mean
+            is over rows, not over weights, so that it does not depend on how a batch is split.
+    """
+    if logits.size(1) == 1:
+        return F.mse_loss(logits[:, 0], targets)
+    if class_weights is None:
+        return F.cross_entropy(logits, targets)
+    nats = F.cross_entropy(logits, targets, reduction="none")
+    return (nats * class_weights.to(nats)[targets]).mean()
 
 
 class Classification:

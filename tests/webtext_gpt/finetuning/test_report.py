@@ -201,3 +201,25 @@ def test_one_line_and_escapes() -> None:
     assert one_line("abcdef", 6) == "abcdef"
     assert one_line("abcdefg", 6) == "abcde…"
     assert escaped(r"a\|b_c") == r"a\\\|b\_c"
+
+
+def test_a_predictor_of_one_class_is_remarked_on(tmp_path: Path) -> None:
+    one = _logits([[0.8, 0.2], [0.6, 0.4], [0.9, 0.1]])
+    labels = ["a|b", "good"]
+    remark = "every row is predicted as 'a|b'"
+    shown = _terminal("run", one, torch.tensor([0, 1, 0]), labels)
+    assert f"warning: {remark}" in shown
+    assert "task.class_weights=balanced" in shown
+    rows = {"texts": ["x"] * 3, "places": ["y"] * 3, "seconds": None}
+    _write(tmp_path, "run", one, torch.tensor([0, 1, 0]), labels, **rows)
+    assert escaped(remark) in (tmp_path / "report.md").read_text()
+    for targets in ([0, 0, 0], [1, 1, 1]):  # nothing to tell apart
+        assert "warning" not in _terminal("run", one, torch.tensor(targets), labels)
+    two = _logits([[0.8, 0.2], [0.4, 0.6], [0.9, 0.1]])
+    assert "warning" not in _terminal("run", two, torch.tensor([0, 1, 0]), labels)
+
+
+def test_a_regression_that_predicts_one_number_is_remarked_on() -> None:
+    targets = torch.tensor([1.0, 2.0, 3.0])
+    assert "every row is predicted as 2:" in _terminal("x", torch.full((3, 1), 2.0), targets, ["y"])
+    assert "warning" not in _terminal("x", torch.tensor([[2.0], [2.0], [2.1]]), targets, ["y"])

@@ -106,9 +106,10 @@ def _unmarked(file: Path, head: bytes, encoding: str, has_settings: bool) -> str
 def _raw_lines(stream: BinaryIO, encoding: str) -> Iterator[bytes]:
     """Yield undecoded lines with their line feeds."""
     name = codecs.lookup(encoding).name
-    width = _WIDE.get(name[:6], 1)
-    feed = "\n".encode(encoding) if width > 1 else b"\n"
-    line = b""
+    if name[:6] not in _WIDE:
+        yield from stream
+        return
+    width, feed, line = _WIDE[name[:6]], "\n".encode(encoding), b""
     while piece := stream.readline():
         line += piece
         line += stream.read(-len(line) % width)  # the rest of a code unit that holds a 0x0A

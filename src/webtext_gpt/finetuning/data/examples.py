@@ -124,6 +124,8 @@ def collect_examples(task: Task, source: RowSource) -> Examples:
     print_once(*source.faults.remarks(source.name))
     for label, count in skipped.items():
         print_once(f"{source.name}: {plural(count)} left out, the label is {label!r}")
+    if skipped and not texts:
+        raise UserError(f"{source.name} has no row with a label that task.skip_labels keeps")
     _check_empty(task, source.name, empty, len(texts))
     pairs = seconds if task.text_pair is not None else None
     return Examples(texts, pairs, labels, places, source.classes, skipped=len(empty))

@@ -12,6 +12,8 @@ from webtext_gpt.finetuning.data.labels import class_numbers
 from webtext_gpt.finetuning.data.rows import DELIMITED, RowSource, file_source, hub_source
 from webtext_gpt.finetuning.data.task import Task
 
+NO_LABEL = "-"
+
 
 def read_splits(task: Task) -> tuple[Examples, Examples, Examples | None]:
     """Read the training, validation and test sets; the test set is `None` if the task has none.
@@ -24,6 +26,7 @@ def read_splits(task: Task) -> tuple[Examples, Examples, Examples | None]:
     """
     train = _required(task, "train")
     _warn_of_header(task, train)
+    _warn_of_no_label(task, train)
     label_names(train, task)  # before rows are held out, so that messages count all of them
     if _holds_out(task):
         train, validation = _hold_out(task, train)
@@ -137,6 +140,16 @@ def _warn_of_header(task: Task, train: Examples) -> None:
         print_once(
             f"warning: {train.places[0]}: no other row has the label {train.labels[0]!r}; if this "
             "line is a header, set task.columns=null and task.text=, task.label= to its names"
+        )
+
+
+def _warn_of_no_label(task: Task, train: Examples) -> None:
+    """Print a warning if a class may be SNLI's mark of a row without a label."""
+    count = list(map(str, train.labels)).count(NO_LABEL)
+    if task.kind == "classification" and count:
+        print_once(
+            f"warning: {plural(count)} of training with the label {NO_LABEL!r}, SNLI's mark of a "
+            f"row without one; task.skip_labels=[{NO_LABEL}] leaves them out"
         )
 
 

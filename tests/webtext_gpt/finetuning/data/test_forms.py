@@ -12,7 +12,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.examples import Examples, iter_texts, read_file
+from webtext_gpt.finetuning.data.splits import read_splits
 from webtext_gpt.finetuning.data.task import Task
 
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin-1")
@@ -196,6 +198,23 @@ def test_snli_as_jsonl_leaves_rows_without_agreement_out(
     assert found.texts == list(frame.sentence1)
     assert found.labels == list(frame.gold_label)
     assert "a.jsonl: 2 rows left out, the label is '-'" in capsys.readouterr().out
+
+
+def test_rows_without_a_label_are_remarked_on(
+    write: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"text": f"row {n}", "label": "yn-"[n % 3]} for n in range(60)]
+    file = write("a.jsonl", rows)
+    read_splits(Task(name="mine", train=file, val_fraction=0.5))
+    assert "20 rows of training with the label '-'" in (said := capsys.readouterr().out)
+    assert "task.skip_labels=[-]" in said
+    train, validation, _ = read_splits(
+        Task(name="mine", train=file, val_fraction=0.5, skip_labels=("-",))
+    )
+    assert len(train) + len(validation) == 40
+    assert capsys.readouterr().out.count("20 rows left out, the label is '-'") == 1
+    with pytest.raises(UserError, match="a.jsonl has no row with a label that task.skip_labels"):
+        read_file(Task(name="mine", skip_labels=("y", "n", "-")), file)
 
 
 def test_utf_16_without_a_mark_is_named_and_read(tmp_path: Path, write: Callable[..., str]) -> None:
