@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import SerializerFunctionWrapHandler, field_serializer, model_validator
 
-from webtext_gpt.settings.base import keys, setting
+from webtext_gpt.settings.base import TARGET, keys, setting
 from webtext_gpt.settings.data import Data, TokenizerChoice
 from webtext_gpt.settings.kinds import NULL, PathText, Switch, Whole
 from webtext_gpt.settings.model import Model
@@ -69,6 +69,15 @@ class Train(RunSettings):
             return ()
         names_tokenizer = any(key.partition(".")[0] == "tokenizer" for key in given)
         return ("model",) if names_tokenizer else ("model", "tokenizer")
+
+    @field_serializer("model", mode="wrap")
+    def _keys_of_the_model(
+        self, model: Model, plain: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        """With a checkpoint, the keys that were not given are the checkpoint's."""
+        kept = model.model_fields_set | {TARGET}
+        keys: dict[str, Any] = plain(model)
+        return {k: v for k, v in keys.items() if self.checkpoint is None or k in kept}
 
     @model_validator(mode="after")
     def _one_tokenizer(self) -> Self:

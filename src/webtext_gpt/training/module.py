@@ -260,6 +260,11 @@ class TrainingModule(L.LightningModule):
             UserError: the loss is not finite.
         """
         figures = self.validation_figures()
+        if not math.isfinite(figures["val_loss"]) and self.global_step == 0:
+            raise UserError(
+                f"the validation loss is {figures['val_loss']} before the first step: the weights "
+                "that the run starts from are damaged, or overflow; start from another checkpoint"
+            )
         if not math.isfinite(figures["val_loss"]):
             raise UserError(
                 f"the validation loss is {figures['val_loss']} after step {self.global_step}: "
