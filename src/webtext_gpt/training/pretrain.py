@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from webtext_gpt.cli import Call
-from webtext_gpt.data.mixture import Mixture
 from webtext_gpt.data.pretraining import PretrainingData, Source
 from webtext_gpt.model import GPT, cross_entropy
 from webtext_gpt.model.empty import empty_gpt
+from webtext_gpt.settings.data import Mixed
 from webtext_gpt.settings.train import Train
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
@@ -123,7 +123,9 @@ def pretrain(settings: Train, call: Call | None = None) -> Summary:
         plan,
         validate_every=settings.validate_every,
         notes=("global_batch_tokens", max(data.passes(plan.global_batch_size).values())),
-        own_callbacks=[Sources(data)] if isinstance(shards, Mixture) else [],
+        own_callbacks=(
+            [Sources(data, settings.data.epochs)] if isinstance(settings.data, Mixed) else []
+        ),
     )
     model = GPT(config) if run.checkpoint is None else empty_gpt(config)
     if settings.activation_checkpointing:
