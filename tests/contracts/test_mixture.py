@@ -40,12 +40,13 @@ def test_one_process_two_and_a_resumed_run_have_the_same_losses(
     overrides: list[str], tmp_path: Path
 ) -> None:
     def train(*arguments: str) -> list[dict[str, float]]:
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, str(REPOSITORY / "train.py"), *arguments],
-            check=True,
-            timeout=300,
+            timeout=600,
             capture_output=True,
+            text=True,
         )
+        assert done.returncode == 0, done.stdout + done.stderr
         run = next(a.partition("=")[2] for a in arguments if a.startswith(("run_dir=", "resume=")))
         return read_metrics(Path(run) / "metrics.csv")
 
