@@ -163,6 +163,14 @@ class Mixed(Target):
         dict[str, AnySource], ByName(prefix="data.sources", base=Source, models=SOURCES)
     ] = setting(dict, "the sources: data.sources.NAME.KEY=...")
 
+    @property
+    def epochs(self) -> dict[str, float]:
+        """Epochs of each source; empty if none were given."""
+        given = [source.epochs for source in self.sources.values()]
+        if not any(given):
+            return {}
+        return {name: source.epochs or 1.0 for name, source in self.sources.items()}
+
     @model_validator(mode="after")
     def _weights(self) -> Self:
         if not self.sources:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from webtext_gpt.cli import Call
-from webtext_gpt.data.mixture import Mixture
 from webtext_gpt.data.pretraining import PretrainingData, Source
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, Documents, cross_entropy
 from webtext_gpt.model.empty import empty_gpt
+from webtext_gpt.settings.data import Mixed
 from webtext_gpt.settings.model import Model
 from webtext_gpt.settings.train import Train
 from webtext_gpt.tokenizer import Tokenizer
@@ -168,7 +168,9 @@ def _pretrain(run: Run, settings: Train) -> Summary:
         plan,
         validate_every=settings.validate_every,
         notes=("global_batch_tokens", max(data.passes(plan.global_batch_size).values())),
-        own_callbacks=[Sources(data)] if isinstance(shards, Mixture) else [],
+        own_callbacks=(
+            [Sources(data, settings.data.epochs)] if isinstance(settings.data, Mixed) else []
+        ),
     )
     if run.checkpoint is not None:
         model = empty_gpt(config)

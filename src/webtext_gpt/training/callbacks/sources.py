@@ -1,6 +1,6 @@
 """Report of a mixture: what each source gives, before training and after it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypedDict
 
 import lightning as L
@@ -52,10 +52,13 @@ class Sources(L.Callback):
 
     Args:
         data: the training data, a mixture.
+        epochs: passes over each source, by name, in proportion to which the shares were chosen;
+            empty if they were chosen otherwise.
     """
 
-    def __init__(self, data: PretrainingData) -> None:
+    def __init__(self, data: PretrainingData, epochs: Mapping[str, float]) -> None:
         self.data = data
+        self.epochs = epochs
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print the report on rank 0."""
@@ -72,6 +75,12 @@ class Sources(L.Callback):
             yield (
                 f"source      {source.name:{width}}  {own['share']:6.1%} of the samples, "
                 f"{source.training.n_tokens:,} tokens, read {own['epochs']:.2f} times"
+            )
+        if self.epochs:
+            tokens = sum(self.epochs[s.name] * s.training.n_tokens for s in self.data.sources)
+            yield (
+                f"source      trainer.max_tokens={round(tokens)} reads each as often as its epochs "
+                "say"
             )
         for name, own in planned.items():
             if own["epochs"] > MANY_PASSES:
