@@ -10,7 +10,10 @@ from webtext_gpt.checkpoint.store import BEST, LAST, STEP_NAME, STEPS
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import remove, remove_partials
 
-LESS_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
+LESS_IS_BETTER = (
+    *("loss", "perplexity", "bits_per_byte"),
+    *("loss_average", "perplexity_average", "bits_per_byte_average"),
+)
 """Endings of the names of metrics for which a lower value is better."""
 
 
