@@ -315,10 +315,11 @@ def build_callbacks(
 
 def _refuse_average(trainer: L.Trainer) -> None:
     """Refuse an average where the weights that the optimizer holds are not whole fp32 values."""
-    if isinstance(trainer.strategy, FSDPStrategy):
+    if partitions_parameters(trainer.strategy):
         raise UserError(
-            "average= does not work with strategy=fsdp, which has not been tested; use "
-            "strategy=ddp or one of the deepspeed_ strategies, or average=null"
+            "average= does not work with a strategy that partitions parameters (fsdp, "
+            "deepspeed_zero3), where it cannot be put in place of the weights for validation; use "
+            "strategy=deepspeed_zero2, deepspeed_zero1 or ddp, or average=null"
         )
     if trainer.precision == "bf16-true" and not isinstance(trainer.strategy, DeepSpeedStrategy):
         raise UserError(

@@ -168,10 +168,8 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
         return self._optimizer
 
     def publish_weights(self) -> None:
-        """Copy the fp32 values of all processes into the parameters used for computation."""
-        publish_weights(self.deepspeed_engine)
-        if not self.zero_stage_3:
-            gather_weights(self.deepspeed_engine)
+        """Copy the fp32 values of stages 1 and 2 into the parameters used for computation."""
+        gather_weights(self.deepspeed_engine)
 
     def _fragments(self) -> Iterator[Fragment]:
         return fragments(self.deepspeed_engine, self._names, self.global_rank)
