@@ -4,6 +4,7 @@ import os
 from datetime import datetime
 from typing import Annotated
 
+from webtext_gpt.settings.average import Average
 from webtext_gpt.settings.base import Settings, keys, setting
 from webtext_gpt.settings.callbacks import Callbacks
 from webtext_gpt.settings.kinds import PathText, Switch, Whole
@@ -55,6 +56,7 @@ class RunSettings(Settings):
     guard: Guard = keys(Guard, common=False)
     optimizer: AdamW = keys()
     scheduler: Scheduler = keys()
+    average: Average | None = keys(None, common=False)
     strategy: Strategy = keys()
     trainer: Trainer = keys(Trainer)
     logger: Logger | None = keys(None)

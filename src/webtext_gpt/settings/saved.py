@@ -17,7 +17,7 @@ from webtext_gpt.settings.lookup import NAME, leaves
 CONFIG = "config.yaml"
 HEADER = "# Settings of a webtext-gpt run. Texts and paths are literal.\n"
 """First line of the file; earlier versions, whose files had interpolations, did not write it."""
-MAY_CHANGE = ("strategy", "logger")
+MAY_CHANGE = ("strategy", "logger", "average")
 """Groups whose choice may change when a run is resumed."""
 OUTPUTS = ("run_dir", "resume", "out")
 """Paths that a run writes; all others are read, and may be relative to the first working folder."""

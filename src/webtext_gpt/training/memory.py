@@ -72,6 +72,7 @@ def estimate(settings: Train) -> str:
         pure=precision == "bf16-true",
         masked=settings.mask_documents,
         parallelism=settings.strategy.build(devices),
+        averages=_averages(settings),
     )
 
 
@@ -129,6 +130,7 @@ def check_memory(
         on_gpu=devices.kind == "cuda",
         pure=precision == "bf16-true",
         offload=parallelism.offload,
+        averages=_averages(settings),
     )
     if needed.total <= available:
         return
@@ -163,6 +165,11 @@ def device_memory(devices: Devices) -> float | None:
     return min(total, int(allowed) if allowed.isdigit() else total) / devices.per_node
 
 
+def _averages(settings: RunSettings) -> int:
+    """Return the values for each parameter that the chosen average of the weights keeps."""
+    return 0 if settings.average is None else settings.average.build().copies
+
+
 def _precision(settings: RunSettings, devices: Devices) -> str:
     """Return the number format that training would choose."""
     precision = settings.trainer.precision
@@ -183,6 +190,7 @@ def estimate_memory(
     on_gpu: bool = True,
     pure: bool = False,
     offload: bool = False,
+    averages: int = 0,
 ) -> Memory:
     """Return the memory of one device under a ZeRO stage; stage 0 is DDP or one process.
 
@@ -198,12 +206,14 @@ def estimate_memory(
             is sent.
         pure: whether the precision is bf16-true, which keeps DDP's states in bf16 too.
         offload: whether optimizer states, and in stage 3 parameters, are off the device.
+        averages: fp32 values for each parameter that an average of the weights keeps.
     """
     if stage == 0 and pure:
         return Memory(2 * n_parameters, 2 * n_parameters, 4 * n_parameters, 0, activations)
     if stage == 0:
         casts = 2 * n_parameters if half else 0  # autocast's copies of the weights
-        return Memory(4 * n_parameters, 4 * n_parameters, 8 * n_parameters, casts, activations)
+        states = (8 + 4 * averages) * n_parameters
+        return Memory(4 * n_parameters, 4 * n_parameters, states, casts, activations)
     width = 2 if half else 4
     gathered = min(n_parameters, LIVE_PARAMETERS) * width if stage == 3 else 0
     return Memory(
@@ -211,7 +221,7 @@ def estimate_memory(
             0 if offload and stage == 3 else width * n_parameters / (devices if stage == 3 else 1)
         ),
         gradients=width * n_parameters / (devices if stage >= 2 else 1),
-        optimizer=0 if offload else 12 * n_parameters / devices,
+        optimizer=0 if offload else (12 + 4 * averages) * n_parameters / devices,
         buffers=width * bucket * (2 if on_gpu else 1) + gathered,
         activations=activations,
     )
@@ -267,6 +277,7 @@ def memory_table(
     pure: bool,
     masked: bool = False,
     parallelism: Parallelism,
+    averages: int = 0,
 ) -> str:
     """Return the estimate for ZeRO stages 0 to 3 as a table, in GiB per device.
 
@@ -280,6 +291,7 @@ def memory_table(
         pure: see `estimate_memory`.
         masked: whether documents are masked.
         parallelism: this call's strategy, whose row is marked.
+        averages: see `estimate_memory`.
     """
     n_parameters = count_parameters(config)
     activations = activation_bytes(
@@ -304,6 +316,7 @@ def memory_table(
             on_gpu=on_gpu,
             pure=pure,
             offload=offload and stage == own_stage,
+            averages=averages,
         )
         values = [getattr(memory, field.name) for field in fields(memory)]
         widths = (10, 9, 9, 7, 11)
@@ -314,7 +327,7 @@ def memory_table(
         width = (2 if half else 4) if own_stage == 3 else 0
         lines.append(
             "CPU memory for offloaded states, over all machines: "
-            f"{(12 + width) * n_parameters / 2**30:.3f} GiB"
+            f"{(12 + 4 * averages + width) * n_parameters / 2**30:.3f} GiB"
         )
     return "\n".join(lines)
 

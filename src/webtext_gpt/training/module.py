@@ -16,7 +16,9 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training import lightning_internals as internals
+from webtext_gpt.training.averaging import forget
 from webtext_gpt.training.callbacks.time_budget import TimeBudget
+from webtext_gpt.training.callbacks.weight_average import inner_optimizer, weight_average
 from webtext_gpt.training.guard import LESS, Guard, StepBatch, last_checkpoint
 
 
@@ -130,6 +132,8 @@ class TrainingModule(L.LightningModule):
         self._began = time.monotonic()
         internals.start_at_new_step(self.trainer)
         self._apply_optimizer_settings()
+        if weight_average(self.trainer) is None:
+            forget(inner_optimizer(self.trainer).state)
         ended = 0 < self.trainer.max_steps <= self.global_step
         if self.validation_due or (ended and self.validated_step != self.global_step):
             internals.validate_now(self.trainer)
@@ -270,6 +274,8 @@ class TrainingModule(L.LightningModule):
                 f"the validation loss is {figures['val_loss']} after step {self.global_step}: "
                 f"training has diverged; {last_checkpoint(self.trainer.default_root_dir)}. {LESS}"
             )
+        if (average := weight_average(self.trainer)) is not None:
+            figures |= average.figures(self.trainer, self)
         self.validated_step = self.global_step
         self.validation_metrics = figures
         self.log_dict({"step": float(self.global_step), **figures})

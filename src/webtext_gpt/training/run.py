@@ -37,6 +37,7 @@ from webtext_gpt.training.callbacks.early_stopping import Patience
 from webtext_gpt.training.callbacks.notes import Notes
 from webtext_gpt.training.callbacks.stable import StableCheckpoint, decay_start_of
 from webtext_gpt.training.callbacks.time_budget import OPEN, TimeBudget
+from webtext_gpt.training.callbacks.weight_average import WeightAverage, weight_average
 from webtext_gpt.training.distributed.devices import Devices, external_launcher, find_devices
 from webtext_gpt.training.distributed.launcher import CHOSEN, RUN_DIR, follow_parent
 from webtext_gpt.training.guard import Guard
@@ -243,6 +244,7 @@ def compose_trainer(
         validate_every=validate_every,
         callbacks=[
             *_stable_checkpoint(run),
+            *_averages(run),
             Agreement(run.step),
             Notes(settings.scheduler, validate_every, *notes),
             *own_callbacks,
@@ -257,6 +259,8 @@ def compose_trainer(
             "code that gathers each layer's parameters cannot be compiled; use "
             "strategy=deepspeed_zero2, deepspeed_zero1 or ddp, or compile=false"
         )
+    if settings.average is not None:
+        _refuse_average(trainer)
     if run.state is not None:
         _refuse_change_of_fsdp(run.state, trainer)
     return trainer
@@ -360,6 +364,21 @@ def build_callbacks(
     return [callback for callback in made if callback is not None]
 
 
+def _refuse_average(trainer: L.Trainer) -> None:
+    """Refuse an average where the weights that the optimizer holds are not whole fp32 values."""
+    if partitions_parameters(trainer.strategy):
+        raise UserError(
+            "average= does not work with a strategy that partitions parameters (fsdp, "
+            "deepspeed_zero3), where it cannot be put in place of the weights for validation; use "
+            "strategy=deepspeed_zero2, deepspeed_zero1 or ddp, or average=null"
+        )
+    if trainer.precision == "bf16-true" and not isinstance(trainer.strategy, DeepSpeedStrategy):
+        raise UserError(
+            "average= needs weights in fp32, since an average in bf16 stands still; use "
+            "trainer.precision=bf16-mixed, a deepspeed_ strategy, or average=null"
+        )
+
+
 def _refuse_change_of_fsdp(state: dict[str, Any], trainer: L.Trainer) -> None:
     """Refuse to resume an FSDP run without FSDP, or the reverse.
 
@@ -409,6 +428,12 @@ def _stable_checkpoint(run: Run) -> list[L.Callback]:
     if not isinstance(scheduler, WarmupStableDecay):
         return []
     return [StableCheckpoint(run.folder, scheduler, goes_back=run.goes_back)]
+
+
+def _averages(run: Run) -> list[WeightAverage]:
+    """Return the callback of `average=`."""
+    average = run.settings.average
+    return [] if average is None else [WeightAverage(run.folder, average.build())]
 
 
 def _why_ended(run: Run, trainer: L.Trainer) -> tuple[str, str] | None:
@@ -499,6 +524,8 @@ def fit(
         print(plan_text, flush=True)
     path = run.checkpoint.path if run.checkpoint else None
     trainer.fit(module, data, ckpt_path=path, weights_only=True)
+    if (average := weight_average(trainer)) is not None and trainer.is_global_zero:
+        average.write(module.parameter_names)
     return True
 
 

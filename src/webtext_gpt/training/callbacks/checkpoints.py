@@ -18,7 +18,10 @@ from webtext_gpt.errors import UserError, explain
 from webtext_gpt.files import remove, remove_partials
 
 LESS_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
-"""Endings of the names of metrics for which a lower value is better; a source's name may follow."""
+"""Endings of the names of metrics for which a lower value is better.
+
+A source's name may follow, or that the weights are averaged.
+"""
 
 
 def is_lower_better(metric: str) -> bool:

@@ -142,6 +142,12 @@ def publish_weights(engine: Engine) -> None:
             kept[0].partition(kept)
 
 
+def gather_weights(engine: Engine) -> None:
+    """Copy the fp32 values of stages 1 and 2 into every process's parameters, as a step does."""
+    with _supported():
+        engine.optimizer.update_lp_params()
+
+
 def whole_shape(parameter: nn.Parameter) -> list[int]:
     """Return the shape of a parameter, whether or not stage 3 has partitioned it."""
     return list(getattr(parameter, "ds_shape", parameter.shape))

@@ -28,6 +28,7 @@ from webtext_gpt.training.distributed.deepspeed_internals import (
     Fragment,
     forgo_compiled_reduction,
     fragments,
+    gather_weights,
     publish_weights,
     whole_shape,
 )
@@ -160,6 +161,15 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
         """The module's optimizer, inside DeepSpeed's wrapper."""
         optimizer: Optimizer = self.deepspeed_engine.optimizer.optimizer
         return optimizer
+
+    @property
+    def inner_optimizer(self) -> Optimizer:
+        """The module's optimizer; the keys of its state are this process's fp32 values."""
+        return self._optimizer
+
+    def publish_weights(self) -> None:
+        """Copy the fp32 values of stages 1 and 2 into the parameters used for computation."""
+        gather_weights(self.deepspeed_engine)
 
     def _fragments(self) -> Iterator[Fragment]:
         return fragments(self.deepspeed_engine, self._names, self.global_rank)
