@@ -298,11 +298,14 @@ def memory_table(
         config, plan.micro_batch_size, half=half, recompute=recompute, masked=masked
     )
     own_stage, offload = parallelism.zero_stage, parallelism.offload
+    saved = 6 if pure and own_stage in (0, None) else 12
     lines = [
         f"{n_parameters:,} parameters, vocabulary {config.vocab_size:,}, context "
         f"{config.block_size}; {devices} {_devices_name(devices, on_gpu)} x "
         f"{plan.micro_batch_size} sequences x {plan.accumulation}, {'bf16' if half else 'fp32'}"
-        + (", activation checkpointing" if recompute else ""),
+        + (", activation checkpointing" if recompute else "")
+        + f"; a checkpoint is {saved * n_parameters / 2**30:.3f} GiB, also of CPU memory while it "
+        "is written",
         f"{'GiB a device':26} parameters  gradients  optimizer  buffers  activations    total",
     ]
     for stage, name in enumerate(("0 (one process, DDP)", "1", "2", "3")):

@@ -22,6 +22,8 @@ from webtext_gpt.checkpoint.parts import (
     part_name,
     write_complete,
 )
+from webtext_gpt.checkpoint.snapshot import stored_bytes
+from webtext_gpt.checkpoint.space import check_space
 from webtext_gpt.checkpoint.store import write_file
 from webtext_gpt.files import publish, remove
 from webtext_gpt.training.distributed.deepspeed_internals import (
@@ -108,16 +110,22 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
     ) -> None:
         """Write a folder in parts (`webtext_gpt.checkpoint.parts`); all processes take part.
 
+        Training waits for it: the folder is complete only when every process has written its part,
+        and they cannot tell one another from threads while training communicates.
+
         Raises:
+            NoSpace: the disk has too little room.
             OSError: a part cannot be written, as on a full disk.
         """
         path = Path(self.broadcast(str(filepath)))
         partial = path.with_name(f".{path.name}.partial")
+        mine = part_contents(self._pieces())
         if self.is_global_zero:
+            check_space(path, stored_bytes(mine) * self.world_size)
             remove(partial)
             partial.mkdir(parents=True)
         self.barrier()
-        write_file(part_contents(self._pieces()), partial / part_name(self.global_rank))
+        write_file(mine, partial / part_name(self.global_rank))
         self.barrier()
         if self.is_global_zero:
             values = ("state_dict", "optimizer_states")
