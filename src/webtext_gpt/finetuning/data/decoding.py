@@ -78,7 +78,8 @@ def decoded_lines(
                     )
                 text = decoded(raw, encoding, place, on_replaced)
             if "\0" in text:
-                raise UserError(f"{place} holds a NUL byte, so the file is not text")
+                hint = "; if it is UTF-16, set task.encoding=utf-16" if has_settings else ""
+                raise UserError(f"{place} holds a NUL byte, so the file is not text{hint}")
             if number == 1 and not text.endswith("\n") and "\r" in text:
                 yield from (f"{line}\n" for line in text.removesuffix("\r").split("\r"))
             else:

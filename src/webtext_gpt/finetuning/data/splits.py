@@ -48,6 +48,8 @@ def label_names(train: Examples, task: Task) -> tuple[str, ...]:
     if task.kind != "classification":
         return (task.label,) if task.kind == "regression" else ()
     found = {str(label) for label in train.labels}
+    for word in ("true", "false"):  # one class, however it is spelled; see `class_numbers`
+        found -= set(sorted(name for name in found if name.lower() == word)[1:])
     if train.classes is not None:
         names = [name for name in train.classes if name in found]
     elif all(name.removeprefix("-").isdecimal() for name in found):

@@ -171,6 +171,10 @@ def test_true_and_false_are_the_same_in_every_format(write: Write) -> None:
             check_labels(examples, names, TASK)
             targets = encode_labels(examples.labels, names)
             assert [names[target].lower() for target in targets] == ["true", "false"]
+    mixed = read_file(TASK, write("mixed.csv", "text,label\na,True\nb,false\nc,true\nd,FALSE\n"))
+    names = label_names(mixed, TASK)
+    assert names == ("FALSE", "True")
+    assert encode_labels(mixed.labels, names).tolist() == [1, 0, 1, 0]
 
 
 def test_balanced_weights_are_those_of_scikit_learn() -> None:
