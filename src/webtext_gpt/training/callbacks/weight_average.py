@@ -69,10 +69,16 @@ class WeightAverage(L.Callback):
             if not is_there:
                 return {}
             pl_module.on_validation_epoch_start()
-            most = trainer.num_val_batches[0]
-            limit = None if math.isinf(most) else int(most)
-            for index, batch in enumerate(islice(trainer.val_dataloaders, limit)):
-                trainer.strategy.validation_step(trainer.strategy.batch_to_device(batch), index)
+            loaders = trainer.val_dataloaders
+            loaders = loaders if isinstance(loaders, list) else [loaders]  # one for each source
+            for source, (loader, most) in enumerate(
+                zip(loaders, trainer.num_val_batches, strict=True)
+            ):
+                of_source = {"dataloader_idx": source} if len(loaders) > 1 else {}
+                limit = None if math.isinf(most) else int(most)
+                for index, batch in enumerate(islice(loader, limit)):
+                    on_device = trainer.strategy.batch_to_device(batch)
+                    trainer.strategy.validation_step(on_device, index, **of_source)
             figures: dict[str, float] = pl_module.validation_figures()
         return {f"{name}_average": value for name, value in figures.items()}
 
