@@ -7,7 +7,7 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from webtext_gpt.model import cross_entropy, language_model
+from webtext_gpt.model import Documents, cross_entropy, language_model
 from webtext_gpt.training.lightning_internals import set_max_steps
 
 OPEN = -1
@@ -93,12 +93,14 @@ class TimeBudget(L.Callback):
         data = trainer.datamodule
         shape = (data.micro_batch_size, data.block_size)
         tokens = torch.randint(probe.config.vocab_size, shape, generator=generator).to(device)
+        masked = getattr(pl_module, "mask_documents", False)
+        documents = Documents(tokens, pl_module.tokenizer.end_of_text) if masked else None
         half = str(trainer.precision).startswith("bf16")
         times: list[float] = []
         while len(times) < FEWEST_PASSES or sum(times) < PROBE_SECONDS:
             started = time.perf_counter()
             with torch.autocast(device.type, torch.bfloat16, enabled=half), torch.random.fork_rng():
-                cross_entropy(probe(tokens), tokens).backward()
+                cross_entropy(probe(tokens, documents=documents), tokens).backward()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - started)
