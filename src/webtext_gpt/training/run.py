@@ -1,6 +1,7 @@
 """Steps shared by pretraining and fine-tuning runs: open, compose the trainer, fit, conclude."""
 
 import os
+import signal
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +13,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.checkpoint.store import Checkpoint, open_checkpoint, restore_replaced
 from webtext_gpt.cli import Call
+from webtext_gpt.commands import COMMANDS, shell_command
 from webtext_gpt.data.rows import plural
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.extras import check_installed
 from webtext_gpt.paths import local_path
 from webtext_gpt.settings import saved
@@ -22,6 +24,7 @@ from webtext_gpt.settings.run import AUTO, RunSettings
 from webtext_gpt.settings.training import TensorBoard, Wandb
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.agreement import Agreement
+from webtext_gpt.training.callbacks.interrupt import stopped_at_once
 from webtext_gpt.training.callbacks.notes import Notes
 from webtext_gpt.training.distributed.devices import Devices, external_launcher, find_devices
 from webtext_gpt.training.distributed.launcher import CHOSEN, RUN_DIR, follow_parent
@@ -156,7 +159,9 @@ def compose_trainer(
     """
     settings = run.settings
     lengths = settings.trainer
-    callbacks = build_callbacks(settings.callbacks, run.folder, monitor, lower_is_better)
+    callbacks = build_callbacks(
+        settings.callbacks, run.folder, monitor, lower_is_better, resume_command(run)
+    )
     logger = settings.logger
     extra = [logger.build(run_dir=run.folder, first_step=run.step)] if logger else []
     trainer = build_trainer(
@@ -193,7 +198,11 @@ def compose_trainer(
 
 
 def build_callbacks(
-    settings: Callbacks, folder: Path, monitor: str, lower_is_better: bool | None
+    settings: Callbacks,
+    folder: Path,
+    monitor: str,
+    lower_is_better: bool | None,
+    resume: str = "resume=...",
 ) -> list[L.Callback]:
     """Return the callbacks that are not null.
 
@@ -202,6 +211,7 @@ def build_callbacks(
         folder: the run's folder.
         monitor: validation metric to watch, unless `checkpoints.monitor` names one.
         lower_is_better: whether a lower value of it is better.
+        resume: the command that resumes the run, for messages.
     """
     chosen = settings.checkpoints
     if chosen is not None:
@@ -213,6 +223,7 @@ def build_callbacks(
         "samples": {"run_dir": folder},
         "checkpoints": {"run_dir": folder, **watched},
         "early_stopping": watched,
+        "interrupt": {"resume": resume},
         "loss_curve": {"run_dir": folder, "metric": monitor},
         "console": {"metric": monitor},
     }
@@ -304,7 +315,7 @@ def fit(
         Whether there was anything to do. A finished run is left unchanged.
 
     Raises:
-        Stopped: a signal stopped training; its state is saved.
+        Stopped: a signal stopped training, and its state is saved; or a second Ctrl-C, at once.
         UserError: the run to resume is a different training, or the guard stopped training.
     """
     if run.state is not None:
@@ -317,8 +328,24 @@ def fit(
             save_run_id(logger, run.folder)
         print(plan_text, flush=True)
     path = run.checkpoint.path if run.checkpoint else None
-    trainer.fit(module, data, ckpt_path=path, weights_only=True)
+    try:
+        trainer.fit(module, data, ckpt_path=path, weights_only=True)
+    except SystemExit as end:
+        # Lightning ends the process at a Ctrl-C that no handler of ours takes.
+        if not isinstance(end.__context__, KeyboardInterrupt) or not trainer.is_global_zero:
+            raise
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning has it ignored
+        step = max(run.step, trainer.global_step)
+        message = stopped_at_once(run.folder, step, resume_command(run))
+        raise Stopped(message, exit_code=1) from None
     return True
+
+
+def resume_command(run: Run) -> str:
+    """Return the command that resumes a run."""
+    settings = type(run.settings)
+    (name,) = (n for n, c in COMMANDS.items() if c.settings.endswith(f":{settings.__name__}"))
+    return shell_command(name, f"resume={run.folder}")
 
 
 def conclude(run: Run, trainer: L.Trainer, summary: dict[str, Any]) -> None:

@@ -97,7 +97,9 @@ def train(
 
 def _named(message: str, folder: Path) -> set[str]:
     """Return the letters of the documents or rows that a message names."""
-    listed = re.search(r"has the training (documents|rows) (.*?)(\. Train|\. That|; the step)", message)
+    listed = re.search(
+        r"has the training (documents|rows) (.*?)(\. Train|\. That|; the step)", message
+    )
     assert listed is not None, message
     if listed[1] == "rows":
         lines = re.fullmatch(r".*/rows\.csv, line ([0-9, ]+)", listed[2])
@@ -125,7 +127,11 @@ def _equal(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bo
 slow = pytest.mark.slow
 ONE = [("pretraining", fault, 1, 0) for fault in FINDING]
 ONE += [("classification", "nan", 1, 0), ("regression", "inf", 1, 0), ("pairs", "gradient", 1, 0)]
-MORE = [("pretraining", "nan", 3, 0), ("pretraining", "inf", 3, 1), ("pretraining", "gradient", 3, 2)]
+MORE = [
+    ("pretraining", "nan", 3, 0),
+    ("pretraining", "inf", 3, 1),
+    ("pretraining", "gradient", 3, 2),
+]
 MORE += [("classification", "gradient", 3, 1), ("regression", "nan", 3, 2), ("pairs", "inf", 3, 0)]
 EVERY = [(kind, fault, 3, m) for kind in KINDS for fault in FINDING for m in range(3)]
 EVERY += [(kind, fault, 1, 0) for kind in KINDS for fault in FINDING]
@@ -145,7 +151,9 @@ def test_a_bad_step_stops_a_run_and_can_be_skipped_when_resumed(
 ) -> None:
     poison(BAD, kind=fault, micro_batch=micro_batch)
     size = f"micro_batch_size={6 // accumulation}"
-    with pytest.raises(UserError, match=f"{FINDING[fault]} in step 3, .* is .*step-00000002.ckpt") as e:
+    with pytest.raises(
+        UserError, match=f"{FINDING[fault]} in step 3, .* is .*step-00000002.ckpt"
+    ) as e:
         train(kind, size)
     read = poison.batches if fault == "gradient" else [poison.batches[micro_batch]]
     letters = {c for micro in read for text in micro for c in text if c in LETTERS}
