@@ -16,7 +16,7 @@ from webtext_gpt.files import replaced, write_text
 
 METRICS = "metrics.csv"
 WANDB_ID = "wandb_id.txt"
-WANDB_MODES = ("online", "offline", "disabled")
+WANDB_MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")
 
 
 class CSVLogger(Logger):
