@@ -1,7 +1,6 @@
 """The command line: `key=value` arguments to typed settings, and errors as one short message."""
 
 import contextlib
-import itertools
 import os
 import re
 import shlex
@@ -12,19 +11,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from webtext_gpt.commands import Command
-from webtext_gpt.errors import UserError, explain
+from webtext_gpt.errors import FULL_ERROR, UserError, explain
 from webtext_gpt.extras import missing_extra
 from webtext_gpt.paths import local_path
 from webtext_gpt.settings.base import Settings
 from webtext_gpt.settings.composition import compose, groups
 from webtext_gpt.settings.kinds import NULL
 from webtext_gpt.settings.lengths import replace_length
-from webtext_gpt.settings.lists import split_items
 from webtext_gpt.settings.lookup import is_optional, leaves, shown, unknown_key
 from webtext_gpt.settings.reading import assign, read
 
-FULL_ERROR = "HYDRA_FULL_ERROR"
-"""Environment variable; `1` keeps the traceback of errors."""
 NOT_RUNS = ("", "null", "auto")
 """Values of `resume` that do not name a run's folder."""
 
@@ -87,8 +83,13 @@ def run_command(command: Command, arguments: Sequence[str], called: str) -> None
             print(version())
             return
         has_run_dir = "run_dir" in command.load("settings").model_fields
-        calls = list(_sweep(parsed, has_run_dir=has_run_dir)) if parsed.sweep else [parsed]
+        made = []
+        if parsed.sweep:
+            from webtext_gpt.sweep import jobs, run_jobs
+
+            made = jobs(parsed, has_run_dir=has_run_dir)
         # The settings of all runs of a sweep are checked before the first one starts.
+        calls = [job.arguments for job in made] if parsed.sweep else [parsed]
         checked = [read_settings(command, one) for one in calls]
         given = frozenset(key for key, _ in parsed.pairs)
         if parsed.show:
@@ -98,8 +99,11 @@ def run_command(command: Command, arguments: Sequence[str], called: str) -> None
             print(yaml.safe_dump_all(values, sort_keys=False, allow_unicode=True), end="")
             return
         work: Callable[[Settings, Call], Any] = command.load("work")
-        for settings in checked:
-            work(settings, Call(given, parsed.sweep))
+        call = Call(given, parsed.sweep)
+        if parsed.sweep:
+            run_jobs(command, made, checked, lambda settings: work(settings, call))
+        else:
+            work(checked[0], call)
 
 
 def parse(arguments: Sequence[str], command: Command) -> Arguments:
@@ -205,35 +209,6 @@ def _naming(chosen: dict[str, str]) -> Iterator[None]:
             f"({str(error).partition(';')[0]}); leave {group}= out, or leave experiment= out and "
             "give its other settings one by one (--help experiment names them)"
         ) from None
-
-
-def _sweep(arguments: Arguments, *, has_run_dir: bool) -> Iterator[Arguments]:
-    """Yield the arguments of each run of a sweep: all combinations of comma-separated values.
-
-    Args:
-        arguments: the arguments of the sweep.
-        has_run_dir: whether each run gets a folder of its own, in the `run_dir` of the sweep.
-    """
-    values = [[(key, value) for value in _sweep_values(key, text)] for key, text in arguments.pairs]
-    if not has_run_dir:
-        for pairs in itertools.product(*values):
-            yield replace(arguments, pairs=pairs)
-        return
-    parent = dict(arguments.pairs).get("run_dir")
-    if parent is None:
-        from webtext_gpt.settings.run import dated
-
-        parent = dated("runs")
-    for number, pairs in enumerate(itertools.product(*values)):
-        kept = [pair for pair in pairs if pair[0] != "run_dir"]
-        yield replace(arguments, pairs=(*kept, ("run_dir", f"{parent}/{number}")))
-
-
-def _sweep_values(key: str, text: str) -> list[str]:
-    try:
-        return split_items(text) or [""]
-    except ValueError as error:
-        raise UserError(f"-m: {key}={shown(text)} is split at its commas, but {error}") from None
 
 
 def _topic(rest: list[str]) -> str:

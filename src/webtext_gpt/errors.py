@@ -2,6 +2,8 @@
 
 import errno
 
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""Environment variable; `1` keeps the traceback of errors."""
 EXIT_PREEMPTED = 75
 """Exit code of a run that a system signal stopped after saving: EX_TEMPFAIL."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -148,8 +149,10 @@ def test_deepspeed_receives_the_settings_of_the_run(small_run: list[str], tmp_pa
     assert row["train_loss"] == pytest.approx(5.63, abs=0.1)  # ln 280: the model is untrained
 
 
-def _poisoned(arguments: list[str], step: int, rank: int = 0) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "POISON": f"{step}:{rank}"}
+def _poisoned(
+    arguments: list[str], step: int, rank: int = 0, kind: str = "nan", command: str = "train"
+) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "POISON": f"{step}:{rank}:{kind}", "COMMAND": command}
     return subprocess.run(
         [*ALTERED, *arguments],
         env=environment,
@@ -208,6 +211,35 @@ def test_all_ranks_skip_a_step_that_one_finds_bad(
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("the step is skipped") == 1
     _assert_step_was_skipped(tmp_path / "run", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("kind", ["inf", "gradient"])
+@pytest.mark.parametrize("strategy", ["ddp", "deepspeed_zero2"])
+def test_all_ranks_skip_whatever_one_finds_bad(
+    strategy: str, kind: str, rank: int, accumulation: int, small_run: list[str], tmp_path: Path
+) -> None:
+    two = ["trainer.devices=2", f"strategy={strategy}", f"micro_batch_size={4 // accumulation}"]
+    ended = _poisoned([*small_run, *SKIP, *two], step=3, rank=rank, kind=kind)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("the step is skipped") == 1
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["skipped_steps"] == 1
+    _assert_step_was_skipped(tmp_path / "run", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_two_processes_that_fine_tune_name_the_rows_and_skip(
+    rank: int, small_finetuning: list[str], tmp_path: Path
+) -> None:
+    two = ["trainer.devices=2", "guard.not_finite=skip"]
+    ended = _poisoned([*small_finetuning, *two], step=3, rank=rank, command="finetune")
+    assert ended.returncode == 0, ended.stderr
+    named = re.search(r"has the training rows .*train\.csv, line ([0-9, ]+); the", ended.stderr)
+    assert named is not None
+    assert len(named[1].split(", ")) == 4  # of a batch of 8
 
 
 @pytest.mark.slow

@@ -1,18 +1,22 @@
 """Loggers: `metrics.csv` in every run, and optionally TensorBoard or Weights & Biases."""
 
 import csv
+import glob
 import os
 import secrets
+import shlex
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from webtext_gpt.files import replaced
+from webtext_gpt.errors import UserError
+from webtext_gpt.files import replaced, write_text
 
 METRICS = "metrics.csv"
 WANDB_ID = "wandb_id.txt"
+WANDB_MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")
 
 
 class CSVLogger(Logger):
@@ -118,7 +122,7 @@ def tensorboard(run_dir: str, first_step: int = 0) -> TensorBoardLogger:
 def wandb(run_dir: str, project: str, name: str | None = None, first_step: int = 0) -> WandbLogger:
     """Return a Weights & Biases logger: online with an account, else offline in the run's folder.
 
-    `WANDB_MODE` overrides this choice. An offline run can be uploaded later with `wandb sync`. A
+    `WANDB_MODE` overrides this choice. An offline run can be uploaded later, see `location`. A
     resumed run continues the same Weights & Biases run, by the id that `save_run_id` wrote.
 
     Args:
@@ -126,9 +130,14 @@ def wandb(run_dir: str, project: str, name: str | None = None, first_step: int =
         project: the project's name.
         name: the run's name; `None` means the name of its folder.
         first_step: ignored, because steps are an ordinary metric of Weights & Biases.
+
+    Raises:
+        UserError: `WANDB_MODE` is not a mode.
     """
     import wandb as client
 
+    if client.run is not None:
+        client.finish()  # an earlier run of this process, in a sweep: Lightning would go on with it
     mode = os.environ.get("WANDB_MODE")
     if mode is None:
         try:
@@ -136,6 +145,8 @@ def wandb(run_dir: str, project: str, name: str | None = None, first_step: int =
         except client.errors.Error as error:  # an account, but no connection
             print(f"Weights & Biases cannot be reached, so the run is kept offline: {error}")
             mode = "offline"
+    elif mode not in WANDB_MODES:
+        raise UserError(f"WANDB_MODE={mode} is not one of {', '.join(WANDB_MODES)}")
     kept = Path(run_dir) / WANDB_ID
     return WandbLogger(
         project=project,
@@ -150,7 +161,7 @@ def wandb(run_dir: str, project: str, name: str | None = None, first_step: int =
 def save_run_id(logger: Logger, run_dir: Path) -> None:
     """Write a Weights & Biases id into the run's folder, so that a resumed run can reuse it."""
     if isinstance(logger, WandbLogger):
-        (run_dir / WANDB_ID).write_text(f"{logger.version}\n")
+        write_text(run_dir / WANDB_ID, f"{logger.version}\n")
 
 
 def location(logger: Logger) -> str | None:
@@ -159,8 +170,21 @@ def location(logger: Logger) -> str | None:
         return f"TensorBoard: tensorboard --logdir {logger.log_dir}"
     if isinstance(logger, WandbLogger):
         run = logger.experiment
+        if run.disabled:
+            return "Weights & Biases is disabled by WANDB_MODE"
+        upload = wandb_sync(Path(logger.save_dir or "."), run.id)
         if run.offline:
-            folder = os.path.relpath(Path(run.dir).parent)
-            return f"Weights & Biases, offline in {folder}; upload it: wandb sync {folder}"
-        return f"Weights & Biases: {run.url}"
+            return f"Weights & Biases, offline; upload it: {upload}"
+        earlier = f"; upload its offline parts: {upload}" if upload else ""
+        return f"Weights & Biases: {run.url}{earlier}"
     return None
+
+
+def wandb_sync(run_dir: Path, run_id: str) -> str:
+    """Return the command that uploads the offline parts of a Weights & Biases run.
+
+    Each start of a run makes a part, `wandb/offline-run-TIME-ID`. A call with all of them uploads
+    them in order as one run, and leaves out what is uploaded already.
+    """
+    parts = sorted((run_dir / "wandb").glob(f"offline-run-*-{glob.escape(run_id)}"))
+    return shlex.join(["wandb", "sync", *map(os.path.relpath, parts)]) if parts else ""

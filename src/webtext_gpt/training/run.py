@@ -1,6 +1,7 @@
 """Steps shared by pretraining and fine-tuning runs: open, compose the trainer, fit, conclude."""
 
 import os
+import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -21,8 +22,9 @@ from webtext_gpt.checkpoint.store import (
     saved_checkpoints,
 )
 from webtext_gpt.cli import Call
+from webtext_gpt.commands import COMMANDS, shell_command
 from webtext_gpt.data.rows import plural
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.extras import check_installed
 from webtext_gpt.paths import local_path
 from webtext_gpt.settings import saved
@@ -34,6 +36,7 @@ from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.early_stopping import Patience
+from webtext_gpt.training.callbacks.interrupt import stopped_at_once
 from webtext_gpt.training.callbacks.notes import Notes
 from webtext_gpt.training.callbacks.stable import StableCheckpoint, decay_start_of
 from webtext_gpt.training.callbacks.time_budget import OPEN, TimeBudget
@@ -231,7 +234,9 @@ def compose_trainer(
         UserError: a setting is refused.
     """
     settings = run.settings
-    callbacks = build_callbacks(settings.callbacks, run.folder, monitor, lower_is_better)
+    callbacks = build_callbacks(
+        settings.callbacks, run.folder, monitor, lower_is_better, resume_command(run)
+    )
     logger = settings.logger
     extra = [logger.build(run_dir=run.folder, first_step=run.step)] if logger else []
     trainer = build_trainer(
@@ -333,7 +338,11 @@ def _decay_start(state: dict[str, Any]) -> int | None:
 
 
 def build_callbacks(
-    settings: Callbacks, folder: Path, monitor: str, lower_is_better: bool | None
+    settings: Callbacks,
+    folder: Path,
+    monitor: str,
+    lower_is_better: bool | None,
+    resume: str = "resume=...",
 ) -> list[L.Callback]:
     """Return the callbacks that are not null.
 
@@ -342,6 +351,7 @@ def build_callbacks(
         folder: the run's folder.
         monitor: validation metric to watch, unless `checkpoints.monitor` names one.
         lower_is_better: whether a lower value of it is better.
+        resume: the command that resumes the run, for messages.
     """
     chosen = settings.checkpoints
     if chosen is not None:
@@ -353,6 +363,7 @@ def build_callbacks(
         "samples": {"run_dir": folder},
         "checkpoints": {"run_dir": folder, **watched},
         "early_stopping": watched,
+        "interrupt": {"resume": resume},
         "loss_curve": {"run_dir": folder, "metric": monitor},
         "console": {"metric": monitor},
     }
@@ -505,7 +516,7 @@ def fit(
         Whether there was anything to do. A finished run is left unchanged.
 
     Raises:
-        Stopped: a signal stopped training; its state is saved.
+        Stopped: a signal stopped training, and its state is saved; or a second Ctrl-C, at once.
         UserError: the run to resume is a different training, another process trains in the
             folder, the disk is too small for the checkpoints or is full by now, or the guard
             stopped training.
@@ -523,7 +534,16 @@ def fit(
             save_run_id(logger, run.folder)
         print(plan_text, flush=True)
     path = run.checkpoint.path if run.checkpoint else None
-    trainer.fit(module, data, ckpt_path=path, weights_only=True)
+    try:
+        trainer.fit(module, data, ckpt_path=path, weights_only=True)
+    except SystemExit as end:
+        # Lightning ends the process at a Ctrl-C that no handler of ours takes.
+        if not isinstance(end.__context__, KeyboardInterrupt) or not trainer.is_global_zero:
+            raise
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning has it ignored
+        step = max(run.step, trainer.global_step)
+        message = stopped_at_once(run.folder, step, resume_command(run))
+        raise Stopped(message, exit_code=1) from None
     if (average := weight_average(trainer)) is not None and trainer.is_global_zero:
         average.write(module.parameter_names)
     return True
@@ -545,6 +565,13 @@ def _lock_new(run: Run) -> None:
     run.held.enter_context(RunLock(run.folder))
     if run.checkpoint is None:
         refuse_other_run(run.folder)
+
+
+def resume_command(run: Run) -> str:
+    """Return the command that resumes a run."""
+    settings = type(run.settings)
+    (name,) = (n for n, c in COMMANDS.items() if c.settings.endswith(f":{settings.__name__}"))
+    return shell_command(name, f"resume={run.folder}")
 
 
 def conclude(run: Run, trainer: L.Trainer, summary: dict[str, Any]) -> None:

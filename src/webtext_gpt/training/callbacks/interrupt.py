@@ -1,8 +1,7 @@
 """Stop training at the next step, with everything saved, on Ctrl-C or a scheduler's signal."""
 
-import shlex
+import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -10,11 +9,17 @@ from types import FrameType
 import lightning as L
 import torch
 
+from webtext_gpt.checkpoint.absent import FOLDER
+from webtext_gpt.checkpoint.store import STEPS
+from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import EXIT_PREEMPTED, Stopped
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 
 SYSTEM = (signal.SIGTERM, signal.SIGUSR1)
 """Signals that schedulers send before they end a job; SLURM sends the one in `--signal`."""
+
+STDERR = 2
+ACKNOWLEDGED = b"\nstopping after this step; Ctrl-C again stops at once, without saving\n"
 
 Handler = Callable[[int, FrameType | None], object] | int | None
 """A handler, as `signal.signal` takes and returns it."""
@@ -24,10 +29,15 @@ class GracefulInterrupt(L.Callback):
     """Stops all processes in order after a signal to any of them; a second Ctrl-C stops at once.
 
     The processes agree after every step. A validation that is due or running is postponed: the
-    resumed run starts with it.
+    resumed run starts with it. A second Ctrl-C is Python's usual one, which `run.fit` reports.
+
+    Args:
+        resume: the command that resumes the run, for messages.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, resume: str = "resume=...") -> None:
+        self.resume = resume
+        self._is_rank_zero = True
         self._requested = 0  # number of the signal received
         self._last_step = 0
         self._previous: dict[int, Handler] = {}
@@ -35,6 +45,7 @@ class GracefulInterrupt(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Install the signal handlers."""
         self._last_step = trainer.global_step
+        self._is_rank_zero = trainer.is_global_zero
         for number in (signal.SIGINT, *SYSTEM):
             self._previous[number] = signal.signal(number, self._request)
 
@@ -42,6 +53,8 @@ class GracefulInterrupt(L.Callback):
         self._requested = signum
         if signum == signal.SIGINT:
             signal.signal(signum, self._previous[signum])
+            if self._is_rank_zero:  # print() could be interrupted in a print()
+                os.write(STDERR, ACKNOWLEDGED)
 
     def on_train_batch_start(self, trainer: L.Trainer, *args: object) -> None:
         """Stop between two steps if any process has received a signal."""
@@ -72,7 +85,7 @@ class GracefulInterrupt(L.Callback):
         raise Stopped(
             f"{'interrupted' if signum == signal.SIGINT else f'stopped by {name}'}; "
             f"step {trainer.global_step} is saved. Resume with: "
-            f"python {Path(sys.argv[0]).name} resume={shlex.quote(str(trainer.default_root_dir))}",
+            f"{self.resume}",
             exit_code=EXIT_PREEMPTED if signum in SYSTEM else 1,
         )
 
@@ -88,3 +101,25 @@ class GracefulInterrupt(L.Callback):
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()
+
+
+def stopped_at_once(run_dir: Path, step: int, resume: str) -> str:
+    """Return what a second Ctrl-C has left of a run, and how to resume.
+
+    Args:
+        run_dir: the run's folder.
+        step: optimizer steps taken.
+        resume: the command that resumes the run.
+    """
+    saved = [int(path.stem.removeprefix("step-")) for path in (run_dir / FOLDER).glob(STEPS)]
+    if not saved:
+        return (
+            f"stopped at once after step {step:,}, before the first checkpoint; this starts again "
+            f"at step 0: {resume}"
+        )
+    lost = step - max(saved)
+    rest = f", so {plural(lost, 'step')} will be taken again" if lost > 0 else ""
+    return (
+        f"stopped at once after step {step:,}; the last checkpoint is of step {max(saved):,}"
+        f"{rest}. Resume with: {resume}"
+    )

@@ -92,6 +92,11 @@ class Watch(threading.Thread):
             if process.poll() is None:
                 process.kill()
 
+    def kill_silently(self) -> None:
+        """Kill the processes without a report: the user has asked for it."""
+        self._reporting.acquire(blocking=False)
+        self.kill()
+
     def join_processes(self, seconds: float = 60.0) -> None:
         """Wait for the processes to end by themselves."""
         for process in self.processes:
@@ -220,6 +225,10 @@ def _cause_reported_once(watch: Watch | None) -> Iterator[None]:
         if rank_zero_only.rank != 0:
             # Rank 0 prints the message. srun and torchrun treat any code except 0 as a failure.
             sys.exit(EXIT_PREEMPTED if PARENT in os.environ else 0)
+        raise
+    except KeyboardInterrupt:
+        if watch is not None:
+            watch.kill_silently()
         raise
     except Exception as error:
         if watch is not None:
