@@ -92,8 +92,9 @@ def test_checkpoints_hold_plain_values(finished: Path) -> None:
     assert json.loads(checkpoint["tokenizer"])["model"]["type"] == "BPE"
 
 
-def test_max_tokens_replaces_max_steps(compose: Callable[..., Any], small_run: list[str]) -> None:
-    summary = pretrain(compose("train", *small_run, "trainer.max_tokens=1000"))
+def test_max_tokens_gives_the_length(compose: Callable[..., Any], small_run: list[str]) -> None:
+    tokens = ["trainer.max_steps=null", "trainer.max_tokens=1000"]
+    summary = pretrain(compose("train", *small_run, *tokens))
     assert summary["step"] == 4  # 256 tokens a step, rounded up
     assert summary["tokens"] == 1024
 
