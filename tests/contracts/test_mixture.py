@@ -46,7 +46,6 @@ def test_one_process_two_and_a_resumed_run_have_the_same_losses(
             timeout=600,
             capture_output=True,
             text=True,
-            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         run = next(a.partition("=")[2] for a in arguments if a.startswith(("run_dir=", "resume=")))

@@ -189,7 +189,9 @@ def test_an_archive_of_garbage_is_one_lost_part(tmp_path: Path) -> None:
 
 
 ARC_HEAD = b"filedesc://a.arc 0.0.0.0 20200101000000 text/plain 5\nabcde\n"
-MEMBER = gzip.compress(b"WARC/1.0\r\nWARC-Type: request\r\nContent-Length: 1\r\n\r\nx\r\n\r\n")
+MEMBER = gzip.compress(
+    b"WARC/1.0\r\nWARC-Type: request\r\nContent-Length: 1\r\n\r\nx\r\n\r\n", mtime=0
+)
 
 
 @pytest.mark.parametrize(
