@@ -17,8 +17,8 @@ AVERAGE = "average"
 SNAPSHOT = "snapshot_"
 """Keys of an average, and of the weights that a window holds, in the state of a parameter."""
 AVERAGE_FILE = "average.ckpt"
-DESCRIPTION = ("tokenizer", "model_config", "classifier_config", "lora", "task", "corpus")
-"""Plain values of a checkpoint that a model's file needs."""
+OF_TRAINING = ("state_dict", "optimizer_states", "lr_schedulers", "callbacks", "loops")
+"""What `average.ckpt` does not take over from the checkpoint."""
 
 State = MutableMapping[str, Any]
 """The optimizer's state of one parameter."""
@@ -133,7 +133,7 @@ def write_average(checkpoint: Checkpoint, average: Average, names: list[str]) ->
         if mean is not None:
             means[weights[name].data_ptr()] = mean.to(weights[name].dtype)
     averaged = {name: means.get(w.data_ptr(), w) for name, w in weights.items()}
-    described = {key: contents[key] for key in (*DESCRIPTION, "global_step") if key in contents}
+    described = {key: value for key, value in contents.items() if key not in OF_TRAINING}
     path = checkpoint.path.resolve().with_name(AVERAGE_FILE)
     save_checkpoint({"state_dict": averaged, **described}, path)
     return path
