@@ -179,6 +179,10 @@ class Checkpoints(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         """Finish what is being written; the exception is reported even if that fails too."""
+        self.finish_after_error(trainer)
+
+    def finish_after_error(self, trainer: L.Trainer) -> None:
+        """Wait until nothing is being written; if that fails, say so and do not raise."""
         try:
             self._writer(trainer).finish()
         except Exception as error:
