@@ -112,6 +112,20 @@ def test_a_window_is_the_mean_of_its_snapshots(train: Start, tmp_path: Path) -> 
     _assert_close(_weights(short, "average.ckpt"), _weights(short, "step-00000002.ckpt"), 0)
 
 
+def test_a_run_shorter_than_the_interval_has_no_average(
+    train: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is a checkpoint the best by it, which is said once."""
+    monitored = "callbacks.checkpoints.monitor=val_loss_average"
+    window = ["average=window", "average.steps=20", "average.interval=10"]
+    assert train(*window, monitored)["best_val_loss_average"] is None
+    printed = capsys.readouterr()
+    assert "average     none is written after 7 steps, fewer than average.interval\n" in printed.out
+    assert printed.err.count("after step 3 does not measure val_loss_average, so no check") == 1
+    assert printed.err.count("does not measure") == 1
+    assert not (tmp_path / "run" / "checkpoints" / "average.ckpt").exists()
+
+
 @pytest.mark.parametrize("kind", [EMA, WINDOW], ids=["ema", "window"])
 def test_a_resumed_average_equals_an_undisturbed_one(
     kind: list[str], train: Start, tmp_path: Path
@@ -161,6 +175,16 @@ def test_fine_tuning_averages_too(finetune: Start, tmp_path: Path) -> None:
     assert loaded.task is not None
 
 
+def test_early_stopping_waits_for_an_average(finetune: Start, tmp_path: Path) -> None:
+    """The validations after 5 and 10 steps are before the window's first weights."""
+    window = ["average=window", "average.steps=11", "average.interval=11"]
+    monitored = "callbacks.checkpoints.monitor=val_loss_average"
+    summary = finetune(*window, monitored, "callbacks.early_stopping.patience=1")
+    assert summary["step"] == 12
+    rows = read_metrics(tmp_path / "run" / "metrics.csv")
+    assert [r["step"] for r in rows if "val_loss_average" in r] == [12]
+
+
 def test_an_average_takes_one_step_of_several_micro_batches(
     train: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +207,7 @@ def test_an_average_takes_one_step_of_several_micro_batches(
     [
         (["average=ema", "trainer.precision=bf16-true"], "average= needs weights in fp32"),
         (["average=ema", "strategy=deepspeed_zero3"], "a strategy that partitions parameters"),
+        (["average=ema", "callbacks.checkpoints=null"], "average= is saved from the last check"),
         (["average=window", "average.interval=30"], "average.interval=30 does not divide"),
         (["average=ema", "average.decay=1"], "average.decay=1"),
     ],

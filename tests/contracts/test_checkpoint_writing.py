@@ -197,6 +197,16 @@ def test_a_disk_that_is_too_small_is_found_before_training(
     free(3 * size - 1)  # two of the four are there: the last, which is also the best, and one more
     pretrain(compose("train", f"resume={run}", "trainer.max_steps=7"))
     free(5 * size)
+    averages = ["average=window", "average.steps=3", "average.interval=1"]  # 35,456 x 3 more values
+    more, other = 4 * 3 * 35_456, f"run_dir={tmp_path / 'other'}"
+    free(4 * (size + more) - 1)
+    with pytest.raises(UserError, match="checkpoints of 0.00 GiB need 0.02 GiB at a time"):
+        pretrain(compose("train", *small_run, *averages, other))
+    decays = [o for o in small_run if not o.startswith("scheduler")] + ["scheduler=wsd"]
+    free(6 * size - 1)
+    with pytest.raises(UserError, match="the best, 2 from before the decay, and one being written"):
+        pretrain(compose("train", *decays, "scheduler.warmup_steps=2", other))
+    free(5 * size)
     kept = ["callbacks.checkpoints.keep_every=2", f"run_dir={tmp_path / 'kept'}"]
     pretrain(compose("train", *small_run, *kept))
     assert "note        callbacks.checkpoints.keep_every=2 keeps 3 check" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """`scheduler=wsd`: a run continued from before its decay equals one planned long from the start."""
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.checkpoint.store import read_checkpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.training.loggers import read_metrics
-from webtext_gpt.training.pretrain import pretrain
+from webtext_gpt.training.pretrain import PretrainingModule, pretrain
 
 Start = Callable[..., dict[str, Any]]
 
@@ -62,6 +63,34 @@ def test_a_longer_run_continues_from_before_the_decay(
     assert torch.equal(model.wte.weight, short["state_dict"]["model.wte.weight"])
     with pytest.raises(UserError, match="has taken its 15 steps"):
         pretrain(compose("train", f"resume={run}"))
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_the_best_checkpoint_before_the_decay_is_that_of_a_longer_run(
+    is_interrupted: bool,
+    train: Start,
+    compose: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It stays when the decay gives a better one, from which the longer run does not come."""
+
+    def figures(module: PretrainingModule) -> dict[str, float]:
+        decayed = 0.5 if module.trainer.max_steps == 10 else 3.0
+        loss = {2: 1.0, 4: 2.0, 6: 2.0}.get(module.global_step, decayed)
+        return {"val_loss": loss, "val_perplexity": math.exp(loss), "val_bits_per_byte": loss}
+
+    monkeypatch.setattr(PretrainingModule, "validation_figures", figures)
+    saved = tmp_path / "run" / "checkpoints"
+    train("validate_every=2", "callbacks.checkpoints.save_every=1")
+    if is_interrupted:
+        for name in ("step-00000009.ckpt", "step-00000010.ckpt"):
+            (saved / name).unlink()
+        assert train("resume=auto", "validate_every=2")["step"] == 10
+    assert (saved / "best.ckpt").resolve().name == "step-00000008.ckpt"
+    resume = [f"resume={tmp_path / 'run'}", "trainer.max_steps=15"]
+    assert pretrain(compose("train", *resume))["best_val_loss"] == 1.0
+    assert (saved / "best.ckpt").resolve().name == "step-00000002.ckpt"
 
 
 def test_a_run_interrupted_in_its_decay_goes_on_there(train: Start, tmp_path: Path) -> None:

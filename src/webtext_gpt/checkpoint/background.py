@@ -2,6 +2,7 @@
 
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
@@ -9,6 +10,14 @@ from tqdm import tqdm
 
 LONG_SECONDS = 2.0
 """A wait that is longer is announced."""
+
+
+_writers: weakref.WeakSet["BackgroundWriter"] = weakref.WeakSet()
+
+
+def is_writing() -> bool:
+    """Return whether a thread of this process is writing a checkpoint."""
+    return any(not future.done() for writer in list(_writers) for future in writer.pending)
 
 
 class BackgroundWriter:
@@ -19,7 +28,8 @@ class BackgroundWriter:
 
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None
-        self._pending: list[Future[None]] = []
+        self.pending: list[Future[None]] = []
+        _writers.add(self)
 
     def start(self, work: Callable[[], None]) -> None:
         """Begin to write; nothing else may be being written, see `finish`."""
@@ -30,10 +40,10 @@ class BackgroundWriter:
 
         It is not done if that fails.
         """
-        if not self._pending:
+        if not self.pending:
             work()
             return
-        before = self._pending[-1]
+        before = self.pending[-1]
 
         def after() -> None:
             if before.exception() is None:
@@ -43,8 +53,8 @@ class BackgroundWriter:
 
     def check(self) -> None:
         """Raise the error of what is finished, if there is one; do not wait for the rest."""
-        while self._pending and self._pending[0].done():
-            self._pending.pop(0).result()
+        while self.pending and self.pending[0].done():
+            self.pending.pop(0).result()
 
     def finish(self, message: str = "the checkpoint is still being written") -> None:
         """Wait until nothing is being written.
@@ -55,17 +65,17 @@ class BackgroundWriter:
         Raises:
             Exception: the error of what was begun.
         """
-        if wait(self._pending, LONG_SECONDS).not_done:
+        if wait(self.pending, LONG_SECONDS).not_done:
             began = time.monotonic()
             tqdm.write(f"{message} ...", file=sys.stderr)
-            wait(self._pending)
+            wait(self.pending)
             seconds = time.monotonic() - began + LONG_SECONDS
             tqdm.write(f"... it is written, after {seconds:.0f} s", file=sys.stderr)
-        finished, self._pending = self._pending, []
+        finished, self.pending = self.pending, []
         for future in finished:
             future.result()
 
     def _submit(self, work: Callable[[], None]) -> None:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._pending.append(self._thread.submit(work))
+        self.pending.append(self._thread.submit(work))

@@ -15,14 +15,15 @@ class NoSpace(UserError):  # noqa: N818 - names the state of the disk
     """A checkpoint does not fit on the disk."""
 
 
-def estimated_bytes(model: nn.Module, width: int = 4) -> int:
-    """Return the size of a checkpoint: the weights, and AdamW's two moments of those in training.
+def estimated_bytes(model: nn.Module, width: int = 4, averages: int = 0) -> int:
+    """Return the size of a checkpoint: weights, and AdamW's two moments of those in training.
 
     Args:
         model: the model; tied weights count once.
         width: bytes of a number.
+        averages: values for each parameter that an average of the weights keeps.
     """
-    values = sum(p.numel() * (3 if p.requires_grad else 1) for p in model.parameters())
+    values = sum(p.numel() * (3 + averages if p.requires_grad else 1) for p in model.parameters())
     return width * values + PLAIN_BYTES
 
 

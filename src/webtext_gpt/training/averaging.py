@@ -109,7 +109,7 @@ def forget(states: MutableMapping[Any, State]) -> None:
             del state[key]
 
 
-def write_average(checkpoint: Checkpoint, average: Average, names: list[str]) -> Path:
+def write_average(checkpoint: Checkpoint, average: Average, names: list[str]) -> Path | None:
     """Write `average.ckpt` beside a checkpoint: the average in it, as a self-contained model.
 
     Args:
@@ -118,7 +118,7 @@ def write_average(checkpoint: Checkpoint, average: Average, names: list[str]) ->
         names: names of the parameters, in the order of the optimizer.
 
     Returns:
-        The file.
+        The file; `None` if there is no average yet, in which case none is written.
 
     Raises:
         OSError: it cannot be written.
@@ -132,6 +132,8 @@ def write_average(checkpoint: Checkpoint, average: Average, names: list[str]) ->
         mean = average.mean(optimizer["state"].get(index, {}))
         if mean is not None:
             means[weights[name].data_ptr()] = mean.to(weights[name].dtype)
+    if not means:
+        return None
     averaged = {name: means.get(w.data_ptr(), w) for name, w in weights.items()}
     described = {key: value for key, value in contents.items() if key not in OF_TRAINING}
     path = checkpoint.path.resolve().with_name(AVERAGE_FILE)

@@ -113,6 +113,7 @@ class Guard:
             f"{_listed(batch.documents(finite))}"
         )
         if self.not_finite == "stop":
+            batch.finish_saving()
             raise UserError(
                 f"{problem}. Training has stopped before that step; "
                 f"{last_checkpoint(batch.run_dir)}. {LESS}, or resume with guard.not_finite=skip"
@@ -165,6 +166,8 @@ class StepBatch:
     """Whether this process prints."""
     unit: str = "documents"
     """What `documents` names: `documents`, or `rows` of a file."""
+    finish_saving: Callable[[], None] = lambda: None
+    """Waits for a checkpoint that is being written, so that a message can name it."""
 
     def report(self, message: str) -> None:
         """Print a line above the progress bar, on rank 0."""

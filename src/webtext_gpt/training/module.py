@@ -17,6 +17,7 @@ from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training import lightning_internals as internals
 from webtext_gpt.training.averaging import forget
+from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.time_budget import TimeBudget
 from webtext_gpt.training.callbacks.weight_average import inner_optimizer, weight_average
 from webtext_gpt.training.guard import LESS, Guard, StepBatch, last_checkpoint
@@ -240,7 +241,14 @@ class TrainingModule(L.LightningModule):
             documents=self._documents,
             is_rank_zero=self.trainer.is_global_zero,
             unit=self.trainer.datamodule.UNIT,
+            finish_saving=self._finish_saving,
         )
+
+    def _finish_saving(self) -> None:
+        """Wait for a checkpoint that is being written; `Checkpoints` reports it if it fails."""
+        for callback in self.trainer.callbacks:
+            if isinstance(callback, Checkpoints):
+                callback.finish_after_error(self.trainer)
 
     def _documents(self, finite: Sequence[bool] | None) -> list[int] | list[str]:
         """Return what `StepBatch.documents` describes."""
@@ -270,6 +278,7 @@ class TrainingModule(L.LightningModule):
                 "that the run starts from are damaged, or overflow; start from another checkpoint"
             )
         if not math.isfinite(figures["val_loss"]):
+            self._finish_saving()
             raise UserError(
                 f"the validation loss is {figures['val_loss']} after step {self.global_step}: "
                 f"training has diverged; {last_checkpoint(self.trainer.default_root_dir)}. {LESS}"

@@ -376,7 +376,7 @@ def build_callbacks(
 
 
 def _refuse_average(trainer: L.Trainer) -> None:
-    """Refuse an average where the weights that the optimizer holds are not whole fp32 values."""
+    """Refuse an average where the optimizer's weights are not whole fp32 values, or unsaved."""
     if partitions_parameters(trainer.strategy):
         raise UserError(
             "average= does not work with a strategy that partitions parameters (fsdp, "
@@ -387,6 +387,11 @@ def _refuse_average(trainer: L.Trainer) -> None:
         raise UserError(
             "average= needs weights in fp32, since an average in bf16 stands still; use "
             "trainer.precision=bf16-mixed, a deepspeed_ strategy, or average=null"
+        )
+    if not any(isinstance(callback, Checkpoints) for callback in trainer.callbacks):
+        raise UserError(
+            "average= is saved from the last checkpoint, and callbacks.checkpoints=null leaves "
+            "checkpoints out; set one of the two"
         )
 
 
@@ -554,10 +559,13 @@ def _check_space(trainer: L.Trainer, module: TrainingModule) -> None:
     halves = trainer.precision == "bf16-true" and not isinstance(
         trainer.strategy, DeepSpeedStrategy
     )
+    average = weight_average(trainer)
+    averages = 0 if average is None else average.average.copies
+    before_decay = 2 * any(isinstance(c, StableCheckpoint) for c in trainer.callbacks)
     for callback in trainer.callbacks:
         if isinstance(callback, Checkpoints):
-            size = estimated_bytes(module.model, width=2 if halves else 4)
-            callback.check_space(size, trainer.max_steps)
+            size = estimated_bytes(module.model, width=2 if halves else 4, averages=averages)
+            callback.check_space(size, trainer.max_steps, before_decay=before_decay)
 
 
 def _lock_new(run: Run) -> None:

@@ -5,6 +5,7 @@ import json
 import math
 import re
 import runpy
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from webtext_gpt.checkpoint.store import read_checkpoint
+from webtext_gpt.checkpoint.store import read_checkpoint, save_checkpoint
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.command import run_command
+from webtext_gpt.training import checkpoint_io
 from webtext_gpt.training.loggers import read_metrics
 from webtext_gpt.training.module import TrainingModule
 from webtext_gpt.training.pretrain import PretrainingModule, pretrain
@@ -230,6 +232,29 @@ def test_a_step_is_skipped_in_a_run_limited_by_time(
     poison(2)
     summary = train("pretraining", SKIP, "trainer.max_minutes=1")
     assert (summary["step"], summary["skipped_steps"]) == (5, 1)
+
+
+@pytest.mark.parametrize("fault", ["loss is nan", "validation loss is nan"])
+def test_a_message_names_a_checkpoint_that_is_still_being_written(
+    fault: str,
+    train: Callable[..., dict[str, Any]],
+    poison: Poison,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slow(contents: dict[str, Any], path: Path) -> None:
+        time.sleep(1)
+        save_checkpoint(contents, path)
+
+    def spoil(module: TrainingModule) -> None:
+        next(module.parameters()).data.fill_(math.nan)
+
+    monkeypatch.setattr(checkpoint_io, "save_checkpoint", slow)
+    if fault.startswith("validation"):
+        monkeypatch.setattr(TrainingModule, "on_validation_start", spoil)
+    else:
+        poison(2)
+    with pytest.raises(UserError, match=rf"the {fault} .* checkpoint is .*step-00000001.ckpt"):
+        train("pretraining", "validate_every=2")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from tqdm import tqdm
 
 from webtext_gpt.checkpoint.absent import FOLDER
 from webtext_gpt.checkpoint.background import BackgroundWriter
@@ -77,29 +78,32 @@ class Checkpoints(L.Callback):
         self.kept_steps: set[int] = set()  # kept permanently, too; other callbacks add to it
         self.best: float | None = None
         self._best_loss: float | None = None
-        self._best_step: int | None = None
+        self.best_step: int | None = None
         self._saved_step: int | None = 0
+        self._is_noted = False
 
-    def check_space(self, size: int, max_steps: int) -> None:
+    def check_space(self, size: int, max_steps: int, before_decay: int = 0) -> None:
         """Refuse a run whose checkpoints do not fit on the disk, before it starts.
 
         Args:
             size: bytes of one checkpoint.
             max_steps: steps of the run; -1 if they are not known.
+            before_decay: number of checkpoints that are kept from before the decay of a schedule.
 
         Raises:
-            UserError: the newest, the best, and one that is being written do not fit.
+            UserError: those, the newest, the best, and one that is being written do not fit.
         """
         free = free_bytes(self.folder)
         if free is None:
             return
         saved = len(list(self.folder.glob(STEPS)))
-        needed = size * max(1, self.keep_last + 2 - saved)
+        needed = size * max(1, self.keep_last + 2 + before_decay - saved)
         if needed > free:
+            decay = f", {before_decay} from before the decay" if before_decay else ""
             raise UserError(
                 f"the disk of {self.run_dir} has {in_gib(free)} free, but checkpoints of "
                 f"{in_gib(size)} need {in_gib(needed)} at a time: the newest "
-                f"{self.keep_last}, the best, and one being written; free some space, give "
+                f"{self.keep_last}, the best{decay}, and one being written; free some space, give "
                 "another run_dir, or set callbacks.checkpoints.keep_last=1"
             )
         kept = max(0, max_steps) // self.keep_every if self.keep_every else 0
@@ -112,11 +116,11 @@ class Checkpoints(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value so far, for a checkpoint."""
-        return {"best": self.best, "best_step": self._best_step, "best_loss": self._best_loss}
+        return {"best": self.best, "best_step": self.best_step, "best_loss": self._best_loss}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` returned; earlier versions saved neither step nor loss."""
-        self.best, self._best_step = state_dict["best"], state_dict.get("best_step")
+        self.best, self.best_step = state_dict["best"], state_dict.get("best_step")
         self._best_loss = state_dict.get("best_loss")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -149,19 +153,34 @@ class Checkpoints(L.Callback):
     def _is_due(self, step: int) -> bool:
         kept = self.keep_every is not None and step % self.keep_every == 0
         kept = kept or step in self.kept_steps
-        return step % self.save_every == 0 or kept or step == self._best_step
+        return step % self.save_every == 0 or kept or step == self.best_step
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember the step with the best value of the metric; the lower loss breaks a tie."""
         metrics = trainer.callback_metrics
-        if trainer.sanity_checking or self.monitor not in metrics or trainer.global_step == 0:
+        if trainer.sanity_checking or trainer.global_step == 0:
             return  # weights before the first step are those of the start, not of this run
+        if self.monitor not in metrics:
+            self._note_absent(trainer)
+            return
         if trainer.global_step == self._saved_step:
             # This validation ran after resuming, so the saved checkpoint lacks its metrics.
             self._saved_step = None
         value, loss = float(metrics[self.monitor]), float(metrics.get("val_loss", math.nan))
         if self._is_new_best(value, loss):
-            self.best, self._best_step, self._best_loss = value, trainer.global_step, loss
+            self.best, self.best_step, self._best_loss = value, trainer.global_step, loss
+
+    def _note_absent(self, trainer: L.Trainer) -> None:
+        """Say once that a validation lacks the metric that chooses the best checkpoint."""
+        if self._is_noted or not trainer.is_global_zero:
+            return
+        self._is_noted = True
+        measured = ", ".join(sorted(n for n in trainer.callback_metrics if n.startswith("val_")))
+        tqdm.write(
+            f"the validation after step {trainer.global_step} does not measure {self.monitor}, "
+            f"so no checkpoint is the best by it; callbacks.checkpoints.monitor may be: {measured}",
+            file=sys.stderr,
+        )
 
     def _is_new_best(self, value: float, loss: float) -> bool:
         if self.best is None or self._is_better(value, than=self.best):
@@ -179,6 +198,10 @@ class Checkpoints(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         """Finish what is being written; the exception is reported even if that fails too."""
+        self.finish_after_error(trainer)
+
+    def finish_after_error(self, trainer: L.Trainer) -> None:
+        """Wait until nothing is being written; if that fails, say so and do not raise."""
         try:
             self._writer(trainer).finish()
         except Exception as error:
@@ -209,7 +232,7 @@ class Checkpoints(L.Callback):
             trainer.save_checkpoint(path, weights_only=False)
             self._saved_step = step
             if trainer.is_global_zero:
-                is_best = step == self._best_step
+                is_best = step == self.best_step
                 self._writer(trainer).then(functools.partial(self._written, path.name, is_best))
 
     def _written(self, name: str, is_best: bool) -> None:
@@ -237,6 +260,13 @@ class Checkpoints(L.Callback):
     def _writer(trainer: L.Trainer) -> BackgroundWriter:
         writer: BackgroundWriter = trainer.strategy.checkpoint_io.writer
         return writer
+
+    def restore_best(self) -> None:
+        """Point `best.ckpt` at the best checkpoint again, after a later one was taken away."""
+        if self.best_step is not None:
+            name = STEP_NAME.format(step=self.best_step)
+            if (self.folder / name).exists():
+                self._point(BEST, name)
 
     def _point(self, name: str, target: str) -> None:
         """Point a link at a checkpoint in the same folder, atomically."""

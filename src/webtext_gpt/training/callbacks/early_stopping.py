@@ -48,6 +48,11 @@ class Patience(EarlyStopping):
         """Restore the count, but keep this call's patience."""
         super().load_state_dict({**state_dict, "patience": self.patience})
 
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Count a validation, unless it lacks the metric, which `Checkpoints` reports."""
+        if self.monitor in trainer.callback_metrics:
+            super().on_validation_end(trainer, pl_module)
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take no further step if the patience was exhausted before the run was interrupted."""
         trainer.should_stop = trainer.should_stop or self.is_over

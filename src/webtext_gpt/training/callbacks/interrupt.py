@@ -93,8 +93,16 @@ class GracefulInterrupt(L.Callback):
         """Restore the previous signal handlers."""
         self._restore()
 
-    def on_exception(self, trainer: L.Trainer, *args: object) -> None:
-        """Restore the previous signal handlers."""
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Restore the previous signal handlers.
+
+        After a second Ctrl-C, Lightning ignores any further one. That stays so until the checkpoint
+        being written is complete and `run.fit` has said what is saved.
+        """
+        if isinstance(exception, KeyboardInterrupt):
+            self._previous.pop(signal.SIGINT, None)
         self._restore()
 
     def _restore(self) -> None:

@@ -16,7 +16,7 @@ DECAYED = "decayed-"
 
 
 class StableCheckpoint(L.Callback):
-    """Keeps the checkpoint at the step where the decay begins, and names it.
+    """Keeps the checkpoint at the step where the decay begins, names it, and keeps the best before.
 
     When a longer run goes back to it, the checkpoints of the old decay are renamed to
     `decayed-00001000.ckpt`. They stay usable as models, but the run does not resume from them.
@@ -33,20 +33,34 @@ class StableCheckpoint(L.Callback):
         self.goes_back = goes_back
         self.start = 0
         self._is_kept = False
+        self._best_step: int | None = None  # the best before the decay
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the step at which the decay begins, which `run.before_decay` reads."""
-        return {"decay_start": self.start}
+    def state_dict(self) -> dict[str, int | None]:
+        """Return where the decay begins, which `run.before_decay` reads, and the best before it."""
+        return {"decay_start": self.start, "best_step": self._best_step}
+
+    def load_state_dict(self, state_dict: dict[str, int | None]) -> None:
+        """Restore the best step; earlier versions did not save it."""
+        self._best_step = state_dict.get("best_step")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Let `Checkpoints` keep the checkpoint; set those of an old decay aside."""
         self.start = decay_start_of(self.scheduler, trainer.max_steps)
-        for callback in trainer.callbacks:
-            if isinstance(callback, Checkpoints):
-                callback.kept_steps.add(self.start)
-                self._is_kept = trainer.global_step < self.start
-        if self.goes_back and trainer.is_global_zero:
+        if trainer.global_step < self.start:
+            self._best_step = None
+        goes_back = self.goes_back and trainer.is_global_zero
+        if goes_back:
             self._set_aside(trainer.global_step)
+        for callback in _checkpoints(trainer):
+            self._is_kept = trainer.global_step < self.start
+            self._keep(callback)
+            if goes_back:
+                callback.restore_best()
+
+    def _keep(self, checkpoints: Checkpoints) -> None:
+        """Let the checkpoints from which a longer run continues stay."""
+        steps = {self.start, self._best_step}
+        checkpoints.kept_steps |= {step for step in steps if step is not None}
 
     def _set_aside(self, step: int) -> None:
         for later in self.folder.glob(STEPS):
@@ -60,9 +74,12 @@ class StableCheckpoint(L.Callback):
                 link.unlink()
 
     def on_train_batch_start(self, trainer: L.Trainer, *args: object) -> None:
-        """Name the checkpoint, which `Checkpoints` writes at this step."""
+        """Keep the best checkpoint, and name the one that `Checkpoints` writes at this step."""
         if self._is_kept and trainer.global_step == self.start < trainer.max_steps:
             self._is_kept = False  # named once
+            for callback in _checkpoints(trainer):
+                self._best_step = callback.best_step
+                self._keep(callback)
             if trainer.is_global_zero:
                 kept = self.folder / STEP_NAME.format(step=self.start)
                 print(
@@ -70,6 +87,10 @@ class StableCheckpoint(L.Callback):
                     "longer run continues from it: resume=... with a greater length",
                     flush=True,
                 )
+
+
+def _checkpoints(trainer: L.Trainer) -> list[Checkpoints]:
+    return [callback for callback in trainer.callbacks if isinstance(callback, Checkpoints)]
 
 
 def decay_start_of(scheduler: WarmupStableDecay, total_steps: int) -> int:

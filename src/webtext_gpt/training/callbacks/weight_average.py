@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from webtext_gpt.checkpoint.absent import FOLDER
 from webtext_gpt.checkpoint.store import LAST, open_checkpoint
+from webtext_gpt.data.rows import plural
 from webtext_gpt.training.averaging import Average, forget, write_average
 
 
@@ -110,7 +111,9 @@ class WeightAverage(L.Callback):
         if last.exists():
             listed = list(chain.from_iterable(names))
             path = write_average(open_checkpoint(last), self.average, listed)
-            print(f"average     {path}, of {self.steps:,} steps", flush=True)
+            steps = plural(self.steps, "step")
+            none = f"none is written after {steps}, fewer than average.interval"
+            print(f"average     {none if path is None else f'{path}, of {steps}'}", flush=True)
 
 
 def weight_average(trainer: L.Trainer) -> WeightAverage | None:

@@ -22,6 +22,7 @@ from lightning.pytorch.plugins.environments import ClusterEnvironment
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from webtext_gpt.checkpoint.background import is_writing
 from webtext_gpt.errors import EXIT_PREEMPTED, Stopped, UserError
 from webtext_gpt.training.lightning_internals import (
     SubprocessLauncher,
@@ -61,6 +62,10 @@ class Watch(threading.Thread):
         while any(process.poll() is None for process in self.processes) or self.death():
             if self.death():
                 time.sleep(STUCK_SECONDS)
+                if is_writing():
+                    while is_writing():  # the checkpoint may be the newest that there will be
+                        time.sleep(POLL_SECONDS)
+                    time.sleep(STUCK_SECONDS)  # the main thread may have waited for it, too
                 if self._reporting.acquire(blocking=False):
                     self._end()
                 return

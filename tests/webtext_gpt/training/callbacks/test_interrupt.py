@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 import lightning as L
 import pytest
 
+from webtext_gpt.checkpoint.store import damage, save_checkpoint
 from webtext_gpt.errors import Stopped
+from webtext_gpt.training import checkpoint_io
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.module import TrainingModule
 from webtext_gpt.training.pretrain import pretrain
@@ -78,6 +81,34 @@ def test_it_stops_at_once_and_the_run_can_be_resumed(
         assert f"the last checkpoint is of step {last}, so {lost} will be taken again" in message
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert run("resume=auto")["step"] == 6
+
+
+def test_more_of_them_do_not_abandon_a_checkpoint_that_is_being_written(
+    compose: Callable[..., Any],
+    small_run: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pressed = threading.Event()
+
+    def wait_and_save(contents: dict[str, Any], path: Path) -> None:
+        pressed.wait(60)
+        save_checkpoint(contents, path)
+
+    def impatient(checkpoints: Checkpoints, *arguments: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        pressed.set()
+        on_exception(checkpoints, *arguments)
+
+    on_exception = Checkpoints.on_exception
+    monkeypatch.setattr(checkpoint_io, "save_checkpoint", wait_and_save)
+    monkeypatch.setattr(Checkpoints, "on_exception", impatient)
+    twice = _twice(TrainingModule.training_step, 3)
+    monkeypatch.setattr(TrainingModule, "training_step", twice)
+    with pytest.raises(Stopped, match="after step 3; the last checkpoint is of step 2, so 1 step"):
+        pretrain(compose("train", *small_run, "validate_every=100"))
+    assert damage(tmp_path / "run" / "checkpoints" / "step-00000002.ckpt") is None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.slow
