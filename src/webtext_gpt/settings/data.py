@@ -172,6 +172,16 @@ class Mixed(Target):
         return {name: source.epochs or 1.0 for name, source in self.sources.items()}
 
     @model_validator(mode="after")
+    def _names(self) -> Self:
+        for name in self.sources:
+            if f"_{name}".endswith("_average"):
+                raise ValueError(
+                    f"data.sources.{name}: a name may not be average or end with _average, which "
+                    "marks the figures of average=, as in val_loss_average; choose another name"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _weights(self) -> Self:
         if not self.sources:
             raise ValueError("data.sources has no source; give data.sources.NAME.path=...")

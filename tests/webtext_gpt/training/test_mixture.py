@@ -253,6 +253,8 @@ def test_epochs_are_passes_relative_to_the_other_sources(
         (["data.sources.a=x"], "data.sources.a=x: holds several settings"),
         (["data.sources=x"], "data.sources=x: data.sources holds several settings"),
         (["data.sources.a b.path=x"], "data.sources.a b: a name has letters"),
+        (["data.sources.average.path=x"], "data.sources.average: a name may not be average"),
+        (["data.sources.a_average.path=x"], "data.sources.a_average: a name may not be average"),
         (["data.sources.a=null", "data.sources.b=null"], "data.sources has no source"),
         (["data.path=x"], "data.path has no effect .* data=files or data=shards"),
     ],
