@@ -28,7 +28,7 @@ def diagnose(lines: Iterable[bytes]) -> Diagnosis:
         valid += sum(char > "\x7f" for char in text) - sum(map(len, bad))
         invalid += len(bad)
         has_c1 = has_c1 or _C1.search(text) is not None
-        fits_cp1252 = fits_cp1252 and _decodes(line, "cp1252")
+        fits_cp1252 = fits_cp1252 and decodes(line, "cp1252")
     if not invalid:
         return "UTF-8"
     if valid >= invalid:
@@ -38,7 +38,8 @@ def diagnose(lines: Iterable[bytes]) -> Diagnosis:
     return "cp1252" if fits_cp1252 else "unknown"
 
 
-def _decodes(line: bytes, encoding: str) -> bool:
+def decodes(line: bytes, encoding: str) -> bool:
+    """Return whether a line can be decoded."""
     try:
         line.decode(encoding)
     except UnicodeDecodeError:

@@ -155,7 +155,11 @@ def _parquet_rows(
     from webtext_gpt.data.parquet import DAMAGE, open_parquet
 
     with open_parquet(file) as table:
-        _check_columns(str(file), dict.fromkeys(table.schema_arrow.names), columns, "column")
+        names = table.schema_arrow.names
+        _check_columns(str(file), dict.fromkeys(names), columns, "column")
+        for column in columns:
+            if names.count(column) > 1:
+                raise UserError(f"{file}: {names.count(column)} columns are named {column!r}")
         batches = table.iter_batches(columns=list(columns), batch_size=1024)
         number = 0
         while True:

@@ -40,14 +40,15 @@ def report_examples(
         positive: the class of `f1_positive`; see `Task`.
 
     Returns:
-        The figures; see `Predictions.figures`.
+        The figures, see `Predictions.figures`, and `constant`: whether every row has the same
+        prediction though true values differ.
     """
     logits = classifier.logits(examples.texts, examples.seconds)
     targets = torch.from_numpy(encode_labels(examples.labels, classifier.labels))
     predictions = Predictions(logits, targets, classifier.labels, positive)
     write_report(out, out.name, predictions, examples)
     print(f"\n{terminal_report(out.name, predictions)}", flush=True)
-    return predictions.figures
+    return {**predictions.figures, "constant": constant_remark(predictions) is not None}
 
 
 def write_report(

@@ -3,6 +3,8 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import matplotlib.axes
 import pytest
@@ -15,6 +17,7 @@ from webtext_gpt.evaluation.tables import escaped, one_line
 from webtext_gpt.finetuning import report
 from webtext_gpt.finetuning.data.examples import Examples
 from webtext_gpt.finetuning.metrics import Predictions
+from webtext_gpt.finetuning.report import report_examples
 
 
 def _logits(probabilities: list[list[float]]) -> Tensor:
@@ -217,6 +220,16 @@ def test_a_predictor_of_one_class_is_remarked_on(tmp_path: Path) -> None:
         assert "warning" not in _terminal("run", one, torch.tensor(targets), labels)
     two = _logits([[0.8, 0.2], [0.4, 0.6], [0.9, 0.1]])
     assert "warning" not in _terminal("run", two, torch.tensor([0, 1, 0]), labels)
+
+
+@pytest.mark.parametrize(("second", "constant"), [([0.6, 0.4], True), ([0.4, 0.6], False)])
+def test_figures_tell_a_predictor_of_one_class(
+    second: list[float], constant: bool, tmp_path: Path
+) -> None:
+    logits = _logits([[0.8, 0.2], second])
+    classifier: Any = SimpleNamespace(logits=lambda *_: logits, labels=("a", "b"))
+    examples = Examples(["x", "y"], None, ["a", "b"], ["line 1", "line 2"])
+    assert report_examples(classifier, examples, tmp_path / "test")["constant"] is constant
 
 
 def test_a_regression_that_predicts_one_number_is_remarked_on() -> None:

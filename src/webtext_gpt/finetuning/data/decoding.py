@@ -1,11 +1,12 @@
 """Decoded lines of a text file, with advice if it is not in the encoding that the task names."""
 
 import codecs
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from webtext_gpt.data.diagnosis import diagnose
+from webtext_gpt.data.diagnosis import decodes, diagnose
 from webtext_gpt.data.rows import Report, decoded
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import CONVERT
@@ -41,7 +42,11 @@ def check_encoding(encoding: str) -> None:
 
 
 def decoded_lines(
-    file: Path, encoding: str, has_settings: bool = True, on_replaced: Report | None = None
+    file: Path,
+    encoding: str,
+    has_settings: bool = True,
+    on_replaced: Report | None = None,
+    on_utf8: Report | None = None,
 ) -> Iterator[str]:
     """Yield decoded lines, each ending in a line feed, without a byte order mark.
 
@@ -54,6 +59,8 @@ def decoded_lines(
         has_settings: whether the caller has the settings `task.*`, for messages.
         on_replaced: called for each line with bytes that are replaced by U+FFFD because they are
             not in the encoding; `None` refuses such a line.
+        on_utf8: called at the end of a file that is read in another encoding, if most of its lines
+            that are not ASCII are UTF-8, with the first of these lines and their number.
 
     Raises:
         UserError: the file is empty, no text, or not in the encoding.
@@ -63,10 +70,17 @@ def decoded_lines(
         raise UserError(f"{file} is empty")
     mark = next((mark for mark in _MARKS if head.startswith(mark)), b"")
     encoding = _MARKS[mark] if mark else _unmarked(file, head, encoding, has_settings)
+    in_doubt = not mark and codecs.lookup(encoding).name[:6] not in ("utf-8", *_WIDE)
+    utf8 = Counter[bool]()  # non-ASCII lines, by whether they are UTF-8
+    first = ""
     with file.open("rb") as stream:
         stream.seek(len(mark))
         for number, raw in enumerate(_raw_lines(stream, encoding), start=1):
             place = f"{file}, line {number}"
+            if in_doubt and not raw.isascii():
+                is_utf8 = decodes(raw, "utf-8")
+                utf8[is_utf8] += 1
+                first = first or (place if is_utf8 else "")
             try:
                 text = raw.decode(encoding)
             except UnicodeDecodeError as error:
@@ -84,6 +98,8 @@ def decoded_lines(
                 yield from (f"{line}\n" for line in text.removesuffix("\r").split("\r"))
             else:
                 yield text.removesuffix("\n").removesuffix("\r") + "\n"
+    if on_utf8 is not None and utf8[True] > utf8[False]:
+        on_utf8(first, utf8[True])
 
 
 def _unmarked(file: Path, head: bytes, encoding: str, has_settings: bool) -> str:
@@ -138,5 +154,6 @@ def _advice(file: Path, encoding: str) -> str:
     if found in ("unknown", name) or (name, found) == ("cp1252", "latin-1"):
         return f"set its encoding, such as task.encoding=gb18030 or cp1251; {replace}"
     return (
-        f"if it is Western European text in another encoding, set task.encoding={found}; {replace}"
+        f"if it is Western European text in another encoding, set task.encoding={found}, and "
+        f"otherwise its own, such as gb18030 or cp1251; {replace}"
     )

@@ -33,11 +33,13 @@ def read_delimited(
     has_settings: bool = True,
     on_replaced: Report | None = None,
     on_extra: Report | None = None,
+    on_utf8: Report | None = None,
 ) -> Iterator[tuple[str, Row]]:
     r"""Yield `(place, row)` in file order; the place is the file and the line the row begins on.
 
     If the first row contains all of `columns`, it is the header. A line `sep=;`, which Excel
-    writes, may precede it. Empty lines are skipped. Line ends are read as `\n`.
+    writes, may precede it. Empty lines are skipped, as are lines of white space if there are
+    several columns. Line ends are read as `\n`.
 
     Args:
         file: the file, which is read line by line.
@@ -56,6 +58,7 @@ def read_delimited(
         on_replaced: see `decoded_lines`.
         on_extra: called for each row with more cells than there are columns, of which the last are
             dropped; `None` refuses such a row.
+        on_utf8: see `decoded_lines`.
 
     Raises:
         UserError: a row has too few or too many cells, or the file cannot be decoded.
@@ -64,13 +67,12 @@ def read_delimited(
     if separator is not None:
         check_separator(separator)
     check_encoding(encoding)
-    lines = decoded_lines(file, encoding, has_settings, on_replaced)
+    lines = decoded_lines(file, encoding, has_settings, on_replaced, on_utf8)
     named, lines = _named_separator(lines)
     skipped = 1 if named else 0
     if separator is None:
         separator = named or ("\t" if file.suffix.lower() == ".tsv" else ",")
-    if quotes is None:
-        quotes = separator not in "\t "
+    quotes = separator not in "\t " if quotes is None else quotes
     shorter = [name for name in names or () if name != optional]
     if separator == " " and names:
         names = shorter
@@ -82,6 +84,8 @@ def read_delimited(
     header: list[str] | None = None
     count = 0
     for line, cells in rows:
+        if len(header or shorter) != 1 and _is_blank(cells, separator):
+            continue
         place = f"{file}, line {line}"
         if header is None:
             found = [cell.strip() for cell in cells]
@@ -113,6 +117,11 @@ def check_separator(separator: str) -> None:
         raise UserError(
             f"task.separator={separator!r} must be one character other than a quote or a line end"
         )
+
+
+def _is_blank(cells: list[str], separator: str) -> bool:
+    """Return whether a row is a line of white space that holds no separator but spaces."""
+    return (len(cells) == 1 or separator == " ") and not "".join(cells).strip()
 
 
 def _named_separator(lines: Iterator[str]) -> tuple[str | None, Iterator[str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from webtext_gpt.data.rows import Row, plural, text_value
 from webtext_gpt.errors import UserError
-from webtext_gpt.finetuning.data.labels import class_name, regression_target
+from webtext_gpt.finetuning.data.labels import class_name, label_to_skip, regression_target
 from webtext_gpt.finetuning.data.rows import RowSource, file_source
 from webtext_gpt.finetuning.data.task import Task
 
@@ -100,6 +100,9 @@ def collect_examples(task: Task, source: RowSource) -> Examples:
     empty: list[str] = []
     skipped: Counter[str] = Counter()
     for place, row in source.rows:
+        if (to_skip := label_to_skip(row, task, source.classes)) is not None:
+            skipped[to_skip] += 1
+            continue
         text = _text_or_empty(row, task.text, place)
         second = None if task.text_pair is None else _text_or_empty(row, task.text_pair, place)
         completion = _text_or_empty(row, task.label, place) if task.kind == "completion" else None
@@ -113,9 +116,6 @@ def collect_examples(task: Task, source: RowSource) -> Examples:
             label = regression_target(row, task, place)
         else:
             label = class_name(row, task, place, source.classes)
-            if label in task.skip_labels:
-                skipped[label] += 1
-                continue
         labels.append(label)
         texts.append(text)
         places.append(place)
@@ -128,7 +128,9 @@ def collect_examples(task: Task, source: RowSource) -> Examples:
         raise UserError(f"{source.name} has no row with a label that task.skip_labels keeps")
     _check_empty(task, source.name, empty, len(texts))
     pairs = seconds if task.text_pair is not None else None
-    return Examples(texts, pairs, labels, places, source.classes, skipped=len(empty))
+    return Examples(
+        texts, pairs, labels, places, source.classes, skipped=len(empty) + skipped.total()
+    )
 
 
 def collapsed(text: str) -> str:

@@ -40,8 +40,6 @@ def class_name(row: Row, task: Task, place: str, classes: tuple[str, ...] | None
     value = _present(row, task, place)
     if classes is not None:
         if value == -1:
-            if "-1" in task.skip_labels:
-                return "-1"
             raise UserError(
                 f"{place}: {task.label!r} is -1: this split's labels are not published, or, as in "
                 "SNLI, this row has none; choose another split with task.splits, or leave such "
@@ -64,6 +62,24 @@ def class_name(row: Row, task: Task, place: str, classes: tuple[str, ...] | None
     if not name:
         raise _missing(task, place)
     return name if classes is not None else _as_whole(name, task, place)
+
+
+def label_to_skip(row: Row, task: Task, classes: tuple[str, ...] | None = None) -> str | None:
+    """Return a row's label if `task.skip_labels` has it, and otherwise `None`.
+
+    Labels are compared as `class_name` reads them, but may be ones that it refuses, such as a
+    fraction. For the arguments see `class_name`.
+    """
+    value = row[task.label]
+    if not task.skip_labels or not isinstance(value, str | int | float | Decimal):
+        return None
+    if classes is not None and isinstance(value, int) and 0 <= value < len(classes):
+        value = classes[value]
+    name = str(value)
+    if task.label_until is not None:
+        name = name.partition(task.label_until)[0]
+    skipped = {_comparable(name, task) for name in task.skip_labels}
+    return name.strip() if _comparable(name, task) in skipped else None
 
 
 def regression_target(row: Row, task: Task, place: str) -> float:
@@ -131,6 +147,15 @@ def balanced_weights(targets: np.ndarray, n_classes: int) -> np.ndarray:
     """
     rows = np.bincount(targets, minlength=n_classes)
     return (len(targets) / (n_classes * rows)).astype(np.float32)
+
+
+def _comparable(name: str, task: Task) -> str | Decimal:
+    """Return what is equal for all spellings of a class."""
+    name = name.strip()
+    text = _with_point(name, task)
+    if _FRACTION.fullmatch(text) or re.fullmatch("-?[1-9][0-9]*|0", text):
+        return Decimal(text)
+    return name.lower() if name.lower() in ("true", "false") else name
 
 
 def _as_whole(name: str, task: Task, place: str) -> str:

@@ -24,6 +24,10 @@ from webtext_gpt.signatures import head_of, refuse_other_kind, wide_encoding
 
 DELIMITED = {".csv", ".tsv"}
 REPLACED = "bytes that are not in its encoding, read as U+FFFD"
+DOUBTFUL = (
+    "warning: lines that look like UTF-8 but were read with task.encoding={}; if accents or quotes "
+    "come out wrong, set task.encoding=utf-8"
+)
 EXTRA = "rows with cells after the last column, which were dropped"
 
 
@@ -155,6 +159,7 @@ def _file_rows(
                 optional=None if task.label in columns else task.label,
                 on_replaced=on_replaced,
                 on_extra=partial(faults.add, EXTRA) if task.extra_cells == "drop" else None,
+                on_utf8=partial(faults.add, DOUBTFUL.format(task.encoding)),
             )
     except NotUnicodeError as error:
         raise UserError(f"{error}; task.on_error=replace reads U+FFFD for the bytes") from error

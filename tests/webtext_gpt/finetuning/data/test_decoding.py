@@ -114,6 +114,24 @@ def test_files_in_another_encoding_are_refused(
         read_file(Task(name="mine", encoding=encoding), _file(tmp_path, content))
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "cp1251"])
+def test_utf_8_that_is_read_in_another_encoding_is_remarked_on(
+    encoding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = Task(name="mine", encoding=encoding)
+    file = _file(tmp_path, "text,label\na,1\ncafé,1\nnaïve,0\n".encode() + b"\xe9,1\n")
+    remark = f"look like UTF-8 but were read with task.encoding={encoding}; "
+    read_file(task, file)
+    said = capsys.readouterr().out
+    assert remark in said
+    assert f"2, the first in {file}, line 3" in said
+    list(iter_texts(task, file))
+    assert remark in capsys.readouterr().out
+    for content in (b"text,label\na,1\n", b"text,label\n\xe9,1\n\xc3\xa9,1\n"):
+        read_file(task, _file(tmp_path, content))
+        assert "UTF-8" not in capsys.readouterr().out
+
+
 def test_extra_cells_are_refused_with_the_key_or_dropped(
     cases: Path, capsys: pytest.CaptureFixture[str], write: Callable[..., str]
 ) -> None:

@@ -40,6 +40,20 @@ def test_csv_cells_hold_separators_quotes_and_line_ends(read: Read) -> None:
     ]
 
 
+@pytest.mark.parametrize("separator", [",", "\t", ";", " "])
+def test_lines_of_white_space_are_blank_if_there_are_several_columns(
+    read: Read, separator: str
+) -> None:
+    lines = " |text?label|x?1| \xa0|y?0|  |".replace("|", "\n").replace("?", separator)
+    rows = read("a.txt", lines.encode(), separator=separator)
+    assert [(place, row["text"]) for place, row in rows] == [("3", "x"), ("5", "y")]
+    headerless = lines.partition("label\n")[2].encode()
+    rows = read("a.txt", headerless, separator=separator, names=("text", "label"))
+    assert [place for place, _ in rows] == ["1", "3"]
+    rows = read("a.csv", b"text\nx\n  \ny\n", columns=("text",))
+    assert [row["text"] for _, row in rows] == ["x", "  ", "y"]
+
+
 def test_rows_written_by_the_csv_module_are_read_back(tmp_path: Path) -> None:
     texts = ["", " ", '"', '""', ",", "a\nb", "\n\n", "'", "\u2028 \x85 \x0b", "\t", '","', "é😀"]
     with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as stream:

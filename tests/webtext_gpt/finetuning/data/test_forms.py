@@ -224,3 +224,31 @@ def test_utf_16_without_a_mark_is_named_and_read(tmp_path: Path, write: Callable
         for given in ("utf-16", encoding):
             found = read_file(Task(name="mine", encoding=given), file)
             assert (found.texts, found.labels) == (["Ċ਀é"], ["1"])
+
+
+@pytest.mark.parametrize(
+    ("label", "skipped", "decimal"),
+    [
+        ("2", "2.0", "point"),
+        ("2.0", "2", "point"),
+        ("2,0", "2", "comma"),
+        ("0.5", "0.50", "point"),
+        ("TRUE", "true", "point"),
+        (" - ", "-", "point"),
+    ],
+)
+def test_labels_are_left_out_however_they_are_spelled(
+    label: str, skipped: str, decimal: str, write: Callable[..., str]
+) -> None:
+    """They count as skipped, also where the text is empty."""
+    file = write("a.tsv", f"text\tlabel\na\t1\nb\t{label}\n\t{label}\nc\t0\n")
+    found = read_file(Task(name="mine", skip_labels=(skipped,), decimal=decimal), file)
+    assert (found.texts, found.labels, found.skipped) == (["a", "c"], ["1", "0"], 2)
+
+
+def test_a_boolean_label_is_left_out(write: Callable[..., str]) -> None:
+    rows = [{"text": "a", "label": True}, {"text": "b", "label": "x"}, {"text": "c", "label": None}]
+    task = Task(name="mine", skip_labels=("true",))
+    assert read_file(task, write("a.jsonl", rows[:2])).texts == ["b"]
+    with pytest.raises(UserError, match="line 3: the label is missing"):
+        read_file(task, write("a.jsonl", rows))

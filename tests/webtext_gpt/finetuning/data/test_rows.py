@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from webtext_gpt.errors import UserError
@@ -59,6 +61,13 @@ def test_damaged_pages_of_parquet_are_located(write: Write) -> None:
     file.write_bytes(content)
     with pytest.raises(UserError, match="a.parquet is damaged: rows from 0 on"):
         read_file(TASK, file)
+
+
+def test_columns_of_the_same_name_in_parquet_are_refused(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["a"])] * 3, names=["text", "label", "text"])
+    pa.parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a.parquet: 2 columns are named 'text'"):
+        read_file(Task(name="mine"), tmp_path / "a.parquet")
 
 
 def test_columns_that_differ_by_case_are_reported(write: Write, hub: str) -> None:
