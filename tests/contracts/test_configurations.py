@@ -15,9 +15,10 @@ from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.model.config import GPT2_VOCAB_SIZE
 from webtext_gpt.settings.saved import save
 from webtext_gpt.training.batch import plan_batch
+from webtext_gpt.training.chosen_callbacks import build_callbacks
 from webtext_gpt.training.distributed.devices import Devices
-from webtext_gpt.training.run import build_callbacks
-from webtext_gpt.training.trainer import Length, build_trainer
+from webtext_gpt.training.length import Length
+from webtext_gpt.training.trainer import build_trainer
 
 REPOSITORY = Path(__file__).parents[2]
 CONF = REPOSITORY / "conf"

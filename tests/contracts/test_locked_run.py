@@ -14,7 +14,7 @@ import pytest
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.finetuning.seeds import finetune_seeds
 from webtext_gpt.settings.saved import save
-from webtext_gpt.training import run as running
+from webtext_gpt.training import opening
 from webtext_gpt.training.callbacks.interrupt import GracefulInterrupt
 from webtext_gpt.training.loggers import read_metrics
 from webtext_gpt.training.pretrain import pretrain
@@ -177,7 +177,7 @@ def test_only_the_first_machine_locks(
     holder(tmp_path / "run")
     for name, value in rank.items():
         monkeypatch.setenv(name, value)
-    with running.open_run(compose("train", f"resume={tmp_path / 'run'}")) as run:
+    with opening.open_run(compose("train", f"resume={tmp_path / 'run'}")) as run:
         assert not run.is_locked
 
 

@@ -28,18 +28,11 @@ from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import plan_examples
 from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
+from webtext_gpt.training.length import before_decay, run_length
 from webtext_gpt.training.memory import check_memory
+from webtext_gpt.training.opening import Run, open_run
 from webtext_gpt.training.precision import place_for_inference
-from webtext_gpt.training.run import (
-    Run,
-    before_decay,
-    compose_trainer,
-    conclude,
-    fit,
-    module_options,
-    open_run,
-    run_length,
-)
+from webtext_gpt.training.run import compose_trainer, conclude, fit, module_options
 from webtext_gpt.training.summary import Summary, progress_figures
 
 RECIPE = ("layers", "dropout", "body_dropout", "lm_weight", "from_scratch")

@@ -25,6 +25,8 @@ PRECISION = OneOf(
 )
 DEVICES = Either((OneOf(("auto", "-1")), Whole(1), Listed(Whole(0), bare=False)))
 Steps = Whole(1, unit="optimizer steps")
+DEFAULT_MINUTES = 5.0
+"""Minutes of training when no length is set."""
 
 
 class Trainer(Settings):

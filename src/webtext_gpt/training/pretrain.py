@@ -21,18 +21,11 @@ from webtext_gpt.training.batch import BatchPlan, plan_batch
 from webtext_gpt.training.callbacks.sources import Sources
 from webtext_gpt.training.corpus import model_config, open_shards
 from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
+from webtext_gpt.training.length import before_decay, run_length
 from webtext_gpt.training.memory import check_memory, count_parameters
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
-from webtext_gpt.training.run import (
-    Run,
-    before_decay,
-    compose_trainer,
-    conclude,
-    fit,
-    module_options,
-    open_run,
-    run_length,
-)
+from webtext_gpt.training.opening import Run, open_run
+from webtext_gpt.training.run import compose_trainer, conclude, fit, module_options
 from webtext_gpt.training.start import open_start, refuse_other_start
 from webtext_gpt.training.summary import Summary, summarize
 from webtext_gpt.training.validation import Scored, validation_figures

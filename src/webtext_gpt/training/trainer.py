@@ -1,10 +1,8 @@
 """Build the Lightning trainer from plain settings, devices and the batch plan."""
 
 import logging
-import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
@@ -20,15 +18,13 @@ from webtext_gpt.settings.training import Trainer
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.profile import Profile, TraceProfile, profiler
-from webtext_gpt.training.callbacks.time_budget import OPEN, TimeBudget
+from webtext_gpt.training.callbacks.time_budget import TimeBudget
 from webtext_gpt.training.checkpoint_io import AtomicCheckpointIO
 from webtext_gpt.training.distributed.devices import Devices
+from webtext_gpt.training.length import Length
 from webtext_gpt.training.lightning_internals import cluster_environment, use_own_fit_loop
 from webtext_gpt.training.precision import best_precision, warn_of_emulated_bf16
 from webtext_gpt.training.strategy import Parallelism
-
-DEFAULT_MINUTES = 5.0
-"""Minutes of training when no length is set."""
 
 NOISE = (
     ".*LeafSpec.*",
@@ -39,56 +35,6 @@ NOISE = (
     ".*reduce_scatter_tensor.*",
 )
 """Warnings of Lightning and DeepSpeed about their own use of torch, or about intended settings."""
-
-
-@dataclass(frozen=True)
-class Length:
-    """When training ends: after a number of steps or of minutes, whichever comes first."""
-
-    max_steps: int
-    """Optimizer steps; `OPEN` lets `TimeBudget` set as many as fit into `max_minutes`."""
-    max_minutes: float | None
-    taken_steps: int = 0
-    """Optimizer steps that a resumed run has taken."""
-    taken_seconds: float = 0.0
-    """Seconds that they took."""
-    is_estimated: bool = False
-    """Whether `max_minutes` alone gives the number of steps."""
-
-
-def plan_length(
-    max_steps: int | None,
-    max_tokens: int | None,
-    max_minutes: float | None,
-    *,
-    tokens_per_step: int,
-    planned_steps: int | None = None,
-) -> Length:
-    """Return when training ends, from the settings under `trainer`.
-
-    Args:
-        max_steps: optimizer steps.
-        max_tokens: training tokens, rounded up to whole steps, instead of `max_steps`.
-        max_minutes: wall-clock minutes. All three `None` means `DEFAULT_MINUTES`.
-        tokens_per_step: tokens of the global batch.
-        planned_steps: steps that a resumed run had planned for the same time, used if neither
-            `max_steps` nor `max_tokens` is set.
-
-    Raises:
-        UserError: a number is not above 0.
-    """
-    if max_tokens is not None:
-        steps = math.ceil(max_tokens / tokens_per_step)
-    elif max_steps is not None:
-        steps = max_steps
-    else:
-        steps = OPEN
-        max_minutes = DEFAULT_MINUTES if max_minutes is None else max_minutes
-    if steps == OPEN and planned_steps is not None:
-        steps = planned_steps
-    if steps < 1 and steps != OPEN:
-        raise UserError("trainer.max_steps and trainer.max_tokens must be above 0, or null")
-    return Length(steps, max_minutes)
 
 
 def build_trainer(

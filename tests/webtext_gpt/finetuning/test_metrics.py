@@ -24,7 +24,7 @@ from webtext_gpt.finetuning.metrics import METRICS, measure, per_class, positive
 from webtext_gpt.finetuning.run import _monitor
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.early_stopping import Patience
-from webtext_gpt.training.run import build_callbacks
+from webtext_gpt.training.chosen_callbacks import build_callbacks
 
 
 def _case(n_labels: int, rows: int, absent: int | None, dtype: torch.dtype) -> tuple[Tensor, ...]:

@@ -15,7 +15,8 @@ from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.distributed.devices import Devices
 from webtext_gpt.training.loggers import CSVLogger
-from webtext_gpt.training.run import compose_trainer, open_run
+from webtext_gpt.training.opening import open_run
+from webtext_gpt.training.run import compose_trainer
 
 
 def test_a_new_run_has_its_devices_and_no_checkpoint(

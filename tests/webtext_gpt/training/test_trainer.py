@@ -3,7 +3,7 @@
 import pytest
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.training.trainer import Length, plan_length
+from webtext_gpt.training.length import Length, plan_length
 
 
 @pytest.mark.parametrize(

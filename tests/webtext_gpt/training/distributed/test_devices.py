@@ -17,9 +17,10 @@ from webtext_gpt.training.batch import plan_batch
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.distributed.devices import Devices, find_devices
 from webtext_gpt.training.distributed.launcher import PARENT, _cause_reported_once
+from webtext_gpt.training.length import Length
 from webtext_gpt.training.pretrain import pretrain
 from webtext_gpt.training.strategy import Parallelism, automatic, deepspeed
-from webtext_gpt.training.trainer import Length, build_trainer
+from webtext_gpt.training.trainer import build_trainer
 
 
 def _settings(devices: object, accelerator: str = "cpu", num_nodes: int = 1) -> dict[str, object]:
