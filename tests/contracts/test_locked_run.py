@@ -40,7 +40,7 @@ def test_a_run_in_training_is_not_resumed_and_can_be_read(
     while not (run / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     try:
-        monkeypatch.setattr(running, "WAIT_SECONDS", 0.1)
+        monkeypatch.setattr(opening, "WAIT_SECONDS", 0.1)
         for again in ([f"resume={run}"], [*small_run, "resume=auto"]):
             refused = call("train.py", *again)
             assert refused.returncode == 1

@@ -114,9 +114,10 @@ class Guard:
         )
         if self.not_finite == "stop":
             batch.finish_saving()
+            way = "resume" if saved_checkpoints(batch.run_dir) else "start a new run"
             raise UserError(
                 f"{problem}. Training has stopped before that step; "
-                f"{last_checkpoint(batch.run_dir)}. {LESS}, or resume with guard.not_finite=skip"
+                f"{last_checkpoint(batch.run_dir)}. {LESS}, or {way} with guard.not_finite=skip"
             )
         self.skipped += 1
         self.in_a_row += 1
@@ -133,7 +134,7 @@ class Guard:
 def last_checkpoint(run_dir: str | Path) -> str:
     """Return a clause for messages that names the newest checkpoint of a run."""
     saved = saved_checkpoints(run_dir)
-    return f"the last good checkpoint is {saved[0] if saved else 'none'}"
+    return f"the last good checkpoint is {saved[0]}" if saved else "no checkpoint was saved yet"
 
 
 def _listed(documents: Iterable[int | str]) -> str:

@@ -19,11 +19,12 @@ def _batch(folder: Path, step: int = 5) -> StepBatch:
 
 def test_a_loss_that_is_not_finite_stops_with_its_documents(tmp_path: Path) -> None:
     guard = Guard("stop", spike=10)
-    with pytest.raises(UserError, match=r"the loss is inf in step 5, .* documents 7, 8\. .* none"):
+    named = r"the loss is inf in step 5, .* documents 7, 8\."
+    with pytest.raises(UserError, match=rf"{named} .* no checkpoint .* start a new run with guard"):
         guard.check_loss(math.inf, _batch(tmp_path), [False])
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "step-00000004.ckpt").touch()
-    with pytest.raises(UserError, match=r"the last good checkpoint is .*step-00000004\.ckpt"):
+    with pytest.raises(UserError, match=r"checkpoint is .*step-00000004\.ckpt.* or resume with"):
         guard.check_loss(math.nan, _batch(tmp_path), [False])
 
 
