@@ -154,7 +154,7 @@ def test_the_lock_ends_with_the_run_however_it_ends(
             pretrain(auto)
     assert not lock.exists()
     with monkeypatch.context() as patched:
-        patched.setattr(running, "newest_undamaged", fail)
+        patched.setattr(opening, "newest_undamaged", fail)
         with pytest.raises(OSError, match="broken"):
             pretrain(auto)
     assert not lock.exists()
