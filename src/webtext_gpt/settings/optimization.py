@@ -86,7 +86,7 @@ class WarmupStableDecay(Target):
     target: Literal["webtext_gpt.training.schedule.wsd"] = setting(alias="_target_")
     warmup_steps: Annotated[int, Steps] = setting(100, "length of linear warm-up", common=True)
     decay_ratio: Annotated[float, Number(above=0, most=1)] = setting(
-        0.2, "length of the decay as a fraction of all steps", common=True
+        0.2, "length of the decay as a fraction of all steps"
     )
     decay_form: Annotated[str, OneOf(("linear", "cosine", "sqrt"))] = setting(
         "linear", "form of the decay; sqrt: 1 minus the square root of its progress"

@@ -30,5 +30,5 @@ def test_shards_of_another_tokenizer_than_the_given_one_are_refused(
     write_shards([("train", prose), ("validation", "the cat")], mine, folder, {})
     settings = compose("train", "data=shards", f"data.path={folder}")
     assert open_shards(settings, train_bpe([prose], 280)).tokenizer.hash == mine.hash
-    with pytest.raises(UserError, match="shards was tokenized with another tokenizer"):
+    with pytest.raises(UserError, match="shards were made with another tokenizer"):
         open_shards(settings, other)
