@@ -33,6 +33,7 @@ from webtext_gpt.training.memory import check_memory
 from webtext_gpt.training.opening import Run, open_run
 from webtext_gpt.training.precision import place_for_inference
 from webtext_gpt.training.run import compose_trainer, conclude, fit, module_options
+from webtext_gpt.training.start import refuse_other_start
 from webtext_gpt.training.summary import Summary, progress_figures
 
 RECIPE = ("layers", "dropout", "body_dropout", "lm_weight", "from_scratch")
@@ -74,6 +75,8 @@ def finetune(
 
 
 def _finetune(run: Run, settings: Finetune, start: LoadedModel | None) -> Finetuned:
+    if run.state is not None:
+        refuse_other_start(settings.checkpoint, run.folder)
     task = open_task(settings.task)
     train, validation, test = read_splits(task)
     measured = {"validation": validation} | ({} if test is None else {"test": test})

@@ -47,8 +47,13 @@ def test_training_that_ended_early_stays_ended(
     assert (summary["step"], summary["stopped_early"]) == (6, True)
     assert finetune(*early, "trainer.max_steps=40", "resume=auto") == {}
     longer = [f"resume={tmp_path / 'run'}", "callbacks.early_stopping.patience=4"]
+    with pytest.raises(UserError, match="started from checkpoint=.* gives checkpoint=.*other"):
+        run_command(compose("finetune", *longer, f"checkpoint={tmp_path / 'other'}"))
+    left = tmp_path / "run" / ".summary.json.1.partial"
+    left.touch()  # as of a process that was killed
     more = run_command(compose("finetune", *longer))
     assert more["step"] == 10
+    assert not left.exists()
 
 
 def test_max_minutes_ends_fine_tuning(finetune: Finetune) -> None:

@@ -128,6 +128,7 @@ class Checkpoints(L.Callback):
         self._saved_step = trainer.global_step
         if trainer.is_global_zero:
             remove_partials(self.folder)
+            remove_partials(self.run_dir)
             for left in self.folder.glob(".*.old"):
                 remove(left)
             for later in self.folder.glob(STEPS):
