@@ -84,17 +84,19 @@ def run_length(run: Run, tokens_per_step: int, max_steps: int | None = None) -> 
         max_steps: optimizer steps, if the settings leave the length to the caller.
     """
     asked = run.settings.trainer
+    steps = asked.max_steps or max_steps
+    minutes = DEFAULT_MINUTES if asked.max_minutes is None else asked.max_minutes
+    keeps_plan = run.state is not None and run.planned_minutes == minutes
     length = plan_length(
-        asked.max_steps or max_steps,
+        steps,
         asked.max_tokens,
         asked.max_minutes,
         tokens_per_step=tokens_per_step,
+        planned_steps=run.state["max_steps"] if run.state and keeps_plan else None,
     )
-    length = replace(length, is_estimated=length.max_steps == OPEN)
+    length = replace(length, is_estimated=steps is None and asked.max_tokens is None)
     if run.state is None:
         return length
-    if length.is_estimated and length.max_minutes == run.planned_minutes:
-        length = replace(length, max_steps=run.state["max_steps"])
     return replace(length, taken_steps=run.step, taken_seconds=run.state["seconds"])
 
 
