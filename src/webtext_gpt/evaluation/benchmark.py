@@ -53,18 +53,23 @@ class Measurement:
         per_example: for each metric that is a mean over examples, the examples' values in the
             data's order and in the metric's unit (an accuracy has 0 or 100 for each example).
             Standard errors and paired tests are computed from these.
+        standard_errors: standard errors of metrics that are no mean over examples.
     """
 
     metrics: dict[str, float]
     examples: int
     counts: dict[str, int] = field(default_factory=dict)
     per_example: dict[str, list[float]] = field(default_factory=dict)
+    standard_errors: dict[str, float] = field(default_factory=dict)
 
     def standard_error(self, metric: str) -> float | None:
-        """Return the standard error of a metric, or None if it is no mean or of one example.
+        """Return the standard error of a metric, or None if it has none or is of one example.
 
-        It is s / sqrt(n), where s is the sample standard deviation (n - 1) over the examples.
+        That of a mean is s / sqrt(n), where s is the sample standard deviation (n - 1) over the
+        examples.
         """
+        if metric in self.standard_errors:
+            return self.standard_errors[metric]
         values = self.per_example.get(metric, [])
         return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
@@ -92,7 +97,7 @@ class Result:
 
 @dataclass(frozen=True)
 class PaperFigures:
-    """One metric of the paper's four models. None means that the paper does not report it.
+    """One metric of the paper's four models. None means that no figure is published.
 
     Attributes:
         small: GPT-2 with 124M parameters (117M in the paper).
@@ -111,12 +116,13 @@ class PaperFigures:
 
 @dataclass(frozen=True)
 class Benchmark(ABC):
-    """A zero-shot benchmark of the paper.
+    """A benchmark.
 
     Attributes:
         name: name of the benchmark in `tasks=[...]`.
         source: location of its data.
-        paper: the paper's figures by metric. Each key is a metric that `run` returns.
+        paper: the figures of the paper's models by metric, from the paper if it reports them.
+            Each key is a metric that `run` returns.
     """
 
     name: str
@@ -145,12 +151,12 @@ class Suite(ABC):
     Attributes:
         name: name of the suite in `tasks=[...]`.
         benchmarks: its members. Each can also be selected alone.
-        published: figures of published models in the units of `combine`: model to metric to value.
+        paper: the figures of the paper's models by metric of `combine`.
     """
 
     name: str
     benchmarks: tuple[Benchmark, ...]
-    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    paper: Mapping[str, PaperFigures] = field(default_factory=dict)
 
     @abstractmethod
     def combine(self, measured: Sequence[Measurement]) -> Measurement:
@@ -158,6 +164,15 @@ class Suite(ABC):
 
         It is called only if every member was measured.
         """
+
+    def table(self, results: Mapping[tuple[str, str], Result], size: str) -> list[list[str]]:
+        """Return a table for the report, its header first; empty if the suite has none.
+
+        Args:
+            results: the results so far by task and metric.
+            size: the field of `PaperFigures` to compare with.
+        """
+        return []
 
 
 @contextmanager

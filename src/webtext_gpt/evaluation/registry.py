@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.benchmark import Benchmark, Suite
+from webtext_gpt.evaluation.benchmark import Benchmark, PaperFigures, Suite
 from webtext_gpt.evaluation.tasks import (
     blimp,
     cbt,
     compressed_text,
     coqa,
+    core,
     lambada,
     language_modeling,
     natural_questions,
@@ -36,10 +37,20 @@ _ALL: tuple[Benchmark, ...] = (
 )
 
 BENCHMARKS = {benchmark.name: benchmark for benchmark in _ALL}
-"""Benchmarks by name, in the order of the paper's table 3, then of its sections 3.4 to 3.8."""
+"""The paper's benchmarks, in the order of its table 3, then of its sections 3.4 to 3.8."""
 
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (blimp.BLIMP,)}
+OTHERS: dict[str, Benchmark] = {}
+"""Benchmarks that the paper does not have."""
+
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (core.CORE, blimp.BLIMP)}
 """Suites by name."""
+
+TASKS: dict[str, Benchmark] = {
+    **BENCHMARKS,
+    **OTHERS,
+    **{b.name: b for suite in SUITES.values() for b in suite.benchmarks},
+}
+"""Every benchmark by name, those of the suites too."""
 
 
 def select_benchmarks(tasks: str | Sequence[str]) -> list[Benchmark]:
@@ -50,15 +61,14 @@ def select_benchmarks(tasks: str | Sequence[str]) -> list[Benchmark]:
     Raises:
         UserError: a name is unknown, or no name is given.
     """
-    members = {b.name: b for suite in SUITES.values() for b in suite.benchmarks}
     selected: list[Benchmark] = []
     for name in _names(tasks):
         if name == "all":
             selected += BENCHMARKS.values()
         elif name in SUITES:
             selected += SUITES[name].benchmarks
-        elif name in BENCHMARKS or name in members:
-            selected.append(BENCHMARKS.get(name) or members[name])
+        elif name in TASKS:
+            selected.append(TASKS[name])
         else:
             raise UserError(f"there is no task {name!r}; {_known()}")
     if not selected:
@@ -71,9 +81,15 @@ def select_suites(tasks: str | Sequence[str]) -> list[Suite]:
     return [SUITES[name] for name in dict.fromkeys(_names(tasks)) if name in SUITES]
 
 
+def published_figures(task: str, metric: str) -> PaperFigures | None:
+    """Return the figures of the paper's models for a benchmark or suite, or None."""
+    found = TASKS.get(task) or SUITES.get(task)
+    return found.paper.get(metric) if found else None
+
+
 def _names(tasks: str | Sequence[str]) -> list[str]:
     return [tasks] if isinstance(tasks, str) else list(tasks)
 
 
 def _known() -> str:
-    return f"tasks: all, {', '.join([*BENCHMARKS, *SUITES])}"
+    return f"tasks: all, {', '.join([*BENCHMARKS, *OTHERS, *SUITES])}"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from webtext_gpt.evaluation.benchmark import Result
-from webtext_gpt.evaluation.registry import BENCHMARKS, SUITES
+from webtext_gpt.evaluation.registry import BENCHMARKS, SUITES, published_figures
 from webtext_gpt.evaluation.tables import aligned, markdown_table
 
 SIZES = {"small": 124_439_808, "medium": 354_823_168, "large": 774_030_080, "xl": 1_557_611_200}
@@ -25,10 +25,8 @@ def nearest_size(n_parameters: int) -> str:
 
 
 def paper_figure(task: str, metric: str, size: str) -> float | None:
-    """Return the paper's figure for a metric and model size, or None if it reports none."""
-    if task not in BENCHMARKS or metric not in BENCHMARKS[task].paper:
-        return None
-    value: float | None = getattr(BENCHMARKS[task].paper[metric], size)
+    """Return the published figure for a metric and model size, or None if there is none."""
+    value: float | None = getattr(published_figures(task, metric), size, None)
     return value
 
 
@@ -52,41 +50,31 @@ def all_results(results: Sequence[Result], n_parameters: int) -> list[list[str]]
     return rows
 
 
-def published_tables(results: Sequence[Result], title: str) -> list[list[list[str]]]:
-    """Return a table for each suite among the results: its figures beside published models'."""
-    tables = []
-    for name, suite in SUITES.items():
-        models = suite.published
-        rows = [
-            [result.metric, _format(result.value)]
-            + [_format(models[model].get(result.metric)) for model in models]
-            for result in results
-            if result.task == name and any(result.metric in models[model] for model in models)
-        ]
-        if rows:
-            tables.append([[name, title, *models], *rows])
-    return tables
+def suite_tables(results: Sequence[Result], n_parameters: int) -> dict[str, list[list[str]]]:
+    """Return the tables of the suites of which a member was measured, by the suite's name."""
+    values = {(result.task, result.metric): result for result in results}
+    size = nearest_size(n_parameters)
+    tables = {name: suite.table(values, size) for name, suite in SUITES.items()}
+    return {name: table for name, table in tables.items() if table}
 
 
 def terminal(results: Sequence[Result], title: str, n_parameters: int) -> str:
-    """Return the tables as aligned text."""
-    tables = [
-        table3(results, title, n_parameters),
-        *published_tables(results, title),
-        all_results(results, n_parameters),
-    ]
+    """Return all tables as aligned text."""
+    first, last = table3(results, title, n_parameters), all_results(results, n_parameters)
+    tables = [first, *suite_tables(results, n_parameters).values(), last]
     return "\n\n".join(aligned(table) for table in tables)
 
 
 def markdown(results: Sequence[Result], title: str, n_parameters: int) -> str:
-    """Return the tables as a Markdown document."""
-    tables = [table3(results, title, n_parameters), *published_tables(results, title)]
-    first = "\n\n".join(markdown_table(table) for table in tables)
-    second = markdown_table(all_results(results, n_parameters))
-    return (
-        f"# Zero-shot evaluation of {title}\n\n{n_parameters:,} parameters\n\n{first}\n\n"
-        f"## All figures\n\n{second}\n"
-    )
+    """Return all tables as a Markdown document."""
+    sections = {
+        f"# Zero-shot evaluation of {title}\n\n{n_parameters:,} parameters": table3(
+            results, title, n_parameters
+        ),
+        **{f"## {n.upper()}": t for n, t in suite_tables(results, n_parameters).items()},
+        "## All figures": all_results(results, n_parameters),
+    }
+    return "\n\n".join(f"{head}\n\n{markdown_table(t)}" for head, t in sections.items()) + "\n"
 
 
 def _format(value: float | None) -> str:
@@ -94,4 +82,6 @@ def _format(value: float | None) -> str:
         return "-"
     if not math.isfinite(value):
         return str(value)
-    return f"{value:,.0f}" if value == int(value) or abs(value) >= 10_000 else f"{value:,.2f}"
+    if value == int(value) or abs(value) >= 10_000:
+        return f"{value:,.0f}"
+    return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"

@@ -170,10 +170,23 @@ class Scorer:
         shared = 0
         while all(len(row) > shared + 1 for row in rows) and len({r[shared] for r in rows}) == 1:
             shared += 1
+        return self.after_prefix(rows, shared)
+
+    @torch.inference_mode()
+    def after_prefix(self, rows: Sequence[Sequence[int]], shared: int) -> list[Tensor]:
+        """Return log-probabilities of each row's tokens after a prefix of all rows.
+
+        The prefix passes through the model once.
+
+        Args:
+            rows: token ids, at most `block_size + 1` of them.
+            shared: length of the prefix, at least 1.
+        """
         device = self.model.wte.weight.device
         cache = KeyValueCache(max(map(len, rows)), torch.zeros(1, dtype=torch.long, device=device))
         if shared > 1:
-            self.model.hidden_states(torch.tensor([rows[0][: shared - 1]], device=device), cache)
+            prefix = torch.tensor([rows[0][: shared - 1]], device=device)
+            self.model.hidden_states(prefix, cache)
         cache.keep([0] * len(rows))
         rest = _padded([row[shared - 1 :] for row in rows]).to(device)
         hidden = self.model.hidden_states(rest[:, :-1], cache)

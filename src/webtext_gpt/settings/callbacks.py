@@ -8,16 +8,14 @@ from webtext_gpt.settings.base import (
     keys,
     setting,
 )
-from webtext_gpt.settings.benchmarks import BENCHMARKS
+from webtext_gpt.settings.benchmarks import TASKS
 from webtext_gpt.settings.kinds import (
     Number,
-    OneOf,
     PathText,
     Switch,
     Text,
     Whole,
 )
-from webtext_gpt.settings.lists import Listed
 
 Steps = Whole(1, unit="optimizer steps")
 
@@ -111,7 +109,7 @@ class ZeroShot(Target):
         "webtext_gpt.training.callbacks.zero_shot.ZeroShot", alias="_target_"
     )
     every: Annotated[int, Steps] = setting(1000, "interval between evaluations")
-    tasks: Annotated[list[str], Listed(OneOf(("all", *BENCHMARKS)))] = setting(
+    tasks: Annotated[list[str], TASKS] = setting(
         lambda: ["lambada", "wikitext2"], "benchmarks, as in eval.py"
     )
     data_dir: Annotated[str | None, PathText(null="download from the hub")] = setting(

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import model_validator
 
 from webtext_gpt.settings.base import Settings, setting
-from webtext_gpt.settings.benchmarks import BENCHMARKS
+from webtext_gpt.settings.benchmarks import TASKS
 from webtext_gpt.settings.kinds import (
     Number,
     OneOf,
@@ -146,7 +146,7 @@ class Evaluate(Settings):
     checkpoint: Annotated[str | None, PathText(what=f"a {MODEL}", null="only with report")] = (
         setting(None, f"model: {MODEL}", common=True)
     )
-    tasks: Annotated[list[str], Listed(OneOf(("all", *BENCHMARKS, "blimp")))] = setting(
+    tasks: Annotated[list[str], TASKS] = setting(
         lambda: ["all"], "benchmarks: all, or a list", common=True
     )
     data_dir: Annotated[str | None, PathText(null="download from the hub")] = setting(

@@ -152,15 +152,18 @@ class OneOf(Kind):
     Attributes:
         choices: the words.
         instead: for words that people try, what to give instead.
+        unlisted: further words that are accepted. They are too many to be listed in messages.
     """
 
     choices: tuple[str, ...]
     instead: Mapping[str, str] | None = None
+    unlisted: tuple[str, ...] = ()
 
     def _read(self, value: object) -> str:
         text = str(value).lower() if isinstance(value, bool) else str(value).strip()
-        if text not in self.choices or isinstance(value, list | dict):
-            near = difflib.get_close_matches(text, self.choices, n=2, cutoff=0.6)
+        words = self.choices + self.unlisted
+        if text not in words or isinstance(value, list | dict):
+            near = difflib.get_close_matches(text, words, n=2, cutoff=0.6)
             similar = f"did you mean {' or '.join(near)}?" if near else ""
             raise self.refused((self.instead or {}).get(text, similar))
         return text

@@ -6,14 +6,14 @@ and puts a space before the sentence.)
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 from webtext_gpt.data.rows import Row, text_value
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options, Suite
+from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options, Result, Suite
 from webtext_gpt.evaluation.blimp_sets import PUBLISHED, SETS
 from webtext_gpt.evaluation.data_source import DataSource
 from webtext_gpt.evaluation.scoring import Scorer
@@ -78,6 +78,19 @@ def log_probabilities(scorer: Scorer, name: str, texts: Iterable[str]) -> dict[s
 class Blimp(Suite):
     """Mean accuracy over the sets, each with the same weight, and over the sets of each term."""
 
+    def table(self, results: Mapping[tuple[str, str], Result], size: str) -> list[list[str]]:
+        """Return the means beside those of the published models. See `Suite.table`."""
+        models = list(PUBLISHED)
+        rows = [["sets", "accuracy", "standard error", *models]]
+        for metric in PUBLISHED[models[0]]:
+            ours = results.get((self.name, metric))
+            if ours is None:
+                return []
+            theirs = [_number(PUBLISHED[model].get(metric)) for model in models]
+            sets = metric.removeprefix("accuracy_") if metric != "accuracy" else "all 67"
+            rows.append([sets, _number(ours.value), _number(ours.standard_error), *theirs])
+        return rows
+
     def combine(self, measured: Sequence[Measurement]) -> Measurement:
         """Return the means over the sets, and the number of ties. See `Suite.combine`."""
         accuracies = {
@@ -89,6 +102,10 @@ class Blimp(Suite):
             means[f"accuracy_{term}"] = fmean(accuracies[f"blimp_{name}"] for name in sets)
         ties = sum(measurement.counts["ties"] for measurement in measured)
         return Measurement(means, sum(m.examples for m in measured), {"ties": ties})
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _benchmark(name: str, term: str) -> MinimalPairs:
@@ -114,5 +131,4 @@ def _benchmark(name: str, term: str) -> MinimalPairs:
 BLIMP = Blimp(
     name="blimp",
     benchmarks=tuple(_benchmark(name, term) for term, names in SETS.items() for name in names),
-    published=PUBLISHED,
 )
