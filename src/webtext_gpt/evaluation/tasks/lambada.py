@@ -2,8 +2,13 @@
 
 OpenAI's evaluation scored the last *token* of each passage, but a word may consist of several
 tokens. Both are reported.
+
+The set's authors published it tokenized and in lower case, OpenAI as running text. The paper's
+figures are for OpenAI's version.
 """
 
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +24,16 @@ from webtext_gpt.evaluation.benchmark import (
     PaperFigures,
     errors_at,
 )
-from webtext_gpt.evaluation.data_source import DataSource
+from webtext_gpt.evaluation.data_source import DataSource, Original
+from webtext_gpt.evaluation.detokenizers import ONE_BILLION_WORDS
+from webtext_gpt.evaluation.published import published_lines
 from webtext_gpt.evaluation.scoring import Score, Scorer, Window, perplexity
+from webtext_gpt.evaluation.tasks.cbt import replace_penn_tokens
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
+
+TOKENIZED = "tokenized passage"
+"""Key of a passage of the original release."""
 
 _WORDS = """
 a about above after again against all also although am an and another any anyone anything are
@@ -52,9 +63,18 @@ class Lambada(Benchmark):
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measurement:
         """Score the last word of each passage after the rest of it. See `Benchmark.run`."""
         windows = []
-        for place, row in self.source.rows(data_dir, options.limit):
+        rows = self.source.rows(data_dir, options.limit)
+        n_tokenized = sum(TOKENIZED in row for _, row in rows)
+        if n_tokenized:
+            print(
+                f"{self.name}: the original release, tokenized and in lower case; the paper's "
+                "figures are for OpenAI's version, lambada_test.jsonl",
+                file=sys.stderr,
+            )
+        for place, row in rows:
+            text = running_text(row, place, options.detokenize)
             with errors_at(place):
-                windows.append(scorer.continuation(*split_last_word(row, place)))
+                windows.append(scorer.continuation(*split_last_word(text)))
         banned = stop_word_tokens(scorer.tokenizer)
         with progress_bar(self.name, total=len(windows), unit="passage") as bar:
             scores = scorer.score(windows, banned, progress=bar.update)
@@ -72,6 +92,7 @@ class Lambada(Benchmark):
                 ),
             },
             n,
+            {"original_release": n_tokenized} if n_tokenized else {},
         )
 
 
@@ -111,13 +132,28 @@ class _Answer:
         )
 
 
-def split_last_word(row: Row, place: str) -> tuple[str, str]:
+def running_text(row: Row, place: str, detokenize: bool) -> str:
+    """Return a row's passage; that of the original release is detokenized on request."""
+    if TOKENIZED not in row:
+        return text_value(row, "text", place)
+    passage = text_value(row, TOKENIZED, place)
+    return ONE_BILLION_WORDS.detokenize(replace_penn_tokens(passage)) if detokenize else passage
+
+
+def read_passages(files: Sequence[Path]) -> Iterator[tuple[str, Row]]:
+    """Read the original release: a passage on each line, tokenized and in lower case."""
+    (file,) = files
+    for number, passage in published_lines(file):
+        yield f"{file}, line {number}", {TOKENIZED: passage}
+
+
+def split_last_word(text: str) -> tuple[str, str]:
     """Split a passage into the text before its last space, and the space with the last word.
 
     Raises:
         UserError: the passage has fewer than two words.
     """
-    context, space, word = text_value(row, "text", place).rstrip().rpartition(" ")
+    context, space, word = text.rstrip().rpartition(" ")
     if not context or not word:
         raise UserError("the passage has no last word to predict; it needs two words or more")
     return context, space + word
@@ -136,6 +172,8 @@ LAMBADA = Lambada(
         columns=("text",),
         hub="EleutherAI/lambada_openai",
         config="default",
+        originals=(Original(("lambada_test_plain_text.txt",), read_passages),),
+        folders=("lambada-dataset", "lambada"),
     ),
     paper={
         "last_token_perplexity": PaperFigures(35.13, 15.60, 10.87, 8.63, "LAMBADA ppl"),
