@@ -4,11 +4,13 @@ A benchmark is one file in `tasks/` with a subclass of `Benchmark`, and instance
 `registry.py` lists.
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import stdev
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.data_source import DataSource
@@ -48,22 +50,44 @@ class Measurement:
         metrics: metric name to value. Accuracies, F1, BLEU and ROUGE are in percent.
         examples: number of passages, questions or windows evaluated.
         counts: sizes needed to check the metrics, such as the number of words and tokens.
+        per_example: for each metric that is a mean over examples, the examples' values in the
+            data's order and in the metric's unit (an accuracy has 0 or 100 for each example).
+            Standard errors and paired tests are computed from these.
     """
 
     metrics: dict[str, float]
     examples: int
     counts: dict[str, int] = field(default_factory=dict)
+    per_example: dict[str, list[float]] = field(default_factory=dict)
+
+    def standard_error(self, metric: str) -> float | None:
+        """Return the standard error of a metric, or None if it is no mean or of one example.
+
+        It is s / sqrt(n), where s is the sample standard deviation (n - 1) over the examples.
+        """
+        values = self.per_example.get(metric, [])
+        return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
 @dataclass(frozen=True)
 class Result:
-    """One metric of one benchmark; `seconds` is the benchmark's total wall-clock time."""
+    """One metric of one benchmark.
+
+    Attributes:
+        task: the benchmark's name.
+        metric: the metric's name.
+        value: its value.
+        examples: number of examples evaluated.
+        seconds: total wall-clock time of the benchmark.
+        standard_error: standard error of `value`, or None if it has none.
+    """
 
     task: str
     metric: str
     value: float
     examples: int
     seconds: float
+    standard_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +135,26 @@ class Benchmark(ABC):
         Raises:
             MissingDataError: the data cannot be found or downloaded.
             UserError: the data is malformed, or the model's context is too short.
+        """
+
+
+@dataclass(frozen=True)
+class Suite(ABC):
+    """A set of benchmarks with one figure over all of them, selected together by its name.
+
+    Attributes:
+        name: name of the suite in `tasks=[...]`.
+        benchmarks: its members. Each can also be selected alone.
+    """
+
+    name: str
+    benchmarks: tuple[Benchmark, ...]
+
+    @abstractmethod
+    def combine(self, measured: Sequence[Measurement]) -> Measurement:
+        """Return the suite's figures from its members', in the order of `benchmarks`.
+
+        It is called only if every member was measured.
         """
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.benchmark import Benchmark, Options, Result
-from webtext_gpt.evaluation.registry import select_benchmarks
+from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options, Result, Suite
+from webtext_gpt.evaluation.registry import select_benchmarks, select_suites
 from webtext_gpt.evaluation.report import markdown, terminal
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.files import write_json, write_text
@@ -62,7 +62,9 @@ def evaluate_checkpoint(
     title = Path(checkpoint).name
     results: list[Result] = []
     try:
-        for new_results in evaluate(scorer, benchmarks, data_dir=folder, options=options):
+        for new_results in evaluate(
+            scorer, benchmarks, select_suites(tasks), data_dir=folder, options=options
+        ):
             results.extend(new_results)
             write(results, out, title, model.num_parameters)
     finally:
@@ -74,17 +76,20 @@ def evaluate_checkpoint(
 def evaluate(
     scorer: Scorer,
     benchmarks: Sequence[Benchmark],
+    suites: Sequence[Suite] = (),
     *,
     data_dir: Path | None = None,
     options: Options | None = None,
 ) -> Iterator[list[Result]]:
-    """Run benchmarks one after another and yield the results of each.
+    """Run benchmarks one after another and yield the results of each, then those of the suites.
 
-    A benchmark whose data is missing or malformed is skipped and reported at the end.
+    A benchmark whose data is missing or malformed is skipped and reported at the end. A suite
+    with such a member has no figure.
 
     Args:
         scorer: the model.
         benchmarks: benchmarks to run.
+        suites: suites whose figures are wanted; their members are among `benchmarks`.
         data_dir: folder with the benchmarks' files. None loads them from the hub.
         options: see `Options`. None means the defaults.
 
@@ -95,22 +100,37 @@ def evaluate(
     options = options or Options()
     if data_dir is not None:
         data_folder(data_dir)
+    measured: dict[str, Measurement] = {}
     failed: dict[str, str] = {}
+    seconds: dict[str, float] = {}
     for benchmark in benchmarks:
         start = time.perf_counter()
         try:
-            measured = benchmark.run(scorer, data_dir, options)
+            measured[benchmark.name] = benchmark.run(scorer, data_dir, options)
         except (UserError, OSError) as error:
             failed[benchmark.name] = str(error)
             continue
-        seconds = time.perf_counter() - start
-        yield [
-            Result(benchmark.name, metric, value, measured.examples, seconds)
-            for metric, value in {**measured.metrics, **measured.counts}.items()
-        ]
+        seconds[benchmark.name] = time.perf_counter() - start
+        yield _results(benchmark.name, measured[benchmark.name], seconds[benchmark.name])
+    for suite in suites:
+        names = [benchmark.name for benchmark in suite.benchmarks]
+        missing = [name for name in names if name not in measured]
+        if missing:
+            failed[suite.name] = f"no figure without {', '.join(missing)}"
+            continue
+        combined = suite.combine([measured[name] for name in names])
+        yield _results(suite.name, combined, sum(seconds[name] for name in names))
     if failed:
         listed = "\n".join(f"- {name}: {reason}" for name, reason in failed.items())
-        raise UserError(f"{len(failed)} of {len(benchmarks)} tasks could not be run:\n{listed}")
+        n_tasks = len(benchmarks) + len(suites)
+        raise UserError(f"{len(failed)} of {n_tasks} tasks could not be run:\n{listed}")
+
+
+def _results(name: str, measured: Measurement, seconds: float) -> list[Result]:
+    return [
+        Result(name, metric, value, measured.examples, seconds, measured.standard_error(metric))
+        for metric, value in {**measured.metrics, **measured.counts}.items()
+    ]
 
 
 def data_folder(data_dir: str | Path) -> Path:

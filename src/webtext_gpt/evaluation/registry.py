@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.benchmark import Benchmark
+from webtext_gpt.evaluation.benchmark import Benchmark, Suite
 from webtext_gpt.evaluation.tasks import (
     cbt,
     compressed_text,
@@ -37,19 +37,42 @@ _ALL: tuple[Benchmark, ...] = (
 BENCHMARKS = {benchmark.name: benchmark for benchmark in _ALL}
 """Benchmarks by name, in the order of the paper's table 3, then of its sections 3.4 to 3.8."""
 
+SUITES: dict[str, Suite] = {}
+"""Suites by name."""
+
 
 def select_benchmarks(tasks: str | Sequence[str]) -> list[Benchmark]:
-    """Return the benchmarks with the given names, without repetition; `all` selects every one.
+    """Return the benchmarks with the given names, without repetition.
+
+    `all` selects every benchmark of the paper; the name of a suite selects its members.
 
     Raises:
         UserError: a name is unknown, or no name is given.
     """
-    names = list(tasks) if isinstance(tasks, Sequence) and not isinstance(tasks, str) else [tasks]
-    if "all" in names:
-        return list(BENCHMARKS.values())
-    for name in names:
-        if name not in BENCHMARKS:
-            raise UserError(f"there is no task {name!r}; tasks: all, {', '.join(BENCHMARKS)}")
-    if not names:
-        raise UserError(f"tasks=[] names no task; tasks: all, {', '.join(BENCHMARKS)}")
-    return [BENCHMARKS[name] for name in dict.fromkeys(names)]
+    members = {b.name: b for suite in SUITES.values() for b in suite.benchmarks}
+    selected: list[Benchmark] = []
+    for name in _names(tasks):
+        if name == "all":
+            selected += BENCHMARKS.values()
+        elif name in SUITES:
+            selected += SUITES[name].benchmarks
+        elif name in BENCHMARKS or name in members:
+            selected.append(BENCHMARKS.get(name) or members[name])
+        else:
+            raise UserError(f"there is no task {name!r}; {_known()}")
+    if not selected:
+        raise UserError(f"tasks=[] names no task; {_known()}")
+    return list({benchmark.name: benchmark for benchmark in selected}.values())
+
+
+def select_suites(tasks: str | Sequence[str]) -> list[Suite]:
+    """Return the suites with the given names, without repetition; other names are ignored."""
+    return [SUITES[name] for name in dict.fromkeys(_names(tasks)) if name in SUITES]
+
+
+def _names(tasks: str | Sequence[str]) -> list[str]:
+    return [tasks] if isinstance(tasks, str) else list(tasks)
+
+
+def _known() -> str:
+    return f"tasks: all, {', '.join([*BENCHMARKS, *SUITES])}"

@@ -49,7 +49,8 @@ def test_results_are_written(scorer: Scorer, data_dir: Path, tmp_path: Path) -> 
     ]
     write(results, tmp_path / "out", "mine", 1_000)
     rows = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    assert {tuple(row) for row in rows} == {("task", "metric", "value", "examples", "seconds")}
+    columns = ("task", "metric", "value", "examples", "seconds", "standard_error")
+    assert {tuple(row) for row in rows} == {columns}
     assert [r["examples"] for r in rows if r["task"] == "lambada"] == [2] * 6
     assert {r["metric"] for r in rows if r["task"] == "ptb"} >= {"perplexity", "words", "tokens"}
     text = (tmp_path / "out" / "evaluation.md").read_text()
