@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from webtext_gpt.data.rows import Row, text_value, texts_value
 from webtext_gpt.errors import UserError
@@ -44,8 +45,8 @@ class CoQA(Benchmark):
             batch_size=options.batch_size,
             stop=["\n"],
         )
-        scores = [best_f1(text, refs) for text, (_, refs) in zip(written, turns, strict=True)]
-        return Measurement({"f1": 100 * sum(scores) / len(scores)}, len(scores))
+        scores = [100 * best_f1(text, refs) for text, (_, refs) in zip(written, turns, strict=True)]
+        return Measurement({"f1": fmean(scores)}, len(scores), per_example={"f1": scores})
 
 
 def conversation(place: str, row: Row) -> list[tuple[str, list[str]]]:

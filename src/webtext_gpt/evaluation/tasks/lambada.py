@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -80,20 +81,22 @@ class Lambada(Benchmark):
             scores = scorer.score(windows, banned, progress=bar.update)
         answers = [_Answer.of(*pair) for pair in zip(scores, windows, strict=True)]
         n = len(answers)
-        return Measurement(
-            {
-                "perplexity": perplexity(sum(a.word for a in answers), n),
-                "accuracy": 100 * sum(a.is_word for a in answers) / n,
-                "accuracy_stop_words": 100 * sum(a.is_word_filtered for a in answers) / n,
-                "last_token_perplexity": perplexity(sum(a.token for a in answers), n),
-                "last_token_accuracy": 100 * sum(a.is_token for a in answers) / n,
-                "last_token_accuracy_stop_words": (
-                    100 * sum(a.is_token_filtered for a in answers) / n
-                ),
-            },
-            n,
-            {"original_release": n_tokenized} if n_tokenized else {},
-        )
+        correct: dict[str, list[float]] = {
+            "accuracy": [100 * a.is_word for a in answers],
+            "accuracy_stop_words": [100 * a.is_word_filtered for a in answers],
+            "last_token_accuracy": [100 * a.is_token for a in answers],
+            "last_token_accuracy_stop_words": [100 * a.is_token_filtered for a in answers],
+        }
+        metrics = {
+            "perplexity": perplexity(sum(a.word for a in answers), n),
+            "accuracy": fmean(correct["accuracy"]),
+            "accuracy_stop_words": fmean(correct["accuracy_stop_words"]),
+            "last_token_perplexity": perplexity(sum(a.token for a in answers), n),
+            "last_token_accuracy": fmean(correct["last_token_accuracy"]),
+            "last_token_accuracy_stop_words": fmean(correct["last_token_accuracy_stop_words"]),
+        }
+        counts = {"original_release": n_tokenized} if n_tokenized else {}
+        return Measurement(metrics, n, counts, per_example=correct)
 
 
 @dataclass(frozen=True)

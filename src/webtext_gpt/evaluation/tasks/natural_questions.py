@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
+from statistics import fmean
 
 from webtext_gpt.data.rows import Row, read_rows, text_value
 from webtext_gpt.errors import UserError
@@ -57,8 +58,9 @@ class NaturalQuestions(Benchmark):
             batch_size=options.batch_size,
             stop=["\n"],
         )
-        correct = sum(map(exact_match, written, references))
-        return Measurement({"exact_match": 100 * correct / len(rows)}, len(rows))
+        correct = [100.0 * exact_match(*pair) for pair in zip(written, references, strict=True)]
+        metrics = {"exact_match": fmean(correct)}
+        return Measurement(metrics, len(rows), per_example={"exact_match": correct})
 
 
 def read_annotated(files: Sequence[Path]) -> Iterator[tuple[str, Row]]:
@@ -71,8 +73,8 @@ def read_annotated(files: Sequence[Path]) -> Iterator[tuple[str, Row]]:
         try:
             spans = [span for a in row["annotations"] for span in a["short_answers"]]
             short = [s for s in spans if s["end_token"] - s["start_token"] <= MAX_SHORT_ANSWER]
-            found = list(dict.fromkeys(_span_text(row, span) for span in short))
-        except (KeyError, TypeError, IndexError) as error:
+            found = list(dict.fromkeys(filter(None, (_span_text(row, span) for span in short))))
+        except (AttributeError, KeyError, TypeError, UnicodeDecodeError) as error:
             raise UserError(
                 f"{place} is not a question of Natural Questions: {type(error).__name__} at {error}"
             ) from error

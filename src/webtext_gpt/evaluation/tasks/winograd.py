@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from xml.etree import ElementTree
 
 from webtext_gpt.data.rows import Row, text_value, texts_value
@@ -55,15 +56,16 @@ class WinogradSchemas(Benchmark):
                 [float(s.log_probabilities.sum()) for s in scorer.score(w, progress=bar.update)]
                 for w in (parts, sentences)
             )
-        correct = {"accuracy": 0, "accuracy_full": 0}
+        correct: dict[str, list[float]] = {"accuracy": [], "accuracy_full": []}
         start = 0
         for pairs, (_, row) in zip(schemas, rows, strict=True):
             candidates = range(start, start + len(pairs))
             for name, scores in (("accuracy", partial), ("accuracy_full", full)):
                 best = max(candidates, key=scores.__getitem__)
-                correct[name] += best - start == row["label"]
+                correct[name].append(100 * (best - start == row["label"]))
             start += len(pairs)
-        return Measurement({n: 100 * count / len(rows) for n, count in correct.items()}, len(rows))
+        metrics = {name: fmean(values) for name, values in correct.items()}
+        return Measurement(metrics, len(rows), per_example=correct)
 
 
 def substitute(place: str, row: Row) -> list[tuple[str, str]]:
