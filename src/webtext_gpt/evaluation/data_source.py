@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from webtext_gpt.data.rows import Row, holds_rows, read_rows
+from webtext_gpt.data.rows import Row, holds_rows, read_rows, text_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.published import GZIP, published_text
 from webtext_gpt.hub import hub_problem
@@ -141,8 +141,8 @@ class DataSource:
         if data_dir is not None and not holds_rows(self.file(data_dir)):
             text = published_text(self.file(data_dir), self.files)
         else:
-            lines = (str(row[column]).removesuffix("\n") for _, row in self.rows(data_dir))
-            text = "".join(f"{line}\n" for line in lines)
+            lines = (text_value(row, column, place) for place, row in self.rows(data_dir))
+            text = "".join(line.removesuffix("\n") + "\n" for line in lines)
         if not text.strip():
             raise UserError(f"{self.file(data_dir) if data_dir else self.hub} contains no text")
         return text

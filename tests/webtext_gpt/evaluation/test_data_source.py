@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Measurement
 from webtext_gpt.evaluation.data_source import DataSource, MissingDataError
 from webtext_gpt.evaluation.registry import BENCHMARKS
@@ -96,3 +97,11 @@ def test_a_folder_named_like_the_file_is_said(
     folder.mkdir()
     with pytest.raises(MissingDataError, match=f"{re.escape(str(folder))} is a folder, not a file"):
         measure(name, tmp_path)
+
+
+def test_a_line_that_is_no_text_is_refused(
+    write_rows: Callable[[Path, list[dict]], None], tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "ptb_test.jsonl", [{"sentence": "a"}, {"sentence": None}])
+    with pytest.raises(UserError, match="line 2: 'sentence' is NoneType, not text"):
+        BENCHMARKS["ptb"].source.text(tmp_path)

@@ -13,8 +13,11 @@ from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.files import BOM
 from webtext_gpt.progress import progress_bar
 
+PUBLISHED_BYTES = 100_000_000
 TEST_PARTS = 20
-"""By convention, the test set is the last 1/20 of the 10^8 bytes."""
+"""By convention, the test set is the last 1/20 of the published bytes."""
+EXCERPT_BYTES = 1_000_000
+"""Size up to which a file is taken for an excerpt made on purpose, not an unfinished download."""
 
 CONTINUATION = bytes(range(0x80, 0xC0))
 """Bytes of a UTF-8 character after its first one."""
@@ -53,7 +56,7 @@ class CompressedText(Benchmark):
 
         Raises:
             MissingDataError: the data cannot be found.
-            UserError: the file is empty or not UTF-8.
+            UserError: the file is empty, cut short, or not UTF-8.
         """
         if data_dir is None:
             return self.source.text(None)  # raises an error that says where to get the file
@@ -61,6 +64,11 @@ class CompressedText(Benchmark):
         data = published_bytes(file, (self.name,)).removeprefix(BOM)
         begin = 0
         if file.name in _whole(self.name):
+            if EXCERPT_BYTES < len(data) < PUBLISHED_BYTES:
+                raise UserError(
+                    f"{file} is cut short: it has {len(data):,} of {PUBLISHED_BYTES:,} bytes; "
+                    f"download it again, or name the test set {self.name}_test.txt"
+                )
             begin = len(data) - len(data) // TEST_PARTS
         start = data[begin : begin + 3]
         begin += len(start) - len(start.lstrip(CONTINUATION))

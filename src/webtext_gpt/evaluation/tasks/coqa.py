@@ -79,7 +79,7 @@ def read_stories(files: Sequence[Path]) -> Iterator[tuple[str, Row]]:
     (file,) = files
     try:
         document = json.loads(published_text(file))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"{file} is not CoQA's JSON, or is cut short: {error}") from error
     stories = document.get("data") if isinstance(document, dict) else None
     if not isinstance(stories, list):

@@ -26,7 +26,7 @@ from webtext_gpt.evaluation.benchmark import (
     errors_at,
 )
 from webtext_gpt.evaluation.data_source import DataSource, Original
-from webtext_gpt.evaluation.detokenizers import ONE_BILLION_WORDS
+from webtext_gpt.evaluation.detokenizers import MARK, ONE_BILLION_WORDS
 from webtext_gpt.evaluation.published import published_lines
 from webtext_gpt.evaluation.scoring import Score, Scorer, Window, perplexity
 from webtext_gpt.evaluation.tasks.cbt import replace_penn_tokens
@@ -136,11 +136,16 @@ class _Answer:
 
 
 def running_text(row: Row, place: str, detokenize: bool) -> str:
-    """Return a row's passage; that of the original release is detokenized on request."""
+    """Return a row's passage; that of the original release is detokenized on request.
+
+    Marks that make detokenizing invertible are left out: only the last word is scored.
+    """
     if TOKENIZED not in row:
         return text_value(row, "text", place)
     passage = text_value(row, TOKENIZED, place)
-    return ONE_BILLION_WORDS.detokenize(replace_penn_tokens(passage)) if detokenize else passage
+    if not detokenize:
+        return passage
+    return ONE_BILLION_WORDS.detokenize(replace_penn_tokens(passage)).replace(MARK, "")
 
 
 def read_passages(files: Sequence[Path]) -> Iterator[tuple[str, Row]]:

@@ -24,6 +24,7 @@ from webtext_gpt.evaluation.benchmark import (
 from webtext_gpt.evaluation.data_source import DataSource, Original
 from webtext_gpt.evaluation.published import published_bytes
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.files import BOM
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.settings import whole_number
 
@@ -103,8 +104,11 @@ def read_collection(files: Sequence[Path]) -> Iterator[tuple[str, Row]]:
         UserError: the file is not XML, or a schema lacks an element.
     """
     (file,) = files
+    data = published_bytes(file)
+    encoding = "utf-8" if data.startswith(BOM) else None  # otherwise as the file declares
     try:
-        collection = ElementTree.fromstring(published_bytes(file))  # noqa: S314 - expat is recent
+        parser = ElementTree.XMLParser(encoding=encoding)  # noqa: S314 - expat limits expansion
+        collection = ElementTree.fromstring(data, parser)  # noqa: S314
     except ElementTree.ParseError as error:
         raise UserError(f"{file} is not complete XML: {error}; download it again") from error
     for number, schema in enumerate(islice(collection.iter("schema"), N_SCHEMAS), start=1):

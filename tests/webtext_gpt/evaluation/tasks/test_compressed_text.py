@@ -54,6 +54,14 @@ def test_the_published_file_is_split_at_a_character(tmp_path: Path, name: str) -
     assert cut[-1] == 0xE2
 
 
+def test_an_unfinished_download_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text8").write_bytes(b"x" * 2_000_000)
+    with pytest.raises(UserError, match=r"text8 is cut short: it has 2,000,000 of 100,000,000"):
+        TEXT8.test_text(tmp_path)
+    (tmp_path / "text8").rename(tmp_path / "text8_test.txt")
+    assert len(TEXT8.test_text(tmp_path)) == 2_000_000
+
+
 def test_a_test_set_cut_by_bytes_is_read(tmp_path: Path) -> None:
     data = "\u20acuros".encode()
     for part in (data[1:], data[2:], data[2:] + data[:2]):

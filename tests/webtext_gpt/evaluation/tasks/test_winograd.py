@@ -142,3 +142,18 @@ def test_a_label_that_is_no_index_is_refused(
     write_rows(tmp_path / "winograd_test.jsonl", [ROW, {**ROW, "label": label}, ROW])
     with pytest.raises(UserError, match=re.escape(f"line 2: label {label!r} is not the index")):
         measure("winograd", tmp_path)
+
+
+def test_a_collection_saved_on_another_system(tmp_path: Path) -> None:
+    write_collection(tmp_path, GOOD)
+    file = tmp_path / "WSCollection.xml"
+    data = file.read_bytes().replace(b"\n", b"\r\n")
+    for changed in (
+        data,
+        b"\xef\xbb\xbf" + data.decode("latin-1").replace("ISO-8859-1", "UTF-8").encode(),
+        b"\xef\xbb\xbf" + data.decode("latin-1").encode(),
+    ):
+        file.write_bytes(changed)
+        [(_, row)] = read_collection([file])
+        assert row["text"] == "It fell on it today."
+        assert row["options"] == ["The big cup", "Fran\xe7ois"]
