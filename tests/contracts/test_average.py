@@ -75,6 +75,7 @@ def _loss(path: Path, cache: Path, block: int) -> float:
     return nats / (len(tokens) - 1)
 
 
+@pytest.mark.slow
 def test_an_exponential_average_has_its_shares(train: Start, tmp_path: Path) -> None:
     """Weight i of n has (1 - d) d^(n - i) / (1 - d^n); training itself is as without."""
     run, plain = tmp_path / "run", tmp_path / "plain"
@@ -100,6 +101,7 @@ def test_an_exponential_average_has_its_shares(train: Start, tmp_path: Path) -> 
     assert tokenizer.vocab_size == 280
 
 
+@pytest.mark.slow
 def test_a_window_is_the_mean_of_its_snapshots(train: Start, tmp_path: Path) -> None:
     """After 7 steps, a window of 4 with every second one holds those after 4 and 6."""
     run = tmp_path / "run"
@@ -145,6 +147,7 @@ def test_a_resumed_average_equals_an_undisturbed_one(
         assert [row.get(column) for row in found] == [row.get(column) for row in expected]
 
 
+@pytest.mark.slow
 def test_an_average_begins_and_ends_when_a_run_is_resumed(
     train: Start, compose: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -162,6 +165,7 @@ def test_an_average_begins_and_ends_when_a_run_is_resumed(
     assert optimizer["state"][0].keys() == {"step", "exp_avg", "exp_avg_sq"}
 
 
+@pytest.mark.slow
 def test_fine_tuning_averages_too(finetune: Start, tmp_path: Path) -> None:
     """Low-rank updates are averaged before they are merged; the figures of the task are logged."""
     monitored = "callbacks.checkpoints.monitor=val_loss_average"
@@ -175,6 +179,7 @@ def test_fine_tuning_averages_too(finetune: Start, tmp_path: Path) -> None:
     assert loaded.task is not None
 
 
+@pytest.mark.slow
 def test_early_stopping_waits_for_an_average(finetune: Start, tmp_path: Path) -> None:
     """The validations after 5 and 10 steps are before the window's first weights."""
     window = ["average=window", "average.steps=11", "average.interval=11"]

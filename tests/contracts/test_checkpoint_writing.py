@@ -78,6 +78,7 @@ class _Gate:
         self.written.append((contents["global_step"], self.step))
 
 
+@pytest.mark.slow
 def test_training_goes_on_and_the_file_has_the_step_it_was_saved_at(
     small_run: list[str],
     compose: Callable[..., Any],
@@ -139,6 +140,7 @@ def test_links_and_older_checkpoints_wait_for_the_complete_file(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [4, 6])
 def test_a_full_disk_ends_the_run_and_leaves_its_older_checkpoints(
     failing: int,
@@ -174,6 +176,7 @@ def test_a_full_disk_ends_the_run_and_leaves_its_older_checkpoints(
     assert [row["step"] for row in read_metrics(run / "metrics.csv")] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_too_small_is_found_before_training(
     small_run: list[str],
     compose: Callable[..., Any],
@@ -287,6 +290,7 @@ def test_what_is_reported_as_saved_is_on_the_disk(
     assert pretrain(compose("train", f"resume={run}"))["step"] == 6
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_writes_leaves_the_checkpoint_before(
     small_run: list[str], compose: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -87,9 +87,8 @@ def two(one: Path, overrides: list[str], tmp_path_factory: pytest.TempPathFactor
     return run
 
 
-STRATEGIES = [
-    pytest.param(name, marks=pytest.mark.slow if name == "deepspeed_zero1" else ()) for name in TWO
-]
+QUICK = ("ddp", "deepspeed_zero2")
+STRATEGIES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TWO]
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

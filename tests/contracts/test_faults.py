@@ -69,6 +69,7 @@ def _check_that_a_killed_process_ends_the_run(
     assert len(stderr.splitlines()) < 20
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run_and_is_named_once(
     small_run: list[str], tmp_path: Path
 ) -> None:
@@ -163,6 +164,7 @@ def _poisoned(
     )
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_before_the_step(
     small_run: list[str], tmp_path: Path
 ) -> None:

@@ -47,6 +47,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one(
     finetune: Finetune, small_finetuning: list[str], tmp_path: Path
 ) -> None:

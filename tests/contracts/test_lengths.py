@@ -74,6 +74,7 @@ def test_a_longer_run_is_longer_whatever_began_it(
         assert [key for key in BEGAN if trainer[key] is not None] == [way]
 
 
+@pytest.mark.slow
 def test_fine_tuning_has_the_same_rule(
     compose: Callable[..., Any], small_finetuning: list[str], tmp_path: Path
 ) -> None:
@@ -92,6 +93,7 @@ def test_fine_tuning_has_the_same_rule(
         assert run_command(compose("finetune", f"resume={run}", f"{way}={more}"))["step"] == 5
 
 
+@pytest.mark.slow
 def test_epochs_and_minutes_end_at_what_comes_first(
     compose: Callable[..., Any], small_finetuning: list[str], tmp_path: Path
 ) -> None:
@@ -144,6 +146,7 @@ def test_null_removes_one_length_and_keeps_the_others(
     assert (asked.max_steps, asked.max_minutes) == (3, None)
 
 
+@pytest.mark.slow
 def test_a_run_that_its_time_has_ended_is_finished(
     train: Start, resume: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,6 +202,7 @@ def test_fewer_steps_than_an_interrupted_run_has_taken_are_refused(
     assert resume()["step"] == 4
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_early_goes_on_with_more_patience(
     compose: Callable[..., Any], small_finetuning: list[str], tmp_path: Path, capsys: Any
 ) -> None:

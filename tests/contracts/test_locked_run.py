@@ -30,6 +30,7 @@ def _names(run: Path) -> set[str]:
     return {str(path.relative_to(run)) for path in run.rglob("*")}
 
 
+@pytest.mark.slow
 def test_a_run_in_training_is_not_resumed_and_can_be_read(
     small_run: list[str], call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,7 @@ def test_gpt2_survives_export_and_import(
     _check_round_trip(model, tokenizer, tmp_path, transformers_remarks)
 
 
+@pytest.mark.slow
 def test_gpt2_small_of_full_size(
     tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
 ) -> None:

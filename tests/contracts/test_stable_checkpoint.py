@@ -28,6 +28,7 @@ def train(compose: Callable[..., Any], small_run: list[str]) -> Start:
     return lambda *arguments: pretrain(compose("train", *base, *arguments))
 
 
+@pytest.mark.slow
 def test_a_longer_run_continues_from_before_the_decay(
     train: Start, compose: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,6 +66,7 @@ def test_a_longer_run_continues_from_before_the_decay(
         pretrain(compose("train", f"resume={run}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_interrupted", [False, True])
 def test_the_best_checkpoint_before_the_decay_is_that_of_a_longer_run(
     is_interrupted: bool,
@@ -106,6 +108,7 @@ def test_a_run_interrupted_in_its_decay_goes_on_there(train: Start, tmp_path: Pa
     assert not list((run / "checkpoints").glob("decayed-*"))
 
 
+@pytest.mark.slow
 def test_without_a_checkpoint_before_the_decay_a_longer_run_is_refused(
     train: Start, tmp_path: Path
 ) -> None:
@@ -116,6 +119,7 @@ def test_without_a_checkpoint_before_the_decay_a_longer_run_is_refused(
     assert (tmp_path / "run" / "checkpoints" / "step-00000010.ckpt").exists()
 
 
+@pytest.mark.slow
 def test_fine_tuning_continues_from_before_the_decay(
     finetune: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:

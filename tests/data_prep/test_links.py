@@ -188,6 +188,7 @@ def test_finished_dumps_are_not_read_again(tmp_path: Path) -> None:
     assert [path.stat().st_mtime_ns for path in done] == stamps
 
 
+@pytest.mark.slow
 def test_a_truncated_dump_keeps_the_rows_before_the_cut_and_says_so(
     tmp_path: Path, stage: Stage
 ) -> None:

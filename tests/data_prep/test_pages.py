@@ -197,6 +197,7 @@ def test_private_addresses_are_never_contacted(tmp_path: Path) -> None:
         assert not site.log
 
 
+@pytest.mark.slow
 def test_no_two_shards_contact_the_same_host(tmp_path: Path, stage: Stage) -> None:
     with Site() as site:
         urls = [f"{site.root}/ok/{n}" for n in range(20)]

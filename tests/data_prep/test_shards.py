@@ -110,6 +110,7 @@ def test_names_order_and_workers_change_nothing(
     assert corpus_bytes(tmp_path / "out1") == corpus_bytes(tmp_path / "out2")
 
 
+@pytest.mark.slow
 def test_killed_shards_resume_to_the_same_bytes(
     tmp_path: Path, prose: str, tokenizer: Path, stage: Stage, killed: Callable[..., int]
 ) -> None:

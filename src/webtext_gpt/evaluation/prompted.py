@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from webtext_gpt.data.rows import texts_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.generation import GREEDY, Sampling, complete
@@ -53,6 +54,18 @@ def answers(
                 texts[index] = text
             bar.update(len(indices))
     return texts
+
+
+def reference_texts(place: str, column: str, value: object) -> list[str]:
+    """Return a question's reference answers, which a row gives as one text or as a list.
+
+    Raises:
+        UserError: there is none, or one is not text.
+    """
+    given = [value] if isinstance(value, str) else value
+    if not given:
+        raise UserError(f"{place}: {column!r} has a question without an answer")
+    return texts_value({column: given}, column, place)
 
 
 def room_for_prompt(scorer: Scorer, n_new: int) -> int:

@@ -52,6 +52,7 @@ def test_odd_texts_get_the_ids_of_tokenizers(text: str, trained: Tokenizer) -> N
     assert ids(trained, text) == trained.encode(text)
 
 
+@pytest.mark.slow
 def test_gpt2s_vocabulary_on_real_text(realdata: Path) -> None:
     gpt2 = load_gpt2(realdata / "tokenizer")
     assert FastEncoder(gpt2).is_fast

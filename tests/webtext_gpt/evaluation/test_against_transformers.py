@@ -5,6 +5,7 @@ The model is trained here for a few steps.
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from webtext_gpt.evaluation.benchmark import Options
 from webtext_gpt.evaluation.detokenizers import WIKITEXT
 from webtext_gpt.evaluation.registry import BENCHMARKS
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.evaluation.tasks.winograd import substitute
 from webtext_gpt.generation import GREEDY, generate
 from webtext_gpt.training.pretrain import pretrain
 from webtext_gpt.weights import hugging_face
@@ -97,6 +99,70 @@ def test_lambada(trained: Path, theirs, realdata: Path) -> None:
         for context, space, word in (text.rpartition(" ") for text in texts)
     ]
     assert [score.likeliest.tolist() for score in scorer.score(windows)] == expected_words
+
+
+def _schemas(file: Path) -> list[tuple[list[tuple[str, str]], int]]:
+    """Read the candidates' sentences by regular expressions: `(until candidate, rest), answer`."""
+    schemas = []
+    for schema in re.findall(r"<schema>(.*?)</schema>", file.read_text("latin-1"), re.DOTALL)[:273]:
+        text = re.search(
+            r"<txt1>(.*?)</txt1>\s*<pron>(.*?)</pron>\s*<txt2>(.*?)<", schema, re.DOTALL
+        )
+        assert text is not None
+        before, pronoun, after = (" ".join(part.split()) for part in text.groups())
+        before = f"{before} " if before else ""
+        after = after if after == "." else f" {after}"
+        sentences = []
+        for answer in re.findall(r"<answer>(.*?)</answer>", schema, re.DOTALL):
+            candidate = " ".join(answer.split())
+            if pronoun.islower():  # inside a sentence, where only names are capitalized
+                candidate = re.sub(r"^(The|My|His|A)\b", lambda m: m[0].lower(), candidate)
+            if pronoun.lower() in ("his", "her"):  # always possessive in these schemas
+                candidate += "'s"
+            sentences.append((before + candidate, after))
+        label = re.search(r"<correctAnswer>\s*([AB])", schema)
+        assert label is not None
+        schemas.append((sentences, "AB".index(label[1])))
+    return schemas
+
+
+def test_winograd_sentences(realdata: Path) -> None:
+    rows = BENCHMARKS["winograd"].source.rows(realdata / "evalsets")
+    schemas = _schemas(realdata / "evalsets" / "WSCollection.xml")
+    assert [substitute(*row) for row in rows] == [sentences for sentences, _ in schemas]
+    assert [row["label"] for _, row in rows] == [label for _, label in schemas]
+    assert len(rows) == 273
+
+
+@pytest.mark.parametrize("n_schemas", [30, pytest.param(273, marks=pytest.mark.slow)])
+def test_winograd(trained: Path, theirs, realdata: Path, n_schemas: int) -> None:
+    model, tokenizer = theirs
+    evalsets = realdata / "evalsets"
+    correct = {"accuracy": 0, "accuracy_full": 0}
+    expected = []
+    for sentences, label in _schemas(evalsets / "WSCollection.xml")[:n_schemas]:
+        partial, full = [], []
+        for before, after in sentences:
+            ids = tokenizer(before + after).input_ids
+            partial.append(_nats(model, ids, len(tokenizer(before).input_ids))[0])
+            full.append(_nats(model, [tokenizer.eos_token_id, *ids], 1)[0])
+        correct["accuracy"] += partial.index(min(partial)) == label
+        correct["accuracy_full"] += full.index(min(full)) == label
+        expected += [-nats for nats in partial]
+    scorer = Scorer(*load_language_model(trained))
+    measured = BENCHMARKS["winograd"].run(scorer, evalsets, Options(limit=n_schemas))
+    shares = {name: 100 * number / n_schemas for name, number in correct.items()}
+    assert measured.metrics == pytest.approx(shares, rel=1e-9)
+    assert {name: sum(values) for name, values in measured.per_example.items()} == {
+        name: 100 * number for name, number in correct.items()
+    }
+    windows = [
+        scorer.continuation(*sentence)
+        for place, row in BENCHMARKS["winograd"].source.rows(evalsets, n_schemas)
+        for sentence in substitute(place, row)
+    ]
+    mine = [float(score.log_probabilities.sum()) for score in scorer.score(windows)]
+    assert mine == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("stride", [128, 256])

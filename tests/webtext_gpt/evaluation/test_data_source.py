@@ -1,13 +1,17 @@
 """Where benchmarks find their data, and the messages when there is none."""
 
 import dataclasses
+import gzip
+import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Measurement
-from webtext_gpt.evaluation.data_source import MissingDataError
+from webtext_gpt.evaluation.data_source import DataSource, MissingDataError
 from webtext_gpt.evaluation.registry import BENCHMARKS
 from webtext_gpt.evaluation.tasks.winograd import WINOGRAD
 
@@ -47,3 +51,57 @@ def test_one_split_is_read_from_the_hubs_folders(tmp_path: Path) -> None:
     absent = dataclasses.replace(source, hub=str(tmp_path / "none"))
     with pytest.raises(MissingDataError, match=r"cannot be loaded .* winograd_test.jsonl in it"):
         absent.rows(None)
+
+
+def test_the_page_lists_exactly_the_names_that_are_read() -> None:
+    page = Path(__file__).parents[3] / "docs" / "evaluation.md"
+    rows = [line.split("|")[1:-1] for line in page.read_text().splitlines() if "| `" in line]
+    listed = {
+        task: set(re.findall(r"`([^`]+)`", row[-1])) for row in rows for task in tasks_of(row)
+    }
+    assert len(listed) >= 15
+    for task, names in listed.items():
+        source = BENCHMARKS[task].source
+        originals = (name for original in source.originals for name in original.files)
+        assert names == {*source.files, *originals, *(f"{f}/" for f in source.folders)}, task
+
+
+def tasks_of(row: list[str]) -> list[str]:
+    """The tasks in the first cell of a row of the page's table of files."""
+    names = re.findall(r"`([^`]+)`", row[0])
+    return names if len(row) == 2 and set(names) <= set(BENCHMARKS) else []
+
+
+def test_names_are_found_in_the_folder_of_the_archive_and_gzipped(tmp_path: Path) -> None:
+    source = DataSource(("a.txt", "b.txt"), ("text",), folders=("deep/er",))
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "b.txt.gz").write_bytes(gzip.compress(b"text\n"))
+    assert source.text(tmp_path) == "text\n"
+    (tmp_path / "deep" / "er" / "a.txt").write_text("first\n")
+    assert source.text(tmp_path) == "first\n"
+
+
+def test_text_in_a_published_archive_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "wikitext-2-raw-v1.zip", "w") as archive:
+        for split in ("valid", "test", "train"):
+            archive.writestr(f"wikitext-2-raw/wiki.{split}.raw", f" \n = {split} = \n")
+    assert BENCHMARKS["wikitext2"].source.text(tmp_path) == " \n = test = \n"
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_folder_named_like_the_file_is_said(
+    measure: Callable[..., Measurement], tmp_path: Path, name: str
+) -> None:
+    source = BENCHMARKS[name].source
+    folder = tmp_path / (source.originals[0].files[0] if source.originals else source.files[0])
+    folder.mkdir()
+    with pytest.raises(MissingDataError, match=f"{re.escape(str(folder))} is a folder, not a file"):
+        measure(name, tmp_path)
+
+
+def test_a_line_that_is_no_text_is_refused(
+    write_rows: Callable[[Path, list[dict]], None], tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "ptb_test.jsonl", [{"sentence": "a"}, {"sentence": None}])
+    with pytest.raises(UserError, match="line 2: 'sentence' is NoneType, not text"):
+        BENCHMARKS["ptb"].source.text(tmp_path)

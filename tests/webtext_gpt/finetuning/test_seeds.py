@@ -40,6 +40,7 @@ def test_table() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_each_seed_is_a_run_of_its_own(
     finetune: Callable[..., dict],
     compose: Callable[..., Any],

@@ -140,6 +140,7 @@ EVERY += [(kind, fault, 1, 0) for kind in KINDS for fault in FINDING]
 REST = [pytest.param(*c, marks=slow) for c in EVERY if c not in ONE + MORE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "fault", "accumulation", "micro_batch"), [*ONE, *MORE, *REST])
 def test_a_bad_step_stops_a_run_and_can_be_skipped_when_resumed(
     kind: str,
@@ -200,6 +201,7 @@ def test_a_run_that_skips_every_step_is_not_finished(
         assert not (tmp_path / "run" / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_ten_skipped_steps_in_a_row_stop_also_a_resumed_run(
     train: Callable[..., dict[str, Any]], poison: Poison, tmp_path: Path
 ) -> None:

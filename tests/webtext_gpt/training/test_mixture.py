@@ -119,6 +119,7 @@ def test_losses_by_source_are_those_of_each_source_alone(
     assert "animals   50.0%         24             768" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_middle_of_a_run_is_resumed_and_another_mixture_is_refused(
     compose: Callable[..., Any], mixture: list[str], small: list[str], tmp_path: Path
 ) -> None:

@@ -106,6 +106,7 @@ def test_max_minutes_ends_training(compose: Callable[..., Any], small_run: list[
     assert "val_loss" in summary
 
 
+@pytest.mark.slow
 def test_compiled_training_has_the_same_losses_and_names(
     compose: Callable[..., Any], small_run: list[str], finished: Path, tmp_path: Path
 ) -> None:

@@ -4,6 +4,8 @@ Each choice is put into the gap. The score is the log-probability of the choice 
 the sentence, given the twenty sentences before it.
 """
 
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +18,10 @@ from webtext_gpt.evaluation.benchmark import (
     PaperFigures,
     errors_at,
 )
-from webtext_gpt.evaluation.data_source import DataSource
+from webtext_gpt.evaluation.data_source import DataSource, Original
 from webtext_gpt.evaluation.detokenizers import ONE_BILLION_WORDS
+from webtext_gpt.evaluation.published import published_text
 from webtext_gpt.evaluation.scoring import Scorer
-from webtext_gpt.files import read_text
 from webtext_gpt.progress import progress_bar
 
 BLANK = "XXXXX"
@@ -33,7 +35,7 @@ class ChildrensBookTest(Benchmark):
 
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measurement:
         """Choose the likeliest of the ten words for each question. See `Benchmark.run`."""
-        rows = self.source.rows(data_dir, options.limit, parse=_read_original)
+        rows = self.source.rows(data_dir, options.limit)
         correct = 0
         with progress_bar(self.name, total=len(rows), unit="question") as bar:
             for place, row in rows:
@@ -62,41 +64,46 @@ def context_and_choices(place: str, row: Row, detokenize: bool) -> tuple[str, li
     context = "\n".join(lines)
     filled = [f"{context}{before}{option}{after}" for option in options]
     if detokenize:
-        filled = [ONE_BILLION_WORDS.detokenize(_replace_penn_tokens(text)) for text in filled]
-        context = ONE_BILLION_WORDS.detokenize(_replace_penn_tokens(context))
+        filled = [ONE_BILLION_WORDS.detokenize(replace_penn_tokens(text)) for text in filled]
+        context = ONE_BILLION_WORDS.detokenize(replace_penn_tokens(context))
     return context, [text[len(context) :] for text in filled]
 
 
-def _replace_penn_tokens(text: str) -> str:
+def replace_penn_tokens(text: str) -> str:
     """Replace the Penn Treebank's brackets and quotation marks by the usual characters."""
     lines = text.split("\n")
     return "\n".join(" ".join(_PENN.get(t, t) for t in line.split(" ")) for line in lines)
 
 
-def _read_original(file: Path) -> list[tuple[str, Row]]:
+def read_blocks(files: Sequence[Path]) -> Iterator[tuple[str, Row]]:
     """Read the authors' format.
 
-    It has blocks of numbered lines, separated by empty lines: twenty sentences, then a line with
+    It has blocks of numbered lines, separated by blank lines: twenty sentences, then a line with
     the question, the answer and the choices.
+
+    Raises:
+        UserError: a block has other lines.
     """
-    rows = []
-    for number, block in enumerate(read_text(file).strip().split("\n\n"), start=1):
+    (file,) = files
+    text = published_text(file).strip()
+    for number, block in enumerate(re.split(r"\n\s*\n", text) if text else [], start=1):
         place = f"{file}, question {number}"
-        lines = [line.partition(" ")[2] for line in block.splitlines()]
-        fields = [field for line in lines[-1:] for field in line.split("\t") if field]
+        lines = [line.strip().partition(" ")[2] for line in block.split("\n")]
+        fields = [field.strip() for field in lines[-1].split("\t") if field.strip()]
         if len(lines) != N_SENTENCES + 1 or len(fields) != 3:
             raise UserError(
                 f"{place} is not {N_SENTENCES} sentences and a line of question, answer and choices"
             )
         question, answer, options = fields
-        row = {
-            "sentences": lines[:-1],
-            "question": question,
-            "answer": answer,
-            "options": options.split("|"),
-        }
-        rows.append((place, row))
-    return rows
+        yield (
+            place,
+            {
+                "sentences": lines[:-1],
+                "question": question,
+                "answer": answer,
+                "options": options.split("|"),
+            },
+        )
 
 
 def _source(kind: str) -> DataSource:
@@ -104,11 +111,13 @@ def _source(kind: str) -> DataSource:
         files=(
             f"cbt_{kind.lower()}_test.jsonl",
             f"cbt_{kind.lower()}_test.parquet",
-            f"cbtest_{kind}_test_2500ex.txt",
         ),
         columns=("sentences", "question", "answer", "options"),
         hub="cam-cst/cbt",
         config=kind,
+        origin="fb.ai/babi, CBTest.tgz",
+        originals=(Original((f"cbtest_{kind}_test_2500ex.txt",), read_blocks),),
+        folders=("CBTest/data", "data"),
     )
 
 

@@ -1,5 +1,6 @@
 """enwik8 and text8: bits per byte or character of the last twentieth (section 3.1; table 3)."""
 
+import codecs
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +8,19 @@ from pathlib import Path
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options, PaperFigures
 from webtext_gpt.evaluation.data_source import DataSource
+from webtext_gpt.evaluation.published import GZIP, ZIP, published_bytes
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.files import BOM
 from webtext_gpt.progress import progress_bar
-from webtext_gpt.signatures import HEAD_BYTES, refuse_other_kind
 
+PUBLISHED_BYTES = 100_000_000
 TEST_PARTS = 20
-"""By convention, the test set is the last 1/20 of the 10^8 bytes."""
+"""By convention, the test set is the last 1/20 of the published bytes."""
+EXCERPT_BYTES = 1_000_000
+"""Size up to which a file is taken for an excerpt made on purpose, not an unfinished download."""
+
+CONTINUATION = bytes(range(0x80, 0xC0))
+"""Bytes of a UTF-8 character after its first one."""
 
 
 @dataclass(frozen=True)
@@ -44,38 +52,59 @@ class CompressedText(Benchmark):
     def test_text(self, data_dir: Path | None) -> str:
         """Return the test set: a separate file, or the end of the complete file.
 
+        A character of which a part is outside the test set is left out.
+
         Raises:
             MissingDataError: the data cannot be found.
-            UserError: the file is empty or not UTF-8.
+            UserError: the file is empty, cut short, or not UTF-8.
         """
         if data_dir is None:
             return self.source.text(None)  # raises an error that says where to get the file
         file = self.source.file(data_dir)
-        data = file.read_bytes()
-        refuse_other_kind(file, data[:HEAD_BYTES])
-        if file.name == self.name:
-            start = len(data) - len(data) // TEST_PARTS
-            while start < len(data) and data[start] & 0xC0 == 0x80:  # inside a UTF-8 character
-                start += 1
-            data = data[start:]
+        data = published_bytes(file, (self.name,)).removeprefix(BOM)
+        begin = 0
+        if file.name in _whole(self.name):
+            if EXCERPT_BYTES < len(data) < PUBLISHED_BYTES:
+                raise UserError(
+                    f"{file} is cut short: it has {len(data):,} of {PUBLISHED_BYTES:,} bytes; "
+                    f"download it again, or name the test set {self.name}_test.txt"
+                )
+            begin = len(data) - len(data) // TEST_PARTS
+        start = data[begin : begin + 3]
+        begin += len(start) - len(start.lstrip(CONTINUATION))
         try:
-            text = data.decode()
+            text, _ = codecs.utf_8_decode(data[begin:], "strict", False)  # leaves a cut-off end
         except UnicodeDecodeError as error:
-            raise UserError(f"{file} is not UTF-8 near byte {error.start}") from error
+            raise UserError(f"{file} is not UTF-8 near byte {begin + error.start}") from error
         if not text:
             raise UserError(f"{file} is empty")
         return text
 
 
+def _whole(name: str) -> tuple[str, ...]:
+    """Return the names of a complete file, from which the test set is cut."""
+    return name, name + GZIP, name + ZIP
+
+
 ENWIK8 = CompressedText(
     name="enwik8",
-    source=DataSource(("enwik8_test.txt", "enwik8"), (), origin="mattmahoney.net/dc/enwik8.zip"),
+    source=DataSource(
+        ("enwik8_test.txt", "enwik8", "enwik8.zip"),
+        (),
+        origin="mattmahoney.net/dc/enwik8.zip",
+        folders=("enwik8",),
+    ),
     paper={"bits_per_byte": PaperFigures(1.16, 1.01, 0.97, 0.93, "enwik8")},
     unit="byte",
 )
 TEXT8 = CompressedText(
     name="text8",
-    source=DataSource(("text8_test.txt", "text8"), (), origin="mattmahoney.net/dc/text8.zip"),
+    source=DataSource(
+        ("text8_test.txt", "text8", "text8.zip"),
+        (),
+        origin="mattmahoney.net/dc/text8.zip",
+        folders=("text8",),
+    ),
     paper={"bits_per_character": PaperFigures(1.17, 1.06, 1.02, 0.98, "text8")},
     unit="character",
 )

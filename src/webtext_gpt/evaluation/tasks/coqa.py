@@ -5,17 +5,24 @@ question, and `A:`. The answer is decoded greedily up to the end of the line.
 """
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from webtext_gpt.data.rows import Row, text_value, texts_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options, PaperFigures
-from webtext_gpt.evaluation.data_source import DataSource
-from webtext_gpt.evaluation.prompted import answers, cut_beginning, room_for_prompt
+from webtext_gpt.evaluation.data_source import DataSource, Original
+from webtext_gpt.evaluation.prompted import (
+    answers,
+    cut_beginning,
+    reference_texts,
+    room_for_prompt,
+)
+from webtext_gpt.evaluation.published import published_text
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.evaluation.text_metrics import best_f1
-from webtext_gpt.files import read_text
 
 MAX_ANSWER_TOKENS = 32
 
@@ -27,7 +34,7 @@ class CoQA(Benchmark):
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measurement:
         """Answer every question of every conversation. See `Benchmark.run`."""
         # Each conversation has at least one question, so `limit` conversations are enough.
-        rows = self.source.rows(data_dir, options.limit, parse=_read_original)
+        rows = self.source.rows(data_dir, options.limit)
         turns = [turn for row in rows for turn in conversation(*row)][: options.limit]
         room = room_for_prompt(scorer, MAX_ANSWER_TOKENS)
         written = answers(
@@ -38,8 +45,8 @@ class CoQA(Benchmark):
             batch_size=options.batch_size,
             stop=["\n"],
         )
-        scores = [best_f1(text, refs) for text, (_, refs) in zip(written, turns, strict=True)]
-        return Measurement({"f1": 100 * sum(scores) / len(scores)}, len(scores))
+        scores = [100 * best_f1(text, refs) for text, (_, refs) in zip(written, turns, strict=True)]
+        return Measurement({"f1": fmean(scores)}, len(scores), per_example={"f1": scores})
 
 
 def conversation(place: str, row: Row) -> list[tuple[str, list[str]]]:
@@ -56,48 +63,53 @@ def conversation(place: str, row: Row) -> list[tuple[str, list[str]]]:
     prompt = text_value(row, "story", place).strip() + "\n"
     turns = []
     for question, answer in zip(questions, texts, strict=True):
-        references = [answer] if isinstance(answer, str) else list(answer)
+        references = reference_texts(place, "answers", answer)
         prompt += f"\nQ: {question.strip()}\nA:"
         turns.append((prompt, references))
         prompt += f" {references[0].strip()}"
     return turns
 
 
-def _read_original(file: Path) -> list[tuple[str, Row]]:
-    """Read the authors' JSON. The first reference of a question is the main answer."""
+def read_stories(files: Sequence[Path]) -> Iterator[tuple[str, Row]]:
+    """Read the authors' JSON. The first reference of a question is the main answer.
+
+    Raises:
+        UserError: the file is not CoQA's JSON, or a story lacks a field.
+    """
+    (file,) = files
     try:
-        stories = json.loads(read_text(file))["data"]
-        return [
-            (
-                f"{file}, story {number}",
-                {
-                    "story": story["story"],
-                    "questions": [q["input_text"] for q in story["questions"]],
-                    "answers": [
-                        [
-                            answer["input_text"],
-                            *(
-                                others[turn]["input_text"]
-                                for others in story.get("additional_answers", {}).values()
-                            ),
-                        ]
-                        for turn, answer in enumerate(story["answers"])
-                    ],
-                },
-            )
-            for number, story in enumerate(stories)
-        ]
-    except (json.JSONDecodeError, KeyError, TypeError, IndexError) as error:
-        raise UserError(f"{file} is not CoQA's JSON: {type(error).__name__} at {error}") from error
+        document = json.loads(published_text(file))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{file} is not CoQA's JSON, or is cut short: {error}") from error
+    stories = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(stories, list):
+        raise UserError(f"{file} is not CoQA's JSON: it has no list `data` of stories")
+    for number, story in enumerate(stories, start=1):
+        place = f"{file}, story {number}"
+        try:
+            answers = [story["answers"], *story.get("additional_answers", {}).values()]
+            row = {
+                "story": story["story"],
+                "questions": [question["input_text"] for question in story["questions"]],
+                "answers": [
+                    [answer["input_text"] for answer in turn] for turn in zip(*answers, strict=True)
+                ],
+            }
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            problem = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise UserError(f"{place} is not a story of CoQA: {problem}") from error
+        yield place, row
 
 
 COQA = CoQA(
     name="coqa",
     source=DataSource(
-        files=("coqa_validation.jsonl", "coqa_validation.parquet", "coqa-dev-v1.0.json"),
+        files=("coqa_validation.jsonl", "coqa_validation.parquet"),
         columns=("story", "questions", "answers"),
         hub="stanfordnlp/coqa",
         split="validation",
+        origin="stanfordnlp.github.io/coqa",
+        originals=(Original(("coqa-dev-v1.0.json",), read_stories),),
     ),
     paper={"f1": PaperFigures(xl=55.0)},
 )

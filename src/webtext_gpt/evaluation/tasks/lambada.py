@@ -2,10 +2,16 @@
 
 OpenAI's evaluation scored the last *token* of each passage, but a word may consist of several
 tokens. Both are reported.
+
+The set's authors published it tokenized and in lower case, OpenAI as running text. The paper's
+figures are for OpenAI's version.
 """
 
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -19,10 +25,16 @@ from webtext_gpt.evaluation.benchmark import (
     PaperFigures,
     errors_at,
 )
-from webtext_gpt.evaluation.data_source import DataSource
+from webtext_gpt.evaluation.data_source import DataSource, Original
+from webtext_gpt.evaluation.detokenizers import MARK, ONE_BILLION_WORDS
+from webtext_gpt.evaluation.published import published_lines
 from webtext_gpt.evaluation.scoring import Score, Scorer, Window, perplexity
+from webtext_gpt.evaluation.tasks.cbt import replace_penn_tokens
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
+
+TOKENIZED = "tokenized passage"
+"""Key of a passage of the original release."""
 
 _WORDS = """
 a about above after again against all also although am an and another any anyone anything are
@@ -52,27 +64,39 @@ class Lambada(Benchmark):
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measurement:
         """Score the last word of each passage after the rest of it. See `Benchmark.run`."""
         windows = []
-        for place, row in self.source.rows(data_dir, options.limit):
+        rows = self.source.rows(data_dir, options.limit)
+        n_tokenized = sum(TOKENIZED in row for _, row in rows)
+        if n_tokenized:
+            print(
+                f"{self.name}: the original release, tokenized and in lower case; the paper's "
+                "figures are for OpenAI's version, lambada_test.jsonl",
+                file=sys.stderr,
+            )
+        for place, row in rows:
+            text = running_text(row, place, options.detokenize)
             with errors_at(place):
-                windows.append(scorer.continuation(*split_last_word(row, place)))
+                windows.append(scorer.continuation(*split_last_word(text)))
         banned = stop_word_tokens(scorer.tokenizer)
         with progress_bar(self.name, total=len(windows), unit="passage") as bar:
             scores = scorer.score(windows, banned, progress=bar.update)
         answers = [_Answer.of(*pair) for pair in zip(scores, windows, strict=True)]
         n = len(answers)
-        return Measurement(
-            {
-                "perplexity": perplexity(sum(a.word for a in answers), n),
-                "accuracy": 100 * sum(a.is_word for a in answers) / n,
-                "accuracy_stop_words": 100 * sum(a.is_word_filtered for a in answers) / n,
-                "last_token_perplexity": perplexity(sum(a.token for a in answers), n),
-                "last_token_accuracy": 100 * sum(a.is_token for a in answers) / n,
-                "last_token_accuracy_stop_words": (
-                    100 * sum(a.is_token_filtered for a in answers) / n
-                ),
-            },
-            n,
-        )
+        correct: dict[str, list[float]] = {
+            "accuracy": [100 * a.is_word for a in answers],
+            "accuracy_stop_words": [100 * a.is_word_filtered for a in answers],
+            "last_token_accuracy": [100 * a.is_token for a in answers],
+            "last_token_accuracy_stop_words": [100 * a.is_token_filtered for a in answers],
+        }
+        metrics = {
+            "perplexity": perplexity(sum(a.word for a in answers), n),
+            "accuracy": fmean(correct["accuracy"]),
+            "accuracy_stop_words": fmean(correct["accuracy_stop_words"]),
+            "last_token_perplexity": perplexity(sum(a.token for a in answers), n),
+            "last_token_accuracy": fmean(correct["last_token_accuracy"]),
+            "last_token_accuracy_stop_words": fmean(correct["last_token_accuracy_stop_words"]),
+        }
+        counts = {"original_release": n_tokenized} if n_tokenized else {}
+        return Measurement(metrics, n, counts, per_example=correct)
 
 
 @dataclass(frozen=True)
@@ -111,13 +135,33 @@ class _Answer:
         )
 
 
-def split_last_word(row: Row, place: str) -> tuple[str, str]:
+def running_text(row: Row, place: str, detokenize: bool) -> str:
+    """Return a row's passage; that of the original release is detokenized on request.
+
+    Marks that make detokenizing invertible are left out: only the last word is scored.
+    """
+    if TOKENIZED not in row:
+        return text_value(row, "text", place)
+    passage = text_value(row, TOKENIZED, place)
+    if not detokenize:
+        return passage
+    return ONE_BILLION_WORDS.detokenize(replace_penn_tokens(passage)).replace(MARK, "")
+
+
+def read_passages(files: Sequence[Path]) -> Iterator[tuple[str, Row]]:
+    """Read the original release: a passage on each line, tokenized and in lower case."""
+    (file,) = files
+    for number, passage in published_lines(file):
+        yield f"{file}, line {number}", {TOKENIZED: passage}
+
+
+def split_last_word(text: str) -> tuple[str, str]:
     """Split a passage into the text before its last space, and the space with the last word.
 
     Raises:
         UserError: the passage has fewer than two words.
     """
-    context, space, word = text_value(row, "text", place).rstrip().rpartition(" ")
+    context, space, word = text.rstrip().rpartition(" ")
     if not context or not word:
         raise UserError("the passage has no last word to predict; it needs two words or more")
     return context, space + word
@@ -136,6 +180,8 @@ LAMBADA = Lambada(
         columns=("text",),
         hub="EleutherAI/lambada_openai",
         config="default",
+        originals=(Original(("lambada_test_plain_text.txt",), read_passages),),
+        folders=("lambada-dataset", "lambada"),
     ),
     paper={
         "last_token_perplexity": PaperFigures(35.13, 15.60, 10.87, 8.63, "LAMBADA ppl"),

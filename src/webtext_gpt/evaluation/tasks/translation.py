@@ -4,13 +4,18 @@ The prompt contains pairs of the form `english sentence = french sentence`, then
 greedy completion up to the end of the line is the translation.
 """
 
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from xml.sax.saxutils import unescape
 
+from webtext_gpt.data.rows import Row, text_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options, PaperFigures
-from webtext_gpt.evaluation.data_source import DataSource
+from webtext_gpt.evaluation.data_source import DataSource, Original
 from webtext_gpt.evaluation.prompted import answers, cut_beginning, room_for_prompt
+from webtext_gpt.evaluation.published import published_text
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.evaluation.text_metrics import bleu
 
@@ -29,11 +34,60 @@ EXAMPLES = (
 )
 MAX_TRANSLATION_TOKENS = 100
 
+
+def read_pair(files: Sequence[Path]) -> Iterator[tuple[str, Row]]:
+    """Read an English and a French file as rows of the dataset on the hub.
+
+    A file has a sentence on each line, or, if it is an `.sgm` file, in each `seg` element.
+
+    Raises:
+        UserError: a sentence is empty, or the files have different numbers of sentences.
+    """
+    english, french = files
+    pairs = [_sentences(file) for file in files]
+    if len(pairs[0]) != len(pairs[1]):
+        raise UserError(
+            f"{english} has {len(pairs[0]):,} sentences and {french} has {len(pairs[1]):,}; they "
+            "are not translations of each other line by line: download both again"
+        )
+    for number, pair in enumerate(zip(*pairs, strict=True), start=1):
+        for file, sentence in zip(files, pair, strict=True):
+            if not sentence:
+                raise UserError(f"{file}: sentence {number} is empty")
+        place = f"{english} and {french.name}, sentence {number}"
+        yield place, {"translation": dict(zip(("en", "fr"), pair, strict=True))}
+
+
+def _sentences(file: Path) -> list[str]:
+    """Return the sentences of a file of lines, or of an `.sgm` file, which is not quite XML."""
+    text = published_text(file)
+    if ".sgm" not in file.suffixes:
+        return [line.strip() for line in text.rstrip().split("\n")]
+    segments = re.findall(r"<seg\b[^>]*>(.*?)</seg>", text, re.DOTALL | re.IGNORECASE)
+    begun = len(re.findall(r"<seg\b", text, re.IGNORECASE))
+    if begun != len(segments):
+        raise UserError(f"{file}: {begun} segments begin and {len(segments)} end; it is damaged")
+    quotes = {"&quot;": '"', "&apos;": "'"}
+    return [" ".join(unescape(segment, quotes).split()) for segment in segments]
+
+
 SOURCE = DataSource(
     files=("wmt14_test.jsonl", "wmt14_test.parquet"),
     columns=("translation",),
     hub="wmt/wmt14",
     config="fr-en",
+    origin="statmt.org/wmt14/test-full.tgz",
+    originals=tuple(
+        Original(files, read_pair)
+        for files in (
+            ("newstest2014.en", "newstest2014.fr"),
+            ("newstest2014-fren-src.en.sgm", "newstest2014-fren-ref.fr.sgm"),
+            ("newstest2014-fren-ref.en.sgm", "newstest2014-fren-src.fr.sgm"),
+            ("newstest2014-fren-src.en", "newstest2014-fren-ref.fr"),
+            ("newstest2014-fren-ref.en", "newstest2014-fren-src.fr"),
+        )
+    ),
+    folders=("test-full", "test"),
 )
 
 
@@ -60,7 +114,7 @@ class Translation(Benchmark):
                 raise UserError(
                     f"{place}: translation is not an object with the keys {' and '.join(languages)}"
                 )
-            pairs.append(tuple(pair[language].strip() for language in languages))
+            pairs.append(tuple(text_value(pair, lang, place).strip() for lang in languages))
         room = room_for_prompt(scorer, MAX_TRANSLATION_TOKENS)
         written = answers(
             scorer,

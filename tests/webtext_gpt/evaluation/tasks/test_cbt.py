@@ -7,6 +7,7 @@ import pytest
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Measurement
+from webtext_gpt.evaluation.tasks.cbt import COMMON_NOUNS
 from webtext_gpt.tokenizer import Tokenizer
 
 SENTENCES = "".join(f"{n} The cat sat on mat {n} .\n" for n in range(1, 21))
@@ -59,3 +60,29 @@ def test_bad_rows_are_refused(
     (tmp_path / "cbt_cn_test.jsonl").write_text(text)
     with pytest.raises(UserError, match=message):
         measure("cbt_cn", tmp_path)
+
+
+def test_blocks_with_other_line_ends_are_read(tmp_path: Path) -> None:
+    """CRLF, white space at line ends and on blank lines, a byte order mark, U+0085 in a line."""
+    folder = tmp_path / "CBTest" / "data"
+    folder.mkdir(parents=True)
+    block = SENTENCES.replace("mat 7 .", "mat\x85 7 . ") + "21 A XXXXX ?\tcat\t\tcat|dog \n"
+    text = "\ufeff" + f"{block} \n\n{block}\n{block}\n\n".replace("\n", "\r\n")
+    (folder / "cbtest_CN_test_2500ex.txt").write_text(text, newline="")
+    rows = [row for _, row in COMMON_NOUNS.source.rows(tmp_path)]
+    assert len(rows) == 3
+    for row in rows:
+        assert (row["question"], row["answer"]) == ("A XXXXX ?", "cat")
+        assert row["options"] == ["cat", "dog"]
+        assert row["sentences"][6] == "The cat sat on mat\x85 7 ."
+        assert row["sentences"][19] == "The cat sat on mat 20 ."
+
+
+def test_a_bad_block_in_the_middle_is_named(tmp_path: Path) -> None:
+    block = f"{SENTENCES}21 A XXXXX ?\tcat\t\tcat|dog\n"
+    file = tmp_path / "cbtest_CN_test_2500ex.txt"
+    for bad in (block.replace("5 The cat sat on mat 5 .\n", ""), block.replace("\tcat\t", "\t")):
+        file.write_text("\n".join((block, bad, block)))
+        assert len(COMMON_NOUNS.source.rows(tmp_path, limit=1)) == 1
+        with pytest.raises(UserError, match=rf"{file}, question 2 is not 20 sentences"):
+            COMMON_NOUNS.source.rows(tmp_path)

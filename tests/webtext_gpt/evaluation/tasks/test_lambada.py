@@ -79,6 +79,7 @@ def test_stop_words_are_function_words(tokenizer: Tokenizer) -> None:
         ("", "is empty"),
         ('{"text": "one"}\n', "line 1: the passage has no last word"),
         ('{"txt": "a b"}\n', "line 1 has no key 'text'"),
+        ('{"text": "a b"}\n{"text": 5}\n', "^[^:]* line 2: 'text' is int, not text"),
     ],
 )
 def test_bad_data_is_refused(
@@ -87,3 +88,37 @@ def test_bad_data_is_refused(
     (tmp_path / "lambada_test.jsonl").write_text(text)
     with pytest.raises(UserError, match=message):
         measure("lambada", tmp_path)
+
+
+ORIGINAL = """\ufefftom said , `` the cat did n't sit . '' `` yes , '' said the cat\r
+  he saw that ann 's dog was on the mat \r
+\r
+"""
+
+
+def test_the_original_release_is_detokenized_and_said(
+    measure: Callable[..., Measurement],
+    log_probability: Callable[[str, str], float],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "lambada_test_plain_text.txt").write_text(ORIGINAL, newline="")
+    (tmp_path / "lambada_control_test_data_plain_text.txt").write_text("another one\n")
+    running = [
+        ('tom said, "the cat didn\'t sit." "yes," said the', " cat"),
+        ("he saw that ann's dog was on the", " mat"),
+    ]
+    tokens = [
+        ("tom said , `` the cat did n't sit . '' `` yes , '' said the", " cat"),
+        ("he saw that ann 's dog was on the", " mat"),
+    ]
+    for detokenize, passages in ((True, running), (False, tokens)):
+        measured = measure("lambada", tmp_path, detokenize=detokenize)
+        words = [log_probability(*passage) for passage in passages]
+        assert measured.metrics["perplexity"] == pytest.approx(math.exp(-sum(words) / 2), rel=1e-4)
+        assert measured.counts == {"original_release": 2}
+        assert "lambada: the original release, tokenized and in lower" in capsys.readouterr().err
+    (tmp_path / "lambada_test.jsonl").write_text('{"text": "the cat sat"}\n')
+    measured = measure("lambada", tmp_path)  # OpenAI's version is preferred
+    assert (measured.examples, measured.counts) == (1, {})
+    assert "original" not in capsys.readouterr().err

@@ -44,6 +44,7 @@ def test_the_simple_profile_and_that_of_a_resumed_run(
     assert (run / "profile.txt").read_text() == written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "recorded"),
     [
