@@ -71,7 +71,7 @@ def test_language_modeling_needs_every_token_to_be_the_likeliest(
 ) -> None:
     (cat,) = tokenizer.encode(" cat")
     model = copy.deepcopy(model)  # with a token whose logit is often the highest
-    model.wte.weight.data[cat] *= 20
+    model.wte.weight.data[cat] *= -20
     words = ["the", "cat", "dog", "saw", "sat", "on", "mat", "and"]
     right: list[Row] = []
     wrong: list[Row] = []
