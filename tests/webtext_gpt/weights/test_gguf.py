@@ -29,15 +29,8 @@ from webtext_gpt.weights.convert import convert
 SMALL = GPTConfig(n_layer=2, n_head=2, n_embd=32, vocab_size=320)
 """With the default context, because transformers ignores `gpt2.context_length`."""
 
-TEXTS = [
-    "",
-    " ",
-    "It's  a\n\n test ",
-    "日本語 1234567",
-    "\t\r\n\u00a0\u3000x",
-    "<|endoftext|>",
-    "é🦙",
-]
+PLAIN = ["It's  a\n\n test ", "日本語 1234567", "é🦙"]
+ODD = ["", " ", "\t\r\n\u00a0\u3000x", "<|endoftext|>"]
 
 
 @pytest.fixture(scope="module")
