@@ -32,7 +32,7 @@ ALWAYS = {
 LAZILY = {"data_prep/": ("corpus", "ray")}
 """Extras that functions of a folder import. Other folders may import any."""
 
-NOT_IMPORTED = {"lxml-html-clean"}
+NOT_IMPORTED = {"lxml-html-clean", "onnxscript"}
 """Distributions that another dependency needs without declaring it."""
 
 

@@ -202,7 +202,8 @@ class Weights(Settings):
 
     It reads a run folder or .ckpt file (ours), a folder with config.json or a hub name (Hugging
     Face's GPT-2, GPT-1 and their sequence classifiers), and ckpt.pt (nanoGPT). It writes our .ckpt,
-    or a folder for AutoModelForCausalLM and AutoTokenizer.
+    a folder for AutoModelForCausalLM and AutoTokenizer, a .gguf file for llama.cpp (pre-norm GPT-2
+    with a byte-level BPE), or an .onnx file with tokenizer.json beside it (any language model).
     """
 
     examples: ClassVar[dict[str, str]] = {
@@ -215,6 +216,8 @@ class Weights(Settings):
             "a character model, with its training text"
         ),
         "{command} checkpoint=runs/... out=gpt2_folder force=true": "replace an earlier export",
+        "{command} checkpoint=runs/... out=model.gguf": "for llama.cpp",
+        "{command} checkpoint=runs/... out=onnx/model.onnx": "for onnxruntime, with tokenizer.json",
     }
 
     checkpoint: Annotated[str, PathText(what="a model")] = setting(
@@ -222,7 +225,8 @@ class Weights(Settings):
     )
     out: Annotated[str, PathText()] = setting(
         ...,
-        "a name that ends in .ckpt: our checkpoint; any other: a Hugging Face folder",
+        "file whose ending names the format, .ckpt (ours), .gguf or .onnx; any other name: a "
+        "Hugging Face folder",
         common=True,
     )
     tokenizer: Annotated[str | None, PathText(what="a tokenizer", null="the model's own")] = (
