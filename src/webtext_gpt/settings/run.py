@@ -8,7 +8,7 @@ from webtext_gpt.settings.average import Average
 from webtext_gpt.settings.base import Settings, keys, setting
 from webtext_gpt.settings.callbacks import Callbacks
 from webtext_gpt.settings.kinds import PathText, Switch, Whole
-from webtext_gpt.settings.optimization import AdamW, Guard, Scheduler
+from webtext_gpt.settings.optimization import Guard, Optimizer, Scheduler
 from webtext_gpt.settings.training import Logger, Strategy, Trainer
 
 AUTO = "auto"
@@ -54,7 +54,7 @@ class RunSettings(Settings):
         0, "data-loading workers per device; memory-mapped tokens rarely need any"
     )
     guard: Guard = keys(Guard, common=False)
-    optimizer: AdamW = keys()
+    optimizer: Optimizer = keys()
     scheduler: Scheduler = keys()
     average: Average | None = keys(None, common=False)
     strategy: Strategy = keys()
