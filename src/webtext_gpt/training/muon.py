@@ -1,26 +1,33 @@
 """Muon: momentum whose update of each weight matrix is orthogonalized (Jordan et al. 2024).
 
 For a matrix with the gradient G, the buffer is B = momentum B + (1 - momentum) G, and the update is
-the orthogonal factor U V^T of momentum B + (1 - momentum) G = U S V^T (Nesterov), computed roughly
-by Newton-Schulz iterations. Every direction in which the matrix can change thus changes as much,
-including those that the gradient rarely has. Other parameters are trained by AdamW.
+the orthogonal factor U V^T of momentum B + (1 - momentum) G = U S V^T (Nesterov's look-ahead).
+Every direction in which the matrix can change thus changes as much, including those that the
+gradient rarely has. Other parameters are trained by AdamW.
 
 Source: K. Jordan, "Muon: An optimizer for hidden layers in neural networks",
 https://kellerjordan.github.io/posts/muon/. `torch.optim.Muon` has the same arithmetic, but iterates
-in bf16 on every device and one matrix at a time.
+in bf16 on every device, one matrix at a time, and needs whole matrices.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic; chosen by Jordan for a steep slope at 0, at the price of singular values between
-0.7 and 1.2 in the end instead of 1."""
-EPS = 1e-7
+from webtext_gpt.training.orthogonalization import iteration_dtype, orthogonalize
+
+
+class Placed(NamedTuple):
+    """A matrix in a flattened group, of which this process holds at least one value."""
+
+    start: int
+    """Index of its first value in the group."""
+    shape: torch.Size
+    stacked: int
+    """How many equally large matrices are stacked in its rows."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -36,11 +43,14 @@ class Muon(torch.optim.Optimizer):
         momentum: decay rate of the momentum.
         ns_steps: Newton-Schulz iterations.
         weight_decay: weight decay of the matrices, decoupled from the gradient.
+
+    Attributes:
+        stacked: the number of matrices stacked in each, as in `matrices`.
     """
 
     def __init__(
         self,
-        matrices: dict[nn.Parameter, int],
+        matrices: Mapping[nn.Parameter, int],
         adamw: torch.optim.AdamW | None,
         *,
         lr: float = 0.02,
@@ -50,6 +60,7 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         self.stacked = dict[Tensor, int](matrices.items())
         self._adamw = adamw
+        self._partition: tuple[list[Placed], torch.device] | None = None
         group = {
             "params": list(matrices),
             "lr": lr,
@@ -59,18 +70,28 @@ class Muon(torch.optim.Optimizer):
         }
         super().__init__([group, *(adamw.param_groups if adamw else [])], {"lr": lr})
 
+    def partition(self, placed: Sequence[Placed], device: torch.device) -> None:
+        """Declare that Muon's group is flattened, and each process holds an equally long part.
+
+        Args:
+            placed: the matrices of which this process holds some values.
+            device: where to exchange and orthogonalize updates.
+        """
+        self._partition = (list(placed), device)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update all parameters that have a gradient."""
+        """Update all parameters that have a gradient; with several processes, a collective."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         for group in filter(_is_muons, self.param_groups):
             self._step_matrices(group)
-        if self._adamw is not None:
-            # Loading a state, and DeepSpeed for each group, replace the lists of this optimizer.
-            self._adamw.param_groups = [g for g in self.param_groups if not _is_muons(g)]
+        # Loading a state replaces the groups of this optimizer, and DeepSpeed steps one at a time.
+        others = [group for group in self.param_groups if not _is_muons(group)]
+        if self._adamw is not None and others:
+            self._adamw.param_groups = others
             self._adamw.state = self.state
             self._adamw.step()
         return loss
@@ -83,7 +104,13 @@ class Muon(torch.optim.Optimizer):
         buffers = [self._momentum(p) for p in weights]
         torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
         updates = torch._foreach_lerp(gradients, buffers, group["momentum"])
-        directions = self._orthogonalized(weights, updates, group["ns_steps"])
+        steps = group["ns_steps"]
+        if self._partition is None:
+            shared = dist.is_initialized() and dist.get_world_size() > 1
+            stacked = [self.stacked[p] for p in weights]
+            directions = orthogonalize(updates, stacked, steps, shared=shared)
+        else:
+            directions = [_orthogonalized_part(updates[0], steps, *self._partition)]
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(weights, directions, alpha=-group["lr"])
 
@@ -94,59 +121,33 @@ class Muon(torch.optim.Optimizer):
         buffer: Tensor = state["momentum_buffer"]
         return buffer
 
-    def _orthogonalized(
-        self, weights: Sequence[Tensor], updates: Sequence[Tensor], steps: int
-    ) -> list[Tensor]:
-        """Return the scaled orthogonal factors of matrices, those of one shape at once."""
-        stacks = [
-            u.unflatten(0, (self.stacked[w], -1)) for w, u in zip(weights, updates, strict=True)
-        ]
-        shapes: dict[tuple[int, ...], list[int]] = {}
-        for index, stack in enumerate(stacks):
-            shapes.setdefault(tuple(sorted(stack.shape[1:])), []).append(index)
-        directions: list[Tensor] = [torch.empty(0)] * len(stacks)
-        for members in shapes.values():
-            wide = [_wide(stacks[index]) for index in members]
-            factors = newton_schulz(torch.cat(wide), steps).split([len(w) for w in wide])
-            for index, factor in zip(members, factors, strict=True):
-                rows, columns = stacks[index].shape[1:]
-                scaled = factor * math.sqrt(max(1, rows / columns))
-                scaled = scaled if rows <= columns else scaled.mT
-                directions[index] = scaled.reshape_as(updates[index]).to(updates[index].dtype)
-        return directions
-
 
 def _is_muons(group: Mapping[str, Any]) -> bool:
     return "momentum" in group
 
 
-def _wide(stack: Tensor) -> Tensor:
-    """Return `(n, r, c)` matrices with r <= c, transposed if need be."""
-    return stack if stack.size(1) <= stack.size(2) else stack.mT
+def _orthogonalized_part(
+    update: Tensor, steps: int, placed: Sequence[Placed], device: torch.device
+) -> Tensor:
+    """Return this process's part of the orthogonalized updates, given its part of the updates.
 
-
-def newton_schulz(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Return roughly U V^T of matrices U S V^T, by iterating X = a X + b X X^T X + c (X X^T)^2 X.
+    A process orthogonalizes every matrix of which it holds some values.
 
     Args:
-        matrices: `(n, r, c)` with r <= c.
-        steps: iterations.
+        update: `(n,)` values of this process.
+        steps: Newton-Schulz iterations.
+        placed: see `Muon.partition`.
+        device: see `Muon.partition`.
     """
-    a, b, c = COEFFICIENTS
-    X = matrices.to(iteration_dtype(matrices.device))
-    X = X / X.norm(dim=(1, 2), keepdim=True).clamp(min=EPS)  # singular values of at most 1
-    for _ in range(steps):
-        A = X @ X.mT
-        B = torch.baddbmm(A, A, A, beta=b, alpha=c)
-        X = torch.baddbmm(X, B, X, beta=a)
-    return X
-
-
-def iteration_dtype(device: torch.device) -> torch.dtype:
-    """Return bf16 where the device multiplies matrices in it, else fp32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float32
-    if device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
-    return torch.float32
+    mine = update.to(device).to(iteration_dtype(device, update.dtype))
+    size = len(mine)
+    whole = mine.new_empty(dist.get_world_size() * size)
+    dist.all_gather_into_tensor(whole, mine)
+    matrices = [whole[p.start :][: p.shape.numel()].view(p.shape) for p in placed]
+    directions = orthogonalize(matrices, [p.stacked for p in placed], steps)
+    part = torch.zeros_like(mine)  # also where DeepSpeed has padded the group
+    first = dist.get_rank() * size
+    for (start, shape, _), direction in zip(placed, directions, strict=True):
+        begin, end = max(start, first), min(start + shape.numel(), first + size)
+        part[begin - first : end - first] = direction.flatten()[begin - start : end - start]
+    return part.to(update.device).to(update.dtype)
