@@ -53,7 +53,7 @@ def orthogonalize(
 
 
 def newton_schulz(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Return roughly U V^T of matrices U S V^T, by iterating X = a X + (b A + c A A) X, A = X X^T.
+    """Return roughly U V^T of matrices U S V^T, by iterating X = (a + b A + c A A) X, A = X X^T.
 
     Args:
         matrices: `(n, r, c)` with r <= c.
@@ -62,11 +62,31 @@ def newton_schulz(matrices: Tensor, steps: int = 5) -> Tensor:
     a, b, c = COEFFICIENTS
     X = matrices.to(iteration_dtype(matrices.device, matrices.dtype))
     X = X / X.norm(dim=(1, 2), keepdim=True).clamp(min=EPS)  # singular values of at most 1
+    if X.size(2) >= 2 * X.size(1) and X.dtype != torch.bfloat16:
+        return _by_gram_matrices(X, steps)
     for _ in range(steps):
         A = X @ X.mT
         B = torch.baddbmm(A, A, A, beta=b, alpha=c)
         X = torch.baddbmm(X, B, X, beta=a)
     return X
+
+
+def _by_gram_matrices(X: Tensor, steps: int) -> Tensor:
+    """Return the same with fewer products of `(r, c)` matrices, which are the large ones.
+
+    Every X is Q times the first, with Q and A polynomials of the first A, so the iterations need
+    only `(r, r)` matrices: for c = 4 r and five steps, 50 instead of 90 products of that size.
+    A holds the squares of the singular values, which bf16 would round too much.
+    """
+    a, b, c = COEFFICIENTS
+    A, Q = X @ X.mT, None
+    for step in range(steps):
+        P = torch.baddbmm(A, A, A, beta=b, alpha=c)
+        P.diagonal(dim1=1, dim2=2).add_(a)
+        Q = P if Q is None else P @ Q
+        if step < steps - 1:
+            A = P @ A @ P
+    return X if Q is None else Q @ X
 
 
 def newton_schulz_shared(matrices: Tensor, steps: int = 5) -> Tensor:

@@ -8,6 +8,7 @@ from torch import nn
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
+from webtext_gpt.training import orthogonalization
 from webtext_gpt.training.optim import muon
 from webtext_gpt.training.orthogonalization import newton_schulz
 
@@ -22,9 +23,10 @@ def _model_with_gradients() -> GPT:
     return model
 
 
-def test_newton_schulz_flattens_the_singular_values() -> None:
+@pytest.mark.parametrize("columns", [24, 64])
+def test_newton_schulz_flattens_the_singular_values(columns: int) -> None:
     """Jordan's iteration leaves singular values near 1 and keeps the singular vectors."""
-    matrices = torch.randn(3, 16, 40, generator=torch.Generator().manual_seed(1))
+    matrices = torch.randn(3, 16, columns, generator=torch.Generator().manual_seed(1))
     U, _, Vh = torch.linalg.svd(matrices, full_matrices=False)
     factors = newton_schulz(matrices)
     inside = U.mT @ factors @ Vh.mT  # diagonal if the singular vectors are kept
@@ -32,6 +34,22 @@ def test_newton_schulz_flattens_the_singular_values() -> None:
     assert values.min() > 0.65
     assert values.max() < 1.25
     assert (inside - torch.diag_embed(values)).abs().max() < 1e-4
+
+
+def test_newton_schulz_maps_each_singular_value_by_the_quintic() -> None:
+    """Of 8 rows and 12 or 40 columns, the latter iterated as Gram matrices; nearly singular."""
+    generator = torch.Generator().manual_seed(2)
+    U, _ = torch.linalg.qr(torch.randn(8, 8, generator=generator, dtype=torch.float64))
+    V, _ = torch.linalg.qr(torch.randn(40, 8, generator=generator, dtype=torch.float64))
+    values = torch.tensor([1, 0.5, 0.2, 0.1, 1e-2, 1e-3, 1e-5, 0], dtype=torch.float64)
+    expected = values / values.norm()
+    for _ in range(5):
+        expected = 3.4445 * expected - 4.7750 * expected**3 + 2.0315 * expected**5
+    for wide in (V[:12], V):
+        basis = torch.linalg.qr(wide)[0].mT
+        matrix = (U * values @ basis).float()
+        factor = newton_schulz(matrix[None])[0].double()
+        torch.testing.assert_close(factor, U * expected @ basis, atol=2e-4, rtol=0)
 
 
 def test_matrices_move_as_torchs_muon_moves_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,6 +140,21 @@ def test_a_loaded_state_goes_on_exactly() -> None:
         other.step()
     for parameter, own in zip(model.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(parameter, own)
+
+
+def test_each_process_orthogonalizes_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes of one after another: 5 matrices make shares of 3 and 2."""
+    matrices = torch.randn(5, 4, 6, generator=torch.Generator().manual_seed(3))
+    shares: list[torch.Tensor] = []
+    monkeypatch.setattr(orthogonalization.dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(
+        orthogonalization.dist, "all_gather_into_tensor", lambda every, mine: shares.append(mine)
+    )
+    for rank in range(2):
+        monkeypatch.setattr(orthogonalization.dist, "get_rank", lambda rank=rank: rank)
+        orthogonalization.newton_schulz_shared(matrices)
+    assert [len(share) for share in shares] == [3, 3]
+    torch.testing.assert_close(torch.cat(shares)[:5], newton_schulz(matrices))
 
 
 def test_a_frozen_body_is_refused() -> None:
