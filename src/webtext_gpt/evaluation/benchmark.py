@@ -145,10 +145,12 @@ class Suite(ABC):
     Attributes:
         name: name of the suite in `tasks=[...]`.
         benchmarks: its members. Each can also be selected alone.
+        published: figures of published models in the units of `combine`: model to metric to value.
     """
 
     name: str
     benchmarks: tuple[Benchmark, ...]
+    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @abstractmethod
     def combine(self, measured: Sequence[Measurement]) -> Measurement:

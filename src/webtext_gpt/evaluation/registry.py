@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Benchmark, Suite
 from webtext_gpt.evaluation.tasks import (
+    blimp,
     cbt,
     compressed_text,
     coqa,
@@ -37,7 +38,7 @@ _ALL: tuple[Benchmark, ...] = (
 BENCHMARKS = {benchmark.name: benchmark for benchmark in _ALL}
 """Benchmarks by name, in the order of the paper's table 3, then of its sections 3.4 to 3.8."""
 
-SUITES: dict[str, Suite] = {}
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (blimp.BLIMP,)}
 """Suites by name."""
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from webtext_gpt.evaluation.benchmark import Result
-from webtext_gpt.evaluation.registry import BENCHMARKS
+from webtext_gpt.evaluation.registry import BENCHMARKS, SUITES
 from webtext_gpt.evaluation.tables import aligned, markdown_table
 
 SIZES = {"small": 124_439_808, "medium": 354_823_168, "large": 774_030_080, "xl": 1_557_611_200}
@@ -52,15 +52,36 @@ def all_results(results: Sequence[Result], n_parameters: int) -> list[list[str]]
     return rows
 
 
+def published_tables(results: Sequence[Result], title: str) -> list[list[list[str]]]:
+    """Return a table for each suite among the results: its figures beside published models'."""
+    tables = []
+    for name, suite in SUITES.items():
+        models = suite.published
+        rows = [
+            [result.metric, _format(result.value)]
+            + [_format(models[model].get(result.metric)) for model in models]
+            for result in results
+            if result.task == name and any(result.metric in models[model] for model in models)
+        ]
+        if rows:
+            tables.append([[name, title, *models], *rows])
+    return tables
+
+
 def terminal(results: Sequence[Result], title: str, n_parameters: int) -> str:
-    """Return both tables as aligned text."""
-    tables = table3(results, title, n_parameters), all_results(results, n_parameters)
+    """Return the tables as aligned text."""
+    tables = [
+        table3(results, title, n_parameters),
+        *published_tables(results, title),
+        all_results(results, n_parameters),
+    ]
     return "\n\n".join(aligned(table) for table in tables)
 
 
 def markdown(results: Sequence[Result], title: str, n_parameters: int) -> str:
-    """Return both tables as a Markdown document."""
-    first = markdown_table(table3(results, title, n_parameters))
+    """Return the tables as a Markdown document."""
+    tables = [table3(results, title, n_parameters), *published_tables(results, title)]
+    first = "\n\n".join(markdown_table(table) for table in tables)
     second = markdown_table(all_results(results, n_parameters))
     return (
         f"# Zero-shot evaluation of {title}\n\n{n_parameters:,} parameters\n\n{first}\n\n"

@@ -146,7 +146,7 @@ class Evaluate(Settings):
     checkpoint: Annotated[str | None, PathText(what=f"a {MODEL}", null="only with report")] = (
         setting(None, f"model: {MODEL}", common=True)
     )
-    tasks: Annotated[list[str], Listed(OneOf(("all", *BENCHMARKS)))] = setting(
+    tasks: Annotated[list[str], Listed(OneOf(("all", *BENCHMARKS, "blimp")))] = setting(
         lambda: ["all"], "benchmarks: all, or a list", common=True
     )
     data_dir: Annotated[str | None, PathText(null="download from the hub")] = setting(
