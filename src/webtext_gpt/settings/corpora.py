@@ -28,8 +28,8 @@ class Corpora(Settings):
         "{command} corpora=[a/,b/] heldout=[news.jsonl,books/] seeds=[0,1,2,3,4]": (
             "two held-out sets, more seeds"
         ),
-        "{command} corpora=[a/,b/] heldout=news.jsonl tasks=lambada data_dir=benchmarks/": (
-            "with a benchmark"
+        "{command} corpora=[a/,b/] heldout=news.jsonl tasks=blimp data_dir=benchmarks/": (
+            "and BLiMP"
         ),
         '{command} corpora=[a/,b/] heldout=news.jsonl tokens=1e7 "recipe=[model.n_layer=6]"': (
             "with other settings of train.py"
@@ -63,7 +63,7 @@ class Corpora(Settings):
         "settings of train.py, for all models: [model.n_layer=2,optimizer.lr=1e-3]",
         common=True,
     )
-    tasks: Annotated[list[str], Listed(OneOf(("all", *BENCHMARKS)), empty=True)] = setting(
+    tasks: Annotated[list[str], Listed(OneOf(("all", *BENCHMARKS, "blimp")), empty=True)] = setting(
         list, "benchmarks to run on each model besides, as in eval.py", common=True
     )
     data_dir: Annotated[str | None, PathText(null="download from the hub")] = setting(
