@@ -19,14 +19,13 @@ from webtext_gpt.evaluation.benchmark import (
     errors_at,
 )
 from webtext_gpt.evaluation.data_source import DataSource, Original
-from webtext_gpt.evaluation.detokenizers import ONE_BILLION_WORDS
+from webtext_gpt.evaluation.detokenizers import CHILDRENS_BOOK, count_marks
 from webtext_gpt.evaluation.published import published_text
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.progress import progress_bar
 
 BLANK = "XXXXX"
 N_SENTENCES = 20
-_PENN = {"-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "``": '"', "''": '"', "`": "'"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class ChildrensBookTest(Benchmark):
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measurement:
         """Choose the likeliest of the ten words for each question. See `Benchmark.run`."""
         rows = self.source.rows(data_dir, options.limit)
-        correct = 0
+        correct = n_words = n_marks = 0
         with progress_bar(self.name, total=len(rows), unit="question") as bar:
             for place, row in rows:
                 context, texts = context_and_choices(place, row, options.detokenize)
@@ -44,8 +43,12 @@ class ChildrensBookTest(Benchmark):
                     scores = [float(s.sum()) for s in scorer.choices(context, texts)]
                 best = max(range(len(texts)), key=scores.__getitem__)
                 correct += row["options"][best] == row["answer"]
+                n_words += sum(len(line.split()) for line in (*row["sentences"], row["question"]))
+                if options.detokenize:
+                    n_marks += count_marks(context + texts[best])
                 bar.update()
-        return Measurement({"accuracy": 100 * correct / len(rows)}, len(rows))
+        counts = {"words": n_words, "marks": n_marks}
+        return Measurement({"accuracy": 100 * correct / len(rows)}, len(rows), counts)
 
 
 def context_and_choices(place: str, row: Row, detokenize: bool) -> tuple[str, list[str]]:
@@ -64,15 +67,9 @@ def context_and_choices(place: str, row: Row, detokenize: bool) -> tuple[str, li
     context = "\n".join(lines)
     filled = [f"{context}{before}{option}{after}" for option in options]
     if detokenize:
-        filled = [ONE_BILLION_WORDS.detokenize(replace_penn_tokens(text)) for text in filled]
-        context = ONE_BILLION_WORDS.detokenize(replace_penn_tokens(context))
+        filled = [CHILDRENS_BOOK.detokenize(text) for text in filled]
+        context = CHILDRENS_BOOK.detokenize(context)
     return context, [text[len(context) :] for text in filled]
-
-
-def replace_penn_tokens(text: str) -> str:
-    """Replace the Penn Treebank's brackets and quotation marks by the usual characters."""
-    lines = text.split("\n")
-    return "\n".join(" ".join(_PENN.get(t, t) for t in line.split(" ")) for line in lines)
 
 
 def read_blocks(files: Sequence[Path]) -> Iterator[tuple[str, Row]]:
