@@ -17,6 +17,7 @@ from webtext_gpt.hub import hub_problem
 from webtext_gpt.model import GPT, GPTClassifier, GPTConfig, language_model
 from webtext_gpt.model.empty import SkipRandomInit, empty_gpt
 from webtext_gpt.paths import local_path
+from webtext_gpt.signatures import why_unreadable
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import vocabulary
 from webtext_gpt.weights.config_json import (
@@ -96,6 +97,8 @@ def _load(path: ForeignPath, tokenizer: str | Path | None) -> Loaded:
     local = path.local
     if local.is_file():
         if local.suffix == ".safetensors":
+            if reason := why_unreadable(local):
+                raise UserError(f"{local} cannot be read as safetensors: {reason}")
             raise UserError(f"{local} has no configuration; name its folder, with {CONFIG}")
         raise UserError(f"{local} belongs to a folder with {CONFIG}; name the folder instead")
     folder = local if local.is_dir() else download(str(path.given))

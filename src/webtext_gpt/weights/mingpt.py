@@ -172,9 +172,9 @@ def _configuration(
         "n_positions": block_size,
         "vocab_size": vocab_size,
     }
-    for name, value in shape.items():
-        if (said := fields.get(name)) not in (None, value):
-            raise UserError(f"{file.parent / CONFIG}: {name} is {said}, and in {file} {value}")
+    for name, found in shape.items():
+        if (said := fields.get(name)) not in (None, found):
+            raise UserError(f"{file.parent / CONFIG}: {name} is {said}, and in {file} {found}")
     try:
         return GPT2.read_config({**fields, **shape})
     except UserError as error:
