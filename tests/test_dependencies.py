@@ -23,7 +23,7 @@ ALWAYS = {
     "data_prep/": "corpus",
     "src/webtext_gpt/data/bpe_loops.py": "corpus",
     "src/webtext_gpt/data/parquet.py": "hub",
-    "src/webtext_gpt/lm_eval.py": "lm-eval",
+    "src/webtext_gpt/lm_eval": "lm-eval",
     "src/webtext_gpt/training/distributed/deepspeed_internals.py": "deepspeed",
     "src/webtext_gpt/training/distributed/zero.py": "deepspeed",
 }
@@ -32,7 +32,7 @@ ALWAYS = {
 LAZILY = {"data_prep/": ("corpus", "ray")}
 """Extras that functions of a folder import. Other folders may import any."""
 
-NOT_IMPORTED = {"lxml-html-clean"}
+NOT_IMPORTED = {"lxml-html-clean", "onnxscript"}
 """Distributions that another dependency needs without declaring it."""
 
 

@@ -74,6 +74,12 @@ COMMANDS = {
             "webtext_gpt.evaluation.main:main",
         ),
         Command(
+            "corpora",
+            "python -m webtext_gpt.evaluation.corpora",
+            "webtext_gpt.settings.corpora:Corpora",
+            "webtext_gpt.evaluation.corpora.command:main",
+        ),
+        Command(
             "finetune",
             "python finetune.py",
             "webtext_gpt.settings.finetune:Finetune",

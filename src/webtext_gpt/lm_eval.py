@@ -22,20 +22,20 @@ from lm_eval.api.registry import register_model
 from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.cli import clear_errors
 from webtext_gpt.errors import UserError
+from webtext_gpt.evaluation.benchmark import errors_at
 from webtext_gpt.evaluation.prompted import cut_beginning, room_for_prompt
 from webtext_gpt.evaluation.scoring import Scorer, Window
-from webtext_gpt.generation import Sampling, complete
+from webtext_gpt.generation import complete
+from webtext_gpt.lm_eval_generation import generation_settings
+from webtext_gpt.lm_eval_tasks import MODEL, KeepFinished
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.training.precision import place_for_inference
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
-GENERATION_LIMIT = 256
-"""New tokens if the task does not set a limit; the harness's own default."""
 
-
-@register_model("webtext_gpt")
+@register_model(MODEL)
 class WebtextGPT(TemplateLM):
     """Answers the harness's requests with `Scorer` and `complete`.
 
@@ -118,61 +118,55 @@ class WebtextGPT(TemplateLM):
         return totals
 
     def generate_until(self, requests: list["Instance"], disable_tqdm: bool = False) -> list[str]:
-        """Return a completion of each context, greedy unless the task asks for sampling."""
+        """Return a completion of each context, greedy unless the task asks for sampling or beams.
+
+        Raises:
+            UserError: a request's settings are not supported; no request has been answered.
+        """
+        groups = [list(group) for _, group in groupby(requests, key=lambda r: repr(r.args[1]))]
+        rows = []  # one for requests with the same settings, one after another
+        for group in groups:
+            with errors_at(f"task {group[0].task_name}"):
+                settings = generation_settings(group[0].args[1])
+                rows.append(
+                    (group, settings, room_for_prompt(self.scorer, settings["max_new_tokens"]))
+                )
         texts = []
         with progress_bar("generating", total=len(requests), disable=disable_tqdm) as bar:
-            for _, group in groupby((r.args for r in requests), key=lambda args: repr(args[1])):
-                pairs = list(group)
-                settings = _generation_settings(dict(pairs[0][1]))
-                room = room_for_prompt(self.scorer, settings["max_new_tokens"])
-                prompts = [cut_beginning(self._tokenizer, context, room) for context, _ in pairs]
+            for group, settings, room in rows:
+                prompts = [cut_beginning(self._tokenizer, r.args[0], room) for r in group]
                 for start in range(0, len(prompts), self.batch_size):
                     batch = prompts[start : start + self.batch_size]
+                    seed = None if settings["num_beams"] > 1 else start
                     model = self.scorer.model
-                    texts += complete(model, self._tokenizer, batch, seed=start, **settings)
+                    written = complete(model, self._tokenizer, batch, seed=seed, **settings)
+                    for request, text in zip(group[start:], written, strict=False):
+                        self.cache_hook.add_partial("generate_until", request.args, text)
+                    texts += written
                     bar.update(len(batch))
         return texts
 
 
-def _generation_settings(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `complete` for the generation settings of a harness task.
-
-    Raises:
-        UserError: a setting is not supported.
-    """
-    stop = given.pop("until", None) or []
-    temperature = given.pop("temperature", None)
-    if not given.pop("do_sample", bool(temperature)):
-        temperature = 0.0
-    sampling = Sampling(
-        temperature=1.0 if temperature is None else temperature,
-        top_k=given.pop("top_k", None),
-        top_p=given.pop("top_p", None),
-        repetition_penalty=given.pop("repetition_penalty", 1.0),
-    )
-    limit = given.pop("max_gen_toks", GENERATION_LIMIT)
-    if given:
-        raise UserError(f"generation settings {sorted(given)} of the task are not supported")
-    return {
-        "stop": [stop] if isinstance(stop, str) else [text for text in stop if text],
-        "sampling": sampling,
-        "max_new_tokens": limit,
-    }
-
-
 def main() -> None:
     """Run the harness's command line, in which our model is registered."""
+    import lm_eval
     from lm_eval.__main__ import cli_evaluate
 
+    evaluate = lm_eval.simple_evaluate
+    keeper = KeepFinished(evaluate)
     with clear_errors():
         try:
+            lm_eval.simple_evaluate = keeper  # the command line looks it up when it runs
             cli_evaluate()
+            keeper.raise_failures()
         except SystemExit as end:
             if end.code == 2:  # the harness has printed its own message
                 raise UserError(
                     "the harness does not take these arguments; --help lists those it takes"
                 ) from None
             raise
+        finally:
+            lm_eval.simple_evaluate = evaluate
 
 
 if __name__ == "__main__":

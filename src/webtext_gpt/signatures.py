@@ -50,6 +50,7 @@ _BINARY = {
     b"\x93NUMPY": Kind("a NumPy array"),
     b"\x89HDF\r\n": Kind("an HDF5 file"),
     b"\x7fELF": Kind("a program"),
+    b"GGUF": Kind("a GGUF model", "that format is only written; name the model it was made from"),
     **{bytes([0x80, protocol]): Kind("a Python pickle") for protocol in range(2, 6)},
 }
 _OFFICE = Kind("an Excel workbook or another Office document", "save its table as CSV UTF-8")

@@ -106,10 +106,14 @@ def test_tasks(name: str, compose: Callable[..., Any], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", _choices("optimizer"))
 def test_optimizers(name: str, compose: Callable[..., Any]) -> None:
-    """Peak learning rates at width 768: GPT-3's for pretraining, GPT-1's for fine-tuning."""
+    """Peak learning rates at width 768: GPT-3's for pretraining, GPT-1's for fine-tuning.
+
+    Muon's is Jordan's at every width.
+    """
     model = GPT(GPTConfig(n_layer=1, n_head=2, n_embd=32, block_size=8, vocab_size=10))
     peak = compose("train", f"optimizer={name}").optimizer.build(model).defaults["lr"]
-    assert peak == pytest.approx({"adamw": 6e-4, "finetuning": 6.25e-5}[name] * 24**1.5)
+    at_768 = {"adamw": 6e-4, "finetuning": 6.25e-5}
+    assert peak == pytest.approx(at_768[name] * 24**1.5 if name in at_768 else 0.02)
 
 
 @pytest.mark.parametrize("name", _choices("experiment"))

@@ -18,7 +18,7 @@ from webtext_gpt.model.empty import SkipRandomInit
 from webtext_gpt.model.lora import add_lora, merge_lora
 from webtext_gpt.model.new_tokens import add_new_rows, merge_new_rows
 from webtext_gpt.tokenizer import Tokenizer
-from webtext_gpt.weights import find_format
+from webtext_gpt.weights import find_format, vocabulary
 from webtext_gpt.weights.foreign import ForeignPath
 
 MODEL = "model."
@@ -101,7 +101,9 @@ class LoadedModel:
         return task.get("between", "\n") if is_completion else None
 
 
-def load(path: str | Path, tokenizer: str | Path | None = None) -> LoadedModel:
+def load(
+    path: str | Path, tokenizer: str | Path | None = None, *, keep_padding: bool = False
+) -> LoadedModel:
     """Load a language model or classifier from a checkpoint or a foreign format.
 
     The global random generator is not used.
@@ -112,13 +114,17 @@ def load(path: str | Path, tokenizer: str | Path | None = None) -> LoadedModel:
             loaded, else the last, else the newest. A damaged one is reported on standard error,
             and the next one is used.
         tokenizer: for a foreign model without one, see `weights.tokenizer_files.given_tokenizer`.
+        keep_padding: keep the rows of a Hugging Face model that only pad its vocabulary.
 
     Raises:
         UserError: there is no checkpoint, it is damaged, or it is in none of these formats.
     """
     foreign = ForeignPath(path)
     if (format_ := find_format(foreign)) is not None:
-        return LoadedModel(*format_.load(foreign, tokenizer), is_foreign=True)
+        model, ids = format_.load(foreign, tokenizer)
+        if isinstance(model, GPT) and vocabulary.is_padded(model, ids) and not keep_padding:
+            vocabulary.cut_padding(model, ids)
+        return LoadedModel(model, ids, is_foreign=True)
     if tokenizer is not None:
         raise UserError(f"{path} carries its tokenizer; leave tokenizer out")
     return _filled(open_undamaged(path))

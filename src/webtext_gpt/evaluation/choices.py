@@ -36,6 +36,22 @@ def score_choices(scorer: Scorer, choices: Sequence[Choice]) -> list[Tensor]:
     return [s[c.start - shared :] for s, c in zip(scores, choices, strict=True)]
 
 
+def new_counts() -> dict[str, int]:
+    """Return counts of questions, all 0.
+
+    `ties`: the order of the choices decided. `cut_prompts`: a prompt lost its beginning to the
+    model's context. `cut_continuations`: the scored part did too.
+    """
+    return {"ties": 0, "cut_prompts": 0, "cut_continuations": 0}
+
+
+def cut_to(longest: int, choices: Sequence[Choice], counts: dict[str, int]) -> list[Choice]:
+    """Return a question's choices of at most `longest` tokens, and count what was cut."""
+    counts["cut_prompts"] += any(len(c.tokens) > longest for c in choices)
+    counts["cut_continuations"] += any(len(c.tokens) - c.start >= longest for c in choices)
+    return [choice.cut(longest) for choice in choices]
+
+
 def common_prefix(rows: Sequence[Sequence[int]]) -> int:
     """Return the number of tokens at the beginning that all rows share."""
     for position, tokens in enumerate(zip(*rows, strict=False)):

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Benchmark, PaperFigures, Suite
 from webtext_gpt.evaluation.tasks import (
+    arc,
     blimp,
     cbt,
     compressed_text,
     coqa,
     core,
+    hellaswag,
     lambada,
     language_modeling,
     natural_questions,
@@ -39,7 +41,9 @@ _ALL: tuple[Benchmark, ...] = (
 BENCHMARKS = {benchmark.name: benchmark for benchmark in _ALL}
 """The paper's benchmarks, in the order of its table 3, then of its sections 3.4 to 3.8."""
 
-OTHERS: dict[str, Benchmark] = {}
+_OTHERS: tuple[Benchmark, ...] = (hellaswag.HELLASWAG, arc.ARC_EASY, arc.ARC_CHALLENGE)
+
+OTHERS = {benchmark.name: benchmark for benchmark in _OTHERS}
 """Benchmarks that the paper does not have."""
 
 SUITES: dict[str, Suite] = {suite.name: suite for suite in (core.CORE, blimp.BLIMP)}

@@ -30,7 +30,7 @@ from webtext_gpt.generation.texts import (
 from webtext_gpt.model import GPT
 from webtext_gpt.paths import absence, check_output_file, local_path, shown
 from webtext_gpt.progress import progress_bar
-from webtext_gpt.settings import whole_number
+from webtext_gpt.settings import checks, whole_number
 from webtext_gpt.settings.inference import Generate
 from webtext_gpt.settings.lists import unescaped
 from webtext_gpt.tokenizer import Tokenizer
@@ -46,13 +46,12 @@ def generate(settings: Generate, call: Call) -> None:
         UserError: the file of prompts cannot be read, `out` exists, there is no such device, or
             the model cannot be loaded.
     """
+    drawing = settings.model_dump(include={"temperature", "top_k", "top_p"})
     completion: CompletionSettings = {
         "max_new_tokens": settings.max_new_tokens,
         "sampling": Sampling(
             repetition_penalty=settings.repetition_penalty,
-            temperature=settings.temperature,
-            top_k=settings.top_k,
-            top_p=settings.top_p,
+            **({} if settings.num_beams > 1 else drawing),
         ),
         "stop": stop_strings(settings.stop),
         "num_beams": settings.num_beams,
@@ -135,7 +134,7 @@ def print_samples(
         tokenizer: the model's tokenizer.
         prompts: texts to continue; an empty one begins a new document.
         out: JSONL file for prompts and completions; None prints them.
-        num_samples: continuations per prompt.
+        num_samples: continuations per prompt; with `num_beams`, the best ones.
         batch_size: texts generated at once.
         seed: random seed of the first text; each later text uses the next one. None draws new
             random numbers in every call.
@@ -148,15 +147,21 @@ def print_samples(
     """
     whole_number("num_samples", num_samples, least=1)
     whole_number("batch_size", batch_size, least=1)
+    searches = settings.get("num_beams", 1) > 1
+    if searches:
+        checks.beams(settings["num_beams"], num_samples)
     if seed is not None:
         whole_number("seed", seed, least=0)
     overflow = settings.get("overflow", "slide")
     most, block_size = settings["max_new_tokens"], model.config.block_size
     encoded, cut = _encoded(model, tokenizer, prompts, between, overflow, most)
     check_prompts(encoded, most, overflow, block_size)  # all, before the first is continued
-    jobs = [tokens for tokens in encoded for _ in range(num_samples)]
     given = [prompt for prompt in prompts for _ in range(num_samples)]
-    seed = random.SystemRandom().getrandbits(32) if seed is None else seed
+    if searches:  # one search gives all texts of a prompt
+        jobs, settings = encoded, {**settings, "num_samples": num_samples}
+    else:
+        jobs = [tokens for tokens in encoded for _ in range(num_samples)]
+        seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     is_ended: list[bool] = []
 
     def pairs() -> Iterator[tuple[str, str]]:
@@ -166,10 +171,10 @@ def print_samples(
             yield prompt, continuation.text
 
     if out is not None:
-        with progress_bar("generating", total=len(jobs), unit="text") as bar:
+        with progress_bar("generating", total=len(given), unit="text") as bar:
             for _ in write_completions(out, pairs()):
                 bar.update()
-    elif len(jobs) == 1 and stream:
+    elif len(given) == 1 and stream:
         print(ended(given[0], between), end="", flush=True)
         show = partial(print, end="", flush=True)
         (only,) = continuations(model, tokenizer, jobs, seed=seed, show=show, **settings)
@@ -177,11 +182,11 @@ def print_samples(
         print()
     else:
         for number, (prompt, text) in enumerate(pairs(), start=1):
-            if len(jobs) > 1:
+            if len(given) > 1:
                 print(f"=== sample {number}")
             print(ended(prompt, between) + text)
     if overflow == "shorten":
-        counts = len(jobs), cut * num_samples, is_ended.count(False)
+        counts = len(given), cut * num_samples, is_ended.count(False)
         for remark in remarks("", *counts, max_new_tokens=most, block_size=block_size):
             print(remark, file=sys.stderr)
 
@@ -212,12 +217,13 @@ def _continuations(
     tokenizer: Tokenizer,
     prompts: Sequence[list[int]],
     batch_size: int,
-    seed: int,
+    seed: int | None,
     settings: CompletionSettings,
 ) -> Iterator[Continuation]:
     for start in range(0, len(prompts), batch_size):
         batch = prompts[start : start + batch_size]
-        yield from continuations(model, tokenizer, batch, seed=seed + start, **settings)
+        first = None if seed is None else seed + start
+        yield from continuations(model, tokenizer, batch, seed=first, **settings)
 
 
 def read_prompts(path: str | Path) -> list[str]:

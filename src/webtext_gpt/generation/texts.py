@@ -7,7 +7,7 @@ from typing import NamedTuple, TypedDict, Unpack
 import torch
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.generation.beams import beam_search
+from webtext_gpt.generation.beams import beam_texts
 from webtext_gpt.generation.decoding import (
     CachedDecoder,
     answer_limit,
@@ -17,7 +17,7 @@ from webtext_gpt.generation.decoding import (
 from webtext_gpt.generation.prompts import encode_prompts
 from webtext_gpt.generation.sampling import Sampling
 from webtext_gpt.model import GPT
-from webtext_gpt.settings import whole_number
+from webtext_gpt.settings import checks, whole_number
 from webtext_gpt.tokenizer import Tokenizer
 
 
@@ -29,6 +29,7 @@ class CompletionSettings(TypedDict, total=False):
     stop: Sequence[str]
     overflow: str
     num_beams: int
+    num_samples: int
 
 
 class CallSettings(CompletionSettings, total=False):
@@ -51,7 +52,8 @@ def complete(
 ) -> list[str]:
     """Return the text that the model writes after each prompt, without the prompt.
 
-    An empty prompt begins a new document. For the settings see `continuations`.
+    An empty prompt begins a new document. For the settings see `continuations`; with `num_samples`
+    above 1, the texts of the first prompt come first.
 
     Raises:
         UserError: a setting is out of range, or the tokenizer cannot encode a prompt.
@@ -71,6 +73,7 @@ def continuations(
     seed: int | None = None,
     overflow: str = "slide",
     num_beams: int = 1,
+    num_samples: int = 1,
     show: Callable[[str], None] | None = None,
 ) -> list[Continuation]:
     """Return what the model writes after each prompt.
@@ -83,38 +86,49 @@ def continuations(
         tokenizer: the model's tokenizer.
         prompts: token ids of any number of prompts, of any length.
         max_new_tokens: see `generate`.
-        sampling: see `generate`.
+        sampling: see `generate`. Beam search applies only its repetition penalty.
         stop: strings that end a text.
-        seed: random seed of the first prompt; each later prompt uses the next one. None draws
+        seed: random seed of the first text; each later text uses the next one. None draws
             new random numbers in every call.
         overflow: see `generate`.
         num_beams: above 1, use beam search of this width instead of sampling.
-        show: called with each piece of a single prompt's text as soon as it is final.
+        num_samples: texts of each prompt, one after another; of beam search, the best ones.
+        show: called with each piece of a single text as soon as it is final.
 
     Raises:
-        UserError: a setting is out of range, or a prompt is empty or does not fit.
+        UserError: a setting is out of range or does not go with beam search, or a prompt is empty
+            or does not fit.
     """
     for text in stop:
         if not isinstance(text, str) or not text:
             raise UserError(f"stop holds {text!r}, but needs non-empty strings")
     whole_number("num_beams", num_beams, least=1)
+    whole_number("num_samples", num_samples, least=1)
+    sampling = sampling or Sampling()
+    if num_beams > 1:
+        checks.beams(num_beams, num_samples, _drawing(sampling, seed))
     block_size = model.config.block_size
     check_prompts(prompts, max_new_tokens, overflow, block_size)
     if num_beams > 1:
         new = [
-            beam_search(
+            text
+            for ids in prompts
+            for text in beam_texts(
                 model,
                 ids,
+                num_texts=num_samples,
                 num_beams=num_beams,
                 max_new_tokens=answer_limit(len(ids), max_new_tokens, overflow, block_size),
                 end_of_text=tokenizer.end_of_text,
+                repetition_penalty=sampling.repetition_penalty,
+                finished=lambda text: any(s in tokenizer.decode(text) for s in stop),
             )
-            for ids in prompts
         ]
         written = [_decode(tokenizer, ids, stop) for ids in new]
         if show:
             show("".join(text for text, _ in written))
         return written
+    prompts = [ids for ids in prompts for _ in range(num_samples)]
     watchers = [_EndWatcher(tokenizer, stop, show) for _ in prompts]
     new = generate(
         model,
@@ -129,6 +143,13 @@ def continuations(
     for watcher, (text, _) in zip(watchers, written, strict=True):
         watcher.show_rest(text)
     return written
+
+
+def _drawing(sampling: Sampling, seed: int | None) -> list[str]:
+    """Return the names of settings that are given and that only a random choice would use."""
+    given = {"temperature": sampling.temperature, "top_k": sampling.top_k, "top_p": sampling.top_p}
+    names = [name for name, value in given.items() if value != getattr(Sampling(), name)]
+    return [*names, "seed"] if seed is not None else names
 
 
 @dataclass(frozen=True)

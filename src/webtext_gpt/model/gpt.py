@@ -62,7 +62,7 @@ class CausalSelfAttention(nn.Module):
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)  # (B, n_head, seen + T, head_dim)
         dropout = self.attn_dropout if self.training else 0.0
-        is_causal = mask is None and k.size(2) == T
+        is_causal = mask is None and (cache is None or k.size(2) == T)
         y = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal
         )  # (B, n_head, T, head_dim)

@@ -1,6 +1,7 @@
-"""Check the type and range of settings given on the command line."""
+"""Check the type, range and combination of settings given on the command line."""
 
 import math
+from collections.abc import Iterable
 
 from webtext_gpt.errors import UserError
 
@@ -28,3 +29,26 @@ def number(name: str, value: object, least: float = -math.inf, below: float = ma
         limits += [f"under {below:g}"] if below < math.inf else []
         raise UserError(f"{name}={value} must be {' and '.join(limits)}")
     return float(value)
+
+
+def beams(num_beams: int, num_samples: int = 1, drawing: Iterable[str] = ()) -> None:
+    """Check settings that are given together with a beam search.
+
+    Args:
+        num_beams: above 1.
+        num_samples: number of texts wanted, the best ones.
+        drawing: names of the given settings that only choose tokens at random.
+
+    Raises:
+        UserError: some settings do not apply together; the message names them.
+    """
+    if names := ", ".join(sorted(drawing)):
+        raise UserError(
+            f"num_beams={num_beams} searches and draws nothing at random; leave {names} out, or "
+            "set num_beams=1"
+        )
+    if num_samples > num_beams:
+        raise UserError(
+            f"num_samples={num_samples} is more than num_beams={num_beams}; a beam search returns "
+            "at most as many texts as it keeps"
+        )

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import model_validator
 
+from webtext_gpt.settings import checks
 from webtext_gpt.settings.base import Settings, setting
 from webtext_gpt.settings.benchmarks import TASKS
 from webtext_gpt.settings.kinds import (
@@ -59,7 +60,9 @@ class Generate(Settings):
     out: Annotated[str | None, PathText(null="print them")] = setting(
         None, "JSONL file for prompts and completions", common=True
     )
-    num_samples: Annotated[int, Whole(1)] = setting(1, "continuations per prompt", common=True)
+    num_samples: Annotated[int, Whole(1)] = setting(
+        1, "continuations per prompt; with num_beams, the best that the search found", common=True
+    )
     max_new_tokens: Annotated[int, Whole(1, unit="tokens")] = setting(
         200, "maximum length of a continuation", common=True
     )
@@ -73,7 +76,8 @@ class Generate(Settings):
         None, "sample from the smallest set of tokens with total probability p", common=True
     )
     repetition_penalty: Annotated[float, Number(above=0)] = setting(
-        1.0, "above 1: lower the logits of tokens that already occur in the text"
+        1.0,
+        "above 1: lower the logits of tokens that already occur in the text",
     )
     num_beams: Annotated[int, Whole(1)] = setting(
         1, "above 1: beam search of this width instead of sampling"
@@ -114,12 +118,8 @@ class Generate(Settings):
 
     @model_validator(mode="after")
     def _refuse_conflicts(self) -> Self:
-        ignored = self.model_fields_set & {"temperature", "top_k", "top_p"}
-        if self.num_beams > 1 and ignored:
-            raise ValueError(
-                f"num_beams={self.num_beams} searches and does not sample; leave "
-                f"{', '.join(sorted(ignored))} out, or set num_beams=1"
-            )
+        if self.num_beams > 1:
+            self._refuse_for_beams()
         if self.prompts is not None and self.prompt:
             raise ValueError("give prompt= or prompts=FILE, not both")
         if self.next is not None and self.prompts is not None:
@@ -127,6 +127,17 @@ class Generate(Settings):
         if self.next is not None and self.out is not None:
             raise ValueError("next= prints its tokens and writes no file; leave out= out")
         return self
+
+    def _refuse_for_beams(self) -> None:
+        drawing = self.model_fields_set & {"temperature", "top_k", "top_p"}
+        if self.seed is not None:
+            drawing |= {"seed"}
+        checks.beams(self.num_beams, self.num_samples, drawing)
+        if self.next is not None:
+            raise ValueError(
+                f"next= ranks single tokens, and num_beams={self.num_beams} searches for texts; "
+                "give one of them"
+            )
 
 
 class Evaluate(Settings):
@@ -209,7 +220,8 @@ class Weights(Settings):
 
     It reads a run folder or .ckpt file (ours), a folder with config.json or a hub name (Hugging
     Face's GPT-2, GPT-1 and their sequence classifiers), and ckpt.pt (nanoGPT). It writes our .ckpt,
-    or a folder for AutoModelForCausalLM and AutoTokenizer.
+    a folder for AutoModelForCausalLM and AutoTokenizer, a .gguf file for llama.cpp (pre-norm GPT-2
+    with a byte-level BPE), or an .onnx file with tokenizer.json beside it (any language model).
     """
 
     examples: ClassVar[dict[str, str]] = {
@@ -222,6 +234,8 @@ class Weights(Settings):
             "a character model, with its training text"
         ),
         "{command} checkpoint=runs/... out=gpt2_folder force=true": "replace an earlier export",
+        "{command} checkpoint=runs/... out=model.gguf": "for llama.cpp",
+        "{command} checkpoint=runs/... out=onnx/model.onnx": "for onnxruntime, with tokenizer.json",
     }
 
     checkpoint: Annotated[str, PathText(what="a model")] = setting(
@@ -229,7 +243,8 @@ class Weights(Settings):
     )
     out: Annotated[str, PathText()] = setting(
         ...,
-        "a name that ends in .ckpt: our checkpoint; any other: a Hugging Face folder",
+        "file whose ending names the format, .ckpt (ours), .gguf or .onnx; any other name: a "
+        "Hugging Face folder",
         common=True,
     )
     tokenizer: Annotated[str | None, PathText(what="a tokenizer", null="the model's own")] = (

@@ -34,6 +34,33 @@ class AdamW(Target):
     )
 
 
+class Muon(Target):
+    """`optimizer=muon`: Muon for the blocks' matrices and AdamW for all else, on one schedule."""
+
+    target: Literal["webtext_gpt.training.optim.muon"] = setting(alias="_target_")
+    lr: Annotated[float, Number(above=0)] = setting(0.02, "Muon's peak learning rate")
+    momentum: Annotated[float, Number(0, below=1)] = setting(0.95, "decay rate of Muon's momentum")
+    ns_steps: Annotated[int, Whole(1, 20, unit="iterations")] = setting(
+        5, "Newton-Schulz iterations that orthogonalize an update"
+    )
+    weight_decay: Annotated[float, Number(0)] = setting(
+        0.01, "weight decay of Muon's matrices, decoupled from the gradient"
+    )
+    adamw_lr: Annotated[float, Number(above=0)] = setting(4e-3, "AdamW's peak learning rate")
+    adamw_betas: Annotated[list[float], Listed(Number(0, below=1), length=2)] = setting(
+        lambda: [0.9, 0.95], "decay rates of AdamW's first and second moment"
+    )
+    adamw_eps: Annotated[float, Number(above=0)] = setting(
+        1e-8, "added to the square root of AdamW's second moment"
+    )
+    adamw_weight_decay: Annotated[float, Number(0)] = setting(
+        0.01, "weight decay of embeddings and head, decoupled from the gradient"
+    )
+
+
+Optimizer = Annotated[AdamW | Muon, Field(discriminator="target")]
+
+
 class Cosine(Target):
     """`scheduler=cosine`: linear warm-up, then half a cosine down to min_ratio of the peak."""
 

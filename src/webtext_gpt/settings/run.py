@@ -2,14 +2,16 @@
 
 import os
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
+
+from pydantic import model_validator
 
 from webtext_gpt.settings.average import Average
 from webtext_gpt.settings.base import Settings, keys, setting
 from webtext_gpt.settings.callbacks import Callbacks
 from webtext_gpt.settings.kinds import PathText, Switch, Whole
-from webtext_gpt.settings.optimization import AdamW, Guard, Scheduler
-from webtext_gpt.settings.training import Logger, Strategy, Trainer
+from webtext_gpt.settings.optimization import Guard, Muon, Optimizer, Scheduler
+from webtext_gpt.settings.training import FSDP, DeepSpeed, Logger, Strategy, Trainer
 
 AUTO = "auto"
 """Value of `resume` that starts a run, or resumes it if its folder holds one."""
@@ -54,10 +56,22 @@ class RunSettings(Settings):
         0, "data-loading workers per device; memory-mapped tokens rarely need any"
     )
     guard: Guard = keys(Guard, common=False)
-    optimizer: AdamW = keys()
+    optimizer: Optimizer = keys()
     scheduler: Scheduler = keys()
     average: Average | None = keys(None, common=False)
     strategy: Strategy = keys()
     trainer: Trainer = keys(Trainer)
     logger: Logger | None = keys(None)
     callbacks: Callbacks = keys(Callbacks, common=False)
+
+    @model_validator(mode="after")
+    def _whole_matrices(self) -> Self:
+        strategy = self.strategy
+        stage_3 = isinstance(strategy, DeepSpeed) and strategy.stage == 3
+        if isinstance(self.optimizer, Muon) and (stage_3 or isinstance(strategy, FSDP)):
+            raise ValueError(
+                f"optimizer=muon needs whole weight matrices, and strategy="
+                f"{'deepspeed_zero3' if stage_3 else 'fsdp'} divides them among devices; use "
+                "strategy=deepspeed_zero2, deepspeed_zero1 or ddp, or optimizer=adamw"
+            )
+        return self

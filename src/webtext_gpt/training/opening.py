@@ -19,6 +19,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.extras import check_installed
 from webtext_gpt.paths import local_path
 from webtext_gpt.settings import saved
+from webtext_gpt.settings.base import TARGET
 from webtext_gpt.settings.run import AUTO, RunSettings
 from webtext_gpt.settings.training import DEFAULT_MINUTES, TensorBoard, Wandb
 from webtext_gpt.training.distributed.devices import Devices, external_launcher, find_devices
@@ -132,6 +133,8 @@ def _open_run(settings: RunSettings, call: Call | None, held: ExitStack) -> Run:
         checkpoint = _checkpoint_to_resume(folder, is_locked)
     elif rank_zero_only.rank == 0:
         refuse_other_run(folder)
+    if checkpoint is not None:
+        _refuse_other_optimizer(settings, folder)
     trainer = settings.trainer
     devices = find_devices(trainer.accelerator, trainer.devices, trainer.num_nodes)
     if devices.count > 1 and call is not None and call.in_sweep:
@@ -145,6 +148,19 @@ def _open_run(settings: RunSettings, call: Call | None, held: ExitStack) -> Run:
         if package is not None:
             check_installed(package)
     return run
+
+
+def _refuse_other_optimizer(settings: RunSettings, folder: Path) -> None:
+    """Refuse to resume a run with another optimizer, which could not read the saved states."""
+    saved_target = (saved.load(folder).get("optimizer") or {}).get(TARGET)
+    target = settings.optimizer.target
+    if saved_target not in (None, target):
+        theirs, ours = (name.rpartition(".")[2] for name in (saved_target, target))
+        raise UserError(
+            f"the run in {folder} was trained with optimizer={theirs}, and this call gives "
+            f"optimizer={ours}, which cannot go on from the states of the other; leave optimizer= "
+            "out, or start a new run in another run_dir"
+        )
 
 
 def _logger_package(logger: TensorBoard | Wandb | None) -> str | None:

@@ -1,10 +1,14 @@
-"""AdamW with weight decay on matrices only, as is usual for language models."""
+"""AdamW with weight decay on matrices only, as is usual for language models; and Muon."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
+from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTClassifier, language_model
+from webtext_gpt.training.muon import Muon
 
 
 def adamw(
@@ -31,6 +35,69 @@ def adamw(
     parameters = [p for p in model.parameters() if p.requires_grad]
     if lr is None:
         lr = default_lr(language_model(model).config.n_embd, reference_lr)
+    return _adamw(parameters, lr, betas, eps, weight_decay)
+
+
+def muon(
+    model: GPT | GPTClassifier,
+    *,
+    lr: float = 0.02,
+    momentum: float = 0.95,
+    ns_steps: int = 5,
+    weight_decay: float = 0.01,
+    adamw_lr: float = 4e-3,
+    adamw_betas: tuple[float, float] = (0.9, 0.95),
+    adamw_eps: float = 1e-8,
+    adamw_weight_decay: float = 0.01,
+) -> Muon:
+    """Return Muon for the blocks' weight matrices, and AdamW for all other trained parameters.
+
+    AdamW has the embeddings, the head, gains and biases. Query, key and value weights, which are
+    stacked in one matrix, are orthogonalized as three.
+
+    Args:
+        model: the model to train.
+        lr: Muon's peak learning rate.
+        momentum: decay rate of Muon's momentum.
+        ns_steps: Newton-Schulz iterations.
+        weight_decay: weight decay of Muon's matrices, decoupled from the gradient.
+        adamw_lr: AdamW's peak learning rate.
+        adamw_betas: decay rates of AdamW's two moments.
+        adamw_eps: added to the square root of the second moment.
+        adamw_weight_decay: weight decay of the embeddings and the head.
+
+    Raises:
+        UserError: no matrix of a block is trained.
+    """
+    matrices = hidden_matrices(model)
+    if not matrices:
+        raise UserError(
+            "optimizer=muon trains the weight matrices of the blocks, and none of them is trained "
+            "in this run; use optimizer=adamw"
+        )
+    others = [p for p in model.parameters() if p.requires_grad and p not in matrices]
+    adamw = _adamw(others, adamw_lr, adamw_betas, adamw_eps, adamw_weight_decay) if others else None
+    return Muon(
+        matrices, adamw, lr=lr, momentum=momentum, ns_steps=ns_steps, weight_decay=weight_decay
+    )
+
+
+def hidden_matrices(model: GPT | GPTClassifier) -> dict[nn.Parameter, int]:
+    """Return the trained matrices of the blocks, each with how many are stacked in its rows."""
+    return {
+        parameter: 3 if name.endswith("attn.c_attn.weight") else 1
+        for name, parameter in language_model(model).blocks.named_parameters()
+        if parameter.requires_grad and parameter.dim() == 2
+    }
+
+
+def _adamw(
+    parameters: Sequence[nn.Parameter],
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+) -> torch.optim.AdamW:
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},

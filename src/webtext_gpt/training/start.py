@@ -67,7 +67,7 @@ def load_start(checkpoint: str, changes: Mapping[str, Any]) -> tuple[GPT, Tokeni
         UserError: the checkpoint cannot be read, is a classifier, or its tokenizer does not fit
             it; or another option differs.
     """
-    loaded = load(checkpoint)
+    loaded = load(checkpoint, keep_padding=True)  # without its rows, losses would change
     if isinstance(loaded.model, GPTClassifier):
         raise UserError(
             f"checkpoint={checkpoint} is a classifier, and pretraining needs a language model; "

@@ -5,11 +5,12 @@ To add a format, write a module that defines a `ForeignFormat` and list it here.
 
 from pathlib import Path
 
-from webtext_gpt.weights import annotated_gpt2, hugging_face, nanogpt
+from webtext_gpt.weights import annotated_gpt2, hugging_face, mingpt, nanogpt
 from webtext_gpt.weights.foreign import ForeignFormat, ForeignPath
 
 FORMATS: tuple[ForeignFormat, ...] = (
     nanogpt.FORMAT,
+    mingpt.FORMAT,
     hugging_face.FORMAT,
     annotated_gpt2.FORMAT,
 )

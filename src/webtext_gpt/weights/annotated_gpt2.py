@@ -6,6 +6,7 @@ configuration: the shapes give everything except the number of heads, and a head
 sizes of GPT-2.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.weights import vocabulary
 from webtext_gpt.weights.foreign import ForeignFormat, ForeignPath, Loaded
 from webtext_gpt.weights.gpt2 import NAMES
-from webtext_gpt.weights.names import is_conv1d, renamed
+from webtext_gpt.weights.names import PREFIX, is_conv1d, renamed
 from webtext_gpt.weights.tensors import drop_tied, named_tensors, take
 from webtext_gpt.weights.tokenizer_files import given_tokenizer
 
@@ -43,12 +44,15 @@ def load(path: ForeignPath, tokenizer: str | Path | None = None) -> Loaded:
     if isinstance(path.contents, dict) and "model_config" in path.contents:
         raise UserError(f"{file} is a checkpoint of webtext-gpt; let its name end in .ckpt")
     tensors = named_tensors(path.contents, file)
+    tensors = {name.removeprefix(PREFIX): value for name, value in tensors.items()}
     annotated = any(".feedforward." in name for name in tensors)
     names = ANNOTATED_NAMES if annotated else NAMES
-    drop_tied(tensors, names["lm_head.weight"], names["wte.weight"])
-    model = empty_gpt(_configuration(file, tensors), "meta")
+    tied = drop_tied(tensors, names["lm_head.weight"], names["wte.weight"])
+    config = dataclasses.replace(_configuration(file, tensors), tied_embeddings=tied)
+    model = empty_gpt(config, "meta")
     take(model, tensors, renamed(model, names, is_conv1d), file)
-    model.lm_head.weight = model.wte.weight
+    if tied:
+        model.lm_head.weight = model.wte.weight
     ours = given_tokenizer(tokenizer if tokenizer is not None else "openai-community/gpt2")
     vocabulary.check(model, ours)
     return model.eval(), ours
@@ -62,8 +66,8 @@ def _configuration(file: Path, tensors: Mapping[str, Tensor]) -> GPTConfig:
     blocks = {name.split(".")[1] for name in tensors if name.startswith("h.")}
     if any(e is None or e.dim() != 2 for e in embeddings) or not blocks:
         raise UserError(
-            f"{file} holds neither a checkpoint of webtext-gpt or nanoGPT nor GPT-2's weights "
-            "under OpenAI's names (wte.weight, wpe.weight, h.0.attn.c_attn.weight, ...)"
+            f"{file} holds neither a checkpoint of webtext-gpt or nanoGPT nor the weights of GPT-2 "
+            "or minGPT (wte.weight, wpe.weight, h.0.attn.c_attn.weight, ...)"
         )
     (vocab_size, n_embd), (block_size, _) = (e.shape for e in embeddings if e is not None)
     if n_embd % HEAD_WIDTH:

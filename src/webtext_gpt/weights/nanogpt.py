@@ -4,6 +4,7 @@ The file has no tokenizer. nanoGPT keeps a character vocabulary in `meta.pkl`, a
 do not read; see `given_tokenizer` for the alternatives.
 """
 
+import dataclasses
 from pathlib import Path
 
 from torch import Tensor
@@ -54,16 +55,42 @@ def load(path: ForeignPath, tokenizer: str | Path | None = None) -> Loaded:
     contents = path.contents if isinstance(path.contents, dict) else {}
     config, biased = _configuration(file, contents.get("model_args"))
     tensors = _weights(file, contents.get("model"), config, biased)
-    model = empty_gpt(config, "meta")
+    return filled(file, config, tensors, tokenizer, biased=biased)
+
+
+def filled(
+    file: Path,
+    config: GPTConfig,
+    tensors: dict[str, Tensor],
+    tokenizer: str | Path | None,
+    *,
+    prefix: str = PREFIX,
+    biased: bool = True,
+) -> Loaded:
+    """Return a model with the tensors of a file, and its tokenizer; see `load`.
+
+    An output layer that differs from the token embedding is kept apart from it.
+
+    Args:
+        file: for messages, and the folder in which the tokenizer may be.
+        config: the model's; its `tied_embeddings` follows the tensors.
+        tensors: by nanoGPT's names, in the layout of `nn.Linear`.
+        tokenizer: see `load`.
+        prefix: what all names but the head's begin with.
+        biased: whether biases must be there; if not, those that are missing are zero.
+    """
+    tied = drop_tied(tensors, LM_HEAD, prefix + NAMES["wte.weight"])
+    model = empty_gpt(dataclasses.replace(config, tied_embeddings=tied), "meta")
     biases = [name for name, _ in model.named_parameters() if name.endswith("bias")]
     take(
         model,
         tensors,
-        renamed(model, NAMES, transposed=lambda _: False, prefix=PREFIX),
+        renamed(model, NAMES, transposed=lambda _: False, prefix=prefix),
         file,
         may_lack=[] if biased else biases,
     )
-    model.lm_head.weight = model.wte.weight
+    if tied:
+        model.lm_head.weight = model.wte.weight
     return model.eval(), _fitted_tokenizer(model, file, tokenizer)
 
 
@@ -93,7 +120,7 @@ def _configuration(file: Path, arguments: object) -> tuple[GPTConfig, bool]:
 
 
 def _weights(file: Path, weights: object, config: GPTConfig, biased: bool) -> dict[str, Tensor]:
-    """Return the tensors by name, without the prefix of `torch.compile` and the tied head."""
+    """Return the tensors by name, without the prefix of `torch.compile`."""
     if not isinstance(weights, dict):
         raise UserError(f"{file}: `model` is not a dictionary")
     tensors = named_tensors({str(n).removeprefix(COMPILED): t for n, t in weights.items()}, file)
@@ -101,7 +128,6 @@ def _weights(file: Path, weights: object, config: GPTConfig, biased: bool) -> di
         refuse(file, unknown=[name for name in tensors if name.endswith(".bias")])
     if config.n_layer > len(tensors):  # checked before the layers are allocated
         raise UserError(f"{file}: n_layer is {config.n_layer}, with {len(tensors)} tensors in all")
-    drop_tied(tensors, LM_HEAD, PREFIX + NAMES["wte.weight"])
     return tensors
 
 

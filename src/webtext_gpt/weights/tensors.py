@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.signatures import why_unreadable
+from webtext_gpt.weights.names import LINEAR
 
 SHOWN = 20
 """Maximum number of names of each kind that an error lists."""
@@ -23,6 +24,17 @@ FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 BUFFERS = re.compile(r"(transformer\.)?(h\.\d+\.attn\.(bias|masked_bias)|position_ids)")
 """Names of buffers in old files: masks, and GPT-1's positions 0, 1, 2, ..."""
+
+
+_LAYERS = "every attn.c_attn, attn.c_proj, mlp.c_fc and mlp.c_proj weight, also the square ones"
+_LINEAR_IN_CONV1D = (
+    "The linear layers are stored as (out, in), as nn.Linear, nanoGPT and minGPT do; this format "
+    f"stores (in, out), as Conv1D does. Transpose {_LAYERS}, or give the state dict as a .pt file"
+)
+_CONV1D_IN_LINEAR = (
+    "The linear layers are stored as (in, out), as OpenAI's and Hugging Face's Conv1D does; this "
+    f"format stores (out, in), as nn.Linear does. Transpose {_LAYERS}"
+)
 
 
 def read_safetensors(file: Path) -> dict[str, Tensor]:
@@ -90,10 +102,14 @@ def named_tensors(contents: Any, file: Path) -> dict[str, Tensor]:
     return {name: value for name, value in contents.items() if not BUFFERS.fullmatch(name)}
 
 
-def drop_tied(tensors: dict[str, Tensor], head: str, embedding: str) -> None:
-    """Remove the output layer if it equals the token embedding, to which our model ties it."""
+def drop_tied(tensors: dict[str, Tensor], head: str, embedding: str) -> bool:
+    """Remove the output layer if it equals the token embedding; return whether they are tied.
+
+    They are also tied if the file has no output layer.
+    """
     if head in tensors and embedding in tensors and same(tensors[head], tensors[embedding]):
         del tensors[head]
+    return head not in tensors
 
 
 def take(
@@ -123,15 +139,20 @@ def take(
         for ours, theirs, transposed in rows
     }
     optional = {theirs for ours, theirs, _ in rows if ours in may_lack}
+    wrong = {
+        name: f"{name}: {tuple(tensors[name].shape)} found, {shape} expected"
+        for name, shape in shapes.items()
+        if name in tensors and tuple(tensors[name].shape) != shape
+    }
+    is_conv1d = {theirs: transposed for _, theirs, transposed in rows if theirs.endswith(LINEAR)}
+    turned = [n for n in wrong if n in is_conv1d and tuple(tensors[n].shape) == shapes[n][::-1]]
     refuse(
         source,
         missing=[n for n in shapes if n not in tensors and n not in optional],
         unknown=[n for n in tensors if n not in shapes],
-        wrong=[
-            f"{name}: {tuple(tensors[name].shape)} found, {shape} expected"
-            for name, shape in shapes.items()
-            if name in tensors and tuple(tensors[name].shape) != shape
-        ],
+        wrong=[problem for name, problem in wrong.items() if name not in turned],
+        transposed=[wrong[name] for name in turned],
+        is_conv1d=any(is_conv1d.values()),
         not_floats=[
             f"{name}: {str(tensors[name].dtype).removeprefix('torch.')}"
             for name in shapes
@@ -165,9 +186,20 @@ def refuse(
     missing: Collection[str] = (),
     unknown: Collection[str] = (),
     wrong: Collection[str] = (),
+    transposed: Collection[str] = (),
+    is_conv1d: bool = False,
     not_floats: Collection[str] = (),
 ) -> None:
     """Raise one error that names every wrong tensor of a file, if there is any.
+
+    Args:
+        source: the file or folder.
+        missing: names of weights that it lacks.
+        unknown: names that the model does not have.
+        wrong: names and shapes.
+        transposed: names and shapes of linear layers in the layout of another format.
+        is_conv1d: whether this format stores linear layers as (in, out).
+        not_floats: names and types.
 
     Raises:
         UserError: lists the names of each kind.
@@ -176,11 +208,14 @@ def refuse(
         "missing": missing,
         "not of this model": unknown,
         "of another shape": wrong,
+        "transposed": transposed,
         "not fp32, fp16 or bf16": not_floats,
     }
     found = [
         f"{len(names)} {kind}: {_listed(sorted(names))}" for kind, names in kinds.items() if names
     ]
+    if transposed:
+        found.append(_LINEAR_IN_CONV1D if is_conv1d else _CONV1D_IN_LINEAR)
     if found:
         raise UserError(f"the tensors of {source} do not fit its model\n" + "\n".join(found))
 

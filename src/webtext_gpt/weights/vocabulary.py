@@ -71,12 +71,17 @@ def check_padding(model: GPT, tokenizer: Tokenizer) -> None:
     """
     check(model, tokenizer)
     rows = model.config.vocab_size
-    padded = rows % PADDED_TO == 0 and rows - tokenizer.vocab_size < 2 * PADDED_TO
-    if rows != tokenizer.vocab_size and not padded:
+    if rows != tokenizer.vocab_size and not is_padded(model, tokenizer):
         raise UserError(
             f"the tokenizer has {tokenizer.vocab_size} ids and the model {rows}; they do not "
             "belong together"
         )
+
+
+def is_padded(model: GPT, tokenizer: Tokenizer) -> bool:
+    """Return whether a model has more rows than ids, as padding to a multiple of 64 explains."""
+    rows = model.config.vocab_size
+    return rows % PADDED_TO == 0 and 0 < rows - tokenizer.vocab_size < 2 * PADDED_TO
 
 
 def check(model: GPT, tokenizer: Tokenizer) -> None:

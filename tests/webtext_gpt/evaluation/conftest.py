@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from webtext_gpt.evaluation.benchmark import Measurement, Options
-from webtext_gpt.evaluation.registry import BENCHMARKS
+from webtext_gpt.evaluation.registry import TASKS
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer, train_bpe
@@ -66,8 +66,8 @@ def measure(scorer: Scorer) -> Callable[..., Measurement]:
     """
 
     def run(task: str, data_dir: Path, **options: object) -> Measurement:
-        measured = BENCHMARKS[task].run(scorer, data_dir, Options(**options))
-        assert set(BENCHMARKS[task].paper) <= set(measured.metrics)
+        measured = TASKS[task].run(scorer, data_dir, Options(**options))
+        assert set(TASKS[task].paper) <= set(measured.metrics)
         return measured
 
     return run

@@ -5,6 +5,7 @@ The model is trained here for a few steps.
 
 import json
 import math
+import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +19,13 @@ from webtext_gpt.evaluation.benchmark import Options
 from webtext_gpt.evaluation.detokenizers import WIKITEXT
 from webtext_gpt.evaluation.registry import BENCHMARKS
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.evaluation.tasks.core import TASKS
 from webtext_gpt.evaluation.tasks.winograd import substitute
 from webtext_gpt.generation import GREEDY, generate
 from webtext_gpt.training.pretrain import pretrain
 from webtext_gpt.weights import hugging_face
 
+N_QUESTIONS = 6
 N_PASSAGES = 60
 N_LINES = 40
 
@@ -196,3 +199,85 @@ def test_greedy_text(trained: Path, theirs, prompt: str) -> None:
     )
     [mine] = generate(model, [tokenizer.encode(prompt)], max_new_tokens=room, sampling=GREEDY)
     assert mine == generated[0, encoded.input_ids.size(1) :].tolist()
+
+
+@torch.inference_mode()
+def _mean_loss(model, ids: list[int], first: int) -> float:
+    """Return the mean -ln p of the tokens from `first` on; NaN if there are none."""
+    logits = model(torch.tensor([ids])).logits[0].double()
+    nats = torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(ids[1:]), reduction="none")
+    return float(nats[first - 1 :].mean())
+
+
+def _shared(rows: list[list[int]]) -> int:
+    return next(
+        (n for n, t in enumerate(zip(*rows, strict=False)) if len(set(t)) > 1), min(map(len, rows))
+    )
+
+
+def _core_answers(model, tokenizer, rows: list[dict], task, n: int) -> list[bool]:
+    """Answer the first `n` questions of a task of CORE, one full pass per option, uncached."""
+    random.Random(1337).shuffle(rows)
+    rows, context, correct = rows[: max(n, task.shots + 1)], model.config.n_positions, []
+    join = task.delimiter
+
+    def solved(row: dict) -> str:
+        if "choices" in row:
+            return row["query"] + join + row["choices"][row["gold"]]
+        if "context_options" in row:
+            return row["context_options"][row["gold"]] + join + row["continuation"]
+        return row["context"].strip() + join + row["continuation"]
+
+    def encode(text: str) -> list[int]:
+        return [tokenizer.eos_token_id, *tokenizer(text)["input_ids"]]
+
+    for index, row in enumerate(rows[:n]):
+        others = list(range(index)) + list(range(index + 1, len(rows)))
+        shots = random.Random(1234 + index).sample(others, task.shots)
+        before = "".join(solved(rows[shot]) + "\n\n" for shot in shots)
+        if "choices" in row:
+            ids = [encode(before + row["query"] + join + choice) for choice in row["choices"]]
+            starts = [_shared(ids)] * len(ids)
+        elif "context_options" in row:
+            ids = [
+                encode(before + option + join + row["continuation"])
+                for option in row["context_options"]
+            ]
+            starts = [len(i) - _shared([i[::-1] for i in ids]) for i in ids]
+        else:
+            text = before + row["context"].strip() + join
+            ids = [encode(text + row["continuation"])]
+            starts = [len(encode(text.strip()))]
+        cuts = [max(0, len(i) - context) for i in ids]
+        ids = [i[cut:] for i, cut in zip(ids, cuts, strict=True)]
+        starts = [max(1, start - cut) for start, cut in zip(starts, cuts, strict=True)]
+        if "gold" not in row:
+            _, likeliest = _nats(model, ids[0], starts[0])
+            correct.append(likeliest == ids[0][starts[0] :])
+        else:
+            losses = [_mean_loss(model, *pair) for pair in zip(ids, starts, strict=True)]
+            correct.append(losses.index(min(losses)) == row["gold"])
+    return correct
+
+
+QUICK = ("core_arc_challenge", "core_winograd", "core_bigbench_operators")
+"""A task of each kind; the others are slow."""
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param(task, id=task.name, marks=() if task.name in QUICK else pytest.mark.slow)
+        for task in TASKS
+    ],
+)
+def test_core(trained: Path, theirs, realdata: Path, task) -> None:
+    file = realdata / "core" / task.source.files[0]
+    if not file.is_file():
+        pytest.skip(f"no {file.name} in shared/realdata/core")
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    measured = task.run(
+        Scorer(*load_language_model(trained)), file.parent, Options(limit=N_QUESTIONS)
+    )
+    correct = _core_answers(*theirs, rows, task, N_QUESTIONS)
+    assert measured.per_example["accuracy"] == [100.0 * answer for answer in correct]

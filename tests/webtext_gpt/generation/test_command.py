@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.generation import command
+from webtext_gpt.generation import command, complete
 from webtext_gpt.generation.command import read_prompts, stop_strings, write_completions
 from webtext_gpt.model import GPT
 from webtext_gpt.tokenizer import Tokenizer
@@ -74,6 +74,30 @@ def test_prompts_are_checked_before_the_first_is_continued(
         with pytest.raises(UserError, match=message):
             print_samples(*read_prompts(prompts), settings=settings)
     assert capsys.readouterr().out == ""
+
+
+def test_the_best_beams_are_printed_and_written(
+    print_samples: Callable[..., None],
+    model: GPT,
+    tokenizer: Tokenizer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = {"max_new_tokens": 4, "num_beams": 3, "stop": ["dd"]}
+    prompts = ["ab", "c", "dda"]
+    best = complete(model, tokenizer, prompts, num_samples=2, **settings)
+    changes = {"num_samples": 2, "seed": None, "settings": settings}
+    print_samples(*prompts, out=str(tmp_path / "out.jsonl"), **changes)
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["completion"] for row in rows] == best
+    assert [row["prompt"] for row in rows] == ["ab", "ab", "c", "c", "dda", "dda"]
+    print_samples("ab", **changes)
+    printed = capsys.readouterr().out
+    assert printed == f"=== sample 1\nab{best[0]}\n=== sample 2\nab{best[1]}\n"
+    print_samples("ab", **{**changes, "num_samples": 1})  # streamed
+    assert capsys.readouterr().out == f"ab{best[0]}\n"
+    with pytest.raises(UserError, match="num_samples=4 is more than num_beams=3"):
+        print_samples("ab", **{**changes, "num_samples": 4})
 
 
 @pytest.mark.parametrize(
@@ -141,6 +165,10 @@ def test_bad_settings(print_samples: Callable[..., None], changes: dict, message
             "precision=fp16: expected auto, fp32 or bf16; fp16 is not offered, because it "
             "overflows where bf16 does not",
         ),
+        (["num_beams=3", "temperature=0.7"], "num_beams=3 searches and draws nothing at random"),
+        (["num_beams=3", "top_k=5", "seed=1"], "num_beams=3 searches and draws nothing at random"),
+        (["num_beams=3", "num_samples=4"], "num_samples=4 is more than num_beams=3"),
+        (["num_beams=3", "next=4"], "next= ranks single tokens, and num_beams=3 searches"),
         (["num_beams=0"], "num_beams=0: expected a whole number, 1 or above"),
         (["top_p=0"], "top_p=0: expected a number, above 0 and 1 or below, or null (all)"),
         (["stop=[a,]"], "stop=[a,]: expected a list [a,b] of values, each text, or null (none)"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.generation import GREEDY, complete, next_tokens
+from webtext_gpt.generation import GREEDY, Sampling, beam_search, complete, next_tokens
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer, train_bpe
 
@@ -91,3 +91,61 @@ def test_candidates_are_the_models_probabilities(model: GPT, tokenizer: Tokenize
 def test_beams_obey_the_context(model: GPT, tokenizer: Tokenizer) -> None:
     with pytest.raises(UserError, match="does not fit"):
         complete(model, tokenizer, ["abcdabc"], max_new_tokens=5, num_beams=2, overflow="refuse")
+
+
+def test_samples_of_each_prompt_follow_one_another(model: GPT, tokenizer: Tokenizer) -> None:
+    settings = {"max_new_tokens": 6, "seed": 3}
+    expected = complete(model, tokenizer, ["a", "a", "bc", "bc"], **settings)
+    assert complete(model, tokenizer, ["a", "bc"], num_samples=2, **settings) == expected
+
+
+def test_the_best_beams_of_each_prompt(model: GPT, tokenizer: Tokenizer) -> None:
+    settings = {"max_new_tokens": 4, "num_beams": 4}
+    best = complete(model, tokenizer, ["a", "bc"], **settings)
+    three = complete(model, tokenizer, ["a", "bc"], num_samples=3, **settings)
+    assert [three[0], three[3]] == best
+    assert len(set(three[:3])) == len(set(three[3:])) == 3
+    ids = beam_search(model, [0], end_of_text=4, **settings)
+    assert best[0] == tokenizer.decode([token for token in ids if token != 4])
+
+
+def test_beams_apply_the_repetition_penalty(model: GPT, tokenizer: Tokenizer) -> None:
+    def repeats(penalty: float) -> int:
+        sampling = Sampling(repetition_penalty=penalty)
+        texts = complete(
+            model, tokenizer, ["a", "b", "cd"], sampling=sampling, max_new_tokens=5, num_beams=3
+        )
+        return sum(len(text) - len(set(text)) for text in texts)
+
+    assert repeats(5.0) < repeats(1.0)
+
+
+def test_beams_end_at_stop_strings(model: GPT, tokenizer: Tokenizer) -> None:
+    """Of texts that differ only after a stop string, one is kept."""
+    for stop in ("a", "b", "cd"):
+        texts = complete(
+            model, tokenizer, ["ab"], num_beams=5, num_samples=5, max_new_tokens=5, stop=[stop]
+        )
+        assert not any(stop in text for text in texts)
+    ended = complete(
+        model, tokenizer, ["ab"], num_beams=5, num_samples=5, max_new_tokens=5, stop=list("abc")
+    )
+    assert len(set(ended)) < 5  # "a" and "b" end different beams that are empty before them
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sampling": Sampling(temperature=0.5)}, "num_beams=2 searches.*leave temperature out"),
+        ({"sampling": Sampling(top_k=3)}, "leave top_k out"),
+        ({"sampling": Sampling(top_p=0.5), "seed": 0}, "leave seed, top_p out"),
+        ({"seed": 0}, "leave seed out"),
+        ({"num_samples": 3}, "num_samples=3 is more than num_beams=2"),
+        ({"num_samples": 0}, "num_samples=0"),
+    ],
+)
+def test_settings_of_random_draws_are_refused_with_beams(
+    model: GPT, tokenizer: Tokenizer, settings: dict, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        complete(model, tokenizer, ["a"], num_beams=2, max_new_tokens=3, **settings)

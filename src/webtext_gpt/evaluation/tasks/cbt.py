@@ -20,14 +20,13 @@ from webtext_gpt.evaluation.benchmark import (
     errors_at,
 )
 from webtext_gpt.evaluation.data_source import DataSource, Original
-from webtext_gpt.evaluation.detokenizers import ONE_BILLION_WORDS
+from webtext_gpt.evaluation.detokenizers import CHILDRENS_BOOK, count_marks
 from webtext_gpt.evaluation.published import published_text
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.progress import progress_bar
 
 BLANK = "XXXXX"
 N_SENTENCES = 20
-_PENN = {"-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "``": '"', "''": '"', "`": "'"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class ChildrensBookTest(Benchmark):
         """Choose the likeliest of the ten words for each question. See `Benchmark.run`."""
         rows = self.source.rows(data_dir, options.limit)
         correct: list[float] = []
+        n_words = n_marks = 0
         with progress_bar(self.name, total=len(rows), unit="question") as bar:
             for place, row in rows:
                 context, texts = context_and_choices(place, row, options.detokenize)
@@ -45,9 +45,12 @@ class ChildrensBookTest(Benchmark):
                     scores = [float(s.sum()) for s in scorer.choices(context, texts)]
                 best = max(range(len(texts)), key=scores.__getitem__)
                 correct.append(100 * (row["options"][best] == row["answer"]))
+                n_words += sum(len(line.split()) for line in (*row["sentences"], row["question"]))
+                if options.detokenize:
+                    n_marks += count_marks(context + texts[best])
                 bar.update()
-        metrics = {"accuracy": fmean(correct)}
-        return Measurement(metrics, len(rows), per_example={"accuracy": correct})
+        metrics, counts = {"accuracy": fmean(correct)}, {"words": n_words, "marks": n_marks}
+        return Measurement(metrics, len(rows), counts, {"accuracy": correct})
 
 
 def context_and_choices(place: str, row: Row, detokenize: bool) -> tuple[str, list[str]]:
@@ -66,15 +69,9 @@ def context_and_choices(place: str, row: Row, detokenize: bool) -> tuple[str, li
     context = "\n".join(lines)
     filled = [f"{context}{before}{option}{after}" for option in options]
     if detokenize:
-        filled = [ONE_BILLION_WORDS.detokenize(replace_penn_tokens(text)) for text in filled]
-        context = ONE_BILLION_WORDS.detokenize(replace_penn_tokens(context))
+        filled = [CHILDRENS_BOOK.detokenize(text) for text in filled]
+        context = CHILDRENS_BOOK.detokenize(context)
     return context, [text[len(context) :] for text in filled]
-
-
-def replace_penn_tokens(text: str) -> str:
-    """Replace the Penn Treebank's brackets and quotation marks by the usual characters."""
-    lines = text.split("\n")
-    return "\n".join(" ".join(_PENN.get(t, t) for t in line.split(" ")) for line in lines)
 
 
 def read_blocks(files: Sequence[Path]) -> Iterator[tuple[str, Row]]:

@@ -21,8 +21,10 @@ from webtext_gpt.evaluation.choices import (
     Choice,
     common_prefix,
     common_suffix,
+    cut_to,
     first_least,
     is_tie,
+    new_counts,
     score_choices,
 )
 from webtext_gpt.evaluation.scoring import Scorer, Window
@@ -85,10 +87,7 @@ class InContextTask(Benchmark):
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measurement:
         """Answer every question. See `Benchmark.run`.
 
-        The values per example are in the order in which the questions are drawn. `ties` counts
-        questions in which the order of the options decided, `cut_prompts` those with a prompt that
-        lost its beginning to the model's context, and `cut_continuations` those in which the
-        continuation did too.
+        The values per example are in the order in which the questions are drawn.
         """
         questions = [self._question(*pair) for pair in self.source.rows(data_dir)]
         random.Random(ORDER_SEED).shuffle(questions)  # noqa: S311 - not for secrets
@@ -99,7 +98,7 @@ class InContextTask(Benchmark):
             )
         n = len(questions) if options.limit is None else min(options.limit, len(questions))
         pool = questions[: max(n, self.shots + 1)]
-        counts = {"ties": 0, "cut_prompts": 0, "cut_continuations": 0}
+        counts = new_counts()
         correct: list[bool] = []
         with progress_bar(self.name, total=n, unit="question") as bar:
             if self.kind == "language_modeling":
@@ -125,6 +124,8 @@ class InContextTask(Benchmark):
     def _question(self, place: str, row: Row) -> Question:
         text, texts = partial(text_value, row, place=place), partial(texts_value, row, place=place)
         if self.kind == "language_modeling":
+            if not text("continuation"):
+                raise UserError(f"{place}: 'continuation' is empty")
             return Question([(text("context").strip(), text("continuation"))], 0, place)
         if self.kind == "schema":
             options = [(context, text("continuation")) for context in texts("context_options")]
@@ -155,7 +156,7 @@ class InContextTask(Benchmark):
             n_scored = common_suffix(rows)
             starts = [max(1, len(row) - n_scored) for row in rows]
         choices = [Choice(row, start) for row, start in zip(rows, starts, strict=True)]
-        return _cut(choices, scorer.block_size, counts)
+        return cut_to(scorer.block_size, choices, counts)
 
     def _continuation(
         self, scorer: Scorer, pool: Sequence[Question], index: int, counts: dict[str, int]
@@ -164,19 +165,10 @@ class InContextTask(Benchmark):
         context, _ = pool[index].options[0]
         rows = _encode(scorer.tokenizer, [prompt, (before + context + self.delimiter).strip()])
         start = common_prefix(rows)
-        if start == len(rows[0]):
-            raise UserError(f"{pool[index].place}: the continuation is empty")
-        (choice,) = _cut([Choice(rows[0], start)], scorer.block_size, counts)
+        (choice,) = cut_to(scorer.block_size, [Choice(rows[0], start)], counts)
         return Window(np.array(choice.tokens), len(choice.tokens) - choice.start)
 
 
 def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
     """Return the token ids of texts, each after the end-of-text token."""
     return [[tokenizer.end_of_text, *ids.tolist()] for ids in tokenizer.encode_batch(texts)]
-
-
-def _cut(choices: Sequence[Choice], longest: int, counts: dict[str, int]) -> list[Choice]:
-    """Return the choices cut to the model's context, and count what was lost."""
-    counts["cut_prompts"] += any(len(c.tokens) > longest for c in choices)
-    counts["cut_continuations"] += any(len(c.tokens) - c.start >= longest for c in choices)
-    return [choice.cut(longest) for choice in choices]

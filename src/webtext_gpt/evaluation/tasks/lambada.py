@@ -26,10 +26,9 @@ from webtext_gpt.evaluation.benchmark import (
     errors_at,
 )
 from webtext_gpt.evaluation.data_source import DataSource, Original
-from webtext_gpt.evaluation.detokenizers import MARK, ONE_BILLION_WORDS
+from webtext_gpt.evaluation.detokenizers import CHILDRENS_BOOK, MARK
 from webtext_gpt.evaluation.published import published_lines
 from webtext_gpt.evaluation.scoring import Score, Scorer, Window, perplexity
-from webtext_gpt.evaluation.tasks.cbt import replace_penn_tokens
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
 
@@ -150,7 +149,7 @@ def running_text(row: Row, place: str, detokenize: bool) -> str:
     passage = text_value(row, TOKENIZED, place)
     if not detokenize:
         return passage
-    return ONE_BILLION_WORDS.detokenize(replace_penn_tokens(passage)).replace(MARK, "")
+    return CHILDRENS_BOOK.detokenize(passage).replace(MARK, "")
 
 
 def read_passages(files: Sequence[Path]) -> Iterator[tuple[str, Row]]:

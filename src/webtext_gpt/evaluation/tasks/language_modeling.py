@@ -68,7 +68,13 @@ class LanguageModeling(Benchmark):
         }
         if not self.sentences:  # the line ends of separate sentences are not predicted
             metrics["perplexity_with_line_ends"] = perplexity(log_probability, n_words + n_lines)
-        counts = {"words": n_words, "lines": n_lines, "tokens": n_tokens, "bytes": n_bytes}
+        counts = {
+            "words": n_words,
+            "lines": n_lines,
+            "tokens": n_tokens,
+            "bytes": n_bytes,
+            "marks": detokenizers.count_marks(text) if options.detokenize else 0,
+        }
         units = {
             "perplexity": n_words,
             "token_perplexity": n_tokens,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy
 from torch import Tensor, nn
@@ -36,6 +37,7 @@ from webtext_gpt.training.distributed.deepspeed_internals import (
 )
 from webtext_gpt.training.distributed.launcher import WatchedLaunch
 from webtext_gpt.training.memory import LIVE_PARAMETERS
+from webtext_gpt.training.muon import Muon, Placed
 
 
 def zero_config(
@@ -101,6 +103,21 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
             self.set_world_ranks()
             self._init_deepspeed_distributed()
 
+    def setup(self, trainer: L.Trainer) -> None:
+        """Start DeepSpeed, and tell Muon where its matrices are in the flattened group."""
+        super().setup(trainer)
+        optimizer = self._optimizer
+        if not isinstance(optimizer, Muon):
+            return
+        places = {f.name: f for f in self._fragments()}
+        placed = []
+        for parameter, name in self._names.items():
+            if parameter in optimizer.stacked and name in places:
+                _, start, _, flat, offset = places[name]
+                first = self.global_rank * len(flat) + offset - start
+                placed.append(Placed(first, parameter.shape, optimizer.stacked[parameter]))
+        optimizer.partition(placed, self.root_device)
+
     def backward(self, closure_loss: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Run the backward pass; Lightning has already divided the loss by the accumulation."""
         return super().backward(closure_loss, *args, scale_wrt_gas=False, **kwargs)
@@ -145,7 +162,8 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
             step = checkpoint.state["parts"]["step"]
         else:
             (optimizer,) = checkpoint.state["optimizer_states"]
-            step = max((float(state["step"]) for state in optimizer["state"].values()), default=0.0)
+            states = optimizer["state"].values()
+            step = max((float(state.get("step", 0)) for state in states), default=0.0)
         self._fill(saved, step)
         return checkpoint.state
 

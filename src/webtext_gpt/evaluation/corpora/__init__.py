@@ -1,0 +1,1 @@
+"""Which corpus is better: one small model per corpus and seed, and what they predict."""

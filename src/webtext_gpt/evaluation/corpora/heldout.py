@@ -1,0 +1,48 @@
+"""Bits per byte of held-out documents."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options
+from webtext_gpt.evaluation.corpora.inputs import HeldOutSet
+from webtext_gpt.evaluation.data_source import DataSource
+from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.progress import progress_bar
+
+METRIC = "bits_per_byte"
+
+
+@dataclass(frozen=True)
+class HeldOut(Benchmark):
+    """Bits per byte of a set of documents, each scored by itself from its beginning.
+
+    Attributes:
+        documents: the set.
+    """
+
+    documents: HeldOutSet
+
+    def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measurement:
+        """Score all documents with a sliding window. See `Benchmark.run`.
+
+        The figure is total bits / total bytes. A document's own value is its bits over the mean
+        number of bytes of a document, so that the mean of the values is the figure.
+        """
+        per_document = [scorer.sliding_windows(text) for text in self.documents.texts]
+        windows = [window for own in per_document for window in own]
+        with progress_bar(self.name, total=len(windows), unit="window") as bar:
+            scores = iter(scorer.score(windows, progress=bar.update))
+        bits = [
+            -math.fsum(float(next(scores).log_probabilities.sum()) for _ in own) / math.log(2)
+            for own in per_document
+        ]
+        n_bytes = sum(len(text.encode()) for text in self.documents.texts)
+        values = [own * len(bits) / n_bytes for own in bits]
+        counts = {"bytes": n_bytes, "tokens": sum(window.scored for window in windows)}
+        return Measurement({METRIC: math.fsum(bits) / n_bytes}, len(bits), counts, {METRIC: values})
+
+
+def benchmark_of(documents: HeldOutSet) -> HeldOut:
+    """Return the benchmark of a held-out set."""
+    return HeldOut(documents.name, DataSource((), ()), {}, documents)
