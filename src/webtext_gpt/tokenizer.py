@@ -80,6 +80,11 @@ class Tokenizer:
             raise EncodingError(self._encoding_problem(texts, error)) from error
         return [np.array(e.ids, dtype=np.uint32) for e in encodings]
 
+    def starts(self, text: str) -> npt.NDArray[np.int64]:
+        """Return the position of each token's first character in a text, in characters."""
+        offsets = self._backend.encode(text, add_special_tokens=False).offsets
+        return np.array([start for start, _ in offsets], dtype=np.int64)
+
     def _encoding_problem(self, texts: list[str], error: Exception) -> str:
         for text in texts:
             try:

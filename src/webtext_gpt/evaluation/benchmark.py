@@ -53,6 +53,8 @@ class Measurement:
         per_example: for each metric that is a mean over examples, the examples' values in the
             data's order and in the metric's unit (an accuracy has 0 or 100 for each example).
             Standard errors and paired tests are computed from these.
+        exponential: metrics that are exp of the mean of their `per_example`, as a perplexity is of
+            its nats.
         standard_errors: standard errors of metrics that are no mean over examples.
     """
 
@@ -61,17 +63,21 @@ class Measurement:
     counts: dict[str, int] = field(default_factory=dict)
     per_example: dict[str, list[float]] = field(default_factory=dict)
     standard_errors: dict[str, float] = field(default_factory=dict)
+    exponential: frozenset[str] = frozenset()
 
     def standard_error(self, metric: str) -> float | None:
         """Return the standard error of a metric, or None if it has none or is of one example.
 
         That of a mean is s / sqrt(n), where s is the sample standard deviation (n - 1) over the
-        examples.
+        examples. That of exp(mean) is exp(mean) times the mean's (the delta method).
         """
         if metric in self.standard_errors:
             return self.standard_errors[metric]
         values = self.per_example.get(metric, [])
-        return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+        if len(values) < 2 or not all(map(math.isfinite, values)):
+            return None
+        slope = self.metrics[metric] if metric in self.exponential else 1.0
+        return slope * stdev(values) / math.sqrt(len(values))
 
 
 @dataclass(frozen=True)

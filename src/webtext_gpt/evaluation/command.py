@@ -3,12 +3,14 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TypedDict
 
 from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options, Result, Suite
+from webtext_gpt.evaluation.confidence import suite_measurement
 from webtext_gpt.evaluation.registry import select_benchmarks, select_suites
 from webtext_gpt.evaluation.report import markdown, terminal
 from webtext_gpt.evaluation.scoring import Scorer
@@ -18,6 +20,22 @@ from webtext_gpt.training.precision import place_for_inference, usable_device
 
 RESULTS = "evaluation.json"
 REPORT = "evaluation.md"
+
+
+class Evaluation(TypedDict):
+    """How to evaluate a checkpoint; see `evaluate_checkpoint`."""
+
+    tasks: Sequence[str]
+    data_dir: str | None
+    options: Options
+    device: str
+    precision: str
+    batch_tokens: int
+    stride: int | None
+
+
+class FailedTasksError(UserError):
+    """Some tasks could not be run; the others were."""
 
 
 def evaluate_checkpoint(
@@ -31,6 +49,7 @@ def evaluate_checkpoint(
     precision: str,
     batch_tokens: int,
     stride: int | None,
+    measured: dict[str, Measurement] | None = None,
 ) -> None:
     """Evaluate a checkpoint, write the results to a folder and print them.
 
@@ -46,10 +65,12 @@ def evaluate_checkpoint(
         precision: `fp32`, `bf16` or `auto`.
         batch_tokens: see `Scorer`.
         stride: see `Scorer`.
+        measured: filled with the measurements by task, if given.
 
     Raises:
         UserError: the folder already contains an evaluation, an argument is invalid, or the
-            checkpoint cannot be loaded. After all benchmarks: some of them could not be run.
+            checkpoint cannot be loaded.
+        FailedTasksError: after all benchmarks: some of them could not be run.
     """
     check_output_folder(out, "run_dir")
     refuse_existing_evaluation(out)
@@ -63,7 +84,12 @@ def evaluate_checkpoint(
     results: list[Result] = []
     try:
         for new_results in evaluate(
-            scorer, benchmarks, select_suites(tasks), data_dir=folder, options=options
+            scorer,
+            benchmarks,
+            select_suites(tasks),
+            data_dir=folder,
+            options=options,
+            measured=measured,
         ):
             results.extend(new_results)
             write(results, out, title, model.num_parameters)
@@ -80,6 +106,7 @@ def evaluate(
     *,
     data_dir: Path | None = None,
     options: Options | None = None,
+    measured: dict[str, Measurement] | None = None,
 ) -> Iterator[list[Result]]:
     """Run benchmarks one after another and yield the results of each, then those of the suites.
 
@@ -92,21 +119,26 @@ def evaluate(
         suites: suites whose figures are wanted; their members are among `benchmarks`.
         data_dir: folder with the benchmarks' files. None loads them from the hub.
         options: see `Options`. None means the defaults.
+        measured: filled with the measurements by task, those of the suites too, if given.
 
     Raises:
-        UserError: `data_dir` is not a folder. After all benchmarks: some of them could not be
-            run; the message names each one and the reason.
+        UserError: `data_dir` is not a folder.
+        FailedTasksError: after all benchmarks: some of them could not be run; the message names
+            each one and the reason.
     """
     options = options or Options()
     if data_dir is not None:
         data_folder(data_dir)
-    measured: dict[str, Measurement] = {}
+    measured = {} if measured is None else measured
     failed: dict[str, str] = {}
     seconds: dict[str, float] = {}
     for benchmark in benchmarks:
         start = time.perf_counter()
+        scorer.cut_prompts = 0
         try:
-            measured[benchmark.name] = benchmark.run(scorer, data_dir, options)
+            found = benchmark.run(scorer, data_dir, options)
+            counts = {"cut_prompts": scorer.cut_prompts, **found.counts}
+            measured[benchmark.name] = replace(found, counts=counts)
         except (UserError, OSError) as error:
             failed[benchmark.name] = str(error)
             continue
@@ -118,12 +150,12 @@ def evaluate(
         if missing:
             failed[suite.name] = f"no figure without {', '.join(missing)}"
             continue
-        combined = suite.combine([measured[name] for name in names])
-        yield _results(suite.name, combined, sum(seconds[name] for name in names))
+        measured[suite.name] = suite_measurement(suite, [measured[name] for name in names])
+        yield _results(suite.name, measured[suite.name], sum(seconds[name] for name in names))
     if failed:
         listed = "\n".join(f"- {name}: {reason}" for name, reason in failed.items())
         n_tasks = len(benchmarks) + len(suites)
-        raise UserError(f"{len(failed)} of {n_tasks} tasks could not be run:\n{listed}")
+        raise FailedTasksError(f"{len(failed)} of {n_tasks} tasks could not be run:\n{listed}")
 
 
 def _results(name: str, measured: Measurement, seconds: float) -> list[Result]:
@@ -175,4 +207,9 @@ def write(results: Sequence[Result], out: Path, title: str, n_parameters: int) -
 
 def _json_row(result: Result) -> dict[str, object]:
     """Return the result as a JSON object; infinity and NaN become null."""
-    return {**asdict(result), "value": result.value if math.isfinite(result.value) else None}
+    return {key: finite_or_none(value) for key, value in asdict(result).items()}
+
+
+def finite_or_none(value: object) -> object:
+    """Return None for infinity and NaN, which JSON lacks, and other values as they are."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -20,17 +20,21 @@ def main(settings: Evaluate, call: Call) -> None:
         print(f"\nwritten to {run_dir}/scaling.md and {run_dir}/scaling.png")
         return
     from webtext_gpt.evaluation.benchmark import Options
-    from webtext_gpt.evaluation.command import evaluate_checkpoint
+    from webtext_gpt.evaluation.command import Evaluation, evaluate_checkpoint
+    from webtext_gpt.evaluation.compare import compare_checkpoints
 
-    assert settings.checkpoint is not None  # noqa: S101 - checked by Evaluate
-    evaluate_checkpoint(
-        settings.checkpoint,
-        run_dir,
-        tasks=settings.tasks,
-        data_dir=settings.data_dir,
-        options=Options(settings.limit, settings.detokenize, settings.batch_size),
-        device=settings.device,
-        precision=settings.precision,
-        batch_tokens=settings.batch_tokens,
-        stride=settings.stride,
-    )
+    how: Evaluation = {
+        "tasks": settings.tasks,
+        "data_dir": settings.data_dir,
+        "options": Options(settings.limit, settings.detokenize, settings.batch_size),
+        "device": settings.device,
+        "precision": settings.precision,
+        "batch_tokens": settings.batch_tokens,
+        "stride": settings.stride,
+    }
+    if settings.compare is not None:
+        a, b = settings.compare
+        compare_checkpoints((a, b), run_dir, **how)
+    else:
+        assert settings.checkpoint is not None  # noqa: S101 - checked by Evaluate
+        evaluate_checkpoint(settings.checkpoint, run_dir, **how)

@@ -1,6 +1,6 @@
 """Completing a benchmark's prompts, and fitting prompts into the model's context."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from webtext_gpt.data.rows import texts_value
 from webtext_gpt.errors import UserError
@@ -81,6 +81,18 @@ def room_for_prompt(scorer: Scorer, n_new: int) -> int:
             f"{scorer.block_size}; evaluate a model with a longer context"
         )
     return room
+
+
+def fitted(
+    scorer: Scorer, text: str, n_tokens: int, cut: Callable[[Tokenizer, str, int], str]
+) -> str:
+    """Return a text cut to `n_tokens` tokens by `cut_end` or `cut_beginning`.
+
+    A text that is too long is counted in `scorer.cut_prompts`.
+    """
+    short = cut(scorer.tokenizer, text, n_tokens)
+    scorer.cut_prompts += short != text
+    return short
 
 
 def cut_end(tokenizer: Tokenizer, text: str, n_tokens: int) -> str:

@@ -34,18 +34,25 @@ def table3(results: Sequence[Result], title: str, n_parameters: int) -> list[lis
     """Return the rows of table 3: headings, this model, and the paper's model of nearest size."""
     values = {(result.task, result.metric): result.value for result in results}
     size = nearest_size(n_parameters)
-    ours = [_format(values.get(key)) for key in COLUMNS.values()]
-    theirs = [_format(paper_figure(*key, size)) for key in COLUMNS.values()]
+    ours = [format_value(values.get(key)) for key in COLUMNS.values()]
+    theirs = [format_value(paper_figure(*key, size)) for key in COLUMNS.values()]
     return [["", *COLUMNS], [title, *ours], [f"GPT-2 {size} (paper)", *theirs]]
 
 
 def all_results(results: Sequence[Result], n_parameters: int) -> list[list[str]]:
-    """Return a header, then a row for each result with the paper's figure next to it."""
+    """Return a header, then a row for each result with the paper's figure next to it.
+
+    Counts that are zero are left out.
+    """
     size = nearest_size(n_parameters)
-    rows = [["task", "metric", "value", f"GPT-2 {size}", "examples", "seconds"]]
+    header = ["task", "metric", "value", "standard error", f"GPT-2 {size}", "examples", "seconds"]
+    rows = [header]
     for result in results:
-        paper = _format(paper_figure(result.task, result.metric, size))
-        numbers = [_format(result.value), paper, f"{result.examples:,}", f"{result.seconds:.1f}"]
+        if result.value == 0 and isinstance(result.value, int):
+            continue
+        paper = format_value(paper_figure(result.task, result.metric, size))
+        numbers = [format_value(result.value), _error(result.standard_error), paper]
+        numbers += [f"{result.examples:,}", f"{result.seconds:.1f}"]
         rows.append([result.task, result.metric, *numbers])
     return rows
 
@@ -58,11 +65,21 @@ def suite_tables(results: Sequence[Result], n_parameters: int) -> dict[str, list
     return {name: table for name, table in tables.items() if table}
 
 
+def cut_prompts(results: Sequence[Result]) -> str:
+    """Return a sentence that says how many prompts were cut, or an empty text."""
+    counts = [
+        f"{result.value:,.0f} of {result.task}"
+        for result in results
+        if result.metric == "cut_prompts" and result.value
+    ]
+    return f"Prompts cut to the model's context: {', '.join(counts)}." if counts else ""
+
+
 def terminal(results: Sequence[Result], title: str, n_parameters: int) -> str:
     """Return all tables as aligned text."""
     first, last = table3(results, title, n_parameters), all_results(results, n_parameters)
     tables = [first, *suite_tables(results, n_parameters).values(), last]
-    return "\n\n".join(aligned(table) for table in tables)
+    return "\n\n".join([*map(aligned, tables), *filter(None, [cut_prompts(results)])])
 
 
 def markdown(results: Sequence[Result], title: str, n_parameters: int) -> str:
@@ -74,10 +91,18 @@ def markdown(results: Sequence[Result], title: str, n_parameters: int) -> str:
         **{f"## {n.upper()}": t for n, t in suite_tables(results, n_parameters).items()},
         "## All figures": all_results(results, n_parameters),
     }
-    return "\n\n".join(f"{head}\n\n{markdown_table(t)}" for head, t in sections.items()) + "\n"
+    cut = cut_prompts(results)
+    end = f"\n\n{cut}\n" if cut else "\n"
+    return "\n\n".join(f"{head}\n\n{markdown_table(t)}" for head, t in sections.items()) + end
 
 
-def _format(value: float | None) -> str:
+def _error(value: float | None) -> str:
+    """Format a standard error with two significant digits."""
+    return "-" if value is None else f"\N{PLUS-MINUS SIGN}{value:.2g}"
+
+
+def format_value(value: float | None) -> str:
+    """Format a figure; None, one that is missing, is a dash."""
     if value is None:
         return "-"
     if not math.isfinite(value):

@@ -54,6 +54,10 @@ class Scorer:
         batch_tokens: maximum number of tokens per forward pass, padding included.
         stride: tokens by which the sliding window moves. None means half the model's context.
 
+    Attributes:
+        cut_prompts: number of texts so far that lost a part because the model's context is too
+            short for them. The choices after one context count once.
+
     Raises:
         UserError: `batch_tokens` or `stride` is out of range.
     """
@@ -64,6 +68,7 @@ class Scorer:
         self.model = model
         self.tokenizer = tokenizer
         self.block_size = model.config.block_size
+        self.cut_prompts = 0
         self.stride = max(1, self.block_size // 2) if stride is None else stride
         whole_number("stride", self.stride, least=1)
         whole_number("batch_tokens", batch_tokens, least=1)
@@ -84,6 +89,7 @@ class Scorer:
             UserError: the text is empty, or longer than the model's context.
         """
         tokens, scored = self._encode(context, text)
+        self.cut_prompts += len(tokens) > self.block_size + 1
         return Window(tokens[-(self.block_size + 1) :], scored)
 
     def _encode(self, context: str, text: str) -> tuple[list[int], int]:
@@ -166,6 +172,7 @@ class Scorer:
         """
         rows = [self._encode(context, text)[0] for text in texts]
         cut = max(0, max(map(len, rows)) - self.block_size - 1)
+        self.cut_prompts += cut > 0
         rows = [row[cut:] for row in rows]  # the same cut, so that all texts see the same context
         shared = 0
         while all(len(row) > shared + 1 for row in rows) and len({r[shared] for r in rows}) == 1:

@@ -81,18 +81,26 @@ def bleu(completions: Sequence[str], references: Sequence[str]) -> float:
 def rouge(
     completions: Sequence[str], references: Sequence[str], kinds: Sequence[str]
 ) -> dict[str, float]:
-    """Return mean ROUGE F-measures of stemmed words, 0 to 100 (Lin 2004).
+    """Return mean ROUGE F-measures, 0 to 100; see `rouge_scores`. There is at least one text."""
+    scores = rouge_scores(completions, references, kinds)
+    return {kind: sum(values) / len(values) for kind, values in scores.items()}
+
+
+def rouge_scores(
+    completions: Sequence[str], references: Sequence[str], kinds: Sequence[str]
+) -> dict[str, list[float]]:
+    """Return each completion's ROUGE F-measures of stemmed words, 0 to 100 (Lin 2004).
 
     Args:
-        completions: generated texts, at least one.
+        completions: generated texts.
         references: the expected text for each completion.
         kinds: `rouge1`, `rouge2`, `rougeL` (over the full text) or `rougeLsum` (line by line).
     """
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(list(kinds), use_stemmer=True)
-    totals = dict.fromkeys(kinds, 0.0)
+    scores: dict[str, list[float]] = {kind: [] for kind in kinds}
     for completion, reference in zip(completions, references, strict=True):
         for kind, score in scorer.score(reference, completion).items():
-            totals[kind] += score.fmeasure
-    return {kind: 100 * total / len(completions) for kind, total in totals.items()}
+            scores[kind].append(100 * score.fmeasure)
+    return scores

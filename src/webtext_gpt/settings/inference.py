@@ -143,7 +143,8 @@ class Generate(Settings):
 class Evaluate(Settings):
     """Evaluate a model zero-shot, as the GPT-2 paper did.
 
-    With report=[RUN,RUN,...], compare finished runs by model size (figure 4) instead.
+    With compare=[A,B], evaluate two and test their differences. With report=[RUN,RUN,...], compare
+    finished runs by model size (figure 4) instead.
     """
 
     examples: ClassVar[dict[str, str]] = {
@@ -151,12 +152,13 @@ class Evaluate(Settings):
         "{command} checkpoint=runs/... tasks=lambada data_dir=benchmarks/": "from local files",
         "{command} checkpoint=openai-community/gpt2": "all benchmarks, GPT-2 small",
         "{command} checkpoint=runs/... limit=100": "a quick look",
+        "{command} compare=[runs/a,runs/b] tasks=lambada": "are two models different?",
         "{command} report=[runs/small,runs/medium]": "loss by model size",
     }
 
-    checkpoint: Annotated[str | None, PathText(what=f"a {MODEL}", null="only with report")] = (
-        setting(None, f"model: {MODEL}", common=True)
-    )
+    checkpoint: Annotated[
+        str | None, PathText(what=f"a {MODEL}", null="only with compare or report")
+    ] = setting(None, f"model: {MODEL}", common=True)
     tasks: Annotated[list[str], TASKS] = setting(
         lambda: ["all"], "benchmarks: all, or a list", common=True
     )
@@ -186,14 +188,30 @@ class Evaluate(Settings):
     precision: Annotated[str, INFERENCE_PRECISION] = setting(
         "fp32", "number format; bf16 is faster on GPUs and slightly less exact"
     )
+    compare: Annotated[
+        list[str] | None, Listed(PathText(what=f"a {MODEL}"), null="evaluate one model")
+    ] = setting(
+        None,
+        "two models to evaluate on the same examples, with a paired test of each difference",
+        common=True,
+    )
     report: Annotated[list[str] | None, Listed(PathText(), null="evaluate a model")] = setting(
         None, "finished runs to compare by model size, figure 4 of the paper", common=True
     )
 
     @model_validator(mode="after")
     def _need_a_model_or_runs(self) -> Self:
-        if self.checkpoint is None and self.report is None:
-            raise ValueError("checkpoint has no value; give checkpoint=..., or report=[RUN,RUN]")
+        given = [key for key in ("checkpoint", "compare", "report") if getattr(self, key)]
+        if not given:
+            raise ValueError(
+                "checkpoint has no value; give checkpoint=..., compare=[A,B] or report=[RUN,RUN]"
+            )
+        if self.compare is not None and len(self.compare) != 2:
+            raise ValueError(
+                f"compare= takes two models, not {len(self.compare)}; compare more of them in pairs"
+            )
+        if "compare" in given and len(given) > 1:
+            raise ValueError(f"give only one of {', '.join(f'{key}=' for key in given)}")
         return self
 
 

@@ -51,7 +51,7 @@ def test_results_are_written(scorer: Scorer, data_dir: Path, tmp_path: Path) -> 
     rows = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     columns = ("task", "metric", "value", "examples", "seconds", "standard_error")
     assert {tuple(row) for row in rows} == {columns}
-    assert [r["examples"] for r in rows if r["task"] == "lambada"] == [2] * 6
+    assert [r["examples"] for r in rows if r["task"] == "lambada"] == [2] * 7
     assert {r["metric"] for r in rows if r["task"] == "ptb"} >= {"perplexity", "words", "tokens"}
     text = (tmp_path / "out" / "evaluation.md").read_text()
     assert "| mine |" in text
@@ -114,7 +114,7 @@ def test_the_command(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "checkpoint has no value; give checkpoint=..., or report=[RUN,RUN]"),
+        ([], "checkpoint has no value; give checkpoint=..., compare=[A,B] or report=[RUN,RUN]"),
         (["checkpoint=gone"], "gone "),
         (["checkpoint=damaged.ckpt", "tasks=lamda"], "tasks=lamda: expected a list [a,b] of "),
         (["checkpoint=damaged.ckpt", "tasks=[]"], "tasks=[]: expected a list [a,b] of values"),
@@ -125,6 +125,11 @@ def test_the_command(
         (["checkpoint=damaged.ckpt", "limit=0"], "limit=0: expected a whole number of examples, 1"),
         (["checkpoint=damaged.ckpt"], "damaged.ckpt cannot be read as a checkpoint"),
         (["report=[a,b]"], "report= names a, which does not exist"),
+        (["compare=a"], "compare= takes two models, not 1"),
+        (["compare=[a,b,c]"], "compare= takes two models, not 3"),
+        (["checkpoint=a", "compare=[a,b]"], "give only one of checkpoint=, compare="),
+        (["compare=[a,b]", "report=[a,b]"], "give only one of compare=, report="),
+        (["compare=[damaged.ckpt,gone]"], "damaged.ckpt cannot be read as a checkpoint"),
         (["report=a"], "report= needs two runs or more, not 1"),
     ],
 )

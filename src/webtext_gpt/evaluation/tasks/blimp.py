@@ -66,6 +66,7 @@ def log_probabilities(scorer: Scorer, name: str, texts: Iterable[str]) -> dict[s
     """
     distinct = list(dict.fromkeys(texts))
     windows = [scorer.sliding_windows(text) for text in distinct]
+    scorer.cut_prompts += sum(len(some) > 1 for some in windows)
     with progress_bar(name, total=sum(map(len, windows)), unit="sentence") as bar:
         scores = iter(scorer.score([w for ws in windows for w in ws], progress=bar.update))
     return {

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from webtext_gpt.data.rows import Row, text_value, texts_value
 from webtext_gpt.errors import UserError
@@ -35,20 +36,21 @@ class ChildrensBookTest(Benchmark):
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measurement:
         """Choose the likeliest of the ten words for each question. See `Benchmark.run`."""
         rows = self.source.rows(data_dir, options.limit)
-        correct = n_words = n_marks = 0
+        correct: list[float] = []
+        n_words = n_marks = 0
         with progress_bar(self.name, total=len(rows), unit="question") as bar:
             for place, row in rows:
                 context, texts = context_and_choices(place, row, options.detokenize)
                 with errors_at(place):
                     scores = [float(s.sum()) for s in scorer.choices(context, texts)]
                 best = max(range(len(texts)), key=scores.__getitem__)
-                correct += row["options"][best] == row["answer"]
+                correct.append(100 * (row["options"][best] == row["answer"]))
                 n_words += sum(len(line.split()) for line in (*row["sentences"], row["question"]))
                 if options.detokenize:
                     n_marks += count_marks(context + texts[best])
                 bar.update()
-        counts = {"words": n_words, "marks": n_marks}
-        return Measurement({"accuracy": 100 * correct / len(rows)}, len(rows), counts)
+        metrics, counts = {"accuracy": fmean(correct)}, {"words": n_words, "marks": n_marks}
+        return Measurement(metrics, len(rows), counts, {"accuracy": correct})
 
 
 def context_and_choices(place: str, row: Row, detokenize: bool) -> tuple[str, list[str]]:

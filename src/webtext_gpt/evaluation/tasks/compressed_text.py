@@ -7,6 +7,7 @@ from pathlib import Path
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options, PaperFigures
+from webtext_gpt.evaluation.blocks import score_running_text
 from webtext_gpt.evaluation.data_source import DataSource
 from webtext_gpt.evaluation.published import GZIP, ZIP, published_bytes
 from webtext_gpt.evaluation.scoring import Scorer
@@ -36,17 +37,20 @@ class CompressedText(Benchmark):
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measurement:
         """Score the text with a sliding window. See `Benchmark.run`."""
         text = self.test_text(data_dir)
+        complete = text
         windows = scorer.sliding_windows(text)
         if options.limit is not None:
             windows = windows[: options.limit]
             text = scorer.tokenizer.decode(t for w in windows for t in w.tokens[-w.scored :])
         n_units = len(text.encode()) if self.unit == "byte" else len(text)
         with progress_bar(self.name, total=len(windows), unit="window") as bar:
-            log_probability, n_tokens = scorer.total(windows, progress=bar.update)
+            scored = score_running_text(scorer, complete, windows, bar.update)
+        metric = f"bits_per_{self.unit}"
         return Measurement(
-            {f"bits_per_{self.unit}": -log_probability / math.log(2) / n_units},
+            {metric: -scored.log_probability / math.log(2) / n_units},
             len(windows),
-            {f"{self.unit}s": n_units, "tokens": n_tokens},
+            {f"{self.unit}s": n_units, "tokens": scored.n_tokens},
+            {metric: scored.per_part(n_units * math.log(2))},
         )
 
     def test_text(self, data_dir: Path | None) -> str:

@@ -17,6 +17,7 @@ from webtext_gpt.evaluation.data_source import DataSource, Original
 from webtext_gpt.evaluation.prompted import (
     answers,
     cut_beginning,
+    fitted,
     reference_texts,
     room_for_prompt,
 )
@@ -40,7 +41,7 @@ class CoQA(Benchmark):
         written = answers(
             scorer,
             self.name,
-            [cut_beginning(scorer.tokenizer, prompt, room) for prompt, _ in turns],
+            [fitted(scorer, prompt, room, cut_beginning) for prompt, _ in turns],
             max_new_tokens=MAX_ANSWER_TOKENS,
             batch_size=options.batch_size,
             stop=["\n"],

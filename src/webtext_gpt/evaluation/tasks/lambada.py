@@ -95,7 +95,12 @@ class Lambada(Benchmark):
             "last_token_accuracy_stop_words": fmean(correct["last_token_accuracy_stop_words"]),
         }
         counts = {"original_release": n_tokenized} if n_tokenized else {}
-        return Measurement(metrics, n, counts, per_example=correct)
+        nats = {
+            "perplexity": [-a.word for a in answers],
+            "last_token_perplexity": [-a.token for a in answers],
+        }
+        values = {**correct, **nats}
+        return Measurement(metrics, n, counts, values, exponential=frozenset(nats))
 
 
 @dataclass(frozen=True)

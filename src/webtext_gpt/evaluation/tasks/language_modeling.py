@@ -12,6 +12,7 @@ from pathlib import Path
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation import detokenizers
 from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options, PaperFigures
+from webtext_gpt.evaluation.blocks import score_documents, score_running_text
 from webtext_gpt.evaluation.data_source import DataSource
 from webtext_gpt.evaluation.detokenizers import Detokenizer
 from webtext_gpt.evaluation.scoring import Scorer, perplexity
@@ -39,9 +40,11 @@ class LanguageModeling(Benchmark):
         if self.sentences and options.limit is not None:
             original = "".join(_lines(original)[: options.limit])
         text = self.detokenizer.detokenize(original) if options.detokenize else original
+        complete = text
         if self.sentences:
             documents = [line for line in text.split("\n") if line]
-            windows = [w for document in documents for w in scorer.sliding_windows(document)]
+            by_document = [scorer.sliding_windows(document) for document in documents]
+            windows = [window for some in by_document for window in some]
             n_bytes = sum(len(document.encode()) for document in documents)
         else:
             windows = scorer.sliding_windows(text)
@@ -53,7 +56,11 @@ class LanguageModeling(Benchmark):
             n_bytes = len(text.encode())
         n_words, n_lines = len(original.split()), original.count("\n")
         with progress_bar(self.name, total=len(windows), unit="window") as bar:
-            log_probability, n_tokens = scorer.total(windows, progress=bar.update)
+            if self.sentences:
+                scored = score_documents(scorer, documents, by_document, bar.update)
+            else:
+                scored = score_running_text(scorer, complete, windows, bar.update)
+        log_probability, n_tokens = scored.log_probability, scored.n_tokens
         metrics = {
             "perplexity": perplexity(log_probability, n_words),
             "token_perplexity": perplexity(log_probability, n_tokens),
@@ -68,7 +75,15 @@ class LanguageModeling(Benchmark):
             "bytes": n_bytes,
             "marks": detokenizers.count_marks(text) if options.detokenize else 0,
         }
-        return Measurement(metrics, len(windows), counts)
+        units = {
+            "perplexity": n_words,
+            "token_perplexity": n_tokens,
+            "bits_per_byte": n_bytes * math.log(2),
+            "perplexity_with_line_ends": n_words + n_lines,
+        }
+        values = {metric: scored.per_part(units[metric]) for metric in metrics}
+        exponential = frozenset(metrics) - {"bits_per_byte"}
+        return Measurement(metrics, len(windows), counts, values, exponential=exponential)
 
     def tokenized_text(self, data_dir: Path | None) -> str:
         """Return the tokenized text, its lines padded as the detokenizer expects.

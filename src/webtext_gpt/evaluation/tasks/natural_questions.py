@@ -18,6 +18,7 @@ from webtext_gpt.evaluation.data_source import DataSource, Original
 from webtext_gpt.evaluation.prompted import (
     answers,
     cut_beginning,
+    fitted,
     reference_texts,
     room_for_prompt,
 )
@@ -51,7 +52,7 @@ class NaturalQuestions(Benchmark):
             scorer,
             self.name,
             [
-                cut_beginning(scorer.tokenizer, f"{examples}Q: {question}?\nA:", room)
+                fitted(scorer, f"{examples}Q: {question}?\nA:", room, cut_beginning)
                 for question in questions
             ],
             max_new_tokens=MAX_ANSWER_TOKENS,

@@ -8,15 +8,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from webtext_gpt.data.rows import Row, text_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options, PaperFigures
 from webtext_gpt.evaluation.data_source import DataSource, Original
-from webtext_gpt.evaluation.prompted import answers, cut_end, room_for_prompt
+from webtext_gpt.evaluation.prompted import answers, cut_end, fitted, room_for_prompt
 from webtext_gpt.evaluation.published import published_lines
 from webtext_gpt.evaluation.scoring import Scorer
-from webtext_gpt.evaluation.text_metrics import rouge
+from webtext_gpt.evaluation.text_metrics import rouge_scores
 from webtext_gpt.generation import Sampling
 
 HINT = "\nTL;DR:"
@@ -40,16 +41,18 @@ class Summarization(Benchmark):
         written = answers(
             scorer,
             self.name,
-            [cut_end(scorer.tokenizer, article, room) + HINT for article in articles],
+            [fitted(scorer, article, room, cut_end) + HINT for article in articles],
             max_new_tokens=SUMMARY_TOKENS,
             batch_size=options.batch_size,
             sampling=Sampling(top_k=2),
         )
         summaries = ["\n".join(sentences(text)[:SUMMARY_SENTENCES]) for text in written]
         highlights = [text_value(row, "highlights", place) for place, row in rows]
-        r1, r2, rl = rouge(summaries, highlights, ("rouge1", "rouge2", "rougeLsum")).values()
-        metrics = {"rouge1": r1, "rouge2": r2, "rougeL": rl, "rouge_average": (r1 + r2 + rl) / 3}
-        return Measurement(metrics, len(rows))
+        found = rouge_scores(summaries, highlights, ("rouge1", "rouge2", "rougeLsum"))
+        scores = dict(zip(("rouge1", "rouge2", "rougeL"), found.values(), strict=True))
+        scores["rouge_average"] = [fmean(values) for values in zip(*found.values(), strict=True)]
+        metrics = {name: fmean(values) for name, values in scores.items()}
+        return Measurement(metrics, len(rows), per_example=scores)
 
 
 def sentences(text: str) -> list[str]:

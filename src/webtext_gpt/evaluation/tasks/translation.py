@@ -14,7 +14,7 @@ from webtext_gpt.data.rows import Row, text_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options, PaperFigures
 from webtext_gpt.evaluation.data_source import DataSource, Original
-from webtext_gpt.evaluation.prompted import answers, cut_beginning, room_for_prompt
+from webtext_gpt.evaluation.prompted import answers, cut_beginning, fitted, room_for_prompt
 from webtext_gpt.evaluation.published import published_text
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.evaluation.text_metrics import bleu
@@ -119,7 +119,7 @@ class Translation(Benchmark):
         written = answers(
             scorer,
             self.name,
-            [cut_beginning(scorer.tokenizer, self.prompt(text), room) for text, _ in pairs],
+            [fitted(scorer, self.prompt(text), room, cut_beginning) for text, _ in pairs],
             max_new_tokens=MAX_TRANSLATION_TOKENS,
             batch_size=options.batch_size,
             stop=["\n"],

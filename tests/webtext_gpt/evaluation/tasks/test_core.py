@@ -174,7 +174,9 @@ def test_the_table_compares_with_gpt2() -> None:
     assert last["CORE"] == ("0.1235", "0.1235")
     assert last["standard error"] == ("0.0100", "0.0100")
     assert last["GPT-2 xl"] == ("0.2565", "-")
-    assert "| core | core_v1 | 0.1235 | 0.2565 |" in report.markdown(results, "m", 1_500_000_000)
+    assert "| core | core_v1 | 0.1235 | ±0.01 | 0.2565 |" in report.markdown(
+        results, "m", 1_500_000_000
+    )
 
 
 @pytest.mark.parametrize(
