@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.evaluation.benchmark import Options
-from webtext_gpt.evaluation.detokenizers import WIKITEXT
+from webtext_gpt.evaluation.detokenizers import CHILDRENS_BOOK, PTB, WIKITEXT
 from webtext_gpt.evaluation.registry import BENCHMARKS
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.evaluation.tasks.core import TASKS
@@ -94,9 +94,9 @@ def test_lambada(trained: Path, theirs, realdata: Path) -> None:
         tokens += _nats(model, ids, len(ids) - 1)[0]
     scorer = Scorer(*load_language_model(trained))
     figures = BENCHMARKS["lambada"].run(scorer, evalsets, Options(limit=N_PASSAGES)).metrics
-    assert figures["perplexity"] == pytest.approx(math.exp(words / N_PASSAGES), rel=1e-3)
+    assert figures["perplexity"] == pytest.approx(math.exp(words / N_PASSAGES), rel=1e-5)
     expected = math.exp(tokens / N_PASSAGES)
-    assert figures["last_token_perplexity"] == pytest.approx(expected, rel=1e-3)
+    assert figures["last_token_perplexity"] == pytest.approx(expected, rel=1e-5)
     windows = [
         scorer.continuation(context, space + word)
         for context, space, word in (text.rpartition(" ") for text in texts)
@@ -184,8 +184,54 @@ def test_wikitext2(trained: Path, theirs, realdata: Path, tmp_path: Path, stride
     scorer = Scorer(*load_language_model(trained), stride=stride)
     mine = BENCHMARKS["wikitext2"].run(scorer, tmp_path, Options())
     words = len(original.split())
-    assert mine.metrics["perplexity"] == pytest.approx(math.exp(nats / words), rel=1e-3)
+    assert mine.metrics["perplexity"] == pytest.approx(math.exp(nats / words), rel=1e-5)
     assert mine.counts["tokens"] == len(ids) - 1
+
+
+def test_ptb(trained: Path, theirs, tmp_path: Path) -> None:
+    model, tokenizer = theirs
+    lines = (
+        "the investors ' bid for smith inc. 's <unk> did n't rise N N\n"
+        "cities\\/abc paid c$ N million or # N a share he said\n"
+    )
+    original = lines * 4
+    (tmp_path / "ptb.test.txt").write_text(original)
+    running = PTB.detokenize(original)
+    assert running.count("'") == 12  # no space before any
+    ids = [tokenizer.eos_token_id, *tokenizer(running).input_ids]
+    assert len(ids) <= 257  # one window
+    nats, _ = _nats(model, ids, 1)
+    scorer = Scorer(*load_language_model(trained))
+    measured = BENCHMARKS["ptb"].run(scorer, tmp_path, Options())
+    perplexity = math.exp(nats / len(original.split()))
+    assert measured.metrics["perplexity"] == pytest.approx(perplexity, rel=1e-5)
+    assert measured.counts["marks"] == 0
+
+
+def test_childrens_book(trained: Path, theirs, tmp_path: Path) -> None:
+    model, tokenizer = theirs
+    sentences = ["`` I ca n't go , '' said the king .", "` Oh ! '"] * 10
+    question = "`` My dear XXXXX , '' cried he , `` come in . ''"
+    choices = ["king", "queen", "lord", "sword", "night", "love", "crown", "day", "boy", "fool"]
+    row = {"sentences": sentences, "question": question, "options": choices}
+    context = CHILDRENS_BOOK.detokenize("".join(f"{sentence}\n" for sentence in sentences))
+    assert context == "\"I can't go,\" said the king.\n'Oh!'\n" * 10
+    start = len(tokenizer(context + '"My dear').input_ids)  # what the choices share is left out
+    nats = []
+    for choice in choices:
+        filled = f'"My dear {choice}," cried he, "come in."'
+        ids = tokenizer(context + filled).input_ids
+        assert len(ids) <= 256
+        nats.append(_nats(model, ids, start)[0])
+    best = choices[nats.index(min(nats))]
+    scorer = Scorer(*load_language_model(trained))
+    for answer, accuracy in ((best, 100.0), (next(c for c in choices if c != best), 0.0)):
+        (tmp_path / "cbt_cn_test.jsonl").write_text(json.dumps({**row, "answer": answer}))
+        measured = BENCHMARKS["cbt_cn"].run(scorer, tmp_path, Options())
+        assert measured.metrics == {"accuracy": accuracy}
+    texts = [f'"My dear {choice}," cried he, "come in."' for choice in choices]
+    scores = [-float(score.sum()) for score in scorer.choices(context, texts)]
+    assert scores == pytest.approx(nats, rel=1e-5)
 
 
 @pytest.mark.parametrize("prompt", ["ROMEO:", "The cat"])
