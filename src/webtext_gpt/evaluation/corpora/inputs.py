@@ -92,10 +92,10 @@ def short_names(paths: Sequence[str]) -> list[str]:
     parts = [PurePath(path).parts for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["-".join((*p[-depth:-1], PurePath(p[-1]).stem)) for p in parts]
-        names = [re.sub(r"[^\w.-]+", "_", name).strip("_-.") or "corpus" for name in names]
-        if len({name.lower() for name in names}) == len(names):
+        names = [re.sub(r"[^\w.-]+", "_", name).strip("_-.") for name in names]
+        if all(names) and len({name.lower() for name in names}) == len(names):
             return names
-    return [f"{number}-{name}" for number, name in enumerate(names, 1)]
+    return [f"{number}-{name or 'corpus'}" for number, name in enumerate(names, 1)]
 
 
 def sentences(text: str) -> list[int]:
