@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import stdev
+from statistics import fmean, stdev
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.data_source import DataSource
@@ -63,7 +63,7 @@ class Measurement:
     counts: dict[str, int] = field(default_factory=dict)
     per_example: dict[str, list[float]] = field(default_factory=dict)
     standard_errors: dict[str, float] = field(default_factory=dict)
-    exponential: frozenset[str] = frozenset()
+    exponential: Sequence[str] = ()
 
     def standard_error(self, metric: str) -> float | None:
         """Return the standard error of a metric, or None if it has none or is of one example.
@@ -73,11 +73,21 @@ class Measurement:
         """
         if metric in self.standard_errors:
             return self.standard_errors[metric]
-        values = self.per_example.get(metric, [])
+        values = self.linear_values(metric)
         if len(values) < 2 or not all(map(math.isfinite, values)):
             return None
-        slope = self.metrics[metric] if metric in self.exponential else 1.0
-        return slope * stdev(values) / math.sqrt(len(values))
+        return stdev(values) / math.sqrt(len(values))
+
+    def linear_values(self, metric: str) -> list[float]:
+        """Return a value per example, whose mean is the metric; empty if it has none.
+
+        Those of exp(mean) are the first-order terms, exp(mean) * (1 + value - mean).
+        """
+        values = self.per_example.get(metric, [])
+        if metric not in self.exponential or not values:
+            return values
+        mean = fmean(values)
+        return [self.metrics[metric] * (1 + value - mean) for value in values]
 
 
 @dataclass(frozen=True)

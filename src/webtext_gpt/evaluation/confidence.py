@@ -59,8 +59,8 @@ def difference(a: Measurement, b: Measurement, metric: str) -> Difference:
     ours, theirs = a.per_example.get(metric, []), b.per_example.get(metric, [])
     if len(ours) < 2 or len(ours) != len(theirs):
         return Difference(value)
-    slopes = (a.metrics[metric], b.metrics[metric]) if metric in a.exponential else (1.0, 1.0)
-    error = _mean_error([y * slopes[1] - x * slopes[0] for x, y in zip(ours, theirs, strict=True)])
+    linear = zip(a.linear_values(metric), b.linear_values(metric), strict=True)
+    error = _mean_error([y - x for x, y in linear])
     if {*ours, *theirs} <= {0, 100}:
         only_a = sum(x > y for x, y in zip(ours, theirs, strict=True))
         only_b = sum(x < y for x, y in zip(ours, theirs, strict=True))

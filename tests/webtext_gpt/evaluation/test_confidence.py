@@ -18,7 +18,7 @@ from webtext_gpt.evaluation.scoring import Scorer
 
 def measurement(values: list[float], exponential: bool = False) -> Measurement:
     mean = sum(values) / len(values)
-    names = frozenset(["m"]) if exponential else frozenset()
+    names = ["m"] if exponential else []
     metrics = {"m": math.exp(mean) if exponential else mean}
     return Measurement(metrics, len(values), {}, {"m": values}, exponential=names)
 

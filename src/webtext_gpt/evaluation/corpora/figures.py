@@ -98,7 +98,7 @@ class _Table:
             return {}
         return {
             corpus: [
-                np.array([self.measured[corpus, s][name].per_example[metric] for s in self.seeds])
+                np.array([self.measured[corpus, s][name].linear_values(metric) for s in self.seeds])
                 for name in names
             ]
             for corpus in self.corpora

@@ -100,7 +100,7 @@ class Lambada(Benchmark):
             "last_token_perplexity": [-a.token for a in answers],
         }
         values = {**correct, **nats}
-        return Measurement(metrics, n, counts, values, exponential=frozenset(nats))
+        return Measurement(metrics, n, counts, values, exponential=tuple(nats))
 
 
 @dataclass(frozen=True)

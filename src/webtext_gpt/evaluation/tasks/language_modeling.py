@@ -82,7 +82,7 @@ class LanguageModeling(Benchmark):
             "perplexity_with_line_ends": n_words + n_lines,
         }
         values = {metric: scored.per_part(units[metric]) for metric in metrics}
-        exponential = frozenset(metrics) - {"bits_per_byte"}
+        exponential = [metric for metric in metrics if metric != "bits_per_byte"]
         return Measurement(metrics, len(windows), counts, values, exponential=exponential)
 
     def tokenized_text(self, data_dir: Path | None) -> str:
