@@ -253,6 +253,6 @@ def test_marks_are_counted_by_word_and_line(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_a_long_line_takes_linear_time(name: str) -> None:
     tokens = ["a", "/", "b", "-", "(", '"', "'s", "``", "don't", ".", "\u2014"] * 2000
-    start = time.perf_counter()
+    start = time.process_time()
     ALL[name].detokenize(" ".join(tokens))
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
