@@ -11,8 +11,8 @@ Two source texts (novels; web articles and news), and of each four corpora of th
 
 Clean is better than each of the others, and shuffled is worse than each. (The order of boilerplate
 and copies depends on how often the corpus is read.) That makes ten pairs. The arguments after OUT
-are passed on to the command. A corpus has 100 kB; by default a model reads it about six times, and
-so each text of copies about twelve times.
+are passed on to the command. A corpus has 100 kB; by default a model reads it about four times, and
+so each text of copies about eight times.
 """
 
 import json
@@ -49,9 +49,9 @@ BOILERPLATE = (
     "Subscribe now for only 1.99 a month. Cancel at any time.",
 )
 RECIPE = (
-    "model.n_layer=2", "model.n_head=2", "model.n_embd=64", "model.block_size=64",
-    "tokenizer.vocab_size=1024", "optimizer.lr=3e-3", "scheduler.warmup_steps=20",
-    "global_batch_tokens=512", "validate_every=100000", "callbacks.samples=null",
+    "model.n_layer=2", "model.n_head=2", "model.n_embd=64", "model.block_size=32",
+    "tokenizer.vocab_size=1024", "optimizer=muon", "optimizer.adamw_lr=8e-3", "scheduler.warmup_steps=30",
+    "global_batch_tokens=256", "validate_every=100000", "callbacks.samples=null",
     "callbacks.loss_curve=null",
 )  # fmt: skip
 
@@ -142,7 +142,7 @@ def main() -> None:
             [
                 sys.executable, "-m", "webtext_gpt.evaluation.corpora",
                 f"corpora=[{','.join(map(str, paths))}]", f"heldout={heldout}",
-                f"recipe=[{','.join(RECIPE)}]", "max_epochs=null", "tokens=250_000",
+                f"recipe=[{','.join(RECIPE)}]", "max_epochs=null", "tokens=150_000",
                 f"run_dir={run_dir}", *sys.argv[3:],
             ],
             check=True,
