@@ -19,7 +19,7 @@ from webtext_gpt.evaluation.command import (
 from webtext_gpt.evaluation.confidence import Difference, difference, suite_difference
 from webtext_gpt.evaluation.registry import SUITES, select_benchmarks
 from webtext_gpt.evaluation.report import format_value
-from webtext_gpt.evaluation.tables import aligned, markdown_table
+from webtext_gpt.evaluation.tables import aligned, markdown_table, two_digits
 from webtext_gpt.files import write_json, write_text
 from webtext_gpt.paths import check_output_folder
 from webtext_gpt.training.precision import usable_device
@@ -161,7 +161,7 @@ def table(rows: list[Row]) -> list[list[str]]:
             error, p_value = found.standard_error, found.p_value
             cells += [
                 format_value(found.value),
-                "-" if error is None else f"{error:.2g}",
+                "-" if error is None else two_digits(error),
                 "-" if p_value is None else "<0.0001" if p_value < 1e-4 else f"{p_value:.4f}",
                 found.test or "-",
             ]

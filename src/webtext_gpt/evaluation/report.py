@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from webtext_gpt.evaluation.benchmark import Result
 from webtext_gpt.evaluation.registry import BENCHMARKS, SUITES, published_figures
-from webtext_gpt.evaluation.tables import aligned, markdown_table
+from webtext_gpt.evaluation.tables import aligned, markdown_table, two_digits
 
 SIZES = {"small": 124_439_808, "medium": 354_823_168, "large": 774_030_080, "xl": 1_557_611_200}
 """Parameters of the paper's models. The names are the fields of `PaperFigures`."""
@@ -98,7 +98,7 @@ def markdown(results: Sequence[Result], title: str, n_parameters: int) -> str:
 
 def _error(value: float | None) -> str:
     """Format a standard error with two significant digits."""
-    return "-" if value is None else f"\N{PLUS-MINUS SIGN}{value:.2g}"
+    return "-" if value is None else f"\N{PLUS-MINUS SIGN}{two_digits(value)}"
 
 
 def format_value(value: float | None) -> str:

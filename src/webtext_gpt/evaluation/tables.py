@@ -22,6 +22,12 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 
+def two_digits(value: float) -> str:
+    """Format a number with two significant digits, and without an exponent if it is large."""
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
+
+
 def one_line(text: str, width: int) -> str:
     """Shorten a text to one line of at most `width` characters, ending in "…" if it is cut.
 

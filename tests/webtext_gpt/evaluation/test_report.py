@@ -1,8 +1,11 @@
 """Results, compared with the paper's figures."""
 
+import pytest
+
 from webtext_gpt.evaluation import report
 from webtext_gpt.evaluation.benchmark import Result
 from webtext_gpt.evaluation.registry import BENCHMARKS
+from webtext_gpt.evaluation.tables import two_digits
 
 SIZES = {1e6: "small", 2e8: "small", 2.2e8: "medium", 8e8: "large", 1.4e9: "xl", 1e11: "xl"}
 
@@ -44,3 +47,11 @@ def test_every_column_of_table_3_has_figures() -> None:
     assert report.paper_figure("coqa", "f1", "xl") == 55.0
     assert report.paper_figure("coqa", "f1", "small") is None
     assert report.paper_figure("ptb", "words", "xl") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(7012.4, "7,000"), (15.6, "16"), (1.56, "1.6"), (0.0789, "0.079"), (0.0, "0"), (99.6, "100")],
+)
+def test_errors_have_two_digits(value: float, shown: str) -> None:
+    assert two_digits(value) == shown
