@@ -98,8 +98,17 @@ class _Table:
             return {}
         return {
             corpus: [
-                np.array([self.measured[corpus, s][name].per_example[metric] for s in self.seeds])
+                np.array([_linear(self.measured[corpus, s][name], metric) for s in self.seeds])
                 for name in names
             ]
             for corpus in self.corpora
         }
+
+
+def _linear(measured: Measurement, metric: str) -> Examples:
+    """Return a metric's examples, in the unit of the metric.
+
+    The examples of an exponential metric are logarithms, whose changes count exp(mean) times.
+    """
+    slope = measured.metrics[metric] if metric in measured.exponential else 1.0
+    return slope * np.array(measured.per_example[metric])
