@@ -50,9 +50,9 @@ BOILERPLATE = (
 )
 RECIPE = (
     "model.n_layer=2", "model.n_head=2", "model.n_embd=64", "model.block_size=32",
-    "tokenizer.vocab_size=1024", "optimizer=muon", "optimizer.adamw_lr=8e-3", "scheduler.warmup_steps=30",
-    "global_batch_tokens=256", "validate_every=100000", "callbacks.samples=null",
-    "callbacks.loss_curve=null",
+    "tokenizer.vocab_size=1024", "optimizer=muon", "optimizer.adamw_lr=8e-3",
+    "scheduler.warmup_steps=30", "global_batch_tokens=256", "validate_every=100000",
+    "callbacks.samples=null", "callbacks.loss_curve=null",
 )  # fmt: skip
 
 

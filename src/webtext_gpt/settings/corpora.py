@@ -1,14 +1,15 @@
 """Settings of the command that ranks corpora by the models that they train."""
 
+from dataclasses import replace
 from typing import Annotated, ClassVar, Self
 
 from pydantic import model_validator
 
 from webtext_gpt.settings.base import Settings, setting
-from webtext_gpt.settings.benchmarks import BENCHMARKS
+from webtext_gpt.settings.benchmarks import TASKS
 from webtext_gpt.settings.data import Fraction
 from webtext_gpt.settings.inference import DEVICE
-from webtext_gpt.settings.kinds import Number, OneOf, PathText, Text, Whole
+from webtext_gpt.settings.kinds import Number, PathText, Text, Whole
 from webtext_gpt.settings.lists import Listed
 from webtext_gpt.settings.run import dated
 
@@ -63,7 +64,7 @@ class Corpora(Settings):
         "settings of train.py, for all models: [model.n_layer=2,optimizer.lr=1e-3]",
         common=True,
     )
-    tasks: Annotated[list[str], Listed(OneOf(("all", *BENCHMARKS, "blimp")), empty=True)] = setting(
+    tasks: Annotated[list[str], replace(TASKS, empty=True)] = setting(
         list, "benchmarks to run on each model besides, as in eval.py", common=True
     )
     data_dir: Annotated[str | None, PathText(null="download from the hub")] = setting(

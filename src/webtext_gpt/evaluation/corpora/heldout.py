@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options
+from webtext_gpt.evaluation.confidence import ratio_values
 from webtext_gpt.evaluation.corpora.inputs import HeldOutSet
 from webtext_gpt.evaluation.data_source import DataSource
 from webtext_gpt.evaluation.scoring import Scorer
@@ -26,8 +27,7 @@ class HeldOut(Benchmark):
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measurement:
         """Score all documents with a sliding window. See `Benchmark.run`.
 
-        The figure is total bits / total bytes. A document's own value is its bits over the mean
-        number of bytes of a document, so that the mean of the values is the figure.
+        The figure is total bits / total bytes; see `ratio_values` for a document's own value.
         """
         per_document = [scorer.sliding_windows(text) for text in self.documents.texts]
         windows = [window for own in per_document for window in own]
@@ -37,8 +37,9 @@ class HeldOut(Benchmark):
             -math.fsum(float(next(scores).log_probabilities.sum()) for _ in own) / math.log(2)
             for own in per_document
         ]
-        n_bytes = sum(len(text.encode()) for text in self.documents.texts)
-        values = [own * len(bits) / n_bytes for own in bits]
+        sizes = [len(text.encode()) for text in self.documents.texts]
+        n_bytes = sum(sizes)
+        values = ratio_values(bits, sizes, n_bytes)
         counts = {"bytes": n_bytes, "tokens": sum(window.scored for window in windows)}
         return Measurement({METRIC: math.fsum(bits) / n_bytes}, len(bits), counts, {METRIC: values})
 

@@ -3,7 +3,9 @@
 Two things vary between one comparison and the next: the seed of training, and the choice of the
 examples. Both enter the standard error of a difference,
 
-    V = 2 s² / S + Σ_k v_k / (K² n_k),    degrees of freedom by Welch and Satterthwaite.
+    V = 2 s² / S + Σ_k v_k / (K² n_k),
+
+whose degrees of freedom are those of Welch and Satterthwaite, rounded down.
 
 s² is the residual variance of the table of figures, corpora by seeds, after its means of rows and
 columns are taken out: the variance of a model's figure between seeds, pooled over the corpora, with
@@ -20,10 +22,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from webtext_gpt.evaluation.confidence import student_t
+
 LEVEL = 0.05
 """Probability of calling any pair different if none is."""
-MOST_DEGREES = 1e5
-"""Degrees of freedom beyond which the t distribution is the normal one."""
 
 
 @dataclass(frozen=True)
@@ -142,22 +144,7 @@ def p_value(difference: float, parts: Sequence[tuple[float, int]]) -> float:
     if total == 0:
         return 1.0 if difference == 0 else 0.0
     degrees = total**2 / math.fsum(variance**2 / n for variance, n in parts)
-    return two_sided(difference / math.sqrt(total), degrees)
-
-
-def two_sided(t: float, degrees: float) -> float:
-    """Return P(|T| >= |t|) of Student's t distribution.
-
-    With t = sqrt(n) tan(a) its density is proportional to cos(a)^(n - 1), summed over a grid.
-    """
-    n = min(degrees, MOST_DEGREES)
-
-    def tail(low: float) -> float:
-        # Small steps where the density is: it falls off like exp(-n a² / 2).
-        angles = low + (math.pi / 2 - low) * np.linspace(0, 1, 20_001) ** 3
-        return float(np.trapezoid(np.maximum(np.cos(angles), 0) ** (n - 1), angles))
-
-    return min(1.0, tail(math.atan(abs(t) / math.sqrt(n))) / tail(0.0))
+    return student_t(abs(difference) / math.sqrt(total), math.floor(degrees))
 
 
 def holm(values: Sequence[float]) -> list[float]:

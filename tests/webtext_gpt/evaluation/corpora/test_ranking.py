@@ -12,7 +12,6 @@ from webtext_gpt.evaluation.corpora.ranking import (
     error_between_seeds,
     holm,
     ranked,
-    two_sided,
 )
 
 
@@ -21,13 +20,6 @@ def _figure(
 ) -> Figure:
     sets = {name: [np.array(one) for one in own] for name, own in (examples or {}).items()}
     return Figure("f", lower, {name: np.array(own) for name, own in values.items()}, sets)
-
-
-@pytest.mark.parametrize("degrees", [1, 1.5, 2, 6.3, 40, 5000])
-@pytest.mark.parametrize("t", [0, 0.3, -2, 4.3, 25])
-def test_p_values_are_students(t: float, degrees: float) -> None:
-    expected = 2 * stats.t.sf(abs(t), degrees)
-    assert two_sided(t, degrees) == pytest.approx(expected, rel=1e-5, abs=1e-12)
 
 
 def test_two_corpora_are_compared_by_a_paired_t_test() -> None:
@@ -54,7 +46,7 @@ def test_examples_add_to_the_variance_of_a_difference() -> None:
     """Two sets: the differences 0 2 and 1 1 4 have variances 2 and 3, so 2/2/4 + 3/3/4 = 1/2.
 
     With seeds that agree, only the examples are left, with (1/2)² / ((1/4)² / 1 + (1/4)² / 2) =
-    8/3 degrees of freedom.
+    8/3 degrees of freedom, cut to 2.
     """
     examples = {
         "a": [[[1.0, 3.0]] * 2, [[5.0, 5.0, 5.0]] * 2],
@@ -64,7 +56,7 @@ def test_examples_add_to_the_variance_of_a_difference() -> None:
     assert found.better == "a"
     assert found.error_of_seeds == 0
     assert found.error_of_examples == pytest.approx(math.sqrt(1 / 2))
-    assert found.p == pytest.approx(2 * stats.t.sf(1.5 / math.sqrt(1 / 2), 8 / 3), rel=1e-5)
+    assert found.p == pytest.approx(2 * stats.t.sf(1.5 / math.sqrt(1 / 2), 2), rel=1e-5)
 
 
 def test_one_seed_gives_no_verdict() -> None:
