@@ -93,6 +93,7 @@ def _pairs(differences: Sequence[Difference]) -> list[list[str]]:
         p = "-" if one.p_corrected is None else f"{one.p_corrected:.2g}"
         errors = map(_error, (one.error_of_seeds, one.error_of_examples))
         verdict = "" if one.is_distinguishable else "not distinguishable"
+        verdict = "one seed, no test" if one.p is None else verdict
         rows.append([one.better, one.worse, f"{one.difference:+.4f}", *errors, p, verdict])
     return rows
 
