@@ -11,8 +11,8 @@ Two source texts (novels; web articles and news), and of each four corpora of th
 
 Clean is better than each of the others, and shuffled is worse than each. (The order of boilerplate
 and copies depends on how often the corpus is read.) That makes ten pairs. The arguments after OUT
-are passed on to the command. A corpus has 100 kB; by default a model reads it about four times, and
-so each text of copies about eight times.
+are passed on to the command. A corpus has 600 kB; by default a model reads it about twice, and so
+each text of copies about four times.
 """
 
 import json
@@ -23,7 +23,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-SIZE, HELD_OUT_SIZE = 100_000, 60_000
+from webtext_gpt.evaluation.corpora.inputs import sentences
+
+SIZE, HELD_OUT_SIZE = 600_000, 80_000
 DOCUMENT = 1_000
 BOILERPLATE_SHARE = 0.3
 KNOWN = (
@@ -49,9 +51,9 @@ BOILERPLATE = (
     "Subscribe now for only 1.99 a month. Cancel at any time.",
 )
 RECIPE = (
-    "model.n_layer=2", "model.n_head=2", "model.n_embd=64", "model.block_size=32",
-    "tokenizer.vocab_size=1024", "optimizer=muon", "optimizer.adamw_lr=8e-3",
-    "scheduler.warmup_steps=30", "global_batch_tokens=256", "validate_every=100000",
+    "model.n_layer=3", "model.n_head=4", "model.n_embd=128", "model.block_size=64",
+    "tokenizer.vocab_size=2048", "optimizer=muon", "scheduler.warmup_steps=30",
+    "global_batch_tokens=1024", "validate_every=100000",
     "callbacks.samples=null", "callbacks.loss_curve=null",
 )  # fmt: skip
 
@@ -116,6 +118,8 @@ def plant(documents: list[str], folder: Path, seed: int) -> tuple[list[Path], Pa
     draw = random.Random(seed)
     draw.shuffle(documents)
     heldout = taken(documents, HELD_OUT_SIZE)
+    held = {sentence for document in heldout for sentence in sentences(document)}
+    documents = [own for own in documents if held.isdisjoint(sentences(own))]  # news is repeated
     clean = taken(documents, SIZE)
     half = clean[: len(clean) // 2]
     corpora = {
@@ -142,7 +146,7 @@ def main() -> None:
             [
                 sys.executable, "-m", "webtext_gpt.evaluation.corpora",
                 f"corpora=[{','.join(map(str, paths))}]", f"heldout={heldout}",
-                f"recipe=[{','.join(RECIPE)}]", "max_epochs=null", "tokens=150_000",
+                f"recipe=[{','.join(RECIPE)}]", "max_epochs=null", "tokens=400_000",
                 f"run_dir={run_dir}", *sys.argv[3:],
             ],
             check=True,
