@@ -148,10 +148,9 @@ class Evaluate(Settings):
     """
 
     examples: ClassVar[dict[str, str]] = {
-        "{command} checkpoint=runs/... tasks=[lambada,wikitext2]": "two benchmarks from the hub",
-        "{command} checkpoint=runs/... tasks=lambada data_dir=benchmarks/": "from local files",
-        "{command} checkpoint=openai-community/gpt2": "all benchmarks, GPT-2 small",
-        "{command} checkpoint=runs/... limit=100": "a quick look",
+        "{command} checkpoint=runs/... tasks=[lambada,wikitext2] limit=100": "from the hub, a part",
+        "{command} checkpoint=runs/... tasks=core data_dir=eval_bundle/": "from local files",
+        "{command} checkpoint=openai-community/gpt2": "the paper's benchmarks, GPT-2 small",
         "{command} compare=[runs/a,runs/b] tasks=lambada": "are two models different?",
         "{command} report=[runs/small,runs/medium]": "loss by model size",
     }
@@ -218,22 +217,17 @@ class Evaluate(Settings):
 class Weights(Settings):
     """Convert a model from one format to another.
 
-    It reads a run folder or .ckpt file (ours), a folder with config.json or a hub name (Hugging
-    Face's GPT-2, GPT-1 and their sequence classifiers), and ckpt.pt (nanoGPT). It writes our .ckpt,
-    a folder for AutoModelForCausalLM and AutoTokenizer, a .gguf file for llama.cpp (pre-norm GPT-2
-    with a byte-level BPE), or an .onnx file with tokenizer.json beside it (any language model).
+    It reads our runs and .ckpt files, Hugging Face's GPT-2, GPT-1 and their sequence classifiers,
+    and the files of nanoGPT and minGPT. It writes our .ckpt, a folder for AutoModelForCausalLM and
+    AutoTokenizer, a .gguf file for llama.cpp, or an .onnx file with tokenizer.json beside it.
     """
 
     examples: ClassVar[dict[str, str]] = {
         "{command} checkpoint=runs/... out=gpt2_folder": "to a Hugging Face folder",
         "{command} checkpoint=openai-community/gpt2 out=gpt2.ckpt": "from the hub",
-        "{command} checkpoint=ckpt.pt tokenizer=openai-community/gpt2 out=nano.ckpt": (
-            "from nanoGPT"
-        ),
         "{command} checkpoint=ckpt.pt tokenizer=input.txt out=shakespeare.ckpt": (
-            "a character model, with its training text"
+            "nanoGPT's character model, with its training text"
         ),
-        "{command} checkpoint=runs/... out=gpt2_folder force=true": "replace an earlier export",
         "{command} checkpoint=runs/... out=model.gguf": "for llama.cpp",
         "{command} checkpoint=runs/... out=onnx/model.onnx": "for onnxruntime, with tokenizer.json",
     }
