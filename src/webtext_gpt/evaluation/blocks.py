@@ -50,9 +50,7 @@ def score_documents(
         windows: the sliding windows of each.
         progress: see `Scorer.score`.
     """
-    scores = scorer.score([window for some in windows for window in some], progress=progress)
-    sums = iter([float(score.log_probabilities.sum()) for score in scores])
-    totals = [math.fsum(next(sums) for _ in some) for some in windows]
+    totals = scorer.documents(windows, progress)
     n_tokens = sum(window.scored for some in windows for window in some)
     sizes = [len(document) for document in documents]
     return ScoredText(math.fsum(totals), n_tokens, [-total for total in totals], sizes)

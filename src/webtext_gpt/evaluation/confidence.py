@@ -87,10 +87,9 @@ def suite_difference(
 
 def suite_measurement(suite: Suite, measured: Sequence[Measurement]) -> Measurement:
     """Return a suite's figures with their standard errors, from those of its members."""
-    combined = suite.combine(measured)
     errors = [{metric: m.standard_error(metric) for metric in m.metrics} for m in measured]
-    known = {**propagated(suite, measured, errors), **combined.standard_errors}
-    return replace(combined, standard_errors=known)
+    known = propagated(suite, measured, errors)
+    return replace(suite.combine(measured), standard_errors=known)
 
 
 def propagated(

@@ -148,6 +148,22 @@ class Scorer:
         log_probability = math.fsum(float(s.log_probabilities.sum()) for _, s in scores)
         return log_probability, sum(window.scored for window in windows)
 
+    def documents(
+        self,
+        windows: Sequence[Sequence[Window]],
+        progress: ProgressCallback = lambda n: None,
+    ) -> list[float]:
+        """Return the log-probability of each document, in nats.
+
+        Args:
+            windows: the windows of each document, from `sliding_windows`.
+            progress: see `score`.
+        """
+        scores = iter(self.score([w for own in windows for w in own], progress=progress))
+        return [
+            math.fsum(float(next(scores).log_probabilities.sum()) for _ in own) for own in windows
+        ]
+
     def _iter_scores(
         self, windows: Sequence[Window], banned: Tensor | None, progress: ProgressCallback
     ) -> Iterator[tuple[int, Score]]:

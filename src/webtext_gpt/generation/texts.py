@@ -121,7 +121,7 @@ def continuations(
                 max_new_tokens=answer_limit(len(ids), max_new_tokens, overflow, block_size),
                 end_of_text=tokenizer.end_of_text,
                 repetition_penalty=sampling.repetition_penalty,
-                finished=lambda text: any(s in tokenizer.decode(text) for s in stop),
+                finished=lambda text: bool(stop) and _decode(tokenizer, text, stop).is_ended,
             )
         ]
         written = [_decode(tokenizer, ids, stop) for ids in new]

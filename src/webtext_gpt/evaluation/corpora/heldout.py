@@ -30,17 +30,13 @@ class HeldOut(Benchmark):
         The figure is total bits / total bytes; see `ratio_values` for a document's own value.
         """
         per_document = [scorer.sliding_windows(text) for text in self.documents.texts]
-        windows = [window for own in per_document for window in own]
-        with progress_bar(self.name, total=len(windows), unit="window") as bar:
-            scores = iter(scorer.score(windows, progress=bar.update))
-        bits = [
-            -math.fsum(float(next(scores).log_probabilities.sum()) for _ in own) / math.log(2)
-            for own in per_document
-        ]
+        with progress_bar(self.name, total=sum(map(len, per_document)), unit="window") as bar:
+            bits = [-nats / math.log(2) for nats in scorer.documents(per_document, bar.update)]
         sizes = [len(text.encode()) for text in self.documents.texts]
         n_bytes = sum(sizes)
         values = ratio_values(bits, sizes, n_bytes)
-        counts = {"bytes": n_bytes, "tokens": sum(window.scored for window in windows)}
+        n_tokens = sum(window.scored for own in per_document for window in own)
+        counts = {"bytes": n_bytes, "tokens": n_tokens}
         return Measurement({METRIC: math.fsum(bits) / n_bytes}, len(bits), counts, {METRIC: values})
 
 

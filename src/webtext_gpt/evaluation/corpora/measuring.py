@@ -53,8 +53,7 @@ def measure(
         except (UserError, OSError) as error:
             failed[benchmark.name] = str(error)
             continue
-        plain = {**asdict(measured), "exponential": sorted(measured.exponential)}
-        kept[benchmark.name] = {"of": conditions[benchmark.name], **plain}
+        kept[benchmark.name] = {"of": conditions[benchmark.name], **asdict(measured)}
         write_json(file, kept)
     return failed
 
@@ -68,7 +67,6 @@ def read_measurements(
     for benchmark in benchmarks:
         own = dict(kept.get(benchmark.name, {}))
         if own.pop("of", None) == _condition(benchmark, data_dir, options):
-            own["exponential"] = frozenset(own["exponential"])
             found[benchmark.name] = Measurement(**own)
     return found
 

@@ -5,7 +5,6 @@ is correct if the good sentence has the higher one; a tie is wrong. (lm-eval cou
 and puts a space before the sentence.)
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,11 +67,7 @@ def log_probabilities(scorer: Scorer, name: str, texts: Iterable[str]) -> dict[s
     windows = [scorer.sliding_windows(text) for text in distinct]
     scorer.cut_prompts += sum(len(some) > 1 for some in windows)
     with progress_bar(name, total=sum(map(len, windows)), unit="sentence") as bar:
-        scores = iter(scorer.score([w for ws in windows for w in ws], progress=bar.update))
-    return {
-        text: math.fsum(float(next(scores).log_probabilities.sum()) for _ in ws)
-        for text, ws in zip(distinct, windows, strict=True)
-    }
+        return dict(zip(distinct, scorer.documents(windows, bar.update), strict=True))
 
 
 @dataclass(frozen=True)

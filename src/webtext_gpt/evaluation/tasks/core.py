@@ -4,7 +4,6 @@ Files, shots and delimiters are those of DCLM's `eval/heavy.yaml`, the baselines
 `eval_meta_data_v1.csv` and `eval_meta_data.csv`.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
@@ -88,18 +87,12 @@ class CoreSuite(Suite):
     """The mean of the centered accuracies, once with each version of the baselines."""
 
     def combine(self, measured: Sequence[Measurement]) -> Measurement:
-        """Return `core_v1` and `core_v2`. See `Suite.combine`.
-
-        The standard error takes the tasks as independent, also HellaSwag's two.
-        """
-        metrics, errors = {}, {}
-        for version in VERSIONS:
-            metric = f"centered_{version}"
-            metrics[f"core_{version}"] = fmean(task.metrics[metric] for task in measured)
-            known = [task.standard_error(metric) for task in measured]
-            if None not in known:
-                errors[f"core_{version}"] = math.hypot(*filter(None, known)) / len(known)
-        return Measurement(metrics, sum(m.examples for m in measured), standard_errors=errors)
+        """Return `core_v1` and `core_v2`. See `Suite.combine`."""
+        metrics = {
+            f"core_{version}": fmean(task.metrics[f"centered_{version}"] for task in measured)
+            for version in VERSIONS
+        }
+        return Measurement(metrics, sum(m.examples for m in measured))
 
     def table(self, results: Mapping[tuple[str, str], Result], size: str) -> list[list[str]]:
         """Return accuracies and centered accuracies by task, and CORE. See `Suite.table`."""
