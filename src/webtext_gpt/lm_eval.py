@@ -12,6 +12,7 @@ if __name__ == "__main__":  # before the imports below fail
     require("lm-eval")
 
 import math
+import os
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,9 @@ class WebtextGPT(TemplateLM):
 
 def main() -> None:
     """Run the harness's command line, in which our model is registered."""
+    # The harness estimates standard errors in forked processes. A fork of a process with threads,
+    # such as PyTorch's, can hang; one process draws the same samples in its stead.
+    os.environ.setdefault("DISABLE_MULTIPROC", "1")
     import lm_eval
     from lm_eval.__main__ import cli_evaluate
 
