@@ -10,15 +10,23 @@ GPT2_VOCAB_SIZE = 50_257
 """256 bytes + 50,000 merges + `<|endoftext|>` (Radford et al. 2019, section 2.2)."""
 
 NORMS = ("pre", "post")
-ACTIVATIONS = ("gelu_tanh", "gelu", "relu")
-POSITIONS = ("learned", "sinusoidal")
+NORM_TYPES = ("layer", "rms")
+ACTIVATIONS = ("gelu_tanh", "gelu", "relu", "relu_squared")
+POSITIONS = ("learned", "sinusoidal", "rotary")
+
+LATER_OPTIONS = (
+    *("norm_type", "norm_gains", "qk_norm"),
+    *("residual_scalars", "value_embeddings", "logits_soft_cap"),
+)
+"""Options that change the forward pass and are later than the GPT papers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GPTConfig:
     """Shape and options that define a model's parameters and its forward pass.
 
-    The defaults are GPT-2 small (Radford et al. 2019, section 2.3 and table 2).
+    The defaults are GPT-2 small (Radford et al. 2019, section 2.3 and table 2). The options after
+    `scaled_residual_init` are later than the GPT papers; GPT-2's formats cannot hold them.
 
     Attributes:
         n_layer: number of blocks.
@@ -29,8 +37,10 @@ class GPTConfig:
         norm: `pre` applies layer normalization to the input of each sub-block and once after the
             last block (GPT-2); `post` applies it after each residual sum only (GPT-1, Vaswani et
             al. 2017).
-        activation: `gelu_tanh` (GPT-1 and GPT-2), exact `gelu`, or `relu` (Vaswani et al. 2017).
-        positions: `learned` (GPT) or `sinusoidal` (Vaswani et al. 2017, section 3.5).
+        activation: `gelu_tanh` (GPT-1 and GPT-2), exact `gelu`, `relu` (Vaswani et al. 2017), or
+            `relu_squared` (So et al. 2021).
+        positions: `learned` (GPT), `sinusoidal` (Vaswani et al. 2017, section 3.5), or `rotary`,
+            which rotates queries and keys (Su et al. 2021, section 3.4).
         scale_embeddings: multiply token embeddings by sqrt(n_embd) (Vaswani et al. 2017, 3.4).
         embd_dropout: dropout on the sum of token and position embeddings.
         attn_dropout: dropout on the attention weights.
@@ -39,6 +49,18 @@ class GPTConfig:
         init_std: standard deviation of the initial weights, N(0, init_std).
         scaled_residual_init: divide the initial weights of the residual projections by
             sqrt(2 n_layer); 2 n_layer is the number of residual layers (GPT-2).
+        zero_init_projections: start the residual projections at zero, so that every block begins
+            as the identity. `scaled_residual_init` then has no effect.
+        norm_type: `layer` (Ba et al. 2016) or `rms` (Zhang and Sennrich 2019).
+        norm_gains: whether normalization has trained gains (and `layer`, biases).
+        qk_norm: normalize each head's queries and keys to a root mean square of 1, without gains
+            (Henry et al. 2020).
+        residual_scalars: before each block, replace the residual stream x by a x + b e, where e is
+            the output of the embeddings and a and b are trained, from 1 and 0.
+        value_embeddings: every second block, the last one included, adds a second embedding of
+            each token to its attention values; it starts at zero.
+        logits_soft_cap: replace each logit z by c tanh(z / c), which keeps it within c (Gemma
+            Team 2024). None means no cap.
 
     Raises:
         UserError: a value is out of range; the message names the field.
@@ -59,6 +81,13 @@ class GPTConfig:
     tied_embeddings: bool = True
     init_std: float = 0.02
     scaled_residual_init: bool = True
+    zero_init_projections: bool = False
+    norm_type: str = "layer"
+    norm_gains: bool = True
+    qk_norm: bool = False
+    residual_scalars: bool = False
+    value_embeddings: bool = False
+    logits_soft_cap: float | None = None
 
     def __post_init__(self) -> None:
         if self.vocab_size is None:
@@ -73,6 +102,7 @@ class GPTConfig:
             )
         for name, choices in (
             ("norm", NORMS),
+            ("norm_type", NORM_TYPES),
             ("activation", ACTIVATIONS),
             ("positions", POSITIONS),
         ):
@@ -84,6 +114,15 @@ class GPTConfig:
                 raise UserError(f"model.{name} is {getattr(self, name)}, but must be in [0, 1)")
         if self.positions == "sinusoidal" and self.n_embd % 2:
             raise UserError(f"sinusoidal positions need an even model.n_embd, not {self.n_embd}")
+        if self.positions == "rotary" and self.head_dim % 2:
+            raise UserError(
+                f"rotary positions need an even width of a head, not model.n_embd={self.n_embd} / "
+                f"model.n_head={self.n_head} = {self.head_dim}"
+            )
+        if self.logits_soft_cap is not None and self.logits_soft_cap <= 0:
+            raise UserError(
+                f"model.logits_soft_cap is {self.logits_soft_cap}, but must be above 0, or null"
+            )
 
     @property
     def head_dim(self) -> int:
@@ -100,6 +139,22 @@ class GPTConfig:
         block = 12 * self.n_embd**2
         weights = self.n_layer * block + self.vocab_size * self.n_embd
         return 6.0 * weights + 12.0 * self.n_layer * self.n_embd * self.block_size
+
+    @property
+    def later_than_gpt2(self) -> dict[str, Any]:
+        """The options with values that GPT-2 does not have, and formats for GPT-2 cannot hold."""
+        plain = GPTConfig()
+        options = {name: getattr(self, name) for name in LATER_OPTIONS}
+        changed = {name: v for name, v in options.items() if v != getattr(plain, name)}
+        if self.positions != "learned":
+            changed["positions"] = self.positions
+        if self.activation == "relu_squared":
+            changed["activation"] = self.activation
+        return changed
+
+    def has_value_embedding(self, layer: int) -> bool:
+        """Whether block `layer` adds a value embedding."""
+        return self.value_embeddings and (self.n_layer - 1 - layer) % 2 == 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return keyword arguments that recreate this configuration."""

@@ -1,4 +1,4 @@
-"""GPT-2 (Radford et al. 2019); options give GPT-1 and the decoder of Vaswani et al. 2017.
+"""GPT-2 (Radford et al. 2019); options give GPT-1, the decoder of Vaswani et al. 2017, and later ones.
 
 Token and position embeddings are summed, pass through `n_layer` blocks that each add attention
 and a two-layer MLP to the residual stream, and are projected back onto the vocabulary by the
@@ -22,11 +22,23 @@ from webtext_gpt.model.documents import Documents
 IGNORED = -100
 """Target id that marks a position to leave out of the loss."""
 
+NORM_EPSILON = 1e-5
+"""Added to the variance, or the mean square, of what is normalized; GPT-2's."""
+
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
     "gelu": nn.GELU,
     "relu": nn.ReLU,
+    "relu_squared": lambda: SquaredReLU(),
 }
+
+
+class SquaredReLU(nn.Module):
+    """max(x, 0)^2 (So et al. 2021, "Primer")."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it to each value."""
+        return F.relu(x).square()
 
 
 class CausalSelfAttention(nn.Module):
@@ -42,11 +54,17 @@ class CausalSelfAttention(nn.Module):
         self.layer = layer
         self.n_head = config.n_head
         self.attn_dropout = config.attn_dropout
+        self.qk_norm = config.qk_norm
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)  # query, key and value at once
         self.c_proj = nn.Linear(config.n_embd, config.n_embd)
 
     def forward(
-        self, x: Tensor, cache: KeyValueCache | None = None, mask: Tensor | None = None
+        self,
+        x: Tensor,
+        cache: KeyValueCache | None = None,
+        mask: Tensor | None = None,
+        rotation: Tensor | None = None,
+        values: Tensor | None = None,
     ) -> Tensor:
         """Map `(B, T, n_embd)` to `(B, T, n_embd)`.
 
@@ -55,10 +73,18 @@ class CausalSelfAttention(nn.Module):
             cache: keys and values of the earlier positions; those of x are added to it.
             mask: which keys x attends to, as bools; None means every key, or for the first
                 positions causal masking.
+            rotation: rotary encodings of the positions, see `rotate`.
+            values: `(B, T, n_embd)` added to the attention values.
         """
         B, T, C = x.shape
         qkv = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three of (B, n_head, T, head_dim)
+        if values is not None:
+            v = v + values.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
+        if self.qk_norm:
+            q, k = (F.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON) for x in (q, k))
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)  # (B, n_head, seen + T, head_dim)
         dropout = self.attn_dropout if self.training else 0.0
@@ -92,23 +118,48 @@ class Block(nn.Module):
     def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()
         self.pre_norm = config.norm == "pre"
-        self.ln_1 = nn.LayerNorm(config.n_embd)
+        self.ln_1 = normalization(config)
         self.attn = CausalSelfAttention(config, layer)
-        self.ln_2 = nn.LayerNorm(config.n_embd)
+        self.ln_2 = normalization(config)
         self.mlp = MLP(config)
         self.dropout = nn.Dropout(config.resid_dropout)
 
     def forward(
-        self, x: Tensor, cache: KeyValueCache | None = None, mask: Tensor | None = None
+        self,
+        x: Tensor,
+        cache: KeyValueCache | None = None,
+        mask: Tensor | None = None,
+        rotation: Tensor | None = None,
+        values: Tensor | None = None,
     ) -> Tensor:
-        """Map `(B, T, n_embd)` to `(B, T, n_embd)`; `cache` and `mask` go to attention."""
+        """Map `(B, T, n_embd)` to `(B, T, n_embd)`; the other arguments go to attention."""
         if self.pre_norm:
-            x = x + self.dropout(self.attn(self.ln_1(x), cache, mask))
+            x = x + self.dropout(self.attn(self.ln_1(x), cache, mask, rotation, values))
             x = x + self.dropout(self.mlp(self.ln_2(x)))
         else:
-            x = self.ln_1(x + self.dropout(self.attn(x, cache, mask)))
+            x = self.ln_1(x + self.dropout(self.attn(x, cache, mask, rotation, values)))
             x = self.ln_2(x + self.dropout(self.mlp(x)))
         return x
+
+
+class Head(nn.Linear):
+    """The output layer: logits of the vocabulary, with a soft cap if the model has one.
+
+    Args:
+        config: the model's shape and options.
+    """
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__(config.n_embd, config.vocab_size, bias=False)
+        self.cap = config.logits_soft_cap
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map `(..., n_embd)` to logits `(..., vocab_size)`."""
+        return self.capped(super().forward(hidden))
+
+    def capped(self, logits: Tensor) -> Tensor:
+        """Return c tanh(z / c) of each logit z, or the logits if there is no cap c."""
+        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
 
 class GPT(nn.Module):
@@ -127,13 +178,23 @@ class GPT(nn.Module):
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         if config.positions == "learned":
             self.wpe = nn.Embedding(config.block_size, config.n_embd)
-        else:
-            table = sinusoidal_positions(config.block_size, config.n_embd)
+        else:  # a rotation for each pair of values of a head, or a sum for each value
+            width = config.head_dim if config.positions == "rotary" else config.n_embd
+            table = sinusoidal_positions(config.block_size, width)
             self.register_buffer("sinusoids", table, persistent=False)
         self.dropout = nn.Dropout(config.embd_dropout)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
-        self.ln_f = nn.LayerNorm(config.n_embd) if config.norm == "pre" else nn.Identity()
-        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        self.value_embeddings = nn.ModuleDict(
+            {
+                str(layer): nn.Embedding(config.vocab_size, config.n_embd)
+                for layer in range(config.n_layer)
+                if config.has_value_embedding(layer)
+            }
+        )
+        if config.residual_scalars:  # one row for each block: of the stream, of the embeddings
+            self.residual_scalars = nn.Parameter(torch.empty(config.n_layer, 2))
+        self.ln_f = normalization(config) if config.norm == "pre" else nn.Identity()
+        self.lm_head = Head(config)
         self.init_weights()
         if config.tied_embeddings:
             self.lm_head.weight = self.wte.weight
@@ -143,7 +204,8 @@ class GPT(nn.Module):
         """Draw the initial weights: N(0, init_std), zero biases, unit gains.
 
         Residual projections are divided by sqrt(2 n_layer) if `scaled_residual_init` is set
-        (Radford et al. 2019, section 2.3).
+        (Radford et al. 2019, section 2.3), or zero if `zero_init_projections` is. Value embeddings
+        are zero, and residual scalars leave the stream as it is.
         """
         std = self.config.init_std
         residual_std = std / math.sqrt(2 * self.config.n_layer)
@@ -155,6 +217,12 @@ class GPT(nn.Module):
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=std)
+        for name, parameter in self.named_parameters():
+            is_projection = name.endswith("c_proj.weight") and self.config.zero_init_projections
+            if is_projection or name.startswith("value_embeddings."):
+                nn.init.zeros_(parameter)
+        if self.config.residual_scalars:
+            self.residual_scalars.copy_(torch.tensor([1.0, 0.0]).expand(self.config.n_layer, 2))
 
     def hidden_states(
         self,
@@ -180,15 +248,26 @@ class GPT(nn.Module):
         x = self.wte(tokens)  # (B, T, n_embd)
         if self.config.scale_embeddings:
             x = x * math.sqrt(self.config.n_embd)
-        if self.config.positions == "learned":
-            table = self.wpe.weight  # (block_size, n_embd)
-        else:
-            table = self.get_buffer("sinusoids").to(x.dtype)  # (block_size, n_embd)
+        table = (
+            self.wpe.weight
+            if self.config.positions == "learned"
+            else self.get_buffer("sinusoids").to(x.dtype)
+        )  # (block_size, n_embd or head_dim)
         layout = cache or documents
-        x = self.dropout(x + (table[layout.positions(T)] if layout else table[:T]))
+        encodings = table[layout.positions(T)] if layout else table[:T]
+        is_rotary = self.config.positions == "rotary"
+        x = self.dropout(x if is_rotary else x + encodings)
         mask = layout.mask(T) if layout else None
-        for block in self.blocks:
-            x = block(x, cache, mask) if layout else block(x)
+        rotation = encodings if is_rotary else None
+        embedded = x
+        for layer, block in enumerate(self.blocks):
+            if self.config.residual_scalars:
+                stream, embedding = self.residual_scalars[layer]
+                x = stream * x + embedding * embedded
+            values = None
+            if self.config.has_value_embedding(layer):
+                values = self.value_embeddings[str(layer)](tokens)  # (B, T, n_embd)
+            x = block(x, cache, mask, rotation, values)
         if cache:
             cache.advance(T)
         hidden: Tensor = self.ln_f(x)
@@ -226,6 +305,30 @@ def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> T
 def perplexity(loss: float) -> float:
     """Return the exponential of a loss in nats per token, finite for any loss."""
     return math.exp(min(loss, 700))
+
+
+def normalization(config: GPTConfig) -> nn.Module:
+    """Return a normalization of the residual stream."""
+    kind = nn.LayerNorm if config.norm_type == "layer" else nn.RMSNorm
+    return kind(config.n_embd, eps=NORM_EPSILON, elementwise_affine=config.norm_gains)
+
+
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Rotate each pair of values by its position's angle (Su et al. 2021, section 3.4.2).
+
+    The scalar product of a query and a key then depends on the distance of their positions only.
+
+    Args:
+        x: `(B, n_head, T, head_dim)` queries or keys; value i is paired with i + head_dim / 2.
+        rotation: `(T, head_dim)` or `(B, T, head_dim)` rows of `sinusoidal_positions`, which holds
+            the sine and the cosine of each pair's angle.
+    """
+    angles = rotation.unflatten(-1, (-1, 2))  # ([B,] T, head_dim / 2, 2)
+    if angles.dim() == 4:
+        angles = angles[:, None]  # the heads share them
+    sin, cos = angles.unbind(-1)
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
 
 
 def sinusoidal_positions(n_position: int, n_embd: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from webtext_gpt.model.classifier import GPTClassifier, language_model
-from webtext_gpt.model.gpt import GPT
+from webtext_gpt.model.gpt import GPT, Head
 
 ROWS = "new_rows"
 IDS = "new_ids"
@@ -65,7 +65,7 @@ def _embed_new(wte: nn.Module, args: tuple[Tensor], embedded: Tensor) -> Tensor:
     return torch.where(is_new.any(dim=-1, keepdim=True), new, embedded)
 
 
-def _score_new(lm_head: nn.Module, args: tuple[Tensor], logits: Tensor) -> Tensor:
+def _score_new(lm_head: Head, args: tuple[Tensor], logits: Tensor) -> Tensor:
     """Return the logits `(..., vocab_size)` with those of new tokens replaced."""
-    new = F.linear(args[0], lm_head.get_parameter(ROWS)).to(logits.dtype)
+    new = lm_head.capped(F.linear(args[0], lm_head.get_parameter(ROWS))).to(logits.dtype)
     return logits.index_copy(-1, lm_head.get_buffer(IDS), new)

@@ -36,11 +36,11 @@ class Model(Target):
         "pre",
         "layer normalization before each sub-block (pre, GPT-2) or after each sum (post, GPT-1)",
     )
-    activation: Annotated[str, OneOf(("gelu_tanh", "gelu", "relu"))] = setting(
+    activation: Annotated[str, OneOf(("gelu_tanh", "gelu", "relu", "relu_squared"))] = setting(
         "gelu_tanh", "activation of the MLP"
     )
-    positions: Annotated[str, OneOf(("learned", "sinusoidal"))] = setting(
-        "learned", "position embeddings"
+    positions: Annotated[str, OneOf(("learned", "sinusoidal", "rotary"))] = setting(
+        "learned", "position embeddings, or rotary: queries and keys rotated by their position"
     )
     scale_embeddings: Annotated[bool, Switch()] = setting(
         False, "multiply token embeddings by sqrt(n_embd), as Vaswani et al. 2017"
@@ -61,6 +61,27 @@ class Model(Target):
     scaled_residual_init: Annotated[bool, Switch()] = setting(
         True, "divide the initial weights of residual projections by sqrt(2 n_layer), as GPT-2"
     )
+    zero_init_projections: Annotated[bool, Switch()] = setting(
+        False, "start the residual projections at zero instead"
+    )
+    norm_type: Annotated[str, OneOf(("layer", "rms"))] = setting(
+        "layer", "layer normalization, or by the root mean square alone"
+    )
+    norm_gains: Annotated[bool, Switch()] = setting(
+        True, "trained gains (and biases) of the normalization"
+    )
+    qk_norm: Annotated[bool, Switch()] = setting(
+        False, "normalize queries and keys by their root mean square"
+    )
+    residual_scalars: Annotated[bool, Switch()] = setting(
+        False, "trained scalars of the residual stream and of the embeddings before each block"
+    )
+    value_embeddings: Annotated[bool, Switch()] = setting(
+        False, "a second embedding of each token, added to the values of every second block"
+    )
+    logits_soft_cap: Annotated[float | None, Number(above=0, null="no cap")] = setting(
+        None, "bound c of the logits: z becomes c tanh(z / c)"
+    )
 
     @model_validator(mode="after")
     def _check_width(self) -> Self:
@@ -73,5 +94,10 @@ class Model(Target):
         if self.positions == "sinusoidal" and self.n_embd % 2:
             raise ValueError(
                 f"model.positions=sinusoidal needs an even model.n_embd, not {self.n_embd}"
+            )
+        if self.zero_init_projections and "scaled_residual_init" in given:
+            raise ValueError(
+                "model.zero_init_projections=true leaves nothing to scale; leave "
+                "model.scaled_residual_init out"
             )
         return self

@@ -98,6 +98,11 @@ class ModelType:
                 f"model.positions={config.positions} cannot be exported: {self.language_model} "
                 "supports only learned positions"
             )
+        if config.later_than_gpt2:
+            options = ", ".join(f"model.{n}={v}" for n, v in config.later_than_gpt2.items())
+            raise UserError(
+                f"{options} cannot be exported: {self.language_model} has nothing of the kind"
+            )
         if config.scale_embeddings:
             raise UserError(
                 f"model.scale_embeddings=true cannot be exported: {self.language_model} does not "
