@@ -1,4 +1,4 @@
-"""GPT-2 (Radford et al. 2019); options give GPT-1, the decoder of Vaswani et al. 2017, and later ones.
+"""GPT-2 (Radford et al. 2019); options give GPT-1, the decoder of Vaswani et al. 2017, and others.
 
 Token and position embeddings are summed, pass through `n_layer` blocks that each add attention
 and a two-layer MLP to the residual stream, and are projected back onto the vocabulary by the
@@ -25,13 +25,6 @@ IGNORED = -100
 NORM_EPSILON = 1e-5
 """Added to the variance, or the mean square, of what is normalized; GPT-2's."""
 
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
-    "gelu": nn.GELU,
-    "relu": nn.ReLU,
-    "relu_squared": lambda: SquaredReLU(),
-}
-
 
 class SquaredReLU(nn.Module):
     """max(x, 0)^2 (So et al. 2021, "Primer")."""
@@ -39,6 +32,14 @@ class SquaredReLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply it to each value."""
         return F.relu(x).square()
+
+
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
+    "gelu": nn.GELU,
+    "relu": nn.ReLU,
+    "relu_squared": SquaredReLU,
+}
 
 
 class CausalSelfAttention(nn.Module):
@@ -191,8 +192,8 @@ class GPT(nn.Module):
                 if config.has_value_embedding(layer)
             }
         )
-        if config.residual_scalars:  # one row for each block: of the stream, of the embeddings
-            self.residual_scalars = nn.Parameter(torch.empty(config.n_layer, 2))
+        if config.residual_scalars:  # for each block, that of the stream and of the embeddings
+            self.residual_scalars = nn.Parameter(torch.empty(2 * config.n_layer))
         self.ln_f = normalization(config) if config.norm == "pre" else nn.Identity()
         self.lm_head = Head(config)
         self.init_weights()
@@ -222,7 +223,7 @@ class GPT(nn.Module):
             if is_projection or name.startswith("value_embeddings."):
                 nn.init.zeros_(parameter)
         if self.config.residual_scalars:
-            self.residual_scalars.copy_(torch.tensor([1.0, 0.0]).expand(self.config.n_layer, 2))
+            self.residual_scalars.copy_(torch.tensor([1.0, 0.0]).repeat(self.config.n_layer))
 
     def hidden_states(
         self,
@@ -262,7 +263,7 @@ class GPT(nn.Module):
         embedded = x
         for layer, block in enumerate(self.blocks):
             if self.config.residual_scalars:
-                stream, embedding = self.residual_scalars[layer]
+                stream, embedding = self.residual_scalars[2 * layer : 2 * layer + 2]
                 x = stream * x + embedding * embedded
             values = None
             if self.config.has_value_embedding(layer):
