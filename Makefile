@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Files of tests run in this many processes at a time; many tests start processes themselves.
+# Files of tests run in this many processes at a time; many tests start processes themselves. Each
+# has one thread: the models of tests are tiny, and threads would wait for each other.
 TEST_PROCESSES ?= 2
 BASE := $(VENV)/.base-up-to-date
 DEV := $(VENV)/.dev-up-to-date
@@ -34,7 +35,7 @@ quickstart: $(BASE)
 	$(BIN)/python train.py experiment=quickstart
 
 test: $(DEV)
-	$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-all: $(DEV)
 	$(BIN)/python -m pytest
