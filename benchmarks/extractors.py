@@ -1,6 +1,6 @@
 """Quality, yield and speed of extractors on the 181 gold pages.
 
-    python benchmarks/extractors.py REALDATA
+    python benchmarks/extractors.py REALDATA [--pages 181]
 
 The first table has precision, recall and F1 over 4-grams, as in the pages' benchmark (F1 of mean
 precision and mean recall), and pages per CPU second. The second has what `documents.py` keeps with
@@ -11,13 +11,13 @@ Extractors take turns page by page, so that other load meets all alike. One core
 import gzip
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import trafilatura
 
+from benchmarks.common.options import parser
 from benchmarks.common.report import report
 from benchmarks.common.timing import cpu_seconds
 from data_prep.crawl.warc import Page
@@ -70,13 +70,16 @@ def scores(texts: Mapping[str, str], gold: Mapping[str, Counter[tuple[str, ...]]
 
 
 def main() -> None:
-    realdata = Path(sys.argv[1])
+    options = parser(__doc__, pages=181)
+    options.add_argument("realdata", type=Path)
+    args = options.parse_args()
+    realdata = args.realdata
     truth = json.loads((realdata / "web/articles_ground_truth.json").read_text())
     pages = {
         name: gzip.decompress((realdata / f"web/articles/{name}.html.gz").read_bytes()).decode()
-        for name in truth
+        for name in list(truth)[: args.pages]
     }
-    gold = {name: shingles(entry["articleBody"]) for name, entry in truth.items()}
+    gold = {name: shingles(truth[name]["articleBody"]) for name in pages}
     extractors: dict[str, Extract] = {
         "resiliparse": EXTRACTORS["union"][-1],
         "trafilatura": EXTRACTORS["default"][0],

@@ -1,0 +1,116 @@
+"""The frame of `benchmarks/`: alternation, reports, the list of benchmarks and the page."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.catalogue import CATALOGUE, NOT_HERE, Benchmark
+from benchmarks.common.report import RESULT, figure, report_costs
+from benchmarks.common.timing import Cost, alternate, timed
+from benchmarks.page import PAGE, RESULTS, page, read_results
+from benchmarks.run_all import cannot_run, measure, save
+
+REPOSITORY = Path(__file__).parents[1]
+SUPPORT = {"catalogue", "curve", "page", "run_all"}
+"""Modules of the folder that measure nothing themselves."""
+
+
+def test_the_page_is_made_from_the_results() -> None:
+    made = page(read_results(RESULTS))
+    assert PAGE.read_text(encoding="utf-8") == made, (
+        "run: python benchmarks/page.py > docs/performance.md"
+    )
+
+
+def test_every_script_is_listed() -> None:
+    listed = {Path(benchmark.script).stem for benchmark in CATALOGUE} | {*NOT_HERE}
+    assert {path.stem for path in (REPOSITORY / "benchmarks").glob("*.py")} <= listed | SUPPORT
+
+
+def test_sides_alternate_after_the_warm_up() -> None:
+    calls: list[str] = []
+    sides = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
+    costs = alternate(sides, rounds=2, warm_up=1)
+    assert calls == ["a", "b"] * 3
+    assert {name: len(some) for name, some in costs.items()} == {"a": 2, "b": 2}
+
+
+def test_cpu_seconds_include_those_of_children() -> None:
+    import subprocess
+    import sys
+
+    busy = "import time\nwhile time.process_time() < 0.2: pass"
+    cost = timed(lambda: subprocess.run([sys.executable, "-c", busy], check=True))
+    assert cost.cpu >= 0.2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.012345, "0.0123"), (4.5678, "4.57"), (45.678, "45.7"), (7890.4, "7,890"), (0.0, "0")],
+)
+def test_figures_have_three_digits(value: float, text: str) -> None:
+    assert figure(value) == text
+
+
+def test_a_report_has_medians_and_their_ratios(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Medians by hand: ours 2 s and 3 CPU s, theirs 5 s and 6 CPU s; 10 tokens."""
+    monkeypatch.setenv(RESULT, str(tmp_path / "reports"))
+    costs = {
+        "ours": [Cost(1, 3), Cost(2, 2), Cost(4, 8)],
+        "theirs": [Cost(5, 6), Cost(9, 6), Cost(4, 7)],
+    }
+    report_costs("How fast?", costs, amount=10, unit="tokens")
+    (line,) = (tmp_path / "reports").read_text(encoding="utf-8").splitlines()
+    record = json.loads(line)
+    assert record["columns"] == ["", "tokens/s", "seconds", "least to most", "CPU seconds"]
+    assert record["rows"] == [
+        ["ours", "5.00", "2.00", "1.00 to 4.00", "3.00"],
+        ["theirs", "2.00", "5.00", "4.00 to 9.00", "6.00"],
+    ]
+    assert record["ratios"] == {
+        "theirs / ours, seconds": 2.5,
+        "theirs / ours, CPU seconds": 2.0,
+    }
+
+
+def _script(tmp_path: Path, text: str) -> Benchmark:
+    (tmp_path / "script.py").write_text(text, encoding="utf-8")
+    source = os.path.relpath(tmp_path / "script", REPOSITORY / "benchmarks")
+    return Benchmark("mine", "Mine", source=source, minutes=0.05)
+
+
+def test_a_benchmark_that_hangs_fails_or_reports_nothing_is_not_recorded(tmp_path: Path) -> None:
+    for text, reason in (
+        ("import time\ntime.sleep(60)", "ended after 0.05 minutes"),
+        ("raise SystemExit(3)", "failed with exit code 3"),
+        ("", "reported nothing; see benchmarks/common/report.py"),
+    ):
+        _, found = measure(_script(tmp_path, text), {}, quick=False)
+        assert found == reason
+
+
+def test_a_benchmark_without_what_it_needs_is_skipped_with_the_reason() -> None:
+    needy = Benchmark("dedup_speed", "", arguments=("{realdata}",), peers=("no_such_module",))
+    assert cannot_run(needy, {"realdata": ""}) == "--realdata names no existing path"
+    assert "no_such_module not installed" in str(cannot_run(needy, {"realdata": "/"}))
+
+
+def test_results_of_single_benchmarks_are_merged_into_the_page(tmp_path: Path) -> None:
+    record: dict[str, Any] = {
+        "command": "python benchmarks/x.py", "date": "2020-02-02", "load": 0.1, "commit": "abc",
+        "reports": [{"question": "How fast?", "columns": ["", "s"], "rows": [["ours", "1"]],
+                     "ratios": {"theirs / ours": 2.5}, "notes": ["One core."]}],
+    }  # fmt: skip
+    save("training_speed", {**record, "date": "1999-01-01"}, tmp_path)
+    save("start_up", record, tmp_path)
+    save("training_speed", record, tmp_path)
+    made = page(read_results(tmp_path))
+    assert "1999" not in made
+    assert made.count("machine A, 2020-02-02, commit abc, load 0.1") == 2
+    assert "**How fast?**\n\n|  | s |\n| --- | --- |\n| ours | 1 |\n" in made
+    assert "One core. theirs / ours: **2.50**." in made
