@@ -2,7 +2,7 @@
 
 To add one: a script in this folder that measures ours and the peers in turn
 (`common/timing.py::alternate`) and calls `common/report.py::report_costs` or `report`, and its line
-here.
+here. Of a script that reports nothing, the page shows what it prints.
 """
 
 from typing import NamedTuple
@@ -60,6 +60,8 @@ CATALOGUE = (
         quick=(*_TINY, "--block-size", "32", "--batch", "1", "--vocab-size", "512"),
         peers=("transformers",),
     ),
+    Benchmark("gpu_training", "Training on GPUs", gpu=True, minutes=60,
+              quick=("--model", "tiny", "--steps", "20"), peers=("transformers",)),
     Benchmark(
         "shakespeare", "nanoGPT's character model, the whole command",
         ("{nanogpt}", "{realdata}/text/tinyshakespeare.txt"),
@@ -115,6 +117,12 @@ CATALOGUE = (
               on_request=True, quick=("--minutes", "0.1", "--seeds", "1")),
 )  # fmt: skip
 
-NOT_HERE = ("corpus_ranking", "finetuning", "installation", "ladder", "overlap_directions")
+NOT_HERE = (
+    "corpus_ranking",
+    "finetuning",
+    "installation",
+    "ladder",
+    "overlap_directions",
+)
 """Scripts that compare versions of the project, or take hours and need trained models; their
 figures are in docs/measurements.md and docs/corpus.md."""

@@ -78,6 +78,8 @@ def _section(benchmark: Benchmark, results: Sequence[dict[str, Any]]) -> Iterato
             f"`{record['command']}`, machine {_letter(number)}, {record['date']}, commit "
             f"{record['commit']}, load {record['load']}.\n"
         )
+        if "output" in record:
+            yield f"```text\n{record['output']}\n```\n"
         for report in record["reports"]:
             yield f"**{report['question']}**\n"
             yield markdown_table(report["columns"], report["rows"])

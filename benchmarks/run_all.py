@@ -4,9 +4,9 @@
                                     [--datatrove PYTHON]
 
 Each script of `CATALOGUE` runs by itself, ours and the peers in turn within it, and is ended if it
-takes too long. What it reports (`common/report.py`) goes to `results/MACHINE.json` with the date,
-the commit and the load, and docs/performance.md is written anew (`page.py`). A benchmark that
-cannot run keeps the result it had. `--quick` only tries whether the scripts work: small shapes, few
+takes too long. What it reports (`common/report.py`), or else what it prints, goes to
+`results/MACHINE.json` with the date, the commit and the load, and docs/performance.md is written
+anew (`page.py`). A benchmark that cannot run keeps the result it had. `--quick` only tries whether the scripts work: small shapes, few
 rounds, and results in `results/quick/`, which the page leaves out.
 """
 
@@ -21,8 +21,6 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from benchmarks.catalogue import CATALOGUE, Benchmark
 from benchmarks.common.machine import file_name, machine, moment
@@ -85,6 +83,8 @@ def cannot_run(benchmark: Benchmark, given: dict[str, str]) -> str | None:
     for name in benchmark.needs:
         if not given[name]:
             return f"--{name} names no existing path"
+    import torch
+
     if benchmark.gpu and not torch.cuda.is_available():
         return "there is no GPU that torch can use"
     missing = [name for name in benchmark.peers if importlib.util.find_spec(name) is None]
@@ -102,14 +102,18 @@ def measure(
     record = {"command": f"python {benchmark.script} {' '.join(arguments)}".strip(), **moment()}
     record["commit"] = _commit()
     with tempfile.TemporaryDirectory() as folder:
-        reports = Path(folder) / "reports"
+        reports, output = Path(folder) / "reports", Path(folder) / "output"
         began = time.monotonic()
-        with subprocess.Popen(
-            command,
-            cwd=REPOSITORY,
-            env={**os.environ, RESULT: str(reports)},
-            start_new_session=True,  # so that its own processes can be ended with it
-        ) as process:
+        with (
+            output.open("wb") as stdout,
+            subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                stdout=stdout,
+                env={**os.environ, RESULT: str(reports)},
+                start_new_session=True,  # so that its own processes can be ended with it
+            ) as process,
+        ):
             try:
                 process.wait(benchmark.minutes * 60)
             except subprocess.TimeoutExpired:
@@ -118,12 +122,15 @@ def measure(
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
         record["seconds"] = round(time.monotonic() - began)
+        printed = output.read_text(encoding="utf-8", errors="replace")
+        print(printed, flush=True)
         if process.returncode:
             return record, f"failed with exit code {process.returncode}"
-        if not reports.exists():
-            return record, "reported nothing; see benchmarks/common/report.py"
-        lines = reports.read_text(encoding="utf-8").splitlines()
-    return {**record, "reports": [json.loads(line) for line in lines]}, None
+        lines = reports.read_text(encoding="utf-8").splitlines() if reports.exists() else []
+    record["reports"] = [json.loads(line) for line in lines]
+    if not lines:
+        record["output"] = printed.strip()
+    return record, None if lines or printed else "printed nothing"
 
 
 def save(name: str, record: dict[str, Any], folder: Path) -> None:

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from benchmarks.ablations import OPTIONS, Row, at_time, table
 from benchmarks.catalogue import CATALOGUE, NOT_HERE, Benchmark
 from benchmarks.common.report import RESULT, figure, report_costs
 from benchmarks.common.timing import Cost, alternate, timed
+from benchmarks.curve import Point
 from benchmarks.page import PAGE, RESULTS, page, read_results
 from benchmarks.run_all import cannot_run, measure, save
+from webtext_gpt.cli import parse, read_settings
+from webtext_gpt.commands import COMMANDS
 
 REPOSITORY = Path(__file__).parents[1]
 SUPPORT = {"catalogue", "curve", "page", "run_all"}
@@ -78,20 +82,29 @@ def test_a_report_has_medians_and_their_ratios(
     }
 
 
-def _script(tmp_path: Path, text: str) -> Benchmark:
+def _script(tmp_path: Path, text: str, minutes: float = 5) -> Benchmark:
     (tmp_path / "script.py").write_text(text, encoding="utf-8")
     source = os.path.relpath(tmp_path / "script", REPOSITORY / "benchmarks")
-    return Benchmark("mine", "Mine", source=source, minutes=0.05)
+    return Benchmark("mine", "Mine", source=source, minutes=minutes)
 
 
-def test_a_benchmark_that_hangs_fails_or_reports_nothing_is_not_recorded(tmp_path: Path) -> None:
-    for text, reason in (
-        ("import time\ntime.sleep(60)", "ended after 0.05 minutes"),
-        ("raise SystemExit(3)", "failed with exit code 3"),
-        ("", "reported nothing; see benchmarks/common/report.py"),
-    ):
-        _, found = measure(_script(tmp_path, text), {}, quick=False)
-        assert found == reason
+def test_a_benchmark_that_hangs_is_ended(tmp_path: Path) -> None:
+    hangs = _script(tmp_path, "import time\ntime.sleep(600)", minutes=0.01)
+    assert measure(hangs, {}, quick=False)[1] == "ended after 0.01 minutes"
+
+
+def test_a_benchmark_that_fails_or_prints_nothing_says_so(tmp_path: Path) -> None:
+    fails = _script(tmp_path, "raise SystemExit(3)")
+    assert measure(fails, {}, quick=False)[1] == "failed with exit code 3"
+    silent = _script(tmp_path, "")
+    assert measure(silent, {}, quick=False)[1] == "printed nothing"
+
+
+def test_the_page_shows_what_a_script_prints_if_it_reports_nothing(tmp_path: Path) -> None:
+    record, reason = measure(_script(tmp_path, "print('12 tokens/s')"), {}, quick=False)
+    assert reason is None
+    save("start_up", record, tmp_path / "results")
+    assert "```text\n12 tokens/s\n```\n" in page(read_results(tmp_path / "results"))
 
 
 def test_a_benchmark_without_what_it_needs_is_skipped_with_the_reason() -> None:
@@ -114,3 +127,42 @@ def test_results_of_single_benchmarks_are_merged_into_the_page(tmp_path: Path) -
     assert made.count("machine A, 2020-02-02, commit abc, load 0.1") == 2
     assert "**How fast?**\n\n|  | s |\n| --- | --- |\n| ours | 1 |\n" in made
     assert "One core. theirs / ours: **2.50**." in made
+
+
+CURVE = [Point(2, 200, 1.0, 1.0, 5.0), Point(4, 400, 3.0, 3.0, 4.0), Point(6, 600, 4.0, 4.0, 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("cpu", "loss"), [(0.5, 5.0), (1.0, 5.0), (1.5, 4.75), (3.0, 4.0), (3.5, 3.5), (9.0, 3.0)]
+)
+def test_the_loss_after_a_time_is_read_between_two_validations(cpu: float, loss: float) -> None:
+    assert at_time(CURVE, cpu) == loss
+
+
+def test_the_differences_of_the_ablations_are_paired() -> None:
+    """By hand: differences -1 and -3, mean -2, standard error sqrt(2) / sqrt(2) = 1."""
+    losses = {"faithful": (5, 6), "modern": (4, 3), "modern - muon": (4.5, 4.5)}
+    rows = [
+        Row("text", name, seed, 1, 1, 2.0 if name == "modern" else 1.0, loss, loss)
+        for name, some in losses.items()
+        for seed, loss in enumerate(some)
+    ]
+    faithful, modern, without = table(rows)
+    assert faithful[1:3] == ["5.500 ± 0.500", ""]
+    assert modern[2] == "-2.000 ± 1.000"
+    assert without[2] == "+1.000 ± 0.500"  # of 0.5 and 1.5
+    assert (modern[-1], without[-1]) == ("2.00", "0.50")
+
+
+def test_the_ablations_know_what_the_recipe_has() -> None:
+    """An option is in the recipe if switching it on in addition changes nothing."""
+    command = COMMANDS["train"]
+
+    def composed(*arguments: str) -> dict[str, Any]:
+        settings = read_settings(command, parse(["recipe=modern", *arguments], command))
+        return settings.model_dump(exclude={"run_dir"})
+
+    modern = composed()
+    for name, option in OPTIONS.items():
+        assert (composed(*option.on) == modern) == option.in_recipe, name
+        assert (composed(*option.off) != modern) == option.in_recipe, name

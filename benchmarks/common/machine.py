@@ -7,8 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from webtext_gpt.machine import cores
 
 INSTRUCTIONS = {  # torch's name of a capability, and the usual one
@@ -23,6 +21,8 @@ INSTRUCTIONS = {  # torch's name of a capability, and the usual one
 
 def machine() -> dict[str, Any]:
     """Return what stays the same between two runs: processor, cores, memory, GPU and versions."""
+    import torch  # here, since the page is made without it
+
     found = torch.cpu.get_capabilities()
     return {
         "cpu": _processor(),
