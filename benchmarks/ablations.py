@@ -16,8 +16,9 @@ for the modern recipe, to the modern one for a recipe without an option. Below 0
   time, and with the schedule planned for them.
 
 Each run has one thread on one core of its own, and `--jobs` run at a time. Runs take turns by seed,
-so an interrupted table has whole seeds. Finished runs are kept in `--out`, and the same call goes
-on where it was stopped. Writes `ablations.csv` (a row for each run) and `ablations.md`.
+so an interrupted table has whole seeds: with fewer `--seeds`, it can be written. Finished runs are
+kept in `--out`, and the same call goes on where it was stopped; take another folder after a change
+of the code. Writes `ablations.csv` (a row for each run) and `ablations.md`.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.common.options import parser
-from benchmarks.common.report import report
+from benchmarks.common.report import markdown_table, report
 from benchmarks.curve import Point, available_cores, corpus_settings, run_curve
 from webtext_gpt.machine import cores
 
@@ -137,24 +138,24 @@ class Row(NamedTuple):
     loss_at_equal_time: float
 
 
-Job = tuple[str, int, int]
-"""Variant, seed, optimizer steps."""
+COLUMNS = ("", "equal tokens", "difference", "equal time", "difference", "time")
 
 
 def main() -> None:
     args = _arguments()
     rows: list[Row] = []
+    page = ""
     for number, corpus in enumerate(args.corpora):
         name = Path(corpus).stem
         found = _measure(corpus, args.out / f"{number}-{name}", args)
         rows += found
-        report(
+        question = (
             f"What does each option give? {name}, {args.n_layer} layers of {args.n_embd}, "
-            f"{args.steps} steps of {args.batch_tokens:,} tokens, {args.seeds} seeds",
-            ("", "equal tokens", "difference", "equal time", "difference", "time"),
-            table(found),
-            notes=[NOTE],
+            f"{args.steps} steps of {args.batch_tokens:,} tokens, {args.seeds} seeds"
         )
+        report(question, COLUMNS, table(found), notes=[NOTE])
+        page += f"**{question}**\n\n{markdown_table(COLUMNS, table(found))}\n{NOTE}\n"
+        (args.out / "ablations.md").write_text(page, encoding="utf-8")
         with (args.out / "ablations.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(Row._fields)
@@ -182,7 +183,7 @@ def _measure(corpus: str, folder: Path, args: argparse.Namespace) -> list[Row]:
     for core in available_cores()[: args.jobs]:
         free.put(core)
 
-    def train(job: Job) -> list[Point]:
+    def train(job: tuple[str, int, int]) -> list[Point]:
         variant, seed, steps = job
         core = free.get()
         try:
@@ -194,28 +195,31 @@ def _measure(corpus: str, folder: Path, args: argparse.Namespace) -> list[Row]:
         print(f"{corpus}, {variant}, seed {seed}, {steps} steps: {curve[-1].loss:.3f}", flush=True)
         return curve
 
-    jobs = [(variant, seed, args.steps) for seed in range(args.seeds) for variant in chosen]
-    train(jobs[0])  # by itself, since it prepares the text and the tokenizer for the others
-    with ThreadPoolExecutor(args.jobs) as pool:
-        curves = dict(zip(jobs, pool.map(train, jobs), strict=True))
-        planned = dict.fromkeys(chosen, args.steps)
-        if args.equal_time:
-            planned = {
-                variant: round(args.steps * _time(curves, FAITHFUL) / _time(curves, variant))
-                for variant in chosen
-            }
-        again = [(variant, seed, planned[variant]) for variant, seed, _ in jobs]
-        timed = dict(zip(jobs, pool.map(train, again), strict=True))
-    rows = []
-    for (variant, seed, steps), curve in curves.items():
-        base = FAITHFUL if args.equal_time else base_of(variant)
-        loss = at_time(timed[variant, seed, steps], curves[base, seed, steps][-1].cpu)
-        if args.equal_time:
-            loss = timed[variant, seed, steps][-1].loss
-        end = curve[-1]
-        name = Path(corpus).stem
-        rows.append(Row(name, variant, seed, end.step, end.tokens, end.cpu, end.loss, loss))
-    return rows
+    def train_all(steps: Mapping[str, int]) -> dict[tuple[str, int], list[Point]]:
+        """Train each variant for its steps with every seed."""
+        jobs = [(variant, seed) for seed in range(args.seeds) for variant in chosen]
+        with ThreadPoolExecutor(args.jobs) as pool:
+            return dict(
+                zip(jobs, pool.map(lambda job: train((*job, steps[job[0]])), jobs), strict=True)
+            )
+
+    train((FAITHFUL, 0, args.steps))  # by itself, since it prepares the text and the tokenizer
+    curves = train_all(dict.fromkeys(chosen, args.steps))
+    if args.equal_time:
+        faithful = _time(curves, FAITHFUL)
+        planned = {v: round(args.steps * faithful / _time(curves, v)) for v in chosen}
+        in_time = {job: curve[-1].loss for job, curve in train_all(planned).items()}
+    else:
+        in_time = {
+            (variant, seed): at_time(curve, curves[base_of(variant), seed][-1].cpu)
+            for (variant, seed), curve in curves.items()
+        }
+    name = Path(corpus).stem
+    ends = {job: curve[-1] for job, curve in curves.items()}
+    return [
+        Row(name, *job, end.step, end.tokens, end.cpu, end.loss, in_time[job])
+        for job, end in ends.items()
+    ]
 
 
 def _run_settings(args: argparse.Namespace, steps: int) -> list[str]:
@@ -231,7 +235,7 @@ def _run_settings(args: argparse.Namespace, steps: int) -> list[str]:
     ]
 
 
-def _time(curves: Mapping[Job, Sequence[Point]], variant: str) -> float:
+def _time(curves: Mapping[tuple[str, int], Sequence[Point]], variant: str) -> float:
     """Return the median CPU seconds of a variant's runs."""
     return statistics.median(curve[-1].cpu for job, curve in curves.items() if job[0] == variant)
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from benchmarks.common.timing import cpu_seconds
+from webtext_gpt.files import replaced
 from webtext_gpt.machine import cores
 
 REPOSITORY = Path(__file__).parents[1]
@@ -52,12 +53,22 @@ def available_cores() -> list[int | None]:
     return sorted(os.sched_getaffinity(0))
 
 
-def read_curve(folder: Path) -> list[Point] | None:
-    """Return the points of a finished run, in order; None if it is not finished."""
+def read_curve(folder: Path, settings: Sequence[str]) -> list[Point] | None:
+    """Return the points of a finished run, in order; None if it is not finished.
+
+    Raises:
+        RuntimeError: the run had other settings.
+    """
     path = folder / CURVE
     if not path.exists():
         return None
-    return [Point(*point) for point in json.loads(path.read_text(encoding="utf-8"))]
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found["settings"] != list(settings):
+        raise RuntimeError(
+            f"{folder} has a run with other settings, {' '.join(found['settings'])}, not "
+            f"{' '.join(settings)}; give another folder"
+        )
+    return [Point(*point) for point in found["points"]]
 
 
 def run_curve(
@@ -72,9 +83,10 @@ def run_curve(
         threads: of torch; None for its default.
 
     Raises:
-        RuntimeError: it failed; its output is in `output.txt` of the folder.
+        RuntimeError: it failed; its output is in `output.txt` of the folder. Or the folder has a
+            finished run with other settings.
     """
-    found = read_curve(folder)
+    found = read_curve(folder, settings)
     if found is not None:
         return found
     shutil.rmtree(folder, ignore_errors=True)
@@ -87,7 +99,7 @@ def run_curve(
         ) as process:
             if core is not None:
                 os.sched_setaffinity(process.pid, {core})
-    curve = read_curve(folder)
+    curve = read_curve(folder, settings)
     if process.returncode or curve is None:
         raise RuntimeError(f"{' '.join(settings)} failed: see {folder / 'output.txt'}")
     return curve
@@ -142,7 +154,9 @@ def train(folder: Path, settings: Sequence[str]) -> None:
                 command, parse([*ALWAYS, *settings, f"run_dir={folder / 'run'}"], command)
             )
         )
-    (folder / CURVE).write_text(json.dumps(recorder.points), encoding="utf-8")
+    with replaced(folder / CURVE) as partial:
+        curve = {"settings": list(settings), "points": recorder.points}
+        partial.write_text(json.dumps(curve) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
