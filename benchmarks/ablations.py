@@ -183,8 +183,7 @@ def _measure(corpus: str, folder: Path, args: argparse.Namespace) -> list[Row]:
     for core in available_cores()[: args.jobs]:
         free.put(core)
 
-    def train(job: tuple[str, int, int]) -> list[Point]:
-        variant, seed, steps = job
+    def train(variant: str, seed: int, steps: int) -> list[Point]:
         core = free.get()
         try:
             name = f"{variant.replace(' ', '')}-{seed}-{steps}"
@@ -199,11 +198,10 @@ def _measure(corpus: str, folder: Path, args: argparse.Namespace) -> list[Row]:
         """Train each variant for its steps with every seed."""
         jobs = [(variant, seed) for seed in range(args.seeds) for variant in chosen]
         with ThreadPoolExecutor(args.jobs) as pool:
-            return dict(
-                zip(jobs, pool.map(lambda job: train((*job, steps[job[0]])), jobs), strict=True)
-            )
+            begun = {job: pool.submit(train, *job, steps[job[0]]) for job in jobs}
+        return {job: curve.result() for job, curve in begun.items()}
 
-    train((FAITHFUL, 0, args.steps))  # by itself, since it prepares the text and the tokenizer
+    train(FAITHFUL, 0, args.steps)  # by itself, since it prepares the text and the tokenizer
     curves = train_all(dict.fromkeys(chosen, args.steps))
     if args.equal_time:
         faithful = _time(curves, FAITHFUL)
@@ -214,11 +212,17 @@ def _measure(corpus: str, folder: Path, args: argparse.Namespace) -> list[Row]:
             (variant, seed): at_time(curve, curves[base_of(variant), seed][-1].cpu)
             for (variant, seed), curve in curves.items()
         }
-    name = Path(corpus).stem
-    ends = {job: curve[-1] for job, curve in curves.items()}
     return [
-        Row(name, *job, end.step, end.tokens, end.cpu, end.loss, in_time[job])
-        for job, end in ends.items()
+        Row(
+            Path(corpus).stem,
+            *job,
+            curve[-1].step,
+            curve[-1].tokens,
+            curve[-1].cpu,
+            curve[-1].loss,
+            in_time[job],
+        )
+        for job, curve in curves.items()
     ]
 
 
