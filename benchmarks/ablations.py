@@ -165,7 +165,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     options = parser(
         __doc__, n_layer=4, n_head=4, n_embd=128, block_size=256, vocab_size=4096, steps=300,
-        batch_tokens=4096, seeds=3, validation_batches=20, jobs=cores(),
+        batch_tokens=4096, seeds=3, validation_batches=10, jobs=cores(),
     )  # fmt: skip
     options.add_argument("--out", type=Path, default=Path("runs/ablations"))
     options.add_argument("--corpora", nargs="+", default=["docstrings"])
@@ -234,7 +234,7 @@ def _run_settings(args: argparse.Namespace, steps: int) -> list[str]:
         f"global_batch_tokens={args.batch_tokens}",
         f"trainer.max_steps={steps}",
         f"scheduler.warmup_steps={steps // 10}",
-        f"validate_every={max(1, steps // 12)}",
+        f"validate_every={max(1, steps // 6)}",
         f"trainer.limit_val_batches={args.validation_batches}",
     ]
 

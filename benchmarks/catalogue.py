@@ -112,9 +112,12 @@ CATALOGUE = (
     Benchmark("corpus_scale", "The corpus's stages by size", quick=("base=0.02",), minutes=60,
               on_request=True),
     Benchmark("ablations", "What each option gives", minutes=24 * 60, on_request=True,
-              quick=("--steps", "4", "--seeds", "1", "--options", "muon")),
+              quick=("--steps", "8", "--seeds", "1", "--options", "muon", "--out",
+                     "runs/quick/ablations")),
     Benchmark("modern_recipe", "Tokens and time to the same loss", minutes=24 * 60,
-              on_request=True, quick=("--minutes", "0.1", "--seeds", "1")),
+              on_request=True,
+              quick=("--minutes", "0.1", "--seeds", "1", *_TINY[:6], "--out",
+                     "runs/quick/modern_recipe")),
 )  # fmt: skip
 
 NOT_HERE = (

@@ -11,11 +11,12 @@ from benchmarks.ablations import OPTIONS, Row, at_time, table
 from benchmarks.catalogue import CATALOGUE, NOT_HERE, Benchmark
 from benchmarks.common.report import RESULT, figure, report_costs
 from benchmarks.common.timing import Cost, alternate, timed
-from benchmarks.curve import Point
+from benchmarks.curve import Point, corpus_settings, run_curve
 from benchmarks.page import PAGE, RESULTS, page, read_results
 from benchmarks.run_all import cannot_run, measure, save
 from webtext_gpt.cli import parse, read_settings
 from webtext_gpt.commands import COMMANDS
+from webtext_gpt.training.loggers import read_metrics
 
 REPOSITORY = Path(__file__).parents[1]
 SUPPORT = {"catalogue", "curve", "page", "run_all"}
@@ -166,3 +167,32 @@ def test_the_ablations_know_what_the_recipe_has() -> None:
     for name, option in OPTIONS.items():
         assert (composed(*option.on) == modern) == option.in_recipe, name
         assert (composed(*option.off) != modern) == option.in_recipe, name
+
+
+def test_a_finished_run_is_kept_and_one_of_other_settings_is_refused(tmp_path: Path) -> None:
+    finished = {"settings": ["seed=1"], "points": [[2, 200, 1.0, 1.5, 5.0]]}
+    (tmp_path / "curve.json").write_text(json.dumps(finished), encoding="utf-8")
+    assert run_curve(tmp_path, ["seed=1"]) == [Point(2, 200, 1.0, 1.5, 5.0)]
+    with pytest.raises(RuntimeError, match="other settings, seed=1, not seed=2; give another"):
+        run_curve(tmp_path, ["seed=2"])
+
+
+@pytest.mark.slow
+def test_a_curve_has_the_losses_of_the_metrics_and_time_that_grows(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("The cat sees the dog. A small bird hears the old river. " * 500)
+    curve = run_curve(
+        tmp_path / "out",
+        [
+            *corpus_settings(str(text)), f"cache_dir={tmp_path / 'cache'}", "tokenizer=char",
+            "model.n_layer=1", "model.n_head=2", "model.n_embd=32", "model.block_size=32",
+            "global_batch_tokens=128", "trainer.max_steps=4", "validate_every=2",
+            "scheduler.warmup_steps=1",
+        ],
+    )  # fmt: skip
+    metrics = read_metrics(tmp_path / "out" / "run" / "metrics.csv")
+    validated = [(int(row["step"]), row["val_loss"]) for row in metrics if "val_loss" in row]
+    assert [(point.step, point.loss) for point in curve] == validated
+    assert [point.tokens for point in curve] == [256, 512]
+    assert 0 < curve[0].cpu < curve[1].cpu
+    assert 0 < curve[0].wall < curve[1].wall
