@@ -1,4 +1,4 @@
-# make quickstart | test | check | setup. Each installs what it needs first; quickstart needs least.
+# make quickstart | test | check | setup | bench. Each installs what it needs first; quickstart needs least.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 BASE := $(VENV)/.base-up-to-date
 DEV := $(VENV)/.dev-up-to-date
+BENCH := $(VENV)/.bench-up-to-date
 
-.PHONY: setup quickstart test test-all check format clean
+.PHONY: setup quickstart test test-all check format bench clean
 
 setup: $(DEV)
 
@@ -25,6 +26,10 @@ $(BASE): pyproject.toml constraints.txt Makefile | $(BIN)/python
 
 $(DEV): pyproject.toml constraints.txt Makefile | $(BIN)/python
 	$(call install,.[dev])
+	@touch $(BASE) $@
+
+$(BENCH): pyproject.toml constraints.txt Makefile | $(BIN)/python
+	$(call install,.[bench])
 	@touch $(BASE) $@
 
 $(BIN)/python:
@@ -48,6 +53,11 @@ check: $(DEV)
 format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# make bench [quick=1] [only=NAME,...] [realdata=FOLDER] [nanogpt=FOLDER] [datatrove=PYTHON]
+bench: $(BENCH)
+	$(BIN)/python -m benchmarks.run_all $(if $(quick),--quick) $(foreach \
+	  option,only realdata nanogpt datatrove,$(if $($(option)),--$(option) $($(option))))
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
