@@ -127,10 +127,11 @@ class PackedRows(Dataset[tuple[Tensor, Tensor]]):
         self.epoch_tokens = self.n_rows * block_size
         if self.epoch_tokens < LEAST_KEPT * stream.n_tokens:
             raise UserError(
-                f"packing=best_fit would use {self.epoch_tokens:,} of {stream.n_tokens:,} training tokens, since "
-                f"a row of model.block_size={block_size} begins a document, and the split has "
-                f"{stream.n_documents:,} with {stream.n_tokens // stream.n_documents:,} tokens on "
-                "average; set packing=stream, which reads all, or another model.block_size"
+                f"packing=best_fit would use {self.epoch_tokens:,} of {stream.n_tokens:,} training "
+                f"tokens, since each row of model.block_size={block_size} begins a document, and "
+                f"there are {stream.n_documents:,}, of "
+                f"{stream.n_tokens // stream.n_documents:,} tokens on average; set packing=stream, "
+                "which reads all, or another model.block_size"
             )
 
     def documents(self, sample: int) -> list[int]:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from webtext_gpt.data.packing import PackedRows, best_fit
-from webtext_gpt.data.pretraining import PretrainingData
 from webtext_gpt.data.shard_writer import write_shards
 from webtext_gpt.data.shards import TokenShards, TokenStream
 from webtext_gpt.errors import UserError
@@ -42,14 +41,17 @@ def _plain_best_fit(lengths: list[int], row: int) -> list[list[tuple[int, int]]]
 
 
 def test_a_packing_worked_out_by_hand() -> None:
-    """Rows of 10. 12 is cut to 10. 9 leaves 1: the shortest, 2, is cut. 7 + 3; 6 + 4 (not 2 + 2)."""
+    """Rows of 10. 12 is cut to 10; 9 leaves 1, for which the shortest, a 2, is cut; 7 + 3; 6 + 4.
+
+    Two documents of 2 tokens are left, which do not fill a row.
+    """
     patterns = best_fit(_counts([12, 9, 7, 6, 4, 3, 2, 2, 2], 10))
     rows = [
         [(part.length, part.tokens) for part in pattern.parts for _ in range(part.documents)]
         for pattern in patterns
     ]
     assert [pattern.rows for pattern in patterns] == [1, 1, 1, 1]
-    assert rows == [[(10, 10)], [(9, 9), (2, 1)], [(7, 7), (3, 3)], [(6, 6), (4, 4)]]  # 2, 2 left
+    assert rows == [[(10, 10)], [(9, 9), (2, 1)], [(7, 7), (3, 3)], [(6, 6), (4, 4)]]
 
 
 @pytest.mark.parametrize("seed", range(30))
