@@ -7,7 +7,7 @@ from pydantic import SerializerFunctionWrapHandler, field_serializer, model_vali
 
 from webtext_gpt.settings.base import TARGET, keys, setting
 from webtext_gpt.settings.data import Data, TokenizerChoice
-from webtext_gpt.settings.kinds import NULL, PathText, Switch, Whole
+from webtext_gpt.settings.kinds import NULL, OneOf, PathText, Switch, Whole
 from webtext_gpt.settings.model import Model
 from webtext_gpt.settings.run import AUTO, RunSettings, cache_folder
 
@@ -52,6 +52,11 @@ class Train(RunSettings):
         False,
         "let a token attend to its own document only, whose positions begin with 0; otherwise to "
         "all that precedes it in the sequence",
+    )
+    packing: Annotated[str, OneOf(("stream", "best_fit"))] = setting(
+        "stream",
+        "stream: training sequences are cut from the text of all documents in a row; best_fit: "
+        "each begins with a document, and what does not fit is left out, which the run reports",
     )
     cache_dir: Annotated[str, PathText()] = setting(
         cache_folder,

@@ -40,6 +40,7 @@ class PretrainingModule(TrainingModule):
         sources: the sources of the corpus, whose validation splits are scored each by itself.
         mask_documents: whether attention and positions stay inside each document, in training and
             validation.
+        packing: how the training samples are made from documents, for the checkpoint.
         options: see `TrainingModule`.
     """
 
@@ -52,6 +53,7 @@ class PretrainingModule(TrainingModule):
         *,
         sources: Sequence[Source],
         mask_documents: bool = False,
+        packing: str = "stream",
         **options: Unpack[ModuleOptions],
     ) -> None:
         def logits(inputs: Tensor) -> Tensor:
@@ -65,6 +67,7 @@ class PretrainingModule(TrainingModule):
         super().__init__(model, tokenizer, loss, **options)
         self.logits = logits
         self.mask_documents = mask_documents
+        self.packing = packing
         self.sources = sources
         self._val_sums = torch.zeros(len(sources), 2, dtype=torch.float64)  # nats, tokens
 
@@ -88,18 +91,20 @@ class PretrainingModule(TrainingModule):
         return validation_figures(self.sources, [Scored(*own) for own in sums])
 
     def description(self) -> dict[str, Any]:
-        """See `TrainingModule.description`; a run without masks is described as ever."""
+        """See `TrainingModule.description`; a run with neither option is described as ever."""
         masked = {"mask_documents": True} if self.mask_documents else {}
-        return {**super().description(), **masked}
+        packed = {"packing": self.packing} if self.packing != "stream" else {}
+        return {**super().description(), **masked, **packed}
 
     def refuse_other_training(self, checkpoint: dict[str, Any]) -> None:
         """See `TrainingModule.refuse_other_training`."""
-        theirs = checkpoint.get("mask_documents", False)
-        if theirs != self.mask_documents:
-            raise UserError(
-                f"the run to resume was trained with mask_documents={str(theirs).lower()}; leave "
-                "the key out, or start a new run"
-            )
+        for key, default in (("mask_documents", False), ("packing", "stream")):
+            theirs = checkpoint.get(key, default)
+            if theirs != getattr(self, key):
+                raise UserError(
+                    f"the run to resume was trained with {key}={str(theirs).lower()}; leave the "
+                    "key out, or start a new run"
+                )
         super().refuse_other_training(checkpoint)
 
     @property
@@ -145,7 +150,7 @@ def _pretrain(run: Run, settings: Train) -> Summary:
     )
     run = before_decay(run, run_length(run, plan.tokens))
     L.seed_everything(settings.seed, verbose=False)
-    shards = open_shards(settings, None if start is None else start.tokenizer)
+    shards = open_shards(settings, start.tokenizer if start else None, plan.block_size)
     config = start.config if start else model_config(settings.model, shards.vocab_size)
     check_memory(settings, config, count_parameters(config), plan, run.devices, run.parallelism)
     data = PretrainingData(
@@ -154,6 +159,7 @@ def _pretrain(run: Run, settings: Train) -> Summary:
         global_batch_size=plan.global_batch_size,
         micro_batch_size=plan.micro_batch_size,
         seed=settings.seed,
+        packing=settings.packing,
         num_workers=settings.num_workers,
     )
     trainer = compose_trainer(
@@ -176,6 +182,7 @@ def _pretrain(run: Run, settings: Train) -> Summary:
         start.tokenizer if start else shards.tokenizer,
         sources=data.sources,
         mask_documents=settings.mask_documents,
+        packing=settings.packing,
         **module_options(settings, corpus=shards.hash, tokens_per_step=plan.tokens),
     )
     module.validates_first = start is not None and run.checkpoint is None
@@ -192,6 +199,16 @@ def _pretrain(run: Run, settings: Train) -> Summary:
     return summary
 
 
+def _packing_text(data: PretrainingData) -> str:
+    """Return a line for each source on what packing leaves out; none of a stream."""
+    return "".join(
+        f"packing     {f'{name}: ' if name else ''}{rows.n_rows:,} rows an epoch; "
+        f"{1 - rows.epoch_tokens / rows.stream.n_tokens:.1%} of the training tokens are left out, "
+        f"{rows.beyond / rows.stream.n_tokens:.1%} in documents beyond the length of a row\n"
+        for name, rows in data.packed.items()
+    )
+
+
 def _plan_text(
     trainer: L.Trainer, module: PretrainingModule, data: PretrainingData, plan: BatchPlan
 ) -> str:
@@ -204,6 +221,7 @@ def _plan_text(
         f"corpus      {sum(split.n_tokens for split in training):,} tokens of "
         f"{sum(split.n_documents for split in training):,} documents for training, "
         f"{sum(source.validation.n_tokens for source in data.sources):,} held out\n"
+        f"{_packing_text(data)}"
         f"training    {length} steps of {plan.tokens:,} tokens, "
         f"{trainer.world_size} x {plan.micro_batch_size} sequences x {plan.accumulation}, "
         f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}\n"
