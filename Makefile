@@ -31,7 +31,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 quickstart: $(BASE)
-	$(BIN)/python train.py experiment=quickstart
+	$(BIN)/python train.py experiment=speedrun_tiny
 
 test: $(DEV)
 	$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
