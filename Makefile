@@ -37,7 +37,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 quickstart: $(BASE)
-	$(BIN)/python train.py experiment=quickstart
+	$(BIN)/python train.py experiment=speedrun_tiny
 
 test: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder

@@ -15,8 +15,7 @@ from webtext_gpt.settings.run import AUTO, RunSettings, cache_folder
 class Train(RunSettings):
     """Pretrain a GPT, from a laptop to a cluster.
 
-    Without settings, it trains a small model on real text in five minutes, with no download and no
-    account. Everything is written to a folder in runs/.
+    Without settings, it trains a small model on real text in five minutes, and writes into runs/.
     """
 
     examples: ClassVar[dict[str, str]] = {
