@@ -1,6 +1,6 @@
 """Blocks of tokens for pretraining and windows of tokens for validation."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -236,19 +236,18 @@ class PretrainingData(TrainingDataModule):
         loaders = []
         for source in self.sources:
             windows = ValidationWindows(source.validation, self.block_size, multiple=world_size)
-            whole = range(len(windows))
-            tokens = self.validate_tokens
-            sample = whole if tokens is None else windows.spread(tokens, multiple=world_size)
-            whole_batches, sample_batches = (
-                [
-                    list(mine[i : i + self.micro_batch_size])
-                    for i in range(0, len(mine), self.micro_batch_size)
-                ]
-                for mine in (whole[rank::world_size], sample[rank::world_size])
-            )
-            batches = ValidationBatches(whole_batches, sample_batches, self._ends)
+            mine = range(rank, len(windows), world_size)
+            batches: Iterable[list[int]] = self._batches(mine)
+            if self.validate_tokens is not None:
+                sample = windows.spread(self.validate_tokens, multiple=world_size)
+                shorter = self._batches(sample[rank::world_size])
+                batches = ValidationBatches(self._batches(mine), shorter, self._ends)
             loaders.append(self.loader(windows, batches, keep_workers=len(self.sources) == 1))
         return loaders
+
+    def _batches(self, windows: Sequence[int]) -> list[list[int]]:
+        starts = range(0, len(windows), self.micro_batch_size)
+        return [list(windows[i : i + self.micro_batch_size]) for i in starts]
 
     def _ends(self) -> bool:
         """Return whether no training step follows."""
