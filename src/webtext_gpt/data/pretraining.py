@@ -1,5 +1,6 @@
 """Blocks of tokens for pretraining and windows of tokens for validation."""
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,11 +143,22 @@ class ValidationWindows(Dataset[Batch]):
             )
         self.stream = stream
         self.block_size = block_size
-        windows = -(-(stream.n_tokens - 1) // block_size)
-        self.n_windows = -(-windows // multiple) * multiple
+        self.n_filled = -(-(stream.n_tokens - 1) // block_size)  # windows with targets
+        self.n_windows = -(-self.n_filled // multiple) * multiple
 
     def __len__(self) -> int:
         return self.n_windows
+
+    def spread(self, tokens: int, multiple: int = 1) -> list[int]:
+        """Return windows at even distances that have at least so many tokens, or all windows.
+
+        Args:
+            tokens: tokens to score.
+            multiple: as of the class; the windows added have ignored targets, too.
+        """
+        n = min(-(-tokens // self.block_size), self.n_filled)
+        windows = [i * self.n_filled // n for i in range(n)]
+        return windows + [self.n_filled] * (-n % multiple)
 
     def __getitem__(self, window: int) -> Batch:
         """Return the inputs and targets of one window, both `(T,)`."""
@@ -157,6 +169,29 @@ class ValidationWindows(Dataset[Batch]):
             inputs[: len(tokens) - 1] = tokens[:-1]
             targets[: len(tokens) - 1] = tokens[1:]
         return torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+class ValidationBatches:
+    """Numbers of the windows of each batch of a validation, by one process.
+
+    Args:
+        whole: all batches.
+        sample: those of a validation within the run.
+        is_last: returns whether a validation that begins now is the last, which reads all batches.
+    """
+
+    def __init__(
+        self, whole: list[list[int]], sample: list[list[int]], is_last: Callable[[], bool]
+    ) -> None:
+        self.whole = whole
+        self.sample = sample
+        self.is_last = is_last
+
+    def __len__(self) -> int:
+        return len(self.whole)  # Lightning asks once for the most that it has to read
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.whole if self.is_last() else self.sample)
 
 
 @dataclass(frozen=True)
@@ -189,6 +224,8 @@ class PretrainingData(TrainingDataModule):
         seed: selects the order of the samples.
         packing: a name in `PACKINGS`.
         num_workers: data-loading worker processes per training process.
+        validate_tokens: least tokens of each source that a validation before the last scores;
+            None means the complete split.
 
     Attributes:
         sources: the sources of the corpus; a single one without a name, unless it is a mixture.
@@ -207,6 +244,7 @@ class PretrainingData(TrainingDataModule):
         seed: int,
         packing: str = "stream",
         num_workers: int = 0,
+        validate_tokens: int | None = None,
     ) -> None:
         self.training: TrainingBlocks | PackedRows | MixedBlocks
         if isinstance(shards, Mixture):
@@ -223,6 +261,7 @@ class PretrainingData(TrainingDataModule):
             num_workers=num_workers,
         )
         self.block_size = block_size
+        self.validate_tokens = validate_tokens
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """Return this process's validation windows of each source, the same number on each."""
@@ -232,8 +271,11 @@ class PretrainingData(TrainingDataModule):
         for source in self.sources:
             windows = ValidationWindows(source.validation, self.block_size, multiple=world_size)
             mine = range(rank, len(windows), world_size)
-            starts = range(0, len(mine), self.micro_batch_size)
-            batches = [list(mine[i : i + self.micro_batch_size]) for i in starts]
+            batches: Iterable[list[int]] = self._batches(mine)
+            if self.validate_tokens is not None:
+                sample = windows.spread(self.validate_tokens, multiple=world_size)
+                shorter = self._batches(sample[rank::world_size])
+                batches = ValidationBatches(self._batches(mine), shorter, self._ends)
             loaders.append(self.loader(windows, batches, keep_workers=len(self.sources) == 1))
         return loaders
 
@@ -244,6 +286,16 @@ class PretrainingData(TrainingDataModule):
         blocks = self.training.sources if mixed else [self.training]
         named = zip((source.name for source in self.sources), blocks, strict=True)
         return {name: rows for name, rows in named if isinstance(rows, PackedRows)}
+
+    def _batches(self, windows: Sequence[int]) -> list[list[int]]:
+        starts = range(0, len(windows), self.micro_batch_size)
+        return [list(windows[i : i + self.micro_batch_size]) for i in starts]
+
+    def _ends(self) -> bool:
+        """Return whether no training step follows."""
+        trainer = self.trainer
+        assert trainer is not None  # noqa: S101 - a validation has begun
+        return trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step
 
     def documents(self, sample: int) -> list[int] | list[str]:
         """Return the numbers of the documents that a sample reads, of a mixture with the source."""

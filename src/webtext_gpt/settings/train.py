@@ -47,6 +47,13 @@ class Train(RunSettings):
     validate_every: Annotated[int, Whole(1, unit="optimizer steps")] = setting(
         250, "interval between validations", common=True
     )
+    validate_tokens: Annotated[
+        int | None, Whole(1, unit="tokens", null="the complete validation split")
+    ] = setting(
+        None,
+        "length of a validation before the last, in windows spread evenly over each source's "
+        "validation split; val_share is their share of it",
+    )
     mask_documents: Annotated[bool, Switch()] = setting(
         False,
         "let a token attend to its own document only, whose positions begin with 0; otherwise to "
@@ -82,6 +89,16 @@ class Train(RunSettings):
         kept = model.model_fields_set | {TARGET}
         keys: dict[str, Any] = plain(model)
         return {k: v for k, v in keys.items() if self.checkpoint is None or k in kept}
+
+    @model_validator(mode="after")
+    def _one_length_of_validations(self) -> Self:
+        batches = self.trainer.limit_val_batches
+        if self.validate_tokens is not None and batches is not None:
+            raise ValueError(
+                f"validate_tokens={self.validate_tokens} shortens all validations but the last, "
+                f"and trainer.limit_val_batches={batches} all of them; leave one out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_tokenizer(self) -> Self:

@@ -21,6 +21,7 @@ from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.time_budget import TimeBudget
 from webtext_gpt.training.callbacks.weight_average import inner_optimizer, weight_average
 from webtext_gpt.training.guard import LESS, Guard, StepBatch, last_checkpoint
+from webtext_gpt.training.validation import SHARE
 
 
 class ModuleOptions(TypedDict):
@@ -171,7 +172,18 @@ class TrainingModule(L.LightningModule):
         if not self._step_losses:
             self._step = self.global_step + 1
             step = self.seed * 2**32 + self.global_step
-            torch.manual_seed((step * self.trainer.world_size + self.trainer.global_rank) % 2**63)
+            seed = (step * self.trainer.world_size + self.trainer.global_rank) % 2**63
+            # Where dropout is drawn on CPUs, the other devices' generators need no seed.
+            on_cpu = self.device.type == "cpu"
+            (torch.default_generator.manual_seed if on_cpu else torch.manual_seed)(seed)
+
+    def log(self, name: str, *value: Any, **options: Any) -> None:
+        """Log a metric, of training steps only at those that are logged.
+
+        Lightning would note it at the others too, in as much time as a small layer takes.
+        """
+        if not self.trainer.training or self._step % self.trainer.log_every_n_steps == 0:
+            super().log(name, *value, **options)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the mean loss of one micro-batch, in nats."""
@@ -290,8 +302,9 @@ class TrainingModule(L.LightningModule):
         self.log_dict({"step": float(self.global_step), **figures})
 
     def on_train_epoch_end(self) -> None:
-        """Validate after the last step, unless a validation has just run."""
-        if self.validated_step != self.global_step:
+        """Validate after the last step, unless a complete validation has just run."""
+        is_sample = self.validation_metrics.get(SHARE, 1.0) < 1
+        if self.validated_step != self.global_step or is_sample:
             internals.validate_now(self.trainer)
 
     def on_train_end(self) -> None:

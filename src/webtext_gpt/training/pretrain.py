@@ -28,7 +28,7 @@ from webtext_gpt.training.opening import Run, open_run
 from webtext_gpt.training.run import compose_trainer, conclude, fit, module_options
 from webtext_gpt.training.start import open_start, refuse_other_start
 from webtext_gpt.training.summary import Summary, summarize
-from webtext_gpt.training.validation import Scored, validation_figures
+from webtext_gpt.training.validation import SHARE, Scored, share_scored, validation_figures
 
 
 class PretrainingModule(TrainingModule):
@@ -88,7 +88,11 @@ class PretrainingModule(TrainingModule):
     def validation_figures(self) -> dict[str, float]:
         """Return the figures of all sources together, and of each; see `validation_figures`."""
         sums = self.trainer.strategy.reduce(self._val_sums, reduce_op="sum").tolist()
-        return validation_figures(self.sources, [Scored(*own) for own in sums])
+        scored = [Scored(*own) for own in sums]
+        figures = validation_figures(self.sources, scored)
+        if self.trainer.datamodule.validate_tokens is not None:
+            figures[SHARE] = share_scored(self.sources, scored)
+        return figures
 
     def description(self) -> dict[str, Any]:
         """See `TrainingModule.description`; a run with neither option is described as ever."""
@@ -161,6 +165,7 @@ def _pretrain(run: Run, settings: Train) -> Summary:
         seed=settings.seed,
         packing=settings.packing,
         num_workers=settings.num_workers,
+        validate_tokens=settings.validate_tokens,
     )
     trainer = compose_trainer(
         run,
@@ -188,7 +193,7 @@ def _pretrain(run: Run, settings: Train) -> Summary:
     module.validates_first = start is not None and run.checkpoint is None
     # A resumed run reads its shape from `config.yaml`, not from the checkpoint it started from.
     shape = {} if start is None else {"model": Model(**config.to_dict()).model_dump(by_alias=True)}
-    text = _plan_text(trainer, module, data, plan)
+    text = _plan_text(trainer, module, data, plan, settings)
     if start is not None:
         text = f"start       {settings.checkpoint}\n{text}"
     trained = fit(run, trainer, module, data, text, global_batch_tokens=plan.tokens, **shape)
@@ -210,10 +215,23 @@ def _packing_text(data: PretrainingData) -> str:
 
 
 def _plan_text(
-    trainer: L.Trainer, module: PretrainingModule, data: PretrainingData, plan: BatchPlan
+    trainer: L.Trainer,
+    module: PretrainingModule,
+    data: PretrainingData,
+    plan: BatchPlan,
+    settings: Train,
 ) -> str:
     """Describe the run in a few lines."""
     training = [source.training for source in data.sources]
+    targets = [source.validation.n_tokens - 1 for source in data.sources]
+    sample = settings.validate_tokens
+    scored = sum(n if sample is None else min(n, sample) for n in targets)
+    validation = (
+        f"validation  {scored:,} of {sum(targets):,} tokens every {settings.validate_every:,} "
+        "steps, all after the last\n"
+        if scored < sum(targets)
+        else ""
+    )
     length = f"{trainer.max_steps:,}" if trainer.max_steps > 0 else "as many as fit,"
     return (
         f"model       {module.num_parameters:,} parameters, "
@@ -225,5 +243,6 @@ def _plan_text(
         f"training    {length} steps of {plan.tokens:,} tokens, "
         f"{trainer.world_size} x {plan.micro_batch_size} sequences x {plan.accumulation}, "
         f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}\n"
+        f"{validation}"
         f"run         {trainer.default_root_dir}"
     )

@@ -1,5 +1,7 @@
 """Progress of training, on a terminal or in a log file."""
 
+import time
+
 import lightning as L
 from tqdm import tqdm
 
@@ -24,8 +26,11 @@ class Console(L.Callback):
             self._bar = progress_bar("training", total=total, initial=trainer.global_step)
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: object) -> None:
-        """Advance the bar after each optimizer step."""
-        if self._bar is not None and trainer.global_step > self._bar.n:
+        """Advance the bar if it is time to draw it; figures are read no oftener than drawn."""
+        if self._bar is None or self._bar.disable or trainer.global_step <= self._bar.n:
+            return
+        is_due = time.time() - self._bar.last_print_t >= self._bar.mininterval
+        if is_due or trainer.global_step == trainer.max_steps:
             metrics = trainer.callback_metrics
             shown = {
                 short: f"{float(metrics[name]):{form}}"
