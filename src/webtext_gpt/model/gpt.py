@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from webtext_gpt.model.cache import KeyValueCache
 from webtext_gpt.model.config import GPTConfig
 from webtext_gpt.model.documents import Documents
+from webtext_gpt.model.padding import padded_head
 
 IGNORED = -100
 """Target id that marks a position to leave out of the loss."""
@@ -154,9 +155,19 @@ class Head(nn.Linear):
         super().__init__(config.n_embd, config.vocab_size, bias=False)
         self.cap = config.logits_soft_cap
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Map `(..., n_embd)` to logits `(..., vocab_size)`."""
-        return self.capped(super().forward(hidden))
+    def forward(self, hidden: Tensor, padded: bool = False) -> Tensor:
+        """Map `(..., n_embd)` to logits `(..., vocab_size)`.
+
+        Args:
+            hidden: final hidden states.
+            padded: append logits of minus infinity, as `padded_head` does for GPUs.
+        """
+        if not padded:
+            return self.capped(super().forward(hidden))
+        weight, bias = padded_head(self.weight, hidden.device.type)
+        if self.cap is None:
+            return F.linear(hidden, weight, bias)
+        return self.capped(F.linear(hidden, weight)) + bias
 
     def capped(self, logits: Tensor) -> Tensor:
         """Return c tanh(z / c) of each logit z, or the logits if there is no cap c."""
@@ -279,9 +290,18 @@ class GPT(nn.Module):
         tokens: Tensor,
         cache: KeyValueCache | None = None,
         documents: Documents | None = None,
+        padded: bool = False,
     ) -> Tensor:
-        """Return next-token logits `(B, T, vocab_size)`; arguments as in `hidden_states`."""
-        logits: Tensor = self.lm_head(self.hidden_states(tokens, cache, documents))
+        """Return next-token logits `(B, T, vocab_size)`.
+
+        Args:
+            tokens: see `hidden_states`.
+            cache: see `hidden_states`.
+            documents: see `hidden_states`.
+            padded: see `Head.forward`.
+        """
+        hidden = self.hidden_states(tokens, cache, documents)
+        logits: Tensor = self.lm_head(hidden, padded=True) if padded else self.lm_head(hidden)
         return logits
 
     @property

@@ -56,13 +56,13 @@ class PretrainingModule(TrainingModule):
         packing: str = "stream",
         **options: Unpack[ModuleOptions],
     ) -> None:
-        def logits(inputs: Tensor) -> Tensor:
-            if not mask_documents:
-                return model(inputs)
-            return model(inputs, documents=Documents(inputs, tokenizer.end_of_text))
+        def logits(inputs: Tensor, padded: bool = False) -> Tensor:
+            documents = Documents(inputs, tokenizer.end_of_text) if mask_documents else None
+            return model(inputs, documents=documents, padded=padded)
 
         def loss(inputs: Tensor, targets: Tensor) -> Tensor:
-            return cross_entropy(logits(inputs), targets)  # targets are shifted by the data
+            # Targets are shifted by the data.
+            return cross_entropy(logits(inputs, padded=inputs.is_cuda), targets)
 
         super().__init__(model, tokenizer, loss, **options)
         self.logits = logits

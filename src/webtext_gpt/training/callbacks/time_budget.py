@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.model import Documents, cross_entropy, language_model
+from webtext_gpt.training.distributed.collectives import greatest_over_ranks
 from webtext_gpt.training.lightning_internals import set_max_steps
 
 OPEN = -1
@@ -66,7 +67,8 @@ class TimeBudget(L.Callback):
         self._stop_in_time(trainer, pl_module)
 
     def _stop_in_time(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.strategy.broadcast(pl_module.seconds > 60 * self.minutes):
+        is_over = trainer.is_global_zero and pl_module.seconds > 60 * self.minutes
+        if greatest_over_ranks(int(is_over)):
             trainer.should_stop = self.is_over = True
 
     @rank_zero_only
