@@ -23,6 +23,8 @@ from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.time_budget import TimeBudget
 from webtext_gpt.training.callbacks.weight_average import inner_optimizer, weight_average
 from webtext_gpt.training.distributed.collectives import mean_over_ranks
+
+from webtext_gpt.training.compilation import compiled
 from webtext_gpt.training.guard import LESS, Guard, StepBatch, last_checkpoint
 from webtext_gpt.training.validation import SHARE
 
@@ -37,7 +39,7 @@ class ModuleOptions(TypedDict):
     make_optimizer: Callable[[GPT | GPTClassifier], torch.optim.Optimizer]
     schedule: Callable[..., float]
     seed: int
-    compile_model: bool
+    compile_model: bool | str
     guard: Guard
 
 
@@ -58,7 +60,8 @@ class TrainingModule(L.LightningModule):
             taken and `total_steps`.
         seed: seed of dropout.
         tokens_per_step: tokens of the global batch, for the logs.
-        compile_model: compile forward and backward passes with `torch.compile`.
+        compile_model: compile forward and backward passes with `torch.compile`; `auto`: go on
+            without if that fails.
         guard: policy for losses and gradients that are not finite.
 
     Attributes:
@@ -83,7 +86,7 @@ class TrainingModule(L.LightningModule):
         schedule: Callable[..., float],
         seed: int,
         tokens_per_step: int,
-        compile_model: bool = False,
+        compile_model: bool | str = False,
         guard: Guard,
     ) -> None:
         super().__init__()
@@ -91,7 +94,7 @@ class TrainingModule(L.LightningModule):
         self.tokenizer = tokenizer
         self.corpus = corpus
         # Compile the function, not the module, so that parameter names do not change.
-        self.loss = torch.compile(loss) if compile_model else loss
+        self.loss = compiled(loss, compile_model) if compile_model else loss
         self.make_optimizer = make_optimizer
         self.schedule = schedule
         self.seed = seed

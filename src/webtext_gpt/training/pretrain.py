@@ -1,6 +1,6 @@
 """Pretraining: the language-model loss, and one run from its configuration to `summary.json`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import lightning as L
@@ -11,6 +11,7 @@ from webtext_gpt.cli import Call
 from webtext_gpt.data.pretraining import PretrainingData, Source
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, Documents, cross_entropy
+from webtext_gpt.model.chunked_loss import chunked_cross_entropy
 from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.settings.data import Mixed
 from webtext_gpt.settings.model import Model
@@ -19,6 +20,7 @@ from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import BatchPlan, plan_batch
 from webtext_gpt.training.callbacks.sources import Sources
+from webtext_gpt.training.compilation import chooses_compilation
 from webtext_gpt.training.corpus import model_config, open_shards
 from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
 from webtext_gpt.training.length import before_decay, run_length
@@ -27,6 +29,7 @@ from webtext_gpt.training.module import ModuleOptions, TrainingModule
 from webtext_gpt.training.opening import Run, open_run
 from webtext_gpt.training.run import compose_trainer, conclude, fit, module_options
 from webtext_gpt.training.start import open_start, refuse_other_start
+from webtext_gpt.training.strategy import partitions_parameters
 from webtext_gpt.training.summary import Summary, summarize
 from webtext_gpt.training.validation import SHARE, Scored, share_scored, validation_figures
 
@@ -56,14 +59,18 @@ class PretrainingModule(TrainingModule):
         packing: str = "stream",
         **options: Unpack[ModuleOptions],
     ) -> None:
+        def documents(inputs: Tensor) -> Documents | None:
+            return Documents(inputs, tokenizer.end_of_text) if mask_documents else None
+
         def logits(inputs: Tensor, padded: bool = False) -> Tensor:
-            documents = Documents(inputs, tokenizer.end_of_text) if mask_documents else None
-            return model(inputs, documents=documents, padded=padded)
+            return model(inputs, documents=documents(inputs), padded=padded)
 
         def loss(inputs: Tensor, targets: Tensor) -> Tensor:
             # Targets are shifted by the data.
             return cross_entropy(logits(inputs, padded=inputs.is_cuda), targets)
 
+        if options["compile_model"]:
+            loss = loss_to_compile(model, documents)
         super().__init__(model, tokenizer, loss, **options)
         self.logits = logits
         self.mask_documents = mask_documents
@@ -115,6 +122,29 @@ class PretrainingModule(TrainingModule):
     def _sum_device(self) -> torch.device:
         """Device of the sums: double precision is missing on Apple's GPUs."""
         return torch.device("cpu") if self.device.type == "mps" else self.device
+
+
+def loss_to_compile(
+    model: GPT, documents: Callable[[Tensor], Documents | None] = lambda inputs: None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the function of inputs and targets that `torch.compile` makes the training loss of.
+
+    On CPUs the vocabulary is taken in chunks, outside the compiled graph, where products add to the
+    gradient in place. Results of a compiled step differ from the plain one's by rounding anyway.
+
+    Args:
+        model: the model.
+        documents: returns the documents of the inputs, if attention stays inside each.
+    """
+    chunked = torch.compiler.disable(chunked_cross_entropy)
+
+    def loss(inputs: Tensor, targets: Tensor) -> Tensor:
+        hidden = model.hidden_states(inputs, documents=documents(inputs))
+        if inputs.is_cuda:
+            return cross_entropy(model.lm_head(hidden, padded=True), targets)
+        return chunked(hidden, model.lm_head, targets)
+
+    return loss
 
 
 @rank_zero_reports_first()
@@ -182,13 +212,26 @@ def _pretrain(run: Run, settings: Train) -> Summary:
         model = start.model if start and start.model else GPT(config)
     if settings.activation_checkpointing:
         recompute_activations(model)
+    compile_model = chooses_compilation(
+        settings.compile,
+        run_length(run, plan.tokens),
+        config.flops_per_token * plan.tokens,
+        kind=run.devices.kind,
+        devices=run.devices.count,
+        partitions_parameters=partitions_parameters(trainer.strategy),
+    )
     module = PretrainingModule(
         model,
         start.tokenizer if start else shards.tokenizer,
         sources=data.sources,
         mask_documents=settings.mask_documents,
         packing=settings.packing,
-        **module_options(settings, corpus=shards.hash, tokens_per_step=plan.tokens),
+        **module_options(
+            settings,
+            corpus=shards.hash,
+            tokens_per_step=plan.tokens,
+            compile_model=compile_model and settings.compile,
+        ),
     )
     module.validates_first = start is not None and run.checkpoint is None
     # A resumed run reads its shape from `config.yaml`, not from the checkpoint it started from.
@@ -196,7 +239,8 @@ def _pretrain(run: Run, settings: Train) -> Summary:
     text = _plan_text(trainer, module, data, plan, settings)
     if start is not None:
         text = f"start       {settings.checkpoint}\n{text}"
-    trained = fit(run, trainer, module, data, text, global_batch_tokens=plan.tokens, **shape)
+    found = {"global_batch_tokens": plan.tokens, "compile": compile_model}
+    trained = fit(run, trainer, module, data, text, **found, **shape)
     if not trained or not trainer.is_global_zero:
         return {}
     summary = summarize(trainer, module, data)

@@ -87,7 +87,7 @@ def compose_trainer(
         loggers=[CSVLogger(run.folder, run.step), *extra],
         checkpoint=run.checkpoint,
     )
-    if settings.compile and partitions_parameters(trainer.strategy):
+    if settings.compile is True and partitions_parameters(trainer.strategy):
         raise UserError(
             "compile=true does not work with a strategy that partitions parameters, because the "
             "code that gathers each layer's parameters cannot be compiled; use "
@@ -136,7 +136,11 @@ def _refuse_change_of_fsdp(state: dict[str, Any], trainer: L.Trainer) -> None:
 
 
 def module_options(
-    settings: RunSettings, *, corpus: str | dict[str, str], tokens_per_step: int
+    settings: RunSettings,
+    *,
+    corpus: str | dict[str, str],
+    tokens_per_step: int,
+    compile_model: bool | str,
 ) -> ModuleOptions:
     """Return the arguments of `TrainingModule` that pretraining and fine-tuning share.
 
@@ -144,6 +148,7 @@ def module_options(
         settings: the settings of the run.
         corpus: hash of the training data, of a mixture by source.
         tokens_per_step: tokens of the global batch.
+        compile_model: whether to compile; see `TrainingModule`.
     """
     return {
         "corpus": corpus,
@@ -151,7 +156,7 @@ def module_options(
         "make_optimizer": settings.optimizer.partial(),
         "schedule": settings.scheduler.partial(),
         "seed": settings.seed,
-        "compile_model": settings.compile,
+        "compile_model": compile_model,
         "guard": Guard(settings.guard.not_finite, settings.guard.spike),
     }
 
