@@ -76,6 +76,10 @@ class KeyValueCache:
         """Mark T tokens as seen; call this once every block has stored them."""
         self.seen += T
 
+    def forget(self, T: int) -> None:
+        """Drop the last T tokens, so that others can take their places."""
+        self.seen -= T
+
     def keep(self, rows: Sequence[int]) -> None:
         """Select rows by index, in the given order; a row may occur more than once."""
         index = torch.tensor(rows, device=self.padding.device)
