@@ -8,6 +8,7 @@ from webtext_gpt.generation import GREEDY, Sampling, generate
 from webtext_gpt.generation.drafts import NGramDraft
 from webtext_gpt.generation.texts import continuations
 from webtext_gpt.model import GPT, GPTConfig
+from webtext_gpt.settings.inference import Generate
 
 OPTIONS = [
     {},
@@ -74,6 +75,12 @@ def test_what_excludes_drafts(model: GPT, tokenizer) -> None:
         generate(model, [[0]], max_new_tokens=1, draft="bigram")
     with pytest.raises(UserError, match="draft=ngram needs the cache, and use_cache=False"):
         generate(model, [[0]], max_new_tokens=1, draft="ngram", use_cache=False)
+    for other, message in (
+        ({"num_beams": 2}, "draft=ngram continues one text .* num_beams=2"),
+        ({"next": 5}, "next= ranks single tokens; leave draft=ngram out"),
+    ):
+        with pytest.raises((UserError, ValueError), match=message):
+            Generate(checkpoint="runs/a", draft="ngram", **other)
     with pytest.raises(UserError, match="draft=ngram continues one text .* num_beams=2"):
         continuations(model, tokenizer, [[0]], num_beams=2, draft="ngram")
 

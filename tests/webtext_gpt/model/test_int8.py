@@ -12,7 +12,10 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.generation import GREEDY, generate
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.model.int8 import FEW, Int8Linear, round_weights
+from webtext_gpt.settings import checks
+from webtext_gpt.settings.inference import Evaluate, Generate
 from webtext_gpt.tokenizer import build_char_vocabulary
+from webtext_gpt.training.precision import place_for_inference
 
 LATER = {
     **{"positions": "rotary", "norm_type": "rms", "qk_norm": True, "residual_scalars": True},
@@ -79,3 +82,24 @@ def test_a_rounded_model_is_neither_trained_nor_saved(tmp_path) -> None:
     with pytest.raises(UserError, match="weights=int8 cannot be saved or exported"):
         save_model(model, build_char_vocabulary(["ab"]), tmp_path / "model.ckpt")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"device": "cuda"}, "weights=int8 is for CPUs, not for device=cuda; set device=cpu"),
+        ({"precision": "bf16"}, "weights=int8 is computed in fp32, and precision=bf16"),
+    ],
+)
+def test_what_excludes_int8(other: dict, message: str) -> None:
+    for command in (Generate, Evaluate):
+        with pytest.raises((UserError, ValueError), match=message):
+            command(checkpoint="runs/a", weights="int8", **other)
+    with pytest.raises(UserError, match=message):
+        checks.int8_weights("int8", **{"device": "cpu", "precision": "fp32", **other})
+
+
+def test_a_command_places_a_rounded_model() -> None:
+    model = _model()
+    place_for_inference(model, "cpu", "fp32", "int8")
+    assert isinstance(model.lm_head, Int8Linear)
