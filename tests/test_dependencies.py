@@ -25,6 +25,7 @@ ALWAYS = {
     "data_prep/": "corpus",
     "src/webtext_gpt/data/bpe_loops.py": "corpus",
     "src/webtext_gpt/data/parquet.py": "hub",
+    "src/webtext_gpt/model/int8": "int8",
     "src/webtext_gpt/lm_eval": "lm-eval",
     "src/webtext_gpt/training/distributed/deepspeed_internals.py": "deepspeed",
     "src/webtext_gpt/training/distributed/zero.py": "deepspeed",

@@ -55,6 +55,7 @@ def generate(settings: Generate, call: Call) -> None:
         ),
         "stop": stop_strings(settings.stop),
         "num_beams": settings.num_beams,
+        "draft": settings.draft,
     }
     texts = [settings.prompt] if settings.prompts is None else read_prompts(settings.prompts)
     if settings.out is not None:
@@ -62,7 +63,7 @@ def generate(settings: Generate, call: Call) -> None:
     device = usable_device(settings.device)
     loaded = load(settings.checkpoint)
     model, tokenizer = only_language_model(loaded, settings.checkpoint), loaded.tokenizer
-    place_for_inference(model, device, settings.precision)
+    place_for_inference(model, device, settings.precision, settings.weights)
     completion["overflow"] = settings.overflow or ("slide" if loaded.between is None else "shorten")
     between = loaded.between or ""
     if settings.between is not None:

@@ -171,7 +171,7 @@ class Head(nn.Linear):
 
     def capped(self, logits: Tensor) -> Tensor:
         """Return c tanh(z / c) of each logit z, or the logits if there is no cap c."""
-        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+        return soft_cap(logits, self.cap)
 
 
 class GPT(nn.Module):
@@ -308,6 +308,11 @@ class GPT(nn.Module):
     def num_parameters(self) -> int:
         """Number of trainable values; tied weights count once."""
         return sum(p.numel() for p in self.parameters())
+
+
+def soft_cap(logits: Tensor, cap: float | None) -> Tensor:
+    """Return c tanh(z / c) of each logit z, or the logits if there is no cap c."""
+    return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
