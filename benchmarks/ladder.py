@@ -83,7 +83,7 @@ def _train(
             *more,
         ]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)  # noqa: S603
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     summary = json.loads((run / "summary.json").read_text())
     return {
         **{"depth": shape.n_layer, "size": shape.size, "parameters": summary["parameters"]},

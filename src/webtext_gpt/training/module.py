@@ -22,13 +22,11 @@ from webtext_gpt.training.averaging import forget
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.time_budget import TimeBudget
 from webtext_gpt.training.callbacks.weight_average import inner_optimizer, weight_average
-from webtext_gpt.training.distributed.collectives import mean_over_ranks
-
 from webtext_gpt.training.compilation import compiled
+from webtext_gpt.training.distributed.collectives import mean_over_ranks
 from webtext_gpt.training.guard import LESS, Guard, StepBatch, last_checkpoint
-from webtext_gpt.training.validation import SHARE
-
 from webtext_gpt.training.step_checks import StepChecks, give_found_inf, supports_found_inf
+from webtext_gpt.training.validation import SHARE
 
 
 class ModuleOptions(TypedDict):
