@@ -1,5 +1,6 @@
 """Base LightningModule: optimizer steps, per-step dropout seed, validation, guard and resume."""
 
+import dataclasses
 import functools
 import math
 import sys
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from webtext_gpt.checkpoint.load import describe
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, GPTClassifier, language_model
+from webtext_gpt.model import GPT, GPTClassifier, GPTConfig, language_model
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training import lightning_internals as internals
 from webtext_gpt.training.attention_kernel import slow_attention, usable_kernels
@@ -432,7 +433,7 @@ def _changes(theirs: object, ours: object) -> str:
     if not isinstance(theirs, dict) or not isinstance(ours, dict):
         return ""
     keys = {**ours, **theirs}
-    pairs = [
-        f"{k}={theirs.get(k)}, not {ours.get(k)}" for k in keys if theirs.get(k) != ours.get(k)
-    ]
+    absent = dataclasses.asdict(GPTConfig())  # a description lacks later options at their defaults
+    both = [(k, *(values.get(k, absent.get(k)) for values in (theirs, ours))) for k in keys]
+    pairs = [f"{k}={their}, not {our}" for k, their, our in both if their != our]
     return f" ({'; '.join(pairs[:5])})"

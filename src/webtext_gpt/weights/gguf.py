@@ -183,6 +183,6 @@ def _without_offsets(splits: Any) -> Any:
 
 
 def _shown(value: object) -> str:
-    return (
-        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    )
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
