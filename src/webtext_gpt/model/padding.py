@@ -5,6 +5,8 @@ weights of the output layer are padded when they are multiplied, in the copy tha
 makes of them anyway. Parameters, checkpoints and optimizer states keep the true vocabulary.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,7 +31,5 @@ def padded_head(weight: Tensor, device_type: str) -> tuple[Tensor, Tensor]:
     if torch.is_autocast_enabled(device_type):
         weight = weight.to(torch.get_autocast_dtype(device_type))  # before it is copied once more
     missing = -len(weight) % MULTIPLE
-    bias = weight.new_zeros(len(weight) + missing)
-    if missing:
-        bias[len(weight) :] = -torch.inf
+    bias = F.pad(weight.new_zeros(len(weight)), (0, missing), value=-math.inf)
     return F.pad(weight, (0, 0, 0, missing)), bias

@@ -53,6 +53,14 @@ def test_products_have_the_precision_of_autocast() -> None:
     assert weight.grad.eq(1).all()
 
 
+def test_the_padded_head_is_one_graph_for_the_compiler() -> None:
+    head = torch.compile(padded_head, backend="eager", fullgraph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        weight, _ = head(torch.ones(77, 2), "cpu")
+    assert weight.shape == (128, 2)
+    assert weight.dtype == torch.bfloat16
+
+
 def test_a_multiple_is_not_padded() -> None:
     weight, bias = padded_head(torch.ones(256, 2), "cpu")
     assert weight.shape == (256, 2)
