@@ -29,7 +29,7 @@ def chunked_cross_entropy(hidden: Tensor, head: Head, targets: Tensor) -> Tensor
         head: the output layer.
         targets: `(B, T)` token ids; positions with `IGNORED` are left out.
     """
-    loss: Tensor = _ChunkedCrossEntropy.apply(
+    loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden.flatten(0, 1), head.weight, targets.flatten(), head.cap
     )
     return loss
@@ -54,7 +54,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         grad_hidden = torch.empty_like(x)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         for x_part, target, grad_part in zip(
-            x.split(rows), targets.split(rows), grad_hidden.split(rows), strict=True
+            *(torch.split(whole, rows) for whole in (x, targets, grad_hidden)), strict=True
         ):
             product = torch.mm(x_part, w.t(), out=products[: len(x_part)])
             z = logits[: len(x_part)].copy_(product)

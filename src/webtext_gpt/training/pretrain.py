@@ -66,9 +66,10 @@ class PretrainingModule(TrainingModule):
         def loss(inputs: Tensor, targets: Tensor) -> Tensor:
             return cross_entropy(logits(inputs), targets)  # targets are shifted by the data
 
-        if options["compile_model"]:
-            loss = loss_to_compile(model, documents)
-        super().__init__(model, tokenizer, loss, **options)
+        compiles = bool(options["compile_model"])
+        super().__init__(
+            model, tokenizer, loss_to_compile(model, documents) if compiles else loss, **options
+        )
         self.logits = logits
         self.mask_documents = mask_documents
         self.sources = sources
