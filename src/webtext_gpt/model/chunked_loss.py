@@ -6,6 +6,8 @@ some positions at a time give their part of the gradients at once, since the gra
 is softmax minus one-hot; it takes the place of the logits in one buffer.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -13,7 +15,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from webtext_gpt.model.gpt import IGNORED, Head
 
 CHUNK_BYTES = 64 * 2**20
-"""Upper limit of the buffer for logits."""
+"""Size of the buffer for logits, up to one row."""
 
 
 def chunked_cross_entropy(hidden: Tensor, head: Head, targets: Tensor) -> Tensor:
@@ -27,7 +29,7 @@ def chunked_cross_entropy(hidden: Tensor, head: Head, targets: Tensor) -> Tensor
         head: the output layer.
         targets: `(B, T)` token ids; positions with `IGNORED` are left out.
     """
-    loss: Tensor = _ChunkedCrossEntropy.apply(
+    loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden.flatten(0, 1), head.weight, targets.flatten(), head.cap
     )
     return loss
@@ -44,14 +46,15 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         is_mixed = torch.is_autocast_enabled(kind)
         dtype = torch.get_autocast_dtype(kind) if is_mixed else hidden.dtype
         x, w = hidden.to(dtype), weight.to(dtype)
-        rows = max(1, min(len(x), CHUNK_BYTES // (4 * len(w))))
+        chunks = math.ceil(len(x) * len(w) * 4 / CHUNK_BYTES)
+        rows = math.ceil(len(x) / chunks)  # about the same in each
         logits = x.new_empty(rows, len(w), dtype=torch.float32)
         products = logits if dtype == torch.float32 else x.new_empty(rows, len(w))
         loss = logits.new_zeros(())
         grad_hidden = torch.empty_like(x)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         for x_part, target, grad_part in zip(
-            x.split(rows), targets.split(rows), grad_hidden.split(rows), strict=True
+            *(torch.split(whole, rows) for whole in (x, targets, grad_hidden)), strict=True
         ):
             product = torch.mm(x_part, w.t(), out=products[: len(x_part)])
             z = logits[: len(x_part)].copy_(product)

@@ -69,9 +69,10 @@ class PretrainingModule(TrainingModule):
             # Targets are shifted by the data.
             return cross_entropy(logits(inputs, padded=inputs.is_cuda), targets)
 
-        if options["compile_model"]:
-            loss = loss_to_compile(model, documents)
-        super().__init__(model, tokenizer, loss, **options)
+        compiles = bool(options["compile_model"])
+        super().__init__(
+            model, tokenizer, loss_to_compile(model, documents) if compiles else loss, **options
+        )
         self.logits = logits
         self.mask_documents = mask_documents
         self.packing = packing
