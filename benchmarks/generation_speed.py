@@ -20,6 +20,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.generation import GREEDY, generate
+from webtext_gpt.generation.layout import store_by_input
 from webtext_gpt.generation.prompts import encode_prompts
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.model.int8 import round_weights
@@ -63,6 +64,7 @@ def main() -> None:
         )
     rounded = copy.deepcopy(ours)
     round_weights(rounded)
+    store_by_input(ours)  # as generate.py does
     prompts = [prompt] * args.batch_size
     settings = {"max_new_tokens": args.new_tokens, "sampling": GREEDY}
     programs["ours"] = partial(generate, ours, prompts, **settings)
