@@ -1,31 +1,38 @@
-"""Train a ladder of models, fit the scaling law of `size=` and `budget=`, and draw it.
+"""Train a ladder of models, fit the loss law of `size=` and `budget=`, and draw it.
 
-    python benchmarks/ladder.py runs/ladder
+    python benchmarks/ladder.py runs/ladder [--threads 2] [compile=true ...]
 
 Each rung is a model of `recipe=modern` of one depth, trained by train.py on the docstrings for a
-number of tokens, with the shape, batch, rates and warm-up that the laws in
-`webtext_gpt.dial.laws` give. All score the same held-out windows. A finished rung is not repeated,
-so that the same command continues an interrupted ladder; delete the folder after the recipe has
-changed. The law is fitted to all rungs but the largest model, whose loss it predicts. Written are
-docs/ladder.csv and docs/ladder.png; the script prints the constants of `webtext_gpt.dial.fitted`.
+number of tokens, with the shape, batch, rates and warm-up of `webtext_gpt.dial.laws`. All score the
+same held-out windows. A finished rung is not repeated, so that the same command continues an
+interrupted ladder; delete the folder after the recipe has changed. Arguments `key=value` go to
+every run. The law is fitted to all runs but those of the largest model, whose loss it predicts.
 
-    python benchmarks/ladder.py runs/ladder --fit-only      from docs/ladder.csv alone
-    python benchmarks/ladder.py runs/ladder --times 4 --threads 2 compile=true
+Written are docs/ladder.csv, docs/ladder.png and the constants, src/webtext_gpt/dial/fitted.py.
+`--fit-only` makes the last two from docs/ladder.csv.
 """
 
 import argparse
 import csv
+import dataclasses
 import json
 import math
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from webtext_gpt.dial.laws import Shape, batch_tokens, embedding_lr, warmup_steps
+import numpy as np
+
+from webtext_gpt.dial.fit import fit
+from webtext_gpt.dial.laws import LossLaw, Shape, batch_tokens, embedding_lr, warmup_steps
 from webtext_gpt.settings.composition import compose
 
 REPOSITORY = Path(__file__).parents[1]
+CSV, PICTURE = REPOSITORY / "docs/ladder.csv", REPOSITORY / "docs/ladder.png"
+CONSTANTS = REPOSITORY / "src/webtext_gpt/dial/fitted.py"
 BLOCK_SIZE = 256
 MICRO_BATCH = 4
 """Largest micro-batch, in sequences; a power of two, as are all divisors that take its place."""
@@ -36,20 +43,56 @@ COLUMNS = ("depth", "size", "parameters", "tokens", "batch_tokens", "steps", "va
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, nargs="?", help="folder of the runs")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rungs", nargs="+", type=_rung, default=list(RUNGS.items()))
+    parser.add_argument(
+        "--rungs", nargs="+", type=_rung, default=list(RUNGS.items()), metavar="DEPTH:LENGTH,..."
+    )
+    parser.add_argument("--fit-only", action="store_true")
     options, more = parser.parse_known_args()
+    if not options.fit_only:
+        if options.folder is None:
+            parser.error("name the folder of the runs, or give --fit-only")
+        _train_all(options.folder, options.rungs, options.threads, more)
+    with CSV.open(newline="") as stream:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+    fitted, held_out = split(rows)
+    law = fit(*([row[name] for row in fitted] for name in ("size", "tokens", "val_loss")))
+    for row in rows:
+        predicted = law.loss(row["size"], row["tokens"])
+        print(
+            f"depth {row['depth']:2.0f}  {row['size']:10,.0f} weights  {row['tokens']:12,.0f} "
+            f"tokens  loss {row['val_loss']:.4f}  law {predicted:.4f}  "
+            f"{predicted / row['val_loss'] - 1:+.2%}{'  held out' if row in held_out else ''}"
+        )
+    CONSTANTS.write_text(_constants(law, rows, fitted))
+    _draw(law, fitted, held_out)
+    print(f"{law}\nwritten: {CONSTANTS}, {PICTURE}")
+
+
+def split(rows: list[dict[str, float]]) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+    """Return the runs that the law is fitted to, and those of the largest model."""
+    largest = max(row["size"] for row in rows)
+    return (
+        [row for row in rows if row["size"] < largest],
+        [row for row in rows if row["size"] == largest],
+    )
+
+
+def _train_all(
+    folder: Path, rungs: list[tuple[int, Sequence[float]]], threads: int, more: list[str]
+) -> None:
+    """Train every rung and write docs/ladder.csv."""
     rows = []
-    for depth, lengths in options.rungs:
+    for depth, lengths in rungs:
         for length in lengths:
-            tokens = round(length * 2**20)
-            row = _train(options.folder, Shape(depth), tokens, options.threads, more)
-            print("  ".join(f"{name} {row[name]:g}" for name in COLUMNS), flush=True)
-            rows.append(row)
-    with (options.folder / "ladder.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
+            rows.append(_train(folder, Shape(depth), round(length * 2**20), threads, more))
+            print("  ".join(f"{name} {rows[-1][name]:g}" for name in COLUMNS), flush=True)
+    with CSV.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -90,6 +133,63 @@ def _train(
         **{"tokens": summary["tokens"], "batch_tokens": batch, "steps": summary["step"]},
         **{"val_loss": summary["val_loss"], "seconds": summary["seconds"]},
     }
+
+
+def _constants(law: LossLaw, rows: list[dict[str, float]], fitted: list[dict[str, float]]) -> str:
+    """Return the source of `webtext_gpt.dial.fitted` with the new constants."""
+    text = CONSTANTS.read_text()
+    depths = [int(row["depth"]) for row in rows]
+    numbers = ", ".join(f"{value:.6g}" for value in dataclasses.astuple(law))
+    for pattern, replacement in (
+        (r"LOSS = LossLaw\(.*?\)", f"LOSS = LossLaw({numbers})"),
+        (r"FEWEST_TOKENS = [\d_]+", f"FEWEST_TOKENS = {min(row['tokens'] for row in fitted):_.0f}"),
+        (
+            r"SMALLEST, LARGEST = .*",
+            f"SMALLEST, LARGEST = Shape({min(depths)}), Shape({max(depths)})",
+        ),
+    ):
+        text, n_found = re.subn(pattern, replacement, text)
+        if n_found != 1:
+            raise ValueError(f"{CONSTANTS} has {n_found} times {pattern}")
+    return text
+
+
+def _draw(law: LossLaw, fitted: list[dict[str, float]], held_out: list[dict[str, float]]) -> None:
+    """Draw loss over training tokens: a curve for each depth, and the runs as points."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    rows = fitted + held_out
+    lengths = [row["tokens"] for row in rows]
+    tokens = np.geomspace(min(lengths) / 1.5, 2 * max(lengths)).tolist()
+    for number, depth in enumerate(sorted({int(row["depth"]) for row in rows})):
+        shape, color = Shape(depth), f"C{number}"
+        is_held_out = depth == int(held_out[0]["depth"])
+        label = f"{shape.size / 1e6:.2f} M weights{', held out' if is_held_out else ''}"
+        losses = [law.loss(shape.size, n) for n in tokens]
+        axes.plot(tokens, losses, "--" if is_held_out else "-", color=color, lw=1)
+        own = [row for row in rows if row["depth"] == depth]
+        axes.plot(
+            [row["tokens"] for row in own],
+            [row["val_loss"] for row in own],
+            "*" if is_held_out else "o",
+            markersize=12 if is_held_out else 6,
+            color=color,
+            label=label,
+        )
+    error = law.loss(held_out[0]["size"], held_out[0]["tokens"]) / held_out[0]["val_loss"] - 1
+    axes.set_title(
+        f"L = {law.irreducible:.2f} + {law.size_factor:.3g} / N^{law.size_exponent:.2f} + "
+        f"{law.tokens_factor:.3g} / D^{law.tokens_exponent:.2f}; held-out model: {error:+.2%}",
+        fontsize=9,
+    )
+    axes.set_xscale("log")
+    axes.set_xlabel("training tokens D")
+    axes.set_ylabel("validation loss, nats a token")
+    axes.grid(alpha=0.3)
+    axes.legend(title="weights in the blocks N", fontsize=8)
+    figure.savefig(PICTURE, dpi=120)
 
 
 if __name__ == "__main__":

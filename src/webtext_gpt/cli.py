@@ -153,6 +153,7 @@ def read_settings(command: Command, arguments: Arguments) -> Settings:
     known = groups(command.config) if command.config else {}
     pairs = [(k, v) for k, v in arguments.pairs if k not in known]
     chosen = {k: v for k, v in arguments.pairs if k in known}
+    chosen |= model.implied_choices(dict(pairs), chosen)
     values = compose(command.config, chosen, arguments.folder) if command.config else {}
     resume = dict(pairs).get("resume", "null")
     if "resume" in model.model_fields and resume not in NOT_RUNS:
@@ -179,7 +180,11 @@ def read_settings(command: Command, arguments: Arguments) -> Settings:
     for key, text in pairs:
         assign(model, values, key, text, known)
     with _naming(chosen):
-        return read(model, values)
+        settings = read(model, values)
+    derived = settings.derived({key for key, _ in arguments.pairs})
+    for key, value in derived.items():
+        assign(model, values, key, str(value), known)
+    return read(model, values) if derived else settings
 
 
 def _replaced_groups(

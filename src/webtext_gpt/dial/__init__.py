@@ -1,1 +1,1 @@
-"""Compute-optimal settings: `size=` and `budget=` of train.py, by laws fitted on a ladder of runs."""
+"""Compute-optimal settings: `size=` and `budget=` of train.py, by laws fitted on runs."""

@@ -9,7 +9,11 @@ from webtext_gpt.dial.laws import LossLaw
 
 HUBER_DELTA = 1e-3
 """Residual in log loss from which the Huber loss is linear (Hoffmann et al. 2022, appendix D.2)."""
-EXPONENTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
+LEAST, MOST = 0.28, 1.0
+"""Bounds of a and b. A short ladder cannot tell a small exponent from a small E, and without a
+bound its fit would call for thousands of tokens a weight; 0.28 is the least exponent of published
+fits of this form (Hoffmann et al. 2022: 0.34 and 0.28; Besiroglu et al. 2024: 0.35 and 0.37)."""
+EXPONENTS = (0.28, 0.35, 0.4, 0.5, 0.7, 0.9)
 """Grid of a and of b; the other constants are linear, and solved for each pair."""
 N_STARTS = 5
 """Best pairs of the grid from which the fit starts; the best of its ends counts."""
@@ -47,7 +51,7 @@ def fit(sizes: Sequence[float], tokens: Sequence[float], losses: Sequence[float]
         factors, error = nnls(columns / np.asarray(losses)[:, None], np.ones_like(n))
         starts.append((error, [*np.log(np.maximum(factors, 1e-3)), a, b]))
     starts.sort(key=lambda start: float(start[0]))
-    bounds = [(np.log(1e-3), None)] * 3 + [(0.01, 2)] * 2
+    bounds = [(np.log(1e-3), None)] * 3 + [(LEAST, MOST)] * 2
     ends = [
         minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
         for _, start in starts[:N_STARTS]

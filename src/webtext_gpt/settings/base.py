@@ -69,6 +69,32 @@ class Settings(BaseModel):
         """
         return ()
 
+    @classmethod
+    def implied_choices(
+        cls, given: Mapping[str, str], chosen: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """Return the choices of groups that other settings imply.
+
+        Args:
+            given: the keys that the call gives, and their texts.
+            chosen: the choices that it gives.
+
+        Raises:
+            UserError: they exclude each other.
+        """
+        return {}
+
+    def derived(self, given: Collection[str]) -> dict[str, Any]:
+        """Return values of further keys that follow from these settings.
+
+        Args:
+            given: the keys that the call gives, which keep their values.
+
+        Raises:
+            UserError: nothing follows from them.
+        """
+        return {}
+
     def arguments(self) -> dict[str, Any]:
         """Return the fields as keyword arguments."""
         return {name: getattr(self, name) for name in type(self).model_fields if name != "target"}

@@ -112,6 +112,26 @@ class Whole(Kind):
 
 
 @dataclass(frozen=True)
+class Count(Whole):
+    """A whole number that may be large: `10M`, `1.5M` and `300k` are read too."""
+
+    def _read(self, value: object) -> int:
+        scales = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
+        text = str(value).strip()
+        scale = scales.get(text[-1:].lower())
+        if scale is None:
+            return super()._read(value)
+        try:
+            scaled = float(text[:-1]) * scale
+        except ValueError:
+            raise self.refused() from None
+        return super()._read(round(scaled) if math.isfinite(scaled) else text)
+
+    def _name(self) -> str:
+        return f"{super()._name()}, such as 300k or 10M"
+
+
+@dataclass(frozen=True)
 class Number(Kind):
     """A finite number; `least` and `most` belong to the range, `above` and `below` do not."""
 

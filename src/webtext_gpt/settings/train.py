@@ -5,9 +5,11 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import SerializerFunctionWrapHandler, field_serializer, model_validator
 
+from webtext_gpt.errors import UserError
 from webtext_gpt.settings.base import TARGET, keys, setting
 from webtext_gpt.settings.data import Data, TokenizerChoice
-from webtext_gpt.settings.kinds import NULL, OneOf, PathText, Switch, Whole
+from webtext_gpt.settings.dial import DIALS, implied_recipe
+from webtext_gpt.settings.kinds import NULL, Count, Number, OneOf, PathText, Switch, Whole
 from webtext_gpt.settings.model import Model
 from webtext_gpt.settings.run import AUTO, RunSettings, cache_folder
 
@@ -54,6 +56,18 @@ class Train(RunSettings):
         "length of a validation before the last, in windows spread evenly over each source's "
         "validation split; val_share is their share of it",
     )
+    size: Annotated[int | None, Count(1, unit="weights in the blocks", null="as model=")] = setting(
+        None,
+        "size of the model, with recipe=modern; laws fitted on runs choose its shape, batch, rates "
+        "and length",
+    )
+    budget: Annotated[
+        float | None, Number(above=0, unit="minutes", null="as trainer.max_minutes")
+    ] = setting(
+        None,
+        "time of training, with recipe=modern; laws fitted on runs choose the model that is best "
+        "after it, its batch and its rates",
+    )
     mask_documents: Annotated[bool, Switch()] = setting(
         False,
         "let a token attend to its own document only, whose positions begin with 0; otherwise to "
@@ -80,6 +94,25 @@ class Train(RunSettings):
             return ()
         names_tokenizer = any(key.partition(".")[0] == "tokenizer" for key in given)
         return ("model",) if names_tokenizer else ("model", "tokenizer")
+
+    @classmethod
+    def implied_choices(
+        cls, given: Mapping[str, str], chosen: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """`size` and `budget` imply the recipe of their laws. See `Settings.implied_choices`."""
+        return implied_recipe(given, chosen)
+
+    def derived(self, given: Collection[str]) -> dict[str, Any]:
+        """`size` and `budget` set further keys. See `Settings.derived`."""
+        if self.size is None and self.budget is None:
+            return {}
+        if not set(DIALS) & set(given):
+            if self.resume not in (None, AUTO):
+                return {}  # the run has kept what was derived when it began
+            raise UserError("size and budget are read from the command line only; give them there")
+        from webtext_gpt.dial.derive import derive
+
+        return derive(self, given)
 
     @field_serializer("model", mode="wrap")
     def _keys_of_the_model(

@@ -240,6 +240,10 @@ def _pretrain(run: Run, settings: Train) -> Summary:
     text = _plan_text(trainer, module, data, plan, settings)
     if start is not None:
         text = f"start       {settings.checkpoint}\n{text}"
+    if run.state is None and (settings.size is not None or settings.budget is not None):
+        from webtext_gpt.dial.derive import describe
+
+        text = f"dial        {describe(settings)}\n{text}"
     found = {"global_batch_tokens": plan.tokens, "compile": compile_model}
     trained = fit(run, trainer, module, data, text, **found, **shape)
     if not trained or not trainer.is_global_zero:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from webtext_gpt.settings.kinds import (
+    Count,
     Kind,
     Number,
     OneOf,
@@ -42,6 +43,8 @@ def test_false(value: object) -> None:
         *((STEPS, value, 1000) for value in (1000, 1e3, "1000", "1_000", "1e3", " 1000 ", "+1000")),
         (Whole(), "-3", -3),
         (Whole(), str(2**63 + 1), 2**63 + 1),
+        *((Count(1), value, 1_500_000) for value in ("1.5M", "1.5m", "1500k", "1_500_000", 1.5e6)),
+        (Count(1), "2G", 2_000_000_000),
         (Whole(1, null="all"), "null", None),
         (Whole(1, null="all"), None, None),
         (Whole(1, null="all"), "None", None),

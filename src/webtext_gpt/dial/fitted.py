@@ -1,0 +1,19 @@
+"""Constants of the fitted loss law, and the range of the ladder of runs that they are fitted to.
+
+Printed by `python benchmarks/ladder.py`, whose runs are in docs/ladder.csv and whose picture is
+docs/ladder.png: models of `recipe=modern` on `data=docstrings` with `tokenizer=trained`.
+Runs of at most 0.3 million tokens leave E and the exponents uncertain, and so the best lengths.
+"""
+
+from webtext_gpt.dial.laws import LossLaw, Shape
+
+LOSS = LossLaw(4.36755, 9.39266, 0.28, 41.9587, 0.28)
+"""Fitted to all runs but the largest model's."""
+VOCAB_SIZE = 4096
+"""Vocabulary of the ladder, and that of the cost of another corpus whose own is not yet known."""
+FEWEST_TOKENS = 65_536
+"""Shortest training of the ladder."""
+SMALLEST, LARGEST = Shape(2), Shape(5)
+"""Smallest and largest model of the ladder."""
+EXTRAPOLATION = 10
+"""How many times larger than the largest model of the ladder a model may be."""
