@@ -151,9 +151,14 @@ def test_the_modern_recipe(compose: Callable[..., Any]) -> None:
 
 
 def test_no_recipe_wins_over_that_of_an_experiment(compose: Callable[..., Any]) -> None:
-    given = compose("train", "experiment=speedrun_tiny", "recipe=null")
-    assert given.model.positions == "learned"
-    assert given.optimizer == compose("train").optimizer
+    asked = ["experiment=speedrun_tiny", "recipe=null"]
+    given = compose("train", *asked, "optimizer=muon")
+    assert (given.model.positions, given.optimizer.adamw_lr) == ("learned", 1e-2)
+    with pytest.raises(UserError, match=r"experiment=speedrun_tiny sets keys that recipe=null .*"
+                       r"'optimizer.adamw_lr'"):  # fmt: skip
+        compose("train", *asked)
+    with pytest.raises(UserError, match="sets keys that optimizer=adamw does not have"):
+        compose("train", "experiment=speedrun_tiny", "optimizer=adamw")
 
 
 def test_quickstart_is_the_small_speedrun(compose: Callable[..., Any]) -> None:
