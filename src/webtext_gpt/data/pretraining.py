@@ -282,8 +282,8 @@ class PretrainingData(TrainingDataModule):
     @property
     def packed(self) -> dict[str, PackedRows]:
         """The rows of each source by its name, if they are packed."""
-        mixed = isinstance(self.training, MixedBlocks)
-        blocks = self.training.sources if mixed else [self.training]
+        training = self.training
+        blocks = training.sources if isinstance(training, MixedBlocks) else [training]
         named = zip((source.name for source in self.sources), blocks, strict=True)
         return {name: rows for name, rows in named if isinstance(rows, PackedRows)}
 
@@ -295,7 +295,7 @@ class PretrainingData(TrainingDataModule):
         """Return whether no training step follows."""
         trainer = self.trainer
         assert trainer is not None  # noqa: S101 - a validation has begun
-        return trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step
+        return bool(trainer.should_stop) or 0 < trainer.max_steps <= trainer.global_step
 
     def documents(self, sample: int) -> list[int] | list[str]:
         """Return the numbers of the documents that a sample reads, of a mixture with the source."""

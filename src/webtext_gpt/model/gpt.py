@@ -349,7 +349,7 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
         rotation: `(T, head_dim)` or `(B, T, head_dim)` rows of `sinusoidal_positions`, which holds
             the sine and the cosine of each pair's angle.
     """
-    angles = rotation.unflatten(-1, (-1, 2))  # ([B,] T, head_dim / 2, 2)
+    angles = rotation.view(*rotation.shape[:-1], -1, 2)  # ([B,] T, head_dim / 2, 2)
     if angles.dim() == 4:
         angles = angles[:, None]  # the heads share them
     sin, cos = angles.unbind(-1)

@@ -102,6 +102,7 @@ def _set_rows(model: GPT, change: Callable[[Tensor], Tensor]) -> None:
         rows = nn.Parameter(change(model.wte.weight))
         head = rows if model.config.tied_embeddings else nn.Parameter(change(model.lm_head.weight))
         for embedding in model.value_embeddings.values():
+            assert isinstance(embedding, nn.Embedding)  # noqa: S101 - ModuleDict's type says less
             embedding.weight = nn.Parameter(change(embedding.weight))
             embedding.num_embeddings = rows.size(0)
     model.wte.weight = rows
