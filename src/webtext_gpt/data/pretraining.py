@@ -295,7 +295,7 @@ class PretrainingData(TrainingDataModule):
         """Return whether no training step follows."""
         trainer = self.trainer
         assert trainer is not None  # noqa: S101 - a validation has begun
-        return bool(trainer.should_stop) or 0 < trainer.max_steps <= trainer.global_step
+        return bool(trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step)
 
     def documents(self, sample: int) -> list[int] | list[str]:
         """Return the numbers of the documents that a sample reads, of a mixture with the source."""
