@@ -1,13 +1,15 @@
-# make quickstart | test | check | setup. Each installs what it needs first; quickstart needs least.
+# make quickstart | test | check | setup | bench. Each installs what it needs first; quickstart needs least.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Files of tests run in this many processes at a time; many tests start processes themselves.
+# Files of tests run in this many processes at a time; many tests start processes themselves. Each
+# has one thread: the models of tests are tiny, and threads would wait for each other.
 TEST_PROCESSES ?= 2
 BASE := $(VENV)/.base-up-to-date
 DEV := $(VENV)/.dev-up-to-date
+BENCH := $(VENV)/.bench-up-to-date
 
-.PHONY: setup quickstart test test-all check format clean
+.PHONY: setup quickstart test test-all check format bench clean
 
 setup: $(DEV)
 
@@ -26,15 +28,19 @@ $(DEV): pyproject.toml constraints.txt Makefile | $(BIN)/python
 	$(call install,.[dev])
 	@touch $(BASE) $@
 
+$(BENCH): pyproject.toml constraints.txt Makefile | $(BIN)/python
+	$(call install,.[bench])
+	@touch $(BASE) $@
+
 $(BIN)/python:
 	@sh .ci/suitable-python "$(PYTHON)" $(MAKECMDGOALS)
 	$(PYTHON) -m venv $(VENV)
 
 quickstart: $(BASE)
-	$(BIN)/python train.py experiment=quickstart
+	$(BIN)/python train.py experiment=speedrun_tiny
 
 test: $(DEV)
-	$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-all: $(DEV)
 	$(BIN)/python -m pytest
@@ -47,6 +53,11 @@ check: $(DEV)
 format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# make bench [quick=1] [only=NAME,...] [realdata=FOLDER] [nanogpt=FOLDER] [datatrove=PYTHON]
+bench: $(BENCH)
+	$(BIN)/python -m benchmarks.run_all $(if $(quick),--quick) $(foreach \
+	  option,only realdata nanogpt datatrove,$(if $($(option)),--$(option) $($(option))))
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

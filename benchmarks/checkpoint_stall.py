@@ -12,66 +12,77 @@ take `--gib`, on random tokens. Each round measures:
 - a step while it is written: mean of the steps until the file is complete. The thread takes memory
   bandwidth, and on a machine with few cores also time.
 
-CPU seconds of the process, all threads together, stand beside the wall clock, since other work on
-the machine changes the latter.
+The table has medians over the rounds.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from benchmarks.common.options import parser
+from benchmarks.common.report import figure, report
+from benchmarks.common.timing import Cost, median, timed
 from webtext_gpt.checkpoint.snapshot import stored_bytes, tensors
 from webtext_gpt.checkpoint.store import save_checkpoint
 from webtext_gpt.model import GPT, GPTConfig, cross_entropy
 from webtext_gpt.training.checkpoint_io import AtomicCheckpointIO
 
 WIDTH, VOCABULARY, CONTEXT = 768, 50_257, 1024
+BEFORE = "a write that training waits for"
+AFTER = "what training waits for now"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--gib", type=float, default=2.0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--out", help="folder for the checkpoints; default: a temporary one")
-    args = parser.parse_args()
+    options = parser(__doc__, rounds=3, tokens=64)
+    options.add_argument("--gib", type=float, default=2.0)
+    options.add_argument("--device", default="cpu")
+    options.add_argument("--out", help="folder for the checkpoints; default: a temporary one")
+    args = options.parse_args()
     device = torch.device(args.device)
     step, contents = _training(args.gib, args.tokens, device)
     for _ in range(3):
         step()
-    print(
-        f"{stored_bytes(contents()) / 2**30:.2f} GiB on {device}, {torch.get_num_threads()} thread"
-    )
-    print("           seconds (CPU seconds)")
+    costs: dict[str, list[Cost]] = defaultdict(list)
     with tempfile.TemporaryDirectory(dir=args.out) as folder:
-        for number in range(args.rounds):
-            _round(Path(folder), step, contents)
+        for _ in range(args.rounds):
+            for name, found in _round(Path(folder), step, contents).items():
+                costs[name].append(found)
             for file in Path(folder).iterdir():
                 file.unlink()
-            print(f"           end of round {number + 1}")
+    report(
+        f"How long does writing {stored_bytes(contents()) / 2**30:.2f} GiB of checkpoint hold "
+        f"training up? {device}, {torch.get_num_threads()} threads",
+        ("", "seconds", "CPU seconds"),
+        [(name, *map(figure, median(some))) for name, some in costs.items()],
+        ratios={"written before training goes on / copied for a thread that writes, seconds":
+                median(costs[BEFORE]).wall / median(costs[AFTER]).wall},
+        costs=costs,
+    )  # fmt: skip
 
 
-def _round(folder: Path, step: Callable[[], None], contents: Callable[[], dict]) -> None:
-    _show("step", *_median([_timed(step) for _ in range(3)]))
-    _show("before", *_timed(lambda: save_checkpoint(contents(), folder / "before.ckpt")))
-    _show("copy", *_timed(lambda: [_copy(tensor) for tensor in tensors(contents())]))
+def _round(folder: Path, step: Callable[[], None], contents: Callable[[], dict]) -> dict[str, Cost]:
+    found = {
+        "a step, nothing being written": median([timed(step) for _ in range(3)]),
+        BEFORE: timed(lambda: save_checkpoint(contents(), folder / "before.ckpt")),
+        "a plain copy of every tensor": timed(lambda: [_copy(own) for own in tensors(contents())]),
+    }
     io = AtomicCheckpointIO()
-    began = time.perf_counter()
-    _show("after", *_timed(lambda: io.save_checkpoint(contents(), folder / "after.ckpt")))
+    whole = time.perf_counter()
+    found[AFTER] = timed(lambda: io.save_checkpoint(contents(), folder / "after.ckpt"))
     steps = []
     while not (folder / "after.ckpt").exists():
-        steps.append(_timed(step))
+        steps.append(timed(step))
     io.writer.finish()
-    _show("file", time.perf_counter() - began, float("nan"))
+    found["until the file is complete"] = Cost(time.perf_counter() - whole, float("nan"))
     if steps:
         means = [statistics.fmean(values) for values in zip(*steps, strict=True)]
-        _show(f"{len(steps)} steps", *means)
+        found["a step while it is written, mean"] = Cost(*means)
+    return found
 
 
 def _training(
@@ -108,21 +119,6 @@ def _training(
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu", copy=True)
-
-
-def _timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Return wall-clock and CPU seconds."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    return time.perf_counter() - wall, time.process_time() - cpu
-
-
-def _median(pairs: list[tuple[float, float]]) -> tuple[float, float]:
-    return statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs)
-
-
-def _show(name: str, wall: float, cpu: float) -> None:
-    print(f"{name:10} {wall:7.2f} ({cpu:.2f})", flush=True)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,9 @@ import pyarrow.parquet as pq
 import xxhash
 import zstandard
 
+from benchmarks.common.report import report
+from benchmarks.common.timing import cpu_seconds
+
 FACTORS = (1, 2, 4, 8)
 PARAGRAPH = "The harbour was quiet when the first boats came back with the morning's catch. " * 2
 LETTERS = np.array(list("etaoinshrdlucmfwypvbgkjqxz"))
@@ -40,12 +43,10 @@ class Cost(NamedTuple):
     """What one run of a stage took.
 
     Attributes:
-        seconds: Wall-clock time.
         cpu: Time of all its processes on a core, in seconds.
         memory: Peak memory of all its processes, in MB.
     """
 
-    seconds: float
     cpu: float
     memory: float
 
@@ -163,8 +164,7 @@ STAGES: dict[str, Callable[[Path, float], list[str]]] = {
 def run(stage: str, arguments: list[str]) -> Cost:
     """Run a stage, and measure it from outside."""
     command = [sys.executable, f"data_prep/{stage}.py", *arguments]
-    start, peak = time.perf_counter(), 0.0
-    before = sum(_children_cpu())
+    peak, before = 0.0, cpu_seconds()
     with tempfile.TemporaryFile() as messages:
         process = subprocess.Popen(command, stdout=messages, stderr=messages)
         while process.poll() is None:
@@ -173,15 +173,7 @@ def run(stage: str, arguments: list[str]) -> Cost:
         if process.returncode:
             messages.seek(0)
             sys.exit(f"{stage} failed:\n{messages.read().decode()}")
-    seconds = time.perf_counter() - start
-    return Cost(seconds, sum(_children_cpu()) - before, peak)
-
-
-def _children_cpu() -> tuple[float, float]:
-    import resource
-
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime, used.ru_stime
+    return Cost(cpu_seconds() - before, peak)
 
 
 def _memory(pid: int) -> float:
@@ -267,9 +259,7 @@ def main() -> None:
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
     base = float(given.get("base", 1))
     costs: dict[str, list[Cost]] = {}
-    sizes = " | ".join(f"{factor}x" for factor in FACTORS)
-    print(f"| stage | {sizes} | growth | {sizes} | growth |")
-    print(f"|---|{'--:|' * 2 * (len(FACTORS) + 1)}", flush=True)
+    rows = []
     with tempfile.TemporaryDirectory() as name, served(Path(name)):
         for stage in given.get("stages", ",".join(STAGES)).split(","):
             costs[stage] = []
@@ -278,14 +268,20 @@ def main() -> None:
                 folder.mkdir()
                 arguments = STAGES[stage](folder, base * factor)
                 costs[stage].append(run(stage, [*arguments, f"out={folder}-out"]))
-            time_cells, memory_cells = (
-                " | ".join(f"{value:.{digits}f}" for value in values) + f" | {growth(values):.2f}"
-                for values, digits in (
-                    ([cost.cpu for cost in costs[stage]], 1),
-                    ([cost.memory for cost in costs[stage]], 0),
-                )
-            )
-            print(f"| {stage} | {time_cells} | {memory_cells} |", flush=True)
+            row = [stage]
+            for digits, values in (
+                (1, [cost.cpu for cost in costs[stage]]),
+                (0, [cost.memory for cost in costs[stage]]),
+            ):
+                row += [*(f"{value:.{digits}f}" for value in values), f"{growth(values):.2f}"]
+            rows.append(row)
+            print(*row, file=sys.stderr, flush=True)
+    columns = [
+        f"{what}, {factor}x" if factor else f"{what}, growth"
+        for what in ("CPU s", "MB")
+        for factor in (*FACTORS, 0)
+    ]
+    report("How do the time and memory of each stage grow with the corpus?", ("", *columns), rows)
     if "out" in given:
         draw(costs, Path(given["out"]))
 

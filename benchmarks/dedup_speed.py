@@ -1,6 +1,6 @@
 """De-duplication compared with datatrove: same documents and parameters, two processes, one run.
 
-    python benchmarks/dedup_speed.py REALDATA PYTHON_WITH_DATATROVE [repeats]
+    python benchmarks/dedup_speed.py REALDATA PYTHON_WITH_DATATROVE [--rounds 2]
     python benchmarks/dedup_speed.py templated [PAGES ...]
 
 The documents are the 40 novels, cut into pieces of 700 words; a tenth of them are repeated with 0
@@ -12,20 +12,22 @@ its version pins conflict with ours.
 about 0.6, so all are kept), on one core: CPU seconds of the search for clusters, and of it all.
 """
 
-import json
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.common.options import parser
+from benchmarks.common.report import report, report_costs
+from benchmarks.common.timing import alternate
+
 DATATROVE = """
-import sys, time
+import sys
 from datatrove.executor import LocalPipelineExecutor as Run
 from datatrove.pipeline.dedup.minhash import (MinhashConfig, MinhashDedupBuckets,
     MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature)
@@ -35,7 +37,6 @@ source, out = sys.argv[1:]
 if __name__ == "__main__":
     config = MinhashConfig(num_buckets=14, hashes_per_bucket=8, n_grams=5)
     log = lambda n: f"{out}/log{n}"
-    start = time.perf_counter()
     Run([ParquetReader(source), MinhashDedupSignature(f"{out}/sig", config=config)],
         tasks=2, workers=2, logging_dir=log(1)).run()
     Run([MinhashDedupBuckets(f"{out}/sig", f"{out}/buckets", config=config)],
@@ -44,7 +45,6 @@ if __name__ == "__main__":
         tasks=1, workers=1, logging_dir=log(3)).run()
     Run([ParquetReader(source), MinhashDedupFilter(f"{out}/remove"), ParquetWriter(f"{out}/kept")],
         tasks=2, workers=2, logging_dir=log(4)).run()
-    print("SECONDS", time.perf_counter() - start)
 """
 
 TEMPLATED = """
@@ -93,7 +93,7 @@ def jaccard(one: str, other: str, n: int = 5) -> float:
 
 def templated(sizes: list[int]) -> None:
     """Print the time of de-duplicating pages of one template, by their number."""
-    print("pages | clusters, CPU s | CPU s a page | command, CPU s\n---|---|---|---")
+    rows = []
     for pages in sizes:
         rng = random.Random(0)
         frame, *own = (
@@ -109,21 +109,27 @@ def templated(sizes: list[int]) -> None:
                 check=True, capture_output=True, text=True,
             )  # fmt: skip
         clusters, whole = map(float, done.stdout.split())
-        print(f"{pages:,} | {clusters:.2f} | {clusters / pages:.6f} | {whole:.2f}", flush=True)
+        rows.append((f"{pages:,}", f"{clusters:.2f}", f"{clusters / pages:.6f}", f"{whole:.2f}"))
+    report(
+        "How long does de-duplication of pages of one template take? One core",
+        ("pages", "clusters, CPU s", "CPU s a page", "command, CPU s"),
+        rows,
+    )
 
 
 def main() -> None:
     if sys.argv[1] == "templated":
         templated([int(size) for size in sys.argv[2:]] or [2000, 5000, 10_000, 20_000])
         return
-    realdata, python = Path(sys.argv[1]), sys.argv[2]
-    repeats = int(sys.argv[3]) if len(sys.argv) > 3 else 2
-    texts, planted = documents(realdata / "text/novels")
+    options = parser(__doc__, rounds=2)
+    options.add_argument("realdata", type=Path)
+    options.add_argument("python", help="interpreter of an environment with datatrove")
+    args = options.parse_args()
+    texts, planted = documents(args.realdata / "text/novels")
     ids = [f"d{n:06d}" for n in range(len(texts))]
     megabytes = sum(map(len, texts)) / 1e6
-    print(f"{len(texts)} documents, {megabytes:.1f} MB, {len(planted)} planted copies")
     with tempfile.TemporaryDirectory() as folder:
-        source, out = Path(folder) / "in", Path(folder) / "out"
+        source, out, peer = Path(folder) / "in", Path(folder) / "out", Path(folder) / "peer"
         source.mkdir()
         half = len(texts) // 2
         for name, part in (("a", slice(0, half)), ("b", slice(half, None))):
@@ -132,32 +138,35 @@ def main() -> None:
             )
         script = Path(folder) / "peer.py"
         script.write_text(DATATROVE)
-        ours, with_start_up = [], []
-        for _ in range(repeats):
+
+        def ours() -> None:
             shutil.rmtree(out, ignore_errors=True)
-            start = time.perf_counter()
-            subprocess.run(
-                [sys.executable, "data_prep/dedup.py", f"documents=[{source}]", f"out={out}"],
-                check=True, stdout=subprocess.DEVNULL,
-            )  # fmt: skip
-            with_start_up.append(time.perf_counter() - start)
-            ours.append(json.loads((out / "manifest.json").read_text())["seconds"])
-        peer = subprocess.run(
-            [python, str(script), str(source), f"{folder}/peer"],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
-        theirs = float(peer.stdout.rpartition("SECONDS")[2])
-        best, command = min(ours), min(with_start_up)
-        print(f"ours {best:.2f} s ({megabytes / best:.1f} MB/s; {command:.2f} s with start-up)")
-        print(f"datatrove {theirs:.1f} s ({megabytes / theirs:.2f} MB/s, without start-up)")
-        print(f"ratio {theirs / best:.1f} ({theirs / command:.1f} with our start-up)")
+            command = ["data_prep/dedup.py", f"documents=[{source}]", f"out={out}"]
+            subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+
+        def datatrove() -> None:
+            shutil.rmtree(peer, ignore_errors=True)
+            command = [args.python, str(script), str(source), str(peer)]
+            subprocess.run(command, check=True, capture_output=True)
+
+        costs = alternate({"webtext-gpt": ours, "datatrove": datatrove}, args.rounds, warm_up=0)
         found = pq.read_table(out / "clusters.parquet").to_pylist()
         joined = {row["dropped"] for row in found} | {row["kept"] for row in found}
         expected = [(a, b) for a, b in planted if jaccard(texts[a], texts[b]) >= 0.8]
         missed = [pair for pair in expected if not {ids[pair[0]], ids[pair[1]]} <= joined]
         below = [row for row in found if row["similarity"] < 0.8]
-        print(f"planted copies with similarity >= 0.8: {len(expected)}; missed: {len(missed)}")
-        print(f"dropped: {len(found)}; less than 0.8 similar to the document kept: {len(below)}")
+    report_costs(
+        f"How fast are near-duplicates removed? {len(texts):,} documents, whole commands, two "
+        "processes",
+        costs,
+        amount=megabytes,
+        unit="MB",
+        notes=[
+            f"Ours: of {len(expected):,} planted copies with similarity of at least 0.8, "
+            f"{len(missed)} were missed; of {len(found):,} dropped documents, {len(below)} are "
+            "less than 0.8 similar to the one that is kept.",
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -2,21 +2,20 @@
 
 python benchmarks/evaluation_speed.py TEXT TOKENIZER_FOLDER [--stride 512 --rounds 5 --windows 8]
 
-In each round, both score the same windows of the text with the same random weights in the shape of
-GPT-2 small. The script prints the median speeds, their ratio, and the largest relative difference
-between the two log-probabilities.
+In turn, both score the same windows of the text with the same random weights in the shape of GPT-2
+small.
 """
 
-import argparse
-import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from transformers import GPT2LMHeadModel
 
+from benchmarks.common.options import parser, shape
+from benchmarks.common.report import report_costs
+from benchmarks.common.timing import alternate
 from webtext_gpt.evaluation.scoring import Scorer, Window
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer, load_gpt2
@@ -24,43 +23,35 @@ from webtext_gpt.weights import hugging_face
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("text", type=Path, help="a long UTF-8 text")
-    parser.add_argument("tokenizer", type=Path, help="folder with GPT-2's tokenizer files")
-    for name, default in (
-        ("n-layer", 12),
-        ("n-head", 12),
-        ("n-embd", 768),
-        ("stride", 512),
-        ("windows", 8),
-        ("rounds", 5),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    args = parser.parse_args()
-    shape = {key: getattr(args, key) for key in ("n_layer", "n_head", "n_embd")}
+    options = parser(__doc__, n_layer=12, n_head=12, n_embd=768, stride=512, windows=8, rounds=5)
+    options.add_argument("text", type=Path, help="a long UTF-8 text")
+    options.add_argument("tokenizer", type=Path, help="folder with GPT-2's tokenizer files")
+    args = options.parse_args()
     torch.manual_seed(0)
     tokenizer = load_gpt2(args.tokenizer)
-    ours = GPT(GPTConfig(**shape)).eval()
+    ours = GPT(GPTConfig(**shape(args))).eval()
     theirs = _as_transformers(ours, tokenizer)
     scorer = Scorer(ours, tokenizer, stride=args.stride)
     windows = scorer.sliding_windows(args.text.read_text(encoding="utf-8"))
-    times: dict[str, list[float]] = {"webtext-gpt": [], "transformers": []}
-    difference = 0.0
-    for number in range(args.rounds):
-        start = 1 + number * args.windows  # the first window scores more tokens than the others
-        some = windows[start : start + args.windows]
-        began = time.perf_counter()
-        our_total, n_tokens = scorer.total(some)
-        middle = time.perf_counter()
-        their_total = sum(_log_probability(theirs, window) for window in some)
-        times["webtext-gpt"].append(n_tokens / (middle - began))
-        times["transformers"].append(n_tokens / (time.perf_counter() - middle))
-        difference = max(difference, abs(our_total / their_total - 1))
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    for name, speed in medians.items():
-        print(f"{name:13} {speed:8.1f} scored tokens/s")
-    print(f"ratio {medians['webtext-gpt'] / medians['transformers']:.2f}")
-    print(f"largest relative difference of log-probabilities {difference:.1e}")
+    some = windows[1 : 1 + args.windows]  # the first window scores more tokens than the others
+    totals: dict[str, float] = {}
+
+    def score() -> None:
+        totals["webtext-gpt"], _ = scorer.total(some)
+
+    def loop() -> None:
+        totals["transformers"] = sum(_log_probability(theirs, window) for window in some)
+
+    costs = alternate({"webtext-gpt": score, "transformers": loop}, args.rounds)
+    difference = abs(totals["webtext-gpt"] / totals["transformers"] - 1)
+    report_costs(
+        f"How fast is a text scored in sliding windows? {args.n_layer} layers of {args.n_embd}, "
+        f"context 1,024, stride {args.stride}",
+        costs,
+        amount=sum(window.scored for window in some),
+        unit="scored tokens",
+        notes=[f"Relative difference of the log-probabilities: {difference:.0e}."],
+    )
 
 
 @torch.inference_mode()

@@ -1,6 +1,6 @@
 """Quality, yield and speed of extractors on the 181 gold pages.
 
-    python benchmarks/extractors.py REALDATA
+    python benchmarks/extractors.py REALDATA [--pages 181]
 
 The first table has precision, recall and F1 over 4-grams, as in the pages' benchmark (F1 of mean
 precision and mean recall), and pages per CPU second. The second has what `documents.py` keeps with
@@ -11,20 +11,22 @@ Extractors take turns page by page, so that other load meets all alike. One core
 import gzip
 import json
 import re
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import trafilatura
 
+from benchmarks.common.options import parser
+from benchmarks.common.report import report
+from benchmarks.common.timing import cpu_seconds
 from data_prep.crawl.warc import Page
 from data_prep.extraction.extractors import EXTRACTORS
 from data_prep.extraction.page import TextRules, document_of
 
 SENTENCE_END = re.compile(r"[.!?\u2026\"'\u201d\u2019:;)]\s*$")
 Extract = Callable[[str], str]
+SCORES = ("precision", "recall", "F1", "pages per CPU second")
 
 
 def shingles(text: str, n: int = 4) -> Counter[tuple[str, ...]]:
@@ -55,7 +57,7 @@ def combined(share: float) -> Extract:
     return extract
 
 
-def scores(texts: Mapping[str, str], gold: Mapping[str, Counter[tuple[str, ...]]]) -> str:
+def scores(texts: Mapping[str, str], gold: Mapping[str, Counter[tuple[str, ...]]]) -> list[str]:
     precisions, recalls = [], []
     for name, text in texts.items():
         found = shingles(text)
@@ -64,17 +66,20 @@ def scores(texts: Mapping[str, str], gold: Mapping[str, Counter[tuple[str, ...]]
         recalls.append(shared / gold[name].total())
     precision, recall = sum(precisions) / len(texts), sum(recalls) / len(texts)
     f1 = 2 * precision * recall / (precision + recall)
-    return f"{precision:.3f} {recall:.3f} {f1:.4f}"
+    return [f"{precision:.3f}", f"{recall:.3f}", f"{f1:.4f}"]
 
 
 def main() -> None:
-    realdata = Path(sys.argv[1])
+    options = parser(__doc__, pages=181)
+    options.add_argument("realdata", type=Path)
+    args = options.parse_args()
+    realdata = args.realdata
     truth = json.loads((realdata / "web/articles_ground_truth.json").read_text())
     pages = {
         name: gzip.decompress((realdata / f"web/articles/{name}.html.gz").read_bytes()).decode()
-        for name in truth
+        for name in list(truth)[: args.pages]
     }
-    gold = {name: shingles(entry["articleBody"]) for name, entry in truth.items()}
+    gold = {name: shingles(truth[name]["articleBody"]) for name in pages}
     extractors: dict[str, Extract] = {
         "resiliparse": EXTRACTORS["union"][-1],
         "trafilatura": EXTRACTORS["default"][0],
@@ -90,14 +95,18 @@ def main() -> None:
         extract(next(iter(pages.values())))  # keep the imports out of the timing
     for name, html in pages.items():
         for label, extract in extractors.items():
-            start = time.process_time()
+            start = cpu_seconds()
             texts[label][name] = extract(html)
-            seconds[label] += time.process_time() - start
-    for label in extractors:
-        rate = len(pages) / seconds[label]
-        print(f"{label:36} {scores(texts[label], gold)} {rate:5.0f}/s", flush=True)
+            seconds[label] += cpu_seconds() - start
+    report(
+        f"How good is the text of {len(pages)} pages by extractor? 4-grams, one core",
+        ("", *SCORES),
+        [
+            (label, *scores(texts[label], gold), f"{len(pages) / seconds[label]:.0f}")
+            for label in extractors
+        ],
+    )
     for gopher in (False, True):
-        print(f"\nkept by documents.py with text.language= text.gopher={gopher}")
         compare(pages, gold, gopher)
 
 
@@ -109,17 +118,26 @@ def compare(
     for name, html in pages.items():
         page = Page("http://a.com/", "text/html", "utf-8", html.encode())
         for extractor in EXTRACTORS:
-            start = time.process_time()
+            start = cpu_seconds()
             found = document_of(page, TextRules(extractor, language="", gopher=gopher))
-            seconds[extractor] += time.process_time() - start
+            seconds[extractor] += cpu_seconds() - start
             kept[extractor] += not found.reason
             tokens[extractor] += 0 if found.reason else found.tokens
             texts[extractor][name] = "" if found.reason else found.text
-    for extractor in EXTRACTORS:
-        print(
-            f"{extractor:10} {kept[extractor]:4} pages {tokens[extractor]:8,} tokens "
-            f"{scores(texts[extractor], gold)} {len(pages) / seconds[extractor]:5.0f}/s"
-        )
+    report(
+        f"What does `documents.py` keep of them? text.gopher={str(gopher).lower()}",
+        ("extractor=", "pages", "tokens", *SCORES),
+        [
+            (
+                name,
+                str(kept[name]),
+                f"{tokens[name]:,}",
+                *scores(texts[name], gold),
+                f"{len(pages) / seconds[name]:.0f}",
+            )
+            for name in EXTRACTORS
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ processes; on a busy machine they are the ones to compare.
 """
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from benchmarks.common.timing import timed
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -24,18 +24,11 @@ def run(*command: str, folder: Path) -> str:
     return result.stdout
 
 
-def cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def measure(revision: str, target: str, folder: Path) -> str:
     run("git", "clone", "--quiet", str(REPOSITORY), "clone", folder=folder)
     clone = folder / "clone"
     run("git", "checkout", "--quiet", revision, folder=clone)
-    start, cpu_start = time.monotonic(), cpu_seconds()
-    run("make", target, folder=clone)
-    seconds, cpu = time.monotonic() - start, cpu_seconds() - cpu_start
+    seconds, cpu = timed(lambda: run("make", target, folder=clone))
     python = str(clone / ".venv/bin/python")
     packages = run(python, "-m", "pip", "list", "--format=freeze", folder=clone).splitlines()
     megabytes = int(run("du", "-sm", ".venv", folder=clone).split()[0])

@@ -1,6 +1,6 @@
 """Speed of links.py on one core: raw bytes per second and links per second.
 
-    python benchmarks/links_speed.py REALDATA [megabytes]
+    python benchmarks/links_speed.py REALDATA [--megabytes 1000 --rounds 3]
 
 Long rows: the 2024 rows of 2 to 4 kB from the vintages file, repeated with other URLs, ids and
 scores, in a zstd file with a window of 2^27 bytes. Short rows: the 2013 sample.
@@ -9,14 +9,15 @@ scores, in a zstd file with a window of 2^27 bytes. Short rows: the 2013 sample.
 import json
 import random
 import resource
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import zstandard
 
+from benchmarks.common.options import parser
+from benchmarks.common.report import figure, report
+from benchmarks.common.timing import alternate, median
 from data_prep.links import rules_of
 from data_prep.reddit import posts
 from webtext_gpt.data.lines import line_batches
@@ -55,22 +56,39 @@ def long_rows(realdata: Path, target: Path, megabytes: int) -> int:
 
 
 def main() -> None:
-    realdata, megabytes = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1000
+    options = parser(__doc__, megabytes=1000, rounds=3)
+    options.add_argument("realdata", type=Path)
+    args = options.parse_args()
     rules = rules_of([])
+    records: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         dump, target = Path(folder) / "RS_2024.zst", Path(folder) / "posts.parquet"
-        size = long_rows(realdata, dump, megabytes)
-        start = time.perf_counter()
-        record = posts.scan_dump(dump, target, rules, lambda _: None)
-        seconds = time.perf_counter() - start
-        print(f"long rows: {size / seconds / 1e6:.0f} MB/s raw, {record}")
-        sample = realdata / "reddit/submissions_2013_sample.ndjson.zst"
-        start = time.perf_counter()
-        record = posts.scan_dump(sample, target, rules, lambda _: None)
-        seconds = time.perf_counter() - start
-        links = record["rows"] - record["rejected"]["self post"] - record["rejected"]["low karma"]
-        print(f"short rows: {links / seconds:,.0f} outbound links/s, {links} links, {record}")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
+        size = long_rows(args.realdata, dump, args.megabytes)
+        sample = args.realdata / "reddit/submissions_2013_sample.ndjson.zst"
+
+        def scan(name: str, path: Path) -> None:
+            records[name] = posts.scan_dump(path, target, rules, lambda _: None)
+
+        costs = alternate(
+            {"long": lambda: scan("long", dump), "short": lambda: scan("short", sample)},
+            args.rounds,
+            warm_up=0,
+        )
+    rejected = records["short"]["rejected"]
+    links = records["short"]["rows"] - rejected["self post"] - rejected["low karma"]
+    rates = {
+        "long": f"{size / median(costs['long']).wall / 1e6:.0f} MB/s uncompressed",
+        "short": f"{links / median(costs['short']).wall:,.0f} outbound links/s",
+    }
+    labels = {"long": f"rows of 2024, {size / 1e6:,.0f} MB", "short": f"2013, {links:,} links"}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    report(
+        "How fast are the links of a Reddit dump found? One core",
+        ("", "speed", "seconds", "CPU seconds"),
+        [(labels[name], rates[name], *map(figure, median(some))) for name, some in costs.items()],
+        notes=[f"Peak memory {peak:.0f} MB."],
+        costs=costs,
+    )
 
 
 if __name__ == "__main__":

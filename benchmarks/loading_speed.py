@@ -1,53 +1,50 @@
-"""CPU time of loading a language model from a checkpoint.
+"""Time of loading a language model from a checkpoint, and transformers' from its own folder.
 
 python benchmarks/loading_speed.py [--rounds 7 --n-layer 12 --n-embd 768 ...]
 
-A checkpoint of GPT-2 small's shape by default, with random weights, is written to a temporary
-folder and loaded several times. The figures are CPU seconds of this process, all threads together;
-the file is in the page cache.
+A model of GPT-2 small's shape by default, with random weights, is written to a temporary folder in
+both formats and loaded in turn. The files are in the page cache.
 """
 
-import argparse
-import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import torch
+from transformers import GPT2LMHeadModel
 
+from benchmarks.common.options import parser, shape
+from benchmarks.common.report import report_costs
+from benchmarks.common.timing import alternate
 from webtext_gpt.checkpoint.load import load, save_model
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import build_char_vocabulary
+from webtext_gpt.weights import hugging_face
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (
-        ("n-layer", 12),
-        ("n-head", 12),
-        ("n-embd", 768),
-        ("vocab-size", 50_257),
-        ("rounds", 7),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    args = parser.parse_args()
-    shape = {key: getattr(args, key) for key in ("n_layer", "n_head", "n_embd", "vocab_size")}
+    args = parser(
+        __doc__, n_layer=12, n_head=12, n_embd=768, vocab_size=50_257, rounds=7
+    ).parse_args()
     torch.manual_seed(0)
-    model = GPT(GPTConfig(**shape))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.ckpt"
-        save_model(model, build_char_vocabulary(["abc"]), path)
-        rounds = [_cpu_seconds(path) for _ in range(args.rounds)]
-        megabytes = path.stat().st_size / 1e6
-    print(f"{model.num_parameters:,} parameters, {megabytes:,.0f} MB")
-    print("rounds  " + " ".join(f"{seconds:.2f}" for seconds in rounds) + " CPU s")
-    print(f"median  {statistics.median(rounds):.2f} CPU s")
-
-
-def _cpu_seconds(path: Path) -> float:
-    start = time.process_time()
-    load(path)
-    return time.process_time() - start
+    model = GPT(GPTConfig(**shape(args)))
+    tokenizer = build_char_vocabulary(["abc"])
+    with tempfile.TemporaryDirectory() as name:
+        checkpoint, folder = Path(name) / "model.ckpt", Path(name) / "transformers"
+        save_model(model, tokenizer, checkpoint)
+        hugging_face.save(model, tokenizer, folder)
+        costs = alternate(
+            {
+                "webtext-gpt": lambda: load(checkpoint),
+                "transformers": lambda: GPT2LMHeadModel.from_pretrained(folder),
+            },
+            args.rounds,
+        )
+        megabytes = checkpoint.stat().st_size / 1e6
+    report_costs(
+        f"How long does a model take to load? {model.num_parameters:,} parameters, "
+        f"{megabytes:,.0f} MB in fp32",
+        costs,
+    )
 
 
 if __name__ == "__main__":

@@ -10,41 +10,38 @@ reports must be equal. Also with `workers=1` and with `workers=2`.
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from benchmarks.common.timing import Cost, median, timed
 
 REPORTS = ("overlap.json", "overlap.md", "samples.parquet", "train_documents.parquet")
 
 
-def measure(checkout: Path, realdata: Path, out: Path, *more: str) -> tuple[float, float]:
-    """Run the stage; return its wall clock and CPU time in seconds."""
+def measure(checkout: Path, realdata: Path, out: Path, *more: str) -> Cost:
+    """Run the stage."""
     paths = os.pathsep.join((str(checkout / "src"), str(checkout)))
     command = [
         sys.executable, str(checkout / "data_prep/overlap.py"),
         f"train=[{realdata}/text/novels]", f"evalsets={realdata}/evalsets",
         "tests.wikitext2=wikitext2_test", "tests.lambada=lambada_test", f"out={out}", *more,
     ]  # fmt: skip
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started = time.perf_counter()
-    subprocess.run(
-        command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": paths}, cwd=checkout,
+    return timed(
+        lambda: subprocess.run(
+            command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": paths}, cwd=checkout,
+        )
     )  # fmt: skip
-    wall = time.perf_counter() - started
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> None:
     realdata, old, new = (Path(argument).resolve() for argument in sys.argv[1:4])
     rounds = int(sys.argv[4]) if len(sys.argv) > 4 else 3
     for more in ((), ("workers=2",), ("workers=1",)):
-        times: dict[str, list[tuple[float, float]]] = {"old": [], "new": []}
+        times: dict[str, list[Cost]] = {"old": [], "new": []}
         for number in range(rounds + 1):
             with tempfile.TemporaryDirectory() as folder:
                 reports = []
@@ -58,7 +55,7 @@ def main() -> None:
                 if reports[0] != reports[1]:
                     raise SystemExit("the two reports differ")
         for name, found in times.items():
-            wall, cpu = (statistics.median(values) for values in zip(*found, strict=True))
+            wall, cpu = median(found)
             print(f"{' '.join(more) or 'defaults':10} {name}: {wall:6.2f} s, CPU {cpu:6.2f} s")
         ratios = [
             statistics.median(n[at] / o[at] for o, n in zip(*times.values(), strict=True))

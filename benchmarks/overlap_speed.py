@@ -1,6 +1,6 @@
 """8-grams per second added to and looked up in a Bloom filter, compared with rbloom and a set.
 
-    python benchmarks/overlap_speed.py REALDATA [millions]
+    python benchmarks/overlap_speed.py REALDATA [--millions 200]
 
 One core, one run. Ours is measured three times: hashes alone, with a filter of `millions` items
 (default 200, over a gigabyte, far larger than the caches); from text, including normalization; and
@@ -11,7 +11,6 @@ added.
 
 import re
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,9 @@ import pyarrow as pa
 import rbloom
 import xxhash
 
+from benchmarks.common.options import parser
+from benchmarks.common.report import report
+from benchmarks.common.timing import timed
 from data_prep.ngrams.bloom import BloomFilter
 from data_prep.ngrams.bloom_size import blocks_for
 from data_prep.ngrams.exact_set import ExactSet
@@ -30,15 +32,17 @@ WORDS = re.compile(r"[^\W_]+")
 BATCH = 4_000_000
 
 
+rows: list[tuple[str, ...]] = []
+notes: list[str] = []
+
+
 def seconds(task: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    task()
-    return time.perf_counter() - start
+    return timed(task).wall
 
 
 def show(label: str, items: int, add: float, hit: float, miss: float, bits: float) -> None:
-    rates = "  ".join(f"{items / s / 1e6:8.2f}" if s else "       -" for s in (add, hit, miss))
-    print(f"{label:44} {rates}  {bits:8.1f}")
+    rates = (f"{items / s / 1e6:.2f}" if s else "" for s in (add, hit, miss))
+    rows.append((label, *rates, f"{bits:.1f}" if bits else ""))
 
 
 def hashes_alone(millions: int) -> None:
@@ -55,8 +59,10 @@ def hashes_alone(millions: int) -> None:
     miss = seconds(lambda: made.contains(absent)) * scale
     found = int(made.contains(absent).sum())
     show(f"ours, hashes alone, {millions} M items", items, add, hit, miss, made.n_bytes * 8 / items)
-    print(f"    false positives among {len(absent):,} other hashes: {found}; rate by its bits: "
-          f"{made.false_positive_rate():.3g}")  # fmt: skip
+    notes.append(
+        f"False positives among {len(absent):,} other hashes: {found}; rate by the filter's bits: "
+        f"{made.false_positive_rate():.3g}."
+    )
 
 
 def normalized(text: str) -> list[str]:
@@ -71,8 +77,10 @@ def from_text(texts: list[str], tests: list[str]) -> None:
     made = BloomFilter(blocks_for(distinct))
     normalize = seconds(lambda: ngrams(arrow))
     size = sum(len(text.encode()) for text in texts) / 1e6
-    print(f"    normalizing and hashing alone: {items / normalize / 1e6:.1f} M 8-grams/s, "
-          f"{size / normalize:.0f} MB/s")  # fmt: skip
+    notes.append(
+        f"Normalizing and hashing alone: {items / normalize / 1e6:.1f} M 8-grams/s, "
+        f"{size / normalize:.0f} MB/s."
+    )
     add = seconds(lambda: made.add(ngrams(arrow).hashes))
     hit = seconds(lambda: made.contains(ngrams(arrow).hashes))
     show("ours, from text", items, add, hit, 0, made.n_bytes * 8 / distinct)
@@ -111,19 +119,25 @@ def peers(texts: list[str], absent: list[str]) -> None:
 
 
 def main() -> None:
-    novels = sorted((Path(sys.argv[1]) / "text/novels").glob("*.txt"))
-    millions = int(sys.argv[2]) if len(sys.argv) > 2 else 200
+    options = parser(__doc__, millions=200)
+    options.add_argument("realdata", type=Path)
+    args = options.parse_args()
+    novels = sorted((args.realdata / "text/novels").glob("*.txt"))
     texts = [path.read_text() for path in novels]
-    wiki = (Path(sys.argv[1]) / "evalsets/wikitext2_test.raw").read_text()
+    wiki = (args.realdata / "evalsets/wikitext2_test.raw").read_text()
     warm = BloomFilter(8)
     warm.add(ngrams(pa.array(["one two three four five six seven eight"])).hashes)
     warm.contains(np.zeros(1, np.uint64))
     ExactSet.of([ngrams(pa.array([wiki[:2000]]))]).find(ngrams(pa.array(["a"])))
-    print(f"{'millions of 8-grams per second, one core':44} {'add':>8}  {'hit':>8}  {'miss':>8}  "
-          f"{'bits':>8}")  # fmt: skip
-    hashes_alone(millions)
+    hashes_alone(args.millions)
     from_text(texts, [wiki])
     peers(texts[:12], normalized(wiki))
+    report(
+        "How fast are 8-grams looked up? Millions per second, one core",
+        ("", "added", "found", "not found", "bits per item"),
+        rows,
+        notes=notes,
+    )
 
 
 if __name__ == "__main__":

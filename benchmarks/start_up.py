@@ -1,9 +1,11 @@
 """CPU seconds that commands take to start: `python benchmarks/start_up.py [repeats=5]`.
 
 Prints the least of the repeats, in seconds of user and system time of the process and its children:
-for imports and `--help` to the end, for the other commands to their first line of output.
+for imports, `--help` and the whole of two steps to the end, for the other commands to their first
+line of output. Each line of training contains the ones above it.
 """
 
+import itertools
 import os
 import subprocess
 import sys
@@ -18,6 +20,13 @@ RUN = (
     *("trainer.max_steps=2", "trainer.accelerator=cpu", "trainer.precision=32-true"),
     "scheduler.warmup_steps=1",
 )
+TO_FIRST_STEP = """
+import os, runpy, sys
+from webtext_gpt.data.sampler import GlobalBatchSampler
+GlobalBatchSampler.__iter__ = lambda *_: os._exit(0)  # the first batch is asked for
+del sys.argv[0]
+runpy.run_path("train.py", run_name="__main__")
+"""
 GENERATE = ("prompt=The", "max_new_tokens=2", "device=cpu")
 
 
@@ -50,7 +59,7 @@ def main() -> None:
         text.write_text(TEXT)
         train = ("train.py", *RUN, f"data.path={text}", cache)
         cpu_seconds(*train, f"run_dir={run}")  # builds the shards and a model to generate with
-        new_run = iter(range(repeats))
+        new_run = itertools.count()
         tries = {
             "import torch": lambda: cpu_seconds("-c", "import torch"),
             "import webtext_gpt.training.pretrain": lambda: cpu_seconds(
@@ -59,6 +68,12 @@ def main() -> None:
             "train.py --help": lambda: cpu_seconds("train.py", "--help"),
             "train.py, first line": lambda: cpu_seconds(
                 *train, f"run_dir={folder}/{next(new_run)}", first_line=True
+            ),
+            "train.py, first step": lambda: cpu_seconds(
+                "-c", TO_FIRST_STEP, *train, f"run_dir={folder}/{next(new_run)}"
+            ),
+            "train.py, two steps and the end": lambda: cpu_seconds(
+                *train, f"run_dir={folder}/{next(new_run)}"
             ),
             "generate.py, first line": lambda: cpu_seconds(
                 "generate.py", f"checkpoint={run}", *GENERATE, first_line=True

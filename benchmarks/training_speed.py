@@ -1,99 +1,215 @@
-"""Tokens per second of a full training step, compared with Hugging Face's GPT-2.
+"""A full training step beside transformers' GPT-2 and nanoGPT: speed, share of the peak, memory.
 
-python benchmarks/training_speed.py [--n-layer 6 --n-embd 384 --block-size 256 --batch 4 ...]
+python benchmarks/training_speed.py [--nanogpt FOLDER] [--eager] [--n-layer 6 --batch 4 ...]
 
-Each round times one step (forward, backward, clipping, fused AdamW) of each model, so that drift in
-the machine's speed affects both. The script prints the medians and their ratio.
+A step is forward, loss, backward, clipping and fused AdamW, compiled by torch.compile unless
+--eager is given, in bf16 where the hardware multiplies it. Each side is a process of its own, so
+that its memory can be told, and takes its steps while the others wait. FOLDER is a checkout of
+nanoGPT.
 """
 
-import argparse
-import statistics
-import time
+import multiprocessing
+import os
+import sys
+from argparse import Namespace
 from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from webtext_gpt.model import GPT, GPTConfig, cross_entropy
-from webtext_gpt.training.optim import adamw
-from webtext_gpt.training.precision import best_precision, peak_flops
+from benchmarks.common.machine import machine, sentence
+from benchmarks.common.options import parser, shape
+from benchmarks.common.report import report_costs
+from benchmarks.common.timing import Cost, median, timed
+
+WARM_UP = 3
+"""Steps that do not count; the first compiles."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (
-        ("n-layer", 6),
-        ("n-head", 6),
-        ("n-embd", 384),
-        ("block-size", 256),
-        ("batch", 4),
-        ("vocab-size", 50_304),
-        ("rounds", 8),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    args = parser.parse_args()
-    shape = {key: getattr(args, key) for key in ("n_layer", "n_head", "n_embd", "vocab_size")}
+    options = parser(
+        __doc__,
+        n_layer=6,
+        n_head=6,
+        n_embd=384,
+        block_size=256,
+        batch=4,
+        vocab_size=50_304,
+        rounds=8,
+    )
+    options.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT")
+    options.add_argument("--eager", action="store_true", help="do not compile")
+    args = options.parse_args()
+    names = ["webtext-gpt", "transformers", *(["nanoGPT"] if args.nanogpt else [])]
+    sides = {name: Side(name, args) for name in names}
+    for side in sides.values():  # one after the other, since compiling takes all cores
+        side.ask("warm up")
+    costs: dict[str, list[Cost]] = {name: [] for name in names}
+    peak = Side("peak", args)
+    peaks = []
+    for _ in range(args.rounds):
+        peaks.append(peak.ask("measure"))
+        for name, side in sides.items():
+            costs[name].append(side.ask("step"))
+    memory = {name: side.ask("memory") for name, side in sides.items()}
+    for side in (peak, *sides.values()):
+        side.end()
+
+    from webtext_gpt.model import GPTConfig
+
+    tokens = args.batch * args.block_size
+    flops = GPTConfig(**shape(args), block_size=args.block_size).flops_per_token * tokens
+    more = {"peak memory, MiB": {name: f"{bytes_ / 2**20:,.0f}" for name, bytes_ in memory.items()}}
+    notes = [sentence(machine())]
+    if known := max(filter(None, peaks), default=None):
+        speeds = {name: flops / median(some).wall for name, some in costs.items()}
+        more["share of the peak"] = {name: f"{s / known:.1%}" for name, s in speeds.items()}
+        notes.append(f"peak of matrix products: {known / 1e9:,.0f} GFLOP/s")
+    how = "uncompiled" if args.eager else "compiled"
+    question = f"How fast is a full training step, {how}, vocabulary {args.vocab_size:,}?"
+    report_costs(question, costs, amount=tokens, unit="tokens", more=more, notes=notes)
+
+
+class Side:
+    """A process that does what it is asked to, and nothing meanwhile.
+
+    Args:
+        name: a model, or `peak` for the machine's speed of matrix products.
+        args: the options of the command line.
+    """
+
+    def __init__(self, name: str, args: Namespace) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(name, args, theirs), daemon=False)
+        self._process.start()
+        theirs.close()
+
+    def ask(self, request: str) -> Any:
+        """Return the answer to a request: `warm up`, `step`, `memory`, or of `peak` `measure`."""
+        self._connection.send(request)
+        return self._connection.recv()
+
+    def end(self) -> None:
+        """Wait for the end of the process."""
+        self._connection.close()
+        self._process.join()
+
+
+def _serve(name: str, args: Namespace, connection: Connection) -> None:
+    """Answer requests until the other end is closed."""
+    from webtext_gpt.training.precision import best_precision, peak_flops
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    bf16 = best_precision(device.type) == "bf16-mixed"
-    ours = GPT(GPTConfig(**shape, block_size=args.block_size)).to(device)
-    theirs = GPT2LMHeadModel(
-        GPT2Config(**shape, n_positions=args.block_size, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
-    ).to(device)
+    is_bf16 = best_precision(device.type) == "bf16-mixed"
+    answers: dict[str, Callable[[], object]] = {}
+    if name == "peak":
+        dtype = torch.bfloat16 if is_bf16 else torch.float32
+        answers["measure"] = lambda: peak_flops(device, dtype)
+    else:
+        step = _step(name, args, device, is_bf16)
+
+        def warm_up() -> None:
+            for _ in range(WARM_UP):
+                step()
+            _reset_peak(device)
+
+        answers |= {
+            "warm up": warm_up,
+            "step": lambda: timed(step),
+            "memory": lambda: _peak_memory(device),
+        }
+    while True:
+        try:
+            request = connection.recv()
+        except EOFError:
+            return
+        connection.send(answers[request]())
+
+
+def _step(name: str, args: Namespace, device: torch.device, is_bf16: bool) -> Callable[[], None]:
+    """Return a training step of a side's model on one random batch."""
+    torch.manual_seed(0)
     tokens = torch.randint(args.vocab_size, (args.batch, args.block_size + 1), device=device)
-    x, y = tokens[:, :-1], tokens[:, 1:].contiguous()
+    x, y = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+    model, optimizer, loss = MODELS[name](args, device)
+    if not args.eager:
+        loss = torch.compile(loss)
 
-    def our_loss() -> torch.Tensor:
-        return cross_entropy(ours(x), y)
-
-    def their_loss() -> torch.Tensor:
-        return cross_entropy(theirs(x).logits, y)
-
-    steps = {
-        "webtext-gpt": _step(ours, adamw(ours, lr=1e-3), our_loss, device, bf16),
-        "transformers": _step(
-            theirs,
-            torch.optim.AdamW(theirs.parameters(), lr=1e-3, fused=True),
-            their_loss,
-            device,
-            bf16,
-        ),
-    }
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(args.rounds):
-        for name, step in steps.items():
-            times[name].append(step())
-    medians = {name: statistics.median(t[2:]) for name, t in times.items()}
-    for name, seconds in medians.items():
-        speed = x.numel() / seconds
-        line = f"{name:13} {speed:9,.0f} tokens/s"
-        if peak := peak_flops(device, torch.bfloat16 if bf16 else torch.float32):
-            line += f"  {speed * ours.config.flops_per_token / peak:5.1%} of the peak"
-        print(line)
-    print(f"ratio         {medians['transformers'] / medians['webtext-gpt']:9.2f}")
-
-
-def _step(
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loss: Callable[[], torch.Tensor],
-    device: torch.device,
-    bf16: bool,
-) -> Callable[[], float]:
-    def step() -> float:
-        started = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            value = loss()
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
+            value = loss(x, y)
         value.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         value.item()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - started
 
     return step
+
+
+def _ours(args: Namespace, device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer, Loss]:
+    from webtext_gpt.model import GPT, GPTConfig, cross_entropy
+    from webtext_gpt.training.optim import adamw
+    from webtext_gpt.training.pretrain import loss_to_compile
+
+    model = GPT(GPTConfig(**shape(args), block_size=args.block_size)).to(device)
+    plain: Loss = lambda x, y: cross_entropy(model(x), y)  # noqa: E731 - one of two
+    return model, adamw(model, lr=1e-3), plain if args.eager else loss_to_compile(model)
+
+
+def _transformers(
+    args: Namespace, device: torch.device
+) -> tuple[nn.Module, torch.optim.Optimizer, Loss]:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    no_dropout = {"resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}
+    model = GPT2LMHeadModel(GPT2Config(**shape(args), n_positions=args.block_size, **no_dropout))
+    model.to(device)
+
+    def loss(x: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(model(x).logits.flatten(0, 1).float(), y.flatten())
+
+    return model, torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True), loss
+
+
+def _nanogpt(
+    args: Namespace, device: torch.device
+) -> tuple[nn.Module, torch.optim.Optimizer, Loss]:
+    sys.path.insert(0, str(args.nanogpt))
+    import model as nanogpt  # type: ignore[import-not-found]
+
+    made = nanogpt.GPT(nanogpt.GPTConfig(**shape(args), block_size=args.block_size)).to(device)
+    # Its own choice would be fused on GPUs only.
+    optimizer = torch.optim.AdamW(made.parameters(), lr=1e-3, fused=True)
+    return made, optimizer, lambda x, y: made(x, y)[1]
+
+
+MODELS = {"webtext-gpt": _ours, "transformers": _transformers, "nanoGPT": _nanogpt}
+
+
+def _reset_peak(device: torch.device) -> None:
+    """Forget the peak of memory so far, that of compilation included."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    elif os.access("/proc/self/clear_refs", os.W_OK):
+        Path("/proc/self/clear_refs").write_text(
+            "5", encoding="ascii"
+        )  # see `man proc_pid_clear_refs`
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Return the peak since the reset, in bytes: of tensors on a GPU, or of the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 if __name__ == "__main__":

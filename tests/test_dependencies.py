@@ -12,6 +12,8 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 OURS = {"webtext_gpt", "data_prep"}
+DEVELOPERS = {"bench", "dev"}
+"""Extras of those who work on the project."""
 
 MODULES = sorted(
     path.relative_to(REPOSITORY)
@@ -23,6 +25,7 @@ ALWAYS = {
     "data_prep/": "corpus",
     "src/webtext_gpt/data/bpe_loops.py": "corpus",
     "src/webtext_gpt/data/parquet.py": "hub",
+    "src/webtext_gpt/model/int8": "int8",
     "src/webtext_gpt/lm_eval": "lm-eval",
     "src/webtext_gpt/training/distributed/deepspeed_internals.py": "deepspeed",
     "src/webtext_gpt/training/distributed/zero.py": "deepspeed",
@@ -112,7 +115,7 @@ def test_a_module_imports_what_its_installation_has(path: Path) -> None:
     extra = _extra_of(path.as_posix())
     always = BASE | (EXTRAS[extra] if extra else set())
     lazily = next((e for prefix, e in LAZILY.items() if path.as_posix().startswith(prefix)), EXTRAS)
-    anything = BASE.union(*(EXTRAS[name] for name in lazily if name != "dev"))
+    anything = BASE.union(*(EXTRAS[name] for name in lazily if name not in DEVELOPERS))
     for module, at_once in _imported(path):
         distribution = _distribution(module)
         if distribution is not None:
@@ -134,7 +137,7 @@ def test_every_declared_package_is_imported() -> None:
 
 
 def test_all_holds_every_extra_of_users() -> None:
-    assert EXTRAS["all"] == set().union(*(EXTRAS[e] for e in EXTRAS if e != "dev"))
+    assert EXTRAS["all"] == set().union(*(EXTRAS[e] for e in EXTRAS if e not in DEVELOPERS))
     assert EXTRAS["dev"] >= EXTRAS["all"]
 
 

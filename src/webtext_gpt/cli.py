@@ -206,9 +206,11 @@ def _naming(chosen: dict[str, str]) -> Iterator[None]:
     except UserError as error:
         experiment = chosen.get("experiment")
         unknown = re.match(r"unknown key '(\w+)\.", str(error))
-        if experiment is None or unknown is None or unknown[1] not in chosen:
+        # A choice of its own group, or the recipe, which chooses groups as the experiment expects.
+        groups = [g for g in (unknown[1] if unknown else "", "recipe") if g in chosen]
+        if experiment is None or unknown is None or not groups:
             raise
-        group = unknown[1]
+        group = groups[0]
         raise UserError(
             f"experiment={experiment} sets keys that {group}={chosen[group]} does not have "
             f"({str(error).partition(';')[0]}); leave {group}= out, or leave experiment= out and "

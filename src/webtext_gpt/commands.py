@@ -4,10 +4,13 @@ A command is a class of settings and a function that does the work. Both are nam
 that one command does not import what another needs.
 """
 
+import atexit
+import contextlib
 import difflib
+import gc
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
@@ -38,7 +41,24 @@ class Command:
     def load(self, what: str) -> Any:
         """Import `settings` or `work`."""
         module, _, name = getattr(self, what).partition(":")
-        return getattr(import_module(module), name)
+        with many_imports():
+            return getattr(import_module(module), name)
+
+
+@contextlib.contextmanager
+def many_imports() -> Iterator[None]:
+    """Import packages in the block without searching their many new objects for garbage.
+
+    They stay to the end, so later searches leave them out, too.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 def _corpus(name: str, settings: str, *, has_groups: bool = False) -> Command:
@@ -127,7 +147,13 @@ def run(name: str) -> None:
     """Run a command with the arguments of this process: the body of its script."""
     from webtext_gpt.cli import run_command
 
+    _leave_memory_to_the_system()
     run_command(COMMANDS[name], sys.argv[1:], COMMANDS[name].script)
+
+
+def _leave_memory_to_the_system() -> None:
+    """Search for no garbage when the process ends, which takes a second with torch imported."""
+    atexit.register(gc.freeze)
 
 
 def run_script(name: str) -> NoReturn:
@@ -145,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from webtext_gpt.cli import clear_errors, run_command
     from webtext_gpt.help import overview, version
 
+    _leave_memory_to_the_system()
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     with clear_errors():
         if name in ("--help", "-h", "help"):

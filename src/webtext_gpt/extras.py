@@ -18,7 +18,7 @@ DISTRIBUTIONS = {"hydra": "hydra-core", "yaml": "pyyaml"}
 PREFERRED = {"data_prep": "corpus", "finetuning": "finetuning"}
 """Extras to install, where several bring a package, for the folders whose code needs it."""
 
-BUNDLES = ("all", "dev")
+BUNDLES = ("all", "bench", "dev")
 """Extras that are never suggested, because they bring far more than one package."""
 
 

@@ -9,7 +9,13 @@ from typing import Any, get_args
 from webtext_gpt.commands import COMMANDS, PROGRAM, Command
 from webtext_gpt.errors import UserError
 from webtext_gpt.settings.base import TARGET, Settings
-from webtext_gpt.settings.composition import choice_comment, choice_values, choices, groups
+from webtext_gpt.settings.composition import (
+    choice_comment,
+    choice_values,
+    choices,
+    groups,
+    is_a_choice,
+)
 from webtext_gpt.settings.lookup import Leaf, leaves, shown
 
 WIDTH = 100
@@ -121,8 +127,8 @@ def _usual(
         yield ""
         yield "Groups: group=choice ([default])"
         for group in groups(command.config):
-            if len(choices(command.config, group)) > 1:
-                yield from _columns(group, _choices(command, group), 13)
+            if is_a_choice(command.config, group):
+                yield from _columns(group, _choices(command, group), 11)
     yield ""
     yield "Keys: key=value"
     common = [leaf for leaf in known if leaf.common]

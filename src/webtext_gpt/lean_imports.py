@@ -9,21 +9,26 @@ plots and all of `torch._dynamo`: 7 of the 10 seconds of CPU time that `import l
   that Lightning does not need; their submodules are imported as usual;
 - `torchmetrics.utilities.plot` imports matplotlib when it plots;
 - Lightning gets a stand-in for `torch._dynamo.OptimizedModule`, which it only uses in instance
-  checks, and torch's own deferred form of `torch.compiler.disable`.
+  checks, and a form of `torch.compiler.disable` that does nothing until `torch._dynamo` is
+  imported, before which nothing is compiled;
+- the methods of torch's optimizers that import `torch._dynamo`, to be left out of compiled code,
+  do that only once it is imported.
 
 Where another version of these packages lacks a name used here, its import is only slow again.
 """
 
 import builtins
 import contextlib
+import functools
 import importlib
 import importlib.util
+import inspect
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
-from typing import cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 NEEDED_NAMES = {
     "Metric": ("torchmetrics.utilities", "torchmetrics.metric"),  # they import each other
@@ -34,6 +39,9 @@ NEEDED_NAMES = {
 
 The last module defines the name.
 """
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def install() -> None:
@@ -91,13 +99,50 @@ def _lean() -> Iterator[None]:
     _defer_init("torchmetrics.functional", {})
     builtins.__import__ = lean_import
     if hasattr(torch, "_disable_dynamo"):
-        torch.compiler.disable = lambda fn=None, recursive=True, *, reason=None: (
-            torch._disable_dynamo(fn, recursive)
-        )
+        torch.compiler.disable = _disable
+    _defer_compiler_in_optimizers()
     try:
         yield
     finally:
         builtins.__import__, torch.compiler.disable = import_module, disable
+
+
+def _until_compiler(plain: Callable[P, T], compilable: Callable[P, T]) -> Callable[P, T]:
+    """Return a function that calls `plain` until `torch._dynamo` is imported, then `compilable`."""
+
+    @functools.wraps(plain)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return (compilable if "torch._dynamo" in sys.modules else plain)(*args, **kwargs)
+
+    return call
+
+
+def _defer_compiler_in_optimizers() -> None:
+    """Let the methods of torch's optimizers not import the compiler that they hide from."""
+    import torch
+
+    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+        method = getattr(torch.optim.Optimizer, name)
+        if (plain := getattr(method, "__wrapped__", None)) is not None:
+            setattr(torch.optim.Optimizer, name, _until_compiler(plain, method))
+    step = torch.optim.Adam.step  # of AdamW too
+    plain_step = inspect.unwrap(step)
+
+    def step_without_graph(self: torch.optim.Adam, closure: object = None) -> object:
+        with torch.set_grad_enabled(self.defaults["differentiable"]):
+            return plain_step(self, closure)
+
+    if plain_step is not step:
+        torch.optim.Adam.step = _until_compiler(step_without_graph, step)  # type: ignore[method-assign]
+
+
+def _disable(fn: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
+    """Deferred form of `torch.compiler.disable`, which imports the compiler at once."""
+    import torch
+
+    if fn is None:
+        return functools.partial(_disable, recursive=recursive, reason=reason)
+    return _until_compiler(fn, torch._disable_dynamo(fn, recursive))
 
 
 class _InstanceOfDynamo(type):

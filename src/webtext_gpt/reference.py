@@ -15,6 +15,7 @@ from webtext_gpt.settings.composition import (
     choice_values,
     choices,
     groups,
+    is_a_choice,
 )
 from webtext_gpt.settings.lookup import (
     Changes,
@@ -98,9 +99,9 @@ def _section(command: Command) -> Iterator[str]:
 def _choices(command: Command, group: str) -> Iterator[str]:
     if command.config is None or group not in groups(command.config):
         return
-    names = choices(command.config, group)
-    if len(names) < 2:
+    if not is_a_choice(command.config, group):
         return
+    names = choices(command.config, group)
     default = groups(command.config)[group]
     yield f"| `{group}=` | | sets |\n|---|---|---|"
     for name in names:

@@ -190,6 +190,7 @@ def test_early_stopping_waits_for_an_average(finetune: Start, tmp_path: Path) ->
     assert [r["step"] for r in rows if "val_loss_average" in r] == [12]
 
 
+@pytest.mark.slow
 def test_an_average_takes_one_step_of_several_micro_batches(
     train: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,46 @@ def test_experiments_compose(name: str, compose: Callable[..., Any]) -> None:
     for pair in told:
         with pytest.raises(UserError, match=f"{pair.partition('=')[0]} has no value"):
             compose("train", f"experiment={name}", *(other for other in told if other != pair))
+
+
+@pytest.mark.parametrize("name", _choices("recipe"))
+def test_recipes(name: str, compose: Callable[..., Any]) -> None:
+    """A recipe changes optimizer and options; size, and choices given beside it, are the user's."""
+    settings = compose("train", f"recipe={name}", "model=small")
+    config = settings.model.build(vocab_size=10)
+    assert settings.optimizer.build(GPT(replace(config, n_layer=1, n_embd=48)))
+    assert (config.n_layer, config.n_embd, config.block_size) == (12, 768, 1024)
+    other = compose("train", f"recipe={name}", "optimizer=adamw", "model.positions=learned")
+    assert other.optimizer == compose("train").optimizer
+    assert other.model.positions == "learned"
+
+
+def test_the_modern_recipe(compose: Callable[..., Any]) -> None:
+    plain, modern = compose("train"), compose("train", "recipe=modern")
+    assert modern.optimizer.target.endswith(".muon")
+    changed = {k for k, v in modern.model.arguments().items() if v != plain.model.arguments()[k]}
+    norms = {"norm_type", "norm_gains", "qk_norm"}
+    assert changed == {"positions", "activation", "zero_init_projections", *norms}
+
+
+def test_no_recipe_wins_over_that_of_an_experiment(compose: Callable[..., Any]) -> None:
+    asked = ["experiment=speedrun_tiny", "recipe=null"]
+    given = compose("train", *asked, "optimizer=muon")
+    assert (given.model.positions, given.optimizer.adamw_lr) == ("learned", 1e-2)
+    with pytest.raises(UserError, match=r"experiment=speedrun_tiny sets keys that recipe=null .*"
+                       r"'optimizer.adamw_lr'"):  # fmt: skip
+        compose("train", *asked)
+    with pytest.raises(UserError, match="sets keys that optimizer=adamw does not have"):
+        compose("train", "experiment=speedrun_tiny", "optimizer=adamw")
+
+
+def test_quickstart_is_the_small_speedrun(compose: Callable[..., Any]) -> None:
+    quickstart, speedrun = (
+        compose("train", f"experiment={name}", "run_dir=a").model_dump()
+        for name in ("quickstart", "speedrun_tiny")
+    )
+    assert quickstart == speedrun
+    assert quickstart["trainer"]["max_minutes"] == 6
 
 
 def _commands() -> list[list[str]]:

@@ -156,6 +156,7 @@ def test_torchrun_can_start_the_processes(one: Path, overrides: list[str], tmp_p
     assert refused.stderr.count("error: global_batch_tokens=96") == 1
 
 
+@pytest.mark.slow
 def test_zero_checkpoints_load_like_any_other(one: Path, two: Two) -> None:
     """Every command reads them as one model with tied embeddings."""
     expected, _ = load_language_model(one / "checkpoints" / "last.ckpt")
@@ -194,6 +195,7 @@ def _assert_close_runs(ours: Path, theirs: Path) -> None:
             assert mine.get(column) == pytest.approx(other.get(column), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_zero3_run_of_two_processes_resumes_on_one(
     one: Path, two: Two, call: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

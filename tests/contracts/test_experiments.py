@@ -1,4 +1,4 @@
-"""The papers' recipes take their first step, with a small model."""
+"""The recipes take their first step, with a small model."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,11 +25,28 @@ def test_gpt2_small_openwebtext(
     _first_step(compose, [*recipe, *local], tmp_path, peak=6e-4)
 
 
-def _first_step(compose: Callable[..., Any], recipe: list[str], folder: Path, peak: float) -> None:
+def test_speedrun_tiny(compose: Callable[..., Any], prose_file: Path, tmp_path: Path) -> None:
+    """Trains on the docstrings; here on another text, which takes no minute to read."""
+    local = ["data=files", f"data.path={prose_file}", "tokenizer.vocab_size=280"]
+    _first_step(compose, ["experiment=speedrun_tiny", *local], tmp_path, peak=0.02, warmup=10)
+
+
+def test_speedrun_small(
+    compose: Callable[..., Any], prose_file: Path, realdata: Path, tmp_path: Path
+) -> None:
+    recipe = ["experiment=speedrun_small", f"tokenizer.path={realdata / 'tokenizer'}"]
+    local = ["data.name=text", "data.config=null", f"data.data_files={prose_file}"]
+    held_out = ["data.val_fraction=0.1"]
+    _first_step(compose, [*recipe, *local, *held_out], tmp_path, peak=0.025, warmup=1)
+
+
+def _first_step(
+    compose: Callable[..., Any], recipe: list[str], folder: Path, peak: float, warmup: int = 2000
+) -> None:
     places = [f"cache_dir={folder / 'cache'}", f"run_dir={folder / 'run'}"]
     short = ["global_batch_tokens=64", "trainer.max_steps=1", "trainer.log_every_n_steps=1"]
     device = ["trainer.accelerator=cpu", "trainer.devices=1"]
     summary = pretrain(compose("train", *recipe, *SHRUNK, *short, *device, *places))
     assert summary["step"] == 1
     (row,) = read_metrics(folder / "run" / "metrics.csv")
-    assert row["lr"] == pytest.approx(peak / 2000)  # the first of 2,000 steps of warm-up
+    assert row["lr"] == pytest.approx(peak / warmup)  # the first step of warm-up

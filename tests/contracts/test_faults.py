@@ -195,6 +195,7 @@ SKIP = ["guard.not_finite=skip", "micro_batch_size=2", "callbacks.checkpoints.sa
 SKIP += ["callbacks.checkpoints.keep_last=10"]
 
 
+@pytest.mark.slow
 def test_a_step_without_a_finite_loss_can_be_skipped(small_run: list[str], tmp_path: Path) -> None:
     ended = _poisoned([*small_run, *SKIP], step=3)
     assert ended.returncode == 0, ended.stderr

@@ -164,6 +164,7 @@ def test_a_run_that_its_time_has_ended_is_finished(
     assert resume("trainer.max_steps=9")["step"] == 9
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_keeps_the_steps_planned_for_its_time(
     train: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +179,7 @@ def test_an_interrupted_run_keeps_the_steps_planned_for_its_time(
     assert (last["max_steps"], last["planned_minutes"]) == (4, 4)
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_plans_again_for_more_time(
     train: Start, resume: Start, tmp_path: Path
 ) -> None:
@@ -192,6 +194,7 @@ def test_a_run_of_an_earlier_version_plans_again_for_more_time(
     assert resume("trainer.max_minutes=5")["step"] == 5
 
 
+@pytest.mark.slow
 def test_fewer_steps_than_an_interrupted_run_has_taken_are_refused(
     train: Start, resume: Start, tmp_path: Path
 ) -> None:

@@ -182,6 +182,7 @@ def test_only_the_first_machine_locks(
         assert not run.is_locked
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_to(
     small_run: list[str],
     compose: Callable[..., Any],

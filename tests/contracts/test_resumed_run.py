@@ -240,6 +240,7 @@ def test_a_resumed_run_keeps_its_wandb_id(tmp_path: Path, monkeypatch: pytest.Mo
     assert wandb(str(tmp_path), "project", first_step=4).version == first.version
 
 
+@pytest.mark.slow
 def test_other_ranks_use_the_checkpoint_that_rank_0_chose(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,7 @@ def journaled(tmp_path: Path) -> list[str]:
     return [json.loads(line)["status"] for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hosts", [1, 120])
 def test_offline_from_the_start(tmp_path: Path, crawl: Crawl, hosts: int) -> None:
     with Site() as site:
@@ -259,6 +260,7 @@ class BadGateway(Site):
         return super().answer(ask, pages, delay)
 
 
+@pytest.mark.slow
 def test_a_proxy_that_is_down_or_reaches_nothing(tmp_path: Path, crawl: Crawl) -> None:
     urls = [f"http://page{n}.example.com/a" for n in range(5)]
     urls += [f"https://page{n}.example.com/a" for n in range(5)]

@@ -51,6 +51,32 @@ assert counter.frame_count == 2, counter.frame_count
 """)
 
 
+def test_optimizers_step_as_torchs_own_before_and_after_the_compiler_is_imported() -> None:
+    """Adam by hand: its first step moves each weight by the rate, against the gradient's sign."""
+    run("""
+def moved(kind, **options):
+    weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = kind([weight], lr=0.25, **options)
+    def closure():
+        optimizer.zero_grad()
+        loss = (weight * torch.tensor([3.0, -5.0])).sum()
+        assert torch.is_grad_enabled()
+        loss.backward()
+        return loss
+    assert optimizer.step(closure).item() == 13
+    again = kind([weight], lr=0.5, **options)
+    again.load_state_dict(optimizer.state_dict())
+    assert again.param_groups[0]["lr"] == 0.25
+    assert weight.requires_grad and weight.grad_fn is None
+    return [round(w, 4) for w in weight.tolist()]
+assert moved(torch.optim.AdamW, weight_decay=0.0) == [0.75, -1.75]
+assert moved(torch.optim.Adam) == moved(torch.optim.AdamW, weight_decay=0.0, fused=True)
+assert "torch._dynamo" not in sys.modules
+import torch._dynamo
+assert moved(torch.optim.AdamW, weight_decay=0.0) == [0.75, -1.75]
+""")
+
+
 def test_imports_are_as_before_afterwards() -> None:
     run("""
 assert builtins.__import__ is ask

@@ -129,6 +129,7 @@ def test_characters() -> None:
         tokenizer.encode("helz")
 
 
+@pytest.mark.slow
 def test_gpt2_ids_equal_tiktokens_on_real_text(gpt2: Tokenizer, tiktoken_gpt2, realdata) -> None:
     assert gpt2.vocab_size == 50_257
     assert gpt2.end_of_text == 50_256

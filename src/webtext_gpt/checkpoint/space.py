@@ -15,16 +15,17 @@ class NoSpace(UserError):  # noqa: N818 - names the state of the disk
     """A checkpoint does not fit on the disk."""
 
 
-def estimated_bytes(model: nn.Module, width: int = 4, averages: int = 0) -> int:
-    """Return the size of a checkpoint: weights, and AdamW's two moments of those in training.
+def estimated_bytes(model: nn.Module, moments: int, width: int = 4, averages: int = 0) -> int:
+    """Return the size of a checkpoint: weights, the optimizer's moments, and averages.
 
     Args:
         model: the model; tied weights count once.
+        moments: values that the optimizer keeps.
         width: bytes of a number.
-        averages: values for each parameter that an average of the weights keeps.
+        averages: values for each trained parameter that an average of the weights keeps.
     """
-    values = sum(p.numel() * (3 + averages if p.requires_grad else 1) for p in model.parameters())
-    return width * values + PLAIN_BYTES
+    weights = sum(p.numel() * (1 + averages * p.requires_grad) for p in model.parameters())
+    return width * (weights + moments) + PLAIN_BYTES
 
 
 def free_bytes(folder: Path) -> int | None:

@@ -6,7 +6,6 @@ from typing import Any
 import lightning as L
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch.utils.data import DataLoader, Dataset
 
 from webtext_gpt.data.sampler import GlobalBatchSampler
@@ -73,16 +72,19 @@ class TrainingDataModule(L.LightningDataModule):
     ) -> DataLoader[Any]:
         """Return a loader of the given batches of sample numbers.
 
+        For a GPU, batches are in pinned memory, from which Lightning copies them without waiting.
+
         Args:
             dataset: samples by number.
             batches: the numbers of each batch.
             keep_workers: whether its worker processes stay until it is read again.
         """
+        assert self.trainer is not None  # noqa: S101 - Lightning sets it before this call
         return DataLoader(
             dataset,
             batch_sampler=batches,
             collate_fn=self.collate,
             num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self.trainer.strategy.root_device.type == "cuda",
             persistent_workers=keep_workers and self.num_workers > 0,
         )

@@ -1,5 +1,6 @@
 """Blocks of tokens for pretraining and windows of tokens for validation."""
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from webtext_gpt.data.datamodule import TrainingDataModule
 from webtext_gpt.data.mixture import Mixture, naming_source, source_seed
+from webtext_gpt.data.packing import PackedRows
 from webtext_gpt.data.sampler import block_start
 from webtext_gpt.data.shards import TokenShards, TokenStream
 from webtext_gpt.errors import UserError
@@ -26,6 +28,9 @@ class TrainingBlocks(Dataset[Batch]):
         block_size: tokens per sample.
         seed: selects the order of the blocks.
 
+    Attributes:
+        epoch_tokens: tokens that an epoch reads.
+
     Raises:
         UserError: the split is shorter than `block_size + 1` tokens.
     """
@@ -40,6 +45,7 @@ class TrainingBlocks(Dataset[Batch]):
         self.stream = stream
         self.block_size = block_size
         self.seed = seed
+        self.epoch_tokens = stream.n_tokens
 
     def documents(self, sample: int) -> list[int]:
         """Return the numbers of the documents that a sample reads, in the order of the shards."""
@@ -62,6 +68,27 @@ class TrainingBlocks(Dataset[Batch]):
         return block[:-1], block[1:]
 
 
+PACKINGS: dict[str, type[TrainingBlocks] | type[PackedRows]] = {
+    "stream": TrainingBlocks,
+    "best_fit": PackedRows,
+}
+"""How training samples are made from documents, by the values of `packing=`."""
+
+
+def epoch_tokens(stream: TokenStream, block_size: int, packing: str) -> int:
+    """Return the tokens of a training split that an epoch reads.
+
+    Args:
+        stream: the split.
+        block_size: tokens per sample.
+        packing: a name in `PACKINGS`.
+
+    Raises:
+        UserError: it cannot be cut into blocks.
+    """
+    return PACKINGS[packing](stream, block_size, seed=0).epoch_tokens
+
+
 class MixedBlocks(Dataset[Batch]):
     """Endless sequence of training samples, each a block of one source of a mixture.
 
@@ -69,19 +96,22 @@ class MixedBlocks(Dataset[Batch]):
         mixture: the sources and their shares.
         block_size: tokens per sample.
         seed: selects the order of each source's blocks.
+        packing: a name in `PACKINGS`.
 
     Raises:
-        UserError: the training split of a source is missing, or shorter than a block.
+        UserError: the training split of a source is missing, or cannot be cut into blocks.
     """
 
-    def __init__(self, mixture: Mixture, block_size: int, seed: int) -> None:
+    def __init__(
+        self, mixture: Mixture, block_size: int, seed: int, packing: str = "stream"
+    ) -> None:
         self.names = mixture.names
         self.pattern = mixture.pattern
-        self.sources: list[TrainingBlocks] = []
+        self.sources: list[TrainingBlocks | PackedRows] = []
         for name, shards in mixture.sources.items():
             with naming_source(name):
-                stream = shards.split("train")
-                self.sources.append(TrainingBlocks(stream, block_size, source_seed(seed, name)))
+                stream, own_seed = shards.split("train"), source_seed(seed, name)
+                self.sources.append(PACKINGS[packing](stream, block_size, own_seed))
 
     def documents(self, sample: int) -> list[str]:
         """Return the source and the number of each document that a sample reads."""
@@ -113,11 +143,22 @@ class ValidationWindows(Dataset[Batch]):
             )
         self.stream = stream
         self.block_size = block_size
-        windows = -(-(stream.n_tokens - 1) // block_size)
-        self.n_windows = -(-windows // multiple) * multiple
+        self.n_filled = -(-(stream.n_tokens - 1) // block_size)  # windows with targets
+        self.n_windows = -(-self.n_filled // multiple) * multiple
 
     def __len__(self) -> int:
         return self.n_windows
+
+    def spread(self, tokens: int, multiple: int = 1) -> list[int]:
+        """Return windows at even distances that have at least so many tokens, or all windows.
+
+        Args:
+            tokens: tokens to score.
+            multiple: as of the class; the windows added have ignored targets, too.
+        """
+        n = min(-(-tokens // self.block_size), self.n_filled)
+        windows = [i * self.n_filled // n for i in range(n)]
+        return windows + [self.n_filled] * (-n % multiple)
 
     def __getitem__(self, window: int) -> Batch:
         """Return the inputs and targets of one window, both `(T,)`."""
@@ -130,6 +171,29 @@ class ValidationWindows(Dataset[Batch]):
         return torch.from_numpy(inputs), torch.from_numpy(targets)
 
 
+class ValidationBatches:
+    """Numbers of the windows of each batch of a validation, by one process.
+
+    Args:
+        whole: all batches.
+        sample: those of a validation within the run.
+        is_last: returns whether a validation that begins now is the last, which reads all batches.
+    """
+
+    def __init__(
+        self, whole: list[list[int]], sample: list[list[int]], is_last: Callable[[], bool]
+    ) -> None:
+        self.whole = whole
+        self.sample = sample
+        self.is_last = is_last
+
+    def __len__(self) -> int:
+        return len(self.whole)  # Lightning asks once for the most that it has to read
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.whole if self.is_last() else self.sample)
+
+
 @dataclass(frozen=True)
 class Source:
     """The two splits of one source of the corpus.
@@ -139,12 +203,14 @@ class Source:
         share: its fraction of the training samples.
         training: its training split.
         validation: its validation split.
+        epoch_tokens: tokens of its training split that an epoch reads.
     """
 
     name: str
     share: float
     training: TokenStream
     validation: TokenStream
+    epoch_tokens: int
 
 
 class PretrainingData(TrainingDataModule):
@@ -156,13 +222,16 @@ class PretrainingData(TrainingDataModule):
         global_batch_size: samples per optimizer step, over all processes.
         micro_batch_size: samples per forward pass of one process.
         seed: selects the order of the samples.
+        packing: a name in `PACKINGS`.
         num_workers: data-loading worker processes per training process.
+        validate_tokens: least tokens of each source that a validation before the last scores;
+            None means the complete split.
 
     Attributes:
         sources: the sources of the corpus; a single one without a name, unless it is a mixture.
 
     Raises:
-        UserError: a source is shorter than one block, or lacks a split.
+        UserError: a source cannot be cut into blocks, or lacks a split.
     """
 
     def __init__(
@@ -173,15 +242,18 @@ class PretrainingData(TrainingDataModule):
         global_batch_size: int,
         micro_batch_size: int,
         seed: int,
+        packing: str = "stream",
         num_workers: int = 0,
+        validate_tokens: int | None = None,
     ) -> None:
-        self.training: TrainingBlocks | MixedBlocks
+        self.training: TrainingBlocks | PackedRows | MixedBlocks
         if isinstance(shards, Mixture):
-            self.training = MixedBlocks(shards, block_size, seed)
-            self.sources = _sources(shards, block_size)
+            self.training = MixedBlocks(shards, block_size, seed, packing)
+            self.sources = _sources(shards, self.training)
         else:
-            self.training = TrainingBlocks(shards.split("train"), block_size, seed)
-            self.sources = [Source("", 1.0, self.training.stream, shards.split("validation"))]
+            self.training = PACKINGS[packing](shards.split("train"), block_size, seed)
+            stream, tokens = self.training.stream, self.training.epoch_tokens
+            self.sources = [Source("", 1.0, stream, shards.split("validation"), tokens)]
         super().__init__(
             self.training,
             global_batch_size=global_batch_size,
@@ -189,6 +261,7 @@ class PretrainingData(TrainingDataModule):
             num_workers=num_workers,
         )
         self.block_size = block_size
+        self.validate_tokens = validate_tokens
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """Return this process's validation windows of each source, the same number on each."""
@@ -198,40 +271,62 @@ class PretrainingData(TrainingDataModule):
         for source in self.sources:
             windows = ValidationWindows(source.validation, self.block_size, multiple=world_size)
             mine = range(rank, len(windows), world_size)
-            starts = range(0, len(mine), self.micro_batch_size)
-            batches = [list(mine[i : i + self.micro_batch_size]) for i in starts]
+            batches: Iterable[list[int]] = self._batches(mine)
+            if self.validate_tokens is not None:
+                sample = windows.spread(self.validate_tokens, multiple=world_size)
+                shorter = self._batches(sample[rank::world_size])
+                batches = ValidationBatches(self._batches(mine), shorter, self._ends)
             loaders.append(self.loader(windows, batches, keep_workers=len(self.sources) == 1))
         return loaders
+
+    @property
+    def packed(self) -> dict[str, PackedRows]:
+        """The rows of each source by its name, if they are packed."""
+        training = self.training
+        blocks = training.sources if isinstance(training, MixedBlocks) else [training]
+        named = zip((source.name for source in self.sources), blocks, strict=True)
+        return {name: rows for name, rows in named if isinstance(rows, PackedRows)}
+
+    def _batches(self, windows: Sequence[int]) -> list[list[int]]:
+        starts = range(0, len(windows), self.micro_batch_size)
+        return [list(windows[i : i + self.micro_batch_size]) for i in starts]
+
+    def _ends(self) -> bool:
+        """Return whether no training step follows."""
+        trainer = self.trainer
+        assert trainer is not None  # noqa: S101 - a validation has begun
+        return bool(trainer.should_stop) or 0 < trainer.max_steps <= trainer.global_step
 
     def documents(self, sample: int) -> list[int] | list[str]:
         """Return the numbers of the documents that a sample reads, of a mixture with the source."""
         return self.training.documents(sample)
 
     def passes(self, samples: int) -> dict[str, float]:
-        """Return how often the first `samples` samples read each source's training split."""
+        """Return the epochs of each source in the first `samples` samples."""
         counts = self.sample_counts(samples)
         return {
-            source.name: counts[source.name] * self.block_size / source.training.n_tokens
+            source.name: counts[source.name] * self.block_size / source.epoch_tokens
             for source in self.sources
         }
 
     def sample_counts(self, samples: int) -> dict[str, int]:
         """Return how many of the first `samples` samples come from each source."""
-        if isinstance(self.training, TrainingBlocks):
+        if not isinstance(self.training, MixedBlocks):
             return {"": samples}
         return dict(zip(self.training.names, self.training.pattern.counts(samples), strict=True))
 
 
-def _sources(mixture: Mixture, block_size: int) -> list[Source]:
+def _sources(mixture: Mixture, blocks: MixedBlocks) -> list[Source]:
     """Return the splits of each source of a mixture.
 
     Raises:
         UserError: a source lacks a split, or its validation split has fewer than two tokens.
     """
     sources = []
-    for name, shards in mixture.sources.items():
+    for (name, shards), own in zip(mixture.sources.items(), blocks.sources, strict=True):
         with naming_source(name):
-            training, validation = shards.split("train"), shards.split("validation")
-            ValidationWindows(validation, block_size)
-            sources.append(Source(name, mixture.shares[name], training, validation))
+            validation = shards.split("validation")
+            ValidationWindows(validation, own.block_size)
+            share = mixture.shares[name]
+            sources.append(Source(name, share, own.stream, validation, own.epoch_tokens))
     return sources

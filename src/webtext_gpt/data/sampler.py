@@ -27,9 +27,19 @@ def block_start(sample: int, seed: int, n_tokens: int, block_size: int) -> int:
     """
     n_blocks = n_tokens // block_size
     epoch, position = divmod(sample, n_blocks)
-    key = _mix(_mix(seed & _MASK) ^ epoch)
+    key = epoch_key(seed, epoch)
     offset = _mix(key ^ _MASK) % n_tokens
     return (offset + permute(position, n_blocks, key) * block_size) % n_tokens
+
+
+def epoch_key(seed: int, epoch: int) -> int:
+    """Return the key of an epoch's permutations."""
+    return derived_key(_mix(seed & _MASK), epoch)
+
+
+def derived_key(key: int, number: int) -> int:
+    """Return one of many keys that are made from one."""
+    return _mix(key ^ number)
 
 
 def permute(index: int, n: int, key: int) -> int:

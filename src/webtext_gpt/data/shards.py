@@ -207,6 +207,7 @@ class TokenStream:
         self._maps = [np.memmap(folder / f.tokens_file, dtype=dtype, mode="r") for f in files]
         self._ends = np.cumsum([len(m) for m in self._maps])
         self._starts = [_document_starts(folder, f) for f in files]
+        self._last_documents = np.cumsum([len(starts) for starts in self._starts])
         self.n_tokens = int(self._ends[-1])
         self.n_documents = sum(f.n_documents for f in files)
         self.n_bytes = sum(f.n_bytes for f in files)
@@ -221,6 +222,22 @@ class TokenStream:
             pieces.append(piece)
             start, length, number = start + len(piece), length - len(piece), number + 1
         return np.concatenate(pieces) if pieces else np.empty(0, np.int64)
+
+    def document_lengths(self) -> npt.NDArray[np.int64]:
+        """Return the tokens of each document, with its end-of-text token, `(n_documents,)`."""
+        return np.concatenate(
+            [
+                np.diff(starts, append=len(tokens))
+                for tokens, starts in zip(self._maps, self._starts, strict=True)
+            ]
+        )
+
+    def document_start(self, number: int) -> int:
+        """Return the position of a document's first token, its end-of-text token."""
+        file = int(np.searchsorted(self._last_documents, number, side="right"))
+        starts = self._starts[file]
+        within = number - (int(self._last_documents[file]) - len(starts))
+        return int(self._ends[file]) - len(self._maps[file]) + int(starts[within])
 
     def documents(self) -> Iterator[np.ndarray]:
         """Yield each document's token ids, without the leading end-of-text token."""

@@ -30,6 +30,7 @@ class Evaluation(TypedDict):
     options: Options
     device: str
     precision: str
+    weights: str
     batch_tokens: int
     stride: int | None
 
@@ -47,6 +48,7 @@ def evaluate_checkpoint(
     options: Options,
     device: str,
     precision: str,
+    weights: str = "float",
     batch_tokens: int,
     stride: int | None,
     measured: dict[str, Measurement] | None = None,
@@ -63,6 +65,7 @@ def evaluate_checkpoint(
         options: see `Options`.
         device: `auto`, `cpu`, `cuda`, ...
         precision: `fp32`, `bf16` or `auto`.
+        weights: see `place_for_inference`.
         batch_tokens: see `Scorer`.
         stride: see `Scorer`.
         measured: filled with the measurements by task, if given.
@@ -78,7 +81,8 @@ def evaluate_checkpoint(
     folder = None if data_dir is None else data_folder(data_dir)
     device = usable_device(device)
     model, tokenizer = load_language_model(checkpoint)
-    place_for_inference(model, device, precision)
+    num_parameters = model.num_parameters  # before weights are rounded, and no longer parameters
+    place_for_inference(model, device, precision, weights)
     scorer = Scorer(model, tokenizer, batch_tokens=batch_tokens, stride=stride)
     title = Path(checkpoint).name
     results: list[Result] = []
@@ -92,10 +96,10 @@ def evaluate_checkpoint(
             measured=measured,
         ):
             results.extend(new_results)
-            write(results, out, title, model.num_parameters)
+            write(results, out, title, num_parameters)
     finally:
         if results:
-            print(terminal(results, title, model.num_parameters))
+            print(terminal(results, title, num_parameters))
             print(f"\nwritten to {out}/{RESULTS} and {out}/{REPORT}")
 
 

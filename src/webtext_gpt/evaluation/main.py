@@ -29,6 +29,7 @@ def main(settings: Evaluate, call: Call) -> None:
         "options": Options(settings.limit, settings.detokenize, settings.batch_size),
         "device": settings.device,
         "precision": settings.precision,
+        "weights": settings.weights,
         "batch_tokens": settings.batch_tokens,
         "stride": settings.stride,
     }

@@ -160,6 +160,8 @@ def choose_trained(
 def freeze(model: GPT | GPTClassifier, layers: int) -> None:
     """Freeze everything except the last `layers` blocks, the last norm and a classifier's head.
 
+    Value embeddings and residual scalars are frozen, as the token embeddings are.
+
     Args:
         model: changed in place.
         layers: number of last blocks to train; 0 also freezes the last norm.

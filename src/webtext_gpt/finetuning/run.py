@@ -148,6 +148,7 @@ def _finetune(run: Run, settings: Finetune, start: LoadedModel | None) -> Finetu
             settings,
             corpus=encoded.sha256(),
             tokens_per_step=round(orders * float(lengths.mean()) * plan.global_batch_size),
+            compile_model=settings.compile is True,  # batches of many lengths: never by itself
         ),
     )
     if settings.activation_checkpointing:

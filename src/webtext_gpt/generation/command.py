@@ -13,6 +13,7 @@ from webtext_gpt.data.rows import holds_rows, read_rows, text_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import read_text, replaced
 from webtext_gpt.generation.decoding import check_prompts
+from webtext_gpt.generation.layout import store_by_input
 from webtext_gpt.generation.prompts import (
     FittedPrompts,
     encode_prompts,
@@ -55,6 +56,7 @@ def generate(settings: Generate, call: Call) -> None:
         ),
         "stop": stop_strings(settings.stop),
         "num_beams": settings.num_beams,
+        "draft": settings.draft,
     }
     texts = [settings.prompt] if settings.prompts is None else read_prompts(settings.prompts)
     if settings.out is not None:
@@ -62,7 +64,9 @@ def generate(settings: Generate, call: Call) -> None:
     device = usable_device(settings.device)
     loaded = load(settings.checkpoint)
     model, tokenizer = only_language_model(loaded, settings.checkpoint), loaded.tokenizer
-    place_for_inference(model, device, settings.precision)
+    place_for_inference(model, device, settings.precision, settings.weights)
+    if device == "cpu":
+        store_by_input(model)
     completion["overflow"] = settings.overflow or ("slide" if loaded.between is None else "shorten")
     between = loaded.between or ""
     if settings.between is not None:

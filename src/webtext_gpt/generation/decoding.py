@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.generation import drafts
 from webtext_gpt.generation.sampling import Sampling
 from webtext_gpt.model import GPT, KeyValueCache
 from webtext_gpt.settings import whole_number
 
 OVERFLOWS = ("slide", "refuse", "shorten")
+DRAFTS = ("ngram",)
 
 
 def generate(
@@ -23,6 +25,7 @@ def generate(
     finished: Callable[[int, int], bool] = lambda row, token: False,
     overflow: str = "slide",
     use_cache: bool = True,
+    draft: str | None = None,
 ) -> list[list[int]]:
     """Continue every prompt.
 
@@ -40,14 +43,20 @@ def generate(
             pass. `refuse` raises before anything is generated. `shorten` ends the text where it
             fills the context.
         use_cache: keep keys and values. Without the cache, the same tokens take longer.
+        draft: `ngram` drafts tokens from repetitions in the text, see `generation.drafts`: the
+            tokens are the same, and the prompts are continued one after another.
 
     Returns:
         The new tokens of each prompt, including the one that ended it.
 
     Raises:
-        UserError: a setting is out of range, a prompt is empty, or a prompt does not fit and
-            `overflow` is not `slide`.
+        UserError: a setting is out of range or excludes another, a prompt is empty, or a prompt
+            does not fit and `overflow` is not `slide`.
     """
+    if draft is not None and draft not in DRAFTS:
+        raise UserError(f"draft={draft!r} is not one of {', '.join(DRAFTS)}")
+    if draft is not None and not use_cache:
+        raise UserError(f"draft={draft} needs the cache, and use_cache=False; give one of them")
     sampling = sampling or Sampling()
     block_size = model.config.block_size
     check_prompts(prompts, max_new_tokens, overflow, block_size)
@@ -57,6 +66,13 @@ def generate(
         len(prompt) + answer_limit(len(prompt), max_new_tokens, overflow, block_size)
         for prompt in prompts
     ]
+    if draft == "ngram":
+        for row, text in enumerate(texts):
+            is_ended = _continue_drafted(model, texts, ends, row, sampling, uniforms, finished)
+            if not is_ended and len(text) < ends[row]:  # the context is full, and slides
+                rest = uniforms[:, len(text) - len(prompts[row]) :]
+                _continue(model, texts, ends, [row], sampling, rest, finished, use_cache)
+        return [text[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]
     for does_overflow in (False, True):  # separately, so that a long text does not slow the others
         rows = [row for row in range(len(prompts)) if (ends[row] > block_size) == does_overflow]
         _continue(model, texts, ends, rows, sampling, uniforms, finished, use_cache)
@@ -92,6 +108,43 @@ def _continue(
         if len(unfinished) < len(rows):
             decoder.keep(unfinished)
             rows = [rows[index] for index in unfinished]
+
+
+@torch.inference_mode()
+def _continue_drafted(
+    model: GPT,
+    texts: list[list[int]],
+    ends: Sequence[int],
+    row: int,
+    sampling: Sampling,
+    uniforms: Tensor,
+    finished: Callable[[int, int], bool],
+) -> bool:
+    """Append tokens to one text while it fits in the context, and return whether it is finished."""
+    text, n_prompt = texts[row], len(texts[row])
+    end = min(ends[row], model.config.block_size)
+    device = model.wte.weight.device
+    cache = KeyValueCache(end, torch.zeros(1, dtype=torch.long, device=device))
+    known = drafts.NGramDraft()
+    known.add(text)
+    while len(text) < end:
+        drafted = known.propose(min(drafts.MOST, end - len(text) - 1))
+        tokens = torch.tensor([text[cache.seen :] + drafted], device=device)
+        hidden = model.hidden_states(tokens, cache)[0]
+        logits = model.lm_head(hidden[-len(drafted) - 1 :])  # (drafted + 1, vocab_size)
+        possible = [text + drafted[:n] for n in range(len(drafted) + 1)]
+        first = len(text) - n_prompt
+        numbers = uniforms[row, first : first + len(possible)]
+        chosen = sampling.choose(logits, possible, numbers).tolist()
+        matches = [token == guess for token, guess in zip(chosen, drafted, strict=False)]
+        n_right = matches.index(False) if False in matches else len(matches)
+        cache.forget(len(drafted) - n_right)
+        for token in chosen[: n_right + 1]:
+            text.append(token)
+            if finished(row, token):
+                return True
+        known.add(text[-n_right - 1 :])
+    return False
 
 
 class CachedDecoder:

@@ -30,6 +30,7 @@ class CompletionSettings(TypedDict, total=False):
     overflow: str
     num_beams: int
     num_samples: int
+    draft: str | None
 
 
 class CallSettings(CompletionSettings, total=False):
@@ -74,6 +75,7 @@ def continuations(
     overflow: str = "slide",
     num_beams: int = 1,
     num_samples: int = 1,
+    draft: str | None = None,
     show: Callable[[str], None] | None = None,
 ) -> list[Continuation]:
     """Return what the model writes after each prompt.
@@ -93,6 +95,7 @@ def continuations(
         overflow: see `generate`.
         num_beams: above 1, use beam search of this width instead of sampling.
         num_samples: texts of each prompt, one after another; of beam search, the best ones.
+        draft: see `generate`; not together with beam search.
         show: called with each piece of a single text as soon as it is final.
 
     Raises:
@@ -106,7 +109,7 @@ def continuations(
     whole_number("num_samples", num_samples, least=1)
     sampling = sampling or Sampling()
     if num_beams > 1:
-        checks.beams(num_beams, num_samples, _drawing(sampling, seed))
+        checks.beams(num_beams, num_samples, _drawing(sampling, seed), draft)
     block_size = model.config.block_size
     check_prompts(prompts, max_new_tokens, overflow, block_size)
     if num_beams > 1:
@@ -138,6 +141,7 @@ def continuations(
         seeds=None if seed is None else range(seed, seed + len(prompts)),
         finished=lambda row, token: watchers[row].add(token),
         overflow=overflow,
+        draft=draft,
     )
     written = [_decode(tokenizer, ids, stop) for ids in new]
     for watcher, (text, _) in zip(watchers, written, strict=True):

@@ -67,14 +67,18 @@ class KeyValueCache:
             B, n_head, _, head_dim = k.shape
             self.keys.append(k.new_zeros(B, n_head, self.length, head_dim))
             self.values.append(v.new_zeros(B, n_head, self.length, head_dim))
-        end = self.seen + k.size(2)
-        self.keys[layer][:, :, self.seen : end] = k
-        self.values[layer][:, :, self.seen : end] = v
-        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+        keys, values, T = self.keys[layer], self.values[layer], k.size(2)
+        keys.narrow(2, self.seen, T).copy_(k)  # in Python, narrow is faster than an index
+        values.narrow(2, self.seen, T).copy_(v)
+        return keys.narrow(2, 0, self.seen + T), values.narrow(2, 0, self.seen + T)
 
     def advance(self, T: int) -> None:
         """Mark T tokens as seen; call this once every block has stored them."""
         self.seen += T
+
+    def forget(self, T: int) -> None:
+        """Drop the last T tokens, so that others can take their places."""
+        self.seen -= T
 
     def keep(self, rows: Sequence[int]) -> None:
         """Select rows by index, in the given order; a row may occur more than once."""

@@ -157,5 +157,15 @@ class GPTConfig:
         return self.value_embeddings and (self.n_layer - 1 - layer) % 2 == 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return keyword arguments that recreate this configuration."""
-        return dataclasses.asdict(self)
+        """Return keyword arguments that recreate this configuration.
+
+        Options that came after GPT-2's are left out at their defaults, as they are in earlier
+        checkpoints, which thus describe the same model in the same words.
+        """
+        plain = GPTConfig()
+        added = (*LATER_OPTIONS, "zero_init_projections")
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in added or value != getattr(plain, name)
+        }

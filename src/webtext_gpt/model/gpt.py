@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from webtext_gpt.model.cache import KeyValueCache
 from webtext_gpt.model.config import GPTConfig
 from webtext_gpt.model.documents import Documents
+from webtext_gpt.model.padding import padded_head
 
 IGNORED = -100
 """Target id that marks a position to leave out of the loss."""
@@ -154,13 +155,23 @@ class Head(nn.Linear):
         super().__init__(config.n_embd, config.vocab_size, bias=False)
         self.cap = config.logits_soft_cap
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Map `(..., n_embd)` to logits `(..., vocab_size)`."""
-        return self.capped(super().forward(hidden))
+    def forward(self, hidden: Tensor, padded: bool = False) -> Tensor:
+        """Map `(..., n_embd)` to logits `(..., vocab_size)`.
+
+        Args:
+            hidden: final hidden states.
+            padded: append logits of minus infinity, as `padded_head` does for GPUs.
+        """
+        if not padded:
+            return self.capped(super().forward(hidden))
+        weight, bias = padded_head(self.weight, hidden.device.type)
+        if self.cap is None:
+            return F.linear(hidden, weight, bias)
+        return self.capped(F.linear(hidden, weight)) + bias
 
     def capped(self, logits: Tensor) -> Tensor:
         """Return c tanh(z / c) of each logit z, or the logits if there is no cap c."""
-        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+        return soft_cap(logits, self.cap)
 
 
 class GPT(nn.Module):
@@ -279,15 +290,29 @@ class GPT(nn.Module):
         tokens: Tensor,
         cache: KeyValueCache | None = None,
         documents: Documents | None = None,
+        padded: bool = False,
     ) -> Tensor:
-        """Return next-token logits `(B, T, vocab_size)`; arguments as in `hidden_states`."""
-        logits: Tensor = self.lm_head(self.hidden_states(tokens, cache, documents))
+        """Return next-token logits `(B, T, vocab_size)`.
+
+        Args:
+            tokens: see `hidden_states`.
+            cache: see `hidden_states`.
+            documents: see `hidden_states`.
+            padded: see `Head.forward`.
+        """
+        hidden = self.hidden_states(tokens, cache, documents)
+        logits: Tensor = self.lm_head(hidden, padded=True) if padded else self.lm_head(hidden)
         return logits
 
     @property
     def num_parameters(self) -> int:
         """Number of trainable values; tied weights count once."""
         return sum(p.numel() for p in self.parameters())
+
+
+def soft_cap(logits: Tensor, cap: float | None) -> Tensor:
+    """Return c tanh(z / c) of each logit z, or the logits if there is no cap c."""
+    return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
@@ -324,7 +349,7 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
         rotation: `(T, head_dim)` or `(B, T, head_dim)` rows of `sinusoidal_positions`, which holds
             the sine and the cosine of each pair's angle.
     """
-    angles = rotation.unflatten(-1, (-1, 2))  # ([B,] T, head_dim / 2, 2)
+    angles = rotation.view(*rotation.shape[:-1], -1, 2)  # ([B,] T, head_dim / 2, 2)
     if angles.dim() == 4:
         angles = angles[:, None]  # the heads share them
     sin, cos = angles.unbind(-1)

@@ -65,7 +65,8 @@ def _embed_new(wte: nn.Module, args: tuple[Tensor], embedded: Tensor) -> Tensor:
     return torch.where(is_new.any(dim=-1, keepdim=True), new, embedded)
 
 
-def _score_new(lm_head: Head, args: tuple[Tensor], logits: Tensor) -> Tensor:
+def _score_new(lm_head: nn.Module, args: tuple[Tensor], logits: Tensor) -> Tensor:
     """Return the logits `(..., vocab_size)` with those of new tokens replaced."""
+    assert isinstance(lm_head, Head)  # noqa: S101 - only a hook's type says less
     new = lm_head.capped(F.linear(args[0], lm_head.get_parameter(ROWS))).to(logits.dtype)
     return logits.index_copy(-1, lm_head.get_buffer(IDS), new)

@@ -31,13 +31,19 @@ def number(name: str, value: object, least: float = -math.inf, below: float = ma
     return float(value)
 
 
-def beams(num_beams: int, num_samples: int = 1, drawing: Iterable[str] = ()) -> None:
+def beams(
+    num_beams: int,
+    num_samples: int = 1,
+    drawing: Iterable[str] = (),
+    draft: str | None = None,
+) -> None:
     """Check settings that are given together with a beam search.
 
     Args:
         num_beams: above 1.
         num_samples: number of texts wanted, the best ones.
         drawing: names of the given settings that only choose tokens at random.
+        draft: how tokens are drafted, if they are.
 
     Raises:
         UserError: some settings do not apply together; the message names them.
@@ -47,8 +53,32 @@ def beams(num_beams: int, num_samples: int = 1, drawing: Iterable[str] = ()) -> 
             f"num_beams={num_beams} searches and draws nothing at random; leave {names} out, or "
             "set num_beams=1"
         )
+    if draft is not None:
+        raise UserError(
+            f"draft={draft} continues one text at a time, and num_beams={num_beams} searches among "
+            "several; give one of them"
+        )
     if num_samples > num_beams:
         raise UserError(
             f"num_samples={num_samples} is more than num_beams={num_beams}; a beam search returns "
             "at most as many texts as it keeps"
+        )
+
+
+def int8_weights(weights: str, device: str, precision: str) -> None:
+    """Check settings that are given together with weights in int8.
+
+    Raises:
+        UserError: the weights are to be int8 and the device is no CPU, or the numbers not fp32.
+    """
+    if weights != "int8":
+        return
+    if device not in ("auto", "cpu"):
+        raise UserError(
+            f"weights=int8 is for CPUs, not for device={device}; set device=cpu or weights=float"
+        )
+    if precision == "bf16":
+        raise UserError(
+            f"weights=int8 is computed in fp32, and precision={precision}; set precision=fp32 or "
+            "weights=float"
         )

@@ -32,6 +32,11 @@ def groups(config: str) -> dict[str, str | None]:
     return {k: v for entry in entries if isinstance(entry, dict) for k, v in entry.items()}
 
 
+def is_a_choice(config: str, group: str) -> bool:
+    """Return whether a group leaves a choice: of several, or of one or none."""
+    return len(choices(config, group)) > (groups(config)[group] is not None)
+
+
 def choices(config: str, group: str, extra: Path | None = None) -> list[str]:
     """Return the choices of a group.
 
@@ -59,7 +64,7 @@ def compose(config: str, chosen: Mapping[str, str], extra: Path | None = None) -
     for group, choice in chosen.items():
         known = choices(config, group, extra)
         if choice.lower() in NULL and choice not in known:
-            overrides += [] if groups(config)[group] is None else [f"~{group}"]
+            overrides.append(f"~{group}")  # also where an experiment would choose one
             continue
         overrides.append(f"{group}={choice}")
         if choice not in known:
@@ -101,8 +106,13 @@ def _reason(error: Exception) -> str:
 def choice_groups(config: str, group: str, choice: str) -> dict[str, str]:
     """Return the choices of other groups that a choice makes, as an experiment does."""
     values = yaml.safe_load(_choice_file(config, group, choice).read_text()) or {}
-    entries = [entry for entry in values.get("defaults", []) if isinstance(entry, dict)]
-    return {key.rpartition("/")[2]: value for entry in entries for key, value in entry.items()}
+    made: dict[str, str] = {}
+    for entry in values.get("defaults", []):
+        if isinstance(entry, dict):
+            made |= {key.rpartition("/")[2]: value for key, value in entry.items()}
+        elif entry != "_self_":
+            made |= choice_groups(config, group, entry)
+    return made
 
 
 def choice_values(config: str, group: str, choice: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from webtext_gpt.settings.kinds import (
     Whole,
 )
 from webtext_gpt.settings.lists import Either, Listed
+from webtext_gpt.settings.optimization import Muon
 from webtext_gpt.settings.run import RunSettings
 from webtext_gpt.settings.task import Task
 
@@ -120,6 +121,11 @@ class Finetune(RunSettings):
             raise ValueError(
                 "train_new_tokens=false is for a frozen embedding; set layers=... or "
                 "lora.rank=..., or leave it out"
+            )
+        if isinstance(self.optimizer, Muon) and self.layers == 0 and self.lora.rank is None:
+            raise ValueError(
+                "optimizer=muon trains the matrices of blocks, and layers=0 freezes them all; set "
+                "layers=1 or above, or optimizer=adamw"
             )
         return self
 

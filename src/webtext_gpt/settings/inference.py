@@ -28,6 +28,8 @@ INFERENCE_PRECISION = OneOf(
         **dict.fromkeys(("bf16-mixed", "bf16-true", "bfloat16"), "give bf16"),
     },
 )
+INFERENCE_WEIGHTS = OneOf(("float", "int8"), instead={"int4": "give int8 or float"})
+WEIGHTS_MEANING = "int8: rounded weights, for speed on CPUs; slightly less exact"
 MODEL = "run folder, .ckpt file, Hugging Face folder or hub name"
 
 
@@ -115,15 +117,24 @@ class Generate(Settings):
     precision: Annotated[str, INFERENCE_PRECISION] = setting(
         "auto", "number format; auto: bf16 on GPUs that multiply it, else fp32"
     )
+    weights: Annotated[str, INFERENCE_WEIGHTS] = setting("float", WEIGHTS_MEANING)
+    draft: Annotated[str | None, OneOf(("ngram",), null="none")] = setting(
+        None,
+        "ngram: draft tokens from repetitions in the text, for speed; the model verifies them, and "
+        "the text stays the same",
+    )
 
     @model_validator(mode="after")
     def _refuse_conflicts(self) -> Self:
+        checks.int8_weights(self.weights, self.device, self.precision)
         if self.num_beams > 1:
             self._refuse_for_beams()
         if self.prompts is not None and self.prompt:
             raise ValueError("give prompt= or prompts=FILE, not both")
         if self.next is not None and self.prompts is not None:
             raise ValueError("next= works with prompt=, not with a file of prompts=")
+        if self.next is not None and self.draft is not None:
+            raise ValueError(f"next= ranks single tokens; leave draft={self.draft} out")
         if self.next is not None and self.out is not None:
             raise ValueError("next= prints its tokens and writes no file; leave out= out")
         return self
@@ -132,7 +143,7 @@ class Generate(Settings):
         drawing = self.model_fields_set & {"temperature", "top_k", "top_p"}
         if self.seed is not None:
             drawing |= {"seed"}
-        checks.beams(self.num_beams, self.num_samples, drawing)
+        checks.beams(self.num_beams, self.num_samples, drawing, self.draft)
         if self.next is not None:
             raise ValueError(
                 f"next= ranks single tokens, and num_beams={self.num_beams} searches for texts; "
@@ -187,6 +198,7 @@ class Evaluate(Settings):
     precision: Annotated[str, INFERENCE_PRECISION] = setting(
         "fp32", "number format; bf16 is faster on GPUs and slightly less exact"
     )
+    weights: Annotated[str, INFERENCE_WEIGHTS] = setting("float", WEIGHTS_MEANING)
     compare: Annotated[
         list[str] | None, Listed(PathText(what=f"a {MODEL}"), null="evaluate one model")
     ] = setting(
@@ -200,6 +212,7 @@ class Evaluate(Settings):
 
     @model_validator(mode="after")
     def _need_a_model_or_runs(self) -> Self:
+        checks.int8_weights(self.weights, self.device, self.precision)
         given = [key for key in ("checkpoint", "compare", "report") if getattr(self, key)]
         if not given:
             raise ValueError(

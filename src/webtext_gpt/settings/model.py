@@ -62,7 +62,7 @@ class Model(Target):
         True, "divide the initial weights of residual projections by sqrt(2 n_layer), as GPT-2"
     )
     zero_init_projections: Annotated[bool, Switch()] = setting(
-        False, "start the residual projections at zero instead"
+        False, "start the residual projections at zero, whatever scaled_residual_init says"
     )
     norm_type: Annotated[str, OneOf(("layer", "rms"))] = setting(
         "layer", "layer normalization, or by the root mean square alone"
@@ -91,13 +91,14 @@ class Model(Target):
             raise ValueError(
                 f"model.n_embd={self.n_embd} does not divide into model.n_head={self.n_head} heads"
             )
+        width = self.n_embd // self.n_head
+        if self.positions == "rotary" and {"n_embd", "n_head"} <= given and width % 2:
+            raise ValueError(
+                f"model.positions=rotary rotates pairs of values, and model.n_embd={self.n_embd} / "
+                f"model.n_head={self.n_head} = {width} is odd; set another n_embd or n_head"
+            )
         if self.positions == "sinusoidal" and self.n_embd % 2:
             raise ValueError(
                 f"model.positions=sinusoidal needs an even model.n_embd, not {self.n_embd}"
-            )
-        if self.zero_init_projections and "scaled_residual_init" in given:
-            raise ValueError(
-                "model.zero_init_projections=true leaves nothing to scale; leave "
-                "model.scaled_residual_init out"
             )
         return self

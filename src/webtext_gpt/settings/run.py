@@ -9,7 +9,8 @@ from pydantic import model_validator
 from webtext_gpt.settings.average import Average
 from webtext_gpt.settings.base import Settings, keys, setting
 from webtext_gpt.settings.callbacks import Callbacks
-from webtext_gpt.settings.kinds import PathText, Switch, Whole
+from webtext_gpt.settings.kinds import OneOf, PathText, Switch, Whole
+from webtext_gpt.settings.lists import Either
 from webtext_gpt.settings.optimization import Guard, Muon, Optimizer, Scheduler
 from webtext_gpt.settings.training import FSDP, DeepSpeed, Logger, Strategy, Trainer
 
@@ -46,8 +47,11 @@ class RunSettings(Settings):
         )
     )
     seed: Seed = setting(1337, "seed of the new weights, dropout and the order of samples")
-    compile: Annotated[bool, Switch()] = setting(
-        False, "compile the model with torch.compile: faster steps after about a minute"
+    compile: Annotated[bool | str, Either((Switch(), OneOf(("auto", "gpu"))))] = setting(
+        "gpu",
+        "compile the model with torch.compile: faster steps after about a minute, with other "
+        "rounding; auto: in pretraining, if that saves time within the run; gpu: auto on GPUs, "
+        "false on CPUs",
     )
     activation_checkpointing: Annotated[bool, Switch()] = setting(
         False, "recompute activations in the backward pass: less memory, slower"

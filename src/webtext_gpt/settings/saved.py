@@ -19,6 +19,8 @@ HEADER = "# Settings of a webtext-gpt run. Texts and paths are literal.\n"
 """First line of the file; earlier versions, whose files had interpolations, did not write it."""
 MAY_CHANGE = ("strategy", "logger", "average")
 """Groups whose choice may change when a run is resumed."""
+EXAMPLES = {"experiment": "trainer.max_steps", "recipe": "optimizer.lr"}
+"""For groups without keys of their own, a key that may change instead."""
 OUTPUTS = ("run_dir", "resume", "out")
 """Paths that a run writes; all others are read, and may be relative to the first working folder."""
 MOVED = {"webtext_gpt.data.task.Task": "webtext_gpt.finetuning.data.task.Task"}
@@ -63,8 +65,8 @@ def reopen(
         if group not in MAY_CHANGE:
             raise UserError(
                 f"{group}={choice}: a resumed run keeps its groups; leave {group}= out and change "
-                f"single keys ({'trainer.max_steps' if group == 'experiment' else f'{group}.KEY'}="
-                "...), or start a new run without resume="
+                f"single keys ({EXAMPLES.get(group, f'{group}.KEY')}=...), or start a new run "
+                "without resume="
             )
         values.pop(group, None)
         if group in composed:

@@ -9,7 +9,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.settings.base import TARGET, keys, setting
 from webtext_gpt.settings.data import Data, TokenizerChoice
 from webtext_gpt.settings.dial import DIALS, implied_recipe
-from webtext_gpt.settings.kinds import NULL, Count, Number, PathText, Switch, Whole
+from webtext_gpt.settings.kinds import NULL, Count, Number, OneOf, PathText, Switch, Whole
 from webtext_gpt.settings.model import Model
 from webtext_gpt.settings.run import AUTO, RunSettings, cache_folder
 
@@ -17,8 +17,7 @@ from webtext_gpt.settings.run import AUTO, RunSettings, cache_folder
 class Train(RunSettings):
     """Pretrain a GPT, from a laptop to a cluster.
 
-    Without settings, it trains a small model on real text in five minutes, with no download and no
-    account. Everything is written to a folder in runs/.
+    Without settings, it trains a small model on real text in five minutes, and writes into runs/.
     """
 
     examples: ClassVar[dict[str, str]] = {
@@ -50,6 +49,13 @@ class Train(RunSettings):
     validate_every: Annotated[int, Whole(1, unit="optimizer steps")] = setting(
         250, "interval between validations", common=True
     )
+    validate_tokens: Annotated[
+        int | None, Whole(1, unit="tokens", null="the complete validation split")
+    ] = setting(
+        None,
+        "length of a validation before the last, in windows spread evenly over each source's "
+        "validation split; val_share is their share of it",
+    )
     size: Annotated[int | None, Count(1, unit="weights in the blocks", null="as model=")] = setting(
         None,
         "size of the model, with recipe=modern; laws fitted on runs choose its shape, batch, rates "
@@ -66,6 +72,11 @@ class Train(RunSettings):
         False,
         "let a token attend to its own document only, whose positions begin with 0; otherwise to "
         "all that precedes it in the sequence",
+    )
+    packing: Annotated[str, OneOf(("stream", "best_fit"))] = setting(
+        "stream",
+        "stream: training sequences are cut from the text of all documents in a row; best_fit: "
+        "each begins with a document, and what does not fit is left out, which the run reports",
     )
     cache_dir: Annotated[str, PathText()] = setting(
         cache_folder,
@@ -111,6 +122,16 @@ class Train(RunSettings):
         kept = model.model_fields_set | {TARGET}
         keys: dict[str, Any] = plain(model)
         return {k: v for k, v in keys.items() if self.checkpoint is None or k in kept}
+
+    @model_validator(mode="after")
+    def _one_length_of_validations(self) -> Self:
+        batches = self.trainer.limit_val_batches
+        if self.validate_tokens is not None and batches is not None:
+            raise ValueError(
+                f"validate_tokens={self.validate_tokens} shortens all validations but the last, "
+                f"and trainer.limit_val_batches={batches} all of them; leave one out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_tokenizer(self) -> Self:

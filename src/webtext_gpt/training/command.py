@@ -1,6 +1,7 @@
 """The work of `train.py`: train, or estimate the memory that training needs."""
 
 from webtext_gpt.cli import Call
+from webtext_gpt.commands import many_imports
 from webtext_gpt.settings.train import Train
 
 
@@ -11,8 +12,9 @@ def train(settings: Train, call: Call) -> None:
 
         print(estimate(settings))
         return
-    from webtext_gpt.training.pretrain import pretrain
-    from webtext_gpt.training.summary import print_summary
+    with many_imports():
+        from webtext_gpt.training.pretrain import pretrain
+        from webtext_gpt.training.summary import print_summary
 
     summary = pretrain(settings, call)
     if summary:

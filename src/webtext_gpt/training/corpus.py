@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from webtext_gpt.data.left_out import left_out_lines
 from webtext_gpt.data.mixture import Mixture
 from webtext_gpt.data.prepare import TokenizerRecipe, cached_shards, prepare_shards
+from webtext_gpt.data.pretraining import epoch_tokens
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPTConfig
@@ -21,12 +22,15 @@ from webtext_gpt.training.given_tokenizer import shards_with
 from webtext_gpt.training.mixed_corpus import build_sources, open_mixture, shared_recipe
 
 
-def open_shards(settings: Train, tokenizer: Tokenizer | None = None) -> TokenShards | Mixture:
+def open_shards(
+    settings: Train, tokenizer: Tokenizer | None = None, block_size: int | None = None
+) -> TokenShards | Mixture:
     """Return the tokenized corpus, built if the cache lacks it; rank 0 verifies it.
 
     Args:
         settings: the settings of the run.
         tokenizer: that of the checkpoint that the run starts from, if there is one.
+        block_size: context length of the checkpoint's model, if there is one.
 
     Raises:
         UserError: see `prepare_shards`, `TokenShards`, `open_mixture` and `shards_with`.
@@ -34,7 +38,16 @@ def open_shards(settings: Train, tokenizer: Tokenizer | None = None) -> TokenSha
     if isinstance(settings.data, Mixed):
         recipe = functools.partial(tokenizer_recipe, settings.tokenizer)
         mixture = open_mixture(
-            settings.data, recipe, settings.cache_dir, tokenizer, settings.checkpoint
+            settings.data,
+            recipe,
+            settings.cache_dir,
+            tokenizer,
+            settings.checkpoint,
+            epoch_tokens=functools.partial(
+                epoch_tokens,
+                block_size=block_size or settings.model.block_size,
+                packing=settings.packing,
+            ),
         )
         for name, shards in mixture.sources.items():
             _check(shards, f"{name}: ")

@@ -20,6 +20,7 @@ SUPPORTED = "lightning >= 2.6, < 2.7, without 2.6.2 and 2.6.3"
 try:
     from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
     from lightning.pytorch.loops.fit_loop import _FitLoop
+    from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
     from lightning.pytorch.strategies.launchers.subprocess_script import (
         _basic_subprocess_cmd,
         _SubprocessScriptLauncher,
@@ -43,9 +44,26 @@ class FitLoop(_FitLoop):
         return False
 
 
-def use_own_fit_loop(trainer: L.Trainer) -> None:
-    """Give a trainer our `FitLoop`."""
+class EpochLoop(_TrainingEpochLoop):
+    """Epoch loop whose processes do not tell one another of a SIGTERM before each micro-batch.
+
+    Lightning broadcasts a flag through the GPUs and waits for it. `GracefulInterrupt` has its own
+    handlers, and the processes agree once for each step.
+    """
+
+    def _broadcast_sigterm_tensor(self) -> None:
+        pass
+
+
+def use_own_loops(trainer: L.Trainer) -> None:
+    """Give a trainer our `FitLoop` and `EpochLoop`."""
     trainer.fit_loop.__class__ = FitLoop
+    trainer.fit_loop.epoch_loop.__class__ = EpochLoop
+
+
+def logs_step(trainer: L.Trainer) -> bool:
+    """Return whether Lightning logs the current optimizer step, and so reads its figures back."""
+    return bool(trainer._logger_connector.should_update_logs)
 
 
 def cluster_environment(trainer: L.Trainer) -> ClusterEnvironment:

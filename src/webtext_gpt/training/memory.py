@@ -3,7 +3,7 @@
 Model states follow Rajbhandari et al. 2020 (ZeRO, section 3.1). With Adam in fp32, a parameter
 takes 4 bytes, its gradient 4 and its two moments 8. DeepSpeed's bf16 takes 2 and 2, and 12 for the
 moments and an fp32 copy of the parameter. Stage 1 divides the last term over devices, stage 2 also
-the gradients, stage 3 also the parameters.
+the gradients, stage 3 also the parameters. Muon has one moment of a matrix, which takes 4 less.
 """
 
 import os
@@ -15,11 +15,13 @@ import torch
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPTConfig
 from webtext_gpt.model.empty import empty_gpt
+from webtext_gpt.settings.optimization import Muon
 from webtext_gpt.settings.run import AUTO, RunSettings
 from webtext_gpt.settings.train import Train
 from webtext_gpt.training.batch import BatchPlan, plan_batch
 from webtext_gpt.training.corpus import expected_vocabulary, model_config
 from webtext_gpt.training.distributed.devices import Devices, find_devices
+from webtext_gpt.training.optim import hidden_matrices
 from webtext_gpt.training.precision import best_precision
 from webtext_gpt.training.start import open_start
 from webtext_gpt.training.strategy import BUCKET, Parallelism
@@ -72,6 +74,7 @@ def estimate(settings: Train) -> str:
         pure=precision == "bf16-true",
         masked=settings.mask_documents,
         parallelism=settings.strategy.build(devices),
+        one_moment=_one_moment(settings, config),
         averages=_averages(settings),
     )
 
@@ -130,6 +133,7 @@ def check_memory(
         on_gpu=devices.kind == "cuda",
         pure=precision == "bf16-true",
         offload=parallelism.offload,
+        one_moment=_one_moment(settings, config),
         averages=_averages(settings),
     )
     if needed.total <= available:
@@ -165,6 +169,13 @@ def device_memory(devices: Devices) -> float | None:
     return min(total, int(allowed) if allowed.isdigit() else total) / devices.per_node
 
 
+def _one_moment(settings: RunSettings, config: GPTConfig) -> int:
+    """Return the number of parameters of which the optimizer keeps one moment instead of two."""
+    if not isinstance(settings.optimizer, Muon):
+        return 0
+    return sum(matrix.numel() for matrix in hidden_matrices(empty_gpt(config, "meta")))
+
+
 def _averages(settings: RunSettings) -> int:
     """Return the values for each parameter that the chosen average of the weights keeps."""
     return 0 if settings.average is None else settings.average.build().copies
@@ -190,6 +201,7 @@ def estimate_memory(
     on_gpu: bool = True,
     pure: bool = False,
     offload: bool = False,
+    one_moment: int = 0,
     averages: int = 0,
 ) -> Memory:
     """Return the memory of one device under a ZeRO stage; stage 0 is DDP or one process.
@@ -206,13 +218,15 @@ def estimate_memory(
             is sent.
         pure: whether the precision is bf16-true, which keeps DDP's states in bf16 too.
         offload: whether optimizer states, and in stage 3 parameters, are off the device.
+        one_moment: parameters of which the optimizer keeps one moment instead of two.
         averages: fp32 values for each parameter that an average of the weights keeps.
     """
     if stage == 0 and pure:
-        return Memory(2 * n_parameters, 2 * n_parameters, 4 * n_parameters, 0, activations)
+        states = 4 * n_parameters - 2 * one_moment
+        return Memory(2 * n_parameters, 2 * n_parameters, states, 0, activations)
     if stage == 0:
         casts = 2 * n_parameters if half else 0  # autocast's copies of the weights
-        states = (8 + 4 * averages) * n_parameters
+        states = (8 + 4 * averages) * n_parameters - 4 * one_moment
         return Memory(4 * n_parameters, 4 * n_parameters, states, casts, activations)
     width = 2 if half else 4
     gathered = min(n_parameters, LIVE_PARAMETERS) * width if stage == 3 else 0
@@ -221,7 +235,9 @@ def estimate_memory(
             0 if offload and stage == 3 else width * n_parameters / (devices if stage == 3 else 1)
         ),
         gradients=width * n_parameters / (devices if stage >= 2 else 1),
-        optimizer=0 if offload else (12 + 4 * averages) * n_parameters / devices,
+        optimizer=(
+            0 if offload else ((12 + 4 * averages) * n_parameters - 4 * one_moment) / devices
+        ),
         buffers=width * bucket * (2 if on_gpu else 1) + gathered,
         activations=activations,
     )
@@ -277,6 +293,7 @@ def memory_table(
     pure: bool,
     masked: bool = False,
     parallelism: Parallelism,
+    one_moment: int = 0,
     averages: int = 0,
 ) -> str:
     """Return the estimate for ZeRO stages 0 to 3 as a table, in GiB per device.
@@ -291,6 +308,7 @@ def memory_table(
         pure: see `estimate_memory`.
         masked: whether documents are masked.
         parallelism: this call's strategy, whose row is marked.
+        one_moment: see `estimate_memory`.
         averages: see `estimate_memory`.
     """
     n_parameters = count_parameters(config)
@@ -298,13 +316,14 @@ def memory_table(
         config, plan.micro_batch_size, half=half, recompute=recompute, masked=masked
     )
     own_stage, offload = parallelism.zero_stage, parallelism.offload
-    saved = 6 if pure and own_stage in (0, None) else 12
+    number = 2 if pure and own_stage in (0, None) else 4
+    saved = number * (3 * n_parameters - one_moment)
     lines = [
         f"{n_parameters:,} parameters, vocabulary {config.vocab_size:,}, context "
         f"{config.block_size}; {devices} {_devices_name(devices, on_gpu)} x "
         f"{plan.micro_batch_size} sequences x {plan.accumulation}, {'bf16' if half else 'fp32'}"
         + (", activation checkpointing" if recompute else "")
-        + f"; a checkpoint is {saved * n_parameters / 2**30:.3f} GiB, also of CPU memory while it "
+        + f"; a checkpoint is {saved / 2**30:.3f} GiB, also of CPU memory while it "
         "is written",
         f"{'GiB a device':26} parameters  gradients  optimizer  buffers  activations    total",
     ]
@@ -319,6 +338,7 @@ def memory_table(
             on_gpu=on_gpu,
             pure=pure,
             offload=offload and stage == own_stage,
+            one_moment=one_moment,
             averages=averages,
         )
         values = [getattr(memory, field.name) for field in fields(memory)]
@@ -328,9 +348,9 @@ def memory_table(
         lines.append(f"ZeRO-{name:<21} {columns}  {memory.total / 2**30:7.3f}{mark}")
     if offload:
         width = (2 if half else 4) if own_stage == 3 else 0
+        offloaded = (12 + 4 * averages + width) * n_parameters - 4 * one_moment
         lines.append(
-            "CPU memory for offloaded states, over all machines: "
-            f"{(12 + 4 * averages + width) * n_parameters / 2**30:.3f} GiB"
+            f"CPU memory for offloaded states, over all machines: {offloaded / 2**30:.3f} GiB"
         )
     return "\n".join(lines)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from webtext_gpt.data.mixture import Mixture, naming_source
 from webtext_gpt.data.prepare import JointRecipe, TokenizerRecipe, prepare_shards
-from webtext_gpt.data.shards import TokenShards
+from webtext_gpt.data.shards import TokenShards, TokenStream
 from webtext_gpt.data.sources import TextSource
 from webtext_gpt.errors import UserError
 from webtext_gpt.settings.data import DocstringsSource, Mixed, Source
@@ -20,6 +20,8 @@ def open_mixture(
     cache: str | Path,
     tokenizer: Tokenizer | None = None,
     checkpoint: str | None = None,
+    *,
+    epoch_tokens: Callable[[TokenStream], int],
 ) -> Mixture:
     """Return the sources of a mixture with their weights; those that the cache lacks are built.
 
@@ -30,6 +32,7 @@ def open_mixture(
         cache: parent folder of the token shards that are built.
         tokenizer: tokenizer of the checkpoint that the run starts from, if there is one.
         checkpoint: its name, for messages.
+        epoch_tokens: returns the tokens of a training split that an epoch reads.
 
     Raises:
         UserError: a source cannot be read, or does not fit the tokenizer; the message names it.
@@ -47,7 +50,7 @@ def open_mixture(
                 opened[name] = prepare_shards(source, chosen, cache)
         if isinstance(chosen, JointRecipe):
             chosen.trained = opened[name].tokenizer  # the next source need not train it again
-    return Mixture(opened, _weights(settings.sources, opened))
+    return Mixture(opened, _weights(settings.sources, opened, epoch_tokens))
 
 
 def build_sources(settings: Mixed) -> dict[str, TextSource | TokenShards]:
@@ -95,15 +98,17 @@ def shared_recipe(
 
 
 def _weights(
-    settings: Mapping[str, Source], opened: Mapping[str, TokenShards]
+    settings: Mapping[str, Source],
+    opened: Mapping[str, TokenShards],
+    epoch_tokens: Callable[[TokenStream], int],
 ) -> dict[str, Fraction]:
-    """Return each source's weight: as it was given, or its epochs times its tokens."""
+    """Return each source's weight: as it was given, or its epochs times the tokens of one."""
     weights = {}
     for name, source in settings.items():
         with naming_source(name):
             if source.weight is not None:
                 weights[name] = Fraction(str(source.weight))
             else:
-                tokens = opened[name].split("train").n_tokens
+                tokens = epoch_tokens(opened[name].split("train"))
                 weights[name] = Fraction(str(source.epochs or 1)) * tokens
     return weights

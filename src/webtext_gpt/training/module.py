@@ -1,7 +1,9 @@
 """Base LightningModule: optimizer steps, per-step dropout seed, validation, guard and resume."""
 
+import dataclasses
 import functools
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
@@ -13,14 +15,19 @@ from torch import Tensor
 
 from webtext_gpt.checkpoint.load import describe
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, GPTClassifier
+from webtext_gpt.model import GPT, GPTClassifier, GPTConfig, language_model
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training import lightning_internals as internals
+from webtext_gpt.training.attention_kernel import slow_attention, usable_kernels
 from webtext_gpt.training.averaging import forget
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.time_budget import TimeBudget
 from webtext_gpt.training.callbacks.weight_average import inner_optimizer, weight_average
+from webtext_gpt.training.compilation import compiled
+from webtext_gpt.training.distributed.collectives import mean_over_ranks
 from webtext_gpt.training.guard import LESS, Guard, StepBatch, last_checkpoint
+from webtext_gpt.training.step_checks import StepChecks, give_found_inf, supports_found_inf
+from webtext_gpt.training.validation import SHARE
 
 
 class ModuleOptions(TypedDict):
@@ -31,7 +38,7 @@ class ModuleOptions(TypedDict):
     make_optimizer: Callable[[GPT | GPTClassifier], torch.optim.Optimizer]
     schedule: Callable[..., float]
     seed: int
-    compile_model: bool
+    compile_model: bool | str
     guard: Guard
 
 
@@ -52,7 +59,8 @@ class TrainingModule(L.LightningModule):
             taken and `total_steps`.
         seed: seed of dropout.
         tokens_per_step: tokens of the global batch, for the logs.
-        compile_model: compile forward and backward passes with `torch.compile`.
+        compile_model: compile forward and backward passes with `torch.compile`; `auto`: go on
+            without if that fails.
         guard: policy for losses and gradients that are not finite.
 
     Attributes:
@@ -77,7 +85,7 @@ class TrainingModule(L.LightningModule):
         schedule: Callable[..., float],
         seed: int,
         tokens_per_step: int,
-        compile_model: bool = False,
+        compile_model: bool | str = False,
         guard: Guard,
     ) -> None:
         super().__init__()
@@ -85,7 +93,7 @@ class TrainingModule(L.LightningModule):
         self.tokenizer = tokenizer
         self.corpus = corpus
         # Compile the function, not the module, so that parameter names do not change.
-        self.loss = torch.compile(loss) if compile_model else loss
+        self.loss = compiled(loss, compile_model) if compile_model else loss
         self.make_optimizer = make_optimizer
         self.schedule = schedule
         self.seed = seed
@@ -97,6 +105,7 @@ class TrainingModule(L.LightningModule):
         self.validated_step = -1
         self.parameter_names: list[list[str]] = []
         self._optimizer_settings: list[dict[str, Any]] = []
+        self.checks = StepChecks(guard, lambda: self._batch_info(self._step))
         self._step_losses: list[Tensor] = []  # of the current step's micro-batches
         self._step = 0  # number of the current step, from 1
         self._earlier_seconds = 0.0
@@ -131,6 +140,7 @@ class TrainingModule(L.LightningModule):
         the number of micro-batches, which may have changed.
         """
         self._began = time.monotonic()
+        self._warn_of_slow_attention()
         internals.start_at_new_step(self.trainer)
         self._apply_optimizer_settings()
         if weight_average(self.trainer) is None:
@@ -145,6 +155,18 @@ class TrainingModule(L.LightningModule):
                 print(
                     f"validation  loss {figures['val_loss']:.4f} before the first step", flush=True
                 )
+
+    def _warn_of_slow_attention(self) -> None:
+        if self.device.type != "cuda":
+            return
+        config = language_model(self.model).config
+        is_half = str(self.trainer.precision).startswith("bf16")
+        dtype = torch.bfloat16 if is_half else torch.float32
+        masked = getattr(self, "mask_documents", False)
+        usable = usable_kernels(config, self.device, dtype, masked=masked)
+        warning = slow_attention(usable, config, dtype, masked=masked)
+        if warning is not None and self.trainer.is_global_zero:
+            print(warning, file=sys.stderr, flush=True)
 
     def _apply_optimizer_settings(self) -> None:
         """Replace a checkpoint's optimizer settings and learning rates with this call's."""
@@ -171,7 +193,18 @@ class TrainingModule(L.LightningModule):
         if not self._step_losses:
             self._step = self.global_step + 1
             step = self.seed * 2**32 + self.global_step
-            torch.manual_seed((step * self.trainer.world_size + self.trainer.global_rank) % 2**63)
+            seed = (step * self.trainer.world_size + self.trainer.global_rank) % 2**63
+            # Where dropout is drawn on CPUs, the other devices' generators need no seed.
+            on_cpu = self.device.type == "cpu"
+            (torch.default_generator.manual_seed if on_cpu else torch.manual_seed)(seed)
+
+    def log(self, name: str, *value: Any, **options: Any) -> None:
+        """Log a metric, of training steps only at those that are logged.
+
+        Lightning would note it at the others too, in as much time as a small layer takes.
+        """
+        if not self.trainer.training or self._step % self.trainer.log_every_n_steps == 0:
+            super().log(name, *value, **options)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the mean loss of one micro-batch, in nats."""
@@ -181,22 +214,35 @@ class TrainingModule(L.LightningModule):
         return loss * torch.where(loss.detach().isfinite(), 1.0, math.nan)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the loss of the global batch, over all micro-batches and processes.
+        """Log and check the loss of the global batch, over all micro-batches and processes.
 
         Raises:
-            UserError: it is not finite, and the guard stops training.
+            UserError: it, or a figure of the step before, is not finite, and the guard stops
+                training.
         """
         if len(self._step_losses) < self.trainer.accumulate_grad_batches:
             return  # DeepSpeed calls this after every micro-batch
         losses = torch.stack(self._step_losses)
         self._step_losses.clear()
-        loss = self.trainer.strategy.reduce(losses.mean(), reduce_op="mean")
+        loss = mean_over_ranks(losses.mean())
+        self.checks.finish()
+        on_device = self._skips_on_device(optimizer)
+        late = on_device and not internals.logs_step(self.trainer)
         step = self.global_step + 1
-        self.log("step", float(step))  # x-axis of the loggers: optimizer steps finished
-        self.log("tokens", float(step * self.tokens_per_step))
+        self._log("step", step)  # x-axis of the loggers: optimizer steps finished
+        self._log("tokens", step * self.tokens_per_step)
         self.log("train_loss", loss)
-        self.log("lr", optimizer.param_groups[0]["lr"])
-        self.guard.check_loss(float(loss), self._batch_info(), losses.isfinite().tolist())
+        self._log("lr", optimizer.param_groups[0]["lr"])
+        self.checks.check_loss(loss, losses.isfinite(), on_device=on_device, late=late)
+
+    def _skips_on_device(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether a bad step is skipped without reading anything back, where that costs time."""
+        deepspeed = self.trainer.strategy.handles_gradient_accumulation  # it skips by itself
+        return self.device.type == "cuda" and (deepspeed or supports_found_inf(optimizer))
+
+    def _log(self, name: str, value: float) -> None:
+        """Log a number of the CPU. Lightning would copy a float to the GPU, and wait for that."""
+        self.log(name, torch.tensor(float(value)))
 
     def configure_gradient_clipping(
         self,
@@ -216,8 +262,9 @@ class TrainingModule(L.LightningModule):
             norm = self.trainer.strategy.model.clip_grad_norm_(limit)
         else:
             norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit)
-        self._check_norm(float(norm))
-        if self.guard.skipping:  # an optimizer skips parameters without a gradient
+        skip = self._check_norm(norm)
+        give_found_inf(optimizer, skip)
+        if skip is None and self.guard.skipping:  # an optimizer skips what has no gradient
             optimizer.zero_grad(set_to_none=True)
 
     def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
@@ -227,18 +274,23 @@ class TrainingModule(L.LightningModule):
 
             self._check_norm(gradient_norm(self.trainer.strategy.model))
 
-    def _check_norm(self, norm: float) -> None:
-        self.log("grad_norm", norm)
-        self.guard.check_norm(norm, self._batch_info())
+    def _check_norm(self, norm: Tensor | float) -> Tensor | None:
+        """Log and check the norm; see `StepChecks.check_norm`."""
+        if isinstance(norm, Tensor):
+            self.log("grad_norm", norm.float())
+        else:
+            self._log("grad_norm", norm)
+        skip = self.checks.check_norm(norm)
         if self.guard.not_finite == "skip":
-            self.log("skipped_steps", float(self.guard.skipped))
-        self.log("grad_norm_spikes", float(self.guard.norms.spikes))
+            self._log("skipped_steps", self.guard.skipped)
+        self._log("grad_norm_spikes", self.guard.norms.spikes)
+        return skip
 
-    def _batch_info(self) -> StepBatch:
+    def _batch_info(self, step: int) -> StepBatch:
         return StepBatch(
-            step=self._step,
+            step=step,
             run_dir=self.trainer.default_root_dir,
-            documents=self._documents,
+            documents=lambda finite: self._documents(step, finite),
             is_rank_zero=self.trainer.is_global_zero,
             unit=self.trainer.datamodule.UNIT,
             finish_saving=self._finish_saving,
@@ -250,16 +302,20 @@ class TrainingModule(L.LightningModule):
             if isinstance(callback, Checkpoints):
                 callback.finish_after_error(self.trainer)
 
-    def _documents(self, finite: Sequence[bool] | None) -> list[int] | list[str]:
+    def _documents(self, step: int, finite: Sequence[bool] | None) -> list[int] | list[str]:
         """Return what `StepBatch.documents` describes."""
         data = self.trainer.datamodule
-        shares = data.samples(self._step - 1, self.trainer.world_size)
+        shares = data.samples(step - 1, self.trainer.world_size)
         # shares: (micro-batch, process, sample)
         if finite is not None:
             mine = ~torch.tensor(finite, device=self.device)
             bad = self.all_gather(mine).view(self.trainer.world_size, -1).T.cpu().numpy()
             shares = shares[bad]
         return sorted({d for s in shares.flatten().tolist() for d in data.documents(s)})
+
+    def on_validation_start(self) -> None:
+        """Check the step before, so that no validation is of weights that stop a run."""
+        self.checks.finish()
 
     def validation_figures(self) -> dict[str, float]:
         """Return the figures of the validation that has just run, including `val_loss`."""
@@ -290,8 +346,9 @@ class TrainingModule(L.LightningModule):
         self.log_dict({"step": float(self.global_step), **figures})
 
     def on_train_epoch_end(self) -> None:
-        """Validate after the last step, unless a validation has just run."""
-        if self.validated_step != self.global_step:
+        """Validate after the last step, unless a complete validation has just run."""
+        is_sample = self.validation_metrics.get(SHARE, 1.0) < 1
+        if self.validated_step != self.global_step or is_sample:
             internals.validate_now(self.trainer)
 
     def on_train_end(self) -> None:
@@ -300,10 +357,16 @@ class TrainingModule(L.LightningModule):
         Raises:
             UserError: the guard has skipped every step.
         """
+        self.checks.finish()
         self.guard.check_end(self.global_step)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the model's description, the clock, and the last validation and gradient norms."""
+        """Add the model's description, the clock, and the last validation and gradient norms.
+
+        Raises:
+            UserError: a figure of the last step is not finite, and the guard stops training.
+        """
+        self.checks.finish()
         checkpoint.update(
             self.description(),
             max_steps=self.trainer.max_steps,
@@ -370,7 +433,7 @@ def _changes(theirs: object, ours: object) -> str:
     if not isinstance(theirs, dict) or not isinstance(ours, dict):
         return ""
     keys = {**ours, **theirs}
-    pairs = [
-        f"{k}={theirs.get(k)}, not {ours.get(k)}" for k in keys if theirs.get(k) != ours.get(k)
-    ]
+    absent = dataclasses.asdict(GPTConfig())  # a description lacks later options at their defaults
+    both = [(k, *(values.get(k, absent.get(k)) for values in (theirs, ours))) for k in keys]
+    pairs = [f"{k}={their}, not {our}" for k, their, our in both if their != our]
     return f" ({'; '.join(pairs[:5])})"

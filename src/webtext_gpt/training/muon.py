@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from webtext_gpt.training.orthogonalization import iteration_dtype, orthogonalize
+from webtext_gpt.training.step_checks import give_found_inf
 
 
 class Placed(NamedTuple):
@@ -46,7 +47,12 @@ class Muon(torch.optim.Optimizer):
 
     Attributes:
         stacked: the number of matrices stacked in each, as in `matrices`.
+        found_inf: if not None, a value on the device, 1 or 0: whether `step` is to leave
+            everything as it is. Torch's fused AdamW has the same attribute.
     """
+
+    found_inf: Tensor | None = None
+    _step_supports_amp_scaling = True  # that is, `found_inf`
 
     def __init__(
         self,
@@ -93,6 +99,7 @@ class Muon(torch.optim.Optimizer):
         if self._adamw is not None and others:
             self._adamw.param_groups = others
             self._adamw.state = self.state
+            give_found_inf(self._adamw, self.found_inf)
             self._adamw.step()
         return loss
 
@@ -100,8 +107,11 @@ class Muon(torch.optim.Optimizer):
         weights = [p for p in group["params"] if p.grad is not None]
         if not weights:
             return
-        gradients = [p.grad for p in weights]
         buffers = [self._momentum(p) for p in weights]
+        gradients = [p.grad for p in weights]
+        if self.found_inf is not None:  # a gradient equal to its momentum does not change it
+            skip = self.found_inf.bool()
+            gradients = [torch.where(skip, b, g) for b, g in zip(buffers, gradients, strict=True)]
         torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
         updates = torch._foreach_lerp(gradients, buffers, group["momentum"])
         steps = group["ns_steps"]
@@ -111,8 +121,13 @@ class Muon(torch.optim.Optimizer):
             directions = orthogonalize(updates, stacked, steps, shared=shared)
         else:
             directions = [_orthogonalized_part(updates[0], steps, *self._partition)]
-        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(weights, directions, alpha=-group["lr"])
+        lr, decay = group["lr"], 1 - group["lr"] * group["weight_decay"]
+        if self.found_inf is not None:
+            goes = 1 - self.found_inf
+            torch._foreach_mul_(directions, goes)
+            decay = decay * goes + self.found_inf
+        torch._foreach_mul_(weights, decay)
+        torch._foreach_add_(weights, directions, alpha=-lr)
 
     def _momentum(self, weight: Tensor) -> Tensor:
         state = self.state[weight]

@@ -91,6 +91,12 @@ def hidden_matrices(model: GPT | GPTClassifier) -> dict[nn.Parameter, int]:
     }
 
 
+def moments(model: GPT | GPTClassifier, *, by_muon: bool) -> int:
+    """Return how many values an optimizer keeps: two a trained parameter, one if Muon has it."""
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return 2 * trained - (sum(p.numel() for p in hidden_matrices(model)) if by_muon else 0)
+
+
 def _adamw(
     parameters: Sequence[nn.Parameter],
     lr: float,

@@ -1,10 +1,14 @@
 """Orthogonal factors of many matrices at once, by Newton-Schulz iterations on products alone.
 
-Matrices of one shape, such as those of all layers, are iterated in one batch.
+Matrices of one shape, such as those of all layers, are iterated in one batch, on GPUs compiled.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 import torch
 import torch.distributed as dist
@@ -59,11 +63,15 @@ def newton_schulz(matrices: Tensor, steps: int = 5) -> Tensor:
         matrices: `(n, r, c)` with r <= c.
         steps: iterations.
     """
-    a, b, c = COEFFICIENTS
     X = matrices.to(iteration_dtype(matrices.device, matrices.dtype))
-    X = X / X.norm(dim=(1, 2), keepdim=True).clamp(min=EPS)  # singular values of at most 1
-    if X.size(2) >= 2 * X.size(1) and X.dtype != torch.bfloat16:
-        return _by_gram_matrices(X, steps)
+    is_long = X.size(2) >= 2 * X.size(1) and X.dtype != torch.bfloat16
+    iterate = _by_gram_matrices if is_long else _by_products
+    return (_compiled(iterate) if is_compiled_on(X.device) else iterate)(X, steps)
+
+
+def _by_products(X: Tensor, steps: int) -> Tensor:
+    a, b, c = COEFFICIENTS
+    X = _scaled(X)
     for _ in range(steps):
         A = X @ X.mT
         B = torch.baddbmm(A, A, A, beta=b, alpha=c)
@@ -79,6 +87,7 @@ def _by_gram_matrices(X: Tensor, steps: int) -> Tensor:
     A holds the squares of the singular values, which bf16 would round too much.
     """
     a, b, c = COEFFICIENTS
+    X = _scaled(X)
     A, Q = X @ X.mT, None
     for step in range(steps):
         P = torch.baddbmm(A, A, A, beta=b, alpha=c)
@@ -87,6 +96,33 @@ def _by_gram_matrices(X: Tensor, steps: int) -> Tensor:
         if step < steps - 1:
             A = P @ A @ P
     return X if Q is None else Q @ X
+
+
+def _scaled(X: Tensor) -> Tensor:
+    """Return the matrices with singular values of at most 1."""
+    return X / X.norm(dim=(1, 2), keepdim=True).clamp(min=EPS)
+
+
+def is_compiled_on(device: torch.device) -> bool:
+    """Return whether the iterations are compiled: on GPUs, if there is a compiler.
+
+    That saves passes over memory between the products. On a CPU the products take nearly all of
+    the time, and compiling takes longer than a short run.
+    """
+    return device.type == "cuda" and _has_gpu_compiler()
+
+
+@functools.cache
+def _has_gpu_compiler() -> bool:
+    """Return whether Triton is installed, and the C compiler that it needs."""
+    compilers = (os.environ.get("CC") or "gcc", "clang")
+    return find_spec("triton") is not None and any(map(shutil.which, compilers))
+
+
+@functools.cache
+def _compiled(iterate: Callable[[Tensor, int], Tensor]) -> Callable[[Tensor, int], Tensor]:
+    """Return the function compiled; once for each shape, of which a model has a few."""
+    return torch.compile(iterate, dynamic=False, fullgraph=True)
 
 
 def newton_schulz_shared(matrices: Tensor, steps: int = 5) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.settings.checks import int8_weights
 
 # Dense bf16 peaks in FLOP/s from the vendors' data sheets; a longer name comes before its prefix.
 _GPU_PEAKS = {
@@ -59,20 +60,24 @@ def warn_of_emulated_bf16(setting: str, device_type: str, instead: str) -> None:
         )
 
 
-def place_for_inference(model: nn.Module, device: str, precision: str) -> None:
+def place_for_inference(
+    model: nn.Module, device: str, precision: str, weights: str = "float"
+) -> None:
     """Move a model, in place, to its device and number format.
 
     Args:
         model: in evaluation mode.
         device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ...
         precision: `fp32`, `bf16`, or `auto`: bf16 on GPUs that multiply it, else fp32.
+        weights: `float`, or `int8` to round those of the linear layers, on a CPU.
 
     Raises:
-        UserError: there is no such device or precision.
+        UserError: there is no such device or precision, or `weights=int8` does not go with them.
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise UserError(f"precision={precision} is not one of auto, fp32, bf16")
     device = usable_device(device)
+    int8_weights(weights, device, precision)
     if precision == "auto":
         on_gpu = device.startswith("cuda") and best_precision("cuda") == "bf16-mixed"
         precision = "bf16" if on_gpu else "fp32"
@@ -81,6 +86,10 @@ def place_for_inference(model: nn.Module, device: str, precision: str) -> None:
         model.to(device, torch.bfloat16 if precision == "bf16" else torch.float32)
     except (RuntimeError, AssertionError) as error:  # torch can raise both
         raise _unusable(device, str(error)) from error
+    if weights == "int8":
+        from webtext_gpt.model.int8 import round_weights  # needs numba, which an extra brings
+
+        round_weights(model)
 
 
 def usable_device(device: str) -> str:

@@ -1,6 +1,6 @@
 """Pretraining: the language-model loss, and one run from its configuration to `summary.json`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import lightning as L
@@ -11,6 +11,7 @@ from webtext_gpt.cli import Call
 from webtext_gpt.data.pretraining import PretrainingData, Source
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, Documents, cross_entropy
+from webtext_gpt.model.chunked_loss import chunked_cross_entropy
 from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.settings.data import Mixed
 from webtext_gpt.settings.model import Model
@@ -19,6 +20,7 @@ from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import BatchPlan, plan_batch
 from webtext_gpt.training.callbacks.sources import Sources
+from webtext_gpt.training.compilation import chooses_compilation
 from webtext_gpt.training.corpus import model_config, open_shards
 from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
 from webtext_gpt.training.length import before_decay, run_length
@@ -27,8 +29,9 @@ from webtext_gpt.training.module import ModuleOptions, TrainingModule
 from webtext_gpt.training.opening import Run, open_run
 from webtext_gpt.training.run import compose_trainer, conclude, fit, module_options
 from webtext_gpt.training.start import open_start, refuse_other_start
+from webtext_gpt.training.strategy import partitions_parameters
 from webtext_gpt.training.summary import Summary, summarize
-from webtext_gpt.training.validation import Scored, validation_figures
+from webtext_gpt.training.validation import SHARE, Scored, share_scored, validation_figures
 
 
 class PretrainingModule(TrainingModule):
@@ -40,6 +43,7 @@ class PretrainingModule(TrainingModule):
         sources: the sources of the corpus, whose validation splits are scored each by itself.
         mask_documents: whether attention and positions stay inside each document, in training and
             validation.
+        packing: how the training samples are made from documents, for the checkpoint.
         options: see `TrainingModule`.
     """
 
@@ -52,19 +56,26 @@ class PretrainingModule(TrainingModule):
         *,
         sources: Sequence[Source],
         mask_documents: bool = False,
+        packing: str = "stream",
         **options: Unpack[ModuleOptions],
     ) -> None:
-        def logits(inputs: Tensor) -> Tensor:
-            if not mask_documents:
-                return model(inputs)
-            return model(inputs, documents=Documents(inputs, tokenizer.end_of_text))
+        def documents(inputs: Tensor) -> Documents | None:
+            return Documents(inputs, tokenizer.end_of_text) if mask_documents else None
+
+        def logits(inputs: Tensor, padded: bool = False) -> Tensor:
+            return model(inputs, documents=documents(inputs), padded=padded)
 
         def loss(inputs: Tensor, targets: Tensor) -> Tensor:
-            return cross_entropy(logits(inputs), targets)  # targets are shifted by the data
+            # Targets are shifted by the data.
+            return cross_entropy(logits(inputs, padded=inputs.is_cuda), targets)
 
-        super().__init__(model, tokenizer, loss, **options)
+        compiles = bool(options["compile_model"])
+        super().__init__(
+            model, tokenizer, loss_to_compile(model, documents) if compiles else loss, **options
+        )
         self.logits = logits
         self.mask_documents = mask_documents
+        self.packing = packing
         self.sources = sources
         self._val_sums = torch.zeros(len(sources), 2, dtype=torch.float64)  # nats, tokens
 
@@ -85,27 +96,56 @@ class PretrainingModule(TrainingModule):
     def validation_figures(self) -> dict[str, float]:
         """Return the figures of all sources together, and of each; see `validation_figures`."""
         sums = self.trainer.strategy.reduce(self._val_sums, reduce_op="sum").tolist()
-        return validation_figures(self.sources, [Scored(*own) for own in sums])
+        scored = [Scored(*own) for own in sums]
+        figures = validation_figures(self.sources, scored)
+        if self.trainer.datamodule.validate_tokens is not None:
+            figures[SHARE] = share_scored(self.sources, scored)
+        return figures
 
     def description(self) -> dict[str, Any]:
-        """See `TrainingModule.description`; a run without masks is described as ever."""
+        """See `TrainingModule.description`; a run with neither option is described as ever."""
         masked = {"mask_documents": True} if self.mask_documents else {}
-        return {**super().description(), **masked}
+        packed = {"packing": self.packing} if self.packing != "stream" else {}
+        return {**super().description(), **masked, **packed}
 
     def refuse_other_training(self, checkpoint: dict[str, Any]) -> None:
         """See `TrainingModule.refuse_other_training`."""
-        theirs = checkpoint.get("mask_documents", False)
-        if theirs != self.mask_documents:
-            raise UserError(
-                f"the run to resume was trained with mask_documents={str(theirs).lower()}; leave "
-                "the key out, or start a new run"
-            )
+        for key, default in (("mask_documents", False), ("packing", "stream")):
+            theirs = checkpoint.get(key, default)
+            if theirs != getattr(self, key):
+                raise UserError(
+                    f"the run to resume was trained with {key}={str(theirs).lower()}; leave the "
+                    "key out, or start a new run"
+                )
         super().refuse_other_training(checkpoint)
 
     @property
     def _sum_device(self) -> torch.device:
         """Device of the sums: double precision is missing on Apple's GPUs."""
         return torch.device("cpu") if self.device.type == "mps" else self.device
+
+
+def loss_to_compile(
+    model: GPT, documents: Callable[[Tensor], Documents | None] = lambda inputs: None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the function of inputs and targets that `torch.compile` makes the training loss of.
+
+    On CPUs the vocabulary is taken in chunks, outside the compiled graph, where products add to the
+    gradient in place. Results of a compiled step differ from the plain one's by rounding anyway.
+
+    Args:
+        model: the model.
+        documents: returns the documents of the inputs, if attention stays inside each.
+    """
+    chunked = torch.compiler.disable(chunked_cross_entropy)
+
+    def loss(inputs: Tensor, targets: Tensor) -> Tensor:
+        hidden = model.hidden_states(inputs, documents=documents(inputs))
+        if inputs.is_cuda:
+            return cross_entropy(model.lm_head(hidden, padded=True), targets)
+        return chunked(hidden, model.lm_head, targets)
+
+    return loss
 
 
 @rank_zero_reports_first()
@@ -145,7 +185,7 @@ def _pretrain(run: Run, settings: Train) -> Summary:
     )
     run = before_decay(run, run_length(run, plan.tokens))
     L.seed_everything(settings.seed, verbose=False)
-    shards = open_shards(settings, None if start is None else start.tokenizer)
+    shards = open_shards(settings, start.tokenizer if start else None, plan.block_size)
     config = start.config if start else model_config(settings.model, shards.vocab_size)
     check_memory(settings, config, count_parameters(config), plan, run.devices, run.parallelism)
     data = PretrainingData(
@@ -154,7 +194,9 @@ def _pretrain(run: Run, settings: Train) -> Summary:
         global_batch_size=plan.global_batch_size,
         micro_batch_size=plan.micro_batch_size,
         seed=settings.seed,
+        packing=settings.packing,
         num_workers=settings.num_workers,
+        validate_tokens=settings.validate_tokens,
     )
     trainer = compose_trainer(
         run,
@@ -171,24 +213,39 @@ def _pretrain(run: Run, settings: Train) -> Summary:
         model = start.model if start and start.model else GPT(config)
     if settings.activation_checkpointing:
         recompute_activations(model)
+    compile_model = chooses_compilation(
+        settings.compile,
+        run_length(run, plan.tokens),
+        config.flops_per_token * plan.tokens,
+        kind=run.devices.kind,
+        devices=run.devices.count,
+        partitions_parameters=partitions_parameters(trainer.strategy),
+    )
     module = PretrainingModule(
         model,
         start.tokenizer if start else shards.tokenizer,
         sources=data.sources,
         mask_documents=settings.mask_documents,
-        **module_options(settings, corpus=shards.hash, tokens_per_step=plan.tokens),
+        packing=settings.packing,
+        **module_options(
+            settings,
+            corpus=shards.hash,
+            tokens_per_step=plan.tokens,
+            compile_model=compile_model and settings.compile,
+        ),
     )
     module.validates_first = start is not None and run.checkpoint is None
     # A resumed run reads its shape from `config.yaml`, not from the checkpoint it started from.
     shape = {} if start is None else {"model": Model(**config.to_dict()).model_dump(by_alias=True)}
-    text = _plan_text(trainer, module, data, plan)
+    text = _plan_text(trainer, module, data, plan, settings)
     if start is not None:
         text = f"start       {settings.checkpoint}\n{text}"
     if run.state is None and (settings.size is not None or settings.budget is not None):
         from webtext_gpt.dial.derive import describe
 
         text = f"dial        {describe(settings)}\n{text}"
-    trained = fit(run, trainer, module, data, text, global_batch_tokens=plan.tokens, **shape)
+    found = {"global_batch_tokens": plan.tokens, "compile": compile_model}
+    trained = fit(run, trainer, module, data, text, **found, **shape)
     if not trained or not trainer.is_global_zero:
         return {}
     summary = summarize(trainer, module, data)
@@ -196,11 +253,34 @@ def _pretrain(run: Run, settings: Train) -> Summary:
     return summary
 
 
+def _packing_text(data: PretrainingData) -> str:
+    """Return a line for each source on what packing leaves out; none of a stream."""
+    return "".join(
+        f"packing     {f'{name}: ' if name else ''}{rows.n_rows:,} rows an epoch; "
+        f"{1 - rows.epoch_tokens / rows.stream.n_tokens:.1%} of the training tokens are left out, "
+        f"{rows.beyond / rows.stream.n_tokens:.1%} in documents beyond the length of a row\n"
+        for name, rows in data.packed.items()
+    )
+
+
 def _plan_text(
-    trainer: L.Trainer, module: PretrainingModule, data: PretrainingData, plan: BatchPlan
+    trainer: L.Trainer,
+    module: PretrainingModule,
+    data: PretrainingData,
+    plan: BatchPlan,
+    settings: Train,
 ) -> str:
     """Describe the run in a few lines."""
     training = [source.training for source in data.sources]
+    targets = [source.validation.n_tokens - 1 for source in data.sources]
+    sample = settings.validate_tokens
+    scored = sum(n if sample is None else min(n, sample) for n in targets)
+    validation = (
+        f"validation  {scored:,} of {sum(targets):,} tokens every {settings.validate_every:,} "
+        "steps, all after the last\n"
+        if scored < sum(targets)
+        else ""
+    )
     length = f"{trainer.max_steps:,}" if trainer.max_steps > 0 else "as many as fit,"
     return (
         f"model       {module.num_parameters:,} parameters, "
@@ -208,8 +288,10 @@ def _plan_text(
         f"corpus      {sum(split.n_tokens for split in training):,} tokens of "
         f"{sum(split.n_documents for split in training):,} documents for training, "
         f"{sum(source.validation.n_tokens for source in data.sources):,} held out\n"
+        f"{_packing_text(data)}"
         f"training    {length} steps of {plan.tokens:,} tokens, "
         f"{trainer.world_size} x {plan.micro_batch_size} sequences x {plan.accumulation}, "
         f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}\n"
+        f"{validation}"
         f"run         {trainer.default_root_dir}"
     )

@@ -12,6 +12,7 @@ from webtext_gpt.commands import COMMANDS, shell_command
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.settings import saved
+from webtext_gpt.settings.optimization import Muon
 from webtext_gpt.settings.run import RunSettings
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.agreement import Agreement
@@ -26,6 +27,7 @@ from webtext_gpt.training.length import is_finished, run_length
 from webtext_gpt.training.loggers import CSVLogger, location, save_run_id
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
 from webtext_gpt.training.opening import Run, lock_new
+from webtext_gpt.training.optim import moments
 from webtext_gpt.training.run_folder import (
     save_summary,
 )
@@ -85,7 +87,7 @@ def compose_trainer(
         loggers=[CSVLogger(run.folder, run.step), *extra],
         checkpoint=run.checkpoint,
     )
-    if settings.compile and partitions_parameters(trainer.strategy):
+    if settings.compile is True and partitions_parameters(trainer.strategy):
         raise UserError(
             "compile=true does not work with a strategy that partitions parameters, because the "
             "code that gathers each layer's parameters cannot be compiled; use "
@@ -134,7 +136,11 @@ def _refuse_change_of_fsdp(state: dict[str, Any], trainer: L.Trainer) -> None:
 
 
 def module_options(
-    settings: RunSettings, *, corpus: str | dict[str, str], tokens_per_step: int
+    settings: RunSettings,
+    *,
+    corpus: str | dict[str, str],
+    tokens_per_step: int,
+    compile_model: bool | str,
 ) -> ModuleOptions:
     """Return the arguments of `TrainingModule` that pretraining and fine-tuning share.
 
@@ -142,6 +148,7 @@ def module_options(
         settings: the settings of the run.
         corpus: hash of the training data, of a mixture by source.
         tokens_per_step: tokens of the global batch.
+        compile_model: whether to compile; see `TrainingModule`.
     """
     return {
         "corpus": corpus,
@@ -149,7 +156,7 @@ def module_options(
         "make_optimizer": settings.optimizer.partial(),
         "schedule": settings.scheduler.partial(),
         "seed": settings.seed,
-        "compile_model": settings.compile,
+        "compile_model": compile_model,
         "guard": Guard(settings.guard.not_finite, settings.guard.spike),
     }
 
@@ -186,7 +193,8 @@ def fit(
         if is_finished(run, trainer):
             return False
     if trainer.is_global_zero:
-        _check_space(trainer, module)
+        by_muon = isinstance(run.settings.optimizer, Muon)
+        _check_space(trainer, module, moments(module.model, by_muon=by_muon))
         if not run.is_locked:
             lock_new(run)
         saved.save(run.settings, run.folder, **resolved)
@@ -209,7 +217,7 @@ def fit(
     return True
 
 
-def _check_space(trainer: L.Trainer, module: TrainingModule) -> None:
+def _check_space(trainer: L.Trainer, module: TrainingModule, moments: int) -> None:
     """Refuse a run whose checkpoints do not fit on the disk."""
     halves = trainer.precision == "bf16-true" and not isinstance(
         trainer.strategy, DeepSpeedStrategy
@@ -219,7 +227,8 @@ def _check_space(trainer: L.Trainer, module: TrainingModule) -> None:
     before_decay = 2 * any(isinstance(c, StableCheckpoint) for c in trainer.callbacks)
     for callback in trainer.callbacks:
         if isinstance(callback, Checkpoints):
-            size = estimated_bytes(module.model, width=2 if halves else 4, averages=averages)
+            width = 2 if halves else 4
+            size = estimated_bytes(module.model, moments, width, averages)
             callback.check_space(size, trainer.max_steps, before_decay=before_decay)
 
 

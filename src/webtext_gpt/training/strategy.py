@@ -53,7 +53,9 @@ def ddp(devices: Devices, process_group_backend: str | None = None) -> Paralleli
     # No static_graph: torch 2.13 fails on it when gradients are accumulated.
     return Parallelism(
         build=lambda: WatchedDDPStrategy(
-            process_group_backend=process_group_backend, gradient_as_bucket_view=True
+            process_group_backend=process_group_backend,
+            gradient_as_bucket_view=True,  # gradients are not copied out of the buckets
+            broadcast_buffers=False,  # they are constants
         ),
         zero_stage=0,
     )

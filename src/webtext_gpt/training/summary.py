@@ -41,11 +41,15 @@ def summarize(trainer: L.Trainer, module: "PretrainingModule", data: Pretraining
         data: its data; all text of the validation splits is compressed.
     """
     sources = taken(data, trainer.global_step)
+    left_out = {
+        name: rows.stream.n_tokens - rows.epoch_tokens for name, rows in data.packed.items()
+    }
     return {
         **module.validation_metrics,
         **compressed_sources(data.sources, module.tokenizer),
         **progress_figures(trainer, module),
         **({"sources": sources} if sources else {}),
+        **({"left_out_tokens": sum(left_out.values())} if left_out else {}),
     }
 
 

@@ -22,7 +22,7 @@ from webtext_gpt.training.callbacks.time_budget import TimeBudget
 from webtext_gpt.training.checkpoint_io import AtomicCheckpointIO
 from webtext_gpt.training.distributed.devices import Devices
 from webtext_gpt.training.length import Length
-from webtext_gpt.training.lightning_internals import cluster_environment, use_own_fit_loop
+from webtext_gpt.training.lightning_internals import cluster_environment, use_own_loops
 from webtext_gpt.training.precision import best_precision, warn_of_emulated_bf16
 from webtext_gpt.training.strategy import Parallelism
 
@@ -33,6 +33,7 @@ NOISE = (
     ".*callbacks used to create the checkpoint.*",  # a resumed run may leave one out
     ".*all_gather_into_tensor.*",
     ".*reduce_scatter_tensor.*",
+    ".*`broadcast_buffers` is deprecated.*",  # its successor is missing before torch 2.13
 )
 """Warnings of Lightning and DeepSpeed about their own use of torch, or about intended settings."""
 
@@ -118,7 +119,7 @@ def build_trainer(
         )
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"trainer: {error}") from error
-    use_own_fit_loop(trainer)
+    use_own_loops(trainer)
     environment = cluster_environment(trainer)
     if isinstance(environment, SLURMEnvironment):
         environment.auto_requeue = False  # Lightning's signal handler would save in addition

@@ -7,9 +7,12 @@ from typing import NamedTuple
 from webtext_gpt.data.pretraining import Source
 from webtext_gpt.model import perplexity
 
+SHARE = "val_share"
+"""Fraction of the validation splits that a validation scored, where it may be a sample."""
+
 
 class Scored(NamedTuple):
-    """Sums over the validation split of one source."""
+    """Sums over the validation split of one source, or over a sample of it."""
 
     nats: float
     tokens: float
@@ -61,3 +64,9 @@ def validation_figures(sources: Sequence[Source], scored: Sequence[Scored]) -> d
             figures[f"val_loss_{source.name}"] = own
             figures[f"val_bits_per_byte_{source.name}"] = bits
     return figures
+
+
+def share_scored(sources: Sequence[Source], scored: Sequence[Scored]) -> float:
+    """Return the fraction of the sources' validation splits that was scored."""
+    targets = sum(source.validation.n_tokens - 1 for source in sources)
+    return math.fsum(sums.tokens for sums in scored) / targets

@@ -14,7 +14,8 @@ from tokenizers import pre_tokenizers
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
-from webtext_gpt.model import GPT, GPTClassifier
+from webtext_gpt.model import GPT, GPTClassifier, GPTConfig
+from webtext_gpt.model.config import LATER_OPTIONS
 from webtext_gpt.tokenizer import GPT2_PATTERN, Tokenizer
 from webtext_gpt.weights import vocabulary
 from webtext_gpt.weights.config_json import LAYER_NORM_EPSILON
@@ -47,6 +48,7 @@ SUPPORTED = {
     "positions": "learned",
     "scale_embeddings": False,
     "activation": "gelu_tanh",
+    **{option: getattr(GPTConfig(), option) for option in LATER_OPTIONS},
 }
 """Options of `GPTConfig` that llama.cpp's `gpt2` has one value of."""
 
@@ -181,4 +183,6 @@ def _without_offsets(splits: Any) -> Any:
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

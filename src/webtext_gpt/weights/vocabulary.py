@@ -101,6 +101,10 @@ def _set_rows(model: GPT, change: Callable[[Tensor], Tensor]) -> None:
     with torch.no_grad():
         rows = nn.Parameter(change(model.wte.weight))
         head = rows if model.config.tied_embeddings else nn.Parameter(change(model.lm_head.weight))
+        for embedding in model.value_embeddings.values():
+            assert isinstance(embedding, nn.Embedding)  # noqa: S101 - ModuleDict's type says less
+            embedding.weight = nn.Parameter(change(embedding.weight))
+            embedding.num_embeddings = rows.size(0)
     model.wte.weight = rows
     model.lm_head.weight = head
     model.wte.num_embeddings = model.lm_head.out_features = rows.size(0)

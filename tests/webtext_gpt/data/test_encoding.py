@@ -77,6 +77,7 @@ def test_long_pieces_get_the_ids_of_tokenizers(piece: str, count: int, trained: 
     assert ids(trained, text) == trained.encode(text)
 
 
+@pytest.mark.slow
 def test_long_pieces_without_a_pattern_get_the_ids_of_tokenizers(realdata: Path) -> None:
     """Random letters, emoji and bytes: merges in every order, with equal ranks and stale pairs."""
     gpt2, drawn = load_gpt2(realdata / "tokenizer"), random.Random(0)

@@ -34,7 +34,10 @@ def sources(tmp_path: Path) -> dict[str, TokenShards]:
 
 def _data(mixture: TokenShards | Mixture, *, step: int = 0, rank: int = 0, devices: int = 1):
     data = PretrainingData(mixture, block_size=4, global_batch_size=8, micro_batch_size=2, seed=3)
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=devices, global_step=step)
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(
+        global_rank=rank, world_size=devices, global_step=step, strategy=strategy
+    )
     return data
 
 

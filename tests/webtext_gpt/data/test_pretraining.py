@@ -1,8 +1,10 @@
 """The samples and documents that a training step reads."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from webtext_gpt.data import pretraining
 from webtext_gpt.data.pretraining import PretrainingData
@@ -78,3 +80,17 @@ def test_samples_of_a_step(data: PretrainingData) -> None:
         [[60, 61], [62, 63], [64, 65]],
         [[66, 67], [68, 69], [70, 71]],
     ]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_batches_are_pinned_for_a_gpu_of_the_run(
+    device: str, data: PretrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run on a machine's CPUs does not pin them because the machine has a GPU too."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    data.trainer = SimpleNamespace(  # type: ignore[assignment]
+        global_rank=0, world_size=1, global_step=0, strategy=strategy
+    )
+    loaders = [data.train_dataloader(), *data.val_dataloader()]
+    assert [loader.pin_memory for loader in loaders] == [device == "cuda"] * 2

@@ -59,6 +59,7 @@ def test_sliding_windows_worked_out_by_hand(model: GPT, tokenizer: Tokenizer) ->
     ]
 
 
+@pytest.mark.slow
 def test_sliding_by_one_token_equals_a_plain_loop(
     model: GPT, tokenizer: Tokenizer, log_probability: Callable[[str, str], float]
 ) -> None:

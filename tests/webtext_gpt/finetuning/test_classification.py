@@ -20,6 +20,7 @@ from webtext_gpt.model import GPTClassifier
 Finetune = Callable[..., dict]
 
 
+@pytest.mark.slow
 def test_a_classifier_learns_and_reports_its_accuracy(
     finetune: Finetune, animals: Path, tmp_path: Path
 ) -> None:
@@ -57,6 +58,7 @@ def test_a_texts_logits_do_not_depend_on_its_batch(finetune: Finetune, tmp_path:
         torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_regression_over_symmetric_pairs(finetune: Finetune, tmp_path: Path) -> None:
     """A regression over symmetric pairs: one output, both orders, the same from either side."""
     summary = finetune(

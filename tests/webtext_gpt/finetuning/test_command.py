@@ -39,6 +39,7 @@ def test_help_does_not_import_torch() -> None:
     assert not imported & {"torch", "lightning", "transformers", "datasets"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "written", "unused"),
     [

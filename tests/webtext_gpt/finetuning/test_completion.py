@@ -28,6 +28,7 @@ def _read(file: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.slow
 def test_completions_are_learned_and_scored(
     compose: Callable[..., Any], small_finetuning: list[str], tmp_path: Path
 ) -> None:

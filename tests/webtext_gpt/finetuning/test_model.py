@@ -81,6 +81,7 @@ def test_new_tokens_learn_while_the_embedding_is_frozen(
     assert not torch.isclose(learned[280:], kept[280:]).all(dim=1).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", ["layers=1", "lora.rank=2"])
 def test_new_tokens_resume_as_they_were_saved(
     choice: str, finetune: Finetune, tmp_path: Path

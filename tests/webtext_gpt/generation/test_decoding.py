@@ -1,10 +1,13 @@
 """Batches of prompts, a full context, and rows that end early."""
 
+import copy
+
 import pytest
 import torch
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.generation import GREEDY, Sampling, generate
+from webtext_gpt.generation.layout import store_by_input
 from webtext_gpt.model import GPT
 
 PROMPTS = [[0], [1, 2, 3], [3, 2, 1, 0, 1, 2], [2, 2]]
@@ -49,6 +52,18 @@ def test_a_prompt_longer_than_the_context_is_cut_to_its_end(model: GPT) -> None:
     long = [0, 1, 2, 3] * 5
     short = generate(model, [long[-8:]], max_new_tokens=3, sampling=GREEDY)
     assert generate(model, [long], max_new_tokens=3, sampling=GREEDY) == short
+
+
+def test_weights_stored_by_input_give_the_same_texts(model: GPT) -> None:
+    stored = copy.deepcopy(model)
+    store_by_input(stored)
+    for name, weight in model.state_dict().items():
+        assert torch.equal(stored.state_dict()[name], weight)
+    assert stored.blocks[0].mlp.c_fc.weight.t().is_contiguous()
+    assert stored.lm_head.weight is stored.wte.weight
+    for sampling in (GREEDY, Sampling()):
+        settings = {"max_new_tokens": 12, "sampling": sampling, "seeds": range(4)}
+        assert generate(stored, PROMPTS, **settings) == generate(model, PROMPTS, **settings)
 
 
 def test_empty_input(model: GPT) -> None:

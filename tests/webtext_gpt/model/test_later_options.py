@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, GPTConfig, KeyValueCache
+from webtext_gpt.model import GPT, Documents, GPTConfig, KeyValueCache
 from webtext_gpt.model.gpt import rotate, sinusoidal_positions
 from webtext_gpt.weights.gpt2 import GPT2
 
@@ -78,6 +78,17 @@ def test_no_position_sees_later_ones_and_a_cache_changes_nothing(option: dict[st
     torch.testing.assert_close(cached[1, 3:], short, atol=2e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("option", [{name: value} for name, value in ALL.items()] + [ALL])
+def test_masked_documents_are_read_each_by_itself(option: dict[str, Any]) -> None:
+    """Three documents in a row, each of which begins with token 49."""
+    model, tokens = _model(**option), _tokens(1, 10) % 49
+    tokens[0, [0, 3, 4]] = 49
+    with torch.inference_mode():
+        together = model(tokens, documents=Documents(tokens, 49))
+        apart = [model(tokens[:, begin:end]) for begin, end in ((0, 3), (3, 4), (4, 10))]
+    torch.testing.assert_close(together, torch.cat(apart, dim=1), atol=2e-5, rtol=1e-4)
+
+
 def test_without_training_the_added_parts_do_nothing() -> None:
     """Zero projections leave the embeddings; scalars 1 and 0 and zero values change nothing."""
     torch.manual_seed(0)
@@ -125,6 +136,20 @@ def test_squared_relu_and_unit_queries() -> None:
 def test_gpt2s_format_refuses_them_by_name(name: str) -> None:
     with pytest.raises(UserError, match=f"model.{name}=.* cannot be exported"):
         GPT2.write_config(GPTConfig(**{**SMALL, name: ALL[name]}))
+
+
+def test_a_model_without_them_is_described_as_ever() -> None:
+    """By the keys of checkpoints from before the options; each is added where it is set."""
+    known = "n_layer n_head n_embd block_size vocab_size norm activation positions scale_embeddings"
+    known += " embd_dropout attn_dropout resid_dropout tied_embeddings init_std"
+    known += " scaled_residual_init"
+    assert list(GPTConfig().to_dict()) == known.split()
+    config = GPTConfig(**{**SMALL, **ALL}, zero_init_projections=True)
+    assert GPTConfig(**config.to_dict()) == config
+    assert config.to_dict().keys() - set(known.split()) == {
+        *("norm_type", "norm_gains", "qk_norm", "residual_scalars", "value_embeddings"),
+        *("logits_soft_cap", "zero_init_projections"),
+    }
 
 
 def test_a_head_of_odd_width_cannot_be_rotated() -> None:

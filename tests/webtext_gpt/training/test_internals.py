@@ -29,7 +29,10 @@ def test_lightnings_names_exist() -> None:
     internals.set_max_steps(trainer, 7)
     assert trainer.max_steps == 7
     assert loop.restarting is False
-    internals.use_own_fit_loop(trainer)
+    assert callable(loop._broadcast_sigterm_tensor)
+    assert hasattr(trainer._logger_connector, "should_update_logs")
+    internals.use_own_loops(trainer)
+    assert isinstance(trainer.fit_loop.epoch_loop, internals.EpochLoop)
     assert trainer.fit_loop.skip is False
     launcher = inspect.signature(internals.SubprocessLauncher.__init__).parameters
     assert {"cluster_environment", "num_processes", "num_nodes"} <= set(launcher)

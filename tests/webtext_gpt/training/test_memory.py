@@ -44,6 +44,19 @@ def test_bytes_per_parameter_of_each_stage(
     assert memory.optimizer == optimizer * SMALL
 
 
+def test_muon_keeps_one_moment_of_each_matrix(compose: Callable[..., Any]) -> None:
+    """GPT-2 small: 12 blocks of 12 x 768^2 weights without biases; 4 bytes less for each."""
+    matrices = 12 * 12 * 768**2
+    settings = ["model=small", "tokenizer=gpt2", "trainer.devices=8", "trainer.accelerator=cuda"]
+    settings += ["trainer.precision=bf16-mixed", "optimizer=muon"]
+    first, _, *rows = estimate(compose("train", *settings)).splitlines()
+    checkpoint = (12 * SMALL - 4 * matrices) / 2**30
+    assert f"a checkpoint is {checkpoint:.3f} GiB" in first
+    found = [float(row.replace("(one process, DDP)", "").split()[3]) for row in rows[:3]]
+    states = [8 * SMALL - 4 * matrices] + 2 * [(12 * SMALL - 4 * matrices) / 8]
+    assert found == pytest.approx([value / 2**30 for value in states], abs=6e-4)
+
+
 def test_states_of_the_zero_papers_example() -> None:
     """7.5 B parameters on 64 devices: 120, 31.4, 16.6 and 1.9 GB (figure 1)."""
     for stage, expected in ((1, 31.4), (2, 16.6), (3, 1.9)):

@@ -114,18 +114,16 @@ def test_the_documents_of_micro_batches_without_a_finite_loss(
 ) -> None:
     """Step 3, so samples 16 to 23: rank 0 has a bad second micro-batch, rank 1 none."""
     module = _module(world_size=2)
-    module._step = 3
     others = torch.tensor([False, False])
     monkeypatch.setattr(module, "all_gather", lambda mine: torch.stack((mine, others)))
-    assert module._documents([True, False]) == [200, 210]
-    assert module._documents(None) == [10 * s for s in range(16, 24)]
+    assert module._documents(3, [True, False]) == [200, 210]
+    assert module._documents(3, None) == [10 * s for s in range(16, 24)]
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_one_process_names_the_documents_of_a_bad_micro_batch(accumulation: int) -> None:
     """Step 1, so the samples begin at 0. A single flag must select a micro-batch, not a sample."""
     module = _module(accumulate_grad_batches=accumulation)
-    module._step = 1
     module.trainer.datamodule = SimpleNamespace(
         samples=lambda step, world_size: np.arange(2 * accumulation).reshape(accumulation, 1, 2),
         documents=lambda sample: [sample],
@@ -133,7 +131,7 @@ def test_one_process_names_the_documents_of_a_bad_micro_batch(accumulation: int)
     module.all_gather = lambda mine: mine  # type: ignore[method-assign]
     bad_last = [True] * (accumulation - 1) + [False]
     last = 2 * accumulation
-    assert module._documents(bad_last) == [last - 2, last - 1]
+    assert module._documents(1, bad_last) == [last - 2, last - 1]
 
 
 def test_resuming_another_training_is_refused() -> None:

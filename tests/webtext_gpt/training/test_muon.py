@@ -1,15 +1,17 @@
 """Muon: its arithmetic beside torch's and a singular value decomposition, and its groups."""
 
 import copy
+import functools
 
 import pytest
 import torch
 from torch import nn
 
+from webtext_gpt.checkpoint.space import PLAIN_BYTES, estimated_bytes
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.training import orthogonalization
-from webtext_gpt.training.optim import muon
+from webtext_gpt.training.optim import adamw, moments, muon
 from webtext_gpt.training.orthogonalization import newton_schulz
 
 CONFIG = GPTConfig(n_layer=2, n_head=2, n_embd=16, block_size=8, vocab_size=20)
@@ -140,6 +142,57 @@ def test_a_loaded_state_goes_on_exactly() -> None:
         other.step()
     for parameter, own in zip(model.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(parameter, own)
+
+
+def test_the_iterations_compile_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On GPUs; here, by a backend that runs what was traced as it is."""
+    traced: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        traced.append(1)
+        return graph
+
+    monkeypatch.setattr(orthogonalization, "is_compiled_on", lambda _: True)
+    compiler = functools.partial(torch.compile, backend=backend)
+    monkeypatch.setattr(orthogonalization.torch, "compile", compiler)
+    orthogonalization._compiled.cache_clear()
+    square = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(3))
+    long = torch.randn(2, 4, 16, generator=torch.Generator().manual_seed(4))
+    compiled = [newton_schulz(matrices) for matrices in (square, long, square)]
+    assert len(traced) == 2  # one for each shape
+    monkeypatch.undo()
+    orthogonalization._compiled.cache_clear()
+    for matrices, factors in zip((square, long, square), compiled, strict=True):
+        assert torch.equal(factors, newton_schulz(matrices))
+
+
+def test_iterations_are_compiled_only_on_gpus_with_a_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not orthogonalization.is_compiled_on(torch.device("cpu"))
+    monkeypatch.setattr(orthogonalization, "find_spec", lambda _: object())
+    for found in ("/usr/bin/gcc", None):
+        monkeypatch.setattr(orthogonalization.shutil, "which", lambda _, found=found: found)
+        orthogonalization._has_gpu_compiler.cache_clear()
+        assert orthogonalization.is_compiled_on(torch.device("cuda")) == bool(found)
+    orthogonalization._has_gpu_compiler.cache_clear()
+
+
+@pytest.mark.parametrize("copies", [0, 1])
+def test_the_size_of_a_checkpoint_is_that_of_the_real_states(copies: int) -> None:
+    """Also with an average, which the state of every parameter holds."""
+    model = _model_with_gradients()
+    model.blocks[0].mlp.c_fc.weight.requires_grad_(False)
+    for optimizer, by_muon in ((muon(model), True), (adamw(model), False)):
+        optimizer.step()
+        if copies:
+            for parameter, state in optimizer.state.items():
+                state["average"] = torch.zeros_like(parameter)
+        tensors = [value for state in optimizer.state.values() for value in state.values()]
+        kept = sum(value.numel() for value in tensors if value.dim())
+        weights = sum(parameter.numel() for parameter in model.parameters())
+        size = estimated_bytes(model, moments(model, by_muon=by_muon), averages=copies)
+        assert size == 4 * (weights + kept) + PLAIN_BYTES
 
 
 def test_each_process_orthogonalizes_its_share(monkeypatch: pytest.MonkeyPatch) -> None:

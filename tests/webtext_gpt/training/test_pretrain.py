@@ -7,8 +7,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import lightning as L
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +19,7 @@ from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.data.pretraining import ValidationWindows
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.errors import UserError
+from webtext_gpt.training.callbacks.console import Console
 from webtext_gpt.training.loggers import read_metrics
 from webtext_gpt.training.pretrain import pretrain
 
@@ -172,3 +176,62 @@ def test_bad_input_is_refused_before_anything_is_written(
         pretrain(compose("train", *small_run, *overrides))
     assert isinstance(caught.value, UserError) or isinstance(caught.value.__cause__, UserError)
     assert not (tmp_path / "run").exists()
+
+
+def test_validations_before_the_last_may_be_a_sample(
+    compose: Callable[..., Any], small_run: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`validate_tokens`: windows spread over the split, then all of it; training is the same."""
+    sampled = [*small_run, "trainer.max_steps=6", "validate_every=2", "validate_tokens=64"]
+    summary = pretrain(compose("train", *sampled))
+    run = Path(next(a for a in small_run if a.startswith("run_dir=")).partition("=")[2])
+    whole = [*sampled[:-1], f"run_dir={run}_whole"]
+    expected = pretrain(compose("train", *whole))
+    assert summary["val_loss"] == expected["val_loss"]
+    assert summary["val_share"] == 1
+    assert "val_share" not in expected
+    rows = [read_metrics(folder / "metrics.csv") for folder in (run, Path(f"{run}_whole"))]
+    assert [r["train_loss"] for r in rows[0]] == [r["train_loss"] for r in rows[1]]
+    shares = [row["val_share"] for row in rows[0] if "val_share" in row]
+    assert capsys.readouterr().out.count(" tokens every 2 steps, all after the last\n") == 1
+    assert shares[0] == shares[1] < shares[2] == 1
+    assert rows[0][1]["val_loss"] != rows[1][1]["val_loss"]
+
+
+def test_a_sampled_validation_is_made_whole_if_the_run_ends_with_it(
+    compose: Callable[..., Any], small_run: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something asks to stop between the validation and the next step, as early stopping does."""
+
+    def stop(self: Console, trainer: L.Trainer, module: L.LightningModule) -> None:
+        trainer.should_stop = True
+
+    monkeypatch.setattr(Console, "on_validation_end", stop)
+    asked = ["trainer.max_steps=6", "validate_every=2", "validate_tokens=64"]
+    summary = pretrain(compose("train", *small_run, *asked))
+    assert (summary["step"], summary["val_share"]) == (2, 1)
+
+
+def test_two_lengths_of_validations_are_refused(
+    compose: Callable[..., Any], small_run: list[str]
+) -> None:
+    with pytest.raises(UserError, match=r"validate_tokens=64 .*trainer.limit_val_batches=2"):
+        compose("train", *small_run, "validate_tokens=64", "trainer.limit_val_batches=2")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "multiple", "expected", "scored"),
+    [
+        (4, 1, [0], 4),
+        (9, 1, [0, 2, 4], 12),  # 3 windows of 4, at 0, 7/3 and 14/3
+        (9, 2, [0, 2, 4, 7], 12),  # the last has no targets
+        (99, 1, [*range(7)], 25),
+    ],
+)
+def test_a_sample_is_spread_over_the_split(
+    tokens: int, multiple: int, expected: list[int], scored: int
+) -> None:
+    stream = SimpleNamespace(n_tokens=26, read=lambda start, n: np.arange(26)[start : start + n])
+    windows = ValidationWindows(stream, block_size=4)  # 25 targets: 6 windows of 4, and one of 1
+    assert windows.spread(tokens, multiple) == expected
+    assert sum(int((windows[i][1] >= 0).sum()) for i in expected) == scored

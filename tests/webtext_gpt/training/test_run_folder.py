@@ -32,6 +32,7 @@ def test_a_reopened_run_takes_this_calls_values(run: Path, compose: Callable[...
     [
         ("model=medium", "model=medium: a resumed run keeps its groups"),
         ("experiment=quickstart", "experiment=quickstart: a resumed run keeps its groups"),
+        ("recipe=modern", r"recipe=modern: a resumed .*change single keys \(optimizer.lr=\.\.\."),
         ("optimizer.rl=1", r"unknown key 'optimizer.rl'; did you mean optimizer.lr\?"),
     ],
 )

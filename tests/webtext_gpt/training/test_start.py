@@ -100,6 +100,7 @@ def test_the_first_validation_is_the_last_of_the_run_it_starts_from(
     assert saved == {"step-00000002.ckpt", "step-00000003.ckpt", "last.ckpt", "best.ckpt"}
 
 
+@pytest.mark.slow
 def test_nanogpts_weights_and_tokenizer(
     run: Path, compose: Compose, start_with: Callable[..., list[str]], tmp_path: Path
 ) -> None:
@@ -275,6 +276,7 @@ def test_a_character_that_the_vocabulary_lacks(
     assert not list((tmp_path / "cache").glob("files-*/"))
 
 
+@pytest.mark.slow
 def test_shards_need_the_checkpoints_tokenizer(
     small_checkpoint: Path,
     prose: str,

@@ -68,6 +68,29 @@ def test_transformers_computes_the_same(bpe: Tokenizer, tmp_path: Path, tied: bo
         assert their_tokenizer(text, add_special_tokens=False).input_ids == bpe.encode(text)
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "supported"),
+    [
+        ("positions", "rotary", "learned"),
+        ("activation", "relu_squared", "gelu_tanh"),
+        ("norm_type", "rms", "layer"),
+        ("norm_gains", False, "true"),
+        ("qk_norm", True, "false"),
+        ("residual_scalars", True, "false"),
+        ("value_embeddings", True, "false"),
+        ("logits_soft_cap", 15.0, "null"),
+    ],
+)
+def test_later_options_are_refused_by_name(
+    option: str, value: object, supported: str, bpe: Tokenizer, tmp_path: Path
+) -> None:
+    model = random_model(dataclasses.replace(SMALL, block_size=8, **{option: value}))
+    said = str(value).lower()
+    with pytest.raises(UserError, match=rf"model\.{option}={said} .*supports only {supported}"):
+        gguf.save(model, bpe, tmp_path / "model.gguf")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_keys_and_tensors_are_those_of_llama_cpp(bpe: Tokenizer, tmp_path: Path) -> None:
     """The names are the package's own; the shapes are GPT-2's, (in, out) in GGUF's order."""
     package = pytest.importorskip("gguf")

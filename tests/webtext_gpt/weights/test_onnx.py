@@ -71,6 +71,9 @@ def test_onnxruntime_computes_the_same(tokenizer: Tokenizer, tmp_path: Path) -> 
         {"norm": "post", "n_layer": 2},
         {"positions": "sinusoidal", "scale_embeddings": True, "activation": "relu"},
         {"tied_embeddings": False, "activation": "gelu", "block_size": 1024},
+        {"positions": "rotary", "norm_type": "rms", "norm_gains": False, "qk_norm": True},
+        {"residual_scalars": True, "value_embeddings": True, "logits_soft_cap": 3.0, "n_layer": 2},
+        {"activation": "relu_squared", "norm_gains": False, "positions": "rotary"},
         {"block_size": 8, "n_embd": 192, "n_head": 3, "n_layer": 3, "vocab_size": 50_304},
     ],
 )

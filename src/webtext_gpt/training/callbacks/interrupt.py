@@ -7,13 +7,13 @@ from pathlib import Path
 from types import FrameType
 
 import lightning as L
-import torch
 
 from webtext_gpt.checkpoint.absent import FOLDER
 from webtext_gpt.checkpoint.store import STEPS
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import EXIT_PREEMPTED, Stopped
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
+from webtext_gpt.training.distributed.collectives import greatest_over_ranks
 
 SYSTEM = (signal.SIGTERM, signal.SIGUSR1)
 """Signals that schedulers send before they end a job; SLURM sends the one in `--signal`."""
@@ -71,11 +71,7 @@ class GracefulInterrupt(L.Callback):
         self._stop_if_asked(trainer)
 
     def _stop_if_asked(self, trainer: L.Trainer) -> None:
-        signum = self._requested
-        if trainer.world_size > 1:
-            flag = torch.tensor(float(signum), device=trainer.strategy.root_device)
-            torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
-            signum = int(flag)
+        signum = greatest_over_ranks(self._requested)
         if not signum:
             return
         for callback in trainer.callbacks:

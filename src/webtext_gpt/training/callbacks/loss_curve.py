@@ -5,6 +5,7 @@ from pathlib import Path
 import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from webtext_gpt.commands import many_imports
 from webtext_gpt.files import replaced
 from webtext_gpt.model import perplexity
 from webtext_gpt.training.loggers import METRICS, read_metrics
@@ -38,7 +39,8 @@ def draw_loss_curve(metrics: Path, picture: Path, metric: str = "val_loss") -> N
         picture: the PNG to write.
         metric: column drawn on a second axis, unless it is `val_loss`.
     """
-    from matplotlib.figure import Figure
+    with many_imports():
+        from matplotlib.figure import Figure
 
     rows = read_metrics(metrics)
     figure = Figure(figsize=(7, 4.2), layout="constrained")

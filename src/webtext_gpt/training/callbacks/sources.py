@@ -77,7 +77,7 @@ class Sources(L.Callback):
                 f"{source.training.n_tokens:,} tokens, read {own['epochs']:.2f} times"
             )
         if self.epochs:
-            tokens = sum(self.epochs[s.name] * s.training.n_tokens for s in self.data.sources)
+            tokens = sum(self.epochs[s.name] * s.epoch_tokens for s in self.data.sources)
             yield (
                 f"source      trainer.max_tokens={round(tokens)} reads each as often as its epochs "
                 "say"

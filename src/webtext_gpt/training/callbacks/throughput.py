@@ -23,6 +23,7 @@ class Throughput(L.Callback):
         self._seconds = 0.0  # since the last log
         self._tokens = 0
         self._peak: float | None = None
+        self._knows_peak = False
         self._warm = False
         self._last_step = 0
         self._started = 0.0
@@ -46,10 +47,7 @@ class Throughput(L.Callback):
         self._total_tokens = int(state_dict["tokens"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Find the hardware's peak speed at the run's precision."""
-        dtypes = {"bf16": torch.bfloat16, "64": torch.float64}
-        dtype = dtypes.get(str(trainer.precision).partition("-")[0], torch.float32)
-        self._peak = peak_flops(pl_module.device, dtype)
+        """Note the first step."""
         self._last_step = trainer.global_step
         self._warm = False
 
@@ -81,6 +79,11 @@ class Throughput(L.Callback):
         speed = self._tokens / self._seconds
         flops = speed * language_model(pl_module.model).config.flops_per_token
         metrics = {"tokens_per_second": speed, "model_tflops": flops / 1e12}
+        if not self._knows_peak:  # on CPUs, finding it takes longer than the first steps may
+            dtypes = {"bf16": torch.bfloat16, "64": torch.float64}
+            dtype = dtypes.get(str(trainer.precision).partition("-")[0], torch.float32)
+            self._peak = peak_flops(pl_module.device, dtype)
+            self._knows_peak = True
         if self._peak:
             metrics["share_of_peak"] = flops / (self._peak * trainer.world_size)
         metrics["peak_memory_gib"] = peak_memory(pl_module.device) / 2**30

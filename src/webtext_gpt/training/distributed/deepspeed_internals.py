@@ -153,13 +153,14 @@ def whole_shape(parameter: nn.Parameter) -> list[int]:
     return list(getattr(parameter, "ds_shape", parameter.shape))
 
 
-def gradient_norm(engine: Engine) -> float:
+def gradient_norm(engine: Engine) -> Tensor | float:
     """Return the gradient norm of DeepSpeed's last step, before clipping.
 
     It is NaN if DeepSpeed skipped the step because a gradient was not finite.
     """
     with _supported():
-        return math.nan if engine.optimizer.overflow else float(engine.get_global_grad_norm())
+        norm: Tensor | float = engine.get_global_grad_norm()
+        return math.nan if engine.optimizer.overflow else norm
 
 
 def forgo_compiled_reduction() -> None:

@@ -47,6 +47,7 @@ def rank(compose: Callable[..., Any], tmp_path: Path) -> Callable[..., dict[str,
     return _rank
 
 
+@pytest.mark.slow
 def test_models_are_trained_once_and_a_later_call_adds_seeds(
     rank: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_sentence_longer_than_the_context_is_scored(
     assert measured.metrics["accuracy"] == 100 * expected
 
 
+@pytest.mark.slow
 def test_the_suite_is_the_mean_over_the_sets(
     scorer: Scorer, realdata: Path, tmp_path: Path
 ) -> None:

@@ -1,5 +1,7 @@
 """The order of fine-tuning's examples: each once per epoch, similar lengths together."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,7 @@ class _Trainer:
 
     def __init__(self, rank: int, world_size: int, step: int = 0) -> None:
         self.global_rank, self.world_size, self.global_step = rank, world_size, step
+        self.strategy = SimpleNamespace(root_device=torch.device("cpu"))
 
 
 def test_devices_share_the_batch_of_one_device() -> None:
