@@ -94,7 +94,8 @@ def test_warm_up_and_rates() -> None:
 
 def test_fit_recovers_a_known_law() -> None:
     runs = [(Shape(k).size, m * 2**20) for k in (2, 3, 4) for m in (1, 4, 16)]
-    found = fit(*zip(*runs, strict=True), [HOFFMANN.loss(*run) for run in runs])
+    sizes, tokens = [size for size, _ in runs], [n for _, n in runs]
+    found = fit(sizes, tokens, [HOFFMANN.loss(*run) for run in runs])
     assert found.loss(Shape(8).size, 2**26) == pytest.approx(
         HOFFMANN.loss(Shape(8).size, 2**26), rel=1e-3
     )
