@@ -161,7 +161,8 @@ class PackedRows(Dataset[tuple[Tensor, Tensor]]):
         number = int(np.searchsorted(self._last_rows, row, side="right"))
         pattern = self._patterns[number]
         row_of_pattern = row - (int(self._last_rows[number]) - pattern.rows)
-        whole, cut = [], []
+        whole: list[tuple[int, int]] = []
+        cut: list[tuple[int, int]] = []
         for length, first, documents, tokens in pattern.parts:
             n, key_of_length = int(self._counts[length]), derived_key(key, length)
             begin = first + row_of_pattern * documents
