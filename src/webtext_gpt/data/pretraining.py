@@ -240,8 +240,8 @@ class PretrainingData(TrainingDataModule):
     @property
     def packed(self) -> dict[str, PackedRows]:
         """The rows of each source by its name, if they are packed."""
-        mixed = isinstance(self.training, MixedBlocks)
-        blocks = self.training.sources if mixed else [self.training]
+        training = self.training
+        blocks = training.sources if isinstance(training, MixedBlocks) else [training]
         named = zip((source.name for source in self.sources), blocks, strict=True)
         return {name: rows for name, rows in named if isinstance(rows, PackedRows)}
 

@@ -101,7 +101,8 @@ def _set_rows(model: GPT, change: Callable[[Tensor], Tensor]) -> None:
     with torch.no_grad():
         rows = nn.Parameter(change(model.wte.weight))
         head = rows if model.config.tied_embeddings else nn.Parameter(change(model.lm_head.weight))
-        for embedding in model.value_embeddings.values():
+        for embedding in model.value_embeddings.children():
+            assert isinstance(embedding, nn.Embedding)  # noqa: S101 - for type checkers
             embedding.weight = nn.Parameter(change(embedding.weight))
             embedding.num_embeddings = rows.size(0)
     model.wte.weight = rows
