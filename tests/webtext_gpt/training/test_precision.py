@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from subprocess import CompletedProcess
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.training import precision
 from webtext_gpt.training.callbacks.throughput import Throughput
 from webtext_gpt.training.precision import warn_of_emulated_bf16
@@ -106,13 +108,19 @@ def test_the_peak_is_of_the_run_s_number_format(
         "webtext_gpt.training.callbacks.throughput.peak_flops",
         lambda device, dtype: asked.append(dtype),
     )
-
-    class Stub:
-        precision = value
-        global_step = 0
-        device = torch.device("cpu")
-
-    Throughput().on_train_start(Stub(), Stub())
+    trainer = SimpleNamespace(precision=value, global_step=0, log_every_n_steps=1, world_size=1)
+    module = SimpleNamespace(
+        device=torch.device("cpu"),
+        model=GPT(GPTConfig(n_layer=1, n_head=1, n_embd=2, block_size=2, vocab_size=2)),
+        tokens_per_step=1,
+        log_dict=lambda metrics: None,
+    )
+    throughput = Throughput()
+    throughput.on_train_start(trainer, module)
+    for step in (1, 2, 3):  # the first is not timed, and the peak is asked for once
+        throughput.on_train_batch_start(trainer)
+        trainer.global_step = step
+        throughput.on_train_batch_end(trainer, module)
     assert asked == [dtype]
 
 
