@@ -155,7 +155,7 @@ def test_the_modern_recipe(compose: Callable[..., Any]) -> None:
 def test_no_recipe_wins_over_that_of_an_experiment(compose: Callable[..., Any]) -> None:
     asked = ["experiment=speedrun_tiny", "recipe=null"]
     given = compose("train", *asked, "optimizer=muon")
-    assert (given.model.positions, given.optimizer.adamw_lr) == ("learned", 1e-2)
+    assert (given.model.positions, given.optimizer.adamw_lr) == ("learned", 3e-2)
     with pytest.raises(UserError, match=r"experiment=speedrun_tiny sets keys that recipe=null .*"
                        r"'optimizer.adamw_lr'"):  # fmt: skip
         compose("train", *asked)
