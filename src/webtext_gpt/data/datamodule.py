@@ -14,8 +14,9 @@ from webtext_gpt.data.sampler import GlobalBatchSampler
 class TrainingDataModule(L.LightningDataModule):
     """Serve an endless sequence of training samples.
 
-    A subclass adds `val_dataloader`, and `documents(sample)`: numbers or names of what a training
-    sample was read from, for messages.
+    A subclass adds `val_dataloader`; `validated_tokens`, how many tokens a validation scores and
+    how many the last; and `documents(sample)`: numbers or names of what a training sample was read
+    from, for messages.
 
     Args:
         blocks: training samples by number.

@@ -280,6 +280,12 @@ class PretrainingData(TrainingDataModule):
         return loaders
 
     @property
+    def validated_tokens(self) -> tuple[int, int]:
+        """How many tokens a validation scores, over all processes, and how many the last one."""
+        sizes = [source.validation.n_tokens for source in self.sources]
+        return sum(min(size, self.validate_tokens or size) for size in sizes), sum(sizes)
+
+    @property
     def packed(self) -> dict[str, PackedRows]:
         """The rows of each source by its name, if they are packed."""
         training = self.training

@@ -112,6 +112,12 @@ class FinetuningData(TrainingDataModule):
         self.validation = validation
         self.block_size = round(float(training.sequences.lengths.mean()))  # for throughput figures
 
+    @property
+    def validated_tokens(self) -> tuple[int, int]:
+        """How many tokens a validation reads, over all processes, and how many the last one."""
+        tokens = int(self.validation.sequences.lengths.sum())
+        return tokens, tokens
+
     def val_dataloader(self) -> DataLoader:
         """Return this rank's share of the validation rows; each rank gets as many batches.
 

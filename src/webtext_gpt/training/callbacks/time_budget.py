@@ -117,16 +117,9 @@ class TimeBudget(L.Callback):
             optimizer.step()
             step += time.perf_counter() - started
         seconds = SHARE * (60 * self.minutes - self.taken_seconds)
-        validation, last = (FORWARD * typical / tokens.numel() * n for n in _validated(trainer))
+        pass_per_token = FORWARD * typical / tokens.numel() / trainer.world_size
+        validation, last = (pass_per_token * n for n in data.validated_tokens)
         seconds -= min(last, seconds / 2)  # however short a run is, it is not for validation alone
         interval = trainer.val_check_interval // trainer.accumulate_grad_batches
         fitting = int(seconds / (step + validation / interval))
         return self.taken_steps + max(1, fitting)
-
-
-def _validated(trainer: L.Trainer) -> tuple[float, float]:
-    """Return how many tokens a process scores in a validation, and in the last one."""
-    data = trainer.datamodule
-    sizes = [source.validation.n_tokens for source in data.sources]
-    sampled = [min(size, data.validate_tokens or size) for size in sizes]
-    return sum(sampled) / trainer.world_size, sum(sizes) / trainer.world_size
