@@ -270,12 +270,12 @@ class PretrainingData(TrainingDataModule):
         loaders = []
         for source in self.sources:
             windows = ValidationWindows(source.validation, self.block_size, multiple=world_size)
-            mine = range(rank, len(windows), world_size)
-            batches: Iterable[list[int]] = self._batches(mine)
+            whole = self._batches(range(rank, len(windows), world_size))
+            batches: Iterable[list[int]] = whole
             if self.validate_tokens is not None:
                 sample = windows.spread(self.validate_tokens, multiple=world_size)
                 shorter = self._batches(sample[rank::world_size])
-                batches = ValidationBatches(self._batches(mine), shorter, self._ends)
+                batches = ValidationBatches(whole, shorter, self._ends)
             loaders.append(self.loader(windows, batches, keep_workers=len(self.sources) == 1))
         return loaders
 
