@@ -15,7 +15,7 @@ ACTIVATIONS = ("gelu_tanh", "gelu", "relu", "relu_squared")
 POSITIONS = ("learned", "sinusoidal", "rotary")
 
 LATER_OPTIONS = (
-    *("norm_type", "norm_gains", "qk_norm"),
+    *("biases", "norm_type", "norm_gains", "qk_norm"),
     *("residual_scalars", "value_embeddings", "logits_soft_cap"),
 )
 """Options that change the forward pass and are later than the GPT papers."""
@@ -51,8 +51,9 @@ class GPTConfig:
             sqrt(2 n_layer); 2 n_layer is the number of residual layers (GPT-2).
         zero_init_projections: start the residual projections at zero, so that every block begins
             as the identity. `scaled_residual_init` then has no effect.
+        biases: whether linear layers, and `layer` normalization, have biases.
         norm_type: `layer` (Ba et al. 2016) or `rms` (Zhang and Sennrich 2019).
-        norm_gains: whether normalization has trained gains (and `layer`, biases).
+        norm_gains: whether normalization has trained gains (and `layer`, its biases).
         qk_norm: normalize each head's queries and keys to a root mean square of 1, without gains
             (Henry et al. 2020).
         residual_scalars: before each block, replace the residual stream x by a x + b e, where e is
@@ -82,6 +83,7 @@ class GPTConfig:
     init_std: float = 0.02
     scaled_residual_init: bool = True
     zero_init_projections: bool = False
+    biases: bool = True
     norm_type: str = "layer"
     norm_gains: bool = True
     qk_norm: bool = False

@@ -57,8 +57,9 @@ class CausalSelfAttention(nn.Module):
         self.n_head = config.n_head
         self.attn_dropout = config.attn_dropout
         self.qk_norm = config.qk_norm
-        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)  # query, key and value at once
-        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+        C, bias = config.n_embd, config.biases
+        self.c_attn = nn.Linear(C, 3 * C, bias=bias)  # query, key and value at once
+        self.c_proj = nn.Linear(C, C, bias=bias)
 
     def forward(
         self,
@@ -103,9 +104,10 @@ class MLP(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd)
+        C, bias = config.n_embd, config.biases
+        self.c_fc = nn.Linear(C, 4 * C, bias=bias)
         self.activation = _ACTIVATIONS[config.activation]()
-        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd)
+        self.c_proj = nn.Linear(4 * C, C, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(B, T, n_embd)` to `(B, T, n_embd)`."""
@@ -335,8 +337,10 @@ def perplexity(loss: float) -> float:
 
 def normalization(config: GPTConfig) -> nn.Module:
     """Return a normalization of the residual stream."""
-    kind = nn.LayerNorm if config.norm_type == "layer" else nn.RMSNorm
-    return kind(config.n_embd, eps=NORM_EPSILON, elementwise_affine=config.norm_gains)
+    width, gains = config.n_embd, config.norm_gains
+    if config.norm_type == "rms":
+        return nn.RMSNorm(width, eps=NORM_EPSILON, elementwise_affine=gains)
+    return nn.LayerNorm(width, NORM_EPSILON, elementwise_affine=gains, bias=config.biases)
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:

@@ -64,11 +64,14 @@ class Model(Target):
     zero_init_projections: Annotated[bool, Switch()] = setting(
         False, "start the residual projections at zero, whatever scaled_residual_init says"
     )
+    biases: Annotated[bool, Switch()] = setting(
+        True, "biases of linear layers and of layer normalization"
+    )
     norm_type: Annotated[str, OneOf(("layer", "rms"))] = setting(
         "layer", "layer normalization, or by the root mean square alone"
     )
     norm_gains: Annotated[bool, Switch()] = setting(
-        True, "trained gains (and biases) of the normalization"
+        True, "trained gains (and, with model.biases, biases) of the normalization"
     )
     qk_norm: Annotated[bool, Switch()] = setting(
         False, "normalize queries and keys by their root mean square"

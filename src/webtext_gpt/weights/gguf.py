@@ -18,6 +18,7 @@ from webtext_gpt.model import GPT, GPTClassifier, GPTConfig
 from webtext_gpt.model.config import LATER_OPTIONS
 from webtext_gpt.tokenizer import GPT2_PATTERN, Tokenizer
 from webtext_gpt.weights import vocabulary
+from webtext_gpt.weights.biases import with_biases
 from webtext_gpt.weights.config_json import LAYER_NORM_EPSILON
 from webtext_gpt.weights.names import BLOCK, renamed
 
@@ -77,7 +78,7 @@ def save(model: GPT | GPTClassifier, tokenizer: Tokenizer, path: Path, force: bo
     """Write a `.gguf` file. It appears only once it is complete, and replaces what is there.
 
     Args:
-        model: a language model; not changed.
+        model: a language model; missing biases are written as zeros.
         tokenizer: the model's. Rows without a token become unused tokens, `[PAD50257]`.
         path: destination.
         force: not needed, since nothing else is written.
@@ -93,6 +94,7 @@ def save(model: GPT | GPTClassifier, tokenizer: Tokenizer, path: Path, force: bo
         raise UserError(
             "a classifier cannot be exported to GGUF: llama.cpp's gpt2 has no such head"
         )
+    model = with_biases(model)
     config = model.config
     for option, value in SUPPORTED.items():
         if (found := getattr(config, option)) != value:

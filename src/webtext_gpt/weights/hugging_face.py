@@ -20,6 +20,7 @@ from webtext_gpt.paths import local_path
 from webtext_gpt.signatures import why_unreadable
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import vocabulary
+from webtext_gpt.weights.biases import with_biases
 from webtext_gpt.weights.config_json import (
     ModelType,
     read_classifier_config,
@@ -149,7 +150,7 @@ def save(
     A new folder appears only once it is complete.
 
     Args:
-        model: stored in fp32; not changed.
+        model: stored in fp32, missing biases as zeros; not changed.
         tokenizer: the model's.
         folder: new or empty.
         force: replace the model in a folder that is not empty; other files stay.
@@ -160,6 +161,7 @@ def save(
         UserError: the folder is not empty, or Hugging Face's classes cannot express the model.
         OSError: a file cannot be written.
     """
+    model = with_biases(model)
     body = language_model(model)
     head = model.config if isinstance(model, GPTClassifier) else None
     model_type = GPT2 if body.config.norm == "pre" else GPT1

@@ -17,6 +17,7 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 ALL: dict[str, Any] = {
     "positions": "rotary",
+    "biases": False,
     "norm_type": "rms",
     "norm_gains": False,
     "qk_norm": True,
@@ -110,6 +111,17 @@ def test_value_embeddings_are_in_every_second_block_from_the_last() -> None:
     assert list(_model(value_embeddings=True, n_layer=4).value_embeddings) == ["1", "3"]
 
 
+@pytest.mark.parametrize("norm_type", ["layer", "rms"])
+def test_a_model_without_biases_is_one_with_zero_biases(norm_type: str) -> None:
+    plain = _model(biases=False, norm_type=norm_type)
+    assert not [name for name, _ in plain.named_parameters() if name.endswith("bias")]
+    biased = _model(norm_type=norm_type)
+    missing, unexpected = biased.load_state_dict(plain.state_dict(), strict=False)
+    assert not unexpected
+    assert len(missing) == 12 + (7 if norm_type == "layer" else 0)  # new ones, which are zero
+    torch.testing.assert_close(plain(_tokens(2, 7)), biased(_tokens(2, 7)))
+
+
 def test_a_soft_cap_bounds_logits() -> None:
     plain, capped = _model(init_std=2.0), _model(init_std=2.0, logits_soft_cap=3.0)
     tokens = _tokens(2, 7)
@@ -147,7 +159,7 @@ def test_a_model_without_them_is_described_as_ever() -> None:
     config = GPTConfig(**{**SMALL, **ALL}, zero_init_projections=True)
     assert GPTConfig(**config.to_dict()) == config
     assert config.to_dict().keys() - set(known.split()) == {
-        *("norm_type", "norm_gains", "qk_norm", "residual_scalars", "value_embeddings"),
+        *("biases", "norm_type", "norm_gains", "qk_norm", "residual_scalars", "value_embeddings"),
         *("logits_soft_cap", "zero_init_projections"),
     }
 

@@ -53,11 +53,13 @@ def changed(tokenizer: Tokenizer, change: Callable[[dict[str, Any]], None]) -> T
     return Tokenizer.from_json(json.dumps(contents))
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_transformers_computes_the_same(bpe: Tokenizer, tmp_path: Path, tied: bool) -> None:
+@pytest.mark.parametrize("option", [{}, {"tied_embeddings": False}, {"biases": False}])
+def test_transformers_computes_the_same(
+    bpe: Tokenizer, tmp_path: Path, option: dict[str, bool]
+) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = random_model(dataclasses.replace(SMALL, tied_embeddings=tied))
+    model = random_model(dataclasses.replace(SMALL, **option))
     gguf.save(model, bpe, tmp_path / "model.gguf")
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="model.gguf").eval()
     tokens = torch.randint(0, SMALL.vocab_size, (2, 50))

@@ -75,6 +75,21 @@ def test_an_exported_folder_loads_like_a_checkpoint(
     assert is_foreign("openai-community/gpt2")
 
 
+def test_missing_biases_are_exported_as_zeros(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(**SMALL, biases=False)).eval()
+    tokens = torch.tensor([[0, 2, 1, 0, 1, 3]])
+    hugging_face.save(model, tokenizer, tmp_path / "model")
+    exported, _ = load_language_model(tmp_path / "model")
+    assert exported.config.biases
+    torch.testing.assert_close(exported(tokens), model(tokens))
+    classifier = GPTClassifier(model, ClassifierConfig(labels=["a", "b"], pad_token_id=3)).eval()
+    hugging_face.save(classifier, tokenizer, tmp_path / "classifier")
+    loaded, _ = hugging_face.load(tmp_path / "classifier")
+    torch.testing.assert_close(loaded(tokens), classifier(tokens))
+    assert not model.config.biases  # the model itself is not changed
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
