@@ -156,9 +156,12 @@ def _step(name: str, args: Namespace, device: torch.device, is_bf16: bool) -> Ca
 
 def _ours(args: Namespace, device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer, Loss]:
     from webtext_gpt.model import GPT, GPTConfig, cross_entropy
+    from webtext_gpt.training.allocation import keep_freed_memory
     from webtext_gpt.training.optim import adamw
     from webtext_gpt.training.pretrain import loss_to_compile
 
+    if device.type == "cpu":
+        keep_freed_memory()  # as training does
     model = GPT(GPTConfig(**shape(args), block_size=args.block_size)).to(device)
     plain: Loss = lambda x, y: cross_entropy(model(x), y)  # noqa: E731 - one of two
     return model, adamw(model, lr=1e-3), plain if args.eager else loss_to_compile(model)

@@ -51,6 +51,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         logits = x.new_empty(rows, len(w), dtype=torch.float32)
         products = logits if dtype == torch.float32 else x.new_empty(rows, len(w))
         loss = logits.new_zeros(())
+        has_ignored = bool((targets == IGNORED).any())
         grad_hidden = torch.empty_like(x)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         for x_part, target, grad_part in zip(
@@ -71,7 +72,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             z.scatter_add_(1, index, z.new_full(index.shape, -1))
             if slope is not None:
                 z.mul_(slope)
-            z[ignored] = 0
+            if has_ignored:
+                z[ignored] = 0
             product.copy_(z)
             torch.mm(product, w, out=grad_part)
             if dtype == torch.float32:

@@ -14,6 +14,7 @@ from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.settings import saved
 from webtext_gpt.settings.optimization import Muon
 from webtext_gpt.settings.run import RunSettings
+from webtext_gpt.training.allocation import keep_freed_memory
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
@@ -202,6 +203,8 @@ def fit(
             save_run_id(logger, run.folder)
         print(plan_text, flush=True)
     path = run.checkpoint.path if run.checkpoint else None
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     try:
         trainer.fit(module, data, ckpt_path=path, weights_only=True)
     except SystemExit as end:
