@@ -157,8 +157,8 @@ def _step(name: str, args: Namespace, device: torch.device, is_bf16: bool) -> Ca
 def _ours(args: Namespace, device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer, Loss]:
     from webtext_gpt.model import GPT, GPTConfig, cross_entropy
     from webtext_gpt.training.allocation import keep_freed_memory
+    from webtext_gpt.training.language_loss import loss_to_compile
     from webtext_gpt.training.optim import adamw
-    from webtext_gpt.training.pretrain import loss_to_compile
 
     if device.type == "cpu":
         keep_freed_memory()  # as training does

@@ -1,17 +1,18 @@
 """Pretraining: the language-model loss, and one run from its configuration to `summary.json`."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 import lightning as L
 import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
 
 from webtext_gpt.cli import Call
 from webtext_gpt.data.pretraining import PretrainingData, Source
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, Documents, cross_entropy
-from webtext_gpt.model.chunked_loss import chunked_cross_entropy
+from webtext_gpt.model import GPT
 from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.settings.data import Mixed
 from webtext_gpt.settings.model import Model
@@ -23,6 +24,7 @@ from webtext_gpt.training.callbacks.sources import Sources
 from webtext_gpt.training.compilation import chooses_compilation
 from webtext_gpt.training.corpus import model_config, open_shards
 from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
+from webtext_gpt.training.language_loss import language_loss, loss_to_compile, nats
 from webtext_gpt.training.length import before_decay, run_length
 from webtext_gpt.training.memory import check_memory, count_parameters
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
@@ -44,6 +46,8 @@ class PretrainingModule(TrainingModule):
         mask_documents: whether attention and positions stay inside each document, in training and
             validation.
         packing: how the training samples are made from documents, for the checkpoint.
+        row_processes: number of processes that divide the rows of a micro-batch, see
+            `RowProcesses`; 1 means this one alone.
         options: see `TrainingModule`.
     """
 
@@ -57,27 +61,35 @@ class PretrainingModule(TrainingModule):
         sources: Sequence[Source],
         mask_documents: bool = False,
         packing: str = "stream",
+        row_processes: int = 1,
         **options: Unpack[ModuleOptions],
     ) -> None:
-        def documents(inputs: Tensor) -> Documents | None:
-            return Documents(inputs, tokenizer.end_of_text) if mask_documents else None
+        end_of_text = tokenizer.end_of_text if mask_documents else None
+        compile_model = options["compile_model"]
+        loss = (loss_to_compile if compile_model else language_loss)(model, end_of_text)
+        rows = None
+        if row_processes > 1:
+            from webtext_gpt.training.row_processes import Recipe, RowProcesses
 
-        def logits(inputs: Tensor, padded: bool = False) -> Tensor:
-            return model(inputs, documents=documents(inputs), padded=padded)
-
-        def loss(inputs: Tensor, targets: Tensor) -> Tensor:
-            # Targets are shifted by the data.
-            return cross_entropy(logits(inputs, padded=inputs.is_cuda), targets)
-
-        compiles = bool(options["compile_model"])
-        super().__init__(
-            model, tokenizer, loss_to_compile(model, documents) if compiles else loss, **options
-        )
-        self.logits = logits
+            loss = rows = RowProcesses(model, Recipe(end_of_text, compile_model), row_processes)
+            options["compile_model"] = False  # each process compiles its own
+        super().__init__(model, tokenizer, loss, **options)
+        self.rows = rows
+        self._end_of_text = end_of_text
         self.mask_documents = mask_documents
         self.packing = packing
         self.sources = sources
         self._val_sums = torch.zeros(len(sources), 2, dtype=torch.float64)  # nats, tokens
+
+    def on_after_backward(self) -> None:
+        """Add the gradients that other processes have computed."""
+        if self.rows is not None:
+            self.rows.add_gradients()
+
+    def close(self) -> None:
+        """End the processes of the module, after training."""
+        if self.rows is not None:
+            self.rows.close()
 
     def on_validation_epoch_start(self) -> None:
         """Reset the sums."""
@@ -88,9 +100,12 @@ class PretrainingModule(TrainingModule):
     ) -> None:
         """Add up the loss of every target in a batch of windows of one source."""
         inputs, targets = batch
-        nats = cross_entropy(self.logits(inputs), targets, reduction="sum")
+        if self.rows is not None:
+            total = self.rows.nats(inputs, targets)
+        else:
+            total = nats(self.model, inputs, targets, self._end_of_text)
         n_targets = (targets >= 0).sum()
-        sums = torch.stack((nats.double(), n_targets.double())).to(self._sum_device)
+        sums = torch.stack((total.double(), n_targets.double())).to(self._sum_device)
         self._val_sums[dataloader_idx] += sums
 
     def validation_figures(self) -> dict[str, float]:
@@ -123,29 +138,6 @@ class PretrainingModule(TrainingModule):
     def _sum_device(self) -> torch.device:
         """Device of the sums: double precision is missing on Apple's GPUs."""
         return torch.device("cpu") if self.device.type == "mps" else self.device
-
-
-def loss_to_compile(
-    model: GPT, documents: Callable[[Tensor], Documents | None] = lambda inputs: None
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the function of inputs and targets that `torch.compile` makes the training loss of.
-
-    On CPUs the vocabulary is taken in chunks, outside the compiled graph, where products add to the
-    gradient in place. Results of a compiled step differ from the plain one's by rounding anyway.
-
-    Args:
-        model: the model.
-        documents: returns the documents of the inputs, if attention stays inside each.
-    """
-    chunked = torch.compiler.disable(chunked_cross_entropy)
-
-    def loss(inputs: Tensor, targets: Tensor) -> Tensor:
-        hidden = model.hidden_states(inputs, documents=documents(inputs))
-        if inputs.is_cuda:
-            return cross_entropy(model.lm_head(hidden, padded=True), targets)
-        return chunked(hidden, model.lm_head, targets)
-
-    return loss
 
 
 @rank_zero_reports_first()
@@ -227,6 +219,7 @@ def _pretrain(run: Run, settings: Train) -> Summary:
         sources=data.sources,
         mask_documents=settings.mask_documents,
         packing=settings.packing,
+        row_processes=_row_processes(settings, trainer, plan),
         **module_options(
             settings,
             corpus=shards.hash,
@@ -245,12 +238,22 @@ def _pretrain(run: Run, settings: Train) -> Summary:
 
         text = f"dial        {describe(settings)}\n{text}"
     found = {"global_batch_tokens": plan.tokens, "compile": compile_model}
-    trained = fit(run, trainer, module, data, text, **found, **shape)
+    with contextlib.closing(module):
+        trained = fit(run, trainer, module, data, text, **found, **shape)
     if not trained or not trainer.is_global_zero:
         return {}
     summary = summarize(trainer, module, data)
     conclude(run, trainer, summary)
     return summary
+
+
+def _row_processes(settings: Train, trainer: L.Trainer, plan: BatchPlan) -> int:
+    """Return the number of processes that divide the rows of a micro-batch."""
+    strategy = trainer.strategy
+    alone = isinstance(strategy, SingleDeviceStrategy) and strategy.root_device.type == "cpu"
+    if not (settings.parallel_rows and alone):
+        return 1
+    return min(torch.get_num_threads(), plan.micro_batch_size)
 
 
 def _packing_text(data: PretrainingData) -> str:
@@ -281,6 +284,7 @@ def _plan_text(
         if scored < sum(targets)
         else ""
     )
+    rows = "" if module.rows is None else f", rows in {module.rows.n} processes"
     length = f"{trainer.max_steps:,}" if trainer.max_steps > 0 else "as many as fit,"
     return (
         f"model       {module.num_parameters:,} parameters, "
@@ -291,7 +295,7 @@ def _plan_text(
         f"{_packing_text(data)}"
         f"training    {length} steps of {plan.tokens:,} tokens, "
         f"{trainer.world_size} x {plan.micro_batch_size} sequences x {plan.accumulation}, "
-        f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}\n"
+        f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}{rows}\n"
         f"{validation}"
         f"run         {trainer.default_root_dir}"
     )

@@ -14,7 +14,7 @@ faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for step in range(30):
     if step == 20:  # by now the heap has grown to its size
         before = faults()
-    torch.zeros(2**22)  # 16 MiB
+    torch.zeros(2**24)  # 64 MiB
 print(faults() - before)
 """
 """Prints the page faults of ten steps that allocate, fill and free a tensor."""

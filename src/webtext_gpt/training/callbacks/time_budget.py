@@ -2,6 +2,7 @@
 
 import copy
 import time
+from typing import TYPE_CHECKING
 
 import lightning as L
 import torch
@@ -10,6 +11,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from webtext_gpt.model import Documents, cross_entropy, language_model
 from webtext_gpt.training.distributed.collectives import greatest_over_ranks
 from webtext_gpt.training.lightning_internals import set_max_steps
+
+if TYPE_CHECKING:
+    from webtext_gpt.training.row_processes import RowProcesses
 
 OPEN = -1
 """Lightning's value of `max_steps` for no limit."""
@@ -100,18 +104,30 @@ class TimeBudget(L.Callback):
         masked = getattr(pl_module, "mask_documents", False)
         documents = Documents(tokens, pl_module.tokenizer.end_of_text) if masked else None
         half = str(trainer.precision).startswith("bf16")
+        rows: RowProcesses | None = getattr(pl_module, "rows", None)
+
+        def one_pass() -> None:
+            if rows is None:
+                cross_entropy(probe(tokens, documents=documents), tokens).backward()
+            else:
+                rows(tokens, tokens).backward()
+                rows.add_gradients()
+                pl_module.zero_grad(set_to_none=True)
+
         times: list[float] = []
-        while len(times) < FEWEST_PASSES or sum(times) < PROBE_SECONDS:
+        while len(times) < FEWEST_PASSES or sum(times[1:]) < PROBE_SECONDS:
             started = time.perf_counter()
             with torch.autocast(device.type, torch.bfloat16, enabled=half), torch.random.fork_rng():
-                cross_entropy(probe(tokens, documents=documents), tokens).backward()
+                one_pass()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - started)
-        typical = sorted(times[1:])[len(times) // 2 - 1]  # the first warms up kernels
+        typical = sorted(times[1:])[len(times) // 2 - 1]  # the first warms up
         step = typical * trainer.accumulate_grad_batches
         if device.type == "cpu" and trainer.world_size == 1:  # elsewhere it is small, or needs all
             optimizer = pl_module.make_optimizer(probe)
+            for parameter in probe.parameters():
+                parameter.grad = torch.randn_like(parameter)
             optimizer.step()  # allocates the moments
             started = time.perf_counter()
             optimizer.step()
