@@ -227,18 +227,20 @@ def _pretrain(run: Run, settings: Train) -> Summary:
             compile_model=compile_model and settings.compile,
         ),
     )
-    module.validates_first = start is not None and run.checkpoint is None
-    # A resumed run reads its shape from `config.yaml`, not from the checkpoint it started from.
-    shape = {} if start is None else {"model": Model(**config.to_dict()).model_dump(by_alias=True)}
-    text = _plan_text(trainer, module, data, plan, settings)
-    if start is not None:
-        text = f"start       {settings.checkpoint}\n{text}"
-    if run.state is None and (settings.size is not None or settings.budget is not None):
-        from webtext_gpt.dial.derive import describe
+    with contextlib.closing(module):  # it may have processes already
+        module.validates_first = start is not None and run.checkpoint is None
+        # A resumed run reads its shape from `config.yaml`, not from the checkpoint it started from.
+        shape = (
+            {} if start is None else {"model": Model(**config.to_dict()).model_dump(by_alias=True)}
+        )
+        text = _plan_text(trainer, module, data, plan, settings)
+        if start is not None:
+            text = f"start       {settings.checkpoint}\n{text}"
+        if run.state is None and (settings.size is not None or settings.budget is not None):
+            from webtext_gpt.dial.derive import describe
 
-        text = f"dial        {describe(settings)}\n{text}"
-    found = {"global_batch_tokens": plan.tokens, "compile": compile_model}
-    with contextlib.closing(module):
+            text = f"dial        {describe(settings)}\n{text}"
+        found = {"global_batch_tokens": plan.tokens, "compile": compile_model}
         trained = fit(run, trainer, module, data, text, **found, **shape)
     if not trained or not trainer.is_global_zero:
         return {}

@@ -126,8 +126,8 @@ class TimeBudget(L.Callback):
         step = typical * trainer.accumulate_grad_batches
         if device.type == "cpu" and trainer.world_size == 1:  # elsewhere it is small, or needs all
             optimizer = pl_module.make_optimizer(probe)
-            for parameter in probe.parameters():
-                parameter.grad = torch.randn_like(parameter)
+            for parameter in probe.parameters():  # other processes have no part in these
+                parameter.grad = torch.ones_like(parameter)
             optimizer.step()  # allocates the moments
             started = time.perf_counter()
             optimizer.step()
