@@ -34,7 +34,13 @@ from typing import NamedTuple
 
 from benchmarks.common.options import parser
 from benchmarks.common.report import markdown_table, report
-from benchmarks.curve import Point, available_cores, corpus_settings, run_curve
+from benchmarks.curve import (
+    Point,
+    available_cores,
+    corpus_settings,
+    device_settings,
+    run_curve,
+)
 from webtext_gpt.machine import cores
 
 
@@ -170,6 +176,7 @@ def _arguments() -> argparse.Namespace:
     options.add_argument("--out", type=Path, default=Path("runs/ablations"))
     options.add_argument("--corpora", nargs="+", default=["docstrings"])
     options.add_argument("--options", nargs="+", default=list(OPTIONS), choices=list(OPTIONS))
+    options.add_argument("--accelerator", default="cpu", choices=("cpu", "cuda"))
     options.add_argument("--equal-time", action="store_true")
     args = options.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -187,7 +194,10 @@ def _measure(corpus: str, folder: Path, args: argparse.Namespace) -> list[Row]:
         core = free.get()
         try:
             name = f"{variant.replace(' ', '')}-{seed}-{steps}"
-            settings = [*corpus_settings(corpus), *_run_settings(args, steps), f"seed={seed}"]
+            settings = [
+                *(*corpus_settings(corpus), *device_settings(args.accelerator)),
+                *(*_run_settings(args, steps), f"seed={seed}"),
+            ]
             curve = run_curve(folder / name, [*settings, *chosen[variant]], core=core)
         finally:
             free.put(core)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from benchmarks.common.timing import cpu_seconds
+from webtext_gpt.data.shards import holds_shards
 from webtext_gpt.files import replaced
 from webtext_gpt.machine import cores
 
@@ -27,7 +28,7 @@ REPOSITORY = Path(__file__).parents[1]
 CURVE = "curve.json"
 ALWAYS = (
     "callbacks.checkpoints=null", "callbacks.samples=null", "callbacks.loss_curve=null",
-    "trainer.accelerator=cpu", "trainer.devices=1",
+    "trainer.devices=1",
 )  # fmt: skip
 
 
@@ -42,8 +43,15 @@ class Point(NamedTuple):
 
 
 def corpus_settings(corpus: str) -> list[str]:
-    """Return the settings of a corpus: `docstrings`, or a folder or file with texts."""
-    return ["data=docstrings"] if corpus == "docstrings" else ["data=files", f"data.path={corpus}"]
+    """Return the settings of a corpus: `docstrings`, a folder of token shards, or texts."""
+    if corpus == "docstrings":
+        return ["data=docstrings"]
+    return [f"data={'shards' if holds_shards(Path(corpus)) else 'files'}", f"data.path={corpus}"]
+
+
+def device_settings(accelerator: str) -> list[str]:
+    """Return the settings of a kind of device on which losses are to equal those of a CPU."""
+    return [f"trainer.accelerator={accelerator}", "trainer.precision=32-true", "compile=false"]
 
 
 def available_cores() -> list[int | None]:

@@ -1,6 +1,7 @@
 """Train a ladder of models, fit the loss law of `size=` and `budget=`, and draw it.
 
     python benchmarks/ladder.py runs/ladder [--threads 2] [compile=true ...]
+    python benchmarks/ladder.py runs/ladder --micro-batch 64 trainer.accelerator=cuda
 
 Each rung is a model of `recipe=modern` of one depth, trained by train.py on the docstrings for a
 number of tokens, with the shape, batch, rates and warm-up of `webtext_gpt.dial.laws`. All score the
@@ -34,11 +35,14 @@ REPOSITORY = Path(__file__).parents[1]
 CSV, PICTURE = REPOSITORY / "docs/ladder.csv", REPOSITORY / "docs/ladder.png"
 CONSTANTS = REPOSITORY / "src/webtext_gpt/dial/fitted.py"
 BLOCK_SIZE = 256
-MICRO_BATCH = 4
-"""Largest micro-batch, in sequences; a power of two, as are all divisors that take its place."""
 VALIDATION_SEQUENCES = 256
-RUNGS = {2: (1, 2, 4, 8), 3: (1, 2, 4), 4: (1, 2), 5: (1,), 6: (2,)}
-"""Training tokens in units of 2^20, by depth."""
+RUNGS = {
+    2: (1, 2, 4, 8),
+    **dict.fromkeys((3, 4, 5), (1, 2, 4, 8, 16)),
+    6: (2, 4, 8, 16),
+    8: (4, 8, 16),
+}
+"""Training tokens in units of 2^20, by depth. Shorter runs have fewer than 256 steps."""
 COLUMNS = ("depth", "size", "parameters", "tokens", "batch_tokens", "steps", "val_loss", "seconds")
 
 
@@ -51,12 +55,13 @@ def main() -> None:
     parser.add_argument(
         "--rungs", nargs="+", type=_rung, default=list(RUNGS.items()), metavar="DEPTH:LENGTH,..."
     )
+    parser.add_argument("--micro-batch", type=int, default=4, help="largest, in sequences")
     parser.add_argument("--fit-only", action="store_true")
     options, more = parser.parse_known_args()
     if not options.fit_only:
         if options.folder is None:
             parser.error("name the folder of the runs, or give --fit-only")
-        _train_all(options.folder, options.rungs, options.threads, more)
+        _train_all(options.folder, options.rungs, options.threads, options.micro_batch, more)
     with CSV.open(newline="") as stream:
         rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
     fitted, held_out = split(rows)
@@ -83,13 +88,18 @@ def split(rows: list[dict[str, float]]) -> tuple[list[dict[str, float]], list[di
 
 
 def _train_all(
-    folder: Path, rungs: list[tuple[int, Sequence[float]]], threads: int, more: list[str]
+    folder: Path,
+    rungs: list[tuple[int, Sequence[float]]],
+    threads: int,
+    micro_batch: int,
+    more: list[str],
 ) -> None:
     """Train every rung and write docs/ladder.csv."""
     rows = []
     for depth, lengths in rungs:
         for length in lengths:
-            rows.append(_train(folder, Shape(depth), round(length * 2**20), threads, more))
+            run = Rung(Shape(depth), round(length * 2**20), micro_batch)
+            rows.append(_train(folder / run.name, run, threads, more))
             print("  ".join(f"{name} {rows[-1][name]:g}" for name in COLUMNS), flush=True)
     with CSV.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
@@ -103,34 +113,57 @@ def _rung(text: str) -> tuple[int, list[float]]:
     return int(depth), [float(length) for length in lengths.split(",")]
 
 
-def _train(
-    folder: Path, shape: Shape, tokens: int, threads: int, more: list[str]
-) -> dict[str, float]:
-    """Train one rung, unless it is finished, and return its figures."""
-    run = folder / f"{shape.n_layer}-{tokens}"
-    batch = batch_tokens(tokens, BLOCK_SIZE)
-    steps = round(tokens / batch)
-    micro_batch = math.gcd(batch // BLOCK_SIZE, MICRO_BATCH)
-    if not (run / "summary.json").exists():
+@dataclasses.dataclass(frozen=True)
+class Rung:
+    """One run of the ladder: a shape, its training tokens, the largest micro-batch in sequences."""
+
+    shape: Shape
+    tokens: int
+    largest_micro_batch: int
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"{self.shape.n_layer}-{self.tokens}"
+
+    @property
+    def batch(self) -> int:
+        """Global batch in tokens."""
+        return batch_tokens(self.tokens, BLOCK_SIZE)
+
+    def settings(self) -> list[str]:
+        """Return the arguments of train.py."""
+        steps = round(self.tokens / self.batch)
+        micro_batch = math.gcd(self.batch // BLOCK_SIZE, self.largest_micro_batch)
         adamw_lr = compose("train", {"recipe": "modern"})["optimizer"].get("adamw_lr", 4e-3)
-        command = [
-            *(sys.executable, str(REPOSITORY / "train.py"), "recipe=modern", f"run_dir={run}"),
-            *(f"model.n_layer={shape.n_layer}", f"model.n_head={shape.n_head}"),
-            *(f"model.n_embd={shape.n_embd}", f"model.block_size={BLOCK_SIZE}"),
-            *(f"global_batch_tokens={batch}", f"trainer.max_steps={steps}"),
-            f"optimizer.adamw_lr={embedding_lr(adamw_lr, shape.n_embd)}",
-            f"scheduler.warmup_steps={warmup_steps(steps)}",
+        return [
+            *("recipe=modern", f"model.n_layer={self.shape.n_layer}"),
+            *(f"model.n_head={self.shape.n_head}", f"model.n_embd={self.shape.n_embd}"),
+            *(f"model.block_size={BLOCK_SIZE}", f"global_batch_tokens={self.batch}"),
+            f"optimizer.adamw_lr={embedding_lr(adamw_lr, self.shape.n_embd)}",
+            *(f"trainer.max_steps={steps}", f"scheduler.warmup_steps={warmup_steps(steps)}"),
             *(f"micro_batch_size={micro_batch}", f"validate_every={steps}"),
             f"trainer.limit_val_batches={VALIDATION_SEQUENCES // micro_batch}",
             *("callbacks.checkpoints=null", "callbacks.samples=null", "trainer.devices=1"),
-            *more,
         ]
+
+
+def _train(run: Path, rung: Rung, threads: int, more: list[str]) -> dict[str, float]:
+    """Train one rung, unless it is finished, and return its figures."""
+    if not (run / "summary.json").exists():
+        command = [sys.executable, str(REPOSITORY / "train.py"), f"run_dir={run}"]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+        subprocess.run(
+            [*command, *rung.settings(), *more],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env=environment,
+        )
     summary = json.loads((run / "summary.json").read_text())
     return {
-        **{"depth": shape.n_layer, "size": shape.size, "parameters": summary["parameters"]},
-        **{"tokens": summary["tokens"], "batch_tokens": batch, "steps": summary["step"]},
+        **{"depth": rung.shape.n_layer, "size": rung.shape.size},
+        **{"parameters": summary["parameters"], "tokens": summary["tokens"]},
+        **{"batch_tokens": rung.batch, "steps": summary["step"]},
         **{"val_loss": summary["val_loss"], "seconds": summary["seconds"]},
     }
 

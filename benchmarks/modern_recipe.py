@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.common.options import parser
 from benchmarks.common.report import figure, report
-from benchmarks.curve import Point, corpus_settings, run_curve
+from benchmarks.curve import Point, corpus_settings, device_settings, run_curve
 
 PROBE_STEPS = 24
 
@@ -28,8 +28,8 @@ def main() -> None:
     rows, reached = [], []
     for number, corpus in enumerate(args.corpora):
         folder = args.out / f"{number}-{Path(corpus).stem}"
-        common = [*corpus_settings(corpus), *_shape(args)]
-        steps = _steps_in_time(folder, common, args)
+        common = [*corpus_settings(corpus), *device_settings(args.accelerator), *_shape(args)]
+        steps = args.steps or _steps_in_time(folder, common, args)
         for seed in range(args.seeds):
             given = [*common, f"seed={seed}"]
             faithful = _run(folder / f"faithful-{seed}", given, steps, args)
@@ -43,7 +43,7 @@ def main() -> None:
             print(*rows[-1 - len(args.shares) :], sep="\n", flush=True)
     report(
         f"In what share of tokens and time is the faithful loss reached? {args.n_layer} layers of "
-        f"{args.n_embd}, {args.minutes:g} minutes",
+        f"{args.n_embd}, {f'{args.steps} steps' if args.steps else f'{args.minutes:g} minutes'}",
         ("", "seed", "recipe", "steps", "tokens", "share", "CPU s", "share", "seconds", "share",
          "loss", "difference"),
         rows,
@@ -57,9 +57,11 @@ def _arguments() -> argparse.Namespace:
         batch_tokens=8192, seeds=3,
     )  # fmt: skip
     options.add_argument("--minutes", type=float, default=30.0)
+    options.add_argument("--steps", type=int, help="of the faithful recipe, instead of --minutes")
     options.add_argument("--shares", type=float, nargs="+", default=[0.55])
     options.add_argument("--corpora", nargs="+", default=["docstrings"])
     options.add_argument("--out", type=Path, default=Path("runs/modern_recipe"))
+    options.add_argument("--accelerator", default="cpu", choices=("cpu", "cuda"))
     options.add_argument("--threads", type=int, help="default: torch's, one for each core")
     return options.parse_args()
 

@@ -7,13 +7,13 @@ Runs of at most 0.3 million tokens leave E and the exponents uncertain, and so t
 
 from webtext_gpt.dial.laws import LossLaw, Shape
 
-LOSS = LossLaw(4.36755, 9.39266, 0.28, 41.9587, 0.28)
+LOSS = LossLaw(1.52646, 26.9435, 0.28, 136.353, 0.28)
 """Fitted to all runs but the largest model's."""
 VOCAB_SIZE = 4096
 """Vocabulary of the ladder, and that of the cost of another corpus whose own is not yet known."""
-FEWEST_TOKENS = 65_536
+FEWEST_TOKENS = 1_048_576
 """Shortest training of the ladder."""
-SMALLEST, LARGEST = Shape(2), Shape(5)
+SMALLEST, LARGEST = Shape(2), Shape(8)
 """Smallest and largest model of the ladder."""
 EXTRAPOLATION = 10
 """How many times larger than the largest model of the ladder a model may be."""

@@ -122,7 +122,7 @@ def _has_gpu_compiler() -> bool:
 @functools.cache
 def _compiled(iterate: Callable[[Tensor, int], Tensor]) -> Callable[[Tensor, int], Tensor]:
     """Return the function compiled; once for each shape, of which a model has a few."""
-    return torch.compile(iterate, dynamic=False, fullgraph=True)
+    return torch.compile(iterate, dynamic=False)
 
 
 def newton_schulz_shared(matrices: Tensor, steps: int = 5) -> Tensor:
