@@ -15,6 +15,9 @@ for the modern recipe, to the modern one for a recipe without an option. Below 0
   end. `--equal-time` trains every variant again, for the steps that fit into the faithful run's
   time, and with the schedule planned for them.
 
+With `--accelerator cuda` the losses come from a GPU, in fp32, and the CPU seconds of a step from a
+run of a few steps on a core of this machine, in which the variants take turns `TIMED_ROUNDS` times.
+
 Each run has one thread on one core of its own, and `--jobs` run at a time. Runs take turns by seed,
 so an interrupted table has whole seeds: with fewer `--seeds`, it can be written. Finished runs are
 kept in `--out`, and the same call goes on where it was stopped; take another folder after a change
@@ -79,6 +82,7 @@ OPTIONS = {
 }
 """`in_recipe` says whether conf/recipe/modern.yaml has it, which a test compares."""
 
+TIMED_STEPS, TIMED_ROUNDS = 12, 3
 MODERN = "modern"
 FAITHFUL = "faithful"
 NOTE = (
@@ -213,6 +217,12 @@ def _measure(corpus: str, folder: Path, args: argparse.Namespace) -> list[Row]:
 
     train(FAITHFUL, 0, args.steps)  # by itself, since it prepares the text and the tokenizer
     curves = train_all(dict.fromkeys(chosen, args.steps))
+    if args.accelerator != "cpu":
+        seconds = _cpu_seconds(args, chosen)
+        curves = {
+            job: [point._replace(cpu=point.step * seconds[job[0]]) for point in curve]
+            for job, curve in curves.items()
+        }
     if args.equal_time:
         faithful = _time(curves, FAITHFUL)
         planned = {v: round(args.steps * faithful / _time(curves, v)) for v in chosen}
@@ -234,6 +244,19 @@ def _measure(corpus: str, folder: Path, args: argparse.Namespace) -> list[Row]:
         )
         for job, curve in curves.items()
     ]
+
+
+def _cpu_seconds(args: argparse.Namespace, chosen: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Return the CPU seconds of a step on one core of this machine, by variant."""
+    found: dict[str, list[float]] = {variant: [] for variant in chosen}
+    settings = [*corpus_settings(args.corpora[0]), *device_settings("cpu")]
+    settings += [*_run_settings(args, TIMED_STEPS), "trainer.limit_val_batches=1"]
+    for number in range(TIMED_ROUNDS):
+        for variant, own in chosen.items():
+            folder = args.out / "times" / f"{variant.replace(' ', '')}-{number}"
+            first, *_, last = run_curve(folder, [*settings, *own])
+            found[variant].append((last.cpu - first.cpu) / (last.step - first.step))
+    return {variant: statistics.median(times) for variant, times in found.items()}
 
 
 def _run_settings(args: argparse.Namespace, steps: int) -> list[str]:

@@ -211,10 +211,13 @@ def _draw(law: LossLaw, fitted: list[dict[str, float]], held_out: list[dict[str,
             color=color,
             label=label,
         )
-    error = law.loss(held_out[0]["size"], held_out[0]["tokens"]) / held_out[0]["val_loss"] - 1
+    errors = ", ".join(
+        f"{law.loss(row['size'], row['tokens']) / row['val_loss'] - 1:+.1%}"
+        for row in sorted(held_out, key=lambda row: row["tokens"])
+    )
     axes.set_title(
         f"L = {law.irreducible:.2f} + {law.size_factor:.3g} / N^{law.size_exponent:.2f} + "
-        f"{law.tokens_factor:.3g} / D^{law.tokens_exponent:.2f}; held-out model: {error:+.2%}",
+        f"{law.tokens_factor:.3g} / D^{law.tokens_exponent:.2f}; held-out model: {errors}",
         fontsize=9,
     )
     axes.set_xscale("log")
