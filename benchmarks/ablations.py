@@ -1,4 +1,4 @@
-"""What each option of the modern recipe gives, at equal tokens and at equal time.
+"""Gain of each option of the modern recipe, at equal tokens and at equal time.
 
     python benchmarks/ablations.py [--out FOLDER --corpora docstrings NOVELS --seeds 3 --steps 300
                                     --options muon rotary ... --jobs 2 --equal-time]

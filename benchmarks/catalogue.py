@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Benchmark(NamedTuple):
-    """How a script is run.
+    """Call of a script.
 
     Attributes:
         name: of the script, without `.py`; or another, if a script is run in more than one way.

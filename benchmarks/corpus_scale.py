@@ -40,7 +40,7 @@ LETTERS = np.array(list("etaoinshrdlucmfwypvbgkjqxz"))
 
 
 class Cost(NamedTuple):
-    """What one run of a stage took.
+    """Costs of one run of a stage.
 
     Attributes:
         cpu: Time of all its processes on a core, in seconds.

@@ -1,4 +1,4 @@
-"""How a benchmark reports: a Markdown table on the terminal, and a record for `make bench`.
+"""Report of a benchmark: a Markdown table on the terminal, and a record for `make bench`.
 
 Two ways, for a script that `benchmarks/run_all.py` lists:
 

@@ -25,7 +25,7 @@ ROWS_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class QualityLimit:
-    """Which documents are dropped. At most one limit is given.
+    """Rule for dropping documents. At most one limit is given.
 
     Attributes:
         threshold: Lowest score of a document that is kept.

@@ -1,4 +1,4 @@
-"""Which rows are the same document: those of one id and the same words.
+"""Identity of rows: those of one id and the same words are the same document.
 
 Different texts under one id are different documents. Their ids are extended by a hash of their
 words, as in `7#text-0123456789abcdef`, so that ids are unique whichever files the rows were in. An

@@ -31,7 +31,7 @@ class Figures(TypedDict):
 
 @dataclass(frozen=True)
 class Overlap:
-    """Which of a test set's 8-grams are in train.
+    """8-grams of a test set that are in train.
 
     Attributes:
         found: Whether each 8-gram is in train, repeats included.

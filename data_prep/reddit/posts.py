@@ -41,7 +41,7 @@ class Submission(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True)
 class PostRules:
-    """Which posts are kept.
+    """Rules for keeping posts.
 
     Attributes:
         urls: Rules for the URL of a post.

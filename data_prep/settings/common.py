@@ -46,6 +46,6 @@ class TextRows(Settings):
 
 
 class Parallel(Settings):
-    """How many processes work."""
+    """Number of worker processes."""
 
     workers: Annotated[int | None, Workers] = setting(None, "processes at once")

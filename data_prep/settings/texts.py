@@ -22,7 +22,7 @@ Rate = Number(above=0, most=0.5)
 
 
 class TextRules(Settings):
-    """Which documents are kept, and what is changed in them."""
+    """Rules for keeping documents, and for changes in them."""
 
     extractor: Annotated[str, OneOf(("fast", "default", "union"))] = setting(
         "union",

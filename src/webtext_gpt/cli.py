@@ -27,7 +27,7 @@ NOT_RUNS = ("", "null", "auto")
 
 @dataclass(frozen=True)
 class Call:
-    """What a command may need to know about its call besides its settings.
+    """Facts about a command's call besides its settings.
 
     Attributes:
         given: the keys and groups that were given.

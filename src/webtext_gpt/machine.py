@@ -1,4 +1,4 @@
-"""What this machine offers to this process."""
+"""Resources of this machine that this process may use."""
 
 import os
 from pathlib import Path

@@ -18,7 +18,7 @@ MAGIC = "*?["
 """Characters of a glob pattern."""
 
 _How = Literal["named", "matched", "inside"]
-"""How a file is given: by its name, by a pattern, or by the folder it is in."""
+"""Ways in which a file is given: by its name, by a pattern, or by the folder it is in."""
 
 
 def local_path(given: str | Path, key: str = "") -> Path:
@@ -60,7 +60,7 @@ def find_files(
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """What paths and patterns name.
+    """Files that paths and patterns name.
 
     Attributes:
         files: the files to read, sorted, each once.

@@ -17,7 +17,7 @@ A_MODEL = "a model is a run folder, a .ckpt file, or a folder or hub name in Hug
 
 
 class Kind(NamedTuple):
-    """What a file is, completing "FILE is ...", and what to do about it."""
+    """Kind of a file, completing "FILE is ...", and what to do about it."""
 
     name: str
     advice: str = ""

@@ -27,7 +27,7 @@ class TrainingDataModule(L.LightningDataModule):
     """
 
     UNIT = "documents"
-    """What `documents` returns: `documents`, or `rows` of a file."""
+    """Unit that `documents` counts: `documents`, or `rows` of a file."""
 
     def __init__(
         self,

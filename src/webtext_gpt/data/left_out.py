@@ -1,4 +1,4 @@
-"""What a source of text leaves out: rows by reason, and files with other endings."""
+"""Text that a source leaves out: rows by reason, and files with other endings."""
 
 from collections import Counter
 from typing import TypedDict
@@ -9,7 +9,7 @@ from webtext_gpt.paths import other_endings
 
 
 class LeftOut(TypedDict, total=False):
-    """What was left out, as plain values; a key is missing where there is nothing to tell.
+    """Counts of what was left out, as plain values; nothing to tell, no key.
 
     Attributes:
         rows: rows read, if some were rejected.

@@ -45,7 +45,7 @@ class Mixture:
 
     @property
     def hash(self) -> dict[str, str]:
-        """What fixes the samples, by source: its share, and the hash of its tokens."""
+        """Facts that fix the samples, by source: its share, and the hash of its tokens."""
         return {
             name: f"{part}/{self.pattern.period} of tokens {shards.hash}"
             for part, (name, shards) in zip(self.pattern.parts, self.sources.items(), strict=True)

@@ -30,7 +30,7 @@ LEAST_KEPT = 0.1
 
 
 class Part(NamedTuple):
-    """What each row of a pattern takes from the documents of one length."""
+    """Documents of one length that each row of a pattern takes."""
 
     length: int
     first: int

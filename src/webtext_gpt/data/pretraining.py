@@ -72,7 +72,7 @@ PACKINGS: dict[str, type[TrainingBlocks] | type[PackedRows]] = {
     "stream": TrainingBlocks,
     "best_fit": PackedRows,
 }
-"""How training samples are made from documents, by the values of `packing=`."""
+"""Ways of making training samples from documents, by the values of `packing=`."""
 
 
 def epoch_tokens(stream: TokenStream, block_size: int, packing: str) -> int:
@@ -281,7 +281,7 @@ class PretrainingData(TrainingDataModule):
 
     @property
     def validated_tokens(self) -> tuple[int, int]:
-        """How many tokens a validation scores, over all processes, and how many the last one."""
+        """Tokens that a validation scores, over all processes, and those of the last one."""
         sizes = [source.validation.n_tokens for source in self.sources]
         return sum(min(size, self.validate_tokens or size) for size in sizes), sum(sizes)
 

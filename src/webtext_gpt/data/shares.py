@@ -1,4 +1,4 @@
-"""Which source of a mixture each training sample comes from: counted, not drawn.
+"""Source of each training sample of a mixture: counted, not drawn.
 
 Weights become whole parts of a period, such as 2 + 1 + 1 = 4, and the samples follow one pattern
 of that length again and again. Sample k is found by a look-up, so a run resumes at any sample at

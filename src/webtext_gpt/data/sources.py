@@ -32,7 +32,7 @@ class TextSource(Protocol):
     """Fraction of the documents held out for validation; of a single document, its end."""
 
     left_out: LeftOut
-    """What the last call of `documents` that was read to its end has left out."""
+    """Rows left out by the last call of `documents` that was read to its end."""
 
     def documents(self) -> Iterator[str]:
         """Yield the text of each document, in the same order in every call."""

@@ -1,4 +1,4 @@
-"""Which model and which length of training a size or a time means, by the fitted laws."""
+"""Choice of model and length of training for a size or a time, by the fitted laws."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What `size=` and `budget=` set: from the settings of a call to values of single keys."""
+"""Values of single keys that `size=` and `budget=` set, from the settings of a call."""
 
 from collections.abc import Callable, Collection
 

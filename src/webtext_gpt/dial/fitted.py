@@ -17,4 +17,4 @@ FEWEST_TOKENS = 1_048_576
 SMALLEST, LARGEST = Shape(2), Shape(8)
 """Smallest and largest model of the ladder."""
 EXTRAPOLATION = 10
-"""How many times larger than the largest model of the ladder a model may be."""
+"""Limit of a model's size, as a multiple of the ladder's largest model."""

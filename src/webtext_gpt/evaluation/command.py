@@ -23,7 +23,7 @@ REPORT = "evaluation.md"
 
 
 class Evaluation(TypedDict):
-    """How to evaluate a checkpoint; see `evaluate_checkpoint`."""
+    """Settings for evaluating a checkpoint; see `evaluate_checkpoint`."""
 
     tasks: Sequence[str]
     data_dir: str | None

@@ -13,7 +13,7 @@ from webtext_gpt.signatures import HEAD_BYTES, refuse_other_kind
 GZIP = ".gz"
 ZIP = ".zip"
 _DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError)
-"""What the decompressors raise; RuntimeError stands for an encrypted archive."""
+"""Errors that the decompressors raise; RuntimeError stands for an encrypted archive."""
 
 
 def published_bytes(file: Path, members: Sequence[str] = ()) -> bytes:

@@ -1,4 +1,4 @@
-"""How settings are declared: a class of typed fields for a command or a group.
+"""Declaration of settings: a class of typed fields for a command or a group.
 
 Each field states its type and range (its `Kind`), its default and its meaning once; help,
 `docs/configuration.md` and every check are made from them.

@@ -121,7 +121,7 @@ class ZeroShot(Target):
 
 
 class Callbacks(Settings):
-    """What happens during training besides the steps."""
+    """Actions during training besides the steps."""
 
     throughput: Throughput | None = keys(None)
     samples: Samples | None = keys(None)

@@ -1,4 +1,4 @@
-"""What `size=` and `budget=` imply, and the settings that they exclude, before any is read."""
+"""Settings that `size=` and `budget=` imply or exclude, before any is read."""
 
 from collections.abc import Mapping
 

@@ -26,7 +26,7 @@ NULL = ("null", "none", "~")
 
 @dataclass(frozen=True, kw_only=True)
 class Kind(ABC):
-    """What the value of a setting may be.
+    """Values that a setting may have.
 
     Attributes:
         null: the meaning of `null`; None if null is refused.

@@ -130,7 +130,7 @@ Scheduler = Annotated[
 
 
 class Guard(Settings):
-    """What to do about losses and gradients that go wrong."""
+    """Reactions to losses and gradients that go wrong."""
 
     not_finite: Annotated[str, OneOf(("stop", "skip"))] = setting(
         "stop", "if a loss or gradient is not finite: stop the run, or skip the step"

@@ -1,4 +1,4 @@
-"""Which of torch's attention kernels a GPU can use, told before training unless it is the fast one.
+"""Report before training which of torch's attention kernels a GPU can use, unless the fast one.
 
 `scaled_dot_product_attention` falls back to slower kernels without a word. The slowest, "math",
 keeps T x T weights of every head.

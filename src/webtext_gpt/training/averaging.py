@@ -18,7 +18,7 @@ SNAPSHOT = "snapshot_"
 """Keys of an average, and of the weights that a window holds, in the state of a parameter."""
 AVERAGE_FILE = "average.ckpt"
 OF_TRAINING = ("state_dict", "optimizer_states", "lr_schedulers", "callbacks", "loops")
-"""What `average.ckpt` does not take over from the checkpoint."""
+"""Keys of the checkpoint that `average.ckpt` leaves out."""
 
 State = MutableMapping[str, Any]
 """The optimizer's state of one parameter."""

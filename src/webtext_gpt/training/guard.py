@@ -166,7 +166,7 @@ class StepBatch:
     is_rank_zero: bool
     """Whether this process prints."""
     unit: str = "documents"
-    """What `documents` names: `documents`, or `rows` of a file."""
+    """Unit that is counted: `documents`, or `rows` of a file."""
     finish_saving: Callable[[], None] = lambda: None
     """Waits for a checkpoint that is being written, so that a message can name it."""
 

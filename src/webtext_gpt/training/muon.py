@@ -28,7 +28,7 @@ class Placed(NamedTuple):
     """Index of its first value in the group."""
     shape: torch.Size
     stacked: int
-    """How many equally large matrices are stacked in its rows."""
+    """Number of equally large matrices stacked in its rows."""
 
 
 class Muon(torch.optim.Optimizer):

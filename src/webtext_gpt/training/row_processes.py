@@ -25,7 +25,7 @@ from webtext_gpt.training.language_loss import Loss, language_loss, loss_to_comp
 
 
 class Recipe(NamedTuple):
-    """How to make the training loss of a model, in any process."""
+    """Recipe for the training loss of a model, in any process."""
 
     end_of_text: int | None
     """See `language_loss`."""
@@ -42,7 +42,7 @@ class Recipe(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What another process is to compute."""
+    """Work for another process."""
 
     inputs: Any
     """`(B, T)` token ids, a NumPy array; so are `targets`."""
@@ -50,7 +50,7 @@ class Request(NamedTuple):
     n_targets: int
     """Targets of the whole micro-batch, over which the loss is a mean; 0 for the sum of nats."""
     seed: int
-    """Of dropout."""
+    """Seed of dropout."""
     autocast: torch.dtype | None
     """Type of mixed precision, if it is on."""
 

@@ -21,7 +21,7 @@ DROPOUTS = ("embd_dropout", "attn_dropout", "resid_dropout")
 
 @dataclass(frozen=True)
 class Start:
-    """What a run takes from the checkpoint that it starts from."""
+    """State that a run takes from the checkpoint that it starts from."""
 
     config: GPTConfig
     tokenizer: Tokenizer

@@ -1,1 +1,1 @@
-"""Which corpus is better: one small model per corpus and seed, and what they predict."""
+"""Comparison of corpora: one small model per corpus and seed, and their predictions."""

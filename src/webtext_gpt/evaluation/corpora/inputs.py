@@ -22,7 +22,7 @@ LARGEST_OVERLAP_OF_SET = 0.01
 
 @dataclass(frozen=True)
 class Scanned:
-    """What a corpus holds.
+    """Contents of a corpus.
 
     Attributes:
         documents: number of its documents.

@@ -1,4 +1,4 @@
-"""What all models of a comparison share: the recipe, one tokenizer, and token shards."""
+"""Parts that all models of a comparison share: the recipe, one tokenizer, and token shards."""
 
 import json
 from collections.abc import Iterator, Mapping

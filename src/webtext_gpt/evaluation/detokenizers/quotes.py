@@ -1,4 +1,4 @@
-"""Which quotation marks open and which close, where the tokens do not say."""
+"""Direction of quotation marks, opening or closing, where the tokens do not say."""
 
 from collections.abc import Sequence
 

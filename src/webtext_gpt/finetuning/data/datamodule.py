@@ -114,7 +114,7 @@ class FinetuningData(TrainingDataModule):
 
     @property
     def validated_tokens(self) -> tuple[int, int]:
-        """How many tokens a validation reads, over all processes, and how many the last one."""
+        """Tokens that a validation reads, over all processes, and those of the last one."""
         tokens = int(self.validation.sequences.lengths.sum())
         return tokens, tokens
 

@@ -13,7 +13,7 @@ MANY_PASSES = 4
 
 
 class Taken(TypedDict):
-    """What training takes from one source.
+    """Amount of training data from one source.
 
     Attributes:
         share: its fraction of the training samples.

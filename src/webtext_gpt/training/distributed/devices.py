@@ -25,7 +25,7 @@ class Devices:
     """Processes on one machine."""
     num_nodes: int = 1
     indices: tuple[int, ...] | None = None
-    """Which GPUs of the machine; `None` means the first `per_node`."""
+    """GPUs of the machine to use; `None` means the first `per_node`."""
 
     @property
     def count(self) -> int:
