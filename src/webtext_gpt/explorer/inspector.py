@@ -67,9 +67,8 @@ class Inspector:
     def __init__(self, loaded: LoadedModel) -> None:
         self.model = language_model(loaded.model)
         self.tokenizer = loaded.tokenizer
-        is_classifier = isinstance(loaded.model, GPTClassifier)
-        self._classifier = loaded.model.config if is_classifier else None
-        self.views = VIEWS if is_classifier else (*PREDICTIONS, *VIEWS)
+        self._classifier = loaded.model.config if isinstance(loaded.model, GPTClassifier) else None
+        self.views = VIEWS if self._classifier else (*PREDICTIONS, *VIEWS)
         self._traces = Traces(self.model)
         self._lock = threading.Lock()
 
@@ -180,7 +179,7 @@ class Inspector:
         return inside.positions(self.model)
 
     @_alone
-    def neighbours(self, id: int, n: int = 12) -> dict[str, Any]:  # noqa: A002 - the page's name
+    def neighbours(self, id: int, n: int = 12) -> dict[str, Any]:
         """Return the n tokens whose input embeddings are most similar to one's, by cosine."""
         whole("id", id, 0, self.model.config.vocab_size - 1)
         whole("n", n, 1, MOST)

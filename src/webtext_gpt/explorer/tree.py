@@ -41,9 +41,10 @@ def continuations(
         for parent, joint, tokens, values in zip(
             parents, joints, ids.tolist(), probabilities.tolist(), strict=True
         ):
-            parent += described(tokenizer, tokens, probability=values)
-            for node in parent:
-                node |= {"joint": joint * node["probability"], "children": []}
+            parent.extend(
+                {**token, "joint": joint * token["probability"], "children": []}
+                for token in described(tokenizer, tokens, probability=values)
+            )
             nodes += parent
         if level < depth - 1:
             cache.keep([row for row in range(len(ids)) for _ in range(ids.size(1))])
