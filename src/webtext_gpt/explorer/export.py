@@ -23,6 +23,7 @@ from torch import Tensor
 from webtext_gpt.checkpoint.load import LoadedModel
 from webtext_gpt.errors import UserError
 from webtext_gpt.explorer.bundle import bundle
+from webtext_gpt.explorer.examples import example
 from webtext_gpt.explorer.tokenizer_rules import tokenizer_rules
 from webtext_gpt.files import write_text
 from webtext_gpt.model import GPT, GPTClassifier
@@ -30,8 +31,6 @@ from webtext_gpt.model import GPT, GPTClassifier
 STATIC = Path(__file__).with_name("static")
 MOST_PARAMETERS = 32_000_000
 """Largest model in a page: 64 MB of weights, and about 0.1 seconds of JavaScript per token."""
-EXAMPLE = "The"
-"""Text that the page opens with."""
 
 _STYLE = re.compile(r'<link rel="stylesheet" href="static/([^"]+)">')
 _SCRIPT = re.compile(r'\s*<script\b([^>]*) src="static/([^"]+)"[^>]*></script>')
@@ -61,14 +60,14 @@ def export_page(loaded: LoadedModel, name: str, path: Path) -> None:
             f"{MOST_PARAMETERS:,}; leave export out to explore it"
         )
     contents = {
-        "described": _described(model, name),
+        "described": _described(loaded, model, name),
         "rules": tokenizer_rules(loaded.tokenizer),
         "shapes": [[key, list(value.shape)] for key, value in _weights(model)],
     }
     write_text(path, _page(contents, _float16(model, name, path)))
 
 
-def _described(model: GPT, name: str) -> dict[str, Any]:
+def _described(loaded: LoadedModel, model: GPT, name: str) -> dict[str, Any]:
     """Return what `/api/model` says about a model; the page adds the views that it has."""
     return {
         "name": name,
@@ -79,7 +78,7 @@ def _described(model: GPT, name: str) -> dict[str, Any]:
         "parameters": model.num_parameters,
         "labels": None,
         "takes_pairs": False,
-        "example": EXAMPLE,
+        "example": example(loaded.tokenizer),
         "has_curve": False,
     }
 
@@ -117,7 +116,9 @@ def _page(contents: dict[str, Any], weights: bytes) -> str:
     inside = [
         *(_inline("script", "", script) for script in scripts),
         _inline("script", ' type="application/json" id="page-model"', model),
-        _inline("script", ' type="text/plain" id="page-weights"', base64.b64encode(weights).decode()),
+        _inline(
+            "script", ' type="text/plain" id="page-weights"', base64.b64encode(weights).decode()
+        ),
         _inline("script", ' type="module"', modules),
     ]
     page = _SCRIPT.sub("", _STYLE.sub("", page))

@@ -39,6 +39,8 @@ def tokenizer_rules(tokenizer: Tokenizer) -> dict[str, Any]:
         return {"kind": "characters", **rules}
     if problem := next(gpt2_differences(contents), None):
         raise _refusal(problem)
+    if contents["decoder"] is None or contents["decoder"]["type"] != "ByteLevel":
+        raise _refusal("its decoder is not that of bytes")
     ids = contents["model"]["vocab"]
     pairs = [m.split(" ") if isinstance(m, str) else m for m in contents["model"]["merges"]]
     return {

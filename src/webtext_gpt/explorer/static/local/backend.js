@@ -9,6 +9,8 @@ const VIEWS = [
   "neighbours",
 ];
 
+const MOST_CHARACTERS = 100_000;
+
 /** The model inside this page; its methods and results are those of HttpBackend. */
 export class LocalBackend {
   #trace = null;
@@ -31,7 +33,7 @@ export class LocalBackend {
 
   async next({ text, n = 10, temperature = 1, top_k = null, top_p = null }) {
     const { trace, n_cut } = await this.#read(text);
-    const logits = this.#logitsAfter(trace, trace.ids.length - 1);
+    const logits = this.#lastLogits(trace);
     const all = probabilities(logits, { temperature, top_k, top_p });
     const tokens = largest(logits, n).map((id, index) => ({
       ...this.#likely(id, all),
@@ -40,25 +42,25 @@ export class LocalBackend {
     return { tokens, n_tokens: trace.ids.length, n_cut };
   }
 
+  /** Where the context is full, the first tokens of the text are left out below the first level. */
   async tree({ text, width = 3, depth = 3 }) {
-    const grow = async (trace, joint, deeper) => {
-      if (deeper === 0) return [];
-      const all = softmax(this.#logitsAfter(trace, trace.ids.length - 1));
+    const grow = async (logits, trace, joint, levels) => {
+      const all = softmax(logits);
       const children = [];
       for (const id of largest(all, width)) {
-        const ids = [...trace.ids, id].slice(-this.gpt.config.block_size);
-        const longer = deeper > 1 ? await this.gpt.run(ids, trace) : null;
-        const together = joint * all[id];
-        children.push({
-          ...this.#likely(id, all),
-          joint: together,
-          children: await grow(longer, together, deeper - 1),
-        });
+        const child = { ...this.#likely(id, all), joint: joint * all[id], children: [] };
+        if (levels > 1) {
+          const longer = await this.gpt.run([...trace.ids, id], trace);
+          child.children = await grow(this.#lastLogits(longer), longer, child.joint, levels - 1);
+        }
+        children.push(child);
       }
       return children;
     };
     const { trace } = await this.#read(text);
-    return { children: await grow(trace, 1, depth) };
+    const room = this.gpt.config.block_size - (depth - 1);
+    const shorter = await this.gpt.run(trace.ids.slice(-room), trace);
+    return { children: await grow(this.#lastLogits(trace), shorter, 1, depth) };
   }
 
   async tokens({ text }) {
@@ -179,6 +181,9 @@ export class LocalBackend {
 
   /** The trace of the end of a text that fits the context, and how many tokens were left out. */
   async #read(text) {
+    if (text.length > MOST_CHARACTERS) {
+      throw new Error(`the text has more than ${MOST_CHARACTERS} characters; shorten it`);
+    }
     const ids = this.tokenizer.encode(text);
     if (ids.length === 0) ids.push(this.tokenizer.end_of_text); // a new document begins
     const n_cut = Math.max(0, ids.length - this.gpt.config.block_size);
@@ -212,6 +217,10 @@ export class LocalBackend {
 
   #logitsAfter(trace, position) {
     return this.gpt.logits(row(trace.streams.at(-1), position, this.gpt.config.n_embd));
+  }
+
+  #lastLogits(trace) {
+    return this.#logitsAfter(trace, trace.ids.length - 1);
   }
 
   #likely(id, all) {

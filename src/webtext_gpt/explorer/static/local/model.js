@@ -96,23 +96,27 @@ export class GPT {
     return output;
   }
 
-  /** What a unit of a block's MLP adds to the logits, before the final normalization. */
+  /**
+   * Logits (vocab_size) that a unit of a block's MLP adds if it goes straight to the output. The
+   * last normalization is taken as linear, without its division by the stream's size.
+   */
   promoted(layer, unit) {
-    const { n_embd } = this.config;
+    const { n_layer, n_embd, norm, norm_type } = this.config;
     const columns = this.weights.get(`blocks.${layer}.mlp.c_proj.weight`);
     const column = Float32Array.from({ length: n_embd }, (_, i) => columns[4 * n_embd * i + unit]);
-    return product(this.#output, column);
+    const center = norm_type === "layer" ? mean(column) : 0;
+    const gain = this.weights.get(norm === "pre" ? "ln_f.weight" : `blocks.${n_layer - 1}.ln_2.weight`);
+    return product(this.#output, column.map((value, i) => (value - center) * (gain?.[i] ?? 1)));
   }
 
   /** Cosine of each token's input embedding and that of `id`: (vocab_size). */
   similarities(id) {
     const { n_embd } = this.config;
     const embeddings = this.weights.get("wte.weight");
-    const chosen = row(embeddings, id, n_embd);
-    const length = Math.hypot(...chosen);
-    return product(embeddings, chosen).map(
-      (value, other) => value / (length * Math.hypot(...row(embeddings, other, n_embd))),
-    );
+    const length = (other) => Math.max(Math.hypot(...row(embeddings, other, n_embd)), 1e-12);
+    const own = length(id);
+    const products = product(embeddings, row(embeddings, id, n_embd));
+    return products.map((value, other) => value / (own * length(other)));
   }
 
   #compute(trace, position) {
