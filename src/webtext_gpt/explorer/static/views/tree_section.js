@@ -19,7 +19,7 @@ export function treeSection(root, { backend, model, session }, choose) {
   const details = element("details", { class: "card", open: model.parameters < QUICK },
     element("summary", {}, element("h2", { text: "What else could have been" })),
     element("p", { class: "lead", text: "Each step to the right reads one token more and shows the "
-      + "likeliest after it, without temperature or truncation; thicker and deeper blue is likelier. "
+      + "likeliest after it, without temperature or truncation; a thicker line and a stronger blue are likelier. "
       + "Press a token to append its whole branch." }),
     element("div", { class: "row" }, ...width.nodes, ...depth.nodes), failure, box, saves);
 
