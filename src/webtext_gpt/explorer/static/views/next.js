@@ -43,7 +43,8 @@ function mount(root, { backend, model, session }) {
     showWorked(tokens[0]);
   });
   const show = (problem) => (error.textContent = problem?.message ?? "");
-  const sliders = samplingSliders(sliderBox, debounce(() => refresh().then(() => show(), show), 60));
+  const again = debounce(() => refresh().then(() => show(), show), 60);
+  const sliders = samplingSliders(sliderBox, again);
 
   root.append(
     element("p", { class: "lead", text: "The model has read the text and gives each of its "

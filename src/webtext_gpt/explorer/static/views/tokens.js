@@ -13,6 +13,9 @@ import { spoken } from "../tokens.js";
 import { tokenNode } from "../tokens.js";
 import { chipsDrawing } from "./chips.js";
 
+const LEAD = "The text as the model reads it, cut into tokens; the stronger a token's blue, the more "
+  + "it surprised the model. Surprise is −log₂ of the probability that the model gave the token "
+  + "after those before it, in bits.";
 const HINT = "Point at a token, or move to it with the arrow keys, for its id and bytes.";
 
 export const TOKENS_VIEW = { id: "tokens", title: "Tokens", needs: ["tokens"], mount };
@@ -43,10 +46,7 @@ function mount(root, { backend, model, session }) {
   };
   details.addEventListener("toggle", fillTable);
   root.append(
-    element("p", { class: "lead", text: "The text as the model reads it, cut into tokens; the stronger a "
-      + "token's blue, the more it surprised the model. Surprise is −log₂ of the probability that the "
-      + "model gave the token from those before it, in bits." }),
-    card, details);
+    element("p", { class: "lead", text: LEAD }), card, details);
   savePictures(card, () => chipsDrawing(tokens, most), "tokens");
 
   return {
@@ -74,7 +74,7 @@ function summed({ tokens, bits: total, bytes, bits_per_byte, n_cut }) {
       `${bits_per_byte.toFixed(3)}\u00a0bits per byte (of ${counted(bytes, "byte")})`);
   }
   if (n_cut > 0) {
-    parts.push(`${counted(n_cut, "token")} at the beginning left out, as the context holds no more`);
+    parts.push(`${counted(n_cut, "token")} at the beginning left out: the context holds no more`);
   }
   return parts.join(" · ");
 }
@@ -114,6 +114,11 @@ function described(tokens, index) {
     counted(token.bytes.length, "byte")} ${hexadecimal(token.bytes)}, ${surprise}.`;
 }
 
+function surprise(token) {
+  if (token.surprise === null) return ["–", "–"];
+  return [token.surprise.toFixed(2), percent(2 ** -token.surprise)];
+}
+
 function tokenTable(tokens) {
   const head = ["Position", "Token", "Id", "Bytes (hexadecimal)", "Surprise (bits)", "Probability"];
   const rows = tokens.map((token, index) => element("tr", {},
@@ -121,8 +126,7 @@ function tokenTable(tokens) {
     element("td", {}, tokenNode(token)),
     element("td", { class: "number", text: token.id }),
     element("td", { class: "mono", text: hexadecimal(token.bytes) }),
-    ...(token.surprise === null ? ["–", "–"] : [token.surprise.toFixed(2), percent(2 ** -token.surprise)])
-      .map((text) => element("td", { class: "number", text }))));
+    ...surprise(token).map((text) => element("td", { class: "number", text }))));
   return element("table", {},
     element("caption", { text: "Tokens of the text" }),
     element("thead", {}, element("tr", {}, ...head.map((text, index) =>
