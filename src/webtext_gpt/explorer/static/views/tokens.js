@@ -13,9 +13,9 @@ import { spoken } from "../tokens.js";
 import { tokenNode } from "../tokens.js";
 import { chipsDrawing } from "./chips.js";
 
-const LEAD = "The text as the model reads it, cut into tokens; the stronger a token's blue, the more "
-  + "it surprised the model. Surprise is −log₂ of the probability that the model gave the token "
-  + "after those before it, in bits.";
+const LEAD = "The text as the model reads it, cut into tokens; the stronger a token's blue, the "
+  + "more it surprised the model. Surprise is −log₂ of the probability that the model gave the "
+  + "token after those before it, in bits.";
 const HINT = "Point at a token, or move to it with the arrow keys, for its id and bytes.";
 
 export const TOKENS_VIEW = { id: "tokens", title: "Tokens", needs: ["tokens"], mount };

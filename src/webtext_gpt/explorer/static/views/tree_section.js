@@ -6,9 +6,9 @@ import { treeDrawing } from "./tree.js";
 /** Above so many parameters a tree takes long, so that it is drawn only when it is opened. */
 const QUICK = 50e6;
 
-const LEAD = "Each step to the right reads one token more and shows the likeliest after it, without "
-  + "temperature or truncation; a thicker line and a stronger blue are likelier. Press a token to "
-  + "append its whole branch.";
+const LEAD = "Each step to the right reads one token more and shows the likeliest after it, "
+  + "without temperature or truncation; a thicker line and a stronger blue are likelier. Press a "
+  + "token to append its whole branch.";
 
 /** Appends the tree to `root`; `choose(tokens)` takes the branch that was adopted. */
 export function treeSection(root, { backend, model, session }, choose) {
