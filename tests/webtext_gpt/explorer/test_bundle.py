@@ -28,9 +28,8 @@ def test_modules_run_once_each_after_those_that_they_import(browser: Any, tmp_pa
             "globalThis.runs = (globalThis.runs ?? 0) + 1;\n",
         },
     )
-    browser.get("about:blank")
     script = bundle(tmp_path, "main.js")
-    found = browser.execute_script(
+    found = browser.run(
         script + 'return [modules["main.js"].three, globalThis.runs,'
         "Object.values(modules).flatMap(Object.keys).sort()];"
     )

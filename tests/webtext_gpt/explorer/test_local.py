@@ -43,8 +43,7 @@ OPTIONS: list[dict[str, Any]] = [
 def run(browser: Any) -> Callable[..., Any]:
     """`run(body, *arguments)`: the body of an async function, beside the modules of the page."""
     modules = bundle(STATIC, "local/backend.js")
-    browser.get("about:blank")
-    browser.set_script_timeout(120)
+    browser.driver.set_script_timeout(120)
 
     def call(body: str, *arguments: Any) -> Any:
         script = (
@@ -52,7 +51,7 @@ def run(browser: Any) -> Callable[..., Any]:
             f"(async (...given) => {{ {body} }})(...arguments)"
             ".then((result) => done([result]), (error) => done(error.message));"
         )
-        found = browser.execute_async_script(script, *arguments)
+        found = browser.driver.execute_async_script(script, *arguments)
         assert isinstance(found, list), found
         return found[0]
 
@@ -354,10 +353,10 @@ def _encoded(run: Callable[..., Any], tokenizer: Tokenizer, texts: list[str]) ->
         """
         const { makeTokenizer } = modules["local/tokenizer.js"];
         const tokenizer = makeTokenizer(JSON.parse(given[0]));
-        return [
+        return JSON.stringify([
           JSON.parse(given[1]).map((text) => tokenizer.encode(text)),
           tokenizer.tokens.map((_, id) => tokenizer.token(id)),
-        ];
+        ]);
         """,
         json.dumps(tokenizer_rules(tokenizer)),
         json.dumps(texts),
@@ -365,7 +364,7 @@ def _encoded(run: Callable[..., Any], tokenizer: Tokenizer, texts: list[str]) ->
 
 
 def _check_tokenizer(run: Callable[..., Any], tokenizer: Tokenizer, texts: list[str]) -> None:
-    ids, tokens = _encoded(run, tokenizer, texts)
+    ids, tokens = json.loads(_encoded(run, tokenizer, texts))
     for text, found in zip(texts, ids, strict=True):
         assert found == tokenizer.encode(text), ascii(text)
         assert bytes(b for number in found for b in tokens[number]["bytes"]) == text.encode()
