@@ -61,13 +61,15 @@ function followInputs(model, session) {
     if (text.value !== session.text) text.value = session.text;
     checkpoint.value = session.checkpoint;
   };
-  text.addEventListener("input", debounce(() => session.set({ text: text.value }), 200));
+  const take = () => session.set({ text: text.value });
+  text.addEventListener("input", debounce(take, 200));
+  text.addEventListener("change", take);
   checkpoint.addEventListener("change", () => session.set({ checkpoint: checkpoint.value }));
   session.subscribe(show);
   show();
 }
 
-/** Makes a tab and a panel for each view; a hidden view is mounted and updated when it is opened. */
+/** Makes a tab and a panel for each view, which is mounted and updated once it is opened. */
 function showViews(views, context) {
   const shown = views.map((view) => tab(view, context));
   const buttons = shown.map(({ button }) => button);
