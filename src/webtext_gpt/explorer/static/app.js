@@ -1,0 +1,133 @@
+// The shell around the views: text and checkpoint, tabs, errors, the introduction.
+import { element } from "./dom.js";
+import { roving } from "./dom.js";
+import { counted } from "./numbers.js";
+import { Session } from "./session.js";
+import { recall } from "./storage.js";
+import { remember } from "./storage.js";
+import { followTheme } from "./theme.js";
+import { debounce } from "./timing.js";
+import { serial } from "./timing.js";
+import { VIEWS } from "./views.js";
+
+const find = (id) => document.getElementById(id);
+
+/** Fills the page with the views that the backend's model has, and keeps them up to date. */
+export async function start(backend) {
+  followTheme(find("theme"));
+  try {
+    const model = await backend.model();
+    const session = new Session(model.example, model.default);
+    const context = { backend, model, session };
+    introduce(model);
+    followInputs(model, session);
+    const views = VIEWS.filter((view) => view.needs.every((need) => model.views.includes(need)));
+    showViews(views, context);
+  } catch (error) {
+    report(error);
+  }
+}
+
+function introduce(model) {
+  document.title = `${model.name} · webtext-gpt explorer`;
+  const { n_layer, n_head, n_embd, block_size, vocab_size } = model.config;
+  find("facts").textContent = [
+    model.name, counted(model.parameters, "parameter"), counted(n_layer, "layer"),
+    `${counted(n_head, "head")} each`, `width ${n_embd}`,
+    `context of ${counted(block_size, "token")}`, `vocabulary of ${counted(vocab_size, "token")}`,
+  ].join(" · ");
+  const show = (shown) => {
+    find("welcome").hidden = !shown;
+    find("help").setAttribute("aria-expanded", shown);
+  };
+  find("help").addEventListener("click", () => show(find("welcome").hidden));
+  find("understood").addEventListener("click", () => {
+    remember("introduced", "yes");
+    show(false);
+    find("text").focus();
+  });
+  show(recall("introduced") === null);
+}
+
+/** Keeps the text field and the checkpoint's list equal to the session, in both directions. */
+function followInputs(model, session) {
+  const text = find("text");
+  const checkpoint = find("checkpoint");
+  for (const { id, label } of model.checkpoints) {
+    checkpoint.append(element("option", { value: id, text: label }));
+  }
+  find("checkpoints").hidden = model.checkpoints.length < 2;
+  const show = () => {
+    if (text.value !== session.text) text.value = session.text;
+    checkpoint.value = session.checkpoint;
+  };
+  const take = () => session.set({ text: text.value });
+  text.addEventListener("input", debounce(take, 200));
+  text.addEventListener("change", take);
+  checkpoint.addEventListener("change", () => session.set({ checkpoint: checkpoint.value }));
+  session.subscribe(show);
+  show();
+}
+
+/** Makes a tab and a panel for each view, which is mounted and updated once it is opened. */
+function showViews(views, context) {
+  const shown = views.map((view) => tab(view, context));
+  const buttons = shown.map(({ button }) => button);
+  const open = (chosen) => {
+    for (const each of shown) {
+      each.button.setAttribute("aria-selected", each === chosen);
+      each.panel.hidden = each !== chosen;
+    }
+    stop(chosen.button);
+    history.replaceState(null, "", `#${chosen.view.id}`);
+    update(chosen);
+  };
+  const stop = roving(find("tabs"), () => buttons);
+  shown.forEach((each) => each.button.addEventListener("click", () => open(each)));
+  find("tabs").append(...buttons);
+  find("panels").append(...shown.map(({ panel }) => panel));
+  context.session.subscribe((changed) => {
+    if (!changed.has("text") && !changed.has("checkpoint")) return;
+    shown.forEach((each) => (each.isStale = true));
+    shown.filter(({ panel }) => !panel.hidden).forEach(update);
+  });
+  const named = shown.find(({ view }) => location.hash === `#${view.id}`);
+  if (shown.length > 0) open(named ?? shown[0]);
+}
+
+function tab(view, context) {
+  const panel = element("div", {
+    id: `panel-${view.id}`, class: "panel", role: "tabpanel", "aria-labelledby": `tab-${view.id}`,
+    hidden: true,
+  });
+  const button = element("button", {
+    id: `tab-${view.id}`, type: "button", role: "tab", "aria-controls": panel.id, text: view.title,
+    "aria-selected": "false",
+  });
+  let mounted;
+  const refresh = serial(async () => {
+    mounted ??= view.mount(panel, context);
+    await mounted.update();
+  });
+  return { view, button, panel, refresh, isStale: true };
+}
+
+async function update(shown) {
+  if (!shown.isStale) return;
+  shown.isStale = false;
+  shown.panel.setAttribute("aria-busy", "true");
+  try {
+    await shown.refresh();
+    find("error").hidden = true;
+  } catch (error) {
+    shown.isStale = true;
+    report(error);
+  }
+  shown.panel.setAttribute("aria-busy", "false");
+}
+
+/** Shows an error's sentence above the views. */
+export function report(error) {
+  find("error").textContent = error.message;
+  find("error").hidden = false;
+}
