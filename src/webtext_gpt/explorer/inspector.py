@@ -91,9 +91,8 @@ class Inspector:
         whole("n", n, 1, MOST)
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
         trace, n_cut = self._trace(text)
-        logits = trace.next_logits
-        ids = logits.argsort(descending=True, stable=True)[:n]  # of equals the first, as argmax
-        probabilities = sampling.probabilities(logits[None])[0, ids]
+        ids = trace.likeliest[:n]
+        probabilities = sampling.probabilities(trace.next_logits[None])[0, ids]
         tokens = described(
             self.tokenizer,
             ids.tolist(),
