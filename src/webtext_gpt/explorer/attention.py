@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from webtext_gpt.explorer.trace import Trace
 
@@ -25,30 +24,25 @@ def triangle(trace: Trace, layer: int, head: int | None) -> Array:
         layer: index of the block.
         head: index of the head; None means the mean over the block's heads.
     """
-    q, k, _ = trace.heads(layer)
+    q, k, _ = (part.float() for part in trace.heads(layer))
+    n, scale = q.size(1), 1 / math.sqrt(q.size(-1))
+    mask = q.new_full((n, n), -math.inf).triu(1)  # 0 where a key is visible
     heads = range(len(q)) if head is None else [head]
-    total = q.new_zeros(q.size(1), q.size(1), dtype=torch.float32)
+    total = torch.zeros_like(mask)
     for index in heads:  # one (T, T) at a time
-        total += causal_weights(q[index], k[index])
-    visible = np.tri(len(total), dtype=bool)
-    packed: Array = (total / len(heads)).cpu().numpy()[visible]
+        scores = torch.addmm(mask, q[index], k[index].T, alpha=scale)
+        total += torch.softmax(scores, dim=-1, out=scores)
+    packed: Array = (total / len(heads)).cpu().numpy()[np.tri(n, dtype=bool)]
     return packed
-
-
-def causal_weights(q: Tensor, k: Tensor) -> Tensor:
-    """Return the weights `(T, T)` of one head, from its queries and keys `(T, head_dim)`."""
-    scores = (q @ k.T).float() / math.sqrt(q.size(-1))
-    hidden = torch.ones_like(scores, dtype=torch.bool).triu(1)
-    return scores.masked_fill_(hidden, -math.inf).softmax(dim=-1)
 
 
 def rows(trace: Trace, position: int) -> Array:
     """Return the weights of one position in every head, `(n_layer, n_head, position + 1)`."""
     every = []
     for layer in range(len(trace.blocks)):
-        q, k, _ = trace.heads(layer)
+        q, k, _ = (part.float() for part in trace.heads(layer))
         scores = k[:, : position + 1] @ q[:, position, :, None]  # (n_head, position + 1, 1)
-        every.append((scores[:, :, 0].float() / math.sqrt(q.size(-1))).softmax(dim=-1))
+        every.append((scores[:, :, 0] / math.sqrt(q.size(-1))).softmax(dim=-1))
     stacked: Array = torch.stack(every).cpu().numpy()
     return stacked
 

@@ -108,8 +108,9 @@ def positions(model: GPT) -> NDArray[np.float32]:
 
 def neighbours(model: GPT, tokenizer: Tokenizer, token: int, n: int) -> dict[str, Any]:
     """Return the n tokens with the most similar input embeddings, by cosine."""
-    unit_vectors = F.normalize(model.wte.weight.float(), dim=-1)
-    similarities = unit_vectors @ unit_vectors[token]
+    rows = model.wte.weight.float()
+    norms = rows.norm(dim=-1).clamp(min=torch.finfo(torch.float32).tiny)  # a zero row has cosine 0
+    similarities = rows @ (rows[token] / norms[token]) / norms
     similarities[token] = -2.0  # below every cosine: a token is no neighbour of itself
     top = similarities.topk(min(n, len(similarities) - 1))
     found = described(tokenizer, top.indices.tolist(), similarity=top.values.tolist())

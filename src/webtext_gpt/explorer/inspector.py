@@ -27,8 +27,8 @@ from webtext_gpt.tokenizer import EncodingError
 
 MOST = 1000
 """Rows of a list, at most."""
-MOST_NODES = 1000
-"""Nodes of a tree's lowest level, at most."""
+MOST_LEVELS, MOST_PASSES = 10, 200
+"""Levels of a tree, and nodes above its lowest level, each of which is a forward pass."""
 
 VIEWS = ("tokens", "attention", "heads", "head", "lens", "units", "positions", "neighbours")
 PREDICTIONS = ("next", "tree")
@@ -91,9 +91,8 @@ class Inspector:
         whole("n", n, 1, MOST)
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
         trace, n_cut = self._trace(text)
-        logits = trace.next_logits
-        ids = logits.argsort(descending=True, stable=True)[:n]  # of equals the first, as argmax
-        probabilities = sampling.probabilities(logits[None])[0, ids]
+        ids = trace.likeliest[:n]
+        probabilities = sampling.probabilities(trace.next_logits[None])[0, ids]
         tokens = described(
             self.tokenizer,
             ids.tolist(),
@@ -111,14 +110,15 @@ class Inspector:
         """
         self._only_language_model("tree")
         whole("width", width, 1, MOST)
-        whole("depth", depth, 1, self.model.config.block_size)
-        if width**depth > MOST_NODES:
+        block_size = self.model.config.block_size
+        whole("depth", depth, 1, min(MOST_LEVELS, block_size))
+        if (passes := sum(width**level for level in range(1, depth))) > MOST_PASSES:
             raise UserError(
-                f"width={width} and depth={depth} give {width}^{depth} texts; give smaller ones, "
-                f"for {MOST_NODES:,} texts at most"
+                f"width={width} and depth={depth} need {passes:,} forward passes; give smaller "
+                f"ones, for {MOST_PASSES} at most"
             )
         trace, _ = self._trace(text)
-        room = self.model.config.block_size - (depth - 1)
+        room = block_size - (depth - 1)
         shorter = trace if len(trace.ids) <= room else self._traces.get(trace.ids[-room:])
         return {"children": tree.continuations(self.tokenizer, trace, shorter, width, depth)}
 

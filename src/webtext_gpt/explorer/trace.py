@@ -80,6 +80,11 @@ class Trace:
         return logits.float()
 
     @cached_property
+    def likeliest(self) -> Tensor:
+        """`(vocab_size,)` ids by `next_logits`, highest first; of equals the first, as argmax."""
+        return self.next_logits.argsort(descending=True, stable=True)
+
+    @cached_property
     def surprise(self) -> list[float]:
         """-log2 p(token) of every token but the first, in bits, computed in fp32."""
         targets = torch.tensor(self.ids[1:], dtype=torch.long, device=self.hidden.device)

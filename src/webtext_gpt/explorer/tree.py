@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from webtext_gpt.explorer.tokens import described
 from webtext_gpt.explorer.trace import Trace
@@ -15,8 +16,9 @@ def continuations(
 ) -> list[dict[str, Any]]:
     """Return the `width` likeliest next tokens, each with those after it, and so on.
 
-    The keys and values of the text are taken from its trace, so that each level costs the forward
-    pass of its own tokens only.
+    The keys and values of the text are taken from its trace, and one cache holds the way to the
+    current node. So each node above the lowest level costs the forward pass of its own token, and
+    the memory does not grow with the tree.
 
     Args:
         tokenizer: the model's.
@@ -30,28 +32,22 @@ def continuations(
         Tokens with their `probability` after the text and the tokens on the way, the `joint`
         probability of the way and the token, and their `children`.
     """
-    model = trace.model
-    root: list[dict[str, Any]] = []
-    parents, joints = [root], [1.0]
-    logits = trace.next_logits[None]  # (nodes of the level, vocab_size)
-    cache = _filled(shorter, depth - 1)
-    for level in range(depth):
-        probabilities, ids = logits.float().softmax(dim=-1).topk(min(width, logits.size(-1)))
-        nodes = []
-        for parent, joint, tokens, values in zip(
-            parents, joints, ids.tolist(), probabilities.tolist(), strict=True
-        ):
-            parent.extend(
-                {**token, "joint": joint * token["probability"], "children": []}
-                for token in described(tokenizer, tokens, probability=values)
-            )
-            nodes += parent
-        if level < depth - 1:
-            cache.keep([row for row in range(len(ids)) for _ in range(ids.size(1))])
-            hidden = model.hidden_states(ids.view(-1, 1), cache)
-            logits = model.lm_head(hidden[:, -1])
-        parents, joints = [node["children"] for node in nodes], [node["joint"] for node in nodes]
-    return root
+    model, cache = trace.model, _filled(shorter, depth - 1)
+
+    def grown(logits: Tensor, joint: float, levels: int) -> list[dict[str, Any]]:
+        top = logits.float().softmax(dim=-1).topk(min(width, len(logits)))
+        nodes = described(tokenizer, top.indices.tolist(), probability=top.values.tolist())
+        for node in nodes:
+            node["joint"] = joint * node["probability"]
+            node["children"] = []
+            if levels > 1:
+                token = torch.tensor([[node["id"]]], device=logits.device)
+                hidden = model.hidden_states(token, cache)
+                node["children"] = grown(model.lm_head(hidden)[0, 0], node["joint"], levels - 1)
+                cache.forget(1)
+        return nodes
+
+    return grown(trace.next_logits, 1.0, depth)
 
 
 def _filled(trace: Trace, n_more: int) -> KeyValueCache:
