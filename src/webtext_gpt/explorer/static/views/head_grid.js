@@ -2,7 +2,7 @@
 import { percent } from "../numbers.js";
 import { spoken } from "../tokens.js";
 
-const CELL = { width: 34, height: 24, gap: 4 };
+const CELL = { least: 30, most: 64, height: 26, gap: 4, inset: 3 };
 const MARGIN = { left: 58, top: 22 };
 
 /**
@@ -111,14 +111,16 @@ function top(layer) {
 
 /** Bars of a row of weights as one path; where a bar has several positions, their largest. */
 function outline(row) {
-  const n = Math.min(row.length, CELL.width / 2);
-  const wide = CELL.width / n;
+  const space = CELL.width - 2 * CELL.inset;
+  const n = Math.min(row.length, space / 2);
+  const wide = space / n;
+  const round = d3.format(".1f");
   const bars = d3.range(n).map((bar) => {
     const start = Math.floor((bar * row.length) / n);
     const end = Math.floor(((bar + 1) * row.length) / n);
-    const high = d3.max(row.slice(start, end)) * (CELL.height - 2);
-    const gap = Math.min(1, wide / 4);
-    return `M${d3.format(".1f")(bar * wide)},${CELL.height}v${-high}h${wide - gap}v${high}z`;
+    const high = round(d3.max(row.slice(start, end)) * (CELL.height - 2 * CELL.inset));
+    const left = round(CELL.inset + bar * wide);
+    return `M${left},${CELL.height - CELL.inset}v-${high}h${round(0.75 * wide)}v${high}z`;
   });
   return bars.join("");
 }

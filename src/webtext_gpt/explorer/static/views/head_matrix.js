@@ -9,7 +9,7 @@ import { legend } from "./legend.js";
 
 const LARGEST = 420;
 const LARGEST_CELL = 28;
-const MOST_LABELS = 32;
+const SMALLEST_LABELLED = 13;
 const HINT = "Point at a cell for its weight; press a row to choose its token.";
 const MASKED =
   "Hatched cells are masked: there the column's token comes after the row's, its score is set to minus " +
@@ -27,14 +27,17 @@ export function headMatrix(container, onChoose) {
   container.append(box, legend("0 %", "100 %"), readout, element("p", { class: "small", text: MASKED }));
   let state = null;
   let cellAt = null;
+  let width = 0;
 
   function draw(next = state) {
     if (next === null || box.clientWidth === 0) return;
     state = next;
     const { size, weights, tokens, chosen } = state;
-    const labels = size <= MOST_LABELS ? tokens.map(visible) : null;
-    const margin = marginOf(labels);
-    const edge = Math.min(LARGEST, box.clientWidth - margin.left - margin.right, LARGEST_CELL * size);
+    width = box.clientWidth;
+    const names = tokens.map(visible);
+    const isLabelled = edgeOf(width, size, names) >= SMALLEST_LABELLED * size;
+    const labels = isLabelled ? names : null;
+    const edge = edgeOf(width, size, labels);
     svg.attr("aria-label", `Weights of ${size} tokens on each other; the text above has the chosen row's`);
     cellAt = heatMap(svg.node(), {
       rows: size,
@@ -60,7 +63,16 @@ export function headMatrix(container, onChoose) {
   svg.on("pointerleave", () => (readout.textContent = HINT));
   svg.on("click", (event) => onChoose(cellAt(event).row));
   onTheme(() => draw());
+  new ResizeObserver(() => {
+    if (box.clientWidth !== width) draw();
+  }).observe(box);
   return { svg: svg.node(), draw };
+}
+
+/** Pixels of the picture's edge in a box, with labels or (null) numbers at its axes. */
+function edgeOf(width, size, labels) {
+  const margin = marginOf(labels);
+  return Math.min(LARGEST, width - margin.left - margin.right, LARGEST_CELL * size);
 }
 
 function weightOf(weights, row, column) { return weights[(row * (row + 1)) / 2 + column]; }

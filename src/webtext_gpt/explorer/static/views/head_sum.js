@@ -11,7 +11,7 @@ const number = d3.format(".3f");
  *   draw takes the answer of /api/head; null clears.
  */
 export function headSum(container) {
-  const root = d3.select(container);
+  const root = d3.select(container).append("div");
   let worked = () => {};
   const strips = vectorStrips(show);
   let component = 0;

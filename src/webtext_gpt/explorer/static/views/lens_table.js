@@ -10,20 +10,20 @@ import { tablePicture } from "./table_picture.js";
 /** A table in `container`; `draw` takes the answer of /api/lens, `picture` makes a drawing of it. */
 export function lensTable(container) {
   const table = element("table", { class: "lens" });
-  container.append(element("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Logit lens" },
-    table));
+  const about = element("p", { class: "small muted" });
+  container.append(about, element("div", { class: "scroll" }, table));
 
   function draw({ layers, next }) {
-    const follows = next === null ? null : `“${visible(next)}”`;
+    const follows = next && `“${visible(next)}”`;
     const n = d3.max(layers, ({ tokens }) => tokens.length);
     const names = ["after", ...d3.range(1, n + 1).map((rank) => `${rank}.`)];
     const heads = names.map((text) => element("th", { scope: "col", text }));
-    if (next) heads.push(element("th", { scope: "col", class: "number", text: `${follows}` }));
+    if (next) heads.push(element("th", { scope: "col", class: "number", text: follows }));
+    about.textContent = next === null
+      ? "This is the last token: what follows it is not in the text."
+      : `The token that really follows is ${follows}: framed where it is among the likeliest, and ` +
+        "with its probability in the last column.";
     table.replaceChildren(
-      element("caption", { text: follows === null
-        ? "This is the last token: what follows it is not in the text."
-        : `The token that really follows is ${follows}: framed where it is among the likeliest, and ` +
-          "its probability in the last column." }),
       element("thead", {}, element("tr", {}, ...heads)),
       element("tbody", {}, ...layers.map((layer) => row(layer, next))),
     );

@@ -14,7 +14,7 @@ export function neighbourBars(container) {
       label: visible(each), share: each.similarity, value: said(each.similarity),
     }));
     const list = rows.map(({ label, value }) => `${label} ${value}`).join(", ");
-    box.replaceChildren(bars(rows, { label: `Neighbours of ${visible(token)}: ${list}`, width: 480 }));
+    box.replaceChildren(bars(rows, { label: `Neighbours of ${visible(token)}: ${list}`, width: Math.min(480, box.clientWidth), labelWidth: 112 }));
   }
 
   return { draw, picture: () => box.firstChild.cloneNode(true) };

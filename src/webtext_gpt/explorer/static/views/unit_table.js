@@ -24,8 +24,8 @@ export function unitTable(container) {
   function show() {
     const { units } = layers[select.value];
     const largest = d3.max(units, ({ activation }) => Math.abs(activation)) || 1;
-    const names = ["unit", "activation", "raises most"];
-    const heads = names.map((text, i) => element("th", { scope: "col", text, class: i < 2 ? "number" : false }));
+    const heads = [["unit"], ["activation", 2], ["raises most"]].map(([text, colspan = 1]) =>
+      element("th", { scope: "col", colspan, text }));
     table.replaceChildren(
       element("thead", {}, element("tr", {}, ...heads)),
       element("tbody", {}, ...units.map((unit) => row(unit, largest))),
@@ -36,9 +36,10 @@ export function unitTable(container) {
 }
 
 function row({ unit, activation, promotes }, largest) {
-  const bar = element("td", { class: "number bar", text: d3.format(".2f")(activation) });
+  const bar = element("span", { class: "bar" });
   bar.style.setProperty("--share", Math.max(0, activation / largest));
   const tokens = promotes.flatMap((token) => [tokenNode(token), " "]);
-  return element("tr", {}, element("th", { scope: "row", class: "number", text: unit + 1 }), bar,
+  return element("tr", {}, element("th", { scope: "row", text: unit + 1 }),
+    element("td", { class: "number", text: d3.format(".2f")(activation) }), element("td", {}, bar),
     element("td", {}, ...tokens));
 }
