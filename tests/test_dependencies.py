@@ -19,12 +19,15 @@ MODULES = sorted(
     path.relative_to(REPOSITORY)
     for root in ("src", "data_prep")
     for path in (REPOSITORY / root).rglob("*.py")
-) + [Path(f"{name}.py") for name in ("train", "finetune", "generate", "eval")]
+) + [Path(f"{name}.py") for name in ("train", "finetune", "generate", "eval", "serve")]
 
 ALWAYS = {
     "data_prep/": "corpus",
     "src/webtext_gpt/data/bpe_loops.py": "corpus",
     "src/webtext_gpt/data/parquet.py": "hub",
+    "src/webtext_gpt/explorer/application.py": "explorer",
+    "src/webtext_gpt/explorer/guards.py": "explorer",
+    "src/webtext_gpt/explorer/serving.py": "explorer",
     "src/webtext_gpt/model/int8": "int8",
     "src/webtext_gpt/lm_eval": "lm-eval",
     "src/webtext_gpt/training/distributed/deepspeed_internals.py": "deepspeed",

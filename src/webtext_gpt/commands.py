@@ -94,6 +94,12 @@ COMMANDS = {
             "webtext_gpt.evaluation.main:main",
         ),
         Command(
+            "serve",
+            "python serve.py",
+            "webtext_gpt.settings.inference:Serve",
+            "webtext_gpt.explorer.command:serve",
+        ),
+        Command(
             "corpora",
             "python -m webtext_gpt.evaluation.corpora",
             "webtext_gpt.settings.corpora:Corpora",

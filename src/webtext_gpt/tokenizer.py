@@ -31,6 +31,13 @@ GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s
 """GPT-2's pre-tokenization: contractions, letters, numbers, other characters, spaces."""
 
 N_BYTES = 256
+_PRINTED = [*range(33, 127), *range(161, 173), *range(174, 256)]
+_BYTE_OF_LETTER = {chr(byte): byte for byte in _PRINTED} | {
+    chr(N_BYTES + n): byte
+    for n, byte in enumerate(byte for byte in range(N_BYTES) if byte not in _PRINTED)
+}
+"""The byte of each letter in the names of byte-level tokens (GPT-2's `bytes_to_unicode`)."""
+
 LONGEST_TRAINED = 1000
 """Longest piece, in characters without its leading space, that a tokenizer is trained on."""
 
@@ -122,6 +129,16 @@ class Tokenizer:
     def token_id(self, token: str) -> int | None:
         """Return a token's id, or None if the vocabulary lacks it."""
         return self._backend.token_to_id(token)
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the UTF-8 bytes that a token stands for in a text; none for a special token."""
+        added = self._backend.get_added_tokens_decoder().get(token)
+        if added is not None:
+            return b"" if added.special else added.content.encode()
+        name = self._backend.id_to_token(token) or ""
+        if isinstance(self._backend.decoder, decoders.ByteLevel):
+            return bytes(_BYTE_OF_LETTER[letter] for letter in name)
+        return name.encode()
 
     def tokens(self) -> dict[str, int]:
         """Return the id of every token, special tokens included."""

@@ -221,3 +221,21 @@ def test_text_without_long_pieces_trains_as_before(
     due = json.loads(backend.to_str())["model"]["merges"]
     assert json.loads(train_bpe([novel], 1000).to_json())["model"]["merges"] == due
     assert not recwarn.list
+
+
+def test_the_bytes_of_every_token_are_those_of_tiktoken(gpt2: Tokenizer, tiktoken_gpt2) -> None:
+    for token in range(50_256):
+        assert gpt2.token_bytes(token) == tiktoken_gpt2.decode_single_token_bytes(token)
+    assert gpt2.token_bytes(50_256) == b""  # end-of-text stands for no part of a text
+
+
+def test_the_bytes_of_a_text_are_those_of_its_tokens(trained: Tokenizer) -> None:
+    text = "naïve 東\x00\n😀"
+    assert b"".join(map(trained.token_bytes, trained.encode(text))) == text.encode()
+    characters = build_char_vocabulary(["é☃a"])
+    assert [characters.token_bytes(token) for token in range(4)] == [
+        b"a",
+        b"\xc3\xa9",
+        b"\xe2\x98\x83",
+        b"",
+    ]

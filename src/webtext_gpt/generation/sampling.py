@@ -64,10 +64,21 @@ class Sampling:
             logits = penalize(logits, texts, self.repetition_penalty)
         if self.temperature < MIN_TEMPERATURE:
             return logits.argmax(dim=-1)
-        kept = truncate(logits / self.temperature, self.top_k, self.top_p)
-        cumulative = kept.double().softmax(dim=-1).cumsum(dim=-1)  # (B, vocab_size)
+        cumulative = self.probabilities(logits).cumsum(dim=-1)  # (B, vocab_size)
         points = uniforms.to(cumulative) * cumulative[:, -1]  # the last sum is 1 up to rounding
         return torch.searchsorted(cumulative, points[:, None], right=True)[:, 0]
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return fp64 probabilities after temperature, top-k and top-p; 0 for excluded tokens.
+
+        Args:
+            logits: `(B, vocab_size)` in fp32, with any repetition penalty applied.
+        """
+        if self.temperature < MIN_TEMPERATURE:
+            likeliest = logits.argmax(dim=-1, keepdim=True)
+            return torch.zeros_like(logits, dtype=torch.float64).scatter(-1, likeliest, 1.0)
+        kept = truncate(logits / self.temperature, self.top_k, self.top_p)
+        return kept.double().softmax(dim=-1)
 
 
 GREEDY = Sampling(temperature=0.0)

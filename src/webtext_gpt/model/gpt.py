@@ -80,14 +80,7 @@ class CausalSelfAttention(nn.Module):
             values: `(B, T, n_embd)` added to the attention values.
         """
         B, T, C = x.shape
-        qkv = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # three of (B, n_head, T, head_dim)
-        if values is not None:
-            v = v + values.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
-        if self.qk_norm:
-            q, k = (F.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON) for x in (q, k))
-        if rotation is not None:
-            q, k = rotate(q, rotation), rotate(k, rotation)
+        q, k, v = self.heads(self.c_attn(x), rotation, values)
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)  # (B, n_head, seen + T, head_dim)
         dropout = self.attn_dropout if self.training else 0.0
@@ -97,6 +90,20 @@ class CausalSelfAttention(nn.Module):
         )  # (B, n_head, T, head_dim)
         output: Tensor = self.c_proj(y.transpose(1, 2).reshape(B, T, C))
         return output
+
+    def heads(
+        self, qkv: Tensor, rotation: Tensor | None = None, values: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Split `(B, T, 3 n_embd)` into queries, keys and values `(B, n_head, T, head_dim)`."""
+        B, T, C = qkv.size(0), qkv.size(1), qkv.size(2) // 3
+        q, k, v = qkv.view(B, T, 3, self.n_head, C // self.n_head).permute(2, 0, 3, 1, 4)
+        if values is not None:
+            v = v + values.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
+        if self.qk_norm:
+            q, k = (F.rms_norm(x, x.shape[-1:], eps=NORM_EPSILON) for x in (q, k))
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        return q, k, v
 
 
 class MLP(nn.Module):

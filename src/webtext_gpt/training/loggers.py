@@ -13,8 +13,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced, write_text
+from webtext_gpt.training.metrics import METRICS, read_metrics
 
-METRICS = "metrics.csv"
 WANDB_ID = "wandb_id.txt"
 WANDB_MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")
 
@@ -90,21 +90,6 @@ class CSVLogger(Logger):
     def finalize(self, status: str) -> None:
         """Write the remaining rows."""
         self.save()
-
-
-def read_metrics(path: str | Path) -> list[dict[str, float]]:
-    """Return the rows of a `metrics.csv`, without empty cells; none if there is no file.
-
-    A last line that a killed run left incomplete is ignored.
-    """
-    path = Path(path)
-    if not path.is_file():
-        return []
-    with path.open(newline="") as stream:
-        return [
-            {name: float(value) for name, value in row.items() if value not in ("", None)}
-            for row in csv.DictReader(line for line in stream if line.endswith("\n"))
-        ]
 
 
 def tensorboard(run_dir: str, first_step: int = 0) -> TensorBoardLogger:

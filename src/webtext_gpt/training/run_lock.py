@@ -112,6 +112,21 @@ class Holder:
         return idle < FRESH_SECONDS
 
 
+def is_held(folder: Path) -> bool:
+    """Return whether another process seems to be training in a folder; nothing is locked.
+
+    The process that holds the lock must not ask: the system releases it when the file is closed.
+    """
+    try:
+        with (folder / NAME).open("rb") as stream:
+            found = os.fstat(stream.fileno())
+            holder = Holder(**json.loads(stream.read(10_000)))
+    except (OSError, ValueError, TypeError):
+        return False
+    idle = time.time() - found.st_mtime
+    return holder.may_exist(locks_work=False, idle=idle, inode=found.st_ino)
+
+
 class RunLock:
     """The right to change a run's folder, held until `release` or the end of this process.
 

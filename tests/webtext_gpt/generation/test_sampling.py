@@ -44,6 +44,19 @@ def test_a_uniform_number_selects_a_token(uniform: float, token: int) -> None:
     assert Sampling().choose(LOGITS[None], [[]], numbers).tolist() == [token]
 
 
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        (Sampling(), [0.5, 0.2, 0.15, 0.1, 0.05]),
+        (Sampling(temperature=0.5, top_k=2), [25 / 29, 4 / 29, 0, 0, 0]),  # squares
+        (Sampling(top_p=0.84), [50 / 85, 20 / 85, 15 / 85, 0, 0]),
+        (Sampling(temperature=0), [1, 0, 0, 0, 0]),
+    ],
+)
+def test_probabilities_after_every_setting(sampling: Sampling, expected: list[float]) -> None:
+    assert sampling.probabilities(LOGITS[None])[0].tolist() == pytest.approx(expected, abs=1e-7)
+
+
 def test_excluded_tokens_are_never_chosen() -> None:
     order = torch.tensor([3, 0, 4, 1, 2])
     numbers = torch.linspace(0, 1 - 2**-53, 1001, dtype=torch.float64)

@@ -67,7 +67,7 @@ function followInputs(model, session) {
   show();
 }
 
-/** Makes a tab and a panel for each view; a hidden view is mounted and updated when it is opened. */
+/** Makes a tab and a panel for each view, which is mounted and updated once it is opened. */
 function showViews(views, context) {
   const shown = views.map((view) => tab(view, context));
   const buttons = shown.map(({ button }) => button);

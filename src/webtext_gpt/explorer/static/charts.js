@@ -15,6 +15,11 @@ export function scale(share) { return `var(--scale-${step(share)})`; }
 /** Colour of text on `scale(share)`. */
 export function onScale(share) { return `var(--on-scale-${step(share)})`; }
 
+/** Width in pixels of a text in the monospace font of drawings, 14 px. */
+export function textWidth(text) {
+  return d3.sum([...text], (letter) => (letter.codePointAt(0) < 0x1100 ? 8.5 : 14.5));
+}
+
 /** An empty drawing of a width and height in pixels; `label` is what screen readers say. */
 export function drawing(width, height, label) {
   return d3.create("svg")

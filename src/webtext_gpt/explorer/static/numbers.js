@@ -17,7 +17,9 @@ export function bits(value) { return `${value.toFixed(2)}${SPACE}bits`; }
 export function count(value) { return value.toLocaleString("en"); }
 
 /** "1 token", "1,024 tokens". */
-export function counted(value, noun) { return `${count(value)}${SPACE}${noun}${value === 1 ? "" : "s"}`; }
+export function counted(value, noun) {
+  return `${count(value)}${SPACE}${noun}${value === 1 ? "" : "s"}`;
+}
 
 /** [226, 128] is "E2 80". */
 export function hexadecimal(bytes) {

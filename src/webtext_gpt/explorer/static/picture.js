@@ -52,8 +52,8 @@ function copied(drawn) {
       if (value !== "") copies[index].setAttribute(attribute, value);
     }
   });
-  const [width, height] = [Number(drawn.getAttribute("width")), Number(drawn.getAttribute("height"))];
-  const [full, tall] = [width + 2 * MARGIN, height + 2 * MARGIN];
+  const [full, tall] = ["width", "height"]
+    .map((name) => Number(drawn.getAttribute(name)) + 2 * MARGIN);
   copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   copy.setAttribute("width", full);
   copy.setAttribute("height", tall);

@@ -22,7 +22,7 @@ export class Session {
     for (const tell of this.#subscribers) tell(new Set(changed));
   }
 
-  /** Calls `tell` with the set of changed names after each change; returns a function to stop it. */
+  /** Calls `tell` with the set of changed names after each change; returns how to stop it. */
   subscribe(tell) {
     this.#subscribers.add(tell);
     return () => this.#subscribers.delete(tell);

@@ -1,4 +1,4 @@
-// Small choices kept in this browser. Where storage is forbidden they are kept until the page closes.
+// Small choices kept in this browser, or until the page closes where storage is forbidden.
 
 const PREFIX = "webtext-gpt explorer: ";
 const unsaved = new Map();

@@ -11,8 +11,8 @@ export function debounce(f, milliseconds) {
 
 /**
  * Runs `f` once at a time: calls during a run lead to one more run after it. So an old answer never
- * replaces a newer one, and typing does not queue requests. The promise ends with the last run, whose
- * failure alone counts.
+ * replaces a newer one, and typing does not queue requests. The promise ends with the last run,
+ * whose failure alone counts.
  */
 export function serial(f) {
   let running = null;

@@ -33,17 +33,25 @@ export function decoded(tokens) {
 export function pieces(token) {
   if (token.text === END_OF_TEXT) return [{ shown: "⟨end of text⟩", said: "end of text" }];
   const text = decoded([token]);
-  const parts = text === null ? token.bytes.map(byteOrCharacter) : [...text];
-  const found = parts.map((part) => piece(part));
+  const found = (text === null ? charactersAndBytes(token.bytes) : [...text]).map(piece);
   return found.length > 0 ? found : [{ shown: "∅", said: "nothing" }];
 }
 
-function byteOrCharacter(byte) { return byte < 128 ? String.fromCharCode(byte) : [byte]; }
+/** ASCII characters, and runs of other bytes as lists. */
+function charactersAndBytes(bytes) {
+  const parts = [];
+  for (const byte of bytes) {
+    if (byte < 128) parts.push(String.fromCharCode(byte));
+    else if (Array.isArray(parts.at(-1))) parts.at(-1).push(byte);
+    else parts.push([byte]);
+  }
+  return parts;
+}
 
 function piece(part) {
   if (Array.isArray(part)) {
     const name = hexadecimal(part);
-    return { shown: `‹${name}›`, said: `byte ${name}` };
+    return { shown: `‹${name}›`, said: `${part.length === 1 ? "byte" : "bytes"} ${name}` };
   }
   const sign = SIGNS.get(part);
   if (sign) return { shown: sign[0], said: sign[1] };
@@ -55,7 +63,7 @@ function piece(part) {
 /** A token in one line of text, every character visible. */
 export function visible(token) { return pieces(token).map((part) => part.shown).join(""); }
 
-/** A token for screen readers: "space cat", "newline", "byte E2 byte 80". */
+/** A token for screen readers: "space cat", "newline", "bytes E2 80". */
 export function spoken(token) {
   const words = pieces(token).map((part) => (part.said === null ? part.shown : ` ${part.said} `));
   return words.join("").replaceAll(/ +/g, " ").trim();
@@ -68,7 +76,7 @@ export function tokenNode(token) {
   return element("span", { class: "token" }, ...parts);
 }
 
-/** The text with tokens appended, or null if they end within a character, which no text can hold. */
+/** The text with tokens appended; null if they end within a character, which no text can hold. */
 export function appended(text, tokens) {
   const ends = tokens.findLastIndex((token) => token.text === END_OF_TEXT);
   const added = decoded(tokens.slice(ends + 1));

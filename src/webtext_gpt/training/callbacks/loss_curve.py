@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from webtext_gpt.commands import many_imports
 from webtext_gpt.files import replaced
 from webtext_gpt.model import perplexity
-from webtext_gpt.training.loggers import METRICS, read_metrics
+from webtext_gpt.training.metrics import METRICS, read_metrics
 
 
 class LossCurve(L.Callback):

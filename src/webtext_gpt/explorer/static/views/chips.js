@@ -2,12 +2,12 @@
 import { drawing } from "../charts.js";
 import { onScale } from "../charts.js";
 import { scale } from "../charts.js";
+import { textWidth } from "../charts.js";
 import { visible } from "../tokens.js";
 
 const WIDTH = 760;
 const HEIGHT = 44;
 const GAP = 4;
-const LETTER = 8.5; // width of a monospace letter of 14 px
 
 /** An svg element of `tokens` with `surprise`; the scale ends at `most` bits. */
 export function chipsDrawing(tokens, most) {
@@ -33,7 +33,7 @@ function placed(tokens) {
   let [x, y] = [0, 0];
   return tokens.map((token) => {
     const shown = visible(token);
-    const width = Math.max(54, 16 + LETTER * shown.length);
+    const width = Math.max(54, 16 + textWidth(shown));
     if (x > 0 && x + width > WIDTH) [x, y] = [0, y + HEIGHT + GAP];
     const box = { token, shown, x, y, width };
     x = token.text.endsWith("\n") ? WIDTH : x + width + GAP;

@@ -25,8 +25,8 @@ function mount(root, { backend, model, session }) {
   const status = element("p", { class: "visually-hidden", role: "status" });
   const error = element("p", { class: "failure", role: "alert" });
   const saves = element("div");
-  const pathBox = element("div", { class: "row", role: "group", "aria-label": "Chosen tokens" });
-  const sliderBox = element("div", { class: "card sliders", role: "group", "aria-label": "Sampling" });
+  const pathBox = group("row", "Chosen tokens");
+  const sliderBox = group("card", "Sampling");
   const path = choicePath(pathBox, session);
   let tokens = [];
 
@@ -42,14 +42,14 @@ function mount(root, { backend, model, session }) {
     status.textContent = `Likeliest next: ${spoken(tokens[0])}, ${percent(tokens[0].probability)}`;
     showWorked(tokens[0]);
   });
-  const sliders = samplingSliders(sliderBox, debounce(() => {
-    refresh().then(() => (error.textContent = ""), (problem) => (error.textContent = problem.message));
-  }, 60));
+  const show = (problem) => (error.textContent = problem?.message ?? "");
+  const again = debounce(() => refresh().then(() => show(), show), 60);
+  const sliders = samplingSliders(sliderBox, again);
 
   root.append(
-    element("p", { class: "lead", text: `The model has read the text and gives each of its ${
-      count(model.config.vocab_size)} tokens a probability of coming next; these are the ${N} likeliest. `
-      + "Press one to append it, and the model reads on." }),
+    element("p", { class: "lead", text: "The model has read the text and gives each of its "
+      + `${count(model.config.vocab_size)} tokens a probability of coming next; these are the ${N} `
+      + "likeliest. Press one to append it, and the model reads on." }),
     pathBox,
     element("div", { class: "columns" },
       element("div", { class: "card" }, list, rest, error, status, saves), sliderBox));
@@ -84,9 +84,14 @@ function row(token, text, choose) {
 
 function summary({ tokens, n_tokens, n_cut }, model) {
   const others = Math.max(0, 1 - tokens.reduce((sum, token) => sum + token.probability, 0));
-  const left = model.config.vocab_size - tokens.length;
-  const cut = n_cut === 0 ? "" : ` The context holds no more: ${counted(n_cut, "token")} at the beginning left out.`;
-  return `${counted(n_tokens, "token")} read. The other ${count(left)} tokens share ${percent(others)}.${cut}`;
+  const left = counted(model.config.vocab_size - tokens.length, "token");
+  const cut = n_cut === 0 ? ""
+    : ` The context holds no more: ${counted(n_cut, "token")} at the beginning left out.`;
+  return `${counted(n_tokens, "token")} read. The other ${left} share ${percent(others)}.${cut}`;
+}
+
+function group(name, label) {
+  return element("div", { class: name, role: "group", "aria-label": label });
 }
 
 function barsPicture(tokens) {

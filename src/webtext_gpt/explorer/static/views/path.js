@@ -4,6 +4,8 @@ import { appended } from "../tokens.js";
 import { spoken } from "../tokens.js";
 import { tokenNode } from "../tokens.js";
 
+const HINT = "What you choose is listed here, with a way back.";
+
 /**
  * Keeps in `root` the path of chosen tokens; `choose(tokens)` appends them to the session's text. A
  * text that was typed begins a new path.
@@ -18,8 +20,8 @@ export function choicePath(root, session) {
   };
   const show = () => {
     if (steps.length > 0 && steps.at(-1).after !== session.text) steps = [];
-    root.replaceChildren(...(steps.length > 0 ? chips(steps, back) : [
-      element("span", { class: "muted small", text: "What you choose is listed here, with a way back." })]));
+    const hint = element("span", { class: "muted small", text: HINT });
+    root.replaceChildren(...(steps.length > 0 ? chips(steps, back) : [hint]));
   };
   session.subscribe((changed) => {
     if (changed.has("text")) show();

@@ -41,7 +41,9 @@ export function samplingSliders(root, onchange) {
 function slider(root, { name, title, min, max, step, start, read, say, hint }, onchange) {
   const id = `sampling-${name}`;
   const output = element("output", { for: id, class: "number" });
-  const input = element("input", { id, type: "range", min, max, step, "aria-describedby": `${id}-hint` });
+  const input = element("input", {
+    id, type: "range", min, max, step, "aria-describedby": `${id}-hint`,
+  });
   const show = () => {
     output.textContent = say(read(input));
     input.setAttribute("aria-valuetext", output.textContent);

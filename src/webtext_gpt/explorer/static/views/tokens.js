@@ -13,6 +13,11 @@ import { spoken } from "../tokens.js";
 import { tokenNode } from "../tokens.js";
 import { chipsDrawing } from "./chips.js";
 
+const LEAD = "The text as the model reads it, cut into tokens; the stronger a token's blue, the "
+  + "more it surprised the model. Surprise is −log₂ of the probability that the model gave the "
+  + "token after those before it, in bits.";
+const HINT = "Point at a token, or move to it with the arrow keys, for its id and bytes.";
+
 export const TOKENS_VIEW = { id: "tokens", title: "Tokens", needs: ["tokens"], mount };
 
 function mount(root, { backend, model, session }) {
@@ -21,7 +26,9 @@ function mount(root, { backend, model, session }) {
   const summary = element("p", { role: "status" });
   const chips = element("div", { class: "chips", role: "group", "aria-label": "Tokens" });
   const detail = element("p", { class: "detail" });
-  const table = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of tokens" });
+  const table = element("div", {
+    class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of tokens",
+  });
   const details = element("details", { class: "card" },
     element("summary", { text: "The same as a table, with ids and bytes" }), table);
   const card = element("div", { class: "card" }, summary, legend(most), chips, detail);
@@ -39,10 +46,7 @@ function mount(root, { backend, model, session }) {
   };
   details.addEventListener("toggle", fillTable);
   root.append(
-    element("p", { class: "lead", text: "The text as the model reads it, cut into tokens; the deeper a "
-      + "token's blue, the more it surprised the model. Surprise is −log₂ of the probability that the "
-      + "model gave the token from those before it, in bits." }),
-    card, details);
+    element("p", { class: "lead", text: LEAD }), card, details);
   savePictures(card, () => chipsDrawing(tokens, most), "tokens");
 
   return {
@@ -51,8 +55,9 @@ function mount(root, { backend, model, session }) {
       tokens = answer.tokens;
       summary.textContent = summed(answer);
       const describe = (index) => (detail.textContent = described(tokens, index));
-      chips.replaceChildren(...tokens.flatMap((token, index) => chip(token, index, most, choose, describe)));
-      detail.textContent = tokens.length > 0 ? "Point at a token, or move to it with the arrow keys, for its id and bytes." : "";
+      chips.replaceChildren(...tokens.flatMap((token, index) =>
+        chip(token, index, most, choose, describe)));
+      detail.textContent = tokens.length > 0 ? HINT : "";
       mark(session.position);
       if (tokens.length > 0) stop(chips.querySelector("button"));
       fillTable();
@@ -68,7 +73,9 @@ function summed({ tokens, bits: total, bytes, bits_per_byte, n_cut }) {
     parts.push(`${bits(total)} of surprise after the first token, which nothing precedes`,
       `${bits_per_byte.toFixed(3)}\u00a0bits per byte (of ${counted(bytes, "byte")})`);
   }
-  if (n_cut > 0) parts.push(`${counted(n_cut, "token")} at the beginning left out, as the context holds no more`);
+  if (n_cut > 0) {
+    parts.push(`${counted(n_cut, "token")} at the beginning left out: the context holds no more`);
+  }
   return parts.join(" · ");
 }
 
@@ -78,17 +85,17 @@ function legend(most) {
     square.style.background = scale((index + 0.5) / N_STEPS);
     return square;
   });
-  return element("p", { class: "legend muted small" }, "0 bits ", element("span", { "aria-hidden": "true" }, ...steps),
-    ` ${most.toFixed(1)} bits or more, a blind guess`);
+  return element("p", { class: "legend muted small" }, "Surprise in bits, as below each token: 0 ",
+    element("span", { "aria-hidden": "true" }, ...steps), ` ${bits(most)} (a blind guess) or more`);
 }
 
 function chip(token, index, most, choose, describe) {
   const share = (token.surprise ?? 0) / most;
+  const below = token.surprise === null ? "first" : token.surprise.toFixed(1);
   const button = element("button", {
-    type: "button", class: "chip", "aria-label": label(token),
-    onclick: () => choose(index), onfocus: () => describe(index), onpointerenter: () => describe(index),
-  }, tokenNode(token),
-  element("span", { class: "chip-bits number", text: token.surprise === null ? "first" : token.surprise.toFixed(1) }));
+    type: "button", class: "chip", "aria-label": label(token), onclick: () => choose(index),
+    onfocus: () => describe(index), onpointerenter: () => describe(index),
+  }, tokenNode(token), element("span", { class: "chip-bits number", text: below }));
   button.style.background = scale(share);
   button.style.color = onScale(share);
   const ends = token.text.endsWith("\n") ? [element("span", { class: "break" })] : [];
@@ -107,6 +114,11 @@ function described(tokens, index) {
     counted(token.bytes.length, "byte")} ${hexadecimal(token.bytes)}, ${surprise}.`;
 }
 
+function surprise(token) {
+  if (token.surprise === null) return ["–", "–"];
+  return [token.surprise.toFixed(2), percent(2 ** -token.surprise)];
+}
+
 function tokenTable(tokens) {
   const head = ["Position", "Token", "Id", "Bytes (hexadecimal)", "Surprise (bits)", "Probability"];
   const rows = tokens.map((token, index) => element("tr", {},
@@ -114,8 +126,7 @@ function tokenTable(tokens) {
     element("td", {}, tokenNode(token)),
     element("td", { class: "number", text: token.id }),
     element("td", { class: "mono", text: hexadecimal(token.bytes) }),
-    element("td", { class: "number", text: token.surprise === null ? "–" : token.surprise.toFixed(2) }),
-    element("td", { class: "number", text: token.surprise === null ? "–" : percent(2 ** -token.surprise) })));
+    ...surprise(token).map((text) => element("td", { class: "number", text }))));
   return element("table", {},
     element("caption", { text: "Tokens of the text" }),
     element("thead", {}, element("tr", {}, ...head.map((text, index) =>

@@ -2,15 +2,16 @@
 import { drawing } from "../charts.js";
 import { onScale } from "../charts.js";
 import { scale } from "../charts.js";
+import { textWidth } from "../charts.js";
 import { percent } from "../numbers.js";
 import { appended } from "../tokens.js";
 import { spoken } from "../tokens.js";
 import { visible } from "../tokens.js";
 
-const ROW = 34;
-const BOX = 24;
-const GAP = 72;
-const LETTER = 8.5; // width of a monospace letter of 14 px
+const ROW = 32;
+const BOX = 26;
+const GAP = 64;
+const SHARE = 58; // width of the per cents
 const LONGEST = 16;
 const KEYS = { ArrowDown: "below", ArrowUp: "above", ArrowRight: "first", ArrowLeft: "parent" };
 
@@ -20,7 +21,7 @@ const KEYS = { ArrowDown: "below", ArrowUp: "above", ArrowRight: "first", ArrowL
  */
 export function treeDrawing(children, text, choose) {
   const root = d3.hierarchy({ children });
-  d3.tree().nodeSize([ROW, 1])(root);
+  d3.tree().nodeSize([ROW, 1]).separation((a, b) => (a.parent === b.parent ? 1 : 1.25))(root);
   const nodes = root.descendants().slice(1);
   const widths = place(root);
   const top = d3.min(nodes, (node) => node.x) - ROW / 2;
@@ -52,18 +53,20 @@ export function treeDrawing(children, text, choose) {
 function place(root) {
   let left = 0;
   for (const level of d3.groups(root.descendants(), ({ depth }) => depth).map(([, all]) => all)) {
-    const widest = level[0].depth === 0 ? 12 : 20 + LETTER * d3.max(level, (node) => shown(node).length);
+    const tokens = d3.max(level, (node) => textWidth(shown(node)));
+    const widest = level[0].depth === 0 ? 1 : 28 + tokens + SHARE;
     for (const node of level) Object.assign(node, { y: left, width: widest });
     left += widest + GAP;
   }
-  return { total: left - GAP + 56 };
+  return { total: left - GAP + 2 };
 }
 
 /** From the parent's right edge to the node's left edge. */
 function curve(node) {
-  const from = node.parent.y + (node.parent.depth === 0 ? 0 : node.parent.width);
+  const from = node.parent.y + node.parent.width;
   const middle = (from + node.y) / 2;
-  return `M${from},${node.parent.x}C${middle},${node.parent.x} ${middle},${node.x} ${node.y},${node.x}`;
+  const start = `${node.parent.x}C${middle},${node.parent.x}`;
+  return `M${from},${start} ${middle},${node.x} ${node.y},${node.x}`;
 }
 
 function draw(node) {
@@ -73,12 +76,13 @@ function draw(node) {
     .style("fill", ({ data }) => scale(data.probability));
   node.append("text")
     .attr("class", "token-label")
-    .attr("x", ({ width }) => width / 2).attr("dy", "0.35em").attr("text-anchor", "middle")
+    .attr("x", 10).attr("dy", "0.35em")
     .style("fill", ({ data }) => onScale(data.probability))
     .text(shown);
   node.append("text")
     .attr("class", "quiet")
-    .attr("x", ({ width }) => width + 6).attr("dy", ({ children }) => (children ? "-0.4em" : "0.35em"))
+    .attr("x", ({ width }) => width - 10).attr("dy", "0.35em").attr("text-anchor", "end")
+    .style("fill", ({ data }) => onScale(data.probability))
     .text(({ data }) => percent(data.probability));
 }
 

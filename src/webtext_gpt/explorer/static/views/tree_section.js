@@ -6,6 +6,10 @@ import { treeDrawing } from "./tree.js";
 /** Above so many parameters a tree takes long, so that it is drawn only when it is opened. */
 const QUICK = 50e6;
 
+const LEAD = "Each step to the right reads one token more and shows the likeliest after it, "
+  + "without temperature or truncation; a thicker line and a stronger blue are likelier. Press a "
+  + "token to append its whole branch.";
+
 /** Appends the tree to `root`; `choose(tokens)` takes the branch that was adopted. */
 export function treeSection(root, { backend, model, session }, choose) {
   const box = element("div", {
@@ -18,9 +22,7 @@ export function treeSection(root, { backend, model, session }, choose) {
   const depth = select("Steps", [1, 2, 3, 4], 3);
   const details = element("details", { class: "card", open: model.parameters < QUICK },
     element("summary", {}, element("h2", { text: "What else could have been" })),
-    element("p", { class: "lead", text: "Each step to the right reads one token more and shows the "
-      + "likeliest after it, without temperature or truncation; thicker and deeper blue is likelier. "
-      + "Press a token to append its whole branch." }),
+    element("p", { class: "lead", text: LEAD }),
     element("div", { class: "row" }, ...width.nodes, ...depth.nodes), failure, box, saves);
 
   async function update() {

@@ -1,0 +1,148 @@
+"""What the page may ask: the fields of each request, their types and their ranges.
+
+The names and fields are those of the methods of `webtext_gpt.explorer.inspector.Inspector`, and of
+the functions in `webtext_gpt.explorer.attribution`.
+"""
+
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from webtext_gpt.errors import UserError
+
+MOST_CHARACTERS = 100_000
+"""Characters of a text. The model reads no more of it than fits its context."""
+MOST_BYTES = 1 << 20
+"""Bytes of a request's body: enough for the longest text, four bytes a character."""
+
+Text = Annotated[str, Meta(max_length=MOST_CHARACTERS)]
+Index = Annotated[int, Meta(ge=0, le=10_000_000)]
+Few = Annotated[int, Meta(ge=1, le=100)]
+
+
+class Asked(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The field that every request may have."""
+
+    checkpoint: Annotated[str, Meta(max_length=200)] | None = None
+    """Id of a checkpoint; None: the default one."""
+
+    def arguments(self) -> dict[str, object]:
+        """Return the other fields, which are keyword arguments of the method."""
+        fields = msgspec.structs.asdict(self)
+        del fields["checkpoint"]
+        return fields
+
+
+class Tokens(Asked):
+    """Fields of `/api/tokens`."""
+
+    text: Text
+
+
+class Next(Tokens):
+    """Fields of `/api/next`."""
+
+    n: Annotated[int, Meta(ge=1, le=1000)] = 10
+    temperature: Annotated[float, Meta(ge=0, le=1000)] = 1.0
+    top_k: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+
+
+class Tree(Tokens):
+    """Fields of `/api/tree`; the model reads the text once more for each of its nodes."""
+
+    width: Annotated[int, Meta(ge=1, le=6)] = 3
+    depth: Annotated[int, Meta(ge=1, le=5)] = 3
+
+
+class Attention(Tokens):
+    """Fields of `/api/attention`."""
+
+    layer: Index
+    head: Index | None
+
+
+class Heads(Tokens):
+    """Fields of `/api/heads`."""
+
+    position: Index
+
+
+class Head(Heads):
+    """Fields of `/api/head`."""
+
+    layer: Index
+    head: Index
+    n: Few = 6
+
+
+class Lens(Heads):
+    """Fields of `/api/lens`."""
+
+    n: Few = 5
+
+
+class Units(Heads):
+    """Fields of `/api/units`."""
+
+    n: Few = 8
+
+
+class Neighbours(Asked):
+    """Fields of `/api/neighbours`."""
+
+    id: Index
+    n: Few = 12
+
+
+class Classify(Tokens):
+    """Fields of `/api/classify`."""
+
+    second: Text | None = None
+
+
+class Attributions(Classify):
+    """Fields of `/api/attributions`."""
+
+    label: Annotated[str, Meta(max_length=1000)] | None = None
+
+
+REQUESTS: dict[str, type[Asked]] = {
+    "next": Next,
+    "tree": Tree,
+    "tokens": Tokens,
+    "attention": Attention,
+    "heads": Heads,
+    "head": Head,
+    "lens": Lens,
+    "units": Units,
+    "neighbours": Neighbours,
+    "classify": Classify,
+    "attributions": Attributions,
+}
+"""Requests that are sent as a JSON object to `/api/NAME`."""
+
+AnyAsked = TypeVar("AnyAsked", bound=Asked)
+
+
+def read_request(body: bytes, kind: type[AnyAsked]) -> AnyAsked:
+    """Return a request's fields.
+
+    Raises:
+        UserError: the body is not JSON in UTF-8, or a field is missing, unknown or wrong.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise UserError(_sentence(str(error))) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"the request is not UTF-8 (byte {error.start}); send JSON") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UserError(f"the request is not JSON ({error}); send a JSON object") from None
+
+
+def _sentence(problem: str) -> str:
+    """Return msgspec's message with the field in front: `n: expected int, got str`."""
+    problem, _, place = problem.replace("`", "").partition(" - at $.")
+    return f"{place or 'the request'}: {problem[0].lower()}{problem[1:]}"

@@ -1,0 +1,221 @@
+"""The models that the explorer shows: which checkpoints there are, and the few in memory."""
+
+import dataclasses
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from webtext_gpt.checkpoint.load import LoadedModel, load
+from webtext_gpt.checkpoint.store import DamagedCheckpoint
+from webtext_gpt.errors import UserError
+from webtext_gpt.explorer.checkpoints import Checkpoints, Kept
+from webtext_gpt.explorer.curve import Curve
+from webtext_gpt.explorer.inspector import Inspector
+from webtext_gpt.model import GPTClassifier, language_model
+from webtext_gpt.tokenizer import EncodingError
+
+MOST_LOADED = 2
+"""Checkpoints in memory at a time: as many as stand side by side."""
+COMPARED = "compare-"
+"""Beginning of the ids of the second model's checkpoints."""
+
+INSIDE = ("attention", "heads", "head", "units", "positions", "neighbours")
+"""What can be asked of every model."""
+LANGUAGE_VIEWS = ("next", "tree", "tokens", "lens", *INSIDE)
+CLASSIFIER_VIEWS = ("classify", "attributions", *INSIDE)
+
+EXAMPLES = ("Return the list of all the files in the", "To be, or not to be", "the", "")
+"""Texts to begin with; the first one that the tokenizer can encode is offered."""
+
+
+class UnknownCheckpoint(UserError):  # noqa: N818 - names what was asked for
+    """There is no checkpoint of an id."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint in memory."""
+
+    loaded: LoadedModel
+    inspector: Inspector
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it is a classifier."""
+        return isinstance(self.loaded.model, GPTClassifier)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of what can be asked."""
+        return CLASSIFIER_VIEWS if self.is_classifier else LANGUAGE_VIEWS
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the weights; tied ones count once."""
+        return sum(p.numel() * p.element_size() for p in self.loaded.model.parameters())
+
+
+class Workspace:
+    """One model or two, with all their checkpoints, which are loaded when they are asked for.
+
+    The default checkpoint of each is loaded at once, so that errors are found at the start.
+
+    Args:
+        checkpoint: the model, as in every command.
+        compare: a second one.
+
+    Raises:
+        UserError: a model cannot be loaded, or one is a classifier and the other is not.
+    """
+
+    def __init__(self, checkpoint: str, compare: str | None = None) -> None:
+        self._lock = threading.Lock()
+        self._opened: OrderedDict[str, Opened] = OrderedDict()
+        self._damaged: set[str] = set()
+        self.sources = [Checkpoints(checkpoint)]
+        if compare is not None:
+            self.sources.append(Checkpoints(compare, COMPARED))
+        defaults = [self._open_preferred(source) for source in reversed(self.sources)]
+        kinds = [self.open(kept).is_classifier for kept in defaults]
+        if len(set(kinds)) > 1:
+            raise UserError(
+                f"one of checkpoint={checkpoint} and compare={compare} is a classifier and the "
+                "other a language model; compare two of a kind"
+            )
+        run_dir = self.sources[0].run_dir
+        self.curve = Curve(run_dir) if run_dir is not None else None
+
+    @property
+    def default(self) -> str:
+        """Id of the checkpoint that is shown first: the first model's best, else its last."""
+        preferred = [kept.id for kept in self.sources[0].preferred()]
+        return next((id for id in preferred if id not in self._damaged), preferred[0])
+
+    def checkpoints(self) -> list[Kept]:
+        """Return the checkpoints that there are now, by step, the second model's last."""
+        found: list[Kept] = []
+        for source in self.sources:
+            one = source.list()
+            if len(self.sources) > 1:
+                one = [k if k.label == source.name else _named(k, source.name) for k in one]
+            found += one
+        return found
+
+    def describe(self, checkpoint: str | None = None) -> dict[str, Any]:
+        """Return what the page has to know of a checkpoint's model, the answer to `/api/model`.
+
+        Raises:
+            UserError: there is no such checkpoint, or it cannot be loaded.
+        """
+        opened = self.open(checkpoint)
+        model, has_curve = opened.loaded.model, self.curve is not None and self.curve.exists
+        head = model.config if isinstance(model, GPTClassifier) else None
+        return {
+            "name": self.sources[0].name,
+            "kind": "language_model" if head is None else "classifier",
+            "checkpoints": [
+                {"id": kept.id, "label": kept.label, "step": kept.step}
+                for kept in self.checkpoints()
+            ],
+            "default": self.default,
+            "config": dataclasses.asdict(language_model(model).config),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "labels": None if head is None else list(head.labels),
+            "takes_pairs": head is not None and head.delimiter_token_id is not None,
+            "example": _example(opened.loaded),
+            "has_curve": has_curve,
+            "views": [*opened.views, *(["curve"] if has_curve else [])],
+        }
+
+    def losses(self) -> dict[str, Any]:
+        """Return the loss curve and the steps of the checkpoints, the answer to `/api/curve`.
+
+        Raises:
+            UserError: the model is not of a run, or its metrics cannot be read.
+        """
+        if self.curve is None:
+            raise UserError("the model is not in a run's folder, so there is no loss curve")
+        steps = [kept.step for kept in self.sources[0].list() if kept.step is not None]
+        return {**self.curve.points(), "checkpoints": steps}
+
+    def compute(self, name: str, checkpoint: str | None, arguments: Mapping[str, Any]) -> Any:
+        """Return what a method gives for a checkpoint, plain values or an array.
+
+        Raises:
+            UserError: there is no such checkpoint, its model has no such view, or an argument is
+                out of range.
+        """
+        opened = self.open(checkpoint)
+        if name not in opened.views:
+            kind = "classifier" if opened.is_classifier else "language model"
+            raise UserError(f"{name} cannot be asked of a {kind}, only {', '.join(opened.views)}")
+        if name in ("classify", "attributions"):
+            from webtext_gpt.explorer import attribution
+
+            return getattr(attribution, name)(opened.loaded, **arguments)
+        return getattr(opened.inspector, name)(**arguments)
+
+    def open(self, checkpoint: str | None = None) -> Opened:
+        """Return a checkpoint, loaded; of those in memory, the one least recently used goes.
+
+        Args:
+            checkpoint: its id; None, or `default`, for the default one.
+
+        Raises:
+            UserError: there is no such checkpoint, or it cannot be loaded.
+        """
+        wanted = self.default if checkpoint in (None, "default") else str(checkpoint)
+        with self._lock:
+            if wanted not in self._opened:
+                kept = {kept.id: kept for kept in self.checkpoints()}
+                if wanted not in kept:
+                    raise UnknownCheckpoint(
+                        f"checkpoint {wanted!r} does not exist, or the run has removed it; there "
+                        f"are {', '.join(kept)}"
+                    )
+                while len(self._opened) >= MOST_LOADED:
+                    self._opened.popitem(last=False)
+                self._opened[wanted] = _opened(kept[wanted])
+            self._opened.move_to_end(wanted)
+            return self._opened[wanted]
+
+    def _open_preferred(self, source: Checkpoints) -> str:
+        """Open the best checkpoint, else the last, else the newest that is not damaged.
+
+        Returns:
+            Its id.
+        """
+        kept, *others = source.preferred()
+        while True:
+            try:
+                self.open(kept.id)
+            except DamagedCheckpoint as damaged:
+                if not others:
+                    raise
+                self._damaged.add(kept.id)
+                print(f"{damaged}; {others[0].path} is used instead", file=sys.stderr, flush=True)
+                kept = others.pop(0)
+            else:
+                return kept.id
+
+
+def _opened(kept: Kept) -> Opened:
+    loaded = load(kept.path)
+    return Opened(loaded, Inspector(loaded))
+
+
+def _named(kept: Kept, name: str) -> Kept:
+    return dataclasses.replace(kept, label=f"{name}, {kept.label}")
+
+
+def _example(loaded: LoadedModel) -> str:
+    for text in EXAMPLES:
+        try:
+            loaded.tokenizer.encode(text)
+        except EncodingError:
+            continue
+        return text
+    return ""

@@ -1,0 +1,21 @@
+"""`metrics.csv`, the figures of a run by step: read it, without importing what training needs."""
+
+import csv
+from pathlib import Path
+
+METRICS = "metrics.csv"
+
+
+def read_metrics(path: str | Path) -> list[dict[str, float]]:
+    """Return the rows of a `metrics.csv`, without empty cells; none if there is no file.
+
+    A last line that a killed run left incomplete is ignored.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return []
+    with path.open(newline="") as stream:
+        return [
+            {name: float(value) for name, value in row.items() if value not in ("", None)}
+            for row in csv.DictReader(line for line in stream if line.endswith("\n"))
+        ]
