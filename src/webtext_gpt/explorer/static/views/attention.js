@@ -41,9 +41,11 @@ function mount(root, context) {
   savePictures(page.grid, grid.svg, "heads");
   savePictures(page.matrix, matrix.svg, "head");
 
+  let drawn = null;
   async function draw({ tokens, position, input }) {
     const { layer, head } = choice.get();
-    text.draw({ tokens, chosen: position, weights: null });
+    if (tokens !== drawn) text.draw({ tokens, chosen: position, weights: null });
+    drawn = tokens;
     const { size, weights } = await ask.attention({ ...input, layer, head });
     const start = (position * (position + 1)) / 2;
     const row = weights.subarray(start, start + position + 1);

@@ -24,7 +24,7 @@ export function headMatrix(container, onChoose) {
   const svg = d3.create("svg:svg").attr("class", "matrix").attr("role", "img");
   const box = element("div", { class: "scroll" }, svg.node());
   const readout = element("p", { class: "muted small readout", text: HINT });
-  container.append(box, legend("0 %", "100 %"), readout, element("p", { class: "small", text: MASKED }));
+  container.append(box, legend("0 %", "100 % (colours by cube root)"), readout, element("p", { class: "small", text: MASKED }));
   let state = null;
   let cellAt = null;
   let width = 0;
@@ -43,7 +43,7 @@ export function headMatrix(container, onChoose) {
       rows: size,
       columns: size,
       at: (row, column) => (column > row ? NaN : weightOf(weights, row, column)),
-      shade: Math.sqrt, // most weights are small, and would all look like nothing
+      shade: Math.cbrt, // most weights are small, and would all look like nothing
       pool: d3.max,
     }, {
       size: { width: edge, height: edge },

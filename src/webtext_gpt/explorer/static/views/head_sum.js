@@ -1,6 +1,9 @@
 // One token's attention in one head, with its real numbers: scores, softmax, sum of values.
+import { count } from "../numbers.js";
 import { percent } from "../numbers.js";
+import { savePictures } from "../picture.js";
 import { visible } from "../tokens.js";
+import { tablePicture } from "./table_picture.js";
 import { vectorStrips } from "./vector_strip.js";
 
 const number = d3.format(".3f");
@@ -11,7 +14,7 @@ const number = d3.format(".3f");
  *   draw takes the answer of /api/head; null clears.
  */
 export function headSum(container) {
-  const root = d3.select(container).append("div");
+  const root = d3.select(container).append("div").attr("class", "sum");
   let worked = () => {};
   const strips = vectorStrips(show);
   let component = 0;
@@ -28,7 +31,8 @@ export function headSum(container) {
     const width = head.query.length;
     component = Math.min(component, width - 1);
     const name = (index) => `“${visible(tokens[index])}”`;
-    paragraph("1. The query", `What ${name(position)} looks for: ${width} numbers${rotated(config)}.`);
+    paragraph("1. The query", `What ${name(position)} looks for: ${width} numbers${rotated(config)}. ` +
+        "Point at a strip of bars, or press the arrow keys on it, to read its numbers one by one.");
     strips.add(root.append("div").node(), `Query of ${name(position)}`, head.query);
 
     paragraph(
@@ -56,7 +60,7 @@ export function headSum(container) {
     const shown = head.top.map((top) => top.position);
     const others = (list) => d3.sum(list) - d3.sum(shown, (index) => list[index]);
     if (n_others) {
-      total(body, n_others === 1 ? "1 other" : `${n_others} others`, others(powers), others(head.weights));
+      total(body, n_others === 1 ? "1 other" : `${count(n_others)} others`, others(powers), others(head.weights));
     }
     total(body, "sum", d3.sum(powers), d3.sum(head.weights));
 
@@ -68,10 +72,11 @@ export function headSum(container) {
     const line = root.append("p").attr("class", "worked").attr("aria-live", "polite");
     worked = (i) => line.text(workedSum(head, n_others, i));
     show(component);
+    savePictures(root.node(), () => tablePicture(table.node(), "Scores and weights"), "scores");
   }
 
   function paragraph(title, text) {
-    root.append("h4").text(title);
+    root.append("h3").text(title);
     root.append("p").text(text);
   }
 

@@ -24,14 +24,27 @@ export function tokenText(container, { label, onChoose }) {
   let width = 0;
 
   function draw(changes = {}) {
+    const before = state;
     state = { ...state, ...changes };
-    width = box.node().clientWidth;
-    if (!width) return; // hidden: the observer below draws once there is room
-    placed = place(state.tokens, width, measure(svg.node()));
-    const height = (placed.at(-1)?.y ?? 0) + LINE_HEIGHT;
-    svg.attr("width", width).attr("height", height).attr("viewBox", [0, 0, width, height]);
+    const { clientWidth } = box.node();
+    if (clientWidth === 0) return; // hidden: the observer below draws once there is room
+    if (state.tokens !== before.tokens || clientWidth !== width) {
+      width = clientWidth;
+      placed = place(state.tokens, width, measure(svg.node()));
+      const height = (placed.at(-1)?.y ?? 0) + LINE_HEIGHT;
+      svg.attr("width", width).attr("height", height).attr("viewBox", [0, 0, width, height]);
+      drawTokens(groups[0], placed, choose);
+    }
+    mark(groups[0].selectAll("g"), state);
     drawLines(groups[1], placed, state);
-    drawTokens(groups[0], placed, state, choose);
+    if (state.chosen !== before.chosen || state.tokens !== before.tokens) scrollTo(placed[state.chosen]);
+  }
+
+  /** Scrolls the box, never the page, so that the chosen token is in it. */
+  function scrollTo({ y }) {
+    const { scrollTop, clientHeight } = box.node();
+    const isSeen = y > scrollTop && y + LINE_HEIGHT < scrollTop + clientHeight;
+    if (!isSeen) box.node().scrollTop = y - clientHeight / 2;
   }
 
   function choose(position) {
@@ -72,7 +85,7 @@ function place(tokens, width, widthOf) {
       x = 0;
       line += 1;
     }
-    const box = { text, x, y: line * LINE_HEIGHT + LINE_HEIGHT - BOX_HEIGHT, width: wide, line };
+    const box = { text, said: spoken(token), x, y: line * LINE_HEIGHT + LINE_HEIGHT - BOX_HEIGHT, width: wide, line };
     x += wide + 1;
     if (token.text.includes("\n")) {
       x = 0;
@@ -82,7 +95,7 @@ function place(tokens, width, widthOf) {
   });
 }
 
-function drawTokens(group, placed, { tokens, chosen, weights }, choose) {
+function drawTokens(group, placed, choose) {
   const items = group
     .selectAll("g")
     .data(placed)
@@ -92,26 +105,29 @@ function drawTokens(group, placed, { tokens, chosen, weights }, choose) {
       item.append("text").attr("dy", BOX_HEIGHT / 2).attr("x", PADDING);
       item.append("title");
       return item;
-    });
-  const note = (index) => {
-    const said = `${index + 1}: ${spoken(tokens[index])}`;
-    if (index > chosen) return weights ? `${said}, not seen: it comes later` : said;
-    return weights ? `${said}, weight ${percent(weights[index])}` : said;
+    })
+    .attr("transform", ({ x, y }) => `translate(${x}, ${y})`)
+    .on("click", (event) => choose(items.nodes().indexOf(event.currentTarget)));
+  items.select("rect").attr("width", (box) => box.width);
+  items.select("text").text(({ text }) => text);
+}
+
+/** Show which token is chosen, and the weights as the boxes' colours. */
+function mark(items, { chosen, weights }) {
+  const isLater = (index) => weights && index > chosen;
+  const note = ({ said }, index) => {
+    if (isLater(index)) return `${index + 1}: ${said}, comes later: masked`;
+    return `${index + 1}: ${said}${weights ? `, weight ${percent(weights[index])}` : ""}`;
   };
   items
-    .attr("transform", (box) => `translate(${box.x}, ${box.y})`)
-    .attr("class", (_, i) => (i === chosen ? "token chosen" : i > chosen && weights ? "token later" : "token"))
+    .attr("class", (_, i) => `token ${i === chosen ? "chosen" : isLater(i) ? "later" : ""}`)
     .attr("aria-selected", (_, i) => i === chosen)
-    .attr("aria-label", (_, i) => note(i))
-    .attr("tabindex", (_, i) => (i === chosen ? 0 : -1))
-    .on("click", (event) => choose(items.nodes().indexOf(event.currentTarget)));
-  items.select("title").text((_, i) => note(i));
-  items
-    .select("rect")
-    .attr("width", (box) => box.width)
-    // The square root: most weights are small, and would all look like nothing.
+    .attr("aria-label", note)
+    .attr("tabindex", (_, i) => (i === chosen ? 0 : -1));
+  items.select("title").text(note);
+  // The square root: most weights are small, and would all look like nothing.
+  items.select("rect")
     .attr("fill-opacity", (_, i) => (weights && i <= chosen ? 0.4 * Math.sqrt(weights[i]) : 0));
-  items.select("text").text((box) => box.text);
 }
 
 /** The strongest lines; a token's weight on itself is the colour of its box alone. */
@@ -125,7 +141,7 @@ function drawLines(group, placed, { chosen, weights }) {
     .join("path")
     .attr("d", (index) => curve(placed[chosen], placed[index]))
     .attr("stroke-width", (index) => 0.5 + 5.5 * weights[index])
-    .attr("stroke-opacity", (index) => Math.min(1, 0.03 + 1.2 * weights[index]));
+    .attr("stroke-opacity", (index) => Math.sqrt(weights[index]));
 }
 
 /** Path from one box's top to another's: an arc on the same line, a bend between lines. */

@@ -1,6 +1,6 @@
 // A small vector as a strip of bars, up for positive and down for negative numbers.
 
-const HEIGHT = 26;
+const HEIGHT = 32;
 const WIDTH = 200;
 
 /**
