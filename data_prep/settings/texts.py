@@ -82,7 +82,7 @@ class Documents(Parallel):
 
 
 class Dedup(Parallel):
-    """Documents -> unique documents (Parquet): exact duplicates, then near-duplicates (MinHash)."""
+    """Documents -> unique documents (Parquet), without exact and near-duplicates (MinHash)."""
 
     examples: ClassVar[dict[str, str]] = {
         "{command} documents=documents out=unique": "with the usual threshold",

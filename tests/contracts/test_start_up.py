@@ -83,7 +83,9 @@ def test_training_never_imports_the_compiler_that_it_does_not_use(small_run: lis
     assert not imported & {"torch._dynamo", "torch._inductor", "sympy", "matplotlib"}
 
 
-@pytest.mark.parametrize("script", ["train.py", "finetune.py", "generate.py", "eval.py", "serve.py"])
+@pytest.mark.parametrize(
+    "script", ["train.py", "finetune.py", "generate.py", "eval.py", "serve.py"]
+)
 def test_help_imports_no_torch(script: str) -> None:
     imported, lines = modules_of(HELP, script, "--help")
     assert lines

@@ -53,7 +53,7 @@ class Checkpoints:
         self._is_run = not is_one and find_format(ForeignPath(given)) is None
         self.run_dir = path if self._is_run else run_of(path.absolute()) if path.exists() else None
 
-    def list(self) -> list[Kept]:
+    def kept(self) -> list[Kept]:
         """Return the checkpoints by step; a run that is training makes new ones and removes old.
 
         Raises:
@@ -79,7 +79,7 @@ class Checkpoints:
 
     def preferred(self) -> list[Kept]:
         """Return the checkpoints in the order in which `load` prefers them: best, last, newest."""
-        newest = self.list()[::-1]
+        newest = self.kept()[::-1]
         if not self._is_run:
             return newest
         folder = local_path(self.given) / FOLDER

@@ -41,7 +41,7 @@ def serve(settings: Serve, call: Call) -> None:
     n = sum(p.numel() for p in opened.loaded.model.parameters())
     print(f"model       {settings.checkpoint}: {n:,} parameters")
     print(
-        f"memory      {opened.bytes / 2**20:,.0f} MiB for the weights of a checkpoint; at most "
+        f"memory      {opened.n_bytes / 2**20:,.1f} MiB for the weights of a checkpoint; at most "
         f"{MOST_LOADED} are kept"
     )
     if (forwarding := port_forwarding(port)) is not None:

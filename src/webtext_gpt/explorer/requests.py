@@ -52,8 +52,8 @@ class Next(Tokens):
 class Tree(Tokens):
     """Fields of `/api/tree`; the model reads the text once more for each of its nodes."""
 
-    width: Annotated[int, Meta(ge=1, le=6)] = 3
-    depth: Annotated[int, Meta(ge=1, le=5)] = 3
+    width: Annotated[int, Meta(ge=1, le=10)] = 3
+    depth: Annotated[int, Meta(ge=1, le=10)] = 3
 
 
 class Attention(Tokens):

@@ -22,10 +22,8 @@ MOST_LOADED = 2
 COMPARED = "compare-"
 """Beginning of the ids of the second model's checkpoints."""
 
-INSIDE = ("attention", "heads", "head", "units", "positions", "neighbours")
-"""What can be asked of every model."""
-LANGUAGE_VIEWS = ("next", "tree", "tokens", "lens", *INSIDE)
-CLASSIFIER_VIEWS = ("classify", "attributions", *INSIDE)
+OF_CLASSIFIERS = ("classify", "attributions")
+"""Views that `explorer.attribution` computes."""
 
 EXAMPLES = ("Return the list of all the files in the", "To be, or not to be", "the", "")
 """Texts to begin with; the first one that the tokenizer can encode is offered."""
@@ -50,10 +48,10 @@ class Opened:
     @property
     def views(self) -> tuple[str, ...]:
         """Names of what can be asked."""
-        return CLASSIFIER_VIEWS if self.is_classifier else LANGUAGE_VIEWS
+        return (*self.inspector.views, *(OF_CLASSIFIERS if self.is_classifier else ()))
 
     @property
-    def bytes(self) -> int:
+    def n_bytes(self) -> int:
         """Bytes of the weights; tied ones count once."""
         return sum(p.numel() * p.element_size() for p in self.loaded.model.parameters())
 
@@ -98,7 +96,7 @@ class Workspace:
         """Return the checkpoints that there are now, by step, the second model's last."""
         found: list[Kept] = []
         for source in self.sources:
-            one = source.list()
+            one = source.kept()
             if len(self.sources) > 1:
                 one = [k if k.label == source.name else _named(k, source.name) for k in one]
             found += one
@@ -138,7 +136,7 @@ class Workspace:
         """
         if self.curve is None:
             raise UserError("the model is not in a run's folder, so there is no loss curve")
-        steps = [kept.step for kept in self.sources[0].list() if kept.step is not None]
+        steps = [kept.step for kept in self.sources[0].kept() if kept.step is not None]
         return {**self.curve.points(), "checkpoints": steps}
 
     def compute(self, name: str, checkpoint: str | None, arguments: Mapping[str, Any]) -> Any:
@@ -152,7 +150,7 @@ class Workspace:
         if name not in opened.views:
             kind = "classifier" if opened.is_classifier else "language model"
             raise UserError(f"{name} cannot be asked of a {kind}, only {', '.join(opened.views)}")
-        if name in ("classify", "attributions"):
+        if name in OF_CLASSIFIERS:
             from webtext_gpt.explorer import attribution
 
             return getattr(attribution, name)(opened.loaded, **arguments)

@@ -61,7 +61,9 @@ function followInputs(model, session) {
     if (text.value !== session.text) text.value = session.text;
     checkpoint.value = session.checkpoint;
   };
-  text.addEventListener("input", debounce(() => session.set({ text: text.value }), 200));
+  const take = () => session.set({ text: text.value });
+  text.addEventListener("input", debounce(take, 200));
+  text.addEventListener("change", take);
   checkpoint.addEventListener("change", () => session.set({ checkpoint: checkpoint.value }));
   session.subscribe(show);
   show();

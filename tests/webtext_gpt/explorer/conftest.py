@@ -1,0 +1,162 @@
+"""Fixtures of the page: a headless browser, and a server of a tiny model."""
+
+import contextlib
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+    from starlette.types import ASGIApp
+
+ARGUMENTS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+)
+SECONDS = 20.0
+"""How long a test waits for the page, on a busy machine."""
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
+    """A headless Chromium with a profile of its own; without one, its tests are skipped."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs the extra dev")
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.skip("no chromium and chromedriver; Debian has them as chromium, chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    try:
+        yield started
+    finally:
+        started.quit()
+
+
+class Browser:
+    """A browser with what tests of the page ask of it again and again."""
+
+    def __init__(self, driver: "Chrome") -> None:
+        self.driver = driver
+
+    def open(self, address: str) -> None:
+        """Open an address as a new page, and wait until its views no longer compute."""
+        self.driver.get("about:blank")
+        self.driver.get(address)
+        self.settle()
+
+    def size(self, width: int, height: int = 900) -> None:
+        """Set the size of the page's window, in CSS pixels."""
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
+        )
+
+    def prefer(self, scheme: str) -> None:
+        """Prefer the colour scheme `light` or `dark`, as a system does."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """Return what a script in the page returns."""
+        return self.driver.execute_script(script, *arguments)
+
+    def texts(self, selector: str) -> list[str]:
+        """Return the text of each element that a CSS selector finds."""
+        script = "return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent)"
+        return self.run(script, selector)
+
+    def click(self, selector: str, index: int = 0) -> None:
+        """Click an element, and wait until the views no longer compute."""
+        self.driver.find_elements("css selector", selector)[index].click()
+        self.settle()
+
+    def type(self, text: str) -> None:
+        """Replace the text that the model reads, and wait for the views."""
+        self.run(
+            "const field = document.getElementById('text'); field.value = arguments[0];"
+            "field.dispatchEvent(new Event('change'))",
+            text,
+        )
+        self.settle()
+
+    def wait(self, condition: Callable[[], Any]) -> Any:
+        """Return a condition's value as soon as it is true."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        return WebDriverWait(self.driver, SECONDS, 0.02).until(lambda _: condition())
+
+    def settle(self) -> None:
+        """Wait until the shown view has been updated."""
+        ready = (
+            "const panel = document.querySelector('[role=tabpanel]:not([hidden])');"
+            "return !document.getElementById('error')?.hidden || panel?.ariaBusy === 'false'"
+        )
+        self.wait(lambda: self.run(ready))
+
+    def problems(self) -> list[str]:
+        """Return what the console has complained about since the last call."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def requests(self) -> list[str]:
+        """Return the addresses asked for since the last call."""
+        entries = [json.loads(entry["message"]) for entry in self.driver.get_log("performance")]
+        sent = [e["message"] for e in entries]
+        return [
+            message["params"]["request"]["url"]
+            for message in sent
+            if message["method"] == "Network.requestWillBeSent"
+        ]
+
+
+@pytest.fixture
+def browser(chromium: "Chrome") -> Browser:
+    """The session's Chromium as a new user finds it: 1,280 px wide, light, nothing stored."""
+    browser = Browser(chromium)
+    chromium.get("about:blank")
+    chromium.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": "*", "storageTypes": "all"})
+    browser.size(1280)
+    browser.prefer("light")
+    browser.problems()
+    browser.requests()
+    return browser
+
+
+@contextlib.contextmanager
+def serving(application: "ASGIApp") -> Iterator[str]:
+    """Serve an application on a free port in a thread; yields the address."""
+    from webtext_gpt.explorer.serving import listen, make_server
+
+    listener = listen(0)
+    listener.listen()
+    server = make_server(application)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(SECONDS)
+        listener.close()
+
+
+@pytest.fixture(scope="session")
+def served(small_checkpoint: Path) -> Iterator[str]:
+    """Address of the explorer's page of a tiny language model."""
+    pytest.importorskip("uvicorn", reason="needs the extra explorer")
+    from webtext_gpt.explorer.application import make_application
+    from webtext_gpt.explorer.workspace import Workspace
+
+    with serving(make_application(Workspace(str(small_checkpoint)))) as address:
+        yield address
