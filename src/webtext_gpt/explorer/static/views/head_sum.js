@@ -38,7 +38,8 @@ export function headSum(container) {
     paragraph(
       "2. Scores and softmax",
       `Query times key, number by number, and summed; times ${number(head.scale)} = 1 / √${width}. ` +
-        "Then e to the power of each score, divided by the sum, so that all weights sum to 100 %. " +
+        "Then e to the power of each score (less the largest, which changes no weight), divided by the " +
+        "sum, so that all weights sum to 100 %. " +
         "Tokens that come later have no score: they are masked.",
     );
     const table = root.append("div").attr("class", "scroll").append("table");

@@ -28,7 +28,7 @@ export function heatMap(node, matrix, axes) {
   area("rect", "hatched").attr("fill", "url(#hatch)");
   area("image", "cells")
     .attr("preserveAspectRatio", "none")
-    .attr("image-rendering", Math.max(matrix.rows, matrix.columns) < 256 ? "pixelated" : "auto")
+    .attr("image-rendering", Math.min(matrix.rows, matrix.columns) < 256 ? "pixelated" : "auto")
     .attr("href", image(matrix));
   drawAxis(svg, "columns", x, margin, axes.columnTitle, labels);
   drawAxis(svg, "rows", y, margin, axes.rowTitle, labels);
