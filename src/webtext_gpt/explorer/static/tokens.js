@@ -51,13 +51,13 @@ function charactersAndBytes(bytes) {
 function piece(part) {
   if (Array.isArray(part)) {
     const name = hexadecimal(part);
-    return { shown: `‹${name}›`, said: `${part.length === 1 ? "byte" : "bytes"} ${name}` };
+    return { shown: `⟨${name}⟩`, said: `${part.length === 1 ? "byte" : "bytes"} ${name}` };
   }
   const sign = SIGNS.get(part);
   if (sign) return { shown: sign[0], said: sign[1] };
   if (!UNSEEN.test(part)) return { shown: part, said: null };
   const code = `U+${part.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
-  return { shown: `‹${code}›`, said: code };
+  return { shown: `⟨${code}⟩`, said: code };
 }
 
 /** A token in one line of text, every character visible. */
