@@ -17,7 +17,7 @@ export function keepLast(ask) {
 }
 
 /**
- * Fills `root` with a lead and the element `body`, and calls `draw({tokens, position, input})` for
+ * Fills `root`, the view's panel, with a lead and the element `body`, and calls `draw({tokens, position, input})` for
  * the text's tokens and the chosen one (the last where none is chosen); `input` is what every
  * question to the backend begins with. Without tokens, a sentence stands in the place of `body`.
  * @returns {{update, refresh}} `update` rejects on an error; `refresh` shows it in `root`.
@@ -40,6 +40,7 @@ export function followToken(root, { backend, session }, { lead, body, draw }) {
   });
 
   async function refresh() {
+    root.setAttribute("aria-busy", "true");
     try {
       await update();
       error.hidden = true;
@@ -47,6 +48,7 @@ export function followToken(root, { backend, session }, { lead, body, draw }) {
       error.textContent = failure.message;
       error.hidden = false;
     }
+    root.setAttribute("aria-busy", "false");
   }
 
   session.subscribe((changed) => {
