@@ -24,7 +24,7 @@ export function headMatrix(container, onChoose) {
   const svg = d3.create("svg:svg").attr("class", "matrix").attr("role", "img");
   const box = element("div", { class: "scroll" }, svg.node());
   const readout = element("p", { class: "muted small readout", text: HINT });
-  container.append(box, legend("0 %", "100 % (colours by cube root)"), readout, element("p", { class: "small", text: MASKED }));
+  container.append(box, legend("0 %", "100 %, by cube root"), readout, element("p", { class: "small", text: MASKED }));
   let state = null;
   let cellAt = null;
   let width = 0;

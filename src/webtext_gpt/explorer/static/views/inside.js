@@ -20,7 +20,7 @@ const PARTS = [
     title: "What each layer would say next",
     explanation:
       "The logit lens: the final normalization and the output layer, applied to the residual " +
-      "stream after each block. The darker a cell, the larger its probability.",
+      "stream after each block. The stronger a cell's colour, the larger its probability.",
     method: "lens",
     args: ({ input, position }) => ({ ...input, position }),
     make: lensTable,

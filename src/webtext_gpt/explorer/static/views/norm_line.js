@@ -3,7 +3,7 @@ import { drawing } from "../charts.js";
 import { element } from "../dom.js";
 
 const SIZE = { width: 640, height: 220 };
-const MARGIN = { left: 56, top: 16, right: 24, bottom: 40 };
+const MARGIN = { left: 56, top: 30, right: 24, bottom: 40 };
 
 /** A line in `container`; `draw` takes the answer of /api/lens. */
 export function normLine(container) {
