@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from webtext_gpt.checkpoint.load import LoadedModel, load
 from webtext_gpt.model import GPT
 
-from .conftest import Browser
+from .conftest import Browser, serving
 
 TEXT = "the old cat sees a bird"
 CHOSEN = 5  # the position that tests choose
@@ -88,7 +88,7 @@ def inside(browser: Browser, served: str) -> Browser:
 def opened(browser: Browser, address: str) -> Browser:
     browser.open(address)
     browser.type(TEXT)
-    keys(browser, f"{TOKENS}[tabindex='0']", "HOME", *["ARROW_RIGHT"] * CHOSEN)
+    browser.click(TOKENS, CHOSEN)
     assert browser.texts(f"{TOKENS}[aria-selected=true] title")[0].startswith(f"{CHOSEN + 1}: ")
     return browser
 
@@ -225,23 +225,23 @@ def test_calculation_has_the_real_numbers(attention: Browser, heads: Heads) -> N
 
 
 PIXELS = """
-const done = arguments[0];
-const image = new Image();
-image.src = document.querySelector(".matrix image").getAttribute("href");
-image.decode().then(() => {
+async function pixels() {
+  const image = new Image();
+  image.src = document.querySelector(".matrix image").getAttribute("href");
+  await image.decode();
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [image.width, image.height];
-  canvas.getContext("2d").drawImage(image, 0, 0);
-  const data = canvas.getContext("2d").getImageData(0, 0, image.width, image.height).data;
-  done([image.width, [...data]]);
-});
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  return [image.width, [...context.getImageData(0, 0, image.width, image.height).data]];
+}
 """
 
 
 def test_matrix_is_a_lower_triangle_the_darker_the_larger(attention: Browser, heads: Heads) -> None:
     choose(attention, 2, "1")
     assert_weights(attention, heads.weights[1, 1, CHOSEN, : CHOSEN + 1])
-    width, data = attention.driver.execute_async_script(PIXELS)
+    width, data = attention.driver.execute_async_script(PIXELS + "pixels().then(arguments[0])")
     T = len(heads.ids)
     assert width == T
     pixels = np.array(data).reshape(T, T, 4)
@@ -273,7 +273,11 @@ Promise.all([text, map]).then(([{ tokenText }, { heatMap }]) => {
   const matrix = { rows: size, columns: size, at, shade: Math.cbrt, pool: d3.max };
   const shape = { size: { width: 400, height: 400 }, labels: null, chosenRow: 3 };
   heatMap(svg, matrix, { ...shape, rowTitle: "", columnTitle: "" });
-  done([widths.length, Math.min(...widths)]);
+  return pixels().then(([width, data]) => {
+    const isDark = (i) => data[4 * i + 3] === 255 && data[4 * i] < 100;
+    const dark = d3.range(width * width).filter(isDark);
+    done([widths.length, Math.min(...widths), width, dark]);
+  });
 });
 """
 
@@ -282,14 +286,12 @@ def test_1024_tokens_have_the_strongest_200_lines_and_no_weight_is_lost(
     browser: Browser, served: str
 ) -> None:
     browser.open(served)
-    n_lines, thinnest = browser.driver.execute_async_script(LARGE, 1024)
+    found = browser.driver.execute_async_script(PIXELS + LARGE, 1024)
+    n_lines, thinnest, width, dark = found
     assert n_lines == 200
     assert thinnest == pytest.approx(0.5 + 5.5 * (1022 - 199) / 1024, abs=1e-3)
-    width, data = browser.driver.execute_async_script(PIXELS)
-    pixels = np.array(data).reshape(width, width, 4)
     assert width == 512
-    dark = np.argwhere((pixels[..., 3] == 255) & (pixels[..., 0] < 100))
-    assert dark.tolist() == [[500, 250]]  # the one weight of 1, at (1001, 500)
+    assert dark == [500 * 512 + 250]  # the one weight of 1, at (1001, 500)
 
 
 def softmax(logits: Array) -> Array:
@@ -363,6 +365,7 @@ def test_positions_have_a_row_for_each(inside: Browser) -> None:
 
 
 def test_chosen_token_is_shared_by_the_views(inside: Browser, heads: Heads) -> None:
+    keys(inside, f"{TOKENS}[tabindex='0']", "HOME", *["ARROW_RIGHT"] * CHOSEN)
     inside.click("#tab-attention")
     assert_weights(inside, heads.weights[0, 0, CHOSEN, : CHOSEN + 1])
     keys(inside, f"{TOKENS}[tabindex='0']", "HOME")
@@ -377,3 +380,30 @@ def test_narrow_pages_do_not_scroll_sideways(browser: Browser, served: str, view
     opened(browser, f"{served}/#{view}")
     assert browser.run("return document.documentElement.scrollWidth") == 390
     assert browser.problems() == []
+
+
+def test_model_to_compare_may_have_another_shape(
+    browser: Browser, small_checkpoint: Path, loaded: LoadedModel, tmp_path: Path
+) -> None:
+    from webtext_gpt.checkpoint.load import save_model
+    from webtext_gpt.explorer.application import make_application
+    from webtext_gpt.explorer.workspace import Workspace
+    from webtext_gpt.model import GPTConfig
+
+    shape = {"n_layer": 1, "n_head": 4, "n_embd": 16, "block_size": 64}
+    other = GPT(GPTConfig(**shape, vocab_size=loaded.tokenizer.vocab_size))
+    save_model(other, loaded.tokenizer, tmp_path / "other.ckpt")
+    workspace = Workspace(str(small_checkpoint), str(tmp_path / "other.ckpt"))
+    with serving(make_application(workspace)) as address:
+        opened(browser, f"{address}/#attention")
+        choose(browser, 2, "1")
+        assert len(browser.texts(CELLS)) == 2 * (2 + 1)
+        browser.run(
+            "const list = document.getElementById('checkpoint');"
+            "list.selectedIndex = 1; list.dispatchEvent(new Event('change'))"
+        )
+        browser.settle()
+        assert len(browser.texts(CELLS)) == 1 * (4 + 1)
+        # There is no second layer any more: the first is chosen, and the head stays.
+        assert "layer 1, head 2" in browser.texts(RESULT)[0]
+        assert browser.problems() == []

@@ -23,17 +23,20 @@ export const ATTENTION_VIEW = {
 };
 
 function mount(root, context) {
-  const { backend, model, session } = context;
-  const { n_layer, n_head } = model.config;
+  const { backend, session } = context;
   const ask = {
+    model: keepLast((args) => backend.model(args)), // a model to compare may have another shape
     heads: keepLast((args) => backend.heads(args)),
     attention: keepLast((args) => backend.attention(args)), // one head's triangle, never all
     head: keepLast((args) => backend.head(args)),
   };
   const page = build();
   const choosePosition = (position) => session.set({ position });
-  const choice = headChoice(page.controls, n_layer, n_head, () => refresh());
-  const text = tokenText(page.text, { label: "The text: choose a token", onChoose: choosePosition });
+  const choice = headChoice(page.controls, () => refresh());
+  const text = tokenText(page.text, {
+    label: "The text: choose a token",
+    onChoose: choosePosition,
+  });
   const grid = headGrid(page.grid, choice.set);
   const matrix = headMatrix(page.matrix, choosePosition);
   const sum = headSum(page.sum);
@@ -43,6 +46,9 @@ function mount(root, context) {
 
   let drawn = null;
   async function draw({ tokens, position, input }) {
+    const { config } = await ask.model({ checkpoint: input.checkpoint });
+    const { n_layer, n_head } = config;
+    choice.offer(n_layer, n_head);
     const { layer, head } = choice.get();
     if (tokens !== drawn) text.draw({ tokens, chosen: position, weights: null });
     drawn = tokens;
@@ -53,7 +59,7 @@ function mount(root, context) {
     page.result.textContent = summary(row, tokens, position, layer, head);
     matrix.draw({ size, weights, tokens, chosen: position });
     if (head === null) sum.clear("A mean over heads has no query of its own: choose one head.");
-    else sum.draw(await ask.head({ ...input, layer, head, position }), tokens, position, model.config);
+    else sum.draw(await ask.head({ ...input, layer, head, position }), tokens, position, config);
     const rows = await ask.heads({ ...input, position });
     grid.draw({ rows, n_layer, n_head, length: position + 1, tokens, chosen: { layer, head } });
   }
@@ -66,8 +72,12 @@ function mount(root, context) {
 function build() {
   const controls = element("div", { class: "row" });
   const result = element("p", { "aria-live": "polite" });
-  const text = element("section", { class: "card", "aria-label": "Lines from the chosen token" },
-    controls, result);
+  const text = element(
+    "section",
+    { class: "card", "aria-label": "Lines from the chosen token" },
+    controls,
+    result,
+  );
   const grid = titled("Every head, for the chosen token");
   const matrix = titled("The chosen head, for every token");
   const sum = titled("How this number comes about");
@@ -80,17 +90,27 @@ function titled(title) {
 }
 
 /** Lists of layers and heads; the head null is the mean over heads. `onChange` follows a choice. */
-function headChoice(parent, n_layer, n_head, onChange) {
-  const list = (label, options) => {
-    const select = element("select", { onchange: onChange },
-      ...options.map(([value, text]) => element("option", { value, text })));
+function headChoice(parent, onChange) {
+  const list = (label) => {
+    const select = element("select", { onchange: onChange });
     parent.append(element("label", { class: "row" }, label, select));
     return select;
   };
+  const [layers, heads] = [list("Layer"), list("Head")];
+  const fill = (select, options) => {
+    if (select.options.length === options.length) return;
+    const { value } = select;
+    select.replaceChildren(
+      ...options.map(([each, text]) => element("option", { value: each, text })),
+    );
+    select.value = options.some(([each]) => String(each) === value) ? value : 0;
+  };
   const numbered = (count) => d3.range(count).map((index) => [index, index + 1]);
-  const layers = list("Layer", numbered(n_layer));
-  const heads = list("Head", [...numbered(n_head), ["mean", "mean over heads"]]);
   return {
+    offer: (n_layer, n_head) => {
+      fill(layers, numbered(n_layer));
+      fill(heads, [...numbered(n_head), ["mean", "mean over heads"]]);
+    },
     get: () => ({
       layer: Number(layers.value),
       head: heads.value === "mean" ? null : Number(heads.value),
@@ -105,9 +125,14 @@ function headChoice(parent, n_layer, n_head, onChange) {
 
 /** The row of weights in a sentence. */
 function summary(row, tokens, position, layer, head) {
-  const strongest = d3.range(row.length).sort((a, b) => row[b] - row[a]).slice(0, 3);
+  const strongest = d3
+    .range(row.length)
+    .sort((a, b) => row[b] - row[a])
+    .slice(0, 3);
   const parts = strongest.map((index) => `“${visible(tokens[index])}” (${percent(row[index])})`);
   const who = head === null ? "the mean over heads" : `head ${head + 1}`;
-  return `In layer ${layer + 1}, ${who}, token ${position + 1} “${visible(tokens[position])}” ` +
-    `looks most at ${parts.join(", ")}.`;
+  return (
+    `In layer ${layer + 1}, ${who}, token ${position + 1} “${visible(tokens[position])}” ` +
+    `looks most at ${parts.join(", ")}.`
+  );
 }

@@ -17,9 +17,10 @@ export function keepLast(ask) {
 }
 
 /**
- * Fills `root`, the view's panel, with a lead and the element `body`, and calls `draw({tokens, position, input})` for
- * the text's tokens and the chosen one (the last where none is chosen); `input` is what every
- * question to the backend begins with. Without tokens, a sentence stands in the place of `body`.
+ * Fills `root`, the view's panel, with a lead and the element `body`, and calls
+ * `draw({tokens, position, input})` for the text's tokens and the chosen one (the last where none
+ * is chosen); `input` is what every question to the backend begins with. Without tokens, a sentence
+ * stands in the place of `body`.
  * @returns {{update, refresh}} `update` rejects on an error; `refresh` shows it in `root`.
  */
 export function followToken(root, { backend, session }, { lead, body, draw }) {
@@ -61,4 +62,6 @@ export function followToken(root, { backend, session }, { lead, body, draw }) {
   return { update, refresh };
 }
 
-function isVisible(node) { return node.offsetParent !== null; }
+function isVisible(node) {
+  return node.offsetParent !== null;
+}

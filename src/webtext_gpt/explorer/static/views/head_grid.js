@@ -42,7 +42,8 @@ export function headGrid(container, onChoose) {
       .join(newCell)
       .attr("transform", ({ layer, column }) => `translate(${place.x(column)}, ${place.y(layer)})`);
     const headOf = (column) => (column < n_head ? column : null);
-    const isChosen = ({ layer, column }) => layer === chosen.layer && headOf(column) === chosen.head;
+    const isChosen = ({ layer, column }) =>
+      layer === chosen.layer && headOf(column) === chosen.head;
     const note = ({ row, layer, column }) => said(row, layer, headOf(column), tokens);
     cells
       .classed("chosen", isChosen)
@@ -115,7 +116,7 @@ function drawHeadings(group, place, n_layer, n_head) {
     .text((number) => (number === 1 ? "layer 1" : number));
 }
 
-/** Bars of a row of weights, by square root, as one path; where a bar has several positions, their largest. */
+/** Bars of a row by square root, as one path; a bar of several positions has their largest. */
 function outline(row, width) {
   const space = width - 2 * CELL.inset;
   const n = Math.min(row.length, space / 2);

@@ -31,27 +31,44 @@ export function headSum(container) {
     const width = head.query.length;
     component = Math.min(component, width - 1);
     const name = (index) => `“${visible(tokens[index])}”`;
-    paragraph("1. The query", `What ${name(position)} looks for: ${width} numbers${rotated(config)}. ` +
-        "Point at a strip of bars, or press the arrow keys on it, to read its numbers one by one.");
+    paragraph(
+      "1. The query",
+      `What ${name(position)} looks for: ${width} numbers${rotated(config)}. ` +
+        "Point at a strip of bars, or press the arrow keys on it, to read its numbers one by one.",
+    );
     strips.add(root.append("div").node(), `Query of ${name(position)}`, head.query);
 
     paragraph(
       "2. Scores and softmax",
       `Query times key, number by number, and summed; times ${number(head.scale)} = 1 / √${width}. ` +
-        "Then e to the power of each score (less the largest, which changes no weight), divided by the " +
-        "sum, so that all weights sum to 100 %. " +
+        "Then e to the power of each score (less the largest, which changes no weight), divided by " +
+        "the sum, so that all weights sum to 100 %. " +
         "Tokens that come later have no score: they are masked.",
     );
     const table = root.append("div").attr("class", "scroll").append("table");
-    heading(table, ["token", "its key, k", "q · k", "score", "e^(score − largest)", "weight", "its value, v"]);
+    heading(table, [
+      "token",
+      "its key, k",
+      "q · k",
+      "score",
+      "e^(score − largest)",
+      "weight",
+      "its value, v",
+    ]);
     const body = table.append("tbody");
     const largest = d3.max(head.scores);
     const powers = head.scores.map((score) => Math.exp(score - largest));
     for (const { position: index, score, weight, key, value } of head.top) {
       const row = body.append("tr");
-      row.append("th").attr("scope", "row").text(`${visible(tokens[index])} (${index + 1})`);
+      row
+        .append("th")
+        .attr("scope", "row")
+        .text(`${visible(tokens[index])} (${index + 1})`);
       strips.add(row.append("td").node(), `Key of ${name(index)}`, key);
-      row.append("td").attr("class", "number").text(number(score / head.scale));
+      row
+        .append("td")
+        .attr("class", "number")
+        .text(number(score / head.scale));
       row.append("td").attr("class", "number").text(number(score));
       row.append("td").attr("class", "number").text(number(powers[index]));
       row.append("td").attr("class", "number").text(percent(weight));
@@ -61,7 +78,12 @@ export function headSum(container) {
     const shown = head.top.map((top) => top.position);
     const others = (list) => d3.sum(list) - d3.sum(shown, (index) => list[index]);
     if (n_others) {
-      total(body, n_others === 1 ? "1 other" : `${count(n_others)} others`, others(powers), others(head.weights));
+      total(
+        body,
+        n_others === 1 ? "1 other" : `${count(n_others)} others`,
+        others(powers),
+        others(head.weights),
+      );
     }
     total(body, "sum", d3.sum(powers), d3.sum(head.weights));
 
@@ -86,7 +108,13 @@ export function headSum(container) {
 
 function heading(table, names) {
   const row = table.append("thead").append("tr");
-  row.selectAll("th").data(names).join("th").attr("scope", "col").text(String);
+  row
+    .selectAll("th")
+    .data(names)
+    .join("th")
+    .attr("scope", "col")
+    .text(String)
+    .classed("number", (name) => !/token|its/.test(name));
 }
 
 /** A row of the table with sums: of the powers of e, and of the weights. */

@@ -22,8 +22,12 @@ export function heatMap(node, matrix, axes) {
   svg.attr("width", width).attr("height", height).attr("viewBox", [0, 0, width, height]);
   const x = d3.scaleLinear([0, matrix.columns], [margin.left, margin.left + size.width]);
   const y = d3.scaleLinear([0, matrix.rows], [margin.top, margin.top + size.height]);
-  const area = (kind, name) => part(svg, kind, name).attr("x", margin.left).attr("y", margin.top)
-    .attr("width", size.width).attr("height", size.height);
+  const area = (kind, name) =>
+    part(svg, kind, name)
+      .attr("x", margin.left)
+      .attr("y", margin.top)
+      .attr("width", size.width)
+      .attr("height", size.height);
   hatch(svg);
   area("rect", "hatched").attr("fill", "url(#hatch)");
   area("image", "cells")
@@ -47,7 +51,9 @@ export function heatMap(node, matrix, axes) {
 }
 
 /** Pixels that the axes need left of and above the cells. */
-export function marginOf(labels) { return labels ? { ...MARGIN, ...LABELLED } : MARGIN; }
+export function marginOf(labels) {
+  return labels ? { ...MARGIN, ...LABELLED } : MARGIN;
+}
 
 /** Calls `draw` when the theme has changed. */
 export function onTheme(draw) {
@@ -138,4 +144,6 @@ function ticks(scale) {
   return [0, ...round.filter((tick) => Number.isInteger(tick) && scale(tick) - scale(0) > 28)];
 }
 
-function shortened(text) { return text.length > 11 ? `${text.slice(0, 10)}…` : text; }
+function shortened(text) {
+  return text.length > 11 ? `${text.slice(0, 10)}…` : text;
+}

@@ -52,7 +52,10 @@ const PARTS = [
     explanation:
       "Tokens whose embeddings point most nearly the same way: cosine similarity, from −1 to 1.",
     method: "neighbours",
-    args: ({ input, tokens, position }) => ({ checkpoint: input.checkpoint, id: tokens[position].id }),
+    args: ({ input, tokens, position }) => ({
+      checkpoint: input.checkpoint,
+      id: tokens[position].id,
+    }),
     make: neighbourBars,
   },
 ];
@@ -68,8 +71,11 @@ function mount(root, context) {
   });
   const ask = new Map(model.views.map((name) => [name, keepLast((args) => backend[name](args))]));
   const parts = PARTS.filter(({ method }) => ask.has(method)).map((part) => {
-    const section = element("section", { class: "card", "aria-label": part.title },
-      element("h2", { text: part.title }));
+    const section = element(
+      "section",
+      { class: "card", "aria-label": part.title },
+      element("h2", { text: part.title }),
+    );
     if (part.explanation) section.append(element("p", { class: "small", text: part.explanation }));
     const { draw, picture } = part.make(section);
     savePictures(section, picture, part.title.toLowerCase().replaceAll(" ", "-"));

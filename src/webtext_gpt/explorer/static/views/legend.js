@@ -10,6 +10,11 @@ export function legend(low, high) {
     square.style.background = scale((step + 0.5) / N_STEPS);
     return square;
   });
-  return element("p", { class: "legend muted small" }, `${low} `,
-    element("span", { "aria-hidden": "true" }, ...squares), ` ${high}`);
+  return element(
+    "p",
+    { class: "legend muted small" },
+    `${low} `,
+    element("span", { "aria-hidden": "true" }, ...squares),
+    ` ${high}`,
+  );
 }

@@ -19,10 +19,11 @@ export function lensTable(container) {
     const names = ["after", ...d3.range(1, n + 1).map((rank) => `${rank}.`)];
     const heads = names.map((text) => element("th", { scope: "col", text }));
     if (next) heads.push(element("th", { scope: "col", class: "number", text: follows }));
-    about.textContent = next === null
-      ? "This is the last token: what follows it is not in the text."
-      : `The token that really follows is ${follows}: framed where it is among the likeliest, and ` +
-        "with its probability in the last column.";
+    about.textContent =
+      next === null
+        ? "This is the last token: what follows it is not in the text."
+        : `The token that really follows is ${follows}: framed where it is among the likeliest, and ` +
+          "with its probability in the last column.";
     table.replaceChildren(
       element("thead", {}, element("tr", {}, ...heads)),
       element("tbody", {}, ...layers.map((layer) => row(layer, next))),
@@ -35,8 +36,12 @@ export function lensTable(container) {
 function row({ name, tokens, next_probability }, next) {
   const cells = tokens.map((token) => {
     const follows = token.id === next?.id;
-    const cell = element("td", { class: follows ? "follows" : false },
-      tokenNode(token), element("span", { class: "share", text: ` ${percent(token.probability)}` }));
+    const cell = element(
+      "td",
+      { class: follows ? "follows" : false },
+      tokenNode(token),
+      element("span", { class: "share", text: ` ${percent(token.probability)}` }),
+    );
     if (follows) cell.append(element("span", { class: "visually-hidden", text: " (follows)" }));
     cell.style.background = scale(token.probability);
     cell.style.color = onScale(token.probability);

@@ -11,10 +11,14 @@ export function neighbourBars(container) {
   function draw({ token, neighbours }) {
     const said = d3.format(".3f");
     const rows = neighbours.map((each) => ({
-      label: visible(each), share: each.similarity, value: said(each.similarity),
+      label: visible(each),
+      share: each.similarity,
+      value: said(each.similarity),
     }));
     const list = rows.map(({ label, value }) => `${label} ${value}`).join(", ");
-    box.replaceChildren(bars(rows, { label: `Neighbours of ${visible(token)}: ${list}`, width: Math.min(480, box.clientWidth), labelWidth: 112 }));
+    const label = `Neighbours of ${visible(token)}: ${list}`;
+    const width = Math.min(480, box.clientWidth);
+    box.replaceChildren(bars(rows, { label, width, labelWidth: 112 }));
   }
 
   return { draw, picture: () => box.firstChild.cloneNode(true) };

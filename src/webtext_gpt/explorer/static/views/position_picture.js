@@ -12,12 +12,14 @@ const KINDS = {
     column: "dimension",
   },
   sinusoidal: {
-    text: "Sines and cosines, whose wavelengths grow from dimension to dimension, are added to each " +
+    text:
+      "Sines and cosines, whose wavelengths grow from dimension to dimension, are added to each " +
       "token's embedding: a row of the picture for each position.",
     column: "dimension",
   },
   rotary: {
-    text: "Queries and keys are turned, two of their numbers at a time, by angles that grow with the " +
+    text:
+      "Queries and keys are turned, two of their numbers at a time, by angles that grow with the " +
       "position: a row of the picture has the sine and the cosine of each pair's angle.",
     column: "sine and cosine of each pair",
   },
@@ -45,13 +47,23 @@ export function positionPicture(container) {
     svg.attr("aria-label", `${rows} positions by ${columns} columns. ${explanation}`);
     const margin = marginOf(null);
     const width = Math.min(LARGEST.width, box.clientWidth - margin.left - margin.right);
-    cellAt = heatMap(svg.node(), {
-      rows, columns, at, shade: (number) => (number / end + 1) / 2, pool: d3.mean,
-    }, {
-      size: { width, height: Math.min(LARGEST.height, Math.max(10 * rows, 80)) },
-      labels: null, chosenRow: now.position < rows ? now.position : null,
-      rowTitle: "position", columnTitle: column,
-    });
+    cellAt = heatMap(
+      svg.node(),
+      {
+        rows,
+        columns,
+        at,
+        shade: (number) => (number / end + 1) / 2,
+        pool: d3.mean,
+      },
+      {
+        size: { width, height: Math.min(LARGEST.height, Math.max(10 * rows, 80)) },
+        labels: null,
+        chosenRow: now.position < rows ? now.position : null,
+        rowTitle: "position",
+        columnTitle: column,
+      },
+    );
     const said = d3.format(".2~r");
     ends.replaceChildren(legend(said(-end), said(end)));
   }
@@ -59,7 +71,8 @@ export function positionPicture(container) {
   svg.on("pointermove", (event) => {
     const { row, column } = cellAt(event);
     const { columns, values } = state.answer;
-    readout.textContent = `Position ${row + 1}, column ${column + 1}: ` +
+    readout.textContent =
+      `Position ${row + 1}, column ${column + 1}: ` +
       d3.format(".3f")(values[row * columns + column]);
   });
   svg.on("pointerleave", () => (readout.textContent = ""));

@@ -37,7 +37,8 @@ export function tokenText(container, { label, onChoose }) {
     }
     mark(groups[0].selectAll("g"), state);
     drawLines(groups[1], placed, state);
-    if (state.chosen !== before.chosen || state.tokens !== before.tokens) scrollTo(placed[state.chosen]);
+    if (state.chosen !== before.chosen || state.tokens !== before.tokens)
+      scrollTo(placed[state.chosen]);
   }
 
   /** Scrolls the box, never the page, so that the chosen token is in it. */
@@ -85,7 +86,14 @@ function place(tokens, width, widthOf) {
       x = 0;
       line += 1;
     }
-    const box = { text, said: spoken(token), x, y: line * LINE_HEIGHT + LINE_HEIGHT - BOX_HEIGHT, width: wide, line };
+    const box = {
+      text,
+      said: spoken(token),
+      x,
+      y: line * LINE_HEIGHT + LINE_HEIGHT - BOX_HEIGHT,
+      width: wide,
+      line,
+    };
     x += wide + 1;
     if (token.text.includes("\n")) {
       x = 0;
@@ -102,7 +110,10 @@ function drawTokens(group, placed, choose) {
     .join((enter) => {
       const item = enter.append("g").attr("role", "option");
       item.append("rect").attr("height", BOX_HEIGHT).attr("rx", 4);
-      item.append("text").attr("dy", BOX_HEIGHT / 2).attr("x", PADDING);
+      item
+        .append("text")
+        .attr("dy", BOX_HEIGHT / 2)
+        .attr("x", PADDING);
       item.append("title");
       return item;
     })
@@ -126,14 +137,18 @@ function mark(items, { chosen, weights }) {
     .attr("tabindex", (_, i) => (i === chosen ? 0 : -1));
   items.select("title").text(note);
   // The square root: most weights are small, and would all look like nothing.
-  items.select("rect")
+  items
+    .select("rect")
     .attr("fill-opacity", (_, i) => (weights && i <= chosen ? 0.4 * Math.sqrt(weights[i]) : 0));
 }
 
 /** The strongest lines; a token's weight on itself is the colour of its box alone. */
 function drawLines(group, placed, { chosen, weights }) {
   const strongest = weights
-    ? d3.range(chosen).sort((a, b) => weights[b] - weights[a]).slice(0, MOST_LINES)
+    ? d3
+        .range(chosen)
+        .sort((a, b) => weights[b] - weights[a])
+        .slice(0, MOST_LINES)
     : [];
   group
     .selectAll("path")

@@ -7,8 +7,10 @@ import { tablePicture } from "./table_picture.js";
 export function unitTable(container) {
   const select = element("select", { onchange: () => show() });
   const table = element("table", { class: "units" });
-  container.append(element("label", { class: "row" }, "Layer", select),
-    element("div", { class: "scroll" }, table));
+  container.append(
+    element("label", { class: "row" }, "Layer", select),
+    element("div", { class: "scroll" }, table),
+  );
   let layers = [];
 
   function draw(answer) {
@@ -25,7 +27,8 @@ export function unitTable(container) {
     const { units } = layers[select.value];
     const largest = d3.max(units, ({ activation }) => Math.abs(activation)) || 1;
     const heads = [["unit"], ["activation", 2], ["raises most"]].map(([text, colspan = 1]) =>
-      element("th", { scope: "col", colspan, text }));
+      element("th", { scope: "col", colspan, text }),
+    );
     table.replaceChildren(
       element("thead", {}, element("tr", {}, ...heads)),
       element("tbody", {}, ...units.map((unit) => row(unit, largest))),
@@ -39,7 +42,12 @@ function row({ unit, activation, promotes }, largest) {
   const bar = element("span", { class: "bar" });
   bar.style.setProperty("--share", Math.max(0, activation / largest));
   const tokens = promotes.flatMap((token) => [tokenNode(token), " "]);
-  return element("tr", {}, element("th", { scope: "row", text: unit + 1 }),
-    element("td", { class: "number", text: d3.format(".2f")(activation) }), element("td", {}, bar),
-    element("td", {}, ...tokens));
+  return element(
+    "tr",
+    {},
+    element("th", { scope: "row", text: unit + 1 }),
+    element("td", { class: "number", text: d3.format(".2f")(activation) }),
+    element("td", {}, bar),
+    element("td", {}, ...tokens),
+  );
 }

@@ -27,17 +27,31 @@ export function vectorStrips(onComponent) {
       .attr("aria-valuemax", values.length);
     const step = WIDTH / values.length;
     const largest = d3.max(values, Math.abs) || 1;
-    svg.append("rect").attr("class", "mark").attr("width", Math.max(step, 2)).attr("height", HEIGHT);
+    svg
+      .append("rect")
+      .attr("class", "mark")
+      .attr("width", Math.max(step, 2))
+      .attr("height", HEIGHT);
     svg.append("path").attr("d", bars(values, step, largest));
-    svg.append("line").attr("x2", WIDTH).attr("y1", HEIGHT / 2).attr("y2", HEIGHT / 2);
+    svg
+      .append("line")
+      .attr("x2", WIDTH)
+      .attr("y1", HEIGHT / 2)
+      .attr("y2", HEIGHT / 2);
     svg.on("pointermove click", (event) => {
       const component = Math.floor(d3.pointer(event, svg.node())[0] / step);
       onComponent(Math.max(0, Math.min(values.length - 1, component)));
     });
     svg.on("keydown", (event) => {
       const now = Number(svg.attr("aria-valuenow")) - 1;
-      const moves = { ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1,
-        Home: 0, End: values.length - 1 };
+      const moves = {
+        ArrowLeft: now - 1,
+        ArrowDown: now - 1,
+        ArrowRight: now + 1,
+        ArrowUp: now + 1,
+        Home: 0,
+        End: values.length - 1,
+      };
       if (!(event.key in moves)) return;
       event.preventDefault();
       onComponent(Math.max(0, Math.min(values.length - 1, moves[event.key])));
@@ -49,12 +63,20 @@ export function vectorStrips(onComponent) {
     for (const { svg, values, step, number } of strips) {
       const said = d3.format(".3f")(values[component]);
       svg.select(".mark").attr("x", component * step);
-      svg.attr("aria-valuenow", component + 1).attr("aria-valuetext", `component ${component + 1}: ${said}`);
+      svg
+        .attr("aria-valuenow", component + 1)
+        .attr("aria-valuetext", `component ${component + 1}: ${said}`);
       number.text(said);
     }
   }
 
-  return { add, show, clear: () => { strips = []; } };
+  return {
+    add,
+    show,
+    clear: () => {
+      strips = [];
+    },
+  };
 }
 
 function bars(values, step, largest) {
