@@ -17,15 +17,31 @@ export function chipsDrawing(tokens, most) {
   const height = d3.max(boxes, ({ y }) => y) + HEIGHT;
   const svg = drawing(WIDTH, height, "Tokens and their surprise in bits");
   const share = ({ token }) => (token.surprise ?? 0) / most;
-  const box = svg.selectAll("g").data(boxes).join("g")
+  const box = svg
+    .selectAll("g")
+    .data(boxes)
+    .join("g")
     .attr("transform", ({ x, y }) => `translate(${x}, ${y})`);
-  box.append("rect").attr("width", ({ width }) => width).attr("height", HEIGHT).attr("rx", 4)
+  box
+    .append("rect")
+    .attr("width", ({ width }) => width)
+    .attr("height", HEIGHT)
+    .attr("rx", 4)
     .style("fill", (each) => scale(share(each)));
-  box.append("text").attr("class", "token-label")
-    .attr("x", ({ width }) => width / 2).attr("y", 18).attr("text-anchor", "middle")
-    .style("fill", (each) => onScale(share(each))).text(({ shown }) => shown);
-  box.append("text").attr("class", "quiet")
-    .attr("x", ({ width }) => width / 2).attr("y", 36).attr("text-anchor", "middle")
+  box
+    .append("text")
+    .attr("class", "token-label")
+    .attr("x", ({ width }) => width / 2)
+    .attr("y", 18)
+    .attr("text-anchor", "middle")
+    .style("fill", (each) => onScale(share(each)))
+    .text(({ shown }) => shown);
+  box
+    .append("text")
+    .attr("class", "quiet")
+    .attr("x", ({ width }) => width / 2)
+    .attr("y", 36)
+    .attr("text-anchor", "middle")
     .style("fill", (each) => onScale(share(each)))
     .text(({ token }) => (token.surprise === null ? "first" : `${token.surprise.toFixed(1)} bits`));
   return svg.node();
