@@ -64,6 +64,26 @@ def test_a_page_opened_from_disk_shows_the_same_ten(
     assert browser.problems() == []
 
 
+def test_pictures_are_saved_from_a_page_on_disk_too(
+    browser: Any, loaded: LoadedModel, tmp_path: Path
+) -> None:
+    export_page(loaded, "tiny", tmp_path / "page.html")
+    browser.open((tmp_path / "page.html").as_uri())
+    browser.run(
+        "window.saved = []; HTMLAnchorElement.prototype.click = function () {"
+        "window.saved.push(this.download) }"
+    )
+    for button in ("SVG", "PNG"):
+        browser.run(
+            "[...document.querySelectorAll('#panel-next .save')]"
+            ".find((button) => button.textContent === arguments[0]).click()",
+            button,
+        )
+    browser.wait(lambda: len(browser.run("return window.saved")) == 2)
+    assert sorted(browser.run("return window.saved")) == ["next-words.png", "next-words.svg"]
+    assert browser.problems() == []
+
+
 def test_the_page_runs_no_other_script_and_sends_nothing(
     browser: Any, loaded: LoadedModel, tmp_path: Path
 ) -> None:
