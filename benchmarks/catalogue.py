@@ -81,6 +81,7 @@ CATALOGUE = (
         quick=("--n-layer", "1", "--n-head", "2", "--n-embd", "32", "--new-tokens", "8"),
         peers=("transformers",),
     ),
+    Benchmark("explorer", "The explorer", quick=(*_TINY, "--vocab-size", "512", "--tokens", "32")),
     Benchmark(
         "evaluation_speed", "Evaluation",
         ("{realdata}/evalsets/wikitext2_test.raw", "{realdata}/tokenizer"),

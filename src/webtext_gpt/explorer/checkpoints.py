@@ -48,7 +48,8 @@ class Checkpoints:
         self.given = given
         self.prefix = prefix
         path = local_path(given, "checkpoint")
-        self.name = (path.resolve().name or given) if path.exists() else given
+        named = path if path.name not in ("", "..") else path.resolve()
+        self.name = named.name if path.exists() else given
         is_one = not (path / FOLDER).is_dir() or (path / COMPLETE).is_file()
         self._is_run = not is_one and find_format(ForeignPath(given)) is None
         self.run_dir = path if self._is_run else run_of(path.absolute()) if path.exists() else None

@@ -146,7 +146,9 @@ class Inspector:
     @_alone
     def attention(self, text: str, layer: int, head: int | None = None) -> NDArray[np.float32]:
         """Return the weights of one head, or the mean of a block's; see `attention.triangle`."""
-        self._check_head(layer, head)
+        self._check_layer(layer)
+        if head is not None:
+            self._check_head(head)
         return attention.triangle(self._trace(text)[0], layer, head)
 
     @_alone
@@ -157,7 +159,8 @@ class Inspector:
     @_alone
     def head(self, text: str, layer: int, head: int, position: int, n: int = 6) -> dict[str, Any]:
         """Return how one head makes its output at one position, see `attention.numbers`."""
-        self._check_head(layer, head)
+        self._check_layer(layer)
+        self._check_head(head)
         whole("n", n, 1, MOST)
         return attention.numbers(self._trace_with(text, position), layer, head, position, n)
 
@@ -210,10 +213,11 @@ class Inspector:
         whole("position", position, 0, len(trace.ids) - 1)
         return trace
 
-    def _check_head(self, layer: int, head: int | None) -> None:
+    def _check_layer(self, layer: int) -> None:
         whole("layer", layer, 0, self.model.config.n_layer - 1)
-        if head is not None:
-            whole("head", head, 0, self.model.config.n_head - 1)
+
+    def _check_head(self, head: int) -> None:
+        whole("head", head, 0, self.model.config.n_head - 1)
 
     def _only_language_model(self, name: str) -> None:
         if self._classifier is not None:

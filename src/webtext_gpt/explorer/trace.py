@@ -3,8 +3,8 @@
 Hooks keep five vectors of each position in each block: query, key and value as `c_attn` gives them,
 the input of the MLP, and the output. The pass is that of the model itself and takes no longer;
 attention weights, MLP units and the rest follow from these vectors when they are asked for. GPT-2
-small with 1,024 tokens needs 5 x 12 x 768 x 1,024 values, 189 MB, where all attention weights at
-once would need 604 MB and grow with the square of the length.
+small with 1,024 tokens needs (5 x 12 + 2) x 768 x 1,024 values in fp32, 195 MB. All attention
+weights at once would need 604 MB and grow with the square of the length.
 """
 
 import threading
@@ -51,7 +51,7 @@ class BlockTrace:
 
 @dataclass
 class Trace:
-    """What a model computed for a text of T tokens.
+    """What a model computed for a text of T tokens; to be used under `torch.inference_mode`.
 
     Attributes:
         model: the model.
@@ -82,7 +82,7 @@ class Trace:
     @cached_property
     def surprise(self) -> list[float]:
         """-log2 p(token) of every token but the first, in bits, computed in fp32."""
-        targets = torch.tensor(self.ids[1:], device=self.hidden.device)
+        targets = torch.tensor(self.ids[1:], dtype=torch.long, device=self.hidden.device)
         parts = zip(self.hidden[:-1].split(LOGIT_ROWS), targets.split(LOGIT_ROWS), strict=True)
         return [
             nats / LN_2

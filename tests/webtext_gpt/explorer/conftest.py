@@ -101,7 +101,7 @@ class Browser:
         """Wait until the shown view has been updated."""
         ready = (
             "const panel = document.querySelector('[role=tabpanel]:not([hidden])');"
-            "return !document.getElementById('error')?.hidden || panel?.ariaBusy === 'false'"
+            "return panel ? panel.ariaBusy === 'false' : !document.getElementById('error').hidden"
         )
         self.wait(lambda: self.run(ready))
 

@@ -1,247 +1,282 @@
-"""The page in headless Chromium: next words, tokens, and what holds of every view."""
+"""What holds of the page as a whole: accessible, narrow, quiet, harmless, and its pictures kept."""
 
-import base64
 import importlib.util
-import json
-import math
+import re
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
-from webtext_gpt.checkpoint.load import LoadedModel, load
-from webtext_gpt.generation.texts import next_tokens
-from webtext_gpt.model import GPT
+from .conftest import Browser, serving
 
-from .conftest import Browser
-
-TEXT = "the old cat sees a bird"
-BARS = ".next-bars button"
-SHARES = ".next-bars .number"
-STATIC = "src/webtext_gpt/explorer/static"
+SVG = "{http://www.w3.org/2000/svg}"
+PNG = b"\x89PNG\r\n\x1a\n"
+FRONTS = ("text", "muted", "accent", "chosen", "error")
+HOSTILE = "<img src=x onerror='window.harmed=1'><script>window.harmed=1</script>"
 
 
-@pytest.fixture(scope="module")
-def loaded(small_checkpoint: Path) -> LoadedModel:
-    """The served model."""
-    return load(small_checkpoint)
+def views(browser: Browser, address: str) -> Iterator[str]:
+    """Open each view in turn; yields its id."""
+    browser.open(address)
+    for tab in browser.run("return [...document.querySelectorAll('[role=tab]')].map((e) => e.id)"):
+        browser.open(f"{address}/#{tab.removeprefix('tab-')}")
+        yield tab.removeprefix("tab-")
 
 
-def probabilities(loaded: LoadedModel, text: str) -> np.ndarray:
-    """Return the probability of every token after a text, by `generate.py next=`'s function."""
-    assert isinstance(loaded.model, GPT)
-    n = loaded.tokenizer.vocab_size
-    found = next(next_tokens(loaded.model, loaded.tokenizer, text, n=n))
-    values = np.zeros(n)
-    values[[each.token for each in found]] = [each.probability for each in found]
-    return values
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script of axe-core, which finds what people with disabilities cannot use."""
+    found = importlib.util.find_spec("axe_core_python")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("needs axe-core-python, of the extra dev")
+    return (Path(found.submodule_search_locations[0]) / "axe.min.js").read_text()
 
 
-def shares(browser: Browser) -> list[float]:
-    """Return the shares that the bars say, in per cent; 0 for those cut off."""
-    return [0.0 if t == "cut off" else float(t.split()[0]) for t in browser.texts(SHARES)]
-
-
-def assert_shares(browser: Browser, expected: np.ndarray) -> None:
-    """Wait until the bars say these shares, of 0 to 1, as exactly as they are written."""
-
-    def agree() -> bool:
-        shown = shares(browser)
-        return len(shown) == len(expected) and np.allclose(shown, 100 * expected, atol=0.0501)
-
-    browser.wait(agree)
-
-
-def test_bars_are_the_probabilities_of_generate(
-    browser: Browser, served: str, loaded: LoadedModel
-) -> None:
-    browser.open(served)
-    browser.type(TEXT)
-    top = np.sort(probabilities(loaded, TEXT))[::-1][:10]
-    assert_shares(browser, top)
-    widths = browser.run(
-        "return [...document.querySelectorAll('.next-bars .bar')].map((e) => e.style.width)"
-    )
-    assert [float(width.rstrip("%")) for width in widths] == pytest.approx(100 * top, abs=1e-3)
-
-
-def test_typing_updates_the_bars(browser: Browser, served: str, loaded: LoadedModel) -> None:
-    browser.open(served)
-    field = browser.driver.find_element("id", "text")
-    field.clear()
-    field.send_keys("a small dog")
-    assert_shares(browser, np.sort(probabilities(loaded, "a small dog"))[::-1][:10])
-
-
-def first_to_append(browser: Browser) -> int:
-    """Return the index of the first bar whose token can be appended."""
-    return browser.run(
-        "return [...document.querySelectorAll(arguments[0])].findIndex((e) => !e.disabled)", BARS
-    )
-
-
-def text_of(browser: Browser) -> str:
-    return browser.run("return document.getElementById('text').value")
-
-
-def test_click_appends_and_the_path_leads_back(
-    browser: Browser, served: str, loaded: LoadedModel
-) -> None:
-    browser.open(served)
-    browser.type(TEXT)
-    texts = [TEXT]
-    for _ in range(3):
-        index = first_to_append(browser)
-        order = np.argsort(-probabilities(loaded, texts[-1]), kind="stable")
-        browser.click(BARS, index)
-        texts.append(texts[-1] + loaded.tokenizer.decode([order[index]]))
-        assert text_of(browser) == texts[-1]
-        assert_shares(browser, np.sort(probabilities(loaded, texts[-1]))[::-1][:10])
-    assert len(browser.texts(".path li")) == 4  # the start and three choices
-    browser.click("[aria-label='Chosen tokens'] > button")  # undo
-    assert text_of(browser) == texts[2]
-    browser.click(".path button", 1)
-    assert text_of(browser) == texts[1]
-    browser.click(".path button", 0)
-    assert text_of(browser) == TEXT
-    assert browser.texts(".path li") == []
-
-
-def test_typing_begins_a_new_path(browser: Browser, served: str) -> None:
-    browser.open(served)
-    browser.type(TEXT)
-    browser.click(BARS, first_to_append(browser))
-    assert len(browser.texts(".path li")) == 2
-    browser.type("another text")
-    assert browser.texts(".path li") == []
-
-
-def press(browser: Browser, name: str, key: str, times: int) -> None:
-    from selenium.webdriver.common.keys import Keys
-
-    slider = browser.driver.find_element("id", f"sampling-{name}")
-    slider.send_keys(getattr(Keys, key) * times)
-
-
-def test_sliders_move_the_bars(browser: Browser, served: str, loaded: LoadedModel) -> None:
-    browser.open(served)
-    browser.type(TEXT)
-    plain = np.sort(probabilities(loaded, TEXT))[::-1]
-
-    press(browser, "temperature", "ARROW_LEFT", 10)  # 1 - 10 * 0.05
-    sharp = plain**2 / (plain**2).sum()
-    assert_shares(browser, sharp[:10])
-
-    press(browser, "top_k", "HOME", 1)
-    press(browser, "top_k", "ARROW_RIGHT", 2)  # 3
-    kept = sharp[:3] / sharp[:3].sum()
-    assert_shares(browser, np.append(kept, np.zeros(7)))
-    assert browser.texts(SHARES).count("cut off") == 7
-    struck = browser.run(
-        "return [...document.querySelectorAll(arguments[0])]"
-        ".map((e) => getComputedStyle(e).textDecorationLine)",
-        ".next-bars .token",
-    )
-    assert struck == ["none"] * 3 + ["line-through"] * 7
-
-    browser.click("[aria-label=Sampling] button")  # reset
-    assert_shares(browser, plain[:10])
-    press(browser, "top_p", "HOME", 1)  # 5 %: the fewest tokens that reach it
-    n = int(np.searchsorted(np.cumsum(plain), 0.05)) + 1
-    assert_shares(browser, np.append(plain[:n] / plain[:n].sum(), np.zeros(10))[:10])
-
-
-def test_branch_of_the_tree_is_adopted_by_keyboard(
-    browser: Browser, served: str, loaded: LoadedModel
-) -> None:
-    from selenium.webdriver.common.keys import Keys
-
-    browser.open(served)
-    browser.type(TEXT)
-    nodes = browser.run(
-        "return [...document.querySelectorAll('.tree [role=treeitem]')].map((e) => ("
-        "{level: e.ariaLevel, label: e.ariaLabel, blocked: e.ariaDisabled}))"
-    )
-    assert [int(node["level"]) for node in nodes].count(3) == 27
-    first = np.argsort(-probabilities(loaded, TEXT), kind="stable")[:3]
-    top = [node for node in nodes if node["level"] == "1"]
-    expected = 100 * probabilities(loaded, TEXT)[first]
-    assert [float(n["label"].split(": ")[-1].split()[0]) for n in top] == pytest.approx(
-        expected, abs=0.051
-    )
-    active = browser.driver.find_element("css selector", ".tree [tabindex='0'][role=treeitem]")
-    active.send_keys(Keys.ARROW_DOWN)
-    browser.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
-    chosen = browser.driver.switch_to.active_element
-    assert chosen.get_attribute("aria-level") == "2"
-    two = [int(first[1])]
-    after = next(
-        next_tokens(loaded.model, loaded.tokenizer, [*loaded.tokenizer.encode(TEXT), *two], n=1)
-    )
-    two.append(after[0].token)
-    chosen.send_keys(Keys.ENTER)
-    browser.settle()
-    added = b"".join(loaded.tokenizer.token_bytes(token) for token in two)
-    try:
-        assert text_of(browser) == TEXT + added.decode()
-    except UnicodeDecodeError:  # ends within a character: nothing is appended
-        assert text_of(browser) == TEXT
-
-
-def test_surprise_of_each_token(browser: Browser, served: str, loaded: LoadedModel) -> None:
-    text = "the cat sees\na bird — ☃"
-    browser.open(f"{served}/#tokens")
-    browser.type(text)
-    ids = loaded.tokenizer.encode(text)
-    surprises = [
-        -math.log2(probabilities(loaded, loaded.tokenizer.decode(ids[:i]))[token])
-        for i, token in enumerate(ids)
-        if 0 < i < 8  # the texts of the first tokens are cut alike on their own
-    ]
-    assert len(browser.texts(".chip")) == len(ids)
-    shown = browser.texts(".chip-bits")
-    assert shown[0] == "first"
-    assert [float(bits) for bits in shown[1:8]] == pytest.approx(surprises, abs=0.051)
-
-
-def test_table_of_tokens_has_ids_and_bytes(
-    browser: Browser, served: str, loaded: LoadedModel
-) -> None:
-    browser.open(f"{served}/#tokens")
-    browser.type("a ☃")
-    browser.click("#panel-tokens summary")
-    browser.wait(lambda: browser.texts("#panel-tokens tbody tr"))
-    cells = np.array(browser.texts("#panel-tokens tbody td")).reshape(-1, 6)
-    ids = loaded.tokenizer.encode("a ☃")
-    assert cells[:, 2].tolist() == [str(token) for token in ids]
-    assert " ".join(cells[:, 3].tolist()) == "61 20 E2 98 83"
-
-
-@pytest.mark.parametrize(
-    ("text", "data", "shown", "said"),
-    [
-        (" a", b" a", "·a", "space a"),
-        ("\n\t", b"\n\t", "↵⇥", "newline tab"),
-        ("\ufffd", b"\xe2\x98", "‹E2 98›", "bytes E2 98"),
-        (" \ufffd", b" \xf0", "·‹F0›", "space byte F0"),
-        ("\u200b", "\u200b".encode(), "‹U+200B›", "U+200B"),
-        ("\x07", b"\x07", "‹U+0007›", "U+0007"),
-        ("<b>é</b>", "<b>é</b>".encode(), "<b>é</b>", "<b>é</b>"),
-        ("<|endoftext|>", b"", "⟨end of text⟩", "end of text"),
-    ],
+AXE = (
+    "const done = arguments[1]; axe.run(arguments[0]).then((result) => "
+    "done(result.violations.map(({id, impact, nodes}) => "
+    "[impact, id, nodes.map((e) => e.html).slice(0, 3)])))"
 )
-def test_odd_characters_are_visible(
-    browser: Browser, served: str, text: str, data: bytes, shown: str, said: str
+ALL: dict[str, Any] = {"rules": {"label-content-name-mismatch": {"enabled": True}}}
+COLOURS: dict[str, Any] = {"runOnly": ["color-contrast"]}
+
+
+@pytest.mark.parametrize(("scheme", "rules"), [("light", ALL), ("dark", COLOURS)])
+def test_no_serious_finding_of_axe(
+    browser: Browser, served: str, axe: str, scheme: str, rules: dict[str, Any]
 ) -> None:
-    browser.driver.get(served)
-    found = browser.driver.execute_async_script(
-        "const done = arguments[1]; import('/static/tokens.js').then((t) => {"
-        "const node = t.tokenNode(arguments[0]);"
-        "done([node.textContent, t.spoken(arguments[0]), t.visible(arguments[0])])})",
-        {"text": text, "bytes": list(data), "id": 0},
+    browser.prefer(scheme)
+    for view in views(browser, served):
+        browser.run("document.querySelectorAll('details').forEach((e) => { e.open = true })")
+        browser.run(axe)
+        found = browser.driver.execute_async_script(AXE, {"resultTypes": ["violations"], **rules})
+        assert [each for each in found if each[0] in ("serious", "critical")] == [], view
+
+
+def test_axe_finds_what_is_wrong(browser: Browser, served: str, axe: str) -> None:
+    browser.open(served)
+    browser.run(
+        "document.getElementById('theme').ariaLabel = '';"
+        "document.getElementById('theme').textContent = '';"
+        "document.getElementById('facts').style.color = 'var(--line)';" + axe
     )
-    assert found == [shown, said, shown]
+    found = browser.driver.execute_async_script(AXE, {"runOnly": ["button-name", "color-contrast"]})
+    assert {(impact, rule) for impact, rule, _ in found} == {
+        ("critical", "button-name"),
+        ("serious", "color-contrast"),
+    }
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of `#rrggbb` (WCAG 2.2)."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [":root", ':root[data-theme="dark"]'])
+def test_text_has_contrast_on_every_step_of_the_scale(theme: str) -> None:
+    style = (files("webtext_gpt") / "explorer/static/style.css").read_text()
+    rule = style[style.index(f"{theme} {{") :].partition("}")[0]
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6});", rule))
+    pairs = [(f"scale-{i}", f"on-scale-{i}") for i in range(10)]
+    pairs += [(ground, front) for ground in ("background", "surface") for front in FRONTS]
+    assert min(contrast(colours[a], colours[b]) for a, b in pairs) >= 4.5  # WCAG AA
+    steps = [luminance(colours[f"scale-{i}"]) for i in range(10)]
+    assert steps == sorted(steps, reverse=theme == ":root")  # little to much, in one direction
+
+
+def test_no_request_elsewhere_and_no_console_error(browser: Browser, served: str) -> None:
+    asked = []
+    for view in views(browser, served):
+        browser.type("the old cat")
+        assert browser.problems() == [], view
+        asked += browser.requests()
+    assert f"{served}/static/main.js" in asked
+    ours = (f"{served}/", "data:", "blob:", "about:")
+    assert [address for address in asked if not address.startswith(ours)] == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_page_does_not_scroll_sideways(browser: Browser, served: str, width: int) -> None:
+    browser.size(width)
+    for view in views(browser, served):
+        browser.type("the old cat sees " + "a" * 300 + "☃" * 20)
+        browser.run("document.querySelectorAll('details').forEach((e) => { e.open = true })")
+        over = browser.run("return document.documentElement.scrollWidth - innerWidth")
+        assert over <= 0, view
+
+
+def test_tabs_by_keyboard(browser: Browser, served: str) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    browser.open(f"{served}/#next")
+    browser.driver.find_element("id", "tab-next").send_keys(Keys.ARROW_RIGHT, Keys.ENTER)
+    browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    browser.settle()
+    selected = browser.run("return document.querySelector('[aria-selected=true]').id")
+    assert selected == browser.run("return document.querySelectorAll('[role=tab]')[1].id")
+    shown = browser.run("return document.querySelector('[role=tabpanel]:not([hidden])').id")
+    assert shown == selected.replace("tab-", "panel-")
+
+
+def test_theme_follows_the_system_until_it_is_chosen(browser: Browser, served: str) -> None:
+    def background() -> str:
+        return browser.run("return getComputedStyle(document.body).backgroundColor")
+
+    browser.open(served)
+    light = background()
+    browser.prefer("dark")
+    browser.wait(lambda: background() != light)
+    dark = background()
+    browser.click("#theme")
+    assert background() == light
+    browser.open(served)  # the choice is kept
+    assert background() == light
+    browser.click("#theme")
+    assert background() == dark
+
+
+def test_first_visit_has_an_introduction(browser: Browser, served: str) -> None:
+    browser.open(served)
+    assert browser.run("return !document.getElementById('welcome').hidden")
+    assert browser.run("return document.getElementById('text').value") != ""
+    share = browser.texts(".next-bars .number")[0]
+    assert share in browser.texts("#worked")[0]
+    browser.click("#understood")
+    browser.open(served)
+    assert browser.run("return document.getElementById('welcome').hidden")
+    browser.click("#help")
+    assert browser.run("return !document.getElementById('welcome').hidden")
+
+
+@pytest.mark.parametrize("view", ["next", "tokens"])
+def test_pictures_look_the_same_elsewhere(
+    browser: Browser, served: str, view: str, tmp_path: Path
+) -> None:
+    browser.driver.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
+    browser.open(f"{served}/#{view}")
+    browser.type("the old cat\nsees")
+    for index in range(len(browser.texts(".panel:not([hidden]) .save"))):
+        browser.click(".panel:not([hidden]) .save", index)
+    n = len(browser.texts(".panel:not([hidden]) .save"))
+    browser.wait(lambda: len([p for p in tmp_path.iterdir() if p.suffix in (".svg", ".png")]) == n)
+    for path in tmp_path.glob("*.svg"):
+        root = ET.parse(path).getroot()
+        assert "var(" not in path.read_text()
+        texts = list(root.iter(f"{SVG}text"))
+        assert texts
+        assert all(text.get("fill", "").startswith("rgb") for text in texts)
+    assert all(path.read_bytes().startswith(PNG) for path in tmp_path.glob("*.png"))
+    assert len(list(tmp_path.glob("*.png"))) == n / 2
+
+
+def hostile_application() -> Any:
+    """The page, without its security policy, whose every text from the server is hostile."""
+    from starlette.applications import Starlette
+    from starlette.responses import FileResponse, JSONResponse
+    from starlette.routing import Mount, Route
+    from starlette.staticfiles import StaticFiles
+
+    from webtext_gpt.explorer.application import STATIC
+
+    token = {"id": 7, "text": HOSTILE, "bytes": list(HOSTILE.encode())}
+    leaf = {**token, "probability": 0.5, "joint": 0.5, "children": []}
+    answers: dict[str, Any] = {
+        "model": {
+            "name": HOSTILE,
+            "kind": "language_model",
+            "checkpoints": [
+                {"id": name, "label": HOSTILE, "step": None} for name in ("a", "default")
+            ],
+            "default": "default",
+            "config": {
+                "n_layer": 1,
+                "n_head": 1,
+                "n_embd": 4,
+                "block_size": 8,
+                "vocab_size": 9,
+            },
+            "parameters": 10,
+            "labels": None,
+            "takes_pairs": False,
+            "example": HOSTILE,
+            "has_curve": False,
+            "views": ["next", "tree", "tokens"],
+        },
+        "next": {
+            "tokens": [{**token, "probability": 0.5, "rank": 1}],
+            "n_tokens": 3,
+            "n_cut": 0,
+        },
+        "tree": {"children": [{**leaf, "children": [leaf]}]},
+        "tokens": {
+            "tokens": [{**token, "surprise": None}, {**token, "surprise": 3.0}],
+            "bits": 3.0,
+            "bytes": 9,
+            "bits_per_byte": 1 / 3,
+            "n_cut": 0,
+        },
+    }
+
+    async def answer(request: Any) -> JSONResponse:
+        if "fail" in request.query_params:
+            return JSONResponse({"error": HOSTILE}, 400)
+        return JSONResponse(answers[request.path_params["name"]])
+
+    async def page(request: Any) -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/api/{name}", answer, methods=["GET", "POST"]),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ]
+    )
+
+
+def test_script_in_a_token_is_only_text(browser: Browser) -> None:
+    pytest.importorskip("uvicorn", reason="needs the extra explorer")
+    with serving(hostile_application()) as address:
+        for view in ("next", "tokens"):
+            browser.open(f"{address}/#{view}")
+            browser.run("document.querySelectorAll('details').forEach((e) => { e.open = true })")
+            browser.run(
+                "for (const e of document.querySelectorAll('.chip, .next-bars button')) e.focus()"
+            )
+            selector = ".next-bars .token" if view == "next" else ".chip .token"
+            assert browser.texts(selector)[0].replace("·", " ") == HOSTILE
+            assert browser.texts("option")[0] == HOSTILE
+            assert browser.run("return document.querySelector('img, main script')") is None
+        time.sleep(0.2)  # an image that does not load fails a little later
+        assert browser.run("return window.harmed") is None
+        browser.driver.get("about:blank")  # no connection stays open
+
+
+def test_error_of_the_server_is_shown(browser: Browser, served: str) -> None:
+    browser.open(served)
+    browser.type("a" * 100_001)
+    browser.wait(lambda: "text" in (browser.texts("#error") or [""])[0])
+    assert not browser.run("return document.getElementById('error').hidden")
+    browser.type("a cat")
+    assert browser.run("return document.getElementById('error').hidden")
+
+
+def test_server_that_has_gone_is_named(browser: Browser) -> None:
+    pytest.importorskip("uvicorn", reason="needs the extra explorer")
+    with serving(hostile_application()) as address:
+        browser.open(address)
+    browser.type("a cat")
+    browser.wait(lambda: "serve.py" in browser.texts("#error")[0])

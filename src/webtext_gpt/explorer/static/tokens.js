@@ -51,13 +51,13 @@ function charactersAndBytes(bytes) {
 function piece(part) {
   if (Array.isArray(part)) {
     const name = hexadecimal(part);
-    return { shown: `‹${name}›`, said: `${part.length === 1 ? "byte" : "bytes"} ${name}` };
+    return { shown: `⟨${name}⟩`, said: `${part.length === 1 ? "byte" : "bytes"} ${name}` };
   }
   const sign = SIGNS.get(part);
   if (sign) return { shown: sign[0], said: sign[1] };
   if (!UNSEEN.test(part)) return { shown: part, said: null };
   const code = `U+${part.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
-  return { shown: `‹${code}›`, said: code };
+  return { shown: `⟨${code}⟩`, said: code };
 }
 
 /** A token in one line of text, every character visible. */
@@ -69,10 +69,10 @@ export function spoken(token) {
   return words.join("").replaceAll(/ +/g, " ").trim();
 }
 
-/** A span in which signs are fainter than the characters that stand for themselves. */
+/** A span in which signs are fainter than other characters, and read aloud as what they stand for. */
 export function tokenNode(token) {
-  const parts = pieces(token).map(({ shown, said }) =>
-    said === null ? shown : element("span", { class: "sign", text: shown }));
+  const parts = pieces(token).map(({ shown, said }) => (said === null ? shown
+    : element("span", { class: "sign", role: "img", "aria-label": said, text: shown })));
   return element("span", { class: "token" }, ...parts);
 }
 

@@ -16,6 +16,8 @@ import { samplingSliders } from "./sampling.js";
 import { treeSection } from "./tree_section.js";
 
 const N = 10;
+/** Shares at which the bars' scale may end: the first that the likeliest token fits in. */
+const ENDS = [0.1, 0.25, 0.5, 1];
 
 export const NEXT_VIEW = { id: "next", title: "Next words", needs: ["next"], mount };
 
@@ -36,9 +38,10 @@ function mount(root, { backend, model, session }) {
     });
     tokens = answer.tokens;
     const hadFocus = list.contains(document.activeElement);
-    list.replaceChildren(...tokens.map((token) => row(token, session.text, path.choose)));
-    if (hadFocus) list.querySelector("button").focus();
-    rest.textContent = summary(answer, model);
+    const end = scaleEnd(tokens);
+    list.replaceChildren(...tokens.map((token) => row(token, end, session.text, path.choose)));
+    if (hadFocus) list.querySelector("button:not(:disabled)")?.focus();
+    rest.textContent = `A full bar is ${Math.round(100 * end)}\u00a0%. ${summary(answer, model)}`;
     status.textContent = `Likeliest next: ${spoken(tokens[0])}, ${percent(tokens[0].probability)}`;
     showWorked(tokens[0]);
   });
@@ -65,16 +68,19 @@ function mount(root, { backend, model, session }) {
   };
 }
 
-function row(token, text, choose) {
+function scaleEnd(tokens) {
+  return ENDS.find((end) => end >= tokens[0].probability) ?? 1;
+}
+
+function row(token, end, text, choose) {
   const isCut = token.probability === 0;
   const isPart = appended(text, [token]) === null;
   const bar = element("span", { class: "bar", "aria-hidden": "true" });
-  bar.style.width = `${100 * token.probability}%`;
+  bar.style.width = `${100 * token.probability / end}%`;
   const note = isPart ? ", part of a character, which cannot be appended alone"
     : isCut ? ", cut off" : "";
   const button = element("button", {
     type: "button", class: isCut ? "cut" : null, disabled: isPart || isCut,
-    "aria-label": `${spoken(token)}, ${percent(token.probability)}${note}`,
     title: `id ${token.id}${note}`,
     onclick: () => choose([token]),
   }, tokenNode(token), element("span", { class: "track" }, bar),
@@ -95,8 +101,10 @@ function group(name, label) {
 }
 
 function barsPicture(tokens) {
+  const end = scaleEnd(tokens);
   const rows = tokens.map((token) => ({
-    label: visible(token), share: token.probability, isCut: token.probability === 0,
+    label: visible(token), share: token.probability / end, value: percent(token.probability),
+    isCut: token.probability === 0,
   }));
   return bars(rows, { label: "Likeliest next tokens" });
 }
