@@ -88,6 +88,20 @@ def test_a_page_opened_from_disk_shows_the_same_ten(
     assert browser.problems() == []
 
 
+def test_every_view_of_a_language_model_works_on_disk(
+    browser: Any, loaded: LoadedModel, tmp_path: Path
+) -> None:
+    export_page(loaded, "tiny", tmp_path / "page.html")
+    browser.open((tmp_path / "page.html").as_uri())
+    tabs = browser.texts("[role=tab]")
+    assert {"Next words", "Tokens"} <= set(tabs)
+    for index in range(len(tabs)):
+        browser.click("[role=tab]", index)
+        assert len(browser.texts("[role=tabpanel]:not([hidden]) *")) > 20, tabs[index]
+        assert browser.run("return document.getElementById('error').hidden"), tabs[index]
+    assert browser.problems() == []
+
+
 def test_pictures_are_saved_from_a_page_on_disk_too(
     browser: Any, loaded: LoadedModel, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """The forward pass in JavaScript beside PyTorch's, with every option of GPTConfig."""
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from webtext_gpt.explorer.bundle import bundle
+from webtext_gpt.explorer.export import STATIC
 from webtext_gpt.explorer.tokenizer_rules import tokenizer_rules
 from webtext_gpt.generation.sampling import truncate
 from webtext_gpt.model import GPT, GPTConfig
@@ -213,6 +216,21 @@ def test_positions_and_neighbours_are_those_of_the_embeddings(computed: Computed
 def _causal(scores: np.ndarray) -> np.ndarray:
     powers = np.exp(scores) * np.tri(scores.shape[-1])
     return powers / powers.sum(-1, keepdims=True)
+
+
+def test_every_float16_is_read(browser: Any) -> None:
+    halves = np.arange(1 << 16, dtype="<u2").view("<f2")
+    found = browser.run(
+        bundle(STATIC, "local/weights.js")
+        + """
+        const { readWeights } = modules["local/weights.js"];
+        const weights = readWeights([["a", [2, 5]], ["b", [65526]]], arguments[0]);
+        return [...weights.get("a"), ...weights.get("b")].map((value) => value.toString());
+        """,
+        base64.b64encode(halves.tobytes()).decode(),
+    )
+    values = np.array([float(value.replace("Infinity", "inf")) for value in found])
+    np.testing.assert_array_equal(values, halves.astype(np.float64))
 
 
 def test_truncation_is_that_of_generation(run_modules: Callable[..., Any]) -> None:
