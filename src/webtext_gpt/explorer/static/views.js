@@ -7,9 +7,9 @@ import { NEXT_VIEW } from "./views/next.js";
 import { TOKENS_VIEW } from "./views/tokens.js";
 
 export const VIEWS = [
+  CLASSIFIER_VIEW,
   NEXT_VIEW,
   TOKENS_VIEW,
-  CLASSIFIER_VIEW,
   ATTENTION_VIEW,
   INSIDE_VIEW,
   LEARNING_VIEW,
