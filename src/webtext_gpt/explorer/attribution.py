@@ -9,6 +9,7 @@ from torch import Tensor
 from webtext_gpt.checkpoint.load import LoadedModel
 from webtext_gpt.errors import UserError
 from webtext_gpt.explorer.integrated_gradients import Array, integrated_gradients
+from webtext_gpt.explorer.tokens import described
 from webtext_gpt.finetuning.data.sequences import encode_texts
 from webtext_gpt.finetuning.predict import TextClassifier
 from webtext_gpt.model import GPTClassifier
@@ -41,7 +42,8 @@ def classify(loaded: LoadedModel, text: str, second: str | None = None) -> dict[
             model.config.labels, logits.tolist(), probabilities, strict=True
         )
     ]
-    return {"classes": classes, "tokens": _tokens(loaded, sequence[0]), "n_cut": n_cut}
+    tokens = described(loaded.tokenizer, sequence[0].tolist())
+    return {"classes": classes, "tokens": tokens, "n_cut": n_cut}
 
 
 def attributions(
@@ -73,13 +75,10 @@ def attributions(
     is_text = _is_text(model, sequence)
     parts, difference, steps = integrated_gradients(model, sequence, is_text, labels.index(label))
     amounts = _of_both_orders(model, sequence, parts)
-    tokens = [
-        {**token, "attribution": amount}
-        for token, amount in zip(_tokens(loaded, sequence[0]), amounts.tolist(), strict=True)
-    ]
+    ids = sequence[0].tolist()
     return {
         "label": label,
-        "tokens": tokens,
+        "tokens": described(loaded.tokenizer, ids, attribution=amounts.tolist()),
         "sum": float(amounts.sum()),
         "difference": difference,
         "steps": steps,
@@ -127,9 +126,3 @@ def _of_both_orders(model: GPTClassifier, sequence: Tensor, parts: Array) -> Arr
         n_first = there[:delimiter].sum()
         amounts[there] += np.roll(parts[1][back], n_first)
     return amounts
-
-
-def _tokens(loaded: LoadedModel, sequence: Tensor) -> list[dict[str, Any]]:
-    """Return the id, the text and the bytes of each token `(T,)`."""
-    texts = [(token, loaded.tokenizer.decode([token])) for token in sequence.tolist()]
-    return [{"id": i, "text": text, "bytes": list(text.encode())} for i, text in texts]

@@ -133,6 +133,28 @@ def browser(chromium: "Chrome") -> Browser:
     return browser
 
 
+@pytest.fixture
+def run_modules(browser: Browser) -> Callable[..., Any]:
+    """`run_modules(body, *arguments)`: run an async function beside static/local's modules."""
+    from webtext_gpt.explorer.bundle import bundle
+    from webtext_gpt.explorer.export import STATIC
+
+    modules = bundle(STATIC, "local/backend.js")
+    browser.driver.set_script_timeout(120)
+
+    def call(body: str, *arguments: Any) -> Any:
+        script = (
+            f'"use strict"; const done = arguments[arguments.length - 1]; {modules}'
+            f"(async (...given) => {{ {body} }})(...arguments)"
+            ".then((result) => done([result]), (error) => done(error.message));"
+        )
+        found = browser.driver.execute_async_script(script, *arguments)
+        assert isinstance(found, list), found
+        return found[0]
+
+    return call
+
+
 @contextlib.contextmanager
 def serving(application: "ASGIApp") -> Iterator[str]:
     """Serve an application on a free port in a thread; yields the address."""

@@ -12,7 +12,8 @@ from tokenizers import AddedToken, normalizers
 from webtext_gpt.checkpoint.load import LoadedModel, load
 from webtext_gpt.errors import UserError
 from webtext_gpt.explorer import export
-from webtext_gpt.explorer.export import export_page
+from webtext_gpt.explorer.bundle import bundle
+from webtext_gpt.explorer.export import STATIC, export_page
 from webtext_gpt.generation.texts import next_tokens
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary, train_bpe
@@ -36,18 +37,41 @@ def loaded() -> LoadedModel:
 
 
 def _check_ten(browser: Any, loaded: LoadedModel, prompt: str, most: float) -> float:
-    """Compare the page's bars with `generate.py next=10`; return their greatest difference."""
+    """Compare the page's bars with `generate.py next=10`; return their greatest difference.
+
+    The bars say their tokens; the probabilities, which they round, are computed again from the
+    model in the page.
+    """
     browser.type(prompt)
-    bars = browser.run(
-        "return [...document.querySelectorAll('.next-bars button')].map((button) =>"
-        "[parseInt(button.title.slice(3)), parseFloat(button.querySelector('.bar').style.width)])"
+    titles = browser.run(
+        "return [...document.querySelectorAll('.next-bars button')].map((button) => button.title)"
     )
+    found = browser.driver.execute_async_script(_NEXT, prompt)
     assert isinstance(loaded.model, GPT)
     (due,) = next_tokens(loaded.model, loaded.tokenizer, prompt, n=10)
-    assert [number for number, _ in bars] == [candidate.token for candidate in due], prompt
-    differences = [share / 100 - c.probability for (_, share), c in zip(bars, due, strict=True)]
-    assert max(map(abs, differences)) < most, prompt
-    return max(map(abs, differences))
+    ids = [candidate.token for candidate in due]
+    assert [int(title.split(",")[0].removeprefix("id ")) for title in titles] == ids, prompt
+    assert [token["id"] for token in found] == ids, prompt
+    differences = [
+        abs(token["probability"] - candidate.probability)
+        for token, candidate in zip(found, due, strict=True)
+    ]
+    assert max(differences) < most, prompt
+    return max(differences)
+
+
+_NEXT = f"""
+  const [text, done] = arguments;
+  const {{ LocalBackend }} = (() => {{
+    {bundle(STATIC, "local/backend.js")} return modules["local/backend.js"]; }})();
+  const {{ readWeights }} = (() => {{
+    {bundle(STATIC, "local/weights.js")} return modules["local/weights.js"]; }})();
+  const contents = (id) => document.getElementById(id).textContent;
+  const {{ described, rules, shapes }} = JSON.parse(contents("page-model"));
+  const weights = () => readWeights(shapes, contents("page-weights"));
+  window.again ??= new LocalBackend(described, rules, weights());
+  window.again.next({{ text }}).then((answer) => done(answer.tokens));
+"""
 
 
 def test_a_page_opened_from_disk_shows_the_same_ten(
@@ -61,6 +85,40 @@ def test_a_page_opened_from_disk_shows_the_same_ten(
         _check_ten(browser, loaded, prompt, 1e-6)
     addresses = [url for url in browser.requests() if not url.startswith(("data:", "blob:"))]
     assert set(addresses) <= {"about:blank", path.as_uri()}
+    assert browser.problems() == []
+
+
+def test_every_view_of_a_language_model_works_on_disk(
+    browser: Any, loaded: LoadedModel, tmp_path: Path
+) -> None:
+    export_page(loaded, "tiny", tmp_path / "page.html")
+    browser.open((tmp_path / "page.html").as_uri())
+    tabs = browser.texts("[role=tab]")
+    assert {"Next words", "Tokens"} <= set(tabs)
+    for index in range(len(tabs)):
+        browser.click("[role=tab]", index)
+        assert len(browser.texts("[role=tabpanel]:not([hidden]) *")) > 20, tabs[index]
+        assert browser.run("return document.getElementById('error').hidden"), tabs[index]
+    assert browser.problems() == []
+
+
+def test_pictures_are_saved_from_a_page_on_disk_too(
+    browser: Any, loaded: LoadedModel, tmp_path: Path
+) -> None:
+    export_page(loaded, "tiny", tmp_path / "page.html")
+    browser.open((tmp_path / "page.html").as_uri())
+    browser.run(
+        "window.saved = []; HTMLAnchorElement.prototype.click = function () {"
+        "window.saved.push(this.download) }"
+    )
+    for button in ("SVG", "PNG"):
+        browser.run(
+            "[...document.querySelectorAll('#panel-next .save')]"
+            ".find((button) => button.textContent === arguments[0]).click()",
+            button,
+        )
+    browser.wait(lambda: len(browser.run("return window.saved")) == 2)
+    assert sorted(browser.run("return window.saved")) == ["next-words.png", "next-words.svg"]
     assert browser.problems() == []
 
 

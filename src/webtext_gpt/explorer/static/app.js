@@ -21,7 +21,8 @@ export async function start(backend) {
     const context = { backend, model, session };
     introduce(model);
     followInputs(model, session);
-    const views = VIEWS.filter((view) => view.needs.every((need) => model.views.includes(need)));
+    const views = VIEWS.filter((view) => view.needs.every((need) => model.views.includes(need))
+      && (view.isFor?.(model) ?? true));
     showViews(views, context);
   } catch (error) {
     report(error);

@@ -2,17 +2,40 @@
 
 /** The model behind the server that served this page. Failures are errors with a sentence. */
 export class HttpBackend {
-  model() { return json(get("model")); }
-  curve() { return json(get("curve")); }
-  next(args) { return json(post("next", args)); }
-  tree(args) { return json(post("tree", args)); }
-  tokens(args) { return json(post("tokens", args)); }
-  head(args) { return json(post("head", args)); }
-  lens(args) { return json(post("lens", args)); }
-  units(args) { return json(post("units", args)); }
-  neighbours(args) { return json(post("neighbours", args)); }
-  classify(args) { return json(post("classify", args)); }
-  attributions(args) { return json(post("attributions", args)); }
+  /** Of a checkpoint's model; the default one's without arguments. */
+  model(args = {}) {
+    return json(get(`model${query(args)}`));
+  }
+  curve() {
+    return json(get("curve"));
+  }
+  next(args) {
+    return json(post("next", args));
+  }
+  tree(args) {
+    return json(post("tree", args));
+  }
+  tokens(args) {
+    return json(post("tokens", args));
+  }
+  head(args) {
+    return json(post("head", args));
+  }
+  lens(args) {
+    return json(post("lens", args));
+  }
+  units(args) {
+    return json(post("units", args));
+  }
+  neighbours(args) {
+    return json(post("neighbours", args));
+  }
+  classify(args) {
+    return json(post("classify", args));
+  }
+  attributions(args) {
+    return json(post("attributions", args));
+  }
 
   /** `{size: T, weights}`: rows of the lower triangle, one after another. */
   async attention(args) {
@@ -21,12 +44,13 @@ export class HttpBackend {
   }
 
   /** The position's row of every head: (n_layer, n_head, position + 1), flat. */
-  heads(args) { return floats(post("heads", args)); }
+  heads(args) {
+    return floats(post("heads", args));
+  }
 
   /** `{rows, columns, kind, values}`: the position vectors, row after row. */
-  async positions({ checkpoint }) {
-    const query = checkpoint === undefined ? "" : `?checkpoint=${encodeURIComponent(checkpoint)}`;
-    const response = await get(`positions${query}`);
+  async positions(args) {
+    const response = await get(`positions${query(args)}`);
     const header = (name) => response.headers.get(name);
     return {
       rows: Number(header("X-Rows")),
@@ -37,7 +61,13 @@ export class HttpBackend {
   }
 }
 
-function get(path) { return ask(path, {}); }
+function query({ checkpoint }) {
+  return checkpoint === undefined ? "" : `?checkpoint=${encodeURIComponent(checkpoint)}`;
+}
+
+function get(path) {
+  return ask(path, {});
+}
 
 function post(path, args) {
   const headers = { "Content-Type": "application/json" };
@@ -56,6 +86,10 @@ async function ask(path, options) {
   throw new Error(body.error ?? `The server answered ${response.status} to ${path}.`);
 }
 
-async function json(response) { return (await response).json(); }
+async function json(response) {
+  return (await response).json();
+}
 
-async function floats(response) { return new Float32Array(await (await response).arrayBuffer()); }
+async function floats(response) {
+  return new Float32Array(await (await response).arrayBuffer());
+}

@@ -10,19 +10,30 @@ export function step(share) {
 }
 
 /** Colour of a share of 0 to 1, to set as a style. */
-export function scale(share) { return `var(--scale-${step(share)})`; }
+export function scale(share) {
+  return `var(--scale-${step(share)})`;
+}
 
 /** Colour of text on `scale(share)`. */
-export function onScale(share) { return `var(--on-scale-${step(share)})`; }
+export function onScale(share) {
+  return `var(--on-scale-${step(share)})`;
+}
 
 /** Width in pixels of a text in the monospace font of drawings, 14 px. */
 export function textWidth(text) {
   return d3.sum([...text], (letter) => (letter.codePointAt(0) < 0x1100 ? 8.5 : 14.5));
 }
 
+/** A text of at most `most` letters; what is left out becomes an ellipsis. */
+export function shortened(text, most) {
+  const letters = [...text];
+  return letters.length <= most ? text : `${letters.slice(0, most - 1).join("")}…`;
+}
+
 /** An empty drawing of a width and height in pixels; `label` is what screen readers say. */
 export function drawing(width, height, label) {
-  return d3.create("svg")
+  return d3
+    .create("svg")
     .attr("viewBox", `0 0 ${width} ${height}`)
     .attr("width", width)
     .attr("height", height)
@@ -38,20 +49,35 @@ export function bars(rows, { label, width = 640, labelWidth = 160, valueWidth = 
   const height = 28;
   const length = width - labelWidth - valueWidth - 24;
   const svg = drawing(width, height * rows.length, label);
-  const row = svg.selectAll("g").data(rows).join("g")
+  const row = svg
+    .selectAll("g")
+    .data(rows)
+    .join("g")
     .attr("transform", (_, index) => `translate(0, ${index * height})`);
-  row.append("text")
+  row
+    .append("text")
     .attr("class", "token-label")
-    .attr("x", labelWidth).attr("y", height / 2).attr("dy", "0.35em").attr("text-anchor", "end")
+    .attr("x", labelWidth)
+    .attr("y", height / 2)
+    .attr("dy", "0.35em")
+    .attr("text-anchor", "end")
     .style("text-decoration", ({ isCut }) => (isCut ? "line-through" : null))
-    .text((each) => each.label);
-  row.append("rect")
-    .attr("x", labelWidth + 12).attr("y", 4).attr("height", height - 8).attr("rx", 3)
+    .text((each) => shortened(each.label, Math.floor(labelWidth / textWidth("0"))));
+  row
+    .append("rect")
+    .attr("x", labelWidth + 12)
+    .attr("y", 4)
+    .attr("height", height - 8)
+    .attr("rx", 3)
     .attr("width", ({ share }) => Math.max(0, Math.min(1, share)) * length)
     .style("fill", ({ isChosen }) => `var(${isChosen ? "--chosen" : "--accent"})`);
-  row.append("text")
+  row
+    .append("text")
     .attr("class", "value-label")
-    .attr("x", width).attr("y", height / 2).attr("dy", "0.35em").attr("text-anchor", "end")
+    .attr("x", width)
+    .attr("y", height / 2)
+    .attr("dy", "0.35em")
+    .attr("text-anchor", "end")
     .text((each) => each.value ?? percent(each.share));
   return svg.node();
 }

@@ -22,8 +22,14 @@ export function roving(container, items) {
   container.addEventListener("keydown", (event) => {
     const all = items();
     const here = all.indexOf(event.target);
-    const steps = { ArrowLeft: here - 1, ArrowUp: here - 1, ArrowRight: here + 1,
-      ArrowDown: here + 1, Home: 0, End: all.length - 1 };
+    const steps = {
+      ArrowLeft: here - 1,
+      ArrowUp: here - 1,
+      ArrowRight: here + 1,
+      ArrowDown: here + 1,
+      Home: 0,
+      End: all.length - 1,
+    };
     const there = all[steps[event.key]];
     if (here < 0 || there === undefined) return;
     event.preventDefault();

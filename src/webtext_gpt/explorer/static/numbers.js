@@ -11,10 +11,14 @@ export function percent(share) {
 }
 
 /** 3.21 is "3.21 bits". */
-export function bits(value) { return `${value.toFixed(2)}${SPACE}bits`; }
+export function bits(value) {
+  return `${value.toFixed(2)}${SPACE}bits`;
+}
 
 /** 124439808 is "124,439,808". */
-export function count(value) { return value.toLocaleString("en"); }
+export function count(value) {
+  return value.toLocaleString("en");
+}
 
 /** "1 token", "1,024 tokens". */
 export function counted(value, noun) {

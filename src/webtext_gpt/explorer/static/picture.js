@@ -3,9 +3,22 @@ import { element } from "./dom.js";
 
 /** Properties that our style sheet sets on parts of drawings. */
 const KEPT = [
-  "fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "opacity",
-  "font-family", "font-size", "font-weight", "font-style", "text-anchor", "text-decoration-line",
-  "dominant-baseline", "visibility", "display",
+  "fill",
+  "fill-opacity",
+  "stroke",
+  "stroke-width",
+  "stroke-opacity",
+  "stroke-dasharray",
+  "opacity",
+  "font-family",
+  "font-size",
+  "font-weight",
+  "font-style",
+  "text-anchor",
+  "text-decoration-line",
+  "dominant-baseline",
+  "visibility",
+  "display",
 ];
 const PIXELS = 2;
 const MARGIN = 16;
@@ -15,13 +28,23 @@ const MARGIN = 16;
  * that draws one when it is asked for; `name` is the file's name without its ending.
  */
 export function savePictures(container, svg, name) {
-  const save = (kind, make) => element("button", {
-    type: "button", class: "save", text: kind, "aria-label": `${kind}: save this picture`,
-    onclick: async () => download(await make(picture(svg)), `${name}.${kind.toLowerCase()}`),
-  });
-  container.append(element("div", { class: "saves" },
-    element("span", { class: "muted", text: "Save the picture:" }),
-    save("SVG", svgBlob), save("PNG", pngBlob)));
+  const save = (kind, make) =>
+    element("button", {
+      type: "button",
+      class: "save",
+      text: kind,
+      "aria-label": `${kind}: save this picture`,
+      onclick: async () => download(await make(picture(svg)), `${name}.${kind.toLowerCase()}`),
+    });
+  container.append(
+    element(
+      "div",
+      { class: "saves" },
+      element("span", { class: "muted", text: "Save the picture:" }),
+      save("SVG", svgBlob),
+      save("PNG", pngBlob),
+    ),
+  );
 }
 
 /** A copy of the drawing that looks the same outside this page. */
@@ -52,15 +75,21 @@ function copied(drawn) {
       if (value !== "") copies[index].setAttribute(attribute, value);
     }
   });
-  const [full, tall] = ["width", "height"]
-    .map((name) => Number(drawn.getAttribute(name)) + 2 * MARGIN);
+  const [full, tall] = ["width", "height"].map(
+    (name) => Number(drawn.getAttribute(name)) + 2 * MARGIN,
+  );
   copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   copy.setAttribute("width", full);
   copy.setAttribute("height", tall);
   copy.setAttribute("viewBox", `${-MARGIN} ${-MARGIN} ${full} ${tall}`);
   const background = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-  const attributes = { x: -MARGIN, y: -MARGIN, width: full, height: tall,
-    fill: getComputedStyle(document.body).backgroundColor };
+  const attributes = {
+    x: -MARGIN,
+    y: -MARGIN,
+    width: full,
+    height: tall,
+    fill: getComputedStyle(document.body).backgroundColor,
+  };
   for (const [name, value] of Object.entries(attributes)) background.setAttribute(name, value);
   copy.prepend(background);
   return copy;

@@ -13,9 +13,8 @@ export class Session {
 
   /** Changes `text`, `checkpoint` or `position`; a new text forgets the chosen position. */
   set(changes) {
-    const values = "text" in changes && changes.text !== this.text
-      ? { position: null, ...changes }
-      : changes;
+    const values =
+      "text" in changes && changes.text !== this.text ? { position: null, ...changes } : changes;
     const changed = Object.keys(values).filter((name) => this[name] !== values[name]);
     if (changed.length === 0) return;
     Object.assign(this, values);

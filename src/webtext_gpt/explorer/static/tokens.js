@@ -61,7 +61,11 @@ function piece(part) {
 }
 
 /** A token in one line of text, every character visible. */
-export function visible(token) { return pieces(token).map((part) => part.shown).join(""); }
+export function visible(token) {
+  return pieces(token)
+    .map((part) => part.shown)
+    .join("");
+}
 
 /** A token for screen readers: "space cat", "newline", "bytes E2 80". */
 export function spoken(token) {
@@ -69,10 +73,13 @@ export function spoken(token) {
   return words.join("").replaceAll(/ +/g, " ").trim();
 }
 
-/** A span in which signs are fainter than the characters that stand for themselves. */
+/** A span in which signs are fainter than other characters, and read aloud as what they stand for. */
 export function tokenNode(token) {
   const parts = pieces(token).map(({ shown, said }) =>
-    said === null ? shown : element("span", { class: "sign", text: shown }));
+    said === null
+      ? shown
+      : element("span", { class: "sign", role: "img", "aria-label": said, text: shown }),
+  );
   return element("span", { class: "token" }, ...parts);
 }
 

@@ -14,10 +14,13 @@ export function rests() {
 
 /** exp(z) / sum of exp(z), in 64 bits. */
 export function softmax(logits) {
-  const greatest = logits.reduce((a, b) => Math.max(a, b), -Infinity);
-  const powers = Float64Array.from(logits, (z) => Math.exp(z - greatest));
-  const total = powers.reduce((a, b) => a + b, 0);
-  return powers.map((power) => power / total);
+  let greatest = -Infinity;
+  for (let i = 0; i < logits.length; i++) greatest = Math.max(greatest, logits[i]);
+  const shares = new Float64Array(logits.length);
+  let total = 0;
+  for (let i = 0; i < logits.length; i++) total += shares[i] = Math.exp(logits[i] - greatest);
+  for (let i = 0; i < shares.length; i++) shares[i] /= total;
+  return shares;
 }
 
 /** Row `index` of a matrix with `width` columns, as a view. */

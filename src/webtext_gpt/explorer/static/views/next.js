@@ -34,7 +34,10 @@ function mount(root, { backend, model, session }) {
 
   const refresh = serial(async () => {
     const answer = await backend.next({
-      text: session.text, checkpoint: session.checkpoint, n: N, ...sliders.read(),
+      text: session.text,
+      checkpoint: session.checkpoint,
+      n: N,
+      ...sliders.read(),
     });
     tokens = answer.tokens;
     const hadFocus = list.contains(document.activeElement);
@@ -50,12 +53,21 @@ function mount(root, { backend, model, session }) {
   const sliders = samplingSliders(sliderBox, again);
 
   root.append(
-    element("p", { class: "lead", text: "The model has read the text and gives each of its "
-      + `${count(model.config.vocab_size)} tokens a probability of coming next; these are the ${N} `
-      + "likeliest. Press one to append it, and the model reads on." }),
+    element("p", {
+      class: "lead",
+      text:
+        "The model has read the text and gives each of its " +
+        `${count(model.config.vocab_size)} tokens a probability of coming next; these are the ${N} ` +
+        "likeliest. Press one to append it, and the model reads on.",
+    }),
     pathBox,
-    element("div", { class: "columns" },
-      element("div", { class: "card" }, list, rest, error, status, saves), sliderBox));
+    element(
+      "div",
+      { class: "columns" },
+      element("div", { class: "card" }, list, rest, error, status, saves),
+      sliderBox,
+    ),
+  );
   savePictures(saves, () => barsPicture(tokens), "next-words");
   const tree = model.views.includes("tree")
     ? treeSection(root, { backend, model, session }, path.choose)
@@ -76,24 +88,35 @@ function row(token, end, text, choose) {
   const isCut = token.probability === 0;
   const isPart = appended(text, [token]) === null;
   const bar = element("span", { class: "bar", "aria-hidden": "true" });
-  bar.style.width = `${100 * token.probability / end}%`;
-  const note = isPart ? ", part of a character, which cannot be appended alone"
-    : isCut ? ", cut off" : "";
-  const button = element("button", {
-    type: "button", class: isCut ? "cut" : null, disabled: isPart || isCut,
-    "aria-label": `${spoken(token)}, ${percent(token.probability)}${note}`,
-    title: `id ${token.id}${note}`,
-    onclick: () => choose([token]),
-  }, tokenNode(token), element("span", { class: "track" }, bar),
-  element("span", { class: "number", text: isCut ? "cut off" : percent(token.probability) }));
+  bar.style.width = `${(100 * token.probability) / end}%`;
+  const note = isPart
+    ? ", part of a character, which cannot be appended alone"
+    : isCut
+      ? ", cut off"
+      : "";
+  const button = element(
+    "button",
+    {
+      type: "button",
+      class: isCut ? "cut" : null,
+      disabled: isPart || isCut,
+      title: `id ${token.id}${note}`,
+      onclick: () => choose([token]),
+    },
+    tokenNode(token),
+    element("span", { class: "track" }, bar),
+    element("span", { class: "number", text: isCut ? "cut off" : percent(token.probability) }),
+  );
   return element("li", {}, button);
 }
 
 function summary({ tokens, n_tokens, n_cut }, model) {
   const others = Math.max(0, 1 - tokens.reduce((sum, token) => sum + token.probability, 0));
   const left = counted(model.config.vocab_size - tokens.length, "token");
-  const cut = n_cut === 0 ? ""
-    : ` The context holds no more: ${counted(n_cut, "token")} at the beginning left out.`;
+  const cut =
+    n_cut === 0
+      ? ""
+      : ` The context holds no more: ${counted(n_cut, "token")} at the beginning left out.`;
   return `${counted(n_tokens, "token")} read. The other ${left} share ${percent(others)}.${cut}`;
 }
 
@@ -104,7 +127,9 @@ function group(name, label) {
 function barsPicture(tokens) {
   const end = scaleEnd(tokens);
   const rows = tokens.map((token) => ({
-    label: visible(token), share: token.probability / end, value: percent(token.probability),
+    label: visible(token),
+    share: token.probability / end,
+    value: percent(token.probability),
     isCut: token.probability === 0,
   }));
   return bars(rows, { label: "Likeliest next tokens" });
@@ -113,6 +138,9 @@ function barsPicture(tokens) {
 /** Puts the numbers of the moment into the introduction's worked example. */
 function showWorked(token) {
   const place = document.getElementById("worked");
-  place.replaceChildren("the likeliest next token is ", tokenNode(token),
-    `, with ${percent(token.probability)}; press its bar to append it`);
+  place.replaceChildren(
+    "the likeliest next token is ",
+    tokenNode(token),
+    `, with ${percent(token.probability)}; press its bar to append it`,
+  );
 }

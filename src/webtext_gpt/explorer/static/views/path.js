@@ -40,7 +40,9 @@ export function choicePath(root, session) {
 
 function chips(steps, back) {
   const undo = element("button", {
-    type: "button", text: "Undo", onclick: () => back(steps.length - 1),
+    type: "button",
+    text: "Undo",
+    onclick: () => back(steps.length - 1),
   });
   const start = chip("Start", "Back to the text before all choices", () => back(0));
   const others = steps.map(({ tokens }, index) => {
@@ -53,9 +55,15 @@ function chips(steps, back) {
 }
 
 function chip(content, label, onclick) {
-  const button = element("button", {
-    type: "button", "aria-label": label, title: label, disabled: onclick === null,
-    onclick: onclick ?? (() => {}),
-  }, ...[content].flat());
+  const button = element(
+    "button",
+    {
+      type: "button",
+      title: label,
+      disabled: onclick === null,
+      onclick: onclick ?? (() => {}),
+    },
+    ...[content].flat(),
+  );
   return element("li", {}, button);
 }

@@ -2,6 +2,7 @@
 import { drawing } from "../charts.js";
 import { onScale } from "../charts.js";
 import { scale } from "../charts.js";
+import { shortened } from "../charts.js";
 import { textWidth } from "../charts.js";
 import { percent } from "../numbers.js";
 import { appended } from "../tokens.js";
@@ -21,25 +22,37 @@ const KEYS = { ArrowDown: "below", ArrowUp: "above", ArrowRight: "first", ArrowL
  */
 export function treeDrawing(children, text, choose) {
   const root = d3.hierarchy({ children });
-  d3.tree().nodeSize([ROW, 1]).separation((a, b) => (a.parent === b.parent ? 1 : 1.25))(root);
+  d3
+    .tree()
+    .nodeSize([ROW, 1])
+    .separation((a, b) => (a.parent === b.parent ? 1 : 1.25))(root);
   const nodes = root.descendants().slice(1);
   const widths = place(root);
   const top = d3.min(nodes, (node) => node.x) - ROW / 2;
   const height = d3.max(nodes, (node) => node.x) - top + ROW / 2;
   const svg = drawing(widths.total, height, "Likely continuations").attr("role", "tree");
-  const content = svg.append("g").attr("transform", `translate(0, ${-top})`)
+  const content = svg
+    .append("g")
+    .attr("transform", `translate(0, ${-top})`)
     .attr("role", "presentation");
-  content.append("g").attr("aria-hidden", "true").selectAll("path").data(nodes).join("path")
+  content
+    .append("g")
+    .attr("aria-hidden", "true")
+    .selectAll("path")
+    .data(nodes)
+    .join("path")
     .attr("d", curve)
     .style("fill", "none")
     .style("stroke", "var(--accent)")
     .style("stroke-opacity", 0.55)
     .style("stroke-width", ({ data }) => Math.max(1, 12 * data.probability));
-  const node = content.selectAll("g.node").data(nodes).join("g")
+  const node = content
+    .selectAll("g.node")
+    .data(nodes)
+    .join("g")
     .attr("class", (each) => (branchText(text, each) === null ? "node blocked" : "node"))
     .attr("role", "treeitem")
     .attr("aria-level", ({ depth }) => depth)
-    .attr("aria-label", described)
     .attr("aria-disabled", (each) => branchText(text, each) === null)
     .attr("tabindex", (_, index) => (index === 0 ? 0 : -1))
     .attr("transform", (each) => `translate(${each.y}, ${each.x})`)
@@ -70,26 +83,33 @@ function curve(node) {
 }
 
 function draw(node) {
-  node.append("title").text(described);
-  node.append("rect")
-    .attr("y", -BOX / 2).attr("height", BOX).attr("rx", 6).attr("width", ({ width }) => width)
+  node.append("title").text(described); // also what screen readers say
+  node
+    .append("rect")
+    .attr("y", -BOX / 2)
+    .attr("height", BOX)
+    .attr("rx", 6)
+    .attr("width", ({ width }) => width)
     .style("fill", ({ data }) => scale(data.probability));
-  node.append("text")
+  node
+    .append("text")
     .attr("class", "token-label")
-    .attr("x", 10).attr("dy", "0.35em")
+    .attr("x", 10)
+    .attr("dy", "0.35em")
     .style("fill", ({ data }) => onScale(data.probability))
     .text(shown);
-  node.append("text")
+  node
+    .append("text")
     .attr("class", "quiet")
-    .attr("x", ({ width }) => width - 10).attr("dy", "0.35em").attr("text-anchor", "end")
+    .attr("x", ({ width }) => width - 10)
+    .attr("dy", "0.35em")
+    .attr("text-anchor", "end")
     .style("fill", ({ data }) => onScale(data.probability))
     .text(({ data }) => percent(data.probability));
 }
 
 function shown({ data }) {
-  if (!data.bytes) return "";
-  const whole = visible(data);
-  return whole.length <= LONGEST ? whole : `${whole.slice(0, LONGEST - 1)}…`;
+  return data.bytes ? shortened(visible(data), LONGEST) : "";
 }
 
 function described(node) {
@@ -98,9 +118,17 @@ function described(node) {
   return `${branch(node).map(spoken).join(", ")}: ${percent(probability)}${whole}`;
 }
 
-function branch(node) { return node.ancestors().reverse().slice(1).map(({ data }) => data); }
+function branch(node) {
+  return node
+    .ancestors()
+    .reverse()
+    .slice(1)
+    .map(({ data }) => data);
+}
 
-function branchText(text, node) { return appended(text, branch(node)); }
+function branchText(text, node) {
+  return appended(text, branch(node));
+}
 
 function press(event, node, all, choose) {
   if (event.key === "Enter" || event.key === " ") {
@@ -112,7 +140,10 @@ function press(event, node, all, choose) {
   if (!target) return;
   event.preventDefault();
   all.attr("tabindex", (each) => (each === target ? 0 : -1));
-  all.filter((each) => each === target).node().focus();
+  all
+    .filter((each) => each === target)
+    .node()
+    .focus();
 }
 
 function neighbour(node, direction, nodes) {

@@ -1,9 +1,7 @@
-"""The forward pass and the tokenizers in JavaScript, beside PyTorch and the Python tokenizer."""
+"""The forward pass in JavaScript beside PyTorch's, with every option of GPTConfig."""
 
-import json
-import random
+import base64
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from webtext_gpt.explorer.export import STATIC
 from webtext_gpt.explorer.tokenizer_rules import tokenizer_rules
 from webtext_gpt.generation.sampling import truncate
 from webtext_gpt.model import GPT, GPTConfig
-from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary, load_gpt2, train_bpe
+from webtext_gpt.tokenizer import build_char_vocabulary
 
 LETTERS = "abcdefghijk"  # and <|endoftext|>: a vocabulary of 12
 TEXT = "abacadaek"
@@ -37,25 +35,6 @@ OPTIONS: list[dict[str, Any]] = [
     {"norm": "post", "norm_type": "rms", "residual_scalars": True, "value_embeddings": True},
 ]
 """Every option of the forward pass, away from its default at least once."""
-
-
-@pytest.fixture
-def run(browser: Any) -> Callable[..., Any]:
-    """`run(body, *arguments)`: the body of an async function, beside the modules of the page."""
-    modules = bundle(STATIC, "local/backend.js")
-    browser.driver.set_script_timeout(120)
-
-    def call(body: str, *arguments: Any) -> Any:
-        script = (
-            f'"use strict"; const done = arguments[arguments.length - 1]; {modules}'
-            f"(async (...given) => {{ {body} }})(...arguments)"
-            ".then((result) => done([result]), (error) => done(error.message));"
-        )
-        found = browser.driver.execute_async_script(script, *arguments)
-        assert isinstance(found, list), found
-        return found[0]
-
-    return call
 
 
 def random_model(**options: Any) -> GPT:
@@ -84,9 +63,11 @@ MAKE = """
 """
 
 
-def test_probabilities_with_every_option_are_those_of_pytorch(run: Callable[..., Any]) -> None:
+def test_probabilities_with_every_option_are_those_of_pytorch(
+    run_modules: Callable[..., Any],
+) -> None:
     models = [random_model(**options) for options in OPTIONS]
-    found = run(
+    found = run_modules(
         MAKE
         + """
         const [models, text] = given;
@@ -114,7 +95,7 @@ Computed = tuple[GPT, dict[str, Any], dict[str, Any]]
 
 
 @pytest.fixture
-def computed(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Computed:
+def computed(run_modules: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Computed:
     """A model with the quickstart's options, what the page computes, and what PyTorch does."""
     model = random_model(**OPTIONS[5])
     seen: list[tuple[np.ndarray, ...]] = []
@@ -132,7 +113,7 @@ def computed(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Comput
         logits = model(IDS)[0].double()
     weights = [_causal(q @ k.transpose(0, 2, 1) / 2) for q, k, _ in seen]  # sqrt(head_dim) = 2
     due = {"qkv": seen, "units": units, "logits": logits, "weights": weights}
-    found = run(
+    found = run_modules(
         MAKE
         + """
         const [model, text] = given;
@@ -237,13 +218,28 @@ def _causal(scores: np.ndarray) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
-def test_truncation_is_that_of_generation(run: Callable[..., Any]) -> None:
+def test_every_float16_is_read(browser: Any) -> None:
+    halves = np.arange(1 << 16, dtype="<u2").view("<f2")
+    found = browser.run(
+        bundle(STATIC, "local/weights.js")
+        + """
+        const { readWeights } = modules["local/weights.js"];
+        const weights = readWeights([["a", [2, 5]], ["b", [65526]]], arguments[0]);
+        return [...weights.get("a"), ...weights.get("b")].map((value) => value.toString());
+        """,
+        base64.b64encode(halves.tobytes()).decode(),
+    )
+    values = np.array([float(value.replace("Infinity", "inf")) for value in found])
+    np.testing.assert_array_equal(values, halves.astype(np.float64))
+
+
+def test_truncation_is_that_of_generation(run_modules: Callable[..., Any]) -> None:
     model = random_model()
     settings = [
         *({"temperature": 0.5}, {"temperature": 2, "top_k": 3}, {"top_p": 0.6}),
         {"temperature": 1.5, "top_k": 6, "top_p": 0.7},
     ]
-    found = run(
+    found = run_modules(
         MAKE
         + """
         const [model, text, settings] = given;
@@ -272,10 +268,10 @@ def test_truncation_is_that_of_generation(run: Callable[..., Any]) -> None:
 
 
 def test_a_tree_is_the_chain_of_next_tokens_also_where_the_context_is_full(
-    run: Callable[..., Any],
+    run_modules: Callable[..., Any],
 ) -> None:
     model = random_model(**OPTIONS[3])
-    found = run(
+    found = run_modules(
         MAKE
         + """
         const [model, text] = given;
@@ -314,123 +310,8 @@ def _numbers(nested: list[Any]) -> list[float]:
     return [n for each in nested for n in (_numbers(each) if isinstance(each, list) else [each])]
 
 
-def strange_texts(n: int) -> list[str]:
-    """Return texts of accents, emoji, odd spaces, controls, contractions and end-of-text."""
-    parts = [
-        *("the", "The", " cat's", "we'll", "'S", "  ", "   ", "\n", "\n\n", "\t", "\r\n", "\x85"),
-        *("\u00a0", "\u2003", "\u3000", "\ufeff", "\u200b", "\u180e", "\x00", "\x1f", "\x7f"),
-        *(
-            "café",
-            "cafe\u0301",
-            "ß",
-            "Ǆ",
-            "ﬁ",
-            "東京",
-            "한글",
-            "عربي",
-            "हिन्दी",
-            "ไทย",
-            "½",
-            "²",
-            "٣",
-        ),
-        *("😀", "👩\u200d👩\u200d👧", "🇩🇪", "👍🏽", "𐐷", "\U0001e900", "\U0010ffff", "\ufffd"),
-        *("<|endoftext|>", "<|end", "…", "—", "“", "€", "1,234", "007", "_", "()", "</script>"),
-        *(
-            "\u0378",
-            "\U00033479",
-            "\U0001dff0",
-            "\ua7cb",
-            "\U00010d40",
-        ),  # in few versions of Unicode
-    ]
-    draw = random.Random(0)
-    return ["", *("".join(draw.choices(parts, k=draw.randint(1, 9))) for _ in range(n - 1))]
-
-
-def _encoded(run: Callable[..., Any], tokenizer: Tokenizer, texts: list[str]) -> Any:
-    return run(
-        """
-        const { makeTokenizer } = modules["local/tokenizer.js"];
-        const tokenizer = makeTokenizer(JSON.parse(given[0]));
-        return JSON.stringify([
-          JSON.parse(given[1]).map((text) => tokenizer.encode(text)),
-          tokenizer.tokens.map((_, id) => tokenizer.token(id)),
-        ]);
-        """,
-        json.dumps(tokenizer_rules(tokenizer)),
-        json.dumps(texts),
-    )
-
-
-def _check_tokenizer(run: Callable[..., Any], tokenizer: Tokenizer, texts: list[str]) -> None:
-    ids, tokens = json.loads(_encoded(run, tokenizer, texts))
-    for text, found in zip(texts, ids, strict=True):
-        assert found == tokenizer.encode(text), ascii(text)
-        assert bytes(b for number in found for b in tokens[number]["bytes"]) == text.encode()
-    assert [token["id"] for token in tokens] == list(range(tokenizer.vocab_size))
-    alone = [[number] for number in range(tokenizer.vocab_size)]
-    assert [token["text"] for token in tokens] == tokenizer.decode_batch(alone)
-    assert tokens[tokenizer.end_of_text]["bytes"] == []
-
-
-def test_byte_level_ids_are_those_of_python(run: Callable[..., Any]) -> None:
-    texts = strange_texts(400)
-    _check_tokenizer(run, train_bpe(texts[:100], 700), texts)
-
-
-def test_gpt2s_ids_are_those_of_python(run: Callable[..., Any], realdata: Path) -> None:
-    _check_tokenizer(run, load_gpt2(realdata / "tokenizer"), strange_texts(400))
-
-
-def test_character_ids_are_those_of_python(run: Callable[..., Any]) -> None:
-    texts = strange_texts(400)
-    tokenizer = build_char_vocabulary(texts)
-    _check_tokenizer(run, tokenizer.with_tokens(["<|start|>"]), texts)
-
-
-def test_every_character_is_split_as_in_python(run: Callable[..., Any]) -> None:
-    """All code points below the last letter, spaces and numbers among letters."""
-    points = [chr(c) for c in range(0x34000) if not 0xD800 <= c < 0xE000]
-    texts = ["a".join(points[i : i + 2000]) for i in range(0, len(points), 2000)]
-    tokenizer = train_bpe(["aé½\x85 \ufeff"], 257)
-    rules = json.dumps(tokenizer_rules(tokenizer))
-    script = """
-      const { makeTokenizer } = modules["local/tokenizer.js"];
-      const { pattern } = makeTokenizer(JSON.parse(given[0]));
-      return JSON.parse(given[1]).map((text) => text.match(pattern).map((p) => [...p].length));
-    """
-    found = run(script, rules, json.dumps(texts))
-    for text, lengths in zip(texts, found, strict=True):
-        pieces = tokenizer._backend.pre_tokenizer.pre_tokenize_str(text)
-        assert lengths == [end - start for _, (start, end) in pieces]
-
-
-@pytest.mark.parametrize(
-    ("vocabulary", "text", "message"),
-    [
-        ("bytes", "😀a\ud83d", "character 2 is half of a surrogate pair and has no UTF-8 bytes"),
-        ("bytes", "\ude00", "character 0 is half of a surrogate pair and has no UTF-8 bytes"),
-        ("characters", "a\ud83d", "character 1 is half of a surrogate pair and has no UTF-8 bytes"),
-        (
-            "characters",
-            "ab😀",
-            "character 2, '😀', is not one of the 2 characters of this vocabulary",
-        ),
-    ],
-)
-def test_texts_that_cannot_be_encoded_are_refused_as_in_python(
-    run: Callable[..., Any], vocabulary: str, text: str, message: str
-) -> None:
-    tokenizer = train_bpe(["ab"], 257) if vocabulary == "bytes" else build_char_vocabulary(["ab"])
-    with pytest.raises(ValueError, match=message):
-        tokenizer.encode(text)
-    with pytest.raises(AssertionError, match=message):
-        _encoded(run, tokenizer, [text])
-
-
-def test_arguments_out_of_range_are_refused_by_name(run: Callable[..., Any]) -> None:
-    found = run(
+def test_arguments_out_of_range_are_refused_by_name(run_modules: Callable[..., Any]) -> None:
+    found = run_modules(
         MAKE
         + """
         const [model, asked] = given;
