@@ -382,6 +382,35 @@ def test_narrow_pages_do_not_scroll_sideways(browser: Browser, served: str, view
     assert browser.problems() == []
 
 
+def test_long_text_says_what_the_context_leaves_out(
+    browser: Browser, served: str, loaded: LoadedModel
+) -> None:
+    browser.open(f"{served}/#attention")
+    text = TEXT * 6
+    browser.type(text)
+    assert len(browser.texts(TOKENS)) == 64
+    n_cut = len(loaded.tokenizer.encode(text)) - 64
+    assert f"{n_cut}\xa0tokens left out" in browser.texts("#panel-attention > .small")[0]
+    assert sum(shown_weights(browser)) == pytest.approx(1, abs=64 * 0.0005)
+    browser.type(TEXT)
+    assert browser.run("return document.querySelector('#panel-attention > .small').hidden")
+
+
+def test_error_is_shown_and_goes(browser: Browser, served: str, heads: Heads) -> None:
+    opened(browser, f"{served}/#attention")
+    browser.run(
+        "window.asked = fetch; window.fetch = async () =>"
+        ' new Response(\'{"error": "a <b>sentence</b>"}\', { status: 400 })'
+    )
+    choose(browser, 2, "0")
+    failure = "#panel-attention > [role=alert]:not([hidden])"
+    assert browser.texts(failure) == ["a <b>sentence</b>"]
+    browser.run("window.fetch = window.asked")
+    choose(browser, 2, "1")
+    assert browser.texts(failure) == []
+    assert_weights(browser, heads.weights[1, 1, CHOSEN, : CHOSEN + 1])
+
+
 def test_model_to_compare_may_have_another_shape(
     browser: Browser, small_checkpoint: Path, loaded: LoadedModel, tmp_path: Path
 ) -> None:
