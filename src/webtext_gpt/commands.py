@@ -192,6 +192,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif name in COMMANDS:
             run_command(COMMANDS[name], rest, f"{PROGRAM} {name}")
         else:
-            near = difflib.get_close_matches(name, [*COMMANDS, "lm-eval"], n=2, cutoff=0.5)
+            near = difflib.get_close_matches(name, [*COMMANDS, "lm-eval"], n=2)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise UserError(f"{name!r} is not a command{hint or ';'} {PROGRAM} --help lists them")

@@ -159,6 +159,7 @@ def check_message(done: subprocess.CompletedProcess[str], extra: str) -> None:
         (["data_prep/build.py", "dumps=[x]", "out=y"], "corpus"),
         (["-m", "webtext_gpt.lm_eval", "--tasks", "x"], "lm-eval"),
         (["eval.py", "checkpoint=CHECKPOINT", "tasks=[ptb]"], "hub"),
+        (["serve.py", "checkpoint=CHECKPOINT"], "explorer"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )

@@ -34,7 +34,6 @@ def serve(settings: Serve, call: Call) -> None:
 
     listener = listen(settings.port)
     workspace = Workspace(settings.checkpoint, settings.compare)
-    listener.listen()  # from now on the browser may ask; it is answered when the server runs
     port: int = listener.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     opened = workspace.open()
@@ -48,7 +47,7 @@ def serve(settings: Serve, call: Call) -> None:
         print(f"over ssh    {forwarding}")
     print(f"explorer    {address}   (Ctrl-C stops it)", flush=True)
     if has_display() if settings.open is None else settings.open:
-        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+        open_browser(address)
     try:
         make_server(make_application(workspace)).run(sockets=[listener])
     except KeyboardInterrupt:
@@ -71,6 +70,11 @@ def export(checkpoint: str, out: str) -> None:
 
     export_page(load(checkpoint), Checkpoints(checkpoint).name, Path(path))
     print(f"written     {path} ({path.stat().st_size / 1e6:,.1f} MB); open it in any browser")
+
+
+def open_browser(address: str) -> None:
+    """Open an address in the user's browser; some browsers return only when they are closed."""
+    threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
 
 def has_display() -> bool:

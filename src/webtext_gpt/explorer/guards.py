@@ -52,7 +52,7 @@ class Guard:
             await send(message)
 
         problem = refusal(Headers(scope=scope), scope["path"])
-        answer = self.application
+        answer: ASGIApp = self.application
         if problem is not None:
             answer = JSONResponse({"error": problem}, status_code=403)
         await answer(scope, receive, guarded)

@@ -20,7 +20,7 @@ MOST_CONNECTIONS = 200
 
 
 def listen(port: int | None) -> socket.socket:
-    """Return a socket bound to a port of this machine.
+    """Return a socket that listens on this machine; it is answered once the server runs.
 
     Args:
         port: 0 for a free one; None for `PORT`, or a free one if that is taken.
@@ -28,10 +28,12 @@ def listen(port: int | None) -> socket.socket:
     Raises:
         UserError: the port is in use, or may not be used.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # With the protocol named, asyncio sends small packets at once: 40 ms less for each request.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((ADDRESS, PORT if port is None else port))
+        listener.listen()  # until then, another program could take the port too
     except OSError as error:
         listener.close()
         if port is None:

@@ -13,9 +13,9 @@ from webtext_gpt.checkpoint.store import DamagedCheckpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.explorer.checkpoints import Checkpoints, Kept
 from webtext_gpt.explorer.curve import Curve
+from webtext_gpt.explorer.examples import example
 from webtext_gpt.explorer.inspector import Inspector
 from webtext_gpt.model import GPTClassifier, language_model
-from webtext_gpt.tokenizer import EncodingError
 
 MOST_LOADED = 2
 """Checkpoints in memory at a time: as many as stand side by side."""
@@ -24,9 +24,6 @@ COMPARED = "compare-"
 
 OF_CLASSIFIERS = ("classify", "attributions")
 """Views that `explorer.attribution` computes."""
-
-EXAMPLES = ("Return the list of all the files in the", "To be, or not to be", "the", "")
-"""Texts to begin with; the first one that the tokenizer can encode is offered."""
 
 
 class UnknownCheckpoint(UserError):  # noqa: N818 - names what was asked for
@@ -123,7 +120,7 @@ class Workspace:
             "parameters": sum(p.numel() for p in model.parameters()),
             "labels": None if head is None else list(head.labels),
             "takes_pairs": head is not None and head.delimiter_token_id is not None,
-            "example": _example(opened.loaded),
+            "example": example(opened.loaded.tokenizer),
             "has_curve": has_curve,
             "views": [*opened.views, *(["curve"] if has_curve else [])],
         }
@@ -207,13 +204,3 @@ def _opened(kept: Kept) -> Opened:
 
 def _named(kept: Kept, name: str) -> Kept:
     return dataclasses.replace(kept, label=f"{name}, {kept.label}")
-
-
-def _example(loaded: LoadedModel) -> str:
-    for text in EXAMPLES:
-        try:
-            loaded.tokenizer.encode(text)
-        except EncodingError:
-            continue
-        return text
-    return ""

@@ -141,7 +141,7 @@ def _vocabulary(tokenizer: Tokenizer, size: int) -> tuple[list[str], list[int], 
     import gguf
 
     contents = json.loads(tokenizer.to_json())
-    if (problem := next(_differences(contents), None)) is not None:
+    if (problem := next(gpt2_differences(contents), None)) is not None:
         raise UserError(f"{REFUSED}: {problem}; llama.cpp's gpt-2 is GPT-2's byte-level BPE")
     tokens = [f"[PAD{number}]" for number in range(size)]
     types = [int(gguf.TokenType.UNUSED)] * size
@@ -157,7 +157,7 @@ def _vocabulary(tokenizer: Tokenizer, size: int) -> tuple[list[str], list[int], 
     return tokens, types, merges
 
 
-def _differences(contents: dict[str, Any]) -> Iterator[str]:
+def gpt2_differences(contents: dict[str, Any]) -> Iterator[str]:
     """Yield in which ways the contents of a `tokenizer.json` differ from GPT-2's algorithm."""
     model = contents["model"]
     if model["type"] != "BPE":

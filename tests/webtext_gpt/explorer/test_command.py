@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,12 +35,7 @@ def taken() -> Iterator[int]:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Addresses that a browser is asked to open; the server ends at once."""
     addresses: list[str] = []
-
-    class Thread(threading.Thread):
-        def start(self) -> None:
-            addresses.append(self._args[0])
-
-    monkeypatch.setattr(command.threading, "Thread", Thread)
+    monkeypatch.setattr(command, "open_browser", addresses.append)
     monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: None)
     for name in ("SSH_CONNECTION", "SSH_TTY", "DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
@@ -109,6 +103,13 @@ def test_without_a_port_a_free_one_is_found(taken: int, monkeypatch: pytest.Monk
         address, port = listener.getsockname()
         assert (address, port != taken) == ("127.0.0.1", True)
     assert PORT == 8000
+
+
+def test_two_explorers_that_start_together_get_two_ports() -> None:
+    with listen(0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(UserError, match=f"port={port} is in use"):
+            listen(port)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may use every port")

@@ -116,9 +116,7 @@ def choose(browser: Browser, layer: int, head: str) -> None:
 
 def shown_weights(browser: Browser) -> list[float]:
     """Return the weights that the tokens' names say, of 0 to 1."""
-    names = browser.run(
-        "return [...document.querySelectorAll(arguments[0])].map((e) => e.ariaLabel)", TOKENS
-    )
+    names = browser.texts(f"{TOKENS} title")
     said = [name.rsplit("weight", 1)[1] for name in names if "weight" in name]
     return [float(text.replace("%", "").replace("<", "")) / 100 for text in said]
 

@@ -133,9 +133,8 @@ function mark(items, { chosen, weights }) {
   items
     .attr("class", (_, i) => `token ${i === chosen ? "chosen" : isLater(i) ? "later" : ""}`)
     .attr("aria-selected", (_, i) => i === chosen)
-    .attr("aria-label", note)
     .attr("tabindex", (_, i) => (i === chosen ? 0 : -1));
-  items.select("title").text(note);
+  items.select("title").text(note); // also what screen readers say
   // The square root: most weights are small, and would all look like nothing.
   items
     .select("rect")
