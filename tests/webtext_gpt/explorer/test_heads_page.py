@@ -43,7 +43,7 @@ def loaded(small_checkpoint: Path) -> LoadedModel:
 
 @pytest.fixture(scope="module")
 def heads(loaded: LoadedModel) -> Heads:
-    """Attention to TEXT: queries, keys and values as the model's layers make them, then NumPy."""
+    """What the model does with TEXT: queries, keys and values of its layers, the rest in NumPy."""
     model = loaded.model
     assert isinstance(model, GPT)
     config = model.config
@@ -297,14 +297,17 @@ def softmax(logits: Array) -> Array:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def test_logit_lens_and_norms(inside: Browser, heads: Heads, loaded: LoadedModel) -> None:
-    model: Any = loaded.model
-    states = np.stack([stream[CHOSEN] for stream in heads.streams]).astype(np.float64)
+def lens(heads: Heads, model: Any, position: int) -> Array:
+    """Return the logit lens in NumPy: probabilities `(n_layer + 1, vocab_size)`."""
+    states = np.stack([stream[position] for stream in heads.streams]).astype(np.float64)
     centred = states - states.mean(axis=-1, keepdims=True)
     gain, bias = (part.detach().numpy() for part in (model.ln_f.weight, model.ln_f.bias))
     normal = centred / np.sqrt(states.var(axis=-1, keepdims=True) + 1e-5) * gain + bias
-    probabilities = softmax(normal @ model.lm_head.weight.detach().numpy().T)
-    follows = heads.ids[CHOSEN + 1]
+    return softmax(normal @ model.lm_head.weight.detach().numpy().T)
+
+
+def test_logit_lens_and_norms(inside: Browser, heads: Heads, loaded: LoadedModel) -> None:
+    probabilities = lens(heads, loaded.model, CHOSEN)
 
     def agree() -> bool:
         top = floats(inside, ".lens td .share")
@@ -312,11 +315,37 @@ def test_logit_lens_and_norms(inside: Browser, heads: Heads, loaded: LoadedModel
         return len(top) == expected.size and np.allclose(top, expected.ravel(), atol=0.000501)
 
     inside.wait(agree)
-    assert floats(inside, ".lens td.number") == pytest.approx(probabilities[:, follows], abs=6e-4)
-    ranks = (probabilities > probabilities[:, follows, None]).sum(axis=-1)
-    assert len(inside.texts(".lens .follows")) == (ranks < 5).sum()
+    follows = probabilities[:, heads.ids[CHOSEN + 1]]
+    assert floats(inside, ".lens td.number") == pytest.approx(follows, abs=6e-4)
     norms = [float(t.split(": ")[1].replace(",", "")) for t in inside.texts(".norm circle title")]
-    assert norms == pytest.approx(np.linalg.norm(states, axis=-1), abs=0.051)
+    expected = [np.linalg.norm(stream[CHOSEN]) for stream in heads.streams]
+    assert norms == pytest.approx(expected, abs=0.051)
+
+
+def test_lens_frames_the_token_that_follows(
+    browser: Browser, served: str, heads: Heads, loaded: LoadedModel
+) -> None:
+    # The text goes on with one of the five likeliest tokens of some layer, cut as such.
+    last = len(heads.ids) - 1
+    probabilities = lens(heads, loaded.model, last)
+    likely = np.argsort(-probabilities, axis=-1)[:, :5]
+    encode, decode = loaded.tokenizer.encode, loaded.tokenizer.decode
+    follows = next(
+        token
+        for token in likely.ravel().tolist()
+        if encode(TEXT + decode([token])) == [*heads.ids, token]
+    )
+    browser.size(390)
+    browser.open(f"{served}/#inside")
+    browser.type(TEXT + decode([follows]))
+    browser.click(TOKENS, last)
+    framed = browser.run(
+        "return [...document.querySelectorAll('.lens tbody tr')]"
+        ".map((row) => [...row.cells].findIndex((cell) => cell.matches('.follows')))"
+    )
+    ranks = [np.flatnonzero(row == follows) for row in likely]
+    assert framed == [rank[0] + 1 if len(rank) else -1 for rank in ranks]
+    assert browser.run("return document.documentElement.scrollWidth") == 390
 
 
 def test_units_of_a_layer(inside: Browser, heads: Heads, loaded: LoadedModel) -> None:
@@ -378,6 +407,35 @@ def test_narrow_pages_do_not_scroll_sideways(browser: Browser, served: str, view
     opened(browser, f"{served}/#{view}")
     assert browser.run("return document.documentElement.scrollWidth") == 390
     assert browser.problems() == []
+
+
+def test_long_text_says_what_the_context_leaves_out(
+    browser: Browser, served: str, loaded: LoadedModel
+) -> None:
+    browser.open(f"{served}/#attention")
+    text = TEXT * 6
+    browser.type(text)
+    assert len(browser.texts(TOKENS)) == 64
+    n_cut = len(loaded.tokenizer.encode(text)) - 64
+    assert f"{n_cut}\xa0tokens left out" in browser.texts("#panel-attention > .small")[0]
+    assert sum(shown_weights(browser)) == pytest.approx(1, abs=64 * 0.0005)
+    browser.type(TEXT)
+    assert browser.run("return document.querySelector('#panel-attention > .small').hidden")
+
+
+def test_error_is_shown_and_goes(browser: Browser, served: str, heads: Heads) -> None:
+    opened(browser, f"{served}/#attention")
+    browser.run(
+        "window.asked = fetch; window.fetch = async () =>"
+        ' new Response(\'{"error": "a <b>sentence</b>"}\', { status: 400 })'
+    )
+    choose(browser, 2, "0")
+    failure = "#panel-attention > [role=alert]:not([hidden])"
+    assert browser.texts(failure) == ["a <b>sentence</b>"]
+    browser.run("window.fetch = window.asked")
+    choose(browser, 2, "1")
+    assert browser.texts(failure) == []
+    assert_weights(browser, heads.weights[1, 1, CHOSEN, : CHOSEN + 1])
 
 
 def test_model_to_compare_may_have_another_shape(

@@ -13,7 +13,8 @@ const SMALLEST_LABELLED = 13;
 const HINT = "Point at a cell for its weight; press a row to choose its token.";
 const MASKED =
   "Hatched cells are masked: there the column's token comes after the row's, its score is set to " +
-  "minus infinity, and softmax makes that a weight of 0. So no token can look at the one it has to predict.";
+  "minus infinity, and softmax makes that a weight of 0. So no token can look at the one it has " +
+  "to predict.";
 
 /**
  * A picture of the lower triangle in `container`; pressing a row chooses its token.
