@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from webtext_gpt.checkpoint.load import LoadedModel
 from webtext_gpt.explorer.bundle import bundle
 from webtext_gpt.explorer.export import STATIC
+from webtext_gpt.explorer.inspector import Inspector
 from webtext_gpt.explorer.tokenizer_rules import tokenizer_rules
 from webtext_gpt.generation.sampling import truncate
 from webtext_gpt.model import GPT, GPTConfig
@@ -216,6 +218,70 @@ def test_positions_and_neighbours_are_those_of_the_embeddings(computed: Computed
 def _causal(scores: np.ndarray) -> np.ndarray:
     powers = np.exp(scores) * np.tri(scores.shape[-1])
     return powers / powers.sum(-1, keepdims=True)
+
+
+CALLS: list[tuple[str, dict[str, Any]]] = [
+    ("next", {"text": "", "n": 20}),
+    ("next", {"text": TEXT, "n": 4, "temperature": 0.7, "top_k": 3, "top_p": 0.9}),
+    ("next", {"text": TEXT, "temperature": 0}),
+    ("tree", {"text": TEXT + TEXT, "width": 2, "depth": 3}),
+    ("tokens", {"text": TEXT + TEXT}),
+    ("tokens", {"text": ""}),
+    ("attention", {"text": TEXT, "layer": 2, "head": 0}),
+    ("attention", {"text": TEXT, "layer": 0, "head": None}),
+    ("heads", {"text": TEXT, "position": 5}),
+    ("head", {"text": TEXT, "layer": 1, "head": 1, "position": 8, "n": 20}),
+    ("lens", {"text": TEXT, "position": 8, "n": 3}),
+    ("units", {"text": TEXT, "position": 3, "n": 5}),
+    ("positions", {}),
+    ("neighbours", {"id": 0, "n": 20}),
+]
+"""Calls of every view; some ask for more than there is."""
+
+
+@pytest.mark.parametrize("options", [OPTIONS[1], OPTIONS[2], OPTIONS[5]])
+def test_answers_are_those_of_the_server(
+    run_modules: Callable[..., Any], options: dict[str, Any]
+) -> None:
+    model = random_model(**options)
+    found = run_modules(
+        MAKE
+        + """
+        const [model, calls] = given;
+        const backend = make(model);
+        return Promise.all(calls.map(async ([name, args]) => {
+          const answer = await backend[name](args);
+          const parts = [answer, answer.weights, answer.values];
+          const bulk = parts.find((part) => part instanceof Float32Array);
+          return bulk === undefined ? answer : Array.from(bulk);
+        }));
+        """,
+        given(model),
+        CALLS,
+    )
+    inspector = Inspector(LoadedModel(model, build_char_vocabulary([LETTERS])))
+    for (name, arguments), answer in zip(CALLS, found, strict=True):
+        due = getattr(inspector, name)(**arguments)
+        if isinstance(due, np.ndarray):
+            np.testing.assert_allclose(answer, due.ravel(), atol=2e-6, err_msg=name)
+        else:
+            _check_same(answer, due, f"{name}{arguments}")
+
+
+def _check_same(found: Any, due: Any, place: str) -> None:
+    """Compare two nested values, numbers up to the rounding of fp32."""
+    if isinstance(due, dict):
+        assert found.keys() == due.keys(), place
+        for key in due:
+            _check_same(found[key], due[key], f"{place}.{key}")
+    elif isinstance(due, list):
+        assert len(found) == len(due), place
+        for number, pair in enumerate(zip(found, due, strict=True)):
+            _check_same(*pair, f"{place}[{number}]")
+    elif isinstance(due, float):
+        assert found == pytest.approx(due, rel=1e-5, abs=1e-5), place
+    else:
+        assert found == due, place
 
 
 def test_every_float16_is_read(browser: Any) -> None:
