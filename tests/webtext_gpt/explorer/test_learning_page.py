@@ -127,7 +127,7 @@ def test_surprise_and_one_heads_row_of_two_checkpoints(
             x = block.ln_1(model.wte(ids) + model.wpe.weight[: len(ids)])
             q, k, _ = block.attn.c_attn(x).split(32, dim=1)
             row = (k[:, 16:] @ q[-1, 16:] / 16**0.5).softmax(dim=0)  # the second of two heads
-        cells = browser.texts(f".pair .{side}")
+        cells = browser.texts(f".duo .{side}")
         surprises = cells[: len(ids)]
         assert surprises[0].endswith(NONE)
         expected = bits[torch.arange(len(ids) - 1), ids[1:]].tolist()
@@ -136,7 +136,7 @@ def test_surprise_and_one_heads_row_of_two_checkpoints(
         n = len(ids)
         browser.wait(
             lambda side=side, shown=shown, n=n: (
-                _numbers(browser.texts(f".pair .{side}")[n:]) == shown
+                _numbers(browser.texts(f".duo .{side}")[n:]) == shown
             )
         )
 

@@ -1,9 +1,11 @@
 """What holds of the page as a whole: accessible, narrow, quiet, harmless, and its pictures kept."""
 
 import importlib.util
+import re
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from .conftest import Browser, serving
 
 SVG = "{http://www.w3.org/2000/svg}"
 PNG = b"\x89PNG\r\n\x1a\n"
+FRONTS = ("text", "muted", "accent", "chosen", "error")
 HOSTILE = "<img src=x onerror='window.harmed=1'><script>window.harmed=1</script>"
 
 
@@ -38,10 +41,11 @@ AXE = (
     "done(result.violations.map(({id, impact, nodes}) => "
     "[impact, id, nodes.map((e) => e.html).slice(0, 3)])))"
 )
-COLOURS = {"runOnly": ["color-contrast"]}
+ALL: dict[str, Any] = {"rules": {"label-content-name-mismatch": {"enabled": True}}}
+COLOURS: dict[str, Any] = {"runOnly": ["color-contrast"]}
 
 
-@pytest.mark.parametrize(("scheme", "rules"), [("light", {}), ("dark", COLOURS)])
+@pytest.mark.parametrize(("scheme", "rules"), [("light", ALL), ("dark", COLOURS)])
 def test_no_serious_finding_of_axe(
     browser: Browser, served: str, axe: str, scheme: str, rules: dict[str, Any]
 ) -> None:
@@ -65,6 +69,30 @@ def test_axe_finds_what_is_wrong(browser: Browser, served: str, axe: str) -> Non
         ("critical", "button-name"),
         ("serious", "color-contrast"),
     }
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of `#rrggbb` (WCAG 2.2)."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [":root", ':root[data-theme="dark"]'])
+def test_text_has_contrast_on_every_step_of_the_scale(theme: str) -> None:
+    style = (files("webtext_gpt") / "explorer/static/style.css").read_text()
+    rule = style[style.index(f"{theme} {{") :].partition("}")[0]
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6});", rule))
+    pairs = [(f"scale-{i}", f"on-scale-{i}") for i in range(10)]
+    pairs += [(ground, front) for ground in ("background", "surface") for front in FRONTS]
+    assert min(contrast(colours[a], colours[b]) for a, b in pairs) >= 4.5  # WCAG AA
+    steps = [luminance(colours[f"scale-{i}"]) for i in range(10)]
+    assert steps == sorted(steps, reverse=theme == ":root")  # little to much, in one direction
 
 
 def test_no_request_elsewhere_and_no_console_error(browser: Browser, served: str) -> None:

@@ -115,6 +115,19 @@ def test_numbers_in_bulk_are_little_endian_float32(port: int, small_checkpoint: 
     assert rows[0] == 1  # the first token attends to itself alone
 
 
+def test_requests_on_one_connection_do_not_wait_for_acknowledgements(port: int) -> None:
+    """Without TCP_NODELAY each of them takes at least the 40 ms of a delayed acknowledgement."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    seconds = []
+    for _ in range(30):
+        start = time.perf_counter()
+        connection.request("GET", "/api/model")
+        connection.getresponse().read()
+        seconds.append(time.perf_counter() - start)
+    connection.close()
+    assert min(seconds) < 0.03
+
+
 def test_the_page_may_load_and_run_only_what_the_server_ships(port: int) -> None:
     pages = [("/", 200), ("/static/main.js", 200), ("/api/model", 200), ("/nothing", 404)]
     for path, expected in [*pages, ("/api/next", 405)]:

@@ -211,5 +211,17 @@ def test_a_classifier_says_what_it_takes(classifier: Path) -> None:
         workspace.compute("next", None, {"text": "a"})
 
 
+def test_a_classifier_is_asked_for_its_classes_and_what_decided(classifier: Path) -> None:
+    workspace = Workspace(str(classifier))
+    found = workspace.compute("classify", None, {"text": "the cat", "second": "a dog"})
+    assert [one["label"] for one in found["classes"]] == ["no", "yes"]
+    assert sum(one["probability"] for one in found["classes"]) == pytest.approx(1)
+    arguments = {"text": "the cat", "second": "a dog", "label": "yes"}
+    decided = workspace.compute("attributions", None, arguments)
+    assert (decided["label"], len(decided["tokens"])) == ("yes", len(found["tokens"]))
+    with pytest.raises(UserError, match="second"):
+        workspace.compute("classify", None, {"text": "the cat", "second": None})
+
+
 def test_the_example_is_a_text_that_the_tokenizer_can_encode(small_checkpoint: Path) -> None:
     assert Workspace(str(small_checkpoint)).describe()["example"].startswith("Return the ")

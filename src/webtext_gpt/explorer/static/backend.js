@@ -2,7 +2,8 @@
 
 /** The model behind the server that served this page. Failures are errors with a sentence. */
 export class HttpBackend {
-  model() { return json(get("model")); }
+  /** Of a checkpoint's model; the default one's without arguments. */
+  model(args = {}) { return json(get(`model${query(args)}`)); }
   curve() { return json(get("curve")); }
   next(args) { return json(post("next", args)); }
   tree(args) { return json(post("tree", args)); }
@@ -24,9 +25,8 @@ export class HttpBackend {
   heads(args) { return floats(post("heads", args)); }
 
   /** `{rows, columns, kind, values}`: the position vectors, row after row. */
-  async positions({ checkpoint }) {
-    const query = checkpoint === undefined ? "" : `?checkpoint=${encodeURIComponent(checkpoint)}`;
-    const response = await get(`positions${query}`);
+  async positions(args) {
+    const response = await get(`positions${query(args)}`);
     const header = (name) => response.headers.get(name);
     return {
       rows: Number(header("X-Rows")),
@@ -35,6 +35,10 @@ export class HttpBackend {
       values: await floats(response),
     };
   }
+}
+
+function query({ checkpoint }) {
+  return checkpoint === undefined ? "" : `?checkpoint=${encodeURIComponent(checkpoint)}`;
 }
 
 function get(path) { return ask(path, {}); }

@@ -20,6 +20,12 @@ export function textWidth(text) {
   return d3.sum([...text], (letter) => (letter.codePointAt(0) < 0x1100 ? 8.5 : 14.5));
 }
 
+/** A text of at most `most` letters; what is left out becomes an ellipsis. */
+export function shortened(text, most) {
+  const letters = [...text];
+  return letters.length <= most ? text : `${letters.slice(0, most - 1).join("")}…`;
+}
+
 /** An empty drawing of a width and height in pixels; `label` is what screen readers say. */
 export function drawing(width, height, label) {
   return d3.create("svg")
@@ -44,7 +50,7 @@ export function bars(rows, { label, width = 640, labelWidth = 160, valueWidth = 
     .attr("class", "token-label")
     .attr("x", labelWidth).attr("y", height / 2).attr("dy", "0.35em").attr("text-anchor", "end")
     .style("text-decoration", ({ isCut }) => (isCut ? "line-through" : null))
-    .text((each) => each.label);
+    .text((each) => shortened(each.label, Math.floor(labelWidth / textWidth("0"))));
   row.append("rect")
     .attr("x", labelWidth + 12).attr("y", 4).attr("height", height - 8).attr("rx", 3)
     .attr("width", ({ share }) => Math.max(0, Math.min(1, share)) * length)

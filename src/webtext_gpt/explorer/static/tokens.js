@@ -69,10 +69,10 @@ export function spoken(token) {
   return words.join("").replaceAll(/ +/g, " ").trim();
 }
 
-/** A span in which signs are fainter than the characters that stand for themselves. */
+/** A span in which signs are fainter than other characters, and read aloud as what they stand for. */
 export function tokenNode(token) {
-  const parts = pieces(token).map(({ shown, said }) =>
-    said === null ? shown : element("span", { class: "sign", text: shown }));
+  const parts = pieces(token).map(({ shown, said }) => (said === null ? shown
+    : element("span", { class: "sign", role: "img", "aria-label": said, text: shown })));
   return element("span", { class: "token" }, ...parts);
 }
 

@@ -1,7 +1,11 @@
 // The views in the order of their tabs. Each says what it needs of a backend.
+import { ATTENTION_VIEW } from "./views/attention.js";
 import { CLASSIFIER_VIEW } from "./views/classifier.js";
+import { INSIDE_VIEW } from "./views/inside.js";
 import { LEARNING_VIEW } from "./views/learning.js";
 import { NEXT_VIEW } from "./views/next.js";
 import { TOKENS_VIEW } from "./views/tokens.js";
 
-export const VIEWS = [CLASSIFIER_VIEW, NEXT_VIEW, TOKENS_VIEW, LEARNING_VIEW];
+export const VIEWS = [
+  CLASSIFIER_VIEW, NEXT_VIEW, TOKENS_VIEW, ATTENTION_VIEW, INSIDE_VIEW, LEARNING_VIEW,
+];

@@ -2,12 +2,14 @@
 import { drawing } from "../charts.js";
 import { onScale } from "../charts.js";
 import { scale } from "../charts.js";
+import { shortened } from "../charts.js";
 import { textWidth } from "../charts.js";
 import { visible } from "../tokens.js";
 
 const WIDTH = 760;
 const HEIGHT = 44;
 const GAP = 4;
+const LONGEST = 50;
 
 /** An svg element of `tokens` with `surprise`; the scale ends at `most` bits. */
 export function chipsDrawing(tokens, most) {
@@ -32,8 +34,8 @@ export function chipsDrawing(tokens, most) {
 function placed(tokens) {
   let [x, y] = [0, 0];
   return tokens.map((token) => {
-    const shown = visible(token);
-    const width = Math.max(54, 16 + textWidth(shown));
+    const shown = shortened(visible(token), LONGEST);
+    const width = Math.max(64, 16 + textWidth(shown));
     if (x > 0 && x + width > WIDTH) [x, y] = [0, y + HEIGHT + GAP];
     const box = { token, shown, x, y, width };
     x = token.text.endsWith("\n") ? WIDTH : x + width + GAP;

@@ -81,7 +81,6 @@ function row(token, end, text, choose) {
     : isCut ? ", cut off" : "";
   const button = element("button", {
     type: "button", class: isCut ? "cut" : null, disabled: isPart || isCut,
-    "aria-label": `${spoken(token)}, ${percent(token.probability)}${note}`,
     title: `id ${token.id}${note}`,
     onclick: () => choose([token]),
   }, tokenNode(token), element("span", { class: "track" }, bar),

@@ -17,7 +17,7 @@ const GAP = 6;
 /** A card with a title; `format` writes a number with its unit, `name` is the picture's file. */
 export function pairedSection(title, explanation, format, name) {
   const head = element("div");
-  const chips = element("div", { class: "pairs", role: "group", "aria-label": title });
+  const chips = element("div", { class: "duos", role: "group", "aria-label": title });
   const box = element("div", { class: "card" }, element("h2", { text: title }),
     element("p", { class: "muted small", text: `For each token ${explanation}; the darker or `
       + "brighter the blue, the more." }), head, chips);
@@ -34,7 +34,7 @@ export function pairedSection(title, explanation, format, name) {
     show(tokens, left, right, most, chosen = null) {
       shown = { tokens, left, right, most };
       chips.replaceChildren(...tokens.map((token, index) => element("button", {
-        type: "button", class: "pair", "aria-pressed": String(index === chosen),
+        type: "button", class: "duo", "aria-pressed": String(index === chosen),
         onclick: () => choose(index),
       }, tokenNode(token), element("span", { class: "cells" },
         cell("left", left[index], most, format), cell("right", right[index], most, format)))));

@@ -54,7 +54,7 @@ function chips(steps, back) {
 
 function chip(content, label, onclick) {
   const button = element("button", {
-    type: "button", "aria-label": label, title: label, disabled: onclick === null,
+    type: "button", title: label, disabled: onclick === null,
     onclick: onclick ?? (() => {}),
   }, ...[content].flat());
   return element("li", {}, button);

@@ -9,7 +9,6 @@ import { counted } from "../numbers.js";
 import { hexadecimal } from "../numbers.js";
 import { percent } from "../numbers.js";
 import { savePictures } from "../picture.js";
-import { spoken } from "../tokens.js";
 import { tokenNode } from "../tokens.js";
 import { chipsDrawing } from "./chips.js";
 
@@ -91,19 +90,16 @@ function legend(most) {
 
 function chip(token, index, most, choose, describe) {
   const share = (token.surprise ?? 0) / most;
-  const below = token.surprise === null ? "first" : token.surprise.toFixed(1);
+  const below = token.surprise === null ? ["first"]
+    : [token.surprise.toFixed(1), element("span", { class: "visually-hidden", text: " bits" })];
   const button = element("button", {
-    type: "button", class: "chip", "aria-label": label(token), onclick: () => choose(index),
+    type: "button", class: "chip", onclick: () => choose(index),
     onfocus: () => describe(index), onpointerenter: () => describe(index),
-  }, tokenNode(token), element("span", { class: "chip-bits number", text: below }));
+  }, tokenNode(token), element("span", { class: "chip-bits number" }, ...below));
   button.style.background = scale(share);
   button.style.color = onScale(share);
   const ends = token.text.endsWith("\n") ? [element("span", { class: "break" })] : [];
   return [button, ...ends];
-}
-
-function label(token) {
-  return `${spoken(token)}, ${token.surprise === null ? "first token" : bits(token.surprise)}`;
 }
 
 function described(tokens, index) {

@@ -2,6 +2,7 @@
 import { drawing } from "../charts.js";
 import { onScale } from "../charts.js";
 import { scale } from "../charts.js";
+import { shortened } from "../charts.js";
 import { textWidth } from "../charts.js";
 import { percent } from "../numbers.js";
 import { appended } from "../tokens.js";
@@ -39,7 +40,6 @@ export function treeDrawing(children, text, choose) {
     .attr("class", (each) => (branchText(text, each) === null ? "node blocked" : "node"))
     .attr("role", "treeitem")
     .attr("aria-level", ({ depth }) => depth)
-    .attr("aria-label", described)
     .attr("aria-disabled", (each) => branchText(text, each) === null)
     .attr("tabindex", (_, index) => (index === 0 ? 0 : -1))
     .attr("transform", (each) => `translate(${each.y}, ${each.x})`)
@@ -70,7 +70,7 @@ function curve(node) {
 }
 
 function draw(node) {
-  node.append("title").text(described);
+  node.append("title").text(described); // also what screen readers say
   node.append("rect")
     .attr("y", -BOX / 2).attr("height", BOX).attr("rx", 6).attr("width", ({ width }) => width)
     .style("fill", ({ data }) => scale(data.probability));
@@ -87,9 +87,7 @@ function draw(node) {
 }
 
 function shown({ data }) {
-  if (!data.bytes) return "";
-  const whole = visible(data);
-  return whole.length <= LONGEST ? whole : `${whole.slice(0, LONGEST - 1)}…`;
+  return data.bytes ? shortened(visible(data), LONGEST) : "";
 }
 
 function described(node) {
