@@ -248,11 +248,13 @@ class Serve(Settings):
     compare: Annotated[str | None, PathText(what=f"a {MODEL}", null="one model")] = setting(
         None, "a second model of the same kind, to show beside the first", common=True
     )
-    port: Annotated[int | None, Whole(0, 65535, null="8000, or a free one if it is taken")] = (
-        setting(None, "port on 127.0.0.1; 0: a free one", common=True)
+    port: Annotated[int | None, Whole(0, 65535, null="8000")] = setting(
+        None,
+        "port on 127.0.0.1; null: 8000, or a free one if it is taken; 0: a free one",
+        common=True,
     )
-    open: Annotated[bool | None, Switch(null="where there is a display")] = setting(
-        None, "open the page in the browser", common=True
+    open: Annotated[bool | None, Switch(null="where there is one")] = setting(
+        None, "open the page in the browser; null: where there is a display", common=True
     )
     export: Annotated[str | None, PathText(null="serve the page")] = setting(
         None,
