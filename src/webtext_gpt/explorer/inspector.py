@@ -230,6 +230,6 @@ def whole(name: str, value: object, least: int, most: int) -> None:
     Raises:
         UserError: it is not; the message names the argument.
     """
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if not is_whole or not least <= value <= most:
-        raise UserError(f"{name}={value} must be a whole number from {least} to {most:,}")
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+        return
+    raise UserError(f"{name}={value} must be a whole number from {least} to {most:,}")

@@ -3,6 +3,7 @@
 import os
 import re
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,7 +127,7 @@ def test_surprise_and_one_heads_row_of_two_checkpoints(
             x = block.ln_1(model.wte(ids) + model.wpe.weight[: len(ids)])
             q, k, _ = block.attn.c_attn(x).split(32, dim=1)
             row = (k[:, 16:] @ q[-1, 16:] / 16**0.5).softmax(dim=0)  # the second of two heads
-        cells = browser.texts(f".pair .{side}")
+        cells = browser.texts(f".duo .{side}")
         surprises = cells[: len(ids)]
         assert surprises[0].endswith(NONE)
         expected = bits[torch.arange(len(ids) - 1), ids[1:]].tolist()
@@ -135,7 +136,7 @@ def test_surprise_and_one_heads_row_of_two_checkpoints(
         n = len(ids)
         browser.wait(
             lambda side=side, shown=shown, n=n: (
-                _numbers(browser.texts(f".pair .{side}")[n:]) == shown
+                _numbers(browser.texts(f".duo .{side}")[n:]) == shown
             )
         )
 
@@ -263,3 +264,32 @@ def test_views_are_accessible_narrow_and_quiet(
     found = browser.driver.execute_async_script(AXE, {"resultTypes": ["violations"]})
     assert [each for each in found if each[0] in ("serious", "critical")] == []
     assert browser.problems() == []
+
+
+@pytest.mark.parametrize("view", ["learning", "classifier"])
+def test_pictures_are_drawn(
+    browser: Browser, run_served: str, classifier_served: str, view: str, tmp_path: Path
+) -> None:
+    browser.driver.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
+    names, address = {
+        "learning": (
+            ["learning-next-words", "learning-one-head", "learning-surprise", "loss"],
+            run_served,
+        ),
+        "classifier": (["labels", "tokens-that-decided"], classifier_served),
+    }[view]
+    _open(browser, f"{address}/#{view}")
+    if view == "classifier":
+        browser.wait(lambda: browser.texts(".decided li"))
+    for index in range(2 * len(names)):
+        browser.click(".panel:not([hidden]) .save", index)
+    files = sorted(f"{name}.{ending}" for name in names for ending in ("png", "svg"))
+    browser.wait(lambda: sorted(path.name for path in tmp_path.iterdir()) == files)
+    for name in names:
+        drawn = (tmp_path / f"{name}.svg").read_text()
+        assert "var(" not in drawn
+        assert "color(" not in drawn  # few programs know CSS colours of level 4
+        texts = [e.text for e in ET.fromstring(drawn).iter() if e.tag.endswith("}text")]
+        assert len(texts) >= 3

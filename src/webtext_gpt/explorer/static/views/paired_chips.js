@@ -16,24 +16,25 @@ const GAP = 6;
 
 /** A card with a title; `format` writes a number with its unit, `name` is the picture's file. */
 export function pairedSection(title, explanation, format, name) {
-  const summary = element("p", { class: "small" });
-  const chips = element("div", { class: "pairs", role: "group", "aria-label": title });
+  const head = element("div");
+  const chips = element("div", { class: "duos", role: "group", "aria-label": title });
   const box = element("div", { class: "card" }, element("h2", { text: title }),
     element("p", { class: "muted small", text: `For each token ${explanation}; the darker or `
-      + "brighter the blue, the more." }), summary, chips);
+      + "brighter the blue, the more." }), head, chips);
   const stop = roving(chips, () => [...chips.querySelectorAll("button")]);
   let shown = { tokens: [], left: [], right: [], most: 1 };
   let choose = () => {};
   savePictures(box, () => pairsDrawing(shown, title, format), `learning-${name}`);
   return {
     box,
+    /** A place between the explanation and the tokens. */
+    head,
     onChoose: (call) => (choose = call),
     /** Shows `left` and `right`, a number or null for each token; the scale ends at `most`. */
-    show(tokens, left, right, most, text, chosen = null) {
+    show(tokens, left, right, most, chosen = null) {
       shown = { tokens, left, right, most };
-      summary.textContent = text;
       chips.replaceChildren(...tokens.map((token, index) => element("button", {
-        type: "button", class: "pair", "aria-pressed": String(index === chosen),
+        type: "button", class: "duo", "aria-pressed": String(index === chosen),
         onclick: () => choose(index),
       }, tokenNode(token), element("span", { class: "cells" },
         cell("left", left[index], most, format), cell("right", right[index], most, format)))));
