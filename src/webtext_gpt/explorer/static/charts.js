@@ -19,6 +19,11 @@ export function onScale(share) {
   return `var(--on-scale-${step(share)})`;
 }
 
+/** Share of 0 to 1 that a full bar stands for: the first of a few that the largest fits in. */
+export function scaleEnd(largest) {
+  return [0.1, 0.25, 0.5, 1].find((end) => end >= largest) ?? 1;
+}
+
 /** Width in pixels of a text in the monospace font of drawings, 14 px. */
 export function textWidth(text) {
   return d3.sum([...text], (letter) => (letter.codePointAt(0) < 0x1100 ? 8.5 : 14.5));

@@ -1,5 +1,6 @@
 // Next words: the likeliest next tokens, chosen by a press, and what else could have been.
 import { bars } from "../charts.js";
+import { scaleEnd } from "../charts.js";
 import { element } from "../dom.js";
 import { count } from "../numbers.js";
 import { counted } from "../numbers.js";
@@ -16,8 +17,6 @@ import { samplingSliders } from "./sampling.js";
 import { treeSection } from "./tree_section.js";
 
 const N = 10;
-/** Shares at which the bars' scale may end: the first that the likeliest token fits in. */
-const ENDS = [0.1, 0.25, 0.5, 1];
 
 export const NEXT_VIEW = { id: "next", title: "Next words", needs: ["next"], mount };
 
@@ -41,7 +40,7 @@ function mount(root, { backend, model, session }) {
     });
     tokens = answer.tokens;
     const hadFocus = list.contains(document.activeElement);
-    const end = scaleEnd(tokens);
+    const end = scaleEnd(tokens[0].probability);
     list.replaceChildren(...tokens.map((token) => row(token, end, session.text, path.choose)));
     if (hadFocus) list.querySelector("button:not(:disabled)")?.focus();
     rest.textContent = `A full bar is ${Math.round(100 * end)}\u00a0%. ${summary(answer, model)}`;
@@ -78,10 +77,6 @@ function mount(root, { backend, model, session }) {
       await tree.update();
     },
   };
-}
-
-function scaleEnd(tokens) {
-  return ENDS.find((end) => end >= tokens[0].probability) ?? 1;
 }
 
 function row(token, end, text, choose) {
@@ -125,7 +120,7 @@ function group(name, label) {
 }
 
 function barsPicture(tokens) {
-  const end = scaleEnd(tokens);
+  const end = scaleEnd(tokens[0].probability);
   const rows = tokens.map((token) => ({
     label: visible(token),
     share: token.probability / end,
