@@ -1,4 +1,4 @@
-"""Translation equals a plain search: one text at a time, no cache, no batch, in double precision."""
+"""Translation equals a plain search: one text at a time, no cache, double precision."""
 
 import math
 
