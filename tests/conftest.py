@@ -160,6 +160,26 @@ def small_checkpoint(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return path
 
 
+@pytest.fixture(scope="session")
+def small_translator(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of an encoder-decoder with random weights and a vocabulary of 280."""
+    import torch
+
+    from webtext_gpt.checkpoint.load import save_model
+    from webtext_gpt.model.transformer import Transformer, TransformerConfig
+    from webtext_gpt.tokenizer import train_bpe
+
+    tokenizer = train_bpe([prose], 280)
+    torch.manual_seed(0)
+    shape = {"n_encoder_layer": 1, "n_decoder_layer": 2, "n_head": 2, "n_embd": 16}
+    model = Transformer(TransformerConfig(**shape, block_size=24, vocab_size=tokenizer.vocab_size))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    path = tmp_path_factory.mktemp("checkpoint") / "translator.ckpt"
+    save_model(model, tokenizer, path)
+    return path
+
+
 @pytest.fixture
 def transformers_remarks() -> Iterator[list[str]]:
     """Messages that transformers logs during the test, at the level of warnings or above."""

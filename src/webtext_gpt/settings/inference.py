@@ -46,6 +46,9 @@ class Generate(Settings):
             "a file of prompts"
         ),
         "{command} checkpoint=runs/... num_beams=4 stop=[.]": "beam search, up to a full stop",
+        "{command} checkpoint=TRANSLATOR prompts=test.en out=test.de": (
+            "translate a file, line by line"
+        ),
     }
 
     checkpoint: Annotated[str, PathText(what=f"a {MODEL}")] = setting(
@@ -60,7 +63,9 @@ class Generate(Settings):
         common=True,
     )
     out: Annotated[str | None, PathText(null="print them")] = setting(
-        None, "JSONL file for prompts and completions", common=True
+        None,
+        "JSONL file for prompts and completions; of translations, .jsonl or else a file of lines",
+        common=True,
     )
     num_samples: Annotated[int, Whole(1)] = setting(
         1, "continuations per prompt; with num_beams, the best that the search found", common=True
@@ -82,7 +87,12 @@ class Generate(Settings):
         "above 1: lower the logits of tokens that already occur in the text",
     )
     num_beams: Annotated[int, Whole(1)] = setting(
-        1, "above 1: beam search of this width instead of sampling"
+        1, "above 1: beam search of this width instead of sampling; a translation model's is 5"
+    )
+    length_penalty: Annotated[float | None, Number(0, null="0.6")] = setting(
+        None,
+        "of a translation model: a text of n tokens scores its log-probability divided by "
+        "((5 + n) / 6)^length_penalty",
     )
     stop: Annotated[list[str] | None, Listed(Text(), empty=True, null="none")] = setting(
         list, r'strings that end a text; \n, \t and \\ are read: stop=["\n"]'
