@@ -89,6 +89,16 @@ class TransformerConfig:
             resid_dropout=self.dropout,
         )
 
+    @property
+    def flops_per_token(self) -> float:
+        """Floating-point operations per target token of a training step, forward and backward.
+
+        6 N for the N weights of its matrix multiplications, of which the encoder's count as if a
+        source had as many tokens as its target. Attention itself adds little to sentences.
+        """
+        blocks = (12 * self.n_encoder_layer + 16 * self.n_decoder_layer) * self.n_embd**2
+        return 6.0 * (blocks + self.vocab_size * self.n_embd)
+
     def to_dict(self) -> dict[str, Any]:
         """Return keyword arguments that recreate this configuration."""
         return dataclasses.asdict(self)
