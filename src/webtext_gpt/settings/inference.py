@@ -265,8 +265,9 @@ class Weights(Settings):
     """Convert a model from one format to another.
 
     It reads our runs and .ckpt files, Hugging Face's GPT-2, GPT-1 and their sequence classifiers,
-    and the files of nanoGPT and minGPT. It writes our .ckpt, a folder for AutoModelForCausalLM and
-    AutoTokenizer, a .gguf file for llama.cpp, or an .onnx file with tokenizer.json beside it.
+    MarianMT models of our own export, and the files of nanoGPT and minGPT. It writes our .ckpt, a
+    folder for transformers' AutoModel classes and AutoTokenizer, a .gguf file for llama.cpp, or an
+    .onnx file with tokenizer.json beside it.
     """
 
     examples: ClassVar[dict[str, str]] = {
