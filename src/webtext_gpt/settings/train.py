@@ -47,7 +47,7 @@ class Train(RunSettings):
         int | None, Whole(1, unit="tokens", null="16 sequences; with data=pairs 4,096 tokens")
     ] = setting(
         None,
-        "size of one optimizer step; of pairs, of source and target each",
+        "size of one optimizer step; of pairs, of either side",
         common=True,
     )
     micro_batch_size: Annotated[
