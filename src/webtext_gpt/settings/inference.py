@@ -162,7 +162,7 @@ class Generate(Settings):
 
 
 class Evaluate(Settings):
-    """Evaluate a model zero-shot, as the GPT-2 paper did.
+    """Evaluate a model zero-shot, as the GPT-2 paper did; or a translation model on a test set.
 
     With compare=[A,B], evaluate two and test their differences. With report=[RUN,RUN,...], compare
     finished runs by model size (figure 4) instead.
@@ -173,6 +173,9 @@ class Evaluate(Settings):
         "{command} checkpoint=runs/... tasks=core data_dir=eval_bundle/": "from local files",
         "{command} checkpoint=openai-community/gpt2": "the paper's benchmarks, GPT-2 small",
         "{command} compare=[runs/a,runs/b] tasks=lambada": "are two models different?",
+        "{command} checkpoint=TRANSLATOR tasks=translation source=test.en reference=test.de": (
+            "BLEU and chrF of translations"
+        ),
         "{command} report=[runs/small,runs/medium]": "loss by model size",
     }
 
@@ -190,6 +193,16 @@ class Evaluate(Settings):
         "folder for evaluation.json and evaluation.md",
         common=True,
         shown="evaluations/DATE_TIME",
+    )
+    source: Annotated[str | None, PathText(null="test.source in data_dir")] = setting(
+        None, "task translation: file of sentences, one per line; a path, or a name in data_dir"
+    )
+    reference: Annotated[str | None, PathText(null="test.target in data_dir")] = setting(
+        None, "task translation: file of their translations, line by line"
+    )
+    num_beams: Annotated[int, Whole(1)] = setting(5, "task translation: width of the beam search")
+    length_penalty: Annotated[float, Number(0)] = setting(
+        0.6, "task translation: as length_penalty of generate.py"
     )
     limit: Annotated[int | None, Whole(1, unit="examples", null="all")] = setting(
         None, "evaluate only this many examples of each task", common=True
@@ -223,6 +236,7 @@ class Evaluate(Settings):
     @model_validator(mode="after")
     def _need_a_model_or_runs(self) -> Self:
         checks.int8_weights(self.weights, self.device, self.precision)
+        self._refuse_half_a_pair()
         given = [key for key in ("checkpoint", "compare", "report") if getattr(self, key)]
         if not given:
             raise ValueError(
@@ -235,6 +249,16 @@ class Evaluate(Settings):
         if "compare" in given and len(given) > 1:
             raise ValueError(f"give only one of {', '.join(f'{key}=' for key in given)}")
         return self
+
+    def _refuse_half_a_pair(self) -> None:
+        of_translation = ("source", "reference", "num_beams", "length_penalty")
+        given = [key for key in of_translation if key in self.model_fields_set]
+        if given and "translation" not in self.tasks:
+            raise ValueError(
+                f"{given[0]}= is for the task translation; give tasks=translation, or leave it out"
+            )
+        if (self.source is None) != (self.reference is None):
+            raise ValueError("source= and reference= name the two sides of a test set; give both")
 
 
 class Weights(Settings):

@@ -25,7 +25,7 @@ def test_the_weights_are_those_that_torch_computes(small_translator: Path) -> No
     target = [*tokenizer.encode("a small dog sees"), tokenizer.end_of_text]
     assert found.shape == (2, 2, len(target), len(source))
     for weights, block, (x, *_) in zip(found, model.decoder, seen, strict=True):
-        theirs = nn.MultiheadAttention(16, 2, batch_first=True)
+        theirs = nn.MultiheadAttention(32, 2, batch_first=True)
         cross = block.cross
         with torch.no_grad():
             theirs.in_proj_weight.copy_(torch.cat((cross.c_query.weight, cross.c_memory.weight)))
