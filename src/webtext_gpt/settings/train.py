@@ -16,7 +16,7 @@ from webtext_gpt.settings.translation import check_pairs, implied_model
 
 
 class Train(RunSettings):
-    """Pretrain a GPT, from a laptop to a cluster; or train a translation model.
+    """Pretrain a GPT, from a laptop to a cluster; with data=pairs, train a translation model.
 
     Without settings, it trains a small model on real text in five minutes, and writes into runs/.
     """
@@ -28,9 +28,6 @@ class Train(RunSettings):
             "GPT-2 medium on eight devices"
         ),
         "{command} checkpoint=gpt2 data=files data.path=my_texts/": "train GPT-2 on your text",
-        "{command} data=pairs data.source=train.en data.target=train.de": (
-            "a translation model of 3 + 3 blocks"
-        ),
         "{command} resume=runs/...": "resume a run",
     }
 
@@ -47,7 +44,7 @@ class Train(RunSettings):
         int | None, Whole(1, unit="tokens", null="16 sequences; with data=pairs 4,096 tokens")
     ] = setting(
         None,
-        "size of one optimizer step; of pairs, of source and target each",
+        "size of one optimizer step; of pairs, of either side",
         common=True,
     )
     micro_batch_size: Annotated[

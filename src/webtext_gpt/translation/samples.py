@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.data.pairs import Pair
 from webtext_gpt.files import write_text
+from webtext_gpt.generation.translate import translate
 from webtext_gpt.training.distributed.gather import whole_model
 
 
@@ -39,8 +40,6 @@ class Translations(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Translate and write."""
-        from webtext_gpt.generation.translate import translate
-
         with whole_model(trainer, pl_module.model) as model:
             if model is None:  # only rank 0 writes
                 return
