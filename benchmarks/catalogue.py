@@ -127,6 +127,7 @@ NOT_HERE = (
     "installation",
     "ladder",
     "overlap_directions",
+    "translation",
 )
 """Scripts that compare versions of the project, or take hours and need trained models; their
 figures are in docs/measurements.md and docs/corpus.md."""

@@ -160,6 +160,36 @@ def small_checkpoint(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return path
 
 
+@pytest.fixture(scope="session")
+def small_translator(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of an encoder-decoder that has learnt in seconds to copy most of a sentence."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    from webtext_gpt.checkpoint.load import save_model
+    from webtext_gpt.model.transformer import Transformer, TransformerConfig
+    from webtext_gpt.tokenizer import train_bpe
+
+    tokenizer = train_bpe([prose], 280)
+    torch.manual_seed(0)
+    shape = {"n_encoder_layer": 1, "n_decoder_layer": 2, "n_head": 2, "n_embd": 32}
+    config = TransformerConfig(**shape, block_size=24, vocab_size=tokenizer.vocab_size, dropout=0.0)
+    model, end = Transformer(config), tokenizer.end_of_text
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    sentences = [tokenizer.encode(text)[:20] for text in prose.split(". ")]
+    for start in range(0, 1600, 16):
+        rows = [torch.tensor([end, *ids, end]) for ids in sentences[start : start + 16]]
+        texts = pad_sequence(rows, batch_first=True, padding_value=end)
+        logits = model(texts[:, 1:], torch.tensor([len(r) - 1 for r in rows]), texts[:, :-1])
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), texts[:, 1:].flatten())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    path = tmp_path_factory.mktemp("checkpoint") / "translator.ckpt"
+    save_model(model, tokenizer, path)
+    return path
+
+
 @pytest.fixture
 def transformers_remarks() -> Iterator[list[str]]:
     """Messages that transformers logs during the test, at the level of warnings or above."""

@@ -15,6 +15,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.run import open_task
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.model.config import GPT2_VOCAB_SIZE
+from webtext_gpt.model.transformer import TransformerConfig
 from webtext_gpt.settings.saved import save
 from webtext_gpt.training.batch import plan_batch
 from webtext_gpt.training.chosen_callbacks import build_callbacks
@@ -24,6 +25,7 @@ from webtext_gpt.training.trainer import build_trainer
 
 REPOSITORY = Path(__file__).parents[2]
 CONF = REPOSITORY / "conf"
+PAIRS = ["data=pairs", "data.source=a.en", "data.target=a.de"]
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 
@@ -34,16 +36,20 @@ def _choices(group: str) -> list[str]:
 @pytest.mark.parametrize("name", _choices("model"))
 def test_models(name: str, compose: Callable[..., Any]) -> None:
     plain = yaml.safe_load((CONF / "model" / f"{name}.yaml").read_text())
-    target = plain.pop("_target_")
-    assert target == "webtext_gpt.model.GPTConfig"
-    settings = compose("train", f"model={name}").model
+    is_translator = name.startswith("transformer_")
+    kind: Any = TransformerConfig if is_translator else GPTConfig
+    assert plain.pop("_target_").endswith(f".{kind.__name__}")
+    settings = compose("train", f"model={name}", *(PAIRS if is_translator else [])).model
     config = settings.build(vocab_size=settings.vocab_size or GPT2_VOCAB_SIZE)
-    assert config == GPTConfig(**plain)  # the settings' defaults are those of GPTConfig
+    expected = kind(**{"vocab_size": GPT2_VOCAB_SIZE, **plain})
+    assert config == expected  # the settings' defaults are those of the configuration
 
 
 def test_the_settings_list_every_option_of_the_model(compose: Callable[..., Any]) -> None:
     options = {field.name for field in dataclasses.fields(GPTConfig)}
     assert set(compose("train").model.arguments()) == options
+    options = {field.name for field in dataclasses.fields(TransformerConfig)}
+    assert set(compose("train", *PAIRS).model.arguments()) == options
 
 
 @pytest.mark.parametrize("name", _choices("scheduler"))
@@ -94,6 +100,7 @@ def test_data(name: str, compose: Callable[..., Any], tmp_path: Path) -> None:
     needed = {
         "files": [f"data.path={tmp_path}"],
         "hub": ["data.name=text", f"data.data_files={tmp_path / 'a.txt'}"],
+        "pairs": PAIRS[1:],
     }
     source = compose("train", f"data={name}", *needed.get(name, [])).data.build()
     assert 0 < source.val_fraction < 1

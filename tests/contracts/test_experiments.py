@@ -1,5 +1,6 @@
 """The recipes take their first step, with a small model."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from webtext_gpt.training.loggers import read_metrics
 from webtext_gpt.training.pretrain import pretrain
+from webtext_gpt.translation.run import train_translator
 
 SHRUNK = ["model.n_layer=1", "model.n_head=2", "model.n_embd=32", "model.block_size=16"]
 
@@ -38,6 +40,19 @@ def test_speedrun_small(
     local = ["data.name=text", "data.config=null", f"data.data_files={prose_file}"]
     held_out = ["data.val_fraction=0.1"]
     _first_step(compose, [*recipe, *local, *held_out], tmp_path, peak=0.025, warmup=1)
+
+
+def test_translation(compose: Callable[..., Any], tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("".join(f"a cat {n}\teine Katze {n}\n" for n in range(200)))
+    recipe = ["experiment=translation", f"data.source={pairs}", "tokenizer.vocab_size=270"]
+    small = ["model.n_embd=32", "model.n_encoder_layer=1", "model.n_decoder_layer=1"]
+    short = ["trainer.max_steps=1", "trainer.log_every_n_steps=1", "trainer.accelerator=cpu"]
+    settings = compose("train", *recipe, *small, *short, f"run_dir={tmp_path / 'run'}")
+    assert train_translator(settings)["step"] == 1
+    assert "val_loss_average" in json.loads((tmp_path / "run" / "summary.json").read_text())
+    (row,) = read_metrics(tmp_path / "run" / "metrics.csv")
+    assert row["lr"] == pytest.approx(0.02 / 100)  # Muon's, in the first step of warm-up
 
 
 def _first_step(

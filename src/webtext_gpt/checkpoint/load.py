@@ -17,23 +17,29 @@ from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig, l
 from webtext_gpt.model.empty import SkipRandomInit
 from webtext_gpt.model.lora import add_lora, merge_lora
 from webtext_gpt.model.new_tokens import add_new_rows, merge_new_rows
+from webtext_gpt.model.transformer import Transformer, TransformerConfig
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import find_format, vocabulary
 from webtext_gpt.weights.foreign import ForeignPath
+
+AnyModel = GPT | GPTClassifier | Transformer
+"""A language model, a classifier, or a translation model."""
 
 MODEL = "model."
 """Prefix of the model's weights in a checkpoint's `state_dict`."""
 
 
-def describe(model: GPT | GPTClassifier, tokenizer: Tokenizer) -> dict[str, Any]:
+def describe(model: AnyModel, tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the plain values that make a checkpoint self-contained, without the weights."""
     described: dict[str, Any] = {"tokenizer": tokenizer.to_json()}
+    if isinstance(model, Transformer):
+        return {"transformer_config": model.config.to_dict(), **described}
     if isinstance(model, GPTClassifier):
         described["classifier_config"] = model.config.to_dict()
     return {"model_config": language_model(model).config.to_dict(), **described}
 
 
-def empty_model(state: Mapping[str, Any]) -> tuple[GPT | GPTClassifier, Tokenizer]:
+def empty_model(state: Mapping[str, Any]) -> tuple[AnyModel, Tokenizer]:
     """Return the model that a checkpoint's plain values describe, and its tokenizer.
 
     The weights are uninitialized and have to be loaded. Buffers are set, tied weights are tied,
@@ -50,6 +56,8 @@ def empty_model(state: Mapping[str, Any]) -> tuple[GPT | GPTClassifier, Tokenize
     """
     tokenizer = Tokenizer.from_json(state["tokenizer"])
     with SkipRandomInit():
+        if (translator := state.get("transformer_config")) is not None:
+            return Transformer(TransformerConfig(**translator)), tokenizer
         model: GPT | GPTClassifier = GPT(GPTConfig(**state["model_config"]))
         if (head := state.get("classifier_config")) is not None:
             model = GPTClassifier(language_model(model), ClassifierConfig(**head))
@@ -61,7 +69,7 @@ def empty_model(state: Mapping[str, Any]) -> tuple[GPT | GPTClassifier, Tokenize
 
 
 def save_model(
-    model: GPT | GPTClassifier,
+    model: AnyModel,
     tokenizer: Tokenizer,
     path: str | Path,
     task: Mapping[str, Any] | None = None,
@@ -86,7 +94,7 @@ def save_model(
 class LoadedModel:
     """A model in evaluation mode on the CPU in fp32, with its tokenizer and task."""
 
-    model: GPT | GPTClassifier
+    model: AnyModel
     tokenizer: Tokenizer
     task: dict[str, Any] | None = None
     """Plain values of the task that our model was fine-tuned on, if recorded."""
@@ -104,7 +112,7 @@ class LoadedModel:
 def load(
     path: str | Path, tokenizer: str | Path | None = None, *, keep_padding: bool = False
 ) -> LoadedModel:
-    """Load a language model or classifier from a checkpoint or a foreign format.
+    """Load a language model, classifier or translation model, also from a foreign format.
 
     The global random generator is not used.
 
@@ -136,7 +144,7 @@ def load_language_model(
     """Load a language model and its tokenizer. The arguments are those of `load`.
 
     Raises:
-        UserError: as `load`, or the model is a classifier.
+        UserError: as `load`, or the model is of another kind.
     """
     loaded = load(path, tokenizer)
     return only_language_model(loaded, path), loaded.tokenizer
@@ -146,11 +154,39 @@ def only_language_model(loaded: LoadedModel, path: str | Path) -> GPT:
     """Return the language model that was loaded from `path`.
 
     Raises:
-        UserError: it is a classifier.
+        UserError: it is a classifier or a translation model.
     """
-    if isinstance(loaded.model, GPTClassifier):
-        raise UserError(f"{path} holds a classifier, not a language model")
+    if isinstance(loaded.model, GPT):
+        return loaded.model
+    raise UserError(f"{path} holds {_kind(loaded.model)}, not a language model")
+
+
+def only_gpt(loaded: LoadedModel, path: str | Path) -> GPT | GPTClassifier:
+    """Return the language model or the classifier that was loaded from `path`.
+
+    Raises:
+        UserError: it is a translation model.
+    """
+    if isinstance(loaded.model, Transformer):
+        raise UserError(f"{path} holds {_kind(loaded.model)}, not a language model or a classifier")
     return loaded.model
+
+
+def only_translator(loaded: LoadedModel, path: str | Path) -> Transformer:
+    """Return the translation model that was loaded from `path`.
+
+    Raises:
+        UserError: it is a language model or a classifier.
+    """
+    if isinstance(loaded.model, Transformer):
+        return loaded.model
+    raise UserError(f"{path} holds {_kind(loaded.model)}, not a translation model")
+
+
+def _kind(model: AnyModel) -> str:
+    if isinstance(model, Transformer):
+        return "a translation model"
+    return "a classifier" if isinstance(model, GPTClassifier) else "a language model"
 
 
 def _filled(checkpoint: Checkpoint) -> LoadedModel:
@@ -159,11 +195,17 @@ def _filled(checkpoint: Checkpoint) -> LoadedModel:
         model, tokenizer = empty_model(contents)
         weights = contents["state_dict"]
         model.load_state_dict({name.removeprefix(MODEL): w for name, w in weights.items()})
-        if contents.get("lora"):
-            merge_lora(model)
-        if contents.get("new_tokens"):
-            merge_new_rows(model)
+        if not isinstance(model, Transformer):
+            _merge(model, contents)
         model.requires_grad_(True)
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{checkpoint.path} is not a checkpoint of webtext-gpt: {error}") from error
     return LoadedModel(model.eval(), tokenizer, contents.get("task"))
+
+
+def _merge(model: GPT | GPTClassifier, contents: Mapping[str, Any]) -> None:
+    """Fold what fine-tuning has added into the model's own weights."""
+    if contents.get("lora"):
+        merge_lora(model)
+    if contents.get("new_tokens"):
+        merge_new_rows(model)

@@ -15,6 +15,7 @@ from statistics import fmean, stdev
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.data_source import DataSource
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.generation.translate import LENGTH_PENALTY, NUM_BEAMS
 from webtext_gpt.settings import whole_number
 
 
@@ -27,6 +28,10 @@ class Options:
             all of them.
         detokenize: undo the benchmark's tokenization before scoring, as the paper does.
         batch_size: number of prompts completed at once.
+        pair: files of sentences and their translations, for the task `translation`; None: those in
+            `data_dir`.
+        num_beams: see `translate`.
+        length_penalty: see `translate`.
 
     Raises:
         UserError: a number is out of range.
@@ -35,6 +40,9 @@ class Options:
     limit: int | None = None
     detokenize: bool = True
     batch_size: int = 16
+    pair: tuple[str, str] | None = None
+    num_beams: int = NUM_BEAMS
+    length_penalty: float = LENGTH_PENALTY
 
     def __post_init__(self) -> None:
         if self.limit is not None:
@@ -56,6 +64,7 @@ class Measurement:
         exponential: metrics that are exp of the mean of their `per_example`, as a perplexity is of
             its nats.
         standard_errors: standard errors of metrics that are no mean over examples.
+        notes: how metrics were computed, where that is not fixed by the task.
     """
 
     metrics: dict[str, float]
@@ -64,6 +73,7 @@ class Measurement:
     per_example: dict[str, list[float]] = field(default_factory=dict)
     standard_errors: dict[str, float] = field(default_factory=dict)
     exponential: Sequence[str] = ()
+    notes: dict[str, str] = field(default_factory=dict)
 
     def standard_error(self, metric: str) -> float | None:
         """Return the standard error of a metric, or None if it has none or is of one example.
@@ -101,6 +111,7 @@ class Result:
         examples: number of examples evaluated.
         seconds: total wall-clock time of the benchmark.
         standard_error: standard error of `value`, or None if it has none.
+        note: how the value was computed, if that has to be said.
     """
 
     task: str
@@ -109,6 +120,7 @@ class Result:
     examples: int
     seconds: float
     standard_error: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

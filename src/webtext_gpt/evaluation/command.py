@@ -7,14 +7,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypedDict
 
-from webtext_gpt.checkpoint.load import load_language_model
+from webtext_gpt.checkpoint.load import LoadedModel, load, only_language_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options, Result, Suite
 from webtext_gpt.evaluation.confidence import suite_measurement
 from webtext_gpt.evaluation.registry import select_benchmarks, select_suites
 from webtext_gpt.evaluation.report import markdown, terminal
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.evaluation.tasks.parallel_text import TRANSLATION
 from webtext_gpt.files import write_json, write_text
+from webtext_gpt.model import GPT
+from webtext_gpt.model.transformer import Transformer
 from webtext_gpt.paths import absence, check_output_folder, local_path, shown
 from webtext_gpt.training.precision import place_for_inference, usable_device
 
@@ -80,7 +83,8 @@ def evaluate_checkpoint(
     benchmarks = select_benchmarks(tasks)
     folder = None if data_dir is None else data_folder(data_dir)
     device = usable_device(device)
-    model, tokenizer = load_language_model(checkpoint)
+    loaded = load(checkpoint)
+    model, tokenizer = fitting_model(loaded, checkpoint, benchmarks), loaded.tokenizer
     num_parameters = model.num_parameters  # before weights are rounded, and no longer parameters
     place_for_inference(model, device, precision, weights)
     scorer = Scorer(model, tokenizer, batch_tokens=batch_tokens, stride=stride)
@@ -162,9 +166,43 @@ def evaluate(
         raise FailedTasksError(f"{len(failed)} of {n_tasks} tasks could not be run:\n{listed}")
 
 
+def fitting_model(
+    loaded: LoadedModel, checkpoint: str, benchmarks: Sequence[Benchmark]
+) -> GPT | Transformer:
+    """Return the model that was loaded, if it is of the kind that the tasks need.
+
+    Raises:
+        UserError: a task is for translation models and this is none, or the other way round, or it
+            is a classifier.
+    """
+    others = [task.name for task in benchmarks if task is not TRANSLATION]
+    if isinstance(loaded.model, Transformer):
+        if others:
+            raise UserError(
+                f"{checkpoint} holds a translation model, and {others[0]} needs a language model; "
+                "give tasks=[translation]"
+            )
+        return loaded.model
+    model = only_language_model(loaded, checkpoint)
+    if TRANSLATION in benchmarks:
+        raise UserError(
+            f"{checkpoint} holds a language model, and the task translation needs a translation "
+            "model; wmt14_en_fr asks a language model for translations"
+        )
+    return model
+
+
 def _results(name: str, measured: Measurement, seconds: float) -> list[Result]:
     return [
-        Result(name, metric, value, measured.examples, seconds, measured.standard_error(metric))
+        Result(
+            name,
+            metric,
+            value,
+            measured.examples,
+            seconds,
+            measured.standard_error(metric),
+            measured.notes.get(metric, ""),
+        )
         for metric, value in {**measured.metrics, **measured.counts}.items()
     ]
 
@@ -210,8 +248,11 @@ def write(results: Sequence[Result], out: Path, title: str, n_parameters: int) -
 
 
 def _json_row(result: Result) -> dict[str, object]:
-    """Return the result as a JSON object; infinity and NaN become null."""
-    return {key: finite_or_none(value) for key, value in asdict(result).items()}
+    """Return the result as a JSON object; infinity and NaN become null, no note is left out."""
+    columns = {key: finite_or_none(value) for key, value in asdict(result).items()}
+    if not result.note:
+        del columns["note"]
+    return columns
 
 
 def finite_or_none(value: object) -> object:

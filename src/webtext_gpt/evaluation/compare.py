@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Unpack
 
-from webtext_gpt.checkpoint.load import load_language_model
+from webtext_gpt.checkpoint.load import load
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.benchmark import Measurement
 from webtext_gpt.evaluation.command import (
@@ -14,6 +14,7 @@ from webtext_gpt.evaluation.command import (
     data_folder,
     evaluate_checkpoint,
     finite_or_none,
+    fitting_model,
     refuse_existing_evaluation,
 )
 from webtext_gpt.evaluation.confidence import Difference, difference, suite_difference
@@ -68,11 +69,15 @@ def compare_checkpoints(
         refuse_existing_evaluation(folder)
     if (out / COMPARISON).exists():
         raise UserError(f"{out} already holds a comparison; give another run_dir=...")
-    select_benchmarks(how["tasks"])
+    benchmarks = select_benchmarks(how["tasks"])
     usable_device(how["device"])
     if how["data_dir"] is not None:
         data_folder(how["data_dir"])
-    tokenizers = {load_language_model(checkpoint)[1].hash for checkpoint in checkpoints}
+    tokenizers = set()
+    for checkpoint in checkpoints:
+        loaded = load(checkpoint)
+        fitting_model(loaded, checkpoint, benchmarks)
+        tokenizers.add(loaded.tokenizer.hash)
     measured: dict[str, dict[str, Measurement]] = {side: {} for side in SIDES}
     failures = []
     for side, checkpoint in zip(SIDES, checkpoints, strict=True):

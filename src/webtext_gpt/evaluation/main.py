@@ -23,10 +23,18 @@ def main(settings: Evaluate, call: Call) -> None:
     from webtext_gpt.evaluation.command import Evaluation, evaluate_checkpoint
     from webtext_gpt.evaluation.compare import compare_checkpoints
 
+    pair = settings.source, settings.reference
     how: Evaluation = {
         "tasks": settings.tasks,
         "data_dir": settings.data_dir,
-        "options": Options(settings.limit, settings.detokenize, settings.batch_size),
+        "options": Options(
+            settings.limit,
+            settings.detokenize,
+            settings.batch_size,
+            None if pair[0] is None or pair[1] is None else (pair[0], pair[1]),
+            settings.num_beams,
+            settings.length_penalty,
+        ),
         "device": settings.device,
         "precision": settings.precision,
         "weights": settings.weights,

@@ -15,6 +15,7 @@ from webtext_gpt.evaluation.tasks import (
     lambada,
     language_modeling,
     natural_questions,
+    parallel_text,
     summarization,
     translation,
     winograd,
@@ -41,7 +42,12 @@ _ALL: tuple[Benchmark, ...] = (
 BENCHMARKS = {benchmark.name: benchmark for benchmark in _ALL}
 """The paper's benchmarks, in the order of its table 3, then of its sections 3.4 to 3.8."""
 
-_OTHERS: tuple[Benchmark, ...] = (hellaswag.HELLASWAG, arc.ARC_EASY, arc.ARC_CHALLENGE)
+_OTHERS: tuple[Benchmark, ...] = (
+    hellaswag.HELLASWAG,
+    arc.ARC_EASY,
+    arc.ARC_CHALLENGE,
+    parallel_text.TRANSLATION,
+)
 
 OTHERS = {benchmark.name: benchmark for benchmark in _OTHERS}
 """Benchmarks that the paper does not have."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from webtext_gpt.evaluation.benchmark import Result
 from webtext_gpt.evaluation.registry import BENCHMARKS, SUITES, published_figures
 from webtext_gpt.evaluation.tables import aligned, markdown_table, two_digits
+from webtext_gpt.evaluation.tasks.parallel_text import TRANSLATION
 
 SIZES = {"small": 124_439_808, "medium": 354_823_168, "large": 774_030_080, "xl": 1_557_611_200}
 """Parameters of the paper's models. The names are the fields of `PaperFigures`."""
@@ -75,24 +76,42 @@ def cut_prompts(results: Sequence[Result]) -> str:
     return f"Prompts cut to the model's context: {', '.join(counts)}." if counts else ""
 
 
+def notes(results: Sequence[Result]) -> str:
+    """Return a line for each figure that says how it was computed, or an empty text."""
+    noted = [result for result in results if result.note]
+    return "\n".join(f"- {result.task} {result.metric}: {result.note}" for result in noted)
+
+
+def _of_translation(results: Sequence[Result]) -> bool:
+    """Return whether the model translates, so that the paper's models have no such figures."""
+    return bool(results) and all(result.task == TRANSLATION.name for result in results)
+
+
 def terminal(results: Sequence[Result], title: str, n_parameters: int) -> str:
     """Return all tables as aligned text."""
-    first, last = table3(results, title, n_parameters), all_results(results, n_parameters)
-    tables = [first, *suite_tables(results, n_parameters).values(), last]
-    return "\n\n".join([*map(aligned, tables), *filter(None, [cut_prompts(results)])])
+    tables = [
+        *([] if _of_translation(results) else [table3(results, title, n_parameters)]),
+        *suite_tables(results, n_parameters).values(),
+        all_results(results, n_parameters),
+    ]
+    remarks = filter(None, [cut_prompts(results), notes(results)])
+    return "\n\n".join([*map(aligned, tables), *remarks])
 
 
 def markdown(results: Sequence[Result], title: str, n_parameters: int) -> str:
     """Return all tables as a Markdown document."""
-    sections = {
-        f"# Zero-shot evaluation of {title}\n\n{n_parameters:,} parameters": table3(
-            results, title, n_parameters
-        ),
-        **{f"## {n.upper()}": t for n, t in suite_tables(results, n_parameters).items()},
-        "## All figures": all_results(results, n_parameters),
-    }
-    cut = cut_prompts(results)
-    end = f"\n\n{cut}\n" if cut else "\n"
+    size = f"{n_parameters:,} parameters"
+    figures = all_results(results, n_parameters)
+    if _of_translation(results):
+        sections = {f"# Translation by {title}\n\n{size}": figures}
+    else:
+        sections = {
+            f"# Zero-shot evaluation of {title}\n\n{size}": table3(results, title, n_parameters),
+            **{f"## {n.upper()}": t for n, t in suite_tables(results, n_parameters).items()},
+            "## All figures": figures,
+        }
+    remarks = filter(None, [cut_prompts(results), notes(results)])
+    end = "".join(f"\n\n{remark}" for remark in remarks) + "\n"
     return "\n\n".join(f"{head}\n\n{markdown_table(t)}" for head, t in sections.items()) + end
 
 

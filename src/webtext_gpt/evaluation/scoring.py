@@ -12,6 +12,7 @@ from torch import Tensor
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, KeyValueCache
+from webtext_gpt.model.transformer import Transformer
 from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import Tokenizer
 
@@ -49,7 +50,7 @@ class Scorer:
     """Computes log-probabilities of text under a model.
 
     Args:
-        model: the model, in evaluation mode.
+        model: a language model, or a translation model, which only translates; in evaluation mode.
         tokenizer: the model's tokenizer.
         batch_tokens: maximum number of tokens per forward pass, padding included.
         stride: tokens by which the sliding window moves. None means half the model's context.
@@ -63,9 +64,13 @@ class Scorer:
     """
 
     def __init__(
-        self, model: GPT, tokenizer: Tokenizer, batch_tokens: int = 8192, stride: int | None = None
+        self,
+        model: GPT | Transformer,
+        tokenizer: Tokenizer,
+        batch_tokens: int = 8192,
+        stride: int | None = None,
     ) -> None:
-        self.model = model
+        self._model = model
         self.tokenizer = tokenizer
         self.block_size = model.config.block_size
         self.cut_prompts = 0
@@ -78,6 +83,28 @@ class Scorer:
                 "windows would skip tokens"
             )
         self.batch_tokens = batch_tokens
+
+    @property
+    def model(self) -> GPT:
+        """The language model.
+
+        Raises:
+            UserError: it is a translation model.
+        """
+        if isinstance(self._model, Transformer):
+            raise UserError("this task needs a language model, not a translation model")
+        return self._model
+
+    @property
+    def translator(self) -> Transformer:
+        """The translation model.
+
+        Raises:
+            UserError: it is a language model.
+        """
+        if not isinstance(self._model, Transformer):
+            raise UserError("this task needs a translation model, not a language model")
+        return self._model
 
     def continuation(self, context: str, text: str) -> Window:
         """Return the window that scores `text` after `context`.

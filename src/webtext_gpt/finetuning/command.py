@@ -6,7 +6,7 @@ Lightning is imported only when a model is trained.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from webtext_gpt.checkpoint.load import LoadedModel, load
+from webtext_gpt.checkpoint.load import LoadedModel, load, only_gpt
 from webtext_gpt.cli import Call
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
@@ -53,7 +53,7 @@ def run_command(settings: Finetune, call: Call | None = None) -> "Summary":
         if settings.checkpoint is None:
             raise UserError("checkpoint has no value; give checkpoint=RUN")
         start = load(settings.checkpoint)
-        if isinstance(start.model, GPTClassifier):
+        if isinstance(only_gpt(start, settings.checkpoint), GPTClassifier):
             return _use_classifier(settings, settings.checkpoint, start)
         if settings.task.target is None:
             raise UserError(

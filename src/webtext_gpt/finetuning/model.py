@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from torch import nn
 
-from webtext_gpt.checkpoint.load import LoadedModel, load
+from webtext_gpt.checkpoint.load import LoadedModel, load, only_gpt
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, language_model
 from webtext_gpt.model.gpt import CausalSelfAttention
@@ -43,11 +43,12 @@ def load_body(
         from_scratch: keep the shape and the tokenizer, but draw new weights.
 
     Raises:
-        UserError: the checkpoint cannot be read, or its tokenizer does not fit the model.
+        UserError: the checkpoint cannot be read or is a translation model, or its tokenizer does
+            not fit the model.
     """
     if loaded is None:
         loaded = load(checkpoint)
-    body, tokenizer = language_model(loaded.model), loaded.tokenizer
+    body, tokenizer = language_model(only_gpt(loaded, checkpoint)), loaded.tokenizer
     try:
         if loaded.is_foreign:
             vocabulary.cut_padding(body, tokenizer)

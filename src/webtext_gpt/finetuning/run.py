@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import lightning as L
 import torch
 
-from webtext_gpt.checkpoint.load import LoadedModel, empty_model, load
+from webtext_gpt.checkpoint.load import LoadedModel, empty_model, load, only_gpt
 from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.classification import Classification
@@ -202,7 +202,9 @@ def _model(
     The weights of a resumed run are loaded later, with its optimizer.
     """
     if run.state is not None:
-        model, tokenizer = empty_model({**run.state, "lora": None, "new_tokens": None})
+        state = {**run.state, "lora": None, "new_tokens": None}
+        resumed = LoadedModel(*empty_model(state))
+        model, tokenizer = only_gpt(resumed, run.folder), resumed.tokenizer
         labels = model.config.labels if isinstance(model, GPTClassifier) else ()
         if labels != objective.labels:
             raise UserError(

@@ -11,6 +11,7 @@ from webtext_gpt.checkpoint.load import load, only_language_model
 from webtext_gpt.cli import Call
 from webtext_gpt.data.rows import holds_rows, read_rows, text_value
 from webtext_gpt.errors import UserError
+from webtext_gpt.evaluation.published import GZIP, published_text
 from webtext_gpt.files import read_text, replaced
 from webtext_gpt.generation.decoding import check_prompts
 from webtext_gpt.generation.layout import store_by_input
@@ -28,7 +29,9 @@ from webtext_gpt.generation.texts import (
     continuations,
     next_tokens,
 )
+from webtext_gpt.generation.translation_command import print_translations
 from webtext_gpt.model import GPT
+from webtext_gpt.model.transformer import Transformer
 from webtext_gpt.paths import absence, check_output_file, local_path, shown
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.settings import checks, whole_number
@@ -39,7 +42,7 @@ from webtext_gpt.training.precision import place_for_inference, usable_device
 
 
 def generate(settings: Generate, call: Call) -> None:
-    """Load a model, and print or write its continuations, or print its next-token candidates.
+    """Load a model, and print or write its continuations, candidates or translations.
 
     Everything that can be checked without the model is checked before it is loaded.
 
@@ -63,6 +66,11 @@ def generate(settings: Generate, call: Call) -> None:
         refuse_existing(settings.out)
     device = usable_device(settings.device)
     loaded = load(settings.checkpoint)
+    if isinstance(loaded.model, Transformer):
+        print_translations(settings, loaded.model, loaded.tokenizer, texts, device)
+        return
+    if settings.length_penalty is not None:
+        raise UserError("length_penalty= is for translation models; leave it out")
     model, tokenizer = only_language_model(loaded, settings.checkpoint), loaded.tokenizer
     place_for_inference(model, device, settings.precision, settings.weights)
     if device == "cpu":
@@ -233,6 +241,8 @@ def _continuations(
 def read_prompts(path: str | Path) -> list[str]:
     """Return the prompts of a file: the column `prompt` of JSONL or Parquet, else its lines.
 
+    A file of lines may be gzipped.
+
     An empty line is an empty prompt, except at the end of the file.
 
     Raises:
@@ -245,7 +255,8 @@ def read_prompts(path: str | Path) -> list[str]:
     if holds_rows(path):
         prompts = [text_value(row, "prompt", place) for place, row in read_rows(path, ["prompt"])]
     else:
-        text = read_text(path).replace("\r\n", "\n").rstrip("\n")
+        read = published_text if path.suffix == GZIP else read_text
+        text = read(path).replace("\r\n", "\n").rstrip("\n")
         prompts = text.split("\n") if text else []
     if not prompts:
         raise UserError(f"{path} holds no prompt; write one per line")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from webtext_gpt.settings.base import Settings, Target, setting
+from webtext_gpt.settings.base import TARGET, Settings, Target, setting
 from webtext_gpt.settings.kinds import (
     Number,
     OneOf,
@@ -34,7 +34,7 @@ class Files(Target):
     target: Literal["webtext_gpt.data.sources.Files"] = setting(alias="_target_")
     path: Annotated[list[str], Listed(PathText())] = setting(
         ...,
-        "file, folder or glob pattern, or a list [a,b]; with data=shards, a folder",
+        "file, folder, glob pattern or list [a,b]; with data=shards, a folder",
         common=True,
     )
     text_key: Annotated[str, Text("the name of a column")] = setting(
@@ -201,7 +201,52 @@ class Mixed(Target):
         return self
 
 
-Data = Annotated[Docstrings | Files | Hub | Shards | Mixed, Field(discriminator="target")]
+class Pairs(Target):
+    """`data=pairs`: sentences and their translations, for an encoder-decoder."""
+
+    target: Literal["webtext_gpt.data.pairs.ParallelText"] = setting(alias="_target_")
+    source: Annotated[str, PathText()] = setting(
+        ...,
+        "file of sentences, one a line, plain or compressed; or a .tsv or JSONL file that has "
+        "their translations too",
+    )
+    target_file: Annotated[str | None, PathText(null="in the file of data.source")] = setting(
+        None, "file of their translations, line by line", alias="target"
+    )
+    val_source: Annotated[str | None, PathText(null="val_fraction of the pairs")] = setting(
+        None, "file of sentences for validation"
+    )
+    val_target: Annotated[str | None, PathText(null="in the file of data.val_source")] = setting(
+        None, "file of their translations"
+    )
+    val_fraction: Annotated[float, Fraction] = setting(
+        0.01, "fraction of the pairs held out, chosen by a hash of their text, without val_source"
+    )
+    source_key: Annotated[str, Text("the name of a column")] = setting(
+        "source", "column of the sentences in .tsv files with a header and in JSONL"
+    )
+    target_key: Annotated[str, Text("the name of a column")] = setting(
+        "target", "column of the translations"
+    )
+
+
+def _choice(values: object) -> str | None:
+    """Return the target of a choice of `data=`; pairs have a key `target` besides."""
+    if isinstance(values, Mapping):
+        found = values.get(TARGET)
+        return None if found is None else str(found)
+    return getattr(values, "target", None)
+
+
+Data = Annotated[
+    Annotated[Docstrings, Tag("webtext_gpt.data.sources.Docstrings")]
+    | Annotated[Files, Tag("webtext_gpt.data.sources.Files")]
+    | Annotated[Hub, Tag("webtext_gpt.data.sources.Hub")]
+    | Annotated[Shards, Tag("webtext_gpt.data.shards.TokenShards")]
+    | Annotated[Mixed, Tag("webtext_gpt.data.mixture.Mixture")]
+    | Annotated[Pairs, Tag("webtext_gpt.data.pairs.ParallelText")],
+    Discriminator(_choice),
+]
 
 
 class TrainedBPE(Target):

@@ -38,7 +38,6 @@ class Generate(Settings):
 
     examples: ClassVar[dict[str, str]] = {
         '{command} checkpoint=runs/... prompt="The meaning of life is"': "continue a text",
-        "{command} checkpoint=runs/... num_samples=3 temperature=0.8": "three new documents",
         '{command} checkpoint=runs/... prompt="The capital is" next=10': (
             "the most probable next tokens"
         ),
@@ -46,6 +45,9 @@ class Generate(Settings):
             "a file of prompts"
         ),
         "{command} checkpoint=runs/... num_beams=4 stop=[.]": "beam search, up to a full stop",
+        "{command} checkpoint=TRANSLATOR prompts=test.en out=test.de": (
+            "translate a file, line by line"
+        ),
     }
 
     checkpoint: Annotated[str, PathText(what=f"a {MODEL}")] = setting(
@@ -60,7 +62,9 @@ class Generate(Settings):
         common=True,
     )
     out: Annotated[str | None, PathText(null="print them")] = setting(
-        None, "JSONL file for prompts and completions", common=True
+        None,
+        "JSONL file for prompts and completions; translations may also be a file of lines",
+        common=True,
     )
     num_samples: Annotated[int, Whole(1)] = setting(
         1, "continuations per prompt; with num_beams, the best that the search found", common=True
@@ -82,7 +86,12 @@ class Generate(Settings):
         "above 1: lower the logits of tokens that already occur in the text",
     )
     num_beams: Annotated[int, Whole(1)] = setting(
-        1, "above 1: beam search of this width instead of sampling"
+        1, "above 1: beam search of this width instead of sampling; a translation model's is 5"
+    )
+    length_penalty: Annotated[float | None, Number(0, null="0.6")] = setting(
+        None,
+        "of a translation model: a text of n tokens scores its log-probability divided by "
+        "((5 + n) / 6)^length_penalty",
     )
     stop: Annotated[list[str] | None, Listed(Text(), empty=True, null="none")] = setting(
         list, r'strings that end a text; \n, \t and \\ are read: stop=["\n"]'
@@ -152,7 +161,7 @@ class Generate(Settings):
 
 
 class Evaluate(Settings):
-    """Evaluate a model zero-shot, as the GPT-2 paper did.
+    """Evaluate a model zero-shot, as the GPT-2 paper did, or by its translations.
 
     With compare=[A,B], evaluate two and test their differences. With report=[RUN,RUN,...], compare
     finished runs by model size (figure 4) instead.
@@ -161,8 +170,10 @@ class Evaluate(Settings):
     examples: ClassVar[dict[str, str]] = {
         "{command} checkpoint=runs/... tasks=[lambada,wikitext2] limit=100": "from the hub, a part",
         "{command} checkpoint=runs/... tasks=core data_dir=eval_bundle/": "from local files",
-        "{command} checkpoint=openai-community/gpt2": "the paper's benchmarks, GPT-2 small",
         "{command} compare=[runs/a,runs/b] tasks=lambada": "are two models different?",
+        "{command} checkpoint=TRANSLATOR tasks=translation source=test.en reference=test.de": (
+            "BLEU and chrF of translations"
+        ),
         "{command} report=[runs/small,runs/medium]": "loss by model size",
     }
 
@@ -180,6 +191,16 @@ class Evaluate(Settings):
         "folder for evaluation.json and evaluation.md",
         common=True,
         shown="evaluations/DATE_TIME",
+    )
+    source: Annotated[str | None, PathText(null="test.source in data_dir")] = setting(
+        None, "task translation: file of sentences, one per line; a path, or a name in data_dir"
+    )
+    reference: Annotated[str | None, PathText(null="test.target in data_dir")] = setting(
+        None, "task translation: file of their translations, line by line"
+    )
+    num_beams: Annotated[int, Whole(1)] = setting(5, "task translation: width of the beam search")
+    length_penalty: Annotated[float, Number(0)] = setting(
+        0.6, "task translation: as length_penalty of generate.py"
     )
     limit: Annotated[int | None, Whole(1, unit="examples", null="all")] = setting(
         None, "evaluate only this many examples of each task", common=True
@@ -213,6 +234,7 @@ class Evaluate(Settings):
     @model_validator(mode="after")
     def _need_a_model_or_runs(self) -> Self:
         checks.int8_weights(self.weights, self.device, self.precision)
+        self._refuse_half_a_pair()
         given = [key for key in ("checkpoint", "compare", "report") if getattr(self, key)]
         if not given:
             raise ValueError(
@@ -225,6 +247,16 @@ class Evaluate(Settings):
         if "compare" in given and len(given) > 1:
             raise ValueError(f"give only one of {', '.join(f'{key}=' for key in given)}")
         return self
+
+    def _refuse_half_a_pair(self) -> None:
+        of_translation = ("source", "reference", "num_beams", "length_penalty")
+        given = [key for key in of_translation if key in self.model_fields_set]
+        if given and "translation" not in self.tasks:
+            raise ValueError(
+                f"{given[0]}= is for the task translation; give tasks=translation, or leave it out"
+            )
+        if (self.source is None) != (self.reference is None):
+            raise ValueError("source= and reference= name the two sides of a test set; give both")
 
 
 class Serve(Settings):
@@ -272,9 +304,9 @@ class Serve(Settings):
 class Weights(Settings):
     """Convert a model from one format to another.
 
-    It reads our runs and .ckpt files, Hugging Face's GPT-2, GPT-1 and their sequence classifiers,
-    and the files of nanoGPT and minGPT. It writes our .ckpt, a folder for AutoModelForCausalLM and
-    AutoTokenizer, a .gguf file for llama.cpp, or an .onnx file with tokenizer.json beside it.
+    It reads our runs and .ckpt files, Hugging Face's GPT-2, GPT-1, their sequence classifiers and
+    MarianMT as written here, nanoGPT's and minGPT's files. It writes our .ckpt, a folder for
+    transformers, a .gguf file for llama.cpp, or an .onnx file with tokenizer.json beside it.
     """
 
     examples: ClassVar[dict[str, str]] = {

@@ -184,10 +184,10 @@ def kind_of(field: FieldInfo) -> Kind | None:
 
 def field_of(model: type[Settings] | None, name: str) -> FieldInfo | None:
     """Return the field of a class by its key; None if there is none."""
-    if model is None or name == "target":
+    if model is None:
         return None
     for own, field in model.model_fields.items():
-        if name == (field.alias or own):
+        if own != "target" and name == (field.alias or own):
             return field
     return None
 

@@ -1,10 +1,11 @@
 """Settings of the model: `model.KEY`. The choices of `model=` are sizes, in conf/model."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Discriminator, Tag, model_validator
 
-from webtext_gpt.settings.base import Target, setting
+from webtext_gpt.settings.base import TARGET, Target, setting
 from webtext_gpt.settings.kinds import (
     Number,
     OneOf,
@@ -13,6 +14,9 @@ from webtext_gpt.settings.kinds import (
 )
 
 Dropout = Number(0, below=1)
+GPT = "webtext_gpt.model.GPTConfig"
+TRANSLATOR = "webtext_gpt.model.transformer.TransformerConfig"
+"""Targets of the two kinds of model."""
 
 
 class Model(Target):
@@ -105,3 +109,62 @@ class Model(Target):
                 f"model.positions=sinusoidal needs an even model.n_embd, not {self.n_embd}"
             )
         return self
+
+
+class TransformerModel(Target):
+    """`model=transformer_base`: an encoder-decoder, as in `TransformerConfig`."""
+
+    target: Literal["webtext_gpt.model.transformer.TransformerConfig"] = setting(alias="_target_")
+    n_encoder_layer: Annotated[int, Whole(1)] = setting(
+        6, "number of blocks of the encoder of a translation model"
+    )
+    n_decoder_layer: Annotated[int, Whole(1)] = setting(6, "number of blocks of its decoder")
+    n_head: Annotated[int, Whole(1)] = setting(8, "attention heads per block; must divide n_embd")
+    n_embd: Annotated[int, Whole(1)] = setting(512, "width of the residual streams")
+    block_size: Annotated[int, Whole(2, unit="tokens")] = setting(
+        512, "longest source and longest target"
+    )
+    vocab_size: Annotated[int | None, Whole(1, null="the tokenizer's vocabulary")] = setting(
+        None, "number of token ids, of both languages"
+    )
+    norm: Annotated[str, OneOf(("post", "pre"))] = setting(
+        "post", "layer normalization after each sum (post, Vaswani et al.) or before (pre)"
+    )
+    activation: Annotated[str, OneOf(("relu", "gelu", "gelu_tanh", "relu_squared"))] = setting(
+        "relu", "activation of the MLP"
+    )
+    positions: Annotated[str, OneOf(("sinusoidal", "learned"))] = setting(
+        "sinusoidal", "position encodings of source and target"
+    )
+    dropout: Annotated[float, Dropout] = setting(
+        0.1,
+        "dropout of a translation model: on the output of each sub-block, and on the sums of "
+        "embeddings and positions",
+    )
+    attn_dropout: Annotated[float, Dropout] = setting(0.0, "dropout on the attention weights")
+    tied_embeddings: Annotated[bool, Switch()] = setting(
+        True, "share the token embedding's weights with the output layer"
+    )
+
+    @model_validator(mode="after")
+    def _check_width(self) -> Self:
+        if self.n_embd % self.n_head:
+            raise ValueError(
+                f"model.n_embd={self.n_embd} does not divide into model.n_head={self.n_head} heads"
+            )
+        if self.positions == "sinusoidal" and self.n_embd % 2:
+            raise ValueError(
+                f"model.positions=sinusoidal needs an even model.n_embd, not {self.n_embd}"
+            )
+        return self
+
+
+def _tag(values: object) -> str:
+    """Return the target of a choice of `model=`; keys without a choice are of a GPT."""
+    given = values.get(TARGET) if isinstance(values, Mapping) else getattr(values, "target", None)
+    return str(given) if given == TRANSLATOR else GPT
+
+
+AnyModel = Annotated[
+    Annotated[Model, Tag(GPT)] | Annotated[TransformerModel, Tag(TRANSLATOR)], Discriminator(_tag)
+]

@@ -226,9 +226,17 @@ def _model_of(field: FieldInfo, node: object) -> type[Settings] | None:
         allowed = model.model_fields.get("target")
         if target is not None and allowed and target in get_args(allowed.annotation):
             return model
-    if len(models) == 1 and (node is not None or not is_optional(field)):
-        return models[0]
-    return None
+    if node is None and is_optional(field):
+        return None
+    if len(models) > 1:  # without a choice, keys are of the one that needs none to be named
+        models = [m for m in models if target is None and not _needs_target(m)]
+    return models[0] if models else None
+
+
+def _needs_target(model: type[Settings]) -> bool:
+    """Return whether a choice of a group is recognized by its target alone."""
+    field = model.model_fields.get("target")
+    return field is not None and field.is_required()
 
 
 def _refuse_target(field: FieldInfo, node: object, key: str) -> None:

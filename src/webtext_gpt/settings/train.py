@@ -10,12 +10,13 @@ from webtext_gpt.settings.base import TARGET, keys, setting
 from webtext_gpt.settings.data import Data, TokenizerChoice
 from webtext_gpt.settings.dial import DIALS, implied_recipe
 from webtext_gpt.settings.kinds import NULL, Count, Number, OneOf, PathText, Switch, Whole
-from webtext_gpt.settings.model import Model
+from webtext_gpt.settings.model import AnyModel, Model, TransformerModel
 from webtext_gpt.settings.run import AUTO, RunSettings, cache_folder
+from webtext_gpt.settings.translation import check_pairs, implied_model
 
 
 class Train(RunSettings):
-    """Pretrain a GPT, from a laptop to a cluster.
+    """Pretrain a GPT, from a laptop to a cluster; with data=pairs, train a translation model.
 
     Without settings, it trains a small model on real text in five minutes, and writes into runs/.
     """
@@ -39,8 +40,12 @@ class Train(RunSettings):
     estimate: Annotated[bool, Switch()] = setting(
         False, "print the memory that training needs, and exit", common=True
     )
-    global_batch_tokens: Annotated[int | None, Whole(1, unit="tokens", null="16 sequences")] = (
-        setting(None, "size of one optimizer step over all devices", common=True)
+    global_batch_tokens: Annotated[
+        int | None, Whole(1, unit="tokens", null="16 sequences; with data=pairs 4,096 tokens")
+    ] = setting(
+        None,
+        "size of one optimizer step; of pairs, of either side",
+        common=True,
     )
     micro_batch_size: Annotated[
         int | None,
@@ -85,12 +90,18 @@ class Train(RunSettings):
         "stream: training sequences are cut from the text of all documents in a row; best_fit: "
         "each begins with a document, and what does not fit is left out, which the run reports",
     )
+    label_smoothing: Annotated[float | None, Number(0, below=1, null="0.1 with data=pairs")] = (
+        setting(
+            None,
+            "with data=pairs: share of the probability that a target gives to the whole vocabulary",
+        )
+    )
     cache_dir: Annotated[str, PathText()] = setting(
         cache_folder,
         "cache of token shards built from text; the variable WEBTEXT_GPT_CACHE names another",
         shown="~/.cache/webtext-gpt",
     )
-    model: Model = keys()
+    model: AnyModel = keys()
     data: Data = keys()
     tokenizer: TokenizerChoice | None = keys(None)
 
@@ -106,8 +117,8 @@ class Train(RunSettings):
     def implied_choices(
         cls, given: Mapping[str, str], chosen: Mapping[str, str]
     ) -> Mapping[str, str]:
-        """`size` and `budget` imply the recipe of their laws. See `Settings.implied_choices`."""
-        return implied_recipe(given, chosen)
+        """The dial implies a recipe, pairs imply a model. See `Settings.implied_choices`."""
+        return {**implied_recipe(given, chosen), **implied_model(given, chosen)}
 
     def derived(self, given: Collection[str]) -> dict[str, Any]:
         """`size` and `budget` set further keys. See `Settings.derived`."""
@@ -123,7 +134,7 @@ class Train(RunSettings):
 
     @field_serializer("model", mode="wrap")
     def _keys_of_the_model(
-        self, model: Model, plain: SerializerFunctionWrapHandler
+        self, model: Model | TransformerModel, plain: SerializerFunctionWrapHandler
     ) -> dict[str, Any]:
         """With a checkpoint, the keys that were not given are the checkpoint's."""
         kept = model.model_fields_set | {TARGET}
@@ -138,6 +149,11 @@ class Train(RunSettings):
                 f"validate_tokens={self.validate_tokens} shortens all validations but the last, "
                 f"and trainer.limit_val_batches={batches} all of them; leave one out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_and_their_model(self) -> Self:
+        check_pairs(self)
         return self
 
     @model_validator(mode="after")

@@ -1,7 +1,8 @@
-"""The work of `train.py`: train, or estimate the memory that training needs."""
+"""The work of `train.py`: train a GPT or a translator, or estimate the memory for it."""
 
 from webtext_gpt.cli import Call
 from webtext_gpt.commands import many_imports
+from webtext_gpt.settings.data import Pairs
 from webtext_gpt.settings.train import Train
 
 
@@ -11,6 +12,13 @@ def train(settings: Train, call: Call) -> None:
         from webtext_gpt.training.memory import estimate
 
         print(estimate(settings))
+        return
+    if isinstance(settings.data, Pairs):
+        with many_imports():
+            from webtext_gpt.translation.run import print_translator, train_translator
+
+        if summary := train_translator(settings, call):
+            print_translator(settings.run_dir, summary)
         return
     with many_imports():
         from webtext_gpt.training.pretrain import pretrain

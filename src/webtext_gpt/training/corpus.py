@@ -15,7 +15,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPTConfig
 from webtext_gpt.model.config import GPT2_VOCAB_SIZE
 from webtext_gpt.settings.data import Characters, GPT2Tokenizer, Hub, Mixed, Shards, TokenizerChoice
-from webtext_gpt.settings.model import Model
+from webtext_gpt.settings.model import Model, TransformerModel
 from webtext_gpt.settings.train import Train
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
 from webtext_gpt.training.given_tokenizer import shards_with
@@ -114,7 +114,7 @@ def expected_vocabulary(settings: Train) -> int:
     return tokenizer.vocab_size
 
 
-def model_config(settings: Model, vocab_size: int) -> GPTConfig:
+def model_config(settings: Model | TransformerModel, vocab_size: int) -> GPTConfig:
     """Return the model's configuration, with the corpus's vocabulary unless a larger one is set.
 
     Args:
@@ -124,11 +124,16 @@ def model_config(settings: Model, vocab_size: int) -> GPTConfig:
     Raises:
         UserError: the vocabulary that is set is smaller than the corpus's.
     """
+    config: GPTConfig = settings.build(vocab_size=vocabulary_size(settings, vocab_size))
+    return config
+
+
+def vocabulary_size(settings: Model | TransformerModel, vocab_size: int) -> int:
+    """Return the size of the model's vocabulary; the arguments and errors of `model_config`."""
     size = settings.vocab_size or vocab_size
     if size < vocab_size:
         raise UserError(
             f"model.vocab_size={size} does not hold the tokenizer's {vocab_size} "
             "ids; leave it null, or train a smaller tokenizer (tokenizer.vocab_size=...)"
         )
-    config: GPTConfig = settings.build(vocab_size=size)
-    return config
+    return size

@@ -13,9 +13,10 @@ import torch
 from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 
-from webtext_gpt.checkpoint.load import describe
+from webtext_gpt.checkpoint.load import AnyModel, describe
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, GPTClassifier, GPTConfig, language_model
+from webtext_gpt.model import GPTConfig, language_model
+from webtext_gpt.model.transformer import Transformer
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training import lightning_internals as internals
 from webtext_gpt.training.attention_kernel import slow_attention, usable_kernels
@@ -35,7 +36,7 @@ class ModuleOptions(TypedDict):
 
     corpus: str | dict[str, str]
     tokens_per_step: int
-    make_optimizer: Callable[[GPT | GPTClassifier], torch.optim.Optimizer]
+    make_optimizer: Callable[[AnyModel], torch.optim.Optimizer]
     schedule: Callable[..., float]
     seed: int
     compile_model: bool | str
@@ -76,12 +77,12 @@ class TrainingModule(L.LightningModule):
 
     def __init__(
         self,
-        model: GPT | GPTClassifier,
+        model: AnyModel,
         tokenizer: Tokenizer,
         loss: Callable[..., Tensor],
         *,
         corpus: str | dict[str, str],
-        make_optimizer: Callable[[GPT | GPTClassifier], torch.optim.Optimizer],
+        make_optimizer: Callable[[AnyModel], torch.optim.Optimizer],
         schedule: Callable[..., float],
         seed: int,
         tokens_per_step: int,
@@ -159,6 +160,8 @@ class TrainingModule(L.LightningModule):
     def _warn_of_slow_attention(self) -> None:
         if self.device.type != "cuda":
             return
+        if isinstance(self.model, Transformer):
+            return  # attention to sources of several lengths has a mask under any kernel
         config = language_model(self.model).config
         is_half = str(self.trainer.precision).startswith("bf16")
         dtype = torch.bfloat16 if is_half else torch.float32
@@ -316,6 +319,11 @@ class TrainingModule(L.LightningModule):
     def on_validation_start(self) -> None:
         """Check the step before, so that no validation is of weights that stop a run."""
         self.checks.finish()
+
+    @property
+    def _sum_device(self) -> torch.device:
+        """Device of sums over a validation: double precision is missing on Apple's GPUs."""
+        return torch.device("cpu") if self.device.type == "mps" else self.device
 
     def validation_figures(self) -> dict[str, float]:
         """Return the figures of the validation that has just run, including `val_loss`."""

@@ -8,11 +8,12 @@ from torch import nn
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTClassifier, language_model
+from webtext_gpt.model.transformer import Transformer
 from webtext_gpt.training.muon import Muon
 
 
 def adamw(
-    model: GPT | GPTClassifier,
+    model: GPT | GPTClassifier | Transformer,
     *,
     lr: float | None = None,
     reference_lr: float = 6e-4,
@@ -34,12 +35,12 @@ def adamw(
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     if lr is None:
-        lr = default_lr(language_model(model).config.n_embd, reference_lr)
+        lr = default_lr(_width(model), reference_lr)
     return _adamw(parameters, lr, betas, eps, weight_decay)
 
 
 def muon(
-    model: GPT | GPTClassifier,
+    model: GPT | GPTClassifier | Transformer,
     *,
     lr: float = 0.02,
     momentum: float = 0.95,
@@ -82,16 +83,25 @@ def muon(
     )
 
 
-def hidden_matrices(model: GPT | GPTClassifier) -> dict[nn.Parameter, int]:
+STACKED = {"attn.c_attn.weight": 3, "cross.c_memory.weight": 2}
+"""Weights of queries, keys and values that are one matrix in the model."""
+
+
+def hidden_matrices(model: GPT | GPTClassifier | Transformer) -> dict[nn.Parameter, int]:
     """Return the trained matrices of the blocks, each with how many are stacked in its rows."""
+    if isinstance(model, Transformer):
+        blocks = [model.encoder, model.decoder]
+    else:
+        blocks = [language_model(model).blocks]
     return {
-        parameter: 3 if name.endswith("attn.c_attn.weight") else 1
-        for name, parameter in language_model(model).blocks.named_parameters()
+        parameter: next((n for end, n in STACKED.items() if name.endswith(end)), 1)
+        for one in blocks
+        for name, parameter in one.named_parameters()
         if parameter.requires_grad and parameter.dim() == 2
     }
 
 
-def moments(model: GPT | GPTClassifier, *, by_muon: bool) -> int:
+def moments(model: GPT | GPTClassifier | Transformer, *, by_muon: bool) -> int:
     """Return how many values an optimizer keeps: two a trained parameter, one if Muon has it."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return 2 * trained - (sum(p.numel() for p in hidden_matrices(model)) if by_muon else 0)
@@ -111,6 +121,10 @@ def _adamw(
     groups = [group for group in groups if group["params"]]  # freezing can leave one empty
     beta1, beta2 = betas
     return torch.optim.AdamW(groups, lr=lr, betas=(beta1, beta2), eps=eps, fused=True)
+
+
+def _width(model: GPT | GPTClassifier | Transformer) -> int:
+    return (model if isinstance(model, Transformer) else language_model(model)).config.n_embd
 
 
 def default_lr(n_embd: int, reference_lr: float = 6e-4) -> float:

@@ -134,11 +134,6 @@ class PretrainingModule(TrainingModule):
                 )
         super().refuse_other_training(checkpoint)
 
-    @property
-    def _sum_device(self) -> torch.device:
-        """Device of the sums: double precision is missing on Apple's GPUs."""
-        return torch.device("cpu") if self.device.type == "mps" else self.device
-
 
 @rank_zero_reports_first()
 def pretrain(settings: Train, call: Call | None = None) -> Summary:

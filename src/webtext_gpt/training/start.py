@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from webtext_gpt.checkpoint.load import load
+from webtext_gpt.checkpoint.load import load, only_gpt
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTClassifier, GPTConfig
 from webtext_gpt.model.empty import empty_gpt
@@ -64,16 +64,16 @@ def load_start(checkpoint: str, changes: Mapping[str, Any]) -> tuple[GPT, Tokeni
             `block_size` may be smaller: the positions beyond it are cut off.
 
     Raises:
-        UserError: the checkpoint cannot be read, is a classifier, or its tokenizer does not fit
-            it; or another option differs.
+        UserError: the checkpoint cannot be read, is no language model, or its tokenizer does not
+            fit it; or another option differs.
     """
     loaded = load(checkpoint, keep_padding=True)  # without its rows, losses would change
-    if isinstance(loaded.model, GPTClassifier):
+    model = only_gpt(loaded, f"checkpoint={checkpoint}")
+    if isinstance(model, GPTClassifier):
         raise UserError(
             f"checkpoint={checkpoint} is a classifier, and pretraining needs a language model; "
             "give the model that it was fine-tuned from, or train it further with finetune.py"
         )
-    model = loaded.model
     try:
         if loaded.is_foreign:
             vocabulary.check_padding(model, loaded.tokenizer)

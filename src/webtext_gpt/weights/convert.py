@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from webtext_gpt.checkpoint.load import LoadedModel, load, save_model
+from webtext_gpt.checkpoint.load import LoadedModel, load, only_gpt, save_model
 from webtext_gpt.errors import UserError
 from webtext_gpt.extras import check_installed
 from webtext_gpt.model import GPT, GPTClassifier
@@ -59,7 +59,7 @@ def convert(
     if out.suffix == OURS:
         save_model(loaded.model, loaded.tokenizer, out, loaded.task)
     elif out.suffix in EXPORTS:
-        EXPORTS[out.suffix][1](loaded.model, loaded.tokenizer, out, force)
+        EXPORTS[out.suffix][1](only_gpt(loaded, checkpoint), loaded.tokenizer, out, force)
     else:
         save = next(format_.save for format_ in FORMATS if format_.save is not None)
         save(loaded.model, loaded.tokenizer, out, force)

@@ -10,10 +10,12 @@ import torch
 
 from webtext_gpt.checkpoint.load import (
     MODEL,
+    LoadedModel,
     describe,
     empty_model,
     load,
     load_language_model,
+    only_translator,
     save_model,
 )
 from webtext_gpt.checkpoint.parts import (
@@ -24,14 +26,18 @@ from webtext_gpt.checkpoint.parts import (
     write_complete,
 )
 from webtext_gpt.checkpoint.store import read_checkpoint, save_checkpoint, write_file
+from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.command import run_command
 from webtext_gpt.finetuning.model import add_head, load_body
 from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
 from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.model.gpt import sinusoidal_positions
 from webtext_gpt.model.lora import add_lora
+from webtext_gpt.model.transformer import Transformer, TransformerConfig
 from webtext_gpt.tokenizer import build_char_vocabulary
+from webtext_gpt.training.start import load_start
 from webtext_gpt.weights import hugging_face
+from webtext_gpt.weights.convert import convert
 
 SMALL = {"n_layer": 1, "n_head": 1, "n_embd": 8, "block_size": 4, "vocab_size": 4}
 TOKENIZER = build_char_vocabulary(["abc"])
@@ -232,3 +238,41 @@ def test_fine_tuning_builds_its_body_once(
     assert (body.config.embd_dropout, body.config.attn_dropout) == (p, p)
     assert {m.p for m in body.modules() if isinstance(m, torch.nn.Dropout)} == {p}
     assert {block.attn.attn_dropout for block in body.blocks} == {p}
+
+
+def test_a_translation_model_comes_back_with_its_shape_and_weights(tmp_path: Path) -> None:
+    config = TransformerConfig(
+        n_encoder_layer=1, n_decoder_layer=2, n_head=2, n_embd=8, block_size=6, vocab_size=4
+    )
+    model = Transformer(config).eval()
+    save_model(model, TOKENIZER, tmp_path / "a.ckpt")
+
+    loaded = load(tmp_path / "a.ckpt")
+    assert isinstance(loaded.model, Transformer)
+    assert loaded.model.config == config
+    assert loaded.model.lm_head.weight is loaded.model.wte.weight
+    assert loaded.tokenizer.hash == TOKENIZER.hash
+    source, target = torch.tensor([[0, 1, 3]]), torch.tensor([[3, 2]])
+    lengths = torch.tensor([3])
+    assert torch.equal(loaded.model(source, lengths, target), model(source, lengths, target))
+
+
+def test_a_model_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
+    sizes = {"n_encoder_layer": 1, "n_decoder_layer": 1, "n_head": 1, "n_embd": 8}
+    translator = Transformer(TransformerConfig(**sizes, block_size=4, vocab_size=4))
+    path = tmp_path / "a.ckpt"
+    save_model(translator, TOKENIZER, path)
+
+    with pytest.raises(UserError, match=r"a\.ckpt holds a translation model, not a language model"):
+        load_language_model(path)
+    with pytest.raises(UserError, match="holds a translation model, not a language model or a cla"):
+        load_body(str(path))
+    with pytest.raises(UserError, match="holds a translation model"):
+        load_start(str(path), {})
+    with pytest.raises(UserError, match="holds a translation model"):
+        convert(path, tmp_path / "a.gguf")
+    with pytest.raises(UserError, match="folder holds a language model, not a translation model"):
+        only_translator(load(_as_run(tmp_path / "folder")), "folder")
+    classifier = LoadedModel(GPTClassifier(GPT(GPTConfig(**SMALL)), HEAD), TOKENIZER)
+    with pytest.raises(UserError, match="holds a classifier, not a translation model"):
+        only_translator(classifier, "it")

@@ -38,24 +38,35 @@ MAX_TRANSLATION_TOKENS = 100
 def read_pair(files: Sequence[Path]) -> Iterator[tuple[str, Row]]:
     """Read an English and a French file as rows of the dataset on the hub.
 
+    Raises as `paired_sentences` does.
+    """
+    for place, pair in paired_sentences(files, ("en", "fr")):
+        yield place, {"translation": pair}
+
+
+def paired_sentences(
+    files: Sequence[Path], names: tuple[str, str]
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the pairs of sentences of two files, under their names, each with its place.
+
     A file has a sentence on each line, or, if it is an `.sgm` file, in each `seg` element.
 
     Raises:
         UserError: a sentence is empty, or the files have different numbers of sentences.
     """
-    english, french = files
+    first, second = files
     pairs = [_sentences(file) for file in files]
     if len(pairs[0]) != len(pairs[1]):
         raise UserError(
-            f"{english} has {len(pairs[0]):,} sentences and {french} has {len(pairs[1]):,}; they "
+            f"{first} has {len(pairs[0]):,} sentences and {second} has {len(pairs[1]):,}; they "
             "are not translations of each other line by line: download both again"
         )
     for number, pair in enumerate(zip(*pairs, strict=True), start=1):
         for file, sentence in zip(files, pair, strict=True):
             if not sentence:
                 raise UserError(f"{file}: sentence {number} is empty")
-        place = f"{english} and {french.name}, sentence {number}"
-        yield place, {"translation": dict(zip(("en", "fr"), pair, strict=True))}
+        place = f"{first} and {second.name}, sentence {number}"
+        yield place, dict(zip(names, pair, strict=True))
 
 
 def _sentences(file: Path) -> list[str]:

@@ -2,13 +2,14 @@
 
 import copy
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from webtext_gpt.model import Documents, cross_entropy, language_model
+from webtext_gpt.model import GPT, Documents, cross_entropy, language_model
 from webtext_gpt.training.distributed.collectives import greatest_over_ranks
 from webtext_gpt.training.lightning_internals import set_max_steps
 
@@ -96,24 +97,12 @@ class TimeBudget(L.Callback):
     def _steps(self, trainer: L.Trainer, pl_module: L.LightningModule) -> int:
         """Return the steps that fit, by timing a copy of the model on random tokens."""
         device = trainer.strategy.root_device
-        probe = language_model(copy.deepcopy(pl_module.model)).to(device)
-        generator = torch.Generator().manual_seed(0)  # does not change training's random state
-        data = trainer.datamodule
-        shape = (data.micro_batch_size, data.block_size)
-        tokens = torch.randint(probe.config.vocab_size, shape, generator=generator).to(device)
-        masked = getattr(pl_module, "mask_documents", False)
-        documents = Documents(tokens, pl_module.tokenizer.end_of_text) if masked else None
+        probe = copy.deepcopy(pl_module.model).to(device)
+        own_pass = getattr(pl_module, "timed_pass", None)
+        one_pass, n_tokens = (
+            own_pass(probe) if own_pass else _timed_pass(trainer, pl_module, language_model(probe))
+        )
         half = str(trainer.precision).startswith("bf16")
-        rows: RowProcesses | None = getattr(pl_module, "rows", None)
-
-        def one_pass() -> None:
-            if rows is None:
-                cross_entropy(probe(tokens, documents=documents), tokens).backward()
-            else:
-                rows(tokens, tokens).backward()
-                rows.add_gradients()
-                pl_module.zero_grad(set_to_none=True)
-
         times: list[float] = []
         while len(times) < FEWEST_PASSES or sum(times[1:]) < PROBE_SECONDS:
             started = time.perf_counter()
@@ -133,9 +122,33 @@ class TimeBudget(L.Callback):
             optimizer.step()
             step += time.perf_counter() - started
         seconds = SHARE * (60 * self.minutes - self.taken_seconds)
-        pass_per_token = FORWARD * typical / tokens.numel() / trainer.world_size
-        validation, last = (pass_per_token * n for n in data.validated_tokens)
+        pass_per_token = FORWARD * typical / n_tokens / trainer.world_size
+        validation, last = (pass_per_token * n for n in trainer.datamodule.validated_tokens)
         seconds -= min(last, seconds / 2)  # however short a run is, it is not for validation alone
         interval = trainer.val_check_interval // trainer.accumulate_grad_batches
         fitting = int(seconds / (step + validation / interval))
         return self.taken_steps + max(1, fitting)
+
+
+def _timed_pass(
+    trainer: L.Trainer, pl_module: L.LightningModule, probe: GPT
+) -> tuple[Callable[[], None], int]:
+    """Return a forward and backward pass of a copy of the model on random tokens; their number."""
+    generator = torch.Generator().manual_seed(0)  # does not change training's random state
+    data = trainer.datamodule
+    shape = (data.micro_batch_size, data.block_size)
+    tokens = torch.randint(probe.config.vocab_size, shape, generator=generator)
+    tokens = tokens.to(trainer.strategy.root_device)
+    masked = getattr(pl_module, "mask_documents", False)
+    documents = Documents(tokens, pl_module.tokenizer.end_of_text) if masked else None
+    rows: RowProcesses | None = getattr(pl_module, "rows", None)
+
+    def one_pass() -> None:
+        if rows is None:
+            cross_entropy(probe(tokens, documents=documents), tokens).backward()
+        else:
+            rows(tokens, tokens).backward()
+            rows.add_gradients()
+            pl_module.zero_grad(set_to_none=True)
+
+    return one_pass, tokens.numel()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import lightning as L
 import torch
@@ -9,12 +10,15 @@ from lightning.pytorch.strategies import FSDPStrategy, Strategy
 from torch import nn
 
 from webtext_gpt.model import GPT
-from webtext_gpt.model.empty import empty_gpt
+from webtext_gpt.model.empty import SkipRandomInit
+from webtext_gpt.model.transformer import Transformer
 from webtext_gpt.training.strategy import partitions_parameters
+
+Model = TypeVar("Model", GPT, Transformer)
 
 
 @contextmanager
-def whole_model(trainer: L.Trainer, model: GPT) -> Iterator[GPT | None]:
+def whole_model(trainer: L.Trainer, model: Model) -> Iterator[Model | None]:
     """Give rank 0 the model with all its parameters, and the other ranks `None`.
 
     Every process has to enter. If parameters are partitioned, they are gathered one after another
@@ -31,10 +35,11 @@ def whole_model(trainer: L.Trainer, model: GPT) -> Iterator[GPT | None]:
     yield _gathered(trainer, model)
 
 
-def _gathered(trainer: L.Trainer, model: GPT) -> GPT | None:
-    copy = None
+def _gathered(trainer: L.Trainer, model: Model) -> Model | None:
+    copy: Model | None = None
     if trainer.is_global_zero:
-        copy = empty_gpt(model.config, trainer.strategy.root_device)
+        with torch.device(trainer.strategy.root_device), SkipRandomInit():
+            copy = type(model)(model.config)
     for name, parameter in _each_gathered(trainer.strategy, model):
         if copy is not None:
             with torch.no_grad():
@@ -42,7 +47,7 @@ def _gathered(trainer: L.Trainer, model: GPT) -> GPT | None:
     return copy.train(model.training) if copy is not None else None
 
 
-def _each_gathered(strategy: Strategy, model: GPT) -> Iterator[tuple[str, nn.Parameter]]:
+def _each_gathered(strategy: Strategy, model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """Yield each parameter while it is gathered; FSDP can only gather all of them at once."""
     if isinstance(strategy, FSDPStrategy):
         from torch.distributed.fsdp import FullyShardedDataParallel

@@ -1,0 +1,1 @@
+"""Training of translation models: pairs of sentences, their batches, and the run."""
