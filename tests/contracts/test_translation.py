@@ -82,18 +82,34 @@ def test_a_run_that_stops_within_an_epoch_and_resumes_equals_one_that_does_not(
             train_translator(compose("train", resume, "trainer.max_steps=20", change))
 
 
+FEW = ["trainer.max_steps=9", "model.dropout=0"]
+SLOW = [pytest.param(f"deepspeed_zero{s}", marks=pytest.mark.slow) for s in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("strategy", ["ddp", *SLOW])
 def test_two_processes_give_the_losses_of_one(
-    train: Callable[..., dict[str, Any]], options: list[str], tmp_path: Path
+    train: Callable[..., dict[str, Any]], options: list[str], tmp_path: Path, strategy: str
 ) -> None:
-    few = ["trainer.max_steps=9", "model.dropout=0"]
-    one = train(tmp_path / "one", *few)
-    two = ["trainer.devices=2", "strategy=ddp", f"run_dir={tmp_path / 'two'}"]
-    subprocess.run([*TRAIN, *options, *few, *two], check=True, timeout=300, capture_output=True)
+    one = train(tmp_path / "one", *FEW)
+    two = ["trainer.devices=2", f"strategy={strategy}", f"run_dir={tmp_path / 'two'}"]
+    subprocess.run([*TRAIN, *options, *FEW, *two], check=True, timeout=300, capture_output=True)
     ours = dict(_losses(tmp_path / "two"))
     for step, loss in _losses(tmp_path / "one"):
         assert ours[step] == pytest.approx(loss, rel=1e-5)
     summary = json.loads((tmp_path / "two" / "summary.json").read_text())
     assert summary["val_loss"] == pytest.approx(one["val_loss"], rel=1e-4)
+
+
+def test_several_passes_give_the_losses_of_one(
+    train: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path / "one", *FEW)
+    monkeypatch.setattr("webtext_gpt.translation.run.MICRO_BATCH_TOKENS", 100)
+    train(tmp_path / "three", *FEW)  # of 300 tokens in all
+    theirs = dict(_losses(tmp_path / "three"))
+    for step, loss in _losses(tmp_path / "one"):
+        assert theirs[step] == pytest.approx(loss, rel=1e-5)
+    assert theirs != dict(_losses(tmp_path / "one"))  # the sums have another order
 
 
 def test_what_a_run_writes(

@@ -16,7 +16,7 @@ from webtext_gpt.settings.translation import check_pairs, implied_model
 
 
 class Train(RunSettings):
-    """Pretrain a GPT, from a laptop to a cluster; with data=pairs, train a translation model.
+    """Pretrain a GPT, from a laptop to a cluster; with data=pairs, a translation model.
 
     Without settings, it trains a small model on real text in five minutes, and writes into runs/.
     """

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+import lightning as L
 import numpy as np
 import numpy.typing as npt
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from webtext_gpt.data.datamodule import TrainingDataModule
 from webtext_gpt.training.batch import MICRO_BATCH_TOKENS
 from webtext_gpt.translation.batches import TokenBatches
 from webtext_gpt.translation.encoding import EncodedPairs, PairBatch, collate
@@ -60,7 +60,7 @@ class _Endless(Sampler[int]):
             number += self.world_size
 
 
-class PairData(TrainingDataModule):
+class PairData(L.LightningDataModule):
     """Training pairs in batches of tokens and the complete validation set, for any devices.
 
     Args:
@@ -73,6 +73,7 @@ class PairData(TrainingDataModule):
     """
 
     UNIT = "lines"
+    """Unit that `documents` counts."""
 
     def __init__(
         self,
@@ -84,18 +85,13 @@ class PairData(TrainingDataModule):
         end_of_text: int,
         num_workers: int = 0,
     ) -> None:
-        super().__init__(
-            _Rows(training, [], end_of_text),
-            global_batch_size=accumulation,
-            micro_batch_size=1,
-            num_workers=num_workers,
-        )
+        super().__init__()
         self.training = training
         self.validation = validation
         self.batches = batches
         self.accumulation = accumulation
         self.end_of_text = end_of_text
-        self.block_size = round(batches.mean_targets / accumulation)  # for throughput figures
+        self.num_workers = num_workers
 
     @property
     def validated_tokens(self) -> tuple[int, int]:

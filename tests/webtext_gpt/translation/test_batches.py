@@ -8,6 +8,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.model import IGNORED
 from webtext_gpt.tokenizer import build_char_vocabulary
 from webtext_gpt.translation.batches import TokenBatches
+from webtext_gpt.translation.datamodule import NOBODY, PairData
 from webtext_gpt.translation.encoding import EncodedPairs, collate, encode_pairs
 
 DRAW = np.random.default_rng(0)
@@ -96,3 +97,14 @@ def test_pairs_beyond_the_context_are_left_out_by_line() -> None:
 def test_a_character_that_the_vocabulary_lacks_is_refused() -> None:
     with pytest.raises(UserError, match="cannot encode f or its translations: .*'x'"):
         _encoded(("x", "a"))
+
+
+def test_the_places_of_a_step_are_those_of_its_pairs() -> None:
+    pairs = _encoded(*[("ab"[: 1 + n % 2], "c") for n in range(9)])
+    batches = TokenBatches(*pairs.lengths, 12, seed=0)
+    data = PairData(pairs, pairs, batches, accumulation=3, end_of_text=6)
+    table = data.samples(1, world_size=2)
+    assert table.shape[:2] == (3, 2)
+    places = {place for sample in table.flatten().tolist() for place in data.documents(sample)}
+    assert places == {f"f, line {row + 1}" for row in batches.rows(1)}
+    assert NOBODY in table  # five pairs at most are not six parts
