@@ -133,7 +133,7 @@ def test_experiments_compose(name: str, compose: Callable[..., Any]) -> None:
     header = " ".join(line for line in lines[:4] if line.startswith("#"))
     told = [f"{key}=somewhere" for key in re.findall(r"([\w.]+)=", header)]
     settings = compose("train", f"experiment={name}", *told)
-    assert settings.model.build(vocab_size=settings.model.vocab_size or 10).n_layer > 0
+    assert settings.model.build(vocab_size=settings.model.vocab_size or 10).n_head > 0
     for pair in told:
         with pytest.raises(UserError, match=f"{pair.partition('=')[0]} has no value"):
             compose("train", f"experiment={name}", *(other for other in told if other != pair))

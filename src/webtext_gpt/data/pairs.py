@@ -34,6 +34,16 @@ class Files(NamedTuple):
     empty: list[int]
     """Lines that are empty on one side or both, which are left out."""
 
+    @property
+    def sources(self) -> list[str]:
+        """The sentences to translate."""
+        return [pair.source for pair in self.pairs]
+
+    @property
+    def targets(self) -> list[str]:
+        """Their translations."""
+        return [pair.target for pair in self.pairs]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelText:

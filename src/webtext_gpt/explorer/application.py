@@ -19,7 +19,6 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.explorer.guards import Guard, Queue, read_body
 from webtext_gpt.explorer.requests import MOST_BYTES, REQUESTS, Asked, read_request
 from webtext_gpt.explorer.workspace import UnknownCheckpoint, Workspace
-from webtext_gpt.model import language_model
 
 STATIC = Path(__file__).parent / "static"
 
@@ -43,7 +42,7 @@ def make_application(workspace: Workspace) -> ASGIApp:
     async def positions(request: Request) -> Response:
         asked = request.query_params.get("checkpoint")
         values = await queue.run(request, partial(workspace.compute, "positions", asked, {}))
-        config = language_model(workspace.open(asked).loaded.model).config
+        config = workspace.open(asked).config
         response = answer(values)
         response.headers["X-Rows"], response.headers["X-Columns"] = map(str, values.shape)
         response.headers["X-Kind"] = config.positions

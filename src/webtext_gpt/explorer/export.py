@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from webtext_gpt.checkpoint.load import LoadedModel
+from webtext_gpt.checkpoint.load import LoadedModel, only_gpt
 from webtext_gpt.errors import UserError
 from webtext_gpt.explorer.bundle import bundle
 from webtext_gpt.explorer.examples import example
@@ -48,7 +48,7 @@ def export_page(loaded: LoadedModel, name: str, path: Path) -> None:
         UserError: the model is a classifier or too large, float16 cannot hold its weights, or its
             tokenizer has rules that the page does not know.
     """
-    model = loaded.model
+    model = only_gpt(loaded, name)
     if isinstance(model, GPTClassifier):
         raise UserError(
             f"export={path}: {name} is a classifier, and a page can hold only a language model; "

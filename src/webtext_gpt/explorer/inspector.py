@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from webtext_gpt.checkpoint.load import LoadedModel
+from webtext_gpt.checkpoint.load import LoadedModel, only_gpt
 from webtext_gpt.errors import UserError
 from webtext_gpt.explorer import attention, inside, tree
 from webtext_gpt.explorer.tokens import described
@@ -65,7 +65,7 @@ class Inspector:
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
-        self.model = language_model(loaded.model)
+        self.model = language_model(only_gpt(loaded, "the checkpoint"))
         self.tokenizer = loaded.tokenizer
         self._classifier = loaded.model.config if isinstance(loaded.model, GPTClassifier) else None
         self.views = VIEWS if self._classifier else (*PREDICTIONS, *VIEWS)

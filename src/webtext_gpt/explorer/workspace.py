@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from webtext_gpt.checkpoint.load import LoadedModel, load
+from webtext_gpt.checkpoint.load import LoadedModel, load, only_gpt
 from webtext_gpt.checkpoint.store import DamagedCheckpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.explorer.checkpoints import Checkpoints, Kept
 from webtext_gpt.explorer.curve import Curve
 from webtext_gpt.explorer.examples import example
 from webtext_gpt.explorer.inspector import Inspector
-from webtext_gpt.model import GPTClassifier, language_model
+from webtext_gpt.model import GPTClassifier, GPTConfig
 
 MOST_LOADED = 2
 """Checkpoints in memory at a time: as many as stand side by side."""
@@ -41,6 +41,11 @@ class Opened:
     def is_classifier(self) -> bool:
         """Whether it is a classifier."""
         return isinstance(self.loaded.model, GPTClassifier)
+
+    @property
+    def config(self) -> GPTConfig:
+        """Shape and options of the model, or of a classifier's body."""
+        return self.inspector.model.config
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -116,7 +121,7 @@ class Workspace:
                 for kept in self.checkpoints()
             ],
             "default": self.default,
-            "config": dataclasses.asdict(language_model(model).config),
+            "config": dataclasses.asdict(opened.config),
             "parameters": sum(p.numel() for p in model.parameters()),
             "labels": None if head is None else list(head.labels),
             "takes_pairs": head is not None and head.delimiter_token_id is not None,
@@ -199,6 +204,7 @@ class Workspace:
 
 def _opened(kept: Kept) -> Opened:
     loaded = load(kept.path)
+    only_gpt(loaded, kept.path)  # refuses a translation model by its path
     return Opened(loaded, Inspector(loaded))
 
 

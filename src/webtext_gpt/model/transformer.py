@@ -258,7 +258,7 @@ class Transformer(nn.Module):
         for block in self.encoder:
             x = block(x, mask=mask)
         encoded = self.ln_encoder(x)
-        pairs = [block.cross.keys_and_values(encoded) for block in self.decoder]
+        pairs = [block.cross.keys_and_values(encoded) for block in self.decoder_blocks]
         return Memory([k for k, _ in pairs], [v for _, v in pairs], mask)
 
     def hidden_states(
@@ -275,7 +275,7 @@ class Transformer(nn.Module):
         seen = cache.seen if cache else 0
         positions = torch.arange(seen, seen + T, device=target.device)
         x = self._embedded(target, "target_wpe", positions)
-        for block, k, v in zip(self.decoder, memory.keys, memory.values, strict=True):
+        for block, k, v in zip(self.decoder_blocks, memory.keys, memory.values, strict=True):
             x = block(x, k, v, memory.mask, cache)
         if cache:
             cache.advance(T)
@@ -297,7 +297,13 @@ class Transformer(nn.Module):
         x = self.wte(tokens) * math.sqrt(self.config.n_embd)
         learned = self.config.positions == "learned"
         encodings = getattr(self, table).weight if learned else self.get_buffer("sinusoids")
-        return self.dropout(x + encodings.to(x.dtype)[positions])
+        embedded: Tensor = self.dropout(x + encodings.to(x.dtype)[positions])
+        return embedded
+
+    @property
+    def decoder_blocks(self) -> list[DecoderBlock]:
+        """The blocks of the decoder, in order."""
+        return [block for block in self.decoder if isinstance(block, DecoderBlock)]
 
     @property
     def num_parameters(self) -> int:

@@ -86,9 +86,7 @@ def encode_pairs(
         UserError: the tokenizer cannot encode a text, or no pair fits.
     """
     try:
-        sources, targets = (
-            tokenizer.encode_batch([pair[side] for pair in files.pairs]) for side in (0, 1)
-        )
+        sources, targets = map(tokenizer.encode_batch, (files.sources, files.targets))
     except EncodingError as error:
         brought = f" of checkpoint={checkpoint}" if checkpoint else ""
         raise UserError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -150,9 +151,8 @@ def _tokenizer(recipe: TokenizerRecipe, files: Sequence[Files]) -> Tokenizer:
     """Return a tokenizer, trained on both sides of the pairs if it is to be trained."""
     if isinstance(recipe, Tokenizer):
         return recipe
-    tokenizer: Tokenizer = recipe(  # type: ignore[operator]
-        pair[side] for side in (0, 1) for one in files for pair in one.pairs
-    )
+    sides = [*(one.sources for one in files), *(one.targets for one in files)]
+    tokenizer: Tokenizer = recipe(chain.from_iterable(sides))  # type: ignore[operator]
     return tokenizer
 
 

@@ -37,6 +37,11 @@ function introduce(model) {
     `${counted(n_head, "head")} each`, `width ${n_embd}`,
     `context of ${counted(block_size, "token")}`, `vocabulary of ${counted(vocab_size, "token")}`,
   ].join(" · ");
+  if (model.kind === "classifier") {
+    find("purpose").textContent =
+      "A classifier reads a text as tokens and gives each of its labels a probability.";
+    find("example").textContent = "Its answer is below, with the tokens that decided it.";
+  }
   const show = (shown) => {
     find("welcome").hidden = !shown;
     find("help").setAttribute("aria-expanded", shown);
