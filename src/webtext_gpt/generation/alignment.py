@@ -3,7 +3,7 @@
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from webtext_gpt.data.pair_layout import decoder_input, source_ids
 from webtext_gpt.errors import UserError
@@ -41,8 +41,8 @@ def alignment(model: Transformer, tokenizer: Tokenizer, source: str, target: str
     inputs = torch.tensor([source_ids(encoded[0], end)], device=device)
     outputs = torch.tensor([decoder_input(encoded[1], end)], device=device)
     found: list[Tensor] = []
-    blocks = [block.cross for block in model.decoder]
-    hooks = [block.register_forward_pre_hook(partial(_attend, found)) for block in blocks]
+    layers = [module for module in model.decoder.modules() if isinstance(module, CrossAttention)]
+    hooks = [layer.register_forward_pre_hook(partial(_attend, found)) for layer in layers]
     try:
         lengths = torch.tensor([inputs.size(1)], device=device)
         model.hidden_states(outputs, model.encode(inputs, lengths))
@@ -52,13 +52,12 @@ def alignment(model: Transformer, tokenizer: Tokenizer, source: str, target: str
     return torch.stack(found)
 
 
-def _attend(found: list[Tensor], cross: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+def _attend(found: list[Tensor], cross: CrossAttention, inputs: tuple[Tensor, ...]) -> None:
     """Append the attention weights `(n_head, T, S)` of the arguments of `CrossAttention.forward`.
 
     Fused attention does not return its weights, so they are computed beside it. One source has no
     padding to mask.
     """
-    assert isinstance(cross, CrossAttention)  # noqa: S101 - that is where the hook is
     x, k, _, _ = inputs
     B, T, C = x.shape
     q = cross.c_query(x).view(B, T, cross.n_head, C // cross.n_head).transpose(1, 2)

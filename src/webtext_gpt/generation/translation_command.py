@@ -54,7 +54,7 @@ def print_translations(
             texts,
             num_beams=settings.num_beams if "num_beams" in settings.model_fields_set else NUM_BEAMS,
             length_penalty=LENGTH_PENALTY if alpha is None else alpha,
-            advance=bar.update if settings.out is not None else lambda n: None,
+            advance=bar.update,
         )
     if settings.out is None:
         print(*map(_on_a_line, translations), sep="\n")

@@ -83,6 +83,13 @@ class KeyValueCache:
     def keep(self, rows: Sequence[int]) -> None:
         """Select rows by index, in the given order; a row may occur more than once."""
         index = torch.tensor(rows, device=self.padding.device)
-        self.keys = [k[index] for k in self.keys]
-        self.values = [v[index] for v in self.values]
+        self.keys = [self._selected(k, index) for k in self.keys]
+        self.values = [self._selected(v, index) for v in self.values]
         self.padding = self.padding[index]
+
+    def _selected(self, stored: Tensor, index: Tensor) -> Tensor:
+        """Return rows of keys or values; only the tokens seen are copied, for speed."""
+        selected = stored.new_empty(len(index), *stored.shape[1:])
+        seen = selected.narrow(2, 0, self.seen)
+        torch.index_select(stored.narrow(2, 0, self.seen), 0, index, out=seen)
+        return selected

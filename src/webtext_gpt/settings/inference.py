@@ -38,7 +38,6 @@ class Generate(Settings):
 
     examples: ClassVar[dict[str, str]] = {
         '{command} checkpoint=runs/... prompt="The meaning of life is"': "continue a text",
-        "{command} checkpoint=runs/... num_samples=3 temperature=0.8": "three new documents",
         '{command} checkpoint=runs/... prompt="The capital is" next=10': (
             "the most probable next tokens"
         ),
@@ -64,7 +63,7 @@ class Generate(Settings):
     )
     out: Annotated[str | None, PathText(null="print them")] = setting(
         None,
-        "JSONL file for prompts and completions; of translations, .jsonl or else a file of lines",
+        "JSONL file for prompts and completions; translations may also be a file of lines",
         common=True,
     )
     num_samples: Annotated[int, Whole(1)] = setting(
@@ -162,7 +161,7 @@ class Generate(Settings):
 
 
 class Evaluate(Settings):
-    """Evaluate a model zero-shot, as the GPT-2 paper did; or a translation model on a test set.
+    """Evaluate a model zero-shot, as the GPT-2 paper did, or by its translations.
 
     With compare=[A,B], evaluate two and test their differences. With report=[RUN,RUN,...], compare
     finished runs by model size (figure 4) instead.
@@ -171,7 +170,6 @@ class Evaluate(Settings):
     examples: ClassVar[dict[str, str]] = {
         "{command} checkpoint=runs/... tasks=[lambada,wikitext2] limit=100": "from the hub, a part",
         "{command} checkpoint=runs/... tasks=core data_dir=eval_bundle/": "from local files",
-        "{command} checkpoint=openai-community/gpt2": "the paper's benchmarks, GPT-2 small",
         "{command} compare=[runs/a,runs/b] tasks=lambada": "are two models different?",
         "{command} checkpoint=TRANSLATOR tasks=translation source=test.en reference=test.de": (
             "BLEU and chrF of translations"
@@ -264,9 +262,9 @@ class Evaluate(Settings):
 class Weights(Settings):
     """Convert a model from one format to another.
 
-    It reads our runs and .ckpt files, Hugging Face's GPT-2, GPT-1 and their sequence classifiers,
-    and the files of nanoGPT and minGPT. It writes our .ckpt, a folder for AutoModelForCausalLM and
-    AutoTokenizer, a .gguf file for llama.cpp, or an .onnx file with tokenizer.json beside it.
+    It reads our runs and .ckpt files, Hugging Face's GPT-2, GPT-1, their sequence classifiers and
+    MarianMT as written here, nanoGPT's and minGPT's files. It writes our .ckpt, a folder for
+    transformers, a .gguf file for llama.cpp, or an .onnx file with tokenizer.json beside it.
     """
 
     examples: ClassVar[dict[str, str]] = {

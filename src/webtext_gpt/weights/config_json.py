@@ -53,9 +53,9 @@ class ModelType:
             if fields.get(name, value) != value:
                 raise UserError(f"{name} is {fields[name]!r}; our model supports only {value!r}")
         for name in ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size"):
-            _check_number(name, fields[name], whole=True)
+            check_number(name, fields[name], whole=True)
         for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop", "initializer_range"):
-            _check_number(name, fields[name])
+            check_number(name, fields[name])
         n_inner = fields.get("n_inner")
         if n_inner is not None and n_inner != 4 * fields["n_embd"]:
             raise UserError(
@@ -170,7 +170,12 @@ def write_classifier_config(config: ClassifierConfig) -> dict[str, Any]:
     }
 
 
-def _check_number(name: str, value: object, whole: bool = False) -> None:
+def check_number(name: str, value: object, whole: bool = False) -> None:
+    """Refuse a value of a field that is not a number from 0 to `LARGEST`.
+
+    Raises:
+        UserError: it is not; the message names the field.
+    """
     if not isinstance(value, int if whole else int | float) or isinstance(value, bool):
         raise UserError(f"{name} is {value!r}, not a {'whole ' if whole else ''}number")
     if not 0 <= value < LARGEST:

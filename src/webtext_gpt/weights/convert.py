@@ -58,11 +58,9 @@ def convert(
     loaded = load(checkpoint, tokenizer)
     if out.suffix == OURS:
         save_model(loaded.model, loaded.tokenizer, out, loaded.task)
-        return loaded
-    model = only_gpt(loaded, checkpoint)
-    if out.suffix in EXPORTS:
-        EXPORTS[out.suffix][1](model, loaded.tokenizer, out, force)
+    elif out.suffix in EXPORTS:
+        EXPORTS[out.suffix][1](only_gpt(loaded, checkpoint), loaded.tokenizer, out, force)
     else:
         save = next(format_.save for format_ in FORMATS if format_.save is not None)
-        save(model, loaded.tokenizer, out, force)
+        save(loaded.model, loaded.tokenizer, out, force)
     return loaded

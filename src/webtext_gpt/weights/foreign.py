@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from webtext_gpt.model import GPT, GPTClassifier
+from webtext_gpt.model.transformer import Transformer
 from webtext_gpt.paths import local_path
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights.tensors import read_pickle
@@ -14,7 +15,7 @@ from webtext_gpt.weights.tensors import read_pickle
 PICKLES = (".pt", ".pth", ".bin")
 """Suffixes of files that `torch.save` wrote."""
 
-Loaded = tuple[GPT | GPTClassifier, Tokenizer]
+Loaded = tuple[GPT | GPTClassifier | Transformer, Tokenizer]
 """A model in evaluation mode on the CPU in fp32, and its tokenizer."""
 
 
@@ -54,7 +55,7 @@ class Save(Protocol):
 
     def __call__(
         self,
-        model: GPT | GPTClassifier,
+        model: GPT | GPTClassifier | Transformer,
         tokenizer: Tokenizer,
         folder: str | Path,
         force: bool = False,

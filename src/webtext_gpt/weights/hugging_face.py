@@ -16,10 +16,11 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.hub import hub_problem
 from webtext_gpt.model import GPT, GPTClassifier, GPTConfig, language_model
 from webtext_gpt.model.empty import SkipRandomInit, empty_gpt
+from webtext_gpt.model.transformer import Transformer
 from webtext_gpt.paths import local_path
 from webtext_gpt.signatures import why_unreadable
 from webtext_gpt.tokenizer import Tokenizer
-from webtext_gpt.weights import vocabulary
+from webtext_gpt.weights import marian, vocabulary
 from webtext_gpt.weights.biases import with_biases
 from webtext_gpt.weights.config_json import (
     ModelType,
@@ -38,6 +39,7 @@ from webtext_gpt.weights.folder import (
 from webtext_gpt.weights.foreign import ForeignFormat, ForeignPath, Loaded
 from webtext_gpt.weights.gpt1 import EARLY_ENDINGS, GPT1
 from webtext_gpt.weights.gpt2 import GPT2
+from webtext_gpt.weights.marian_config import MODEL_TYPE as MARIAN
 from webtext_gpt.weights.names import LM_HEAD, PREFIX, SCORE, is_conv1d, renamed
 from webtext_gpt.weights.tensors import refuse, same, take
 from webtext_gpt.weights.tokenizer_files import (
@@ -80,7 +82,7 @@ def recognizes(path: ForeignPath) -> bool:
 
 
 def load(path: str | Path, tokenizer: str | Path | None = None) -> Loaded:
-    """Load a language model or a classifier, in evaluation mode on the CPU in fp32.
+    """Load a language model, classifier or translation model, in evaluation mode in fp32.
 
     GPT-1 gets a row for `<|endoftext|>`, see `vocabulary.add_end_of_text`.
 
@@ -104,6 +106,8 @@ def _load(path: ForeignPath, tokenizer: str | Path | None) -> Loaded:
         raise UserError(f"{local} belongs to a folder with {CONFIG}; name the folder instead")
     folder = local if local.is_dir() else download(str(path.given))
     fields = read_config(folder)
+    if fields.get("model_type") == MARIAN:
+        return marian.load(folder, fields, tokenizer)
     is_classifier = architecture(fields).endswith("ForSequenceClassification")
     if is_classifier:
         fields["tie_word_embeddings"] = True  # these classes have no output layer
@@ -139,13 +143,16 @@ def download(name: str) -> Path:
 
 
 def save(
-    model: GPT | GPTClassifier,
+    model: GPT | GPTClassifier | Transformer,
     tokenizer: Tokenizer,
     folder: str | Path,
     force: bool = False,
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> None:
-    """Write a folder for `AutoTokenizer` and `AutoModelForCausalLM`, or a classifier's auto class.
+    """Write a folder for `AutoTokenizer` and `AutoModelForCausalLM`, or another auto class.
+
+    That of a classifier is `AutoModelForSequenceClassification`, and that of a translation model
+    `AutoModelForSeq2SeqLM`.
 
     A new folder appears only once it is complete.
 
@@ -161,6 +168,10 @@ def save(
         UserError: the folder is not empty, or Hugging Face's classes cannot express the model.
         OSError: a file cannot be written.
     """
+    if isinstance(model, Transformer):
+        files, weights = marian.contents(model, tokenizer)
+        write_folder(local_path(folder, "out"), files, shards(weights, max_shard_bytes), force)
+        return
     model = with_biases(model)
     body = language_model(model)
     head = model.config if isinstance(model, GPTClassifier) else None
@@ -203,7 +214,8 @@ def _configuration(folder: Path, fields: Mapping[str, Any]) -> tuple[ModelType, 
     name = fields.get("model_type", "openai-gpt" if "afn" in fields else "gpt2")
     if not isinstance(name, str) or name not in MODEL_TYPES:
         raise UserError(
-            f"{folder / CONFIG}: model_type is {name!r}; {' and '.join(MODEL_TYPES)} are supported"
+            f"{folder / CONFIG}: model_type is {name!r}; {', '.join(MODEL_TYPES)} and "
+            f"{MARIAN} are supported"
         )
     try:
         return MODEL_TYPES[name], MODEL_TYPES[name].read_config(fields)

@@ -88,11 +88,16 @@ def given_tokenizer(path: str | Path) -> Tokenizer:
 
 
 def tokenizer_files(
-    tokenizer: Tokenizer, block_size: int, classifier: ClassifierConfig | None = None
+    tokenizer: Tokenizer,
+    block_size: int,
+    classifier: ClassifierConfig | None = None,
+    *,
+    ends_texts: bool = False,
 ) -> dict[str, str]:
     """Return the files from which `AutoTokenizer` loads this tokenizer, as contents by name.
 
-    The tokenizer of a classifier adds the start, delimiter and extract tokens to its input.
+    The tokenizer of a classifier adds the start, delimiter and extract tokens to its input. That of
+    a translation model (`ends_texts`) adds end-of-text, which also pads.
     """
     contents = json.loads(tokenizer.to_json())
     ids = _ids(contents)
@@ -100,7 +105,15 @@ def tokenizer_files(
     special = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
     if classifier is not None:
         special["pad_token"] = tokens[classifier.pad_token_id]
-        contents["post_processor"] = _template(classifier, tokens)
+        contents["post_processor"] = _template(
+            tokens,
+            classifier.start_token_id,
+            classifier.delimiter_token_id,
+            classifier.extract_token_id,
+        )
+    elif ends_texts:
+        special["pad_token"] = END_OF_TEXT
+        contents["post_processor"] = _template(tokens, None, None, tokenizer.end_of_text)
     files = {
         "tokenizer.json": contents,
         "tokenizer_config.json": {
@@ -131,11 +144,16 @@ def _ids(contents: dict[str, Any]) -> dict[str, int]:
     return dict(sorted(ids.items(), key=lambda item: item[1]))
 
 
-def _template(config: ClassifierConfig, tokens: dict[int, str]) -> dict[str, Any] | None:
-    """Return the post-processor that puts the special tokens around one text, or two."""
+def _template(tokens: dict[int, str], *ids: int | None) -> dict[str, Any] | None:
+    """Return the post-processor that puts special tokens around one text, or two.
+
+    Args:
+        tokens: the vocabulary by id.
+        ids: the ids before, between and after the texts, or None.
+    """
     start, delimiter, extract = (
         [] if number is None else [{"SpecialToken": {"id": tokens[number], "type_id": 0}}]
-        for number in (config.start_token_id, config.delimiter_token_id, config.extract_token_id)
+        for number in ids
     )
     if not (start or delimiter or extract):
         return None

@@ -270,7 +270,7 @@ def test_a_model_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds a translation model"):
         load_start(str(path), {})
     with pytest.raises(UserError, match="holds a translation model"):
-        convert(path, tmp_path / "folder")
+        convert(path, tmp_path / "a.gguf")
     with pytest.raises(UserError, match="folder holds a language model, not a translation model"):
         only_translator(load(_as_run(tmp_path / "folder")), "folder")
     classifier = LoadedModel(GPTClassifier(GPT(GPTConfig(**SMALL)), HEAD), TOKENIZER)

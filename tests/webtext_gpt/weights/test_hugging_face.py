@@ -93,7 +93,10 @@ def test_missing_biases_are_exported_as_zeros(tokenizer: Tokenizer, tmp_path: Pa
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model_type": "llama"}, "model_type is 'llama'; gpt2 and openai-gpt are supported"),
+        (
+            {"model_type": "llama"},
+            "model_type is 'llama'; gpt2, openai-gpt and marian are supported",
+        ),
         ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon is 1e-06"),
         ({"activation_function": "silu"}, "activation_function is 'silu', not one of gelu_new"),
         ({"scale_attn_weights": False}, "scale_attn_weights is False"),
