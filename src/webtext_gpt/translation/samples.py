@@ -1,6 +1,5 @@
 """Translations of a few validation sentences during training."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,8 +7,8 @@ import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.data.pairs import Pair
-from webtext_gpt.files import write_text
 from webtext_gpt.generation.translate import translate
+from webtext_gpt.training.callbacks.samples import remove_later_samples
 from webtext_gpt.training.distributed.gather import whole_model
 
 
@@ -30,13 +29,7 @@ class Translations(L.Callback):
     @rank_zero_only
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remove samples of validations that are newer than the checkpoint of a resumed run."""
-        if not self.path.is_file():
-            return
-        text = self.path.read_text(encoding="utf-8")
-        heads = re.finditer(r"^=== step (\d+)$", text, re.MULTILINE)
-        later = [head.start() for head in heads if int(head[1]) > pl_module.validated_step]
-        if later:
-            write_text(self.path, text[: later[0]])
+        remove_later_samples(self.path, pl_module.validated_step)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Translate and write."""

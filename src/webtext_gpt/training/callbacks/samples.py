@@ -50,13 +50,7 @@ class Samples(L.Callback):
     @rank_zero_only
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remove samples of validations that are newer than the checkpoint of a resumed run."""
-        if not self.path.is_file():
-            return
-        text = self.path.read_text(encoding="utf-8")
-        heads = re.finditer(r"^=== step (\d+)$", text, re.MULTILINE)
-        later = [head.start() for head in heads if int(head[1]) > pl_module.validated_step]
-        if later:
-            write_text(self.path, text[: later[0]])
+        remove_later_samples(self.path, pl_module.validated_step)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write samples, unless this is Lightning's sanity check before training."""
@@ -79,3 +73,14 @@ class Samples(L.Callback):
         with self.path.open("a", encoding="utf-8") as stream:
             for text in self.latest:
                 stream.write(f"=== step {trainer.global_step}\n{text}\n\n")
+
+
+def remove_later_samples(path: Path, step: int) -> None:
+    """Remove from a file of samples, if there is one, those after an optimizer step."""
+    if not path.is_file():
+        return
+    text = path.read_text(encoding="utf-8")
+    heads = re.finditer(r"^=== step (\d+)$", text, re.MULTILINE)
+    later = [head.start() for head in heads if int(head[1]) > step]
+    if later:
+        write_text(path, text[: later[0]])
