@@ -55,6 +55,7 @@ def make_server(application: ASGIApp) -> Server:
             http=PatientProtocol,
             ws="none",
             lifespan="off",
+            log_config=None,  # its own would close the handlers of all loggers in the process
             log_level="error",
             access_log=False,
             proxy_headers=False,

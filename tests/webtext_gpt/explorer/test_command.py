@@ -1,5 +1,6 @@
 """The command `serve.py`: what it prints, ports, browsers, the exported page, and its end."""
 
+import logging
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ import uvicorn
 from webtext_gpt.checkpoint.load import LoadedModel
 from webtext_gpt.errors import UserError
 from webtext_gpt.explorer import command
-from webtext_gpt.explorer.serving import PORT, listen
+from webtext_gpt.explorer.serving import PORT, listen, make_server
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -174,3 +175,19 @@ def test_it_serves_until_ctrl_c(small_checkpoint: Path) -> None:
         finally:
             process.kill()
     assert (process.returncode, rest, errors) == (0, "\nstopped\n", "")
+
+
+def test_the_logging_of_the_process_is_left_alone() -> None:
+    closed: list[bool] = []
+
+    class Handler(logging.NullHandler):
+        def close(self) -> None:
+            closed.append(True)
+            super().close()
+
+    handler = Handler()
+    logging.getLogger("somebody").addHandler(handler)
+    make_server(lambda scope, receive, send: None)
+    assert closed == []
+    assert handler in logging.getLogger("somebody").handlers
+    logging.getLogger("somebody").removeHandler(handler)

@@ -156,6 +156,7 @@ def test_curve_marks_the_checkpoints(browser: Browser, run_served: str) -> None:
     assert any("Training has ended at step 6" in text for text in browser.texts("p"))
 
 
+@pytest.mark.slow
 def test_curve_follows_a_run_until_it_ends(browser: Browser, run_served: str, run: Path) -> None:
     """Nothing is asked while another view is shown, nor once the run has finished."""
     metrics, summary = run / "metrics.csv", run / "summary.json"
