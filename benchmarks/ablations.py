@@ -16,7 +16,7 @@ for the modern recipe, to the modern one for a recipe without an option. Below 0
   time, and with the schedule planned for them.
 
 With `--accelerator cuda` the losses come from a GPU, in fp32, and the CPU seconds of a step from a
-run of a few steps on a core of this machine, in which the variants take turns `TIMED_ROUNDS` times.
+run of `TIMED_STEPS` steps of each variant on a core of this machine.
 
 Each run has one thread on one core of its own, and `--jobs` run at a time. Runs take turns by seed,
 so an interrupted table has whole seeds: with fewer `--seeds`, it can be written. Finished runs are
@@ -82,7 +82,7 @@ OPTIONS = {
 }
 """`in_recipe` says whether conf/recipe/modern.yaml has it, which a test compares."""
 
-TIMED_STEPS, TIMED_ROUNDS = 12, 3
+TIMED_STEPS = 12
 MODERN = "modern"
 FAITHFUL = "faithful"
 NOTE = (
@@ -218,7 +218,7 @@ def _measure(corpus: str, folder: Path, args: argparse.Namespace) -> list[Row]:
     train(FAITHFUL, 0, args.steps)  # by itself, since it prepares the text and the tokenizer
     curves = train_all(dict.fromkeys(chosen, args.steps))
     if args.accelerator != "cpu":
-        seconds = _cpu_seconds(args, chosen)
+        seconds = {variant: _cpu_seconds(args, variant, own) for variant, own in chosen.items()}
         curves = {
             job: [point._replace(cpu=point.step * seconds[job[0]]) for point in curve]
             for job, curve in curves.items()
@@ -246,17 +246,12 @@ def _measure(corpus: str, folder: Path, args: argparse.Namespace) -> list[Row]:
     ]
 
 
-def _cpu_seconds(args: argparse.Namespace, chosen: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """Return the CPU seconds of a step on one core of this machine, by variant."""
-    found: dict[str, list[float]] = {variant: [] for variant in chosen}
-    settings = [*corpus_settings(args.corpora[0]), *device_settings("cpu")]
+def _cpu_seconds(args: argparse.Namespace, variant: str, own: Sequence[str]) -> float:
+    """Return the CPU seconds of a variant's step on one core of this machine."""
+    settings = [*corpus_settings(args.corpora[0]), *device_settings("cpu"), *own]
     settings += [*_run_settings(args, TIMED_STEPS), "trainer.limit_val_batches=1"]
-    for number in range(TIMED_ROUNDS):
-        for variant, own in chosen.items():
-            folder = args.out / "times" / f"{variant.replace(' ', '')}-{number}"
-            first, *_, last = run_curve(folder, [*settings, *own])
-            found[variant].append((last.cpu - first.cpu) / (last.step - first.step))
-    return {variant: statistics.median(times) for variant, times in found.items()}
+    first, *_, last = run_curve(args.out / "times" / variant.replace(" ", ""), settings)
+    return (last.cpu - first.cpu) / (last.step - first.step)
 
 
 def _run_settings(args: argparse.Namespace, steps: int) -> list[str]:
