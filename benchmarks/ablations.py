@@ -282,7 +282,8 @@ def table(rows: Sequence[Row]) -> list[list[str]]:
         base = by_name[base_of(name)]
         line = [name]
         for key in ("loss", "loss_at_equal_time"):
-            ours, theirs = ([getattr(row, key) for row in each] for each in (some, base))
+            ours = [getattr(row, key) for row in some]
+            theirs = [row.loss for row in base]  # at its end, which is the equal time too
             line.append(shown(ours, ".3f"))
             differences = [a - b for a, b in zip(ours, theirs, strict=True)]
             line.append("" if name == FAITHFUL else shown(differences, "+.3f"))
