@@ -23,6 +23,7 @@ from webtext_gpt.explorer.trace import Trace, Traces
 from webtext_gpt.finetuning.data.sequences import encode_texts
 from webtext_gpt.generation.sampling import Sampling
 from webtext_gpt.model import GPTClassifier, language_model
+from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import EncodingError
 
 MOST = 1000
@@ -88,7 +89,7 @@ class Inspector:
             `n_tokens`, the number of tokens that the model read; and `n_cut`, of those left out.
         """
         self._only_language_model("next")
-        whole("n", n, 1, MOST)
+        whole_number("n", n, 1, MOST)
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
         trace, n_cut = self._trace(text)
         ids = trace.likeliest[:n]
@@ -109,9 +110,9 @@ class Inspector:
         first level.
         """
         self._only_language_model("tree")
-        whole("width", width, 1, MOST)
+        whole_number("width", width, 1, MOST)
         block_size = self.model.config.block_size
-        whole("depth", depth, 1, min(MOST_LEVELS, block_size))
+        whole_number("depth", depth, 1, min(MOST_LEVELS, block_size))
         if (passes := sum(width**level for level in range(1, depth))) > MOST_PASSES:
             raise UserError(
                 f"width={width} and depth={depth} need {passes:,} forward passes; give smaller "
@@ -161,19 +162,19 @@ class Inspector:
         """Return how one head makes its output at one position, see `attention.numbers`."""
         self._check_layer(layer)
         self._check_head(head)
-        whole("n", n, 1, MOST)
+        whole_number("n", n, 1, MOST)
         return attention.numbers(self._trace_with(text, position), layer, head, position, n)
 
     @_alone
     def lens(self, text: str, position: int, n: int = 5) -> dict[str, Any]:
         """Return what each block would say next, see `inside.lens`."""
-        whole("n", n, 1, MOST)
+        whole_number("n", n, 1, MOST)
         return inside.lens(self._trace_with(text, position), self.tokenizer, position, n)
 
     @_alone
     def units(self, text: str, position: int, n: int = 8) -> dict[str, Any]:
         """Return the most active units of every MLP at one position, see `inside.units`."""
-        whole("n", n, 1, MOST)
+        whole_number("n", n, 1, MOST)
         return inside.units(self._trace_with(text, position), self.tokenizer, position, n)
 
     @_alone
@@ -184,8 +185,8 @@ class Inspector:
     @_alone
     def neighbours(self, id: int, n: int = 12) -> dict[str, Any]:
         """Return the n tokens whose input embeddings are most similar to one's, by cosine."""
-        whole("id", id, 0, self.model.config.vocab_size - 1)
-        whole("n", n, 1, MOST)
+        whole_number("id", id, 0, self.model.config.vocab_size - 1)
+        whole_number("n", n, 1, MOST)
         return inside.neighbours(self.model, self.tokenizer, id, n)
 
     def _trace(self, text: str) -> tuple[Trace, int]:
@@ -210,26 +211,15 @@ class Inspector:
     def _trace_with(self, text: str, position: int) -> Trace:
         """Return the forward pass of a text that has a position."""
         trace, _ = self._trace(text)
-        whole("position", position, 0, len(trace.ids) - 1)
+        whole_number("position", position, 0, len(trace.ids) - 1)
         return trace
 
     def _check_layer(self, layer: int) -> None:
-        whole("layer", layer, 0, self.model.config.n_layer - 1)
+        whole_number("layer", layer, 0, self.model.config.n_layer - 1)
 
     def _check_head(self, head: int) -> None:
-        whole("head", head, 0, self.model.config.n_head - 1)
+        whole_number("head", head, 0, self.model.config.n_head - 1)
 
     def _only_language_model(self, name: str) -> None:
         if self._classifier is not None:
             raise UserError(f"{name}: this model is a classifier and predicts no next token")
-
-
-def whole(name: str, value: object, least: int, most: int) -> None:
-    """Check that an argument is a whole number from `least` to `most`.
-
-    Raises:
-        UserError: it is not; the message names the argument.
-    """
-    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
-        return
-    raise UserError(f"{name}={value} must be a whole number from {least} to {most:,}")

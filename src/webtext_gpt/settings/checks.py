@@ -6,14 +6,17 @@ from collections.abc import Iterable
 from webtext_gpt.errors import UserError
 
 
-def whole_number(name: str, value: object, least: int) -> None:
-    """Check that a setting is a whole number of at least `least`.
+def whole_number(name: str, value: object, least: int, most: int | None = None) -> None:
+    """Check that a setting is a whole number of at least `least`, and at most `most`.
 
     Raises:
         UserError: it is not; the message names the setting.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"{name}={value} must be a whole number, {least} or above")
+    highest = math.inf if most is None else most
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= highest:
+        return
+    limits = f", {least} or above" if most is None else f" from {least} to {most:,}"
+    raise UserError(f"{name}={value} must be a whole number{limits}")
 
 
 def number(name: str, value: object, least: float = -math.inf, below: float = math.inf) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from webtext_gpt.data.pair_layout import decoder_input, decoder_target, source_ids
 from webtext_gpt.data.pairs import Files
@@ -141,7 +142,4 @@ def collate(pairs: EncodedPairs, rows: Sequence[int], end_of_text: int, parts: f
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
-    table = np.full((len(rows), max(map(len, rows))), value, dtype=np.int64)
-    for row, ids in zip(table, rows, strict=True):
-        row[: len(ids)] = ids
-    return torch.from_numpy(table)
+    return pad_sequence([torch.tensor(row) for row in rows], True, value)
