@@ -15,14 +15,14 @@ from torch import Tensor
 
 from webtext_gpt.checkpoint.load import AnyModel, describe
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPTConfig, language_model
+from webtext_gpt.model import GPTConfig, cross_entropy, language_model
 from webtext_gpt.model.transformer import Transformer
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training import lightning_internals as internals
 from webtext_gpt.training.attention_kernel import slow_attention, usable_kernels
 from webtext_gpt.training.averaging import forget
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
-from webtext_gpt.training.callbacks.time_budget import TimeBudget
+from webtext_gpt.training.callbacks.time_budget import TimeBudget, random_tokens
 from webtext_gpt.training.callbacks.weight_average import inner_optimizer, weight_average
 from webtext_gpt.training.compilation import compiled
 from webtext_gpt.training.distributed.collectives import mean_over_ranks
@@ -208,6 +208,15 @@ class TrainingModule(L.LightningModule):
         """
         if not self.trainer.training or self._step % self.trainer.log_every_n_steps == 0:
             super().log(name, *value, **options)
+
+    def timed_pass(self, probe: Any) -> tuple[Callable[[], None], int]:
+        """Return a pass of a copy of the model, forward and backward, and its number of tokens.
+
+        By its time, `TimeBudget` plans the number of steps.
+        """
+        body = language_model(probe)
+        tokens = random_tokens(self.trainer, body.config.vocab_size)
+        return lambda: cross_entropy(body(tokens), tokens).backward(), tokens.numel()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the mean loss of one micro-batch, in nats."""

@@ -1,7 +1,7 @@
 """Pretraining: the language-model loss, and one run from its configuration to `summary.json`."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import lightning as L
@@ -12,7 +12,7 @@ from torch import Tensor
 from webtext_gpt.cli import Call
 from webtext_gpt.data.pretraining import PretrainingData, Source
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT
+from webtext_gpt.model import GPT, cross_entropy
 from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.settings.data import Mixed
 from webtext_gpt.settings.model import Model
@@ -21,10 +21,11 @@ from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import BatchPlan, plan_batch
 from webtext_gpt.training.callbacks.sources import Sources
+from webtext_gpt.training.callbacks.time_budget import random_tokens
 from webtext_gpt.training.compilation import chooses_compilation
 from webtext_gpt.training.corpus import model_config, open_shards
 from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
-from webtext_gpt.training.language_loss import language_loss, loss_to_compile, nats
+from webtext_gpt.training.language_loss import documents_of, language_loss, loss_to_compile, nats
 from webtext_gpt.training.length import before_decay, run_length
 from webtext_gpt.training.memory import check_memory, count_parameters
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
@@ -80,6 +81,21 @@ class PretrainingModule(TrainingModule):
         self.packing = packing
         self.sources = sources
         self._val_sums = torch.zeros(len(sources), 2, dtype=torch.float64)  # nats, tokens
+
+    def timed_pass(self, probe: GPT) -> tuple[Callable[[], None], int]:
+        """See `TrainingModule.timed_pass`; with documents and row processes as in training."""
+        tokens = random_tokens(self.trainer, probe.config.vocab_size)
+        documents, rows = documents_of(tokens, self._end_of_text), self.rows
+
+        def one_pass() -> None:
+            if rows is None:
+                cross_entropy(probe(tokens, documents=documents), tokens).backward()
+            else:
+                rows(tokens, tokens).backward()
+                rows.add_gradients()
+                self.zero_grad(set_to_none=True)
+
+        return one_pass, tokens.numel()
 
     def on_after_backward(self) -> None:
         """Add the gradients that other processes have computed."""

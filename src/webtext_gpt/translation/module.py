@@ -61,10 +61,7 @@ class TranslationModule(TrainingModule):
         self._sums = torch.zeros(2, dtype=torch.float64)  # nats, targets
 
     def timed_pass(self, probe: Transformer) -> tuple[Callable[[], None], int]:
-        """Return a forward and backward pass of a copy of the model, and its target tokens.
-
-        It has a training batch of median length, by which a time budget plans.
-        """
+        """See `TrainingModule.timed_pass`: of a training batch of median length, by its targets."""
         data = self.trainer.datamodule
         parts = data.parts(self.trainer.world_size)
         middle = data.batches.typical * parts.parts

@@ -2,19 +2,14 @@
 
 import copy
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import Tensor
 
-from webtext_gpt.model import GPT, Documents, cross_entropy, language_model
 from webtext_gpt.training.distributed.collectives import greatest_over_ranks
 from webtext_gpt.training.lightning_internals import set_max_steps
-
-if TYPE_CHECKING:
-    from webtext_gpt.training.row_processes import RowProcesses
 
 OPEN = -1
 """Lightning's value of `max_steps` for no limit."""
@@ -95,13 +90,10 @@ class TimeBudget(L.Callback):
             set_max_steps(trainer, trainer.strategy.broadcast(steps))
 
     def _steps(self, trainer: L.Trainer, pl_module: L.LightningModule) -> int:
-        """Return the steps that fit, by timing a copy of the model on random tokens."""
+        """Return the steps that fit, by timing passes of a copy of the model."""
         device = trainer.strategy.root_device
         probe = copy.deepcopy(pl_module.model).to(device)
-        own_pass = getattr(pl_module, "timed_pass", None)
-        one_pass, n_tokens = (
-            own_pass(probe) if own_pass else _timed_pass(trainer, pl_module, language_model(probe))
-        )
+        one_pass, n_tokens = pl_module.timed_pass(probe)
         half = str(trainer.precision).startswith("bf16")
         times: list[float] = []
         while len(times) < FEWEST_PASSES or sum(times[1:]) < PROBE_SECONDS:
@@ -130,25 +122,9 @@ class TimeBudget(L.Callback):
         return self.taken_steps + max(1, fitting)
 
 
-def _timed_pass(
-    trainer: L.Trainer, pl_module: L.LightningModule, probe: GPT
-) -> tuple[Callable[[], None], int]:
-    """Return a forward and backward pass of a copy of the model on random tokens; their number."""
+def random_tokens(trainer: L.Trainer, vocab_size: int) -> Tensor:
+    """Return a micro-batch of ids, `(micro_batch_size, block_size)`, to time passes with."""
     generator = torch.Generator().manual_seed(0)  # does not change training's random state
-    data = trainer.datamodule
-    shape = (data.micro_batch_size, data.block_size)
-    tokens = torch.randint(probe.config.vocab_size, shape, generator=generator)
-    tokens = tokens.to(trainer.strategy.root_device)
-    masked = getattr(pl_module, "mask_documents", False)
-    documents = Documents(tokens, pl_module.tokenizer.end_of_text) if masked else None
-    rows: RowProcesses | None = getattr(pl_module, "rows", None)
-
-    def one_pass() -> None:
-        if rows is None:
-            cross_entropy(probe(tokens, documents=documents), tokens).backward()
-        else:
-            rows(tokens, tokens).backward()
-            rows.add_gradients()
-            pl_module.zero_grad(set_to_none=True)
-
-    return one_pass, tokens.numel()
+    shape = (trainer.datamodule.micro_batch_size, trainer.datamodule.block_size)
+    tokens = torch.randint(vocab_size, shape, generator=generator)
+    return tokens.to(trainer.strategy.root_device)
