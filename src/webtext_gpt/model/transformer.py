@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from webtext_gpt.errors import UserError
@@ -22,6 +21,7 @@ from webtext_gpt.model.gpt import (
     Block,
     CausalSelfAttention,
     Head,
+    attention,
     normalization,
     sinusoidal_positions,
 )
@@ -155,7 +155,7 @@ class CrossAttention(nn.Module):
         B, T, C = x.shape
         q = self.c_query(x).view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
         dropout = self.attn_dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        y = attention(q, k, v, mask, dropout)
         output: Tensor = self.c_proj(y.transpose(1, 2).reshape(B, T, C))
         return output
 
