@@ -18,6 +18,7 @@ from webtext_gpt.model.empty import SkipRandomInit
 from webtext_gpt.model.lora import add_lora, merge_lora
 from webtext_gpt.model.new_tokens import add_new_rows, merge_new_rows
 from webtext_gpt.model.transformer import Transformer, TransformerConfig
+from webtext_gpt.pair_tokenizer import PairTokenizer
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import find_format, vocabulary
 from webtext_gpt.weights.foreign import ForeignPath
@@ -33,6 +34,8 @@ def describe(model: AnyModel, tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the plain values that make a checkpoint self-contained, without the weights."""
     described: dict[str, Any] = {"tokenizer": tokenizer.to_json()}
     if isinstance(model, Transformer):
+        if isinstance(tokenizer, PairTokenizer):
+            described["source_tokenizer"] = tokenizer.source.to_json()
         return {"transformer_config": model.config.to_dict(), **described}
     if isinstance(model, GPTClassifier):
         described["classifier_config"] = model.config.to_dict()
@@ -55,6 +58,8 @@ def empty_model(state: Mapping[str, Any]) -> tuple[AnyModel, Tokenizer]:
         UserError: a configuration or the tokenizer is invalid.
     """
     tokenizer = Tokenizer.from_json(state["tokenizer"])
+    if (source := state.get("source_tokenizer")) is not None:
+        tokenizer = PairTokenizer(Tokenizer.from_json(source), tokenizer)
     with SkipRandomInit():
         if (translator := state.get("transformer_config")) is not None:
             return Transformer(TransformerConfig(**translator)), tokenizer

@@ -8,6 +8,7 @@ from torch import Tensor
 from webtext_gpt.data.pair_layout import decoder_input, source_ids
 from webtext_gpt.errors import UserError
 from webtext_gpt.model.transformer import CrossAttention, Transformer
+from webtext_gpt.pair_tokenizer import source_tokenizer
 from webtext_gpt.tokenizer import Tokenizer
 
 
@@ -28,18 +29,18 @@ def alignment(model: Transformer, tokenizer: Tokenizer, source: str, target: str
     Raises:
         UserError: a text cannot be encoded or does not fit in the model's context.
     """
-    encoded = []
-    for name, text in (("source", source), ("target", target)):
-        ids = tokenizer.encode(text.strip())
+    encoded, of_sources = [], source_tokenizer(tokenizer)
+    for name, text, side in (("source", source, of_sources), ("target", target, tokenizer)):
+        ids = side.encode(text.strip())
         if len(ids) >= model.config.block_size:
             raise UserError(
                 f"the {name} has {len(ids)} tokens, which with its end do not fit in the model's "
                 f"context of {model.config.block_size}; shorten it"
             )
         encoded.append(ids)
-    end, device = tokenizer.end_of_text, model.wte.weight.device
-    inputs = torch.tensor([source_ids(encoded[0], end)], device=device)
-    outputs = torch.tensor([decoder_input(encoded[1], end)], device=device)
+    device = model.wte.weight.device
+    inputs = torch.tensor([source_ids(encoded[0], of_sources.end_of_text)], device=device)
+    outputs = torch.tensor([decoder_input(encoded[1], tokenizer.end_of_text)], device=device)
     found: list[Tensor] = []
     layers = [module for module in model.decoder.modules() if isinstance(module, CrossAttention)]
     hooks = [layer.register_forward_pre_hook(partial(_attend, found)) for layer in layers]
