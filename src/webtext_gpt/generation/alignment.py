@@ -8,7 +8,7 @@ from torch import Tensor
 from webtext_gpt.data.pair_layout import decoder_input, source_ids
 from webtext_gpt.errors import UserError
 from webtext_gpt.model.transformer import CrossAttention, Transformer
-from webtext_gpt.tokenizer import Tokenizer
+from webtext_gpt.tokenizer import EncodingError, Tokenizer
 
 
 @torch.inference_mode()
@@ -28,15 +28,7 @@ def alignment(model: Transformer, tokenizer: Tokenizer, source: str, target: str
     Raises:
         UserError: a text cannot be encoded or does not fit in the model's context.
     """
-    encoded = []
-    for name, text in (("source", source), ("target", target)):
-        ids = tokenizer.encode(text.strip())
-        if len(ids) >= model.config.block_size:
-            raise UserError(
-                f"the {name} has {len(ids)} tokens, which with its end do not fit in the model's "
-                f"context of {model.config.block_size}; shorten it"
-            )
-        encoded.append(ids)
+    encoded = encoded_pair(model, tokenizer, source, target)
     end, device = tokenizer.end_of_text, model.wte.weight.device
     inputs = torch.tensor([source_ids(encoded[0], end)], device=device)
     outputs = torch.tensor([decoder_input(encoded[1], end)], device=device)
@@ -50,6 +42,29 @@ def alignment(model: Transformer, tokenizer: Tokenizer, source: str, target: str
         for hook in hooks:
             hook.remove()
     return torch.stack(found)
+
+
+def encoded_pair(
+    model: Transformer, tokenizer: Tokenizer, source: str, target: str
+) -> tuple[list[int], list[int]]:
+    """Return the token ids of a sentence and its translation, without end-of-text.
+
+    Raises:
+        UserError: as `alignment`.
+    """
+    encoded = []
+    for name, text in (("source", source), ("target", target)):
+        try:
+            ids = tokenizer.encode(text.strip())
+        except EncodingError as error:
+            raise UserError(f"the {name}: {error}") from error
+        if len(ids) >= model.config.block_size:
+            raise UserError(
+                f"the {name} has {len(ids)} tokens, which with its end do not fit in the model's "
+                f"context of {model.config.block_size}; shorten it"
+            )
+        encoded.append(ids)
+    return encoded[0], encoded[1]
 
 
 def _attend(found: list[Tensor], cross: CrossAttention, inputs: tuple[Tensor, ...]) -> None:
