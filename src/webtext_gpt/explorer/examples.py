@@ -11,12 +11,13 @@ SENTENCES = ("A man is riding a bicycle.", "the", "")
 """For translation models, whose languages are not known."""
 
 
-def example(tokenizer: Tokenizer, texts: Sequence[str] = EXAMPLES) -> str:
-    """Return the first text that a tokenizer can encode."""
+def example(tokenizer: Tokenizer, texts: Sequence[str] = EXAMPLES, most: int | None = None) -> str:
+    """Return the first text that a tokenizer can encode, into at most so many tokens."""
     for text in texts:
         try:
-            tokenizer.encode(text)
+            n_tokens = len(tokenizer.encode(text))
         except EncodingError:
             continue
-        return text
+        if most is None or n_tokens <= most:
+            return text
     return ""

@@ -13,7 +13,7 @@ from webtext_gpt.checkpoint.store import DamagedCheckpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.explorer.checkpoints import Checkpoints, Kept
 from webtext_gpt.explorer.curve import Curve
-from webtext_gpt.explorer.examples import EXAMPLES, SENTENCES, example
+from webtext_gpt.explorer.examples import SENTENCES, example
 from webtext_gpt.explorer.inspector import Inspector
 from webtext_gpt.explorer.translation import TranslationInspector
 from webtext_gpt.model import GPTClassifier, GPTConfig
@@ -128,9 +128,7 @@ class Workspace:
             "parameters": sum(p.numel() for p in model.parameters()),
             "labels": None if head is None else list(head.labels),
             "takes_pairs": head is not None and head.delimiter_token_id is not None,
-            "example": example(
-                opened.loaded.tokenizer, SENTENCES if isinstance(model, Transformer) else EXAMPLES
-            ),
+            "example": _example(opened.loaded),
             "has_curve": has_curve,
             "views": [*opened.views, *(["curve"] if has_curve else [])],
         }
@@ -213,6 +211,12 @@ def _opened(kept: Kept) -> Opened:
     if isinstance(loaded.model, Transformer):
         return Opened(loaded, TranslationInspector(loaded))
     return Opened(loaded, Inspector(loaded))
+
+
+def _example(loaded: LoadedModel) -> str:
+    if isinstance(loaded.model, Transformer):
+        return example(loaded.tokenizer, SENTENCES, most=loaded.model.config.block_size - 1)
+    return example(loaded.tokenizer)
 
 
 def _named(kept: Kept, name: str) -> Kept:

@@ -121,6 +121,7 @@ def test_the_workspace_describes_a_translator(small_translator: Path) -> None:
     assert (found["kind"], found["labels"]) == ("translation_model", None)
     assert found["views"] == ["translate", "alignment"]
     assert (found["config"]["n_encoder_layer"], found["config"]["n_decoder_layer"]) == (1, 2)
+    workspace.compute("translate", None, {"text": found["example"]})  # it fits in the context
     with pytest.raises(UserError, match="tokens cannot be asked of a translation model, only tr"):
         workspace.compute("tokens", None, {"text": SOURCE})
     body = b'{"text": "the old cat sees", "target": "a small dog", "layer": 0, "head": null}'

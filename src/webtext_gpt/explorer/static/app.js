@@ -1,10 +1,8 @@
 // The shell around the views: text and checkpoint, tabs, errors, the introduction.
 import { element } from "./dom.js";
 import { roving } from "./dom.js";
-import { counted } from "./numbers.js";
+import { introduce } from "./introduction.js";
 import { Session } from "./session.js";
-import { recall } from "./storage.js";
-import { remember } from "./storage.js";
 import { followTheme } from "./theme.js";
 import { debounce } from "./timing.js";
 import { serial } from "./timing.js";
@@ -27,32 +25,6 @@ export async function start(backend) {
   } catch (error) {
     report(error);
   }
-}
-
-function introduce(model) {
-  document.title = `${model.name} · webtext-gpt explorer`;
-  const { n_layer, n_head, n_embd, block_size, vocab_size } = model.config;
-  find("facts").textContent = [
-    model.name, counted(model.parameters, "parameter"), counted(n_layer, "layer"),
-    `${counted(n_head, "head")} each`, `width ${n_embd}`,
-    `context of ${counted(block_size, "token")}`, `vocabulary of ${counted(vocab_size, "token")}`,
-  ].join(" · ");
-  if (model.kind === "classifier") {
-    find("purpose").textContent =
-      "A classifier reads a text as tokens and gives each of its labels a probability.";
-    find("example").textContent = "Its answer is below, with the tokens that decided it.";
-  }
-  const show = (shown) => {
-    find("welcome").hidden = !shown;
-    find("help").setAttribute("aria-expanded", shown);
-  };
-  find("help").addEventListener("click", () => show(find("welcome").hidden));
-  find("understood").addEventListener("click", () => {
-    remember("introduced", "yes");
-    show(false);
-    find("text").focus();
-  });
-  show(recall("introduced") === null);
 }
 
 /** Keeps the text field and the checkpoint's list equal to the session, in both directions. */

@@ -14,7 +14,7 @@ const N = 10;
 const LEAD = "Two checkpoints read the same text; move the sliders to see what the model learned "
   + "between them. Blue is the left one, orange the right one, which the other views show too.";
 
-export const LEARNING_VIEW = { id: "learning", title: "Learning", needs: [], isFor, mount };
+export const LEARNING_VIEW = { id: "learning", title: "Learning", needs: ["tokens"], isFor, mount };
 
 /** One checkpoint without a curve has nothing to compare. */
 function isFor(model) { return model.checkpoints.length > 1 || model.views.includes("curve"); }
