@@ -1,5 +1,6 @@
 """The view of a translation model shows the model's numbers, also by keyboard and on a phone."""
 
+import copy
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from webtext_gpt.checkpoint.load import LoadedModel, load
+from webtext_gpt.checkpoint.load import LoadedModel, load, save_model
 from webtext_gpt.generation.alignment import alignment
 from webtext_gpt.generation.translate import translate
 
@@ -207,3 +208,50 @@ def test_page_does_not_scroll_sideways(page: Browser, width: int) -> None:
     page.size(width)
     type_target(page, "the " * 15 + "c" * 7)
     assert page.run("return document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_two_checkpoints_translate_the_same_sentence(
+    browser: Browser,
+    loaded: LoadedModel,
+    axe: str,  # noqa: F811 - the fixture
+    tmp_path: Path,
+) -> None:
+    """The earlier one's weights are smaller, so that it translates otherwise."""
+    from webtext_gpt.explorer.application import make_application
+    from webtext_gpt.explorer.workspace import Workspace
+
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    expected = {}
+    for step, factor in ((2, 0.7), (4, 1.0)):
+        model = copy.deepcopy(loaded.model)
+        for parameter in model.parameters():
+            parameter.data.mul_(factor)
+        [expected[step]] = translate(model, loaded.tokenizer, [SOURCE])
+        save_model(model, loaded.tokenizer, folder / f"step-{step:08d}.ckpt")
+    assert expected[2] != expected[4]
+    (folder / "last.ckpt").symlink_to("step-00000004.ckpt")
+    (folder.parent / "metrics.csv").write_text("step,train_loss,val_loss\n2,5.2,5.3\n4,4.7,4.8\n")
+    (folder.parent / "summary.json").write_text("{}")
+    browser.size(390)
+    with serving(make_application(Workspace(str(folder.parent)))) as address:
+        browser.open(f"{address}/#learning")
+        browser.type(SOURCE)
+        assert browser.texts("[role=tab]") == ["Translation", "Learning"]
+        assert browser.texts(".sides section h3") == ["step 2", "step 4 (last)"]
+        assert browser.texts(".sides section p.mono") == [expected[2], expected[4]]
+        for index, step in enumerate((2, 4)):
+            n_tokens = len(loaded.tokenizer.encode(expected[step])) + 1
+            chips = browser.run(
+                "return document.querySelectorAll('.sides section')[arguments[0]]"
+                ".querySelectorAll('.chip').length",
+                index,
+            )
+            assert chips == n_tokens
+        assert "last validation loss 4.800" in browser.texts("#panel-learning [role=status]")[0]
+        assert browser.run("return document.documentElement.scrollWidth - innerWidth") <= 0
+        assert browser.problems() == []
+        browser.run(axe)
+        found = browser.driver.execute_async_script(AXE, {"resultTypes": ["violations"], **ALL})
+        assert [each for each in found if each[0] in ("serious", "critical")] == []
+        browser.driver.get("about:blank")

@@ -1,4 +1,5 @@
 // The shell around the views: text and checkpoint, tabs, errors, the introduction.
+import { followCheckpoints } from "./checkpoint_list.js";
 import { element } from "./dom.js";
 import { roving } from "./dom.js";
 import { introduce } from "./introduction.js";
@@ -15,10 +16,11 @@ export async function start(backend) {
   followTheme(find("theme"));
   try {
     const model = await backend.model();
-    const session = new Session(model.example, model.default);
+    const session = new Session(model);
     const context = { backend, model, session };
     introduce(model);
-    followInputs(model, session);
+    followText(session);
+    followCheckpoints(find("checkpoints"), find("checkpoint"), context);
     const views = VIEWS.filter((view) => view.needs.every((need) => model.views.includes(need))
       && (view.isFor?.(model) ?? true));
     showViews(views, context);
@@ -27,22 +29,15 @@ export async function start(backend) {
   }
 }
 
-/** Keeps the text field and the checkpoint's list equal to the session, in both directions. */
-function followInputs(model, session) {
+/** Keeps the text field equal to the session, in both directions. */
+function followText(session) {
   const text = find("text");
-  const checkpoint = find("checkpoint");
-  for (const { id, label } of model.checkpoints) {
-    checkpoint.append(element("option", { value: id, text: label }));
-  }
-  find("checkpoints").hidden = model.checkpoints.length < 2;
   const show = () => {
     if (text.value !== session.text) text.value = session.text;
-    checkpoint.value = session.checkpoint;
   };
   const take = () => session.set({ text: text.value });
   text.addEventListener("input", debounce(take, 200));
   text.addEventListener("change", take);
-  checkpoint.addEventListener("change", () => session.set({ checkpoint: checkpoint.value }));
   session.subscribe(show);
   show();
 }

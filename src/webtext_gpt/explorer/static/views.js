@@ -5,6 +5,7 @@ import { INSIDE_VIEW } from "./views/inside.js";
 import { LEARNING_VIEW } from "./views/learning.js";
 import { NEXT_VIEW } from "./views/next.js";
 import { TOKENS_VIEW } from "./views/tokens.js";
+import { TRANSLATION_LEARNING_VIEW } from "./views/translation_learning.js";
 import { TRANSLATION_VIEW } from "./views/translation.js";
 
 export const VIEWS = [
@@ -15,4 +16,5 @@ export const VIEWS = [
   ATTENTION_VIEW,
   INSIDE_VIEW,
   LEARNING_VIEW,
+  TRANSLATION_LEARNING_VIEW,
 ];

@@ -19,6 +19,7 @@ export function cellCursor(node, { cells, show, choose = () => {}, start = () =>
     const { x, y, width, height } = box(here);
     mark.attr("x", x).attr("y", y).attr("width", width).attr("height", height);
     svg.append(() => mark.node());
+    mark.node().scrollIntoView({ block: "nearest", inline: "nearest" });
     show(here);
   }
 
