@@ -2,6 +2,7 @@
 
 import copy
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,25 @@ def test_two_checkpoints_translate_the_same_sentence(
         found = browser.driver.execute_async_script(AXE, {"resultTypes": ["violations"], **ALL})
         assert [each for each in found if each[0] in ("serious", "critical")] == []
         browser.driver.get("about:blank")
+
+
+def test_the_alignment_is_kept_as_a_picture(
+    page: Browser, loaded: LoadedModel, tmp_path: Path
+) -> None:
+    page.driver.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
+    type_target(page, TARGET)
+    page.click(".save", 0)
+    page.wait((tmp_path / "alignment.svg").is_file)
+    drawn = ET.parse(tmp_path / "alignment.svg").getroot()
+    texts = [e.text for e in drawn.iter() if e.tag.endswith("}text")]
+    tokens = [
+        *loaded.tokenizer.encode(SOURCE),
+        loaded.tokenizer.end_of_text,
+        *loaded.tokenizer.encode(TARGET),
+        loaded.tokenizer.end_of_text,
+    ]
+    assert len(texts) == len(tokens) + 2  # the names of both sides
+    assert {"sentence", "translation"} < set(texts)
+    assert "var(" not in (tmp_path / "alignment.svg").read_text()

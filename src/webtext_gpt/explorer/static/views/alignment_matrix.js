@@ -7,7 +7,7 @@ import { heatMap } from "./heat_map.js";
 import { marginOf } from "./heat_map.js";
 import { onTheme } from "./heat_map.js";
 
-const CELL = { least: 18, most: 30, labelled: 14 };
+const CELL = { least: 14, most: 30, labelled: 14 };
 const MOST_PIXELS = 2400;
 const HINT = "Point at a cell, or move with the arrow keys, for its weight; press a row to choose it.";
 
