@@ -14,6 +14,7 @@ import torch
 from webtext_gpt.checkpoint.load import load, only_translator, save_model
 from webtext_gpt.checkpoint.store import read_checkpoint
 from webtext_gpt.errors import UserError
+from webtext_gpt.explorer.translation import TranslationInspector
 from webtext_gpt.generation.alignment import alignment
 from webtext_gpt.generation.translate import translate
 from webtext_gpt.model import GPT, GPTConfig
@@ -160,6 +161,9 @@ def test_languages_may_have_a_vocabulary_each(
     assert whole["parameters"] == model.num_parameters
     text = translate(model, tokenizer, ["a dog"])[0]
     assert alignment(model, tokenizer, "a dog", text).shape[2:] == (len(text) + 1, len("a dog") + 1)
+    shown = TranslationInspector(loaded).translate("a dog", text)
+    assert [token["text"] for token in shown["source"]] == [*"a dog", END_OF_TEXT]
+    assert [token["text"] for token in shown["target"]] == [*text, END_OF_TEXT]
     with pytest.raises(UserError, match="text 1: .*'K'"):
         translate(model, tokenizer, ["Katze"])  # the targets' letters are not the sources'
 

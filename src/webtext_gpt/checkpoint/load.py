@@ -163,7 +163,7 @@ def only_language_model(loaded: LoadedModel, path: str | Path) -> GPT:
     """
     if isinstance(loaded.model, GPT):
         return loaded.model
-    raise UserError(f"{path} holds {_kind(loaded.model)}, not a language model")
+    raise UserError(f"{path} holds a {kind_of(loaded.model)}, not a language model")
 
 
 def only_gpt(loaded: LoadedModel, path: str | Path) -> GPT | GPTClassifier:
@@ -173,7 +173,9 @@ def only_gpt(loaded: LoadedModel, path: str | Path) -> GPT | GPTClassifier:
         UserError: it is a translation model.
     """
     if isinstance(loaded.model, Transformer):
-        raise UserError(f"{path} holds {_kind(loaded.model)}, not a language model or a classifier")
+        raise UserError(
+            f"{path} holds a {kind_of(loaded.model)}, not a language model or a classifier"
+        )
     return loaded.model
 
 
@@ -185,13 +187,14 @@ def only_translator(loaded: LoadedModel, path: str | Path) -> Transformer:
     """
     if isinstance(loaded.model, Transformer):
         return loaded.model
-    raise UserError(f"{path} holds {_kind(loaded.model)}, not a translation model")
+    raise UserError(f"{path} holds a {kind_of(loaded.model)}, not a translation model")
 
 
-def _kind(model: AnyModel) -> str:
+def kind_of(model: AnyModel) -> str:
+    """Return a model's kind, as messages name it after "a"."""
     if isinstance(model, Transformer):
-        return "a translation model"
-    return "a classifier" if isinstance(model, GPTClassifier) else "a language model"
+        return "translation model"
+    return "classifier" if isinstance(model, GPTClassifier) else "language model"
 
 
 def _filled(checkpoint: Checkpoint) -> LoadedModel:
