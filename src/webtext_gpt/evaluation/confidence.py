@@ -62,8 +62,8 @@ def difference(a: Measurement, b: Measurement, metric: str) -> Difference:
     value = b.metrics[metric] - a.metrics[metric]
     if len(a.written) > 1 and len(a.written) == len(b.written):
         references = [reference for _, reference in a.written]
-        texts = ([text for text, _ in one.written] for one in (a, b))
-        found = paired_bootstrap(metric, *texts, references)
+        of_a, of_b = ([text for text, _ in one.written] for one in (a, b))
+        found = paired_bootstrap(metric, of_a, of_b, references)
         return Difference(value, found.standard_error, found.p_value, BOOTSTRAP, found.signature)
     ours, theirs = a.per_example.get(metric, []), b.per_example.get(metric, [])
     if len(ours) < 2 or len(ours) != len(theirs):

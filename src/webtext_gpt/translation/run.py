@@ -17,7 +17,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.model.transformer import Transformer, TransformerConfig
 from webtext_gpt.pair_tokenizer import PairTokenizer
 from webtext_gpt.settings import saved
-from webtext_gpt.settings.data import Characters
+from webtext_gpt.settings.data import Characters, Pairs
 from webtext_gpt.settings.run import RunSettings
 from webtext_gpt.settings.train import Train
 from webtext_gpt.settings.translation import LABEL_SMOOTHING
@@ -133,17 +133,18 @@ def _model(
         return only_translator(loaded, settings.checkpoint).train(), loaded.tokenizer
     recipe = tokenizer_recipe(settings.tokenizer)
     known = [training, validation] if isinstance(settings.tokenizer, Characters) else [training]
-    tokenizer = _tokenizer(recipe, known, settings.data.vocabulary)
+    tokenizer = _tokenizer(recipe, known, _vocabulary_choice(settings))
     return Transformer(_config(settings, tokenizer)), tokenizer
 
 
 def _refuse_other_tokenizer(run: Run, settings: Train, tokenizer: Tokenizer) -> None:
     """Refuse to resume with another tokenizer; the run's own is in its checkpoint."""
-    is_separate = settings.checkpoint is None and settings.data.vocabulary == "separate"
+    vocabulary = _vocabulary_choice(settings)
+    is_separate = vocabulary == "separate"
     if settings.checkpoint is None and is_separate != isinstance(tokenizer, PairTokenizer):
         raise UserError(
             f"the run in {run.folder} has {'one tokenizer' if is_separate else 'two tokenizers'}, "
-            f"and data.vocabulary={settings.data.vocabulary} asks for "
+            f"and data.vocabulary={vocabulary} asks for "
             f"{'two' if is_separate else 'one'}; leave data.vocabulary out, or start a new run"
         )
     ours = saved.plain(settings)["tokenizer"]
@@ -152,6 +153,11 @@ def _refuse_other_tokenizer(run: Run, settings: Train, tokenizer: Tokenizer) -> 
             f"the run in {run.folder} has another tokenizer than this call, and its weights are "
             "for its own vocabulary; leave tokenizer.KEY= out, or start a new run"
         )
+
+
+def _vocabulary_choice(settings: Train) -> str:
+    assert isinstance(settings.data, Pairs)  # noqa: S101 - checked by Train
+    return settings.data.vocabulary
 
 
 def _tokenizer(recipe: TokenizerRecipe, files: Sequence[Files], vocabulary: str) -> Tokenizer:
