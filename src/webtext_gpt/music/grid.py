@@ -39,6 +39,7 @@ class Chorale(Encoding):
         ),
     )
     note_unit = "voice in a sixteenth"
+    voice_names = ("soprano", "alto", "tenor", "bass")
 
     def from_midi(self, path: Path) -> list[str]:
         """Return the words of a MIDI file of four voices in sixteenths.

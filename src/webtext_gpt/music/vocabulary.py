@@ -19,11 +19,13 @@ class Encoding(ABC):
         name: its name, as messages give it.
         words: all of its words, in the order of their token ids.
         note_unit: what counts as one note in "nats a note".
+        voice_names: names of the voices, if they have some.
     """
 
     name: str
     words: tuple[str, ...]
     note_unit: str
+    voice_names: tuple[str, ...] = ()
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
