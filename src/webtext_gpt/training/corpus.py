@@ -93,8 +93,8 @@ def expected_vocabulary(settings: Train) -> int:
     """Return the size of the vocabulary that training will have, without training a tokenizer.
 
     It is exact for token shards, also those in the cache, for characters, for GPT-2's tokenizer
-    and for data with a tokenizer of its own. A BPE still to be trained has the size that is asked for, unless the text is too
-    small for it.
+    and for data with a tokenizer of its own. A BPE still to be trained has the size that is asked
+    for, unless the text is too small for it.
 
     Raises:
         UserError: the data does not exist.
