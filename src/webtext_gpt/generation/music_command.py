@@ -17,6 +17,7 @@ from webtext_gpt.model import GPT
 from webtext_gpt.music.midi import write_midi
 from webtext_gpt.music.notes import TICKS_PER_SECOND
 from webtext_gpt.music.roll import draw_roll
+from webtext_gpt.music.sources import ENDINGS
 from webtext_gpt.music.synthesis import ADVICE, Synthesizer, find_synthesizer, render
 from webtext_gpt.music.vocabulary import Encoding
 from webtext_gpt.paths import absence, check_output_file, local_path, shown
@@ -35,7 +36,6 @@ APPLY = frozenset(
 
 MAX_NEW_TOKENS = 2048
 """Default maximum length of a piece: 72 s of a chorale, most of which end before."""
-MIDI_ENDINGS = (".mid", ".midi")
 
 
 def refuse_midi(settings: Generate) -> None:
@@ -174,4 +174,4 @@ def _refuse_existing(file: Path, synthesizer: Synthesizer | None) -> None:
 
 
 def _is_midi_name(name: str) -> bool:
-    return name.lower().endswith(MIDI_ENDINGS)
+    return name.lower().endswith(ENDINGS)

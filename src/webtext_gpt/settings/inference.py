@@ -55,7 +55,7 @@ class Generate(Settings):
     )
     prompt: Annotated[str, Text(empty=True)] = setting(
         "",
-        "text to continue, or a MIDI file if the model is one of music; empty: begin a new document",
+        "text to continue, for a model of music a MIDI file; empty: begin a new document",
         common=True,
     )
     prompts: Annotated[str | None, PathText(null="use prompt")] = setting(
