@@ -110,8 +110,8 @@ def _chorales(encoding: Encoding, file: Path, left_out: list[str]) -> Iterator[l
     """Yield the words of the pieces of a file's test split."""
     if encoding is not CHORALE:
         raise UserError(
-            f"{file} holds chorales, and the model's encoding is {encoding.name}; give pieces=FILES "
-            "with MIDI files"
+            f"{file} is for models of chorales, and this one's encoding is {encoding.name}; give "
+            "pieces=FILES with MIDI files"
         )
     pieces = read_chorales(file).get(SPLIT, [])
     if not pieces:
