@@ -130,5 +130,5 @@ NOT_HERE = (
     "overlap_directions",
     "translation",
 )
-"""Scripts that compare versions of the project, that count what differs, or that take hours and need
-trained models; their figures are in docs/measurements.md and docs/corpus.md."""
+"""Scripts that compare versions of the project, count what differs, or take hours and need trained
+models; their figures are in docs/measurements.md and docs/corpus.md."""

@@ -27,10 +27,17 @@ from webtext_gpt.progress import progress_bar
 
 def exported(folder: Path, limit: int | None) -> None:
     """Write the pieces of music21's corpus of Bach as MIDI files."""
-    from music21 import converter, corpus
+    from music21 import converter, corpus, repeat, stream
 
     for path in progress_bar("exporting", iterable=corpus.getComposer("bach")[:limit]):
-        converter.parse(path).write("midi", folder / f"{Path(path).name}.mid")
+        score = converter.parse(path)
+        target = folder / f"{Path(path).name}.mid"
+        try:
+            score.write("midi", target)
+        except repeat.ExpanderException:  # its repeats are badly formed: play it once
+            for measure in score.recurse().getElementsByClass(stream.Measure):
+                measure.removeByClass(repeat.RepeatMark)
+            score.write("midi", target)
 
 
 def of_pretty_midi(path: Path) -> Iterator[tuple[float, float, int, int]]:

@@ -166,7 +166,7 @@ class Chorales:
 
     Args:
         path: JSON files, or patterns or folders of them.
-        transpose: whether training pieces are moved to all twelve keys.
+        all_keys: whether training pieces are moved to all twelve keys.
         key: prefix of the settings' keys, for messages.
 
     Raises:
@@ -175,8 +175,8 @@ class Chorales:
 
     tokenizer = CHORALE.tokenizer
 
-    def __init__(self, path: str | list[str], transpose: bool = True, key: str = "data") -> None:
-        self.semitones = KEYS if transpose else range(1)
+    def __init__(self, path: str | list[str], all_keys: bool = True, key: str = "data") -> None:
+        self.semitones = KEYS if all_keys else range(1)
         self.key = key
         found = search_files(path, _is_json, key=f"{key}.path", kinds="JSON files")
         self.files = found.files

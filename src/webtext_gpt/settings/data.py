@@ -110,7 +110,7 @@ class Chorales(Target):
         "of sixteenths, each [soprano, alto, tenor, bass] in MIDI numbers, -1 for a rest",
         common=True,
     )
-    transpose: Annotated[bool, Switch()] = setting(
+    all_keys: Annotated[bool, Switch()] = setting(
         True, "train on each piece in all twelve keys, from 5 semitones down to 6 up"
     )
 
