@@ -86,7 +86,8 @@ def read_midi(path: str | Path) -> Score:
     """Read a MIDI file of type 0 or 1.
 
     A note lasts until its key is released and the sustain pedal is up (Oore et al. 2018, section
-    4), or until its pitch is struck again in its track and channel.
+    4); one that the pedal alone holds, until its pitch is struck again. Of several notes on one
+    pitch of a track and channel, all end with the first release after their beginning.
 
     Raises:
         UserError: the file cannot be read, see `read_tracks`; or it has no notes besides drums.
@@ -111,38 +112,36 @@ class _Key:
 
     Attributes:
         notes: those that have ended.
-        started: the tick at which the sounding note began; None in silence.
-        velocity: its velocity.
-        is_down: whether the key is held; otherwise the pedal holds the note.
-        struck_again: the tick at which the key was last struck while it was held.
+        down: start and velocity of those whose key is down.
+        held: start and velocity of those that the pedal alone holds.
     """
 
     def __init__(self, pitch: int) -> None:
         self.pitch = pitch
         self.notes: list[Note] = []
-        self.started: int | None = None
-        self.velocity = 0
-        self.is_down = False
-        self.struck_again: int | None = None
+        self.down: list[tuple[int, int]] = []
+        self.held: list[tuple[int, int]] = []
 
     def strike(self, tick: int, velocity: int) -> None:
-        if self.is_down and self.started != tick:
-            self.struck_again = tick
-        self.silence(tick)
-        self.started, self.velocity, self.is_down = tick, velocity, True
+        self.lift(tick)
+        self.down.append((tick, velocity))
 
     def release(self, tick: int, pedal: bool) -> None:
-        if self.struck_again == tick:  # it ends the earlier note, and was written too late
-            self.struck_again = None
-            return
-        self.is_down = False
+        """Release the notes that began earlier; if there are none, those of this very tick."""
+        new = [note for note in self.down if note[0] == tick]
+        if len(new) < len(self.down):
+            self.held += (note for note in self.down if note[0] != tick)
+            self.down = new
+        else:
+            self.held += new
+            self.down = []
         if not pedal:
-            self.silence(tick)
+            self.lift(tick)
 
-    def silence(self, tick: int) -> None:
-        if self.started is not None:
-            self.notes.append(Note(self.started, tick, self.pitch, self.velocity))
-        self.started, self.is_down = None, False
+    def lift(self, tick: int) -> None:
+        """End the notes that the pedal holds."""
+        self.notes += (Note(start, tick, self.pitch, velocity) for start, velocity in self.held)
+        self.held = []
 
 
 class _Performed:
@@ -177,16 +176,17 @@ class _Performed:
             return
         for (_, channel), keys in self.keys.items():
             for key in keys.values():
-                if channel == event.channel and not key.is_down:
-                    key.silence(event.tick)
+                if channel == event.channel:
+                    key.lift(event.tick)
 
     def finished(self, path: Path, division: int) -> Score:
         """End what still sounds, and return the notes."""
         score = Score(path, division, sorted(self.tempo.items()))
         for _, keys in sorted(self.keys.items()):
             for key in keys.values():
-                score.endless += key.is_down
-                key.silence(self.last)
+                score.endless += len(key.down)
+                key.held += key.down
+                key.lift(self.last)
             notes = (note for key in keys.values() for note in key.notes)
             score.tracks.append(sorted(notes, key=lambda note: (note.start, note.pitch)))
         return score

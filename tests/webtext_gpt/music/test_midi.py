@@ -78,9 +78,9 @@ def test_the_pedal_of_another_channel_holds_nothing(tmp_path: Path) -> None:
     assert _voices(_file(tmp_path / "a.mid", track + END)) == [[Note(0, 5, 60, 70)]]
 
 
-def test_a_pitch_struck_again_ends_the_earlier_note(tmp_path: Path) -> None:
-    track = bytes([0, ON, 60, 70, 10, ON, 60, 71, 10, OFF, 60, 0]) + END
-    assert _voices(_file(tmp_path / "a.mid", track)) == [[Note(0, 5, 60, 70), Note(5, 10, 60, 71)]]
+def test_a_release_ends_all_notes_of_its_pitch(tmp_path: Path) -> None:
+    track = bytes([0, ON, 60, 70, 10, ON, 60, 71, 10, OFF, 60, 0, 10, OFF, 60, 0]) + END
+    assert _voices(_file(tmp_path / "a.mid", track)) == [[Note(0, 10, 60, 70), Note(5, 10, 60, 71)]]
 
 
 def test_an_end_written_after_the_next_beginning(tmp_path: Path) -> None:
