@@ -46,11 +46,11 @@ def draw_roll(
         prompt_end: ticks from the beginning to the end of a given part, which is shaded.
     """
     with many_imports():
+        from matplotlib import colormaps
         from matplotlib.collections import PolyCollection
         from matplotlib.colors import ListedColormap
         from matplotlib.figure import Figure
         from matplotlib.patches import Patch
-        from matplotlib.pyplot import colormaps
 
     labels = [name for name, _ in zip(names, voices, strict=False)]
     labels += [f"voice {number}" for number in range(len(labels) + 1, len(voices) + 1)]
