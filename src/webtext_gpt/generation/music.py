@@ -44,9 +44,10 @@ def compose(
         overflow: see `generate`.
 
     Raises:
-        UserError: a setting is out of range, or the given words do not fit, or are not words of
-            the encoding.
+        UserError: a setting is out of range, or the given words do not fit into the context, or
+            are no music.
     """
+    encoding.to_notes(given)  # refuses what is no music
     tokenizer = encoding.tokenizer
     prompt = [tokenizer.end_of_text, *tokenizer.encode(" ".join(given))]
     check_prompts([prompt], max_new_tokens, overflow, model.config.block_size)

@@ -34,7 +34,6 @@ class Grammar(ABC):
 
     def __init__(self, encoding: Encoding) -> None:
         self._words = encoding.words
-        self._ids = {word: token for token, word in enumerate(encoding.words)}
         self._end_of_text = encoding.tokenizer.end_of_text
 
     def add(self, token: int) -> bool:
@@ -49,7 +48,7 @@ class Grammar(ABC):
 
     def allowed(self) -> Tensor:
         """Return booleans `(vocab_size,)`: the tokens that may come next. There is at least one."""
-        tokens = [self._ids[word] for word in self._allowed()]
+        tokens = list(self._allowed())
         if self._may_end():
             tokens.append(self._end_of_text)
         mask = torch.zeros(len(self._words) + 1, dtype=torch.bool)
@@ -61,8 +60,8 @@ class Grammar(ABC):
         """Add the next word."""
 
     @abstractmethod
-    def _allowed(self) -> Iterable[str]:
-        """Yield the words that may come next."""
+    def _allowed(self) -> Iterable[int]:
+        """Return the tokens that may come next, but for the end."""
 
     @abstractmethod
     def _may_end(self) -> bool:
@@ -79,6 +78,10 @@ class PerformanceGrammar(Grammar):
 
     def __init__(self) -> None:
         super().__init__(PERFORMANCE)
+        self._on = self._tokens("on", range(N_PITCHES))
+        self._off = self._tokens("off", range(N_PITCHES))
+        self._shifts = self._tokens("shift", range(1, LONGEST_SHIFT + 1))
+        self._velocities = self._tokens("vel", range(N_VELOCITIES))
         self._now = 0
         self._starts: dict[int, int] = {}  # of the pitches that sound, in ticks
         self._level: int | None = None
@@ -105,7 +108,10 @@ class PerformanceGrammar(Grammar):
                 self._ended = value
         self._last = kind
 
-    def _allowed(self) -> Iterable[str]:
+    def _tokens(self, kind: str, values: Iterable[int]) -> list[int]:
+        return [self._words.index(f"{kind}{value}") for value in values]
+
+    def _allowed(self) -> Iterable[int]:
         oldest = self._now - min(self._starts.values(), default=self._now)  # ticks
         if oldest >= LONGEST_NOTE_TICKS:
             yield from self._offs()
@@ -116,22 +122,21 @@ class PerformanceGrammar(Grammar):
             if pitch not in self._starts
         ]
         if self._level is not None:
-            yield from (f"on{pitch}" for pitch in silent)
+            yield from (self._on[pitch] for pitch in silent)
         if self._last == "vel":
             return
         if silent:
-            yield from (f"vel{level}" for level in range(N_VELOCITIES) if level != self._level)
+            yield from (v for level, v in enumerate(self._velocities) if level != self._level)
         if self._begun is None:
             yield from self._offs()
         if self._shift == LONGEST_SHIFT:
-            longest = min(LONGEST_SHIFT, LONGEST_NOTE_TICKS - oldest)
-            yield from (f"shift{ticks}" for ticks in range(1, longest + 1))
+            yield from self._shifts[: LONGEST_NOTE_TICKS - oldest]
 
-    def _offs(self) -> Iterable[str]:
+    def _offs(self) -> Iterable[int]:
         """Yield the ends of notes: up to the first that must end, for they end in order."""
         for pitch in sorted(self._starts):
             if pitch > self._ended:
-                yield f"off{pitch}"
+                yield self._off[pitch]
             if self._now - self._starts[pitch] >= LONGEST_NOTE_TICKS:
                 return
 
@@ -151,8 +156,8 @@ class ChoraleGrammar(Grammar):
         self._held = {voice: (f"{voice}-", 0) for voice in RANGES}  # word, how often in a row
         self._cycle = [BEAT, *(voice for _ in range(SIXTEENTHS_PER_BEAT) for voice in RANGES)]
         self._choices = {
-            voice: [word for word in self._words if word != BEAT and word.startswith(voice)]
-            for voice in RANGES
+            place: [token for token, word in enumerate(self._words) if word.startswith(place)]
+            for place in (BEAT, *RANGES)
         }
 
     def _add(self, word: str) -> None:
@@ -162,13 +167,13 @@ class ChoraleGrammar(Grammar):
         before, times = self._held[word[0]]
         self._held[word[0]] = word, times + 1 if word == before else 1
 
-    def _allowed(self) -> Iterable[str]:
-        voice = self._cycle[self._n_words % len(self._cycle)]
-        if voice == BEAT:
-            return [BEAT]
-        held, times = self._held[voice]
-        is_over = times >= LONGEST_NOTE_SIXTEENTHS and not _is_rest(held)
-        return [word for word in self._choices[voice] if not (is_over and word == held)]
+    def _allowed(self) -> Iterable[int]:
+        place = self._cycle[self._n_words % len(self._cycle)]
+        choices = self._choices[place]
+        held, times = self._held.get(place, ("", 0))
+        if times < LONGEST_NOTE_SIXTEENTHS or _is_rest(held):
+            return choices
+        return [token for token in choices if self._words[token] != held]
 
     def _may_end(self) -> bool:
         is_whole = self._n_words % len(self._cycle) == 0

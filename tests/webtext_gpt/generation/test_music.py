@@ -13,6 +13,7 @@ import torch
 from matplotlib.image import imread
 
 from webtext_gpt.checkpoint.load import save_model
+from webtext_gpt.errors import UserError
 from webtext_gpt.generation import GREEDY, Sampling
 from webtext_gpt.generation.music import compose
 from webtext_gpt.model import GPT, GPTConfig
@@ -101,13 +102,15 @@ def test_the_grammar_holds_with_every_way_of_choosing(sampling: Sampling) -> Non
     assert sample.words == expected
 
 
-def test_a_sample_does_not_depend_on_the_others(tmp_path: Path) -> None:
+def test_a_sample_does_not_depend_on_the_others() -> None:
     model, given = _model(PERFORMANCE), ["vel9", "on60", "shift50", "off60"]
     settings = {"max_new_tokens": 90}
     together = compose(model, PERFORMANCE, given, seeds=range(3), **settings)
     assert len({tuple(sample.words) for sample in together}) == 3
     for seed, sample in enumerate(together):
         assert compose(model, PERFORMANCE, given, seeds=[seed], **settings) == [sample]
+    with pytest.raises(UserError, match="word 0 of the music, 'off60', ends a pitch that does not"):
+        compose(model, PERFORMANCE, ["off60"], seeds=[0], **settings)
 
 
 @pytest.mark.usefixtures("no_synthesizer")
