@@ -47,8 +47,6 @@ class Midi:
         UserError: a path matches no MIDI file.
     """
 
-    tokenizer = PERFORMANCE.tokenizer
-
     def __init__(
         self,
         path: str | list[str],
@@ -57,6 +55,7 @@ class Midi:
         tempo: list[float] | None = None,
         key: str = "data",
     ) -> None:
+        self.tokenizer = PERFORMANCE.tokenizer
         self.val_fraction = checked_fraction(val_fraction)
         self.semitones = range(-transpose, transpose + 1)
         self.tempo = sorted(set(tempo or [1.0]))
@@ -173,9 +172,8 @@ class Chorales:
         UserError: a path matches no JSON file.
     """
 
-    tokenizer = CHORALE.tokenizer
-
     def __init__(self, path: str | list[str], all_keys: bool = True, key: str = "data") -> None:
+        self.tokenizer = CHORALE.tokenizer
         self.semitones = KEYS if all_keys else range(1)
         self.key = key
         found = search_files(path, _is_json, key=f"{key}.path", kinds="JSON files")
