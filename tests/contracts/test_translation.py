@@ -14,8 +14,12 @@ import torch
 from webtext_gpt.checkpoint.load import load, only_translator, save_model
 from webtext_gpt.checkpoint.store import read_checkpoint
 from webtext_gpt.errors import UserError
+from webtext_gpt.explorer.translation import TranslationInspector
+from webtext_gpt.generation.alignment import alignment
+from webtext_gpt.generation.translate import translate
 from webtext_gpt.model import GPT, GPTConfig
-from webtext_gpt.tokenizer import build_char_vocabulary
+from webtext_gpt.pair_tokenizer import PairTokenizer
+from webtext_gpt.tokenizer import END_OF_TEXT, build_char_vocabulary
 from webtext_gpt.training.loggers import read_metrics
 from webtext_gpt.translation.run import train_translator
 
@@ -133,6 +137,35 @@ def test_what_a_run_writes(
     start += [f"run_dir={tmp_path / 'more'}", "trainer.accelerator=cpu", "callbacks.samples=null"]
     started = train_translator(compose("train", *start))
     assert started["parameters"] == model.num_parameters
+
+
+def test_languages_may_have_a_vocabulary_each(
+    train: Callable[..., dict[str, Any]], compose: Callable[..., Any], tmp_path: Path
+) -> None:
+    more = ["data.vocabulary=separate", "callbacks.samples.num_samples=1"]
+    whole = train(tmp_path / "whole", *more, "trainer.max_steps=6")
+    train(tmp_path / "run", *more, "trainer.max_steps=3")
+    resume = f"resume={tmp_path / 'run'}"
+    with pytest.raises(UserError, match=r"has two tokenizers, and data\.vocabulary=joint asks for"):
+        train_translator(compose("train", resume, "trainer.max_steps=6", "data.vocabulary=joint"))
+    train_translator(compose("train", resume, "trainer.max_steps=6"))
+    assert _losses(tmp_path / "run") == _losses(tmp_path / "whole")
+
+    loaded = load(tmp_path / "run")
+    model, tokenizer = only_translator(loaded, "run"), loaded.tokenizer
+    assert isinstance(tokenizer, PairTokenizer)
+    assert sorted(tokenizer.source.tokens()) == sorted([*set(" ".join(WORDS)), END_OF_TEXT])
+    assert sorted(tokenizer.tokens()) == sorted([*set(" ".join(WORDS.values())), END_OF_TEXT])
+    assert model.source_wte.num_embeddings == tokenizer.source.vocab_size
+    assert model.wte.num_embeddings == tokenizer.vocab_size
+    assert whole["parameters"] == model.num_parameters
+    text = translate(model, tokenizer, ["a dog"])[0]
+    assert alignment(model, tokenizer, "a dog", text).shape[2:] == (len(text) + 1, len("a dog") + 1)
+    shown = TranslationInspector(loaded).translate("a dog", text)
+    assert [token["text"] for token in shown["source"]] == [*"a dog", END_OF_TEXT]
+    assert [token["text"] for token in shown["target"]] == [*text, END_OF_TEXT]
+    with pytest.raises(UserError, match="text 1: .*'K'"):
+        translate(model, tokenizer, ["Katze"])  # the targets' letters are not the sources'
 
 
 def test_a_language_model_and_another_vocabulary_are_refused(

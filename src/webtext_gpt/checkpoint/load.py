@@ -18,6 +18,7 @@ from webtext_gpt.model.empty import SkipRandomInit
 from webtext_gpt.model.lora import add_lora, merge_lora
 from webtext_gpt.model.new_tokens import add_new_rows, merge_new_rows
 from webtext_gpt.model.transformer import Transformer, TransformerConfig
+from webtext_gpt.pair_tokenizer import PairTokenizer
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import find_format, vocabulary
 from webtext_gpt.weights.foreign import ForeignPath
@@ -33,6 +34,8 @@ def describe(model: AnyModel, tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the plain values that make a checkpoint self-contained, without the weights."""
     described: dict[str, Any] = {"tokenizer": tokenizer.to_json()}
     if isinstance(model, Transformer):
+        if isinstance(tokenizer, PairTokenizer):
+            described["source_tokenizer"] = tokenizer.source.to_json()
         return {"transformer_config": model.config.to_dict(), **described}
     if isinstance(model, GPTClassifier):
         described["classifier_config"] = model.config.to_dict()
@@ -55,6 +58,8 @@ def empty_model(state: Mapping[str, Any]) -> tuple[AnyModel, Tokenizer]:
         UserError: a configuration or the tokenizer is invalid.
     """
     tokenizer = Tokenizer.from_json(state["tokenizer"])
+    if (source := state.get("source_tokenizer")) is not None:
+        tokenizer = PairTokenizer(Tokenizer.from_json(source), tokenizer)
     with SkipRandomInit():
         if (translator := state.get("transformer_config")) is not None:
             return Transformer(TransformerConfig(**translator)), tokenizer
@@ -158,7 +163,7 @@ def only_language_model(loaded: LoadedModel, path: str | Path) -> GPT:
     """
     if isinstance(loaded.model, GPT):
         return loaded.model
-    raise UserError(f"{path} holds {_kind(loaded.model)}, not a language model")
+    raise UserError(f"{path} holds a {kind_of(loaded.model)}, not a language model")
 
 
 def only_gpt(loaded: LoadedModel, path: str | Path) -> GPT | GPTClassifier:
@@ -168,7 +173,9 @@ def only_gpt(loaded: LoadedModel, path: str | Path) -> GPT | GPTClassifier:
         UserError: it is a translation model.
     """
     if isinstance(loaded.model, Transformer):
-        raise UserError(f"{path} holds {_kind(loaded.model)}, not a language model or a classifier")
+        raise UserError(
+            f"{path} holds a {kind_of(loaded.model)}, not a language model or a classifier"
+        )
     return loaded.model
 
 
@@ -180,13 +187,14 @@ def only_translator(loaded: LoadedModel, path: str | Path) -> Transformer:
     """
     if isinstance(loaded.model, Transformer):
         return loaded.model
-    raise UserError(f"{path} holds {_kind(loaded.model)}, not a translation model")
+    raise UserError(f"{path} holds a {kind_of(loaded.model)}, not a translation model")
 
 
-def _kind(model: AnyModel) -> str:
+def kind_of(model: AnyModel) -> str:
+    """Return a model's kind, as messages name it after "a"."""
     if isinstance(model, Transformer):
-        return "a translation model"
-    return "a classifier" if isinstance(model, GPTClassifier) else "a language model"
+        return "translation model"
+    return "classifier" if isinstance(model, GPTClassifier) else "language model"
 
 
 def _filled(checkpoint: Checkpoint) -> LoadedModel:

@@ -67,6 +67,8 @@ class Measurement:
             its nats.
         standard_errors: standard errors of metrics that are no mean over examples.
         notes: how metrics were computed, where that is not fixed by the task.
+        written: the text that the model wrote for each example and the reference, where metrics
+            are corpus scores of `translation_metrics`. Paired tests resample these.
     """
 
     metrics: dict[str, float]
@@ -76,6 +78,7 @@ class Measurement:
     standard_errors: dict[str, float] = field(default_factory=dict)
     exponential: Sequence[str] = ()
     notes: dict[str, str] = field(default_factory=dict)
+    written: Sequence[tuple[str, str]] = ()
 
     def standard_error(self, metric: str) -> float | None:
         """Return the standard error of a metric, or None if it has none or is of one example.

@@ -99,6 +99,8 @@ def compare_checkpoints(
     if rows:
         write_comparison(rows, checkpoints, len(tokenizers) == 1, out)
         print(aligned(table(rows)))
+        if how_computed := signatures(rows):
+            print(f"\n{how_computed}")
         if len(tokenizers) > 1:
             print(f"\n{OTHER_TOKENIZERS}")
         print(f"\nwritten to {out}/{COMPARISON} and {out}/{REPORT}")
@@ -134,7 +136,7 @@ def _row(
     ours, theirs = a[task], b[task]
     found: Difference | None = None
     note = ""
-    unit = next((unit for unit in OF_TOKENIZER if unit in metric), None)
+    unit = next((unit for unit in OF_TOKENIZER if unit in metric.split("_")), None)
     if not same_tokenizer and unit is not None:
         note = f"per {unit}, with different tokenizers"
     elif ours.examples != theirs.examples and _sizes(ours) == {}:
@@ -148,7 +150,7 @@ def _row(
     else:
         found = difference(ours, theirs, metric)
     if found is not None and found.p_value is None:
-        note = "no test: not a mean over two examples or more"
+        note = "no test: fewer than two examples, or not a mean over them"
     return Row(
         task, metric, ours.metrics[metric], theirs.metrics[metric], ours.examples, found, note
     )
@@ -178,6 +180,15 @@ def table(rows: list[Row]) -> list[list[str]]:
     return lines
 
 
+def signatures(rows: list[Row]) -> str:
+    """Return a line for each figure with a signature, or an empty text."""
+    return "\n".join(
+        f"- {row.task} {row.metric}: {row.difference.signature}"
+        for row in rows
+        if row.difference is not None and row.difference.signature
+    )
+
+
 def write_comparison(
     rows: list[Row], checkpoints: tuple[str, str], same_tokenizer: bool, out: Path
 ) -> None:
@@ -193,9 +204,11 @@ def write_comparison(
     write_json(out / COMPARISON, {**head, "figures": figures}, indent=1)
     named = "\n".join(f"- {side}: {checkpoint}" for side, checkpoint in by_side.items())
     remark = "" if same_tokenizer else f"{OTHER_TOKENIZERS}\n\n"
+    signed = f"{signatures(rows)}\n\n".lstrip()
     write_text(
         out / REPORT,
         f"# Comparison of two checkpoints\n\n{named}\n\n{remark}{markdown_table(table(rows))}\n\n"
+        f"{signed}"
         "p is two-sided, from the paired test named beside it, and not corrected for the number of "
         "figures.\n",
     )

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from webtext_gpt.evaluation.benchmark import Measurement, Suite
+from webtext_gpt.evaluation.translation_metrics import paired_bootstrap
 
-McNEMAR, STUDENT, NORMAL = "McNemar", "paired t", "normal"
+McNEMAR, STUDENT, NORMAL, BOOTSTRAP = "McNemar", "paired t", "normal", "paired bootstrap"
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Difference:
         standard_error: its standard error; None if it is unknown.
         p_value: two-sided probability of a difference at least as large if there were none.
         test: name of the test that gave `p_value`; empty if there is none.
+        signature: how the figures and the test were computed, in sacreBLEU's form; else empty.
     """
 
     value: float
     standard_error: float | None = None
     p_value: float | None = None
     test: str = ""
+    signature: str = ""
 
 
 def ratio_values(amounts: Sequence[float], sizes: Sequence[float], total: float) -> list[float]:
@@ -53,9 +56,15 @@ def difference(a: Measurement, b: Measurement, metric: str) -> Difference:
 
     Accuracies are compared by the exact test of McNemar, other means by Student's paired t test,
     which needs no random numbers and holds for the hundreds of examples that benchmarks have. A
-    perplexity is compared through its nats.
+    perplexity is compared through its nats. BLEU and chrF are no means over sentences, and are
+    compared by paired bootstrap resampling, see `paired_bootstrap`.
     """
     value = b.metrics[metric] - a.metrics[metric]
+    if len(a.written) > 1 and len(a.written) == len(b.written):
+        references = [reference for _, reference in a.written]
+        of_a, of_b = ([text for text, _ in one.written] for one in (a, b))
+        found = paired_bootstrap(metric, of_a, of_b, references)
+        return Difference(value, found.standard_error, found.p_value, BOOTSTRAP, found.signature)
     ours, theirs = a.per_example.get(metric, []), b.per_example.get(metric, [])
     if len(ours) < 2 or len(ours) != len(theirs):
         return Difference(value)

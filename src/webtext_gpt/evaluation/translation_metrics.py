@@ -1,9 +1,26 @@
-"""Scores of translations, each with the signature that sacreBLEU makes it comparable by."""
+"""Scores of translations, each with the signature that sacreBLEU makes it comparable by.
 
-from collections.abc import Sequence
-from typing import NamedTuple
+Two models' scores of the same sentences are compared by paired bootstrap resampling (Koehn 2004).
+sacreBLEU's own test is not used: it has no standard error, and where the scores differ it counts
+one tail of the resampled differences, so that its p is about half of a two-sided one. The resampled
+test sets are those that it draws.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import stdev
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from webtext_gpt.evaluation.detokenizers.moses import ONE_BILLION_WORDS
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.base import Metric
+
+RESAMPLES, SEED = 1000, 12345
+"""Resampled test sets, and their seed; both are sacreBLEU's defaults."""
 
 
 class Scored(NamedTuple):
@@ -11,6 +28,62 @@ class Scored(NamedTuple):
 
     value: float
     signature: str
+
+
+class Resampled(NamedTuple):
+    """The difference between two models' scores over resampled test sets.
+
+    Attributes:
+        standard_error: standard deviation of the difference.
+        p_value: two-sided: twice the share of test sets in which the better model is not better;
+            one test set of no difference is added, so that it is never 0.
+        signature: sacreBLEU's, with the number of test sets (`bs`) and their `seed`.
+    """
+
+    standard_error: float
+    p_value: float
+    signature: str
+
+
+@dataclass(frozen=True)
+class _Metric:
+    """One of sacreBLEU's metrics, the form of text that it is computed of, and a remark on it."""
+
+    of: "Metric"
+    prepared: Callable[[str], str] = str
+    remark: str = ""
+
+    def score(self, written: Sequence[str], references: Sequence[str]) -> Scored:
+        texts, expected = self._prepared(written), self._prepared(references)
+        value = self.of.corpus_score(texts, [expected]).score
+        return Scored(value, f"{self.of.get_signature()}{self.remark}")
+
+    def statistics(self, written: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
+        """Return `(n, k)` counts for each sentence, whose sums over sentences give the score."""
+        texts, expected = self._prepared(written), self._prepared(references)
+        return np.array(self.of._extract_corpus_statistics(texts, [expected]), dtype=np.float64)
+
+    def _prepared(self, texts: Sequence[str]) -> list[str]:
+        return [self.prepared(text) for text in texts]
+
+    def from_statistics(self, sums: NDArray[np.float64]) -> float:
+        value: float = self.of._compute_score_from_stats(sums.tolist()).score
+        return value
+
+
+def _metrics() -> dict[str, _Metric]:
+    from sacrebleu.metrics import BLEU, CHRF
+
+    return {
+        "bleu": _Metric(BLEU()),
+        "bleu_lowercase": _Metric(BLEU(lowercase=True)),
+        "chrf": _Metric(CHRF()),
+        "bleu_tokenized": _Metric(
+            BLEU(tokenize="none", smooth_method="none", force=True),
+            lambda text: ONE_BILLION_WORDS.tokenize(text.lower()),
+            ", of lower-cased text in Moses' English tokens",
+        ),
+    }
 
 
 def translation_scores(translations: Sequence[str], references: Sequence[str]) -> dict[str, Scored]:
@@ -25,21 +98,39 @@ def translation_scores(translations: Sequence[str], references: Sequence[str]) -
         translations: at least one.
         references: the expected text for each.
     """
-    from sacrebleu.metrics import BLEU, CHRF
+    return {name: m.score(translations, references) for name, m in _metrics().items()}
 
-    found = {}
-    for name, metric in (
-        ("bleu", BLEU()),
-        ("bleu_lowercase", BLEU(lowercase=True)),
-        ("chrf", CHRF()),
-    ):
-        score = metric.corpus_score(list(translations), [list(references)]).score
-        found[name] = Scored(score, str(metric.get_signature()))
-    tokens, expected = (
-        [ONE_BILLION_WORDS.tokenize(text.lower()) for text in texts]
-        for texts in (translations, references)
-    )
-    plain = BLEU(tokenize="none", smooth_method="none", force=True)
-    score = plain.corpus_score(tokens, [expected]).score
-    how = f"{plain.get_signature()}, of lower-cased text in Moses' English tokens"
-    return {**found, "bleu_tokenized": Scored(score, how)}
+
+def paired_bootstrap(
+    metric: str,
+    a: Sequence[str],
+    b: Sequence[str],
+    references: Sequence[str],
+    n_resamples: int = RESAMPLES,
+) -> Resampled:
+    """Return how the difference of a score, B minus A, varies over resampled test sets.
+
+    Each test set has as many sentences as the original, drawn with replacement; both models are
+    scored on the same ones.
+
+    Args:
+        metric: a name of `translation_scores`.
+        a: translations of model A, at least two.
+        b: those of model B, of the same sentences.
+        references: the expected text for each.
+        n_resamples: number of test sets.
+    """
+    of = _metrics()[metric]
+    ours, theirs = of.statistics(a, references), of.statistics(b, references)
+    n = len(references)
+    draws = np.random.default_rng(SEED).choice(n, size=(n_resamples, n))
+    differences = [
+        of.from_statistics(theirs[drawn].sum(0)) - of.from_statistics(ours[drawn].sum(0))
+        for drawn in draws
+    ]
+    not_above, not_below = (sum(sign * d <= 0 for d in differences) for sign in (1, -1))
+    p_value = min(1.0, 2 * (min(not_above, not_below) + 1) / (n_resamples + 1))
+    signature = of.of.get_signature()
+    signature.update("bs", n_resamples)
+    signature.update("seed", SEED)
+    return Resampled(stdev(differences), p_value, f"{signature}{of.remark}")

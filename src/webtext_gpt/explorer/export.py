@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from webtext_gpt.checkpoint.load import LoadedModel, only_gpt
+from webtext_gpt.checkpoint.load import LoadedModel, kind_of
 from webtext_gpt.errors import UserError
 from webtext_gpt.explorer.bundle import bundle
 from webtext_gpt.explorer.examples import example
 from webtext_gpt.explorer.tokenizer_rules import tokenizer_rules
 from webtext_gpt.files import write_text
-from webtext_gpt.model import GPT, GPTClassifier
+from webtext_gpt.model import GPT
 
 STATIC = Path(__file__).with_name("static")
 MOST_PARAMETERS = 32_000_000
@@ -45,14 +45,14 @@ def export_page(loaded: LoadedModel, name: str, path: Path) -> None:
         path: the HTML file to write. It appears when it is complete.
 
     Raises:
-        UserError: the model is a classifier or too large, float16 cannot hold its weights, or its
-            tokenizer has rules that the page does not know.
+        UserError: the model is no language model or too large, float16 cannot hold its weights, or
+            its tokenizer has rules that the page does not know.
     """
-    model = only_gpt(loaded, name)
-    if isinstance(model, GPTClassifier):
+    model = loaded.model
+    if not isinstance(model, GPT):
         raise UserError(
-            f"export={path}: {name} is a classifier, and a page can hold only a language model; "
-            "leave export out to explore it"
+            f"export={path}: {name} is a {kind_of(model)}, and a page can hold only a language "
+            "model; leave export out to explore it"
         )
     if model.num_parameters > MOST_PARAMETERS:
         raise UserError(

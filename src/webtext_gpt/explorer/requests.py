@@ -1,7 +1,8 @@
 """What the page may ask: the fields of each request, their types and their ranges.
 
-The names and fields are those of the methods of `webtext_gpt.explorer.inspector.Inspector`, and of
-the functions in `webtext_gpt.explorer.attribution`.
+The names and fields are those of the methods of `webtext_gpt.explorer.inspector.Inspector` and
+`webtext_gpt.explorer.translation.TranslationInspector`, and of the functions in
+`webtext_gpt.explorer.attribution`.
 """
 
 from typing import Annotated, TypeVar
@@ -10,6 +11,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.explorer.translation import MOST_BEAMS
+from webtext_gpt.generation.translate import LENGTH_PENALTY, NUM_BEAMS
 
 MOST_CHARACTERS = 100_000
 """Characters of a text. The model reads no more of it than fits its context."""
@@ -108,6 +111,22 @@ class Attributions(Classify):
     label: Annotated[str, Meta(max_length=1000)] | None = None
 
 
+class Translate(Tokens):
+    """Fields of `/api/translate`."""
+
+    target: Text | None = None
+    num_beams: Annotated[int, Meta(ge=1, le=MOST_BEAMS)] = NUM_BEAMS
+    length_penalty: Annotated[float, Meta(ge=0, le=10)] = LENGTH_PENALTY
+
+
+class Alignment(Tokens):
+    """Fields of `/api/alignment`."""
+
+    target: Text
+    layer: Index
+    head: Index | None
+
+
 REQUESTS: dict[str, type[Asked]] = {
     "next": Next,
     "tree": Tree,
@@ -120,6 +139,8 @@ REQUESTS: dict[str, type[Asked]] = {
     "neighbours": Neighbours,
     "classify": Classify,
     "attributions": Attributions,
+    "translate": Translate,
+    "alignment": Alignment,
 }
 """Requests that are sent as a JSON object to `/api/NAME`."""
 

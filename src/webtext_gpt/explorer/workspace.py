@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from webtext_gpt.checkpoint.load import LoadedModel, load, only_gpt
+from webtext_gpt.checkpoint.load import LoadedModel, kind_of, load
 from webtext_gpt.checkpoint.store import DamagedCheckpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.explorer.checkpoints import Checkpoints, Kept
 from webtext_gpt.explorer.curve import Curve
-from webtext_gpt.explorer.examples import example
+from webtext_gpt.explorer.examples import SENTENCES, example
 from webtext_gpt.explorer.inspector import Inspector
+from webtext_gpt.explorer.translation import TranslationInspector
 from webtext_gpt.model import GPTClassifier, GPTConfig
+from webtext_gpt.model.transformer import Transformer, TransformerConfig
 
 MOST_LOADED = 2
 """Checkpoints in memory at a time: as many as stand side by side."""
@@ -35,22 +37,23 @@ class Opened:
     """A checkpoint in memory."""
 
     loaded: LoadedModel
-    inspector: Inspector
+    inspector: Inspector | TranslationInspector
 
     @property
-    def is_classifier(self) -> bool:
-        """Whether it is a classifier."""
-        return isinstance(self.loaded.model, GPTClassifier)
+    def kind(self) -> str:
+        """Kind of the model; see `kind_of`."""
+        return kind_of(self.loaded.model)
 
     @property
-    def config(self) -> GPTConfig:
+    def config(self) -> GPTConfig | TransformerConfig:
         """Shape and options of the model, or of a classifier's body."""
         return self.inspector.model.config
 
     @property
     def views(self) -> tuple[str, ...]:
         """Names of what can be asked."""
-        return (*self.inspector.views, *(OF_CLASSIFIERS if self.is_classifier else ()))
+        is_classifier = isinstance(self.loaded.model, GPTClassifier)
+        return (*self.inspector.views, *(OF_CLASSIFIERS if is_classifier else ()))
 
     @property
     def n_bytes(self) -> int:
@@ -68,7 +71,7 @@ class Workspace:
         compare: a second one.
 
     Raises:
-        UserError: a model cannot be loaded, or one is a classifier and the other is not.
+        UserError: a model cannot be loaded, or the two are of different kinds.
     """
 
     def __init__(self, checkpoint: str, compare: str | None = None) -> None:
@@ -79,11 +82,11 @@ class Workspace:
         if compare is not None:
             self.sources.append(Checkpoints(compare, COMPARED))
         defaults = [self._open_preferred(source) for source in reversed(self.sources)]
-        kinds = [self.open(kept).is_classifier for kept in defaults]
+        kinds = [self.open(kept).kind for kept in reversed(defaults)]
         if len(set(kinds)) > 1:
             raise UserError(
-                f"one of checkpoint={checkpoint} and compare={compare} is a classifier and the "
-                "other a language model; compare two of a kind"
+                f"checkpoint={checkpoint} is a {kinds[0]} and compare={compare} is a {kinds[1]}; "
+                "compare two of a kind"
             )
         run_dir = self.sources[0].run_dir
         self.curve = Curve(run_dir) if run_dir is not None else None
@@ -115,7 +118,7 @@ class Workspace:
         head = model.config if isinstance(model, GPTClassifier) else None
         return {
             "name": self.sources[0].name,
-            "kind": "language_model" if head is None else "classifier",
+            "kind": opened.kind.replace(" ", "_"),
             "checkpoints": [
                 {"id": kept.id, "label": kept.label, "step": kept.step}
                 for kept in self.checkpoints()
@@ -125,7 +128,7 @@ class Workspace:
             "parameters": sum(p.numel() for p in model.parameters()),
             "labels": None if head is None else list(head.labels),
             "takes_pairs": head is not None and head.delimiter_token_id is not None,
-            "example": example(opened.loaded.tokenizer),
+            "example": _example(opened.loaded),
             "has_curve": has_curve,
             "views": [*opened.views, *(["curve"] if has_curve else [])],
         }
@@ -150,8 +153,9 @@ class Workspace:
         """
         opened = self.open(checkpoint)
         if name not in opened.views:
-            kind = "classifier" if opened.is_classifier else "language model"
-            raise UserError(f"{name} cannot be asked of a {kind}, only {', '.join(opened.views)}")
+            raise UserError(
+                f"{name} cannot be asked of a {opened.kind}, only {', '.join(opened.views)}"
+            )
         if name in OF_CLASSIFIERS:
             from webtext_gpt.explorer import attribution
 
@@ -204,8 +208,15 @@ class Workspace:
 
 def _opened(kept: Kept) -> Opened:
     loaded = load(kept.path)
-    only_gpt(loaded, kept.path)  # refuses a translation model by its path
+    if isinstance(loaded.model, Transformer):
+        return Opened(loaded, TranslationInspector(loaded))
     return Opened(loaded, Inspector(loaded))
+
+
+def _example(loaded: LoadedModel) -> str:
+    if isinstance(loaded.model, Transformer):
+        return example(loaded.tokenizer, SENTENCES, most=loaded.model.config.block_size - 1)
+    return example(loaded.tokenizer)
 
 
 def _named(kept: Kept, name: str) -> Kept:

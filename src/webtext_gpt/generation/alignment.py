@@ -8,7 +8,8 @@ from torch import Tensor
 from webtext_gpt.data.pair_layout import decoder_input, source_ids
 from webtext_gpt.errors import UserError
 from webtext_gpt.model.transformer import CrossAttention, Transformer
-from webtext_gpt.tokenizer import Tokenizer
+from webtext_gpt.pair_tokenizer import source_tokenizer
+from webtext_gpt.tokenizer import EncodingError, Tokenizer
 
 
 @torch.inference_mode()
@@ -28,18 +29,11 @@ def alignment(model: Transformer, tokenizer: Tokenizer, source: str, target: str
     Raises:
         UserError: a text cannot be encoded or does not fit in the model's context.
     """
-    encoded = []
-    for name, text in (("source", source), ("target", target)):
-        ids = tokenizer.encode(text.strip())
-        if len(ids) >= model.config.block_size:
-            raise UserError(
-                f"the {name} has {len(ids)} tokens, which with its end do not fit in the model's "
-                f"context of {model.config.block_size}; shorten it"
-            )
-        encoded.append(ids)
-    end, device = tokenizer.end_of_text, model.wte.weight.device
-    inputs = torch.tensor([source_ids(encoded[0], end)], device=device)
-    outputs = torch.tensor([decoder_input(encoded[1], end)], device=device)
+    encoded = encoded_pair(model, tokenizer, source, target)
+    device = model.wte.weight.device
+    end_of_source = source_tokenizer(tokenizer).end_of_text
+    inputs = torch.tensor([source_ids(encoded[0], end_of_source)], device=device)
+    outputs = torch.tensor([decoder_input(encoded[1], tokenizer.end_of_text)], device=device)
     found: list[Tensor] = []
     layers = [module for module in model.decoder.modules() if isinstance(module, CrossAttention)]
     hooks = [layer.register_forward_pre_hook(partial(_attend, found)) for layer in layers]
@@ -50,6 +44,29 @@ def alignment(model: Transformer, tokenizer: Tokenizer, source: str, target: str
         for hook in hooks:
             hook.remove()
     return torch.stack(found)
+
+
+def encoded_pair(
+    model: Transformer, tokenizer: Tokenizer, source: str, target: str
+) -> tuple[list[int], list[int]]:
+    """Return the token ids of a sentence and its translation, without end-of-text.
+
+    Raises:
+        UserError: as `alignment`.
+    """
+    encoded, of_sources = [], source_tokenizer(tokenizer)
+    for name, text, side in (("source", source, of_sources), ("target", target, tokenizer)):
+        try:
+            ids = side.encode(text.strip())
+        except EncodingError as error:
+            raise UserError(f"the {name}: {error}") from error
+        if len(ids) >= model.config.block_size:
+            raise UserError(
+                f"the {name} has {len(ids)} tokens, which with its end do not fit in the model's "
+                f"context of {model.config.block_size}; shorten it"
+            )
+        encoded.append(ids)
+    return encoded[0], encoded[1]
 
 
 def _attend(found: list[Tensor], cross: CrossAttention, inputs: tuple[Tensor, ...]) -> None:

@@ -7,6 +7,7 @@ from webtext_gpt.data.pair_layout import source_ids
 from webtext_gpt.errors import UserError
 from webtext_gpt.generation.translation_beams import best_texts
 from webtext_gpt.model.transformer import Transformer
+from webtext_gpt.pair_tokenizer import source_tokenizer
 from webtext_gpt.settings import number, whole_number
 from webtext_gpt.tokenizer import Tokenizer
 
@@ -51,11 +52,11 @@ def translate(
     whole_number("batch_tokens", batch_tokens, least=1)
     number("length_penalty", length_penalty, least=0)
     number("max_ratio", max_ratio, least=0)
-    end, block_size = tokenizer.end_of_text, model.config.block_size
-    sources = encode_sources(tokenizer, texts, block_size)
+    block_size, of_sources = model.config.block_size, source_tokenizer(tokenizer)
+    sources = encode_sources(of_sources, texts, block_size)
     found: dict[int, list[int]] = {}
     for rows in _batches([len(ids) for ids in sources], batch_tokens // num_beams):
-        batch = [source_ids(sources[row], end) for row in rows]
+        batch = [source_ids(sources[row], of_sources.end_of_text) for row in rows]
         limits = [min(block_size, math.ceil(max_ratio * len(s)) + EXTRA_TOKENS) for s in batch]
         best = best_texts(
             model,
@@ -63,7 +64,7 @@ def translate(
             limits,
             num_beams=num_beams,
             length_penalty=length_penalty,
-            end_of_text=end,
+            end_of_text=tokenizer.end_of_text,
         )
         found.update(zip(rows, best, strict=True))
         advance(len(rows))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from webtext_gpt.errors import UserError
@@ -22,6 +21,7 @@ from webtext_gpt.model.gpt import (
     Block,
     CausalSelfAttention,
     Head,
+    attention,
     normalization,
     sinusoidal_positions,
 )
@@ -38,6 +38,8 @@ class TransformerConfig:
         n_embd: width of both residual streams, d_model; the MLPs' hidden width is four times it.
         block_size: longest source and longest target in tokens.
         vocab_size: number of token ids, of both languages together.
+        source_vocab_size: number of token ids of the sources, if each language has its own ids
+            and the sources an embedding of their own; `vocab_size` is then that of the targets.
         norm: `post` as in the paper, or `pre`.
         activation: as in `GPTConfig`; the paper's is `relu`.
         positions: `sinusoidal`, or `learned` (table 3, row E), for source and target each.
@@ -55,6 +57,7 @@ class TransformerConfig:
     n_embd: int = 512
     block_size: int = 512
     vocab_size: int = 37_000
+    source_vocab_size: int | None = None
     norm: str = "post"
     activation: str = "relu"
     positions: str = "sinusoidal"
@@ -100,8 +103,15 @@ class TransformerConfig:
         return 6.0 * (blocks + self.vocab_size * self.n_embd)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return keyword arguments that recreate this configuration."""
-        return dataclasses.asdict(self)
+        """Return keyword arguments that recreate this configuration.
+
+        The later option `source_vocab_size` is left out at its default, so that older checkpoints
+        describe the same model.
+        """
+        values = dataclasses.asdict(self)
+        if self.source_vocab_size is None:
+            del values["source_vocab_size"]
+        return values
 
 
 class Memory(NamedTuple):
@@ -155,7 +165,7 @@ class CrossAttention(nn.Module):
         B, T, C = x.shape
         q = self.c_query(x).view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
         dropout = self.attn_dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        y = attention(q, k, v, mask, dropout)
         output: Tensor = self.c_proj(y.transpose(1, 2).reshape(B, T, C))
         return output
 
@@ -210,6 +220,8 @@ class Transformer(nn.Module):
         self.config = config
         blocks = config.block_config
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        if config.source_vocab_size is not None:
+            self.source_wte = nn.Embedding(config.source_vocab_size, config.n_embd)
         if config.positions == "learned":
             self.source_wpe = nn.Embedding(config.block_size, config.n_embd)
             self.target_wpe = nn.Embedding(config.block_size, config.n_embd)
@@ -253,7 +265,8 @@ class Transformer(nn.Module):
         """
         S = source.size(1)
         mask = torch.arange(S, device=source.device) < lengths[:, None]  # (B, S)
-        x = self._embedded(source, "source_wpe", torch.arange(S, device=source.device))
+        wte = self.wte if self.config.source_vocab_size is None else self.source_wte
+        x = self._embedded(wte(source), "source_wpe", torch.arange(S, device=source.device))
         mask = mask[:, None, None]  # (B, 1, 1, S): the same keys for every head and query
         for block in self.encoder:
             x = block(x, mask=mask)
@@ -274,7 +287,7 @@ class Transformer(nn.Module):
         T = target.size(1)
         seen = cache.seen if cache else 0
         positions = torch.arange(seen, seen + T, device=target.device)
-        x = self._embedded(target, "target_wpe", positions)
+        x = self._embedded(self.wte(target), "target_wpe", positions)
         for block, k, v in zip(self.decoder_blocks, memory.keys, memory.values, strict=True):
             x = block(x, k, v, memory.mask, cache)
         if cache:
@@ -288,13 +301,13 @@ class Transformer(nn.Module):
         logits: Tensor = self.lm_head(hidden)
         return logits
 
-    def _embedded(self, tokens: Tensor, table: str, positions: Tensor) -> Tensor:
-        """Return the sum of token embeddings times sqrt(n_embd) and positions (section 3.4)."""
+    def _embedded(self, x: Tensor, table: str, positions: Tensor) -> Tensor:
+        """Return the sum of token embeddings x times sqrt(n_embd) and positions (section 3.4)."""
         longest = self.config.block_size
         last = int(positions[-1]) + 1 if len(positions) else 0
         if last > longest:
             raise ValueError(f"{last} tokens do not fit in the model's {longest} positions")
-        x = self.wte(tokens) * math.sqrt(self.config.n_embd)
+        x = x * math.sqrt(self.config.n_embd)
         learned = self.config.positions == "learned"
         encodings = getattr(self, table).weight if learned else self.get_buffer("sinusoids")
         embedded: Tensor = self.dropout(x + encodings.to(x.dtype)[positions])

@@ -267,6 +267,15 @@ class Pairs(Target):
     target_key: Annotated[str, Text("the name of a column")] = setting(
         "target", "column of the translations"
     )
+    vocabulary: Annotated[str, OneOf(("joint", "separate"))] = setting(
+        "joint",
+        "joint: one tokenizer and embedding for both languages; separate: one for each, as for "
+        "languages of different scripts",
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the settings of the files as keyword arguments."""
+        return {k: value for k, value in super().arguments().items() if k != "vocabulary"}
 
 
 def _choice(values: object) -> str | None:

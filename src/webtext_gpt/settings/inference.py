@@ -275,8 +275,8 @@ class Serve(Settings):
     """Show what a model does, on a page that only this machine can open.
 
     Next words, tokens and their surprise, attention, what each layer would say, the loss curve and
-    every kept checkpoint of a run, classifiers and what decided. The page makes no request to
-    anywhere else.
+    every kept checkpoint of a run, classifiers and what decided, translations and what they attend
+    to. The page makes no request to anywhere else.
     """
 
     examples: ClassVar[dict[str, str]] = {

@@ -77,6 +77,11 @@ def check_pairs(settings: "Train") -> None:
             f"model.{min(keys)}=...: with data=pairs, the model is that of checkpoint="
             f"{settings.checkpoint}; leave model= and model.KEY out"
         )
+    if settings.checkpoint is not None and "vocabulary" in settings.data.model_fields_set:
+        raise ValueError(
+            f"data.vocabulary={settings.data.vocabulary}: checkpoint={settings.checkpoint} brings "
+            "its tokenizers; leave data.vocabulary out"
+        )
     fields = type(settings).model_fields
     for name in OF_TEXT:
         if getattr(settings, name) != fields[name].get_default():

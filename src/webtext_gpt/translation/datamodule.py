@@ -18,32 +18,28 @@ NOBODY = -1
 class _Parts(Dataset[PairBatch]):
     """Parts of the training batches, numbered from 0 at the start of training."""
 
-    def __init__(
-        self, pairs: EncodedPairs, batches: TokenBatches, parts: int, end_of_text: int
-    ) -> None:
+    def __init__(self, pairs: EncodedPairs, batches: TokenBatches, parts: int) -> None:
         self.pairs = pairs
         self.batches = batches
         self.parts = parts
-        self.end_of_text = end_of_text
 
     def __getitem__(self, number: int) -> PairBatch:
         rows, weight = self.batches.part(*divmod(number, self.parts), self.parts)
-        return collate(self.pairs, rows.tolist(), self.end_of_text, weight)
+        return collate(self.pairs, rows.tolist(), weight)
 
 
 class _Rows(Dataset[PairBatch]):
     """Batches of the validation pairs."""
 
-    def __init__(self, pairs: EncodedPairs, rows: list[list[int]], end_of_text: int) -> None:
+    def __init__(self, pairs: EncodedPairs, rows: list[list[int]]) -> None:
         self.pairs = pairs
         self.rows = rows
-        self.end_of_text = end_of_text
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, number: int) -> PairBatch:
-        return collate(self.pairs, self.rows[number], self.end_of_text, 1.0)
+        return collate(self.pairs, self.rows[number], 1.0)
 
 
 class _Endless(Sampler[int]):
@@ -68,7 +64,6 @@ class PairData(L.LightningDataModule):
         validation: the validation pairs.
         batches: the global batches of the training pairs.
         accumulation: forward passes of one device for each step.
-        end_of_text: id of `<|endoftext|>`.
         num_workers: data-loading worker processes per device.
     """
 
@@ -82,7 +77,6 @@ class PairData(L.LightningDataModule):
         batches: TokenBatches,
         *,
         accumulation: int,
-        end_of_text: int,
         num_workers: int = 0,
     ) -> None:
         super().__init__()
@@ -90,7 +84,6 @@ class PairData(L.LightningDataModule):
         self.validation = validation
         self.batches = batches
         self.accumulation = accumulation
-        self.end_of_text = end_of_text
         self.num_workers = num_workers
 
     @property
@@ -102,7 +95,7 @@ class PairData(L.LightningDataModule):
     def parts(self, world_size: int) -> "_Parts":
         """Return the parts of the training batches, one for each pass of each process."""
         parts = self.accumulation * world_size
-        return _Parts(self.training, self.batches, parts, self.end_of_text)
+        return _Parts(self.training, self.batches, parts)
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
         """Return this process's parts, starting at the trainer's step."""
@@ -120,7 +113,7 @@ class PairData(L.LightningDataModule):
         ordered = TokenBatches(sources, targets, tokens, seed=0)
         rows = [ordered.rows(batch).tolist() for batch in range(ordered.per_epoch)]
         rows += [[]] * (-len(rows) % world_size)
-        return self._loader(_Rows(self.validation, rows[rank::world_size], self.end_of_text), None)
+        return self._loader(_Rows(self.validation, rows[rank::world_size]), None)
 
     def _loader(
         self, dataset: Dataset[PairBatch], sampler: Sampler[int] | None

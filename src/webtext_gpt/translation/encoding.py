@@ -15,6 +15,7 @@ from webtext_gpt.data.pair_layout import decoder_input, decoder_target, source_i
 from webtext_gpt.data.pairs import Files
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import IGNORED
+from webtext_gpt.pair_tokenizer import source_tokenizer
 from webtext_gpt.tokenizer import EncodingError, Tokenizer
 
 Ids = npt.NDArray[np.uint32]
@@ -28,6 +29,10 @@ class EncodedPairs:
     """File of the sources, for messages."""
     sources: list[Ids]
     targets: list[Ids]
+    source_end: int
+    """Id of the `<|endoftext|>` that ends a source."""
+    target_end: int
+    """Id of the `<|endoftext|>` that begins and ends a target."""
     lines: list[int]
     """Line of each pair."""
     empty: list[int]
@@ -78,7 +83,7 @@ def encode_pairs(
     """Return the pairs of a split as token ids; pairs that do not fit the context are left out.
 
     Args:
-        tokenizer: the tokenizer of both languages.
+        tokenizer: the model's.
         files: the pairs.
         block_size: longest source and longest target, with their special id.
         checkpoint: the model that the tokenizer is from, if it is from one, for messages.
@@ -86,8 +91,10 @@ def encode_pairs(
     Raises:
         UserError: the tokenizer cannot encode a text, or no pair fits.
     """
+    of_sources = source_tokenizer(tokenizer)
     try:
-        sources, targets = map(tokenizer.encode_batch, (files.sources, files.targets))
+        sources = of_sources.encode_batch(files.sources)
+        targets = tokenizer.encode_batch(files.targets)
     except EncodingError as error:
         brought = f" of checkpoint={checkpoint}" if checkpoint else ""
         raise UserError(
@@ -110,32 +117,34 @@ def encode_pairs(
         files.name,
         [sources[number] for number in kept],
         [targets[number] for number in kept],
+        of_sources.end_of_text,
+        tokenizer.end_of_text,
         [lines[number] for number in kept],
         files.empty,
         too_long,
     )
 
 
-def collate(pairs: EncodedPairs, rows: Sequence[int], end_of_text: int, parts: float) -> PairBatch:
+def collate(pairs: EncodedPairs, rows: Sequence[int], parts: float) -> PairBatch:
     """Return the padded batch of some rows.
 
     Args:
         pairs: all pairs.
         rows: numbers of the pairs; if there are none, a row without targets stands for them.
-        end_of_text: id that begins and ends the sequences.
         parts: number of passes of the step over all devices, divided by the number of targets of
             the global batch.
     """
     given = [(pairs.sources[r].tolist(), pairs.targets[r].tolist()) for r in rows]
-    sources = [source_ids(source, end_of_text) for source, _ in given]
-    inputs = [decoder_input(target, end_of_text) for _, target in given]
-    targets = [decoder_target(target, end_of_text) for _, target in given]
+    end = pairs.target_end
+    sources = [source_ids(source, pairs.source_end) for source, _ in given]
+    inputs = [decoder_input(target, end) for _, target in given]
+    targets = [decoder_target(target, end) for _, target in given]
     if not given:
-        sources, inputs, targets = [[end_of_text]], [[end_of_text]], [[IGNORED]]
+        sources, inputs, targets = [[pairs.source_end]], [[end]], [[IGNORED]]
     return PairBatch(
-        _padded(sources, end_of_text),
+        _padded(sources, pairs.source_end),
         torch.tensor([len(source) for source in sources]),
-        _padded(inputs, end_of_text),
+        _padded(inputs, end),
         _padded(targets, IGNORED),
         torch.tensor(parts, dtype=torch.float32),
     )

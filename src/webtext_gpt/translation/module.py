@@ -34,7 +34,7 @@ class TranslationModule(TrainingModule):
 
     Args:
         model: the model to train.
-        tokenizer: the tokenizer of both languages.
+        tokenizer: the model's, see `webtext_gpt.pair_tokenizer`.
         global_batch_tokens: see `TokenBatches`; a resumed run must not change it.
         label_smoothing: see `summed_loss`; a resumed run may change it.
         options: see `TrainingModule`.

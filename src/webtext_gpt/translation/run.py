@@ -15,8 +15,9 @@ from webtext_gpt.data.prepare import TokenizerRecipe
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 from webtext_gpt.model.transformer import Transformer, TransformerConfig
+from webtext_gpt.pair_tokenizer import PairTokenizer
 from webtext_gpt.settings import saved
-from webtext_gpt.settings.data import Characters
+from webtext_gpt.settings.data import Characters, Pairs
 from webtext_gpt.settings.run import RunSettings
 from webtext_gpt.settings.train import Train
 from webtext_gpt.settings.translation import LABEL_SMOOTHING
@@ -81,7 +82,6 @@ def _train(run: Run, settings: Train) -> Summary:
         validation,
         batches,
         accumulation=plan.accumulation,
-        end_of_text=tokenizer.end_of_text,
         num_workers=settings.num_workers,
     )
     smoothing = settings.label_smoothing
@@ -122,8 +122,8 @@ def _model(
     The weights of a resumed run are loaded later, with its optimizer.
     """
     if run.state is not None:
-        _refuse_other_tokenizer(run, settings)
         resumed = LoadedModel(*empty_model(run.state))
+        _refuse_other_tokenizer(run, settings, resumed.tokenizer)
         model = only_translator(resumed, run.folder)
         if settings.checkpoint is None:  # whatever this call changes is refused with the others
             model = Transformer(_config(settings, resumed.tokenizer))
@@ -133,12 +133,20 @@ def _model(
         return only_translator(loaded, settings.checkpoint).train(), loaded.tokenizer
     recipe = tokenizer_recipe(settings.tokenizer)
     known = [training, validation] if isinstance(settings.tokenizer, Characters) else [training]
-    tokenizer = _tokenizer(recipe, known)
+    tokenizer = _tokenizer(recipe, known, _vocabulary_choice(settings))
     return Transformer(_config(settings, tokenizer)), tokenizer
 
 
-def _refuse_other_tokenizer(run: Run, settings: Train) -> None:
+def _refuse_other_tokenizer(run: Run, settings: Train, tokenizer: Tokenizer) -> None:
     """Refuse to resume with another tokenizer; the run's own is in its checkpoint."""
+    vocabulary = _vocabulary_choice(settings)
+    is_separate = vocabulary == "separate"
+    if settings.checkpoint is None and is_separate != isinstance(tokenizer, PairTokenizer):
+        raise UserError(
+            f"the run in {run.folder} has {'one tokenizer' if is_separate else 'two tokenizers'}, "
+            f"and data.vocabulary={vocabulary} asks for "
+            f"{'two' if is_separate else 'one'}; leave data.vocabulary out, or start a new run"
+        )
     ours = saved.plain(settings)["tokenizer"]
     if saved.load(run.folder).get("tokenizer") != ours:
         raise UserError(
@@ -147,18 +155,32 @@ def _refuse_other_tokenizer(run: Run, settings: Train) -> None:
         )
 
 
-def _tokenizer(recipe: TokenizerRecipe, files: Sequence[Files]) -> Tokenizer:
-    """Return a tokenizer, trained on both sides of the pairs if it is to be trained."""
+def _vocabulary_choice(settings: Train) -> str:
+    assert isinstance(settings.data, Pairs)  # noqa: S101 - checked by Train
+    return settings.data.vocabulary
+
+
+def _tokenizer(recipe: TokenizerRecipe, files: Sequence[Files], vocabulary: str) -> Tokenizer:
+    """Return the tokenizer of both sides of the pairs, or of each, trained if it is to be trained.
+
+    Args:
+        recipe: the tokenizer, or how to train it.
+        files: the pairs to train it on.
+        vocabulary: `joint` or `separate`.
+    """
     if isinstance(recipe, Tokenizer):
-        return recipe
-    sides = [*(one.sources for one in files), *(one.targets for one in files)]
-    tokenizer: Tokenizer = recipe(chain.from_iterable(sides))  # type: ignore[operator]
-    return tokenizer
+        return recipe if vocabulary == "joint" else PairTokenizer(recipe, recipe)
+    sides = [[one.sources for one in files], [one.targets for one in files]]
+    if vocabulary == "joint":
+        sides = [sides[0] + sides[1]]
+    trained = [recipe(chain.from_iterable(side)) for side in sides]  # type: ignore[operator]
+    return trained[0] if len(trained) == 1 else PairTokenizer(*trained)
 
 
 def _config(settings: Train, tokenizer: Tokenizer) -> TransformerConfig:
+    sources = tokenizer.source.vocab_size if isinstance(tokenizer, PairTokenizer) else None
     config: TransformerConfig = settings.model.build(
-        vocab_size=vocabulary_size(settings.model, tokenizer.vocab_size)
+        vocab_size=vocabulary_size(settings.model, tokenizer.vocab_size), source_vocab_size=sources
     )
     return config
 
@@ -221,14 +243,22 @@ def _plan_text(trainer: L.Trainer, module: TranslationModule, data: PairData) ->
     epochs = f", {steps / batches.per_epoch:.3g} epochs," if steps > 0 else ""
     length = f"{steps:,} steps" if steps > 0 else "as many steps as fit the time"
     return (
-        f"model       {module.num_parameters:,} parameters, vocabulary "
-        f"{module.tokenizer.vocab_size:,} of both languages\n"
+        f"model       {module.num_parameters:,} parameters, vocabulary {_vocabulary(module)}\n"
         f"pairs       {len(data.training):,} for training, {len(data.validation):,} for "
         f"validation; {batches.per_epoch:,} batches an epoch\n"
         f"training    {length}{epochs} of {batches.mean_targets:,.0f} target tokens, "
         f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}\n"
         f"run         {trainer.default_root_dir}"
     )
+
+
+def _vocabulary(module: TranslationModule) -> str:
+    """Return the number of tokens of both languages, or of each."""
+    tokenizer = module.tokenizer
+    if isinstance(tokenizer, PairTokenizer):
+        sources = tokenizer.source.vocab_size
+        return f"{sources:,} of the sources and {tokenizer.vocab_size:,} of the targets"
+    return f"{tokenizer.vocab_size:,} of both languages"
 
 
 @rank_zero_only

@@ -55,6 +55,11 @@ def write_files(config: TransformerConfig, tokenizer: Tokenizer) -> dict[str, st
         UserError: Marian cannot express the model; the message names the option.
     """
     end = tokenizer.end_of_text
+    if config.source_vocab_size is not None:
+        raise UserError(
+            "a model of data.vocabulary=separate cannot be exported: the export to "
+            f"{ARCHITECTURE} has one vocabulary; train with data.vocabulary=joint"
+        )
     for name, only in (("norm", "post"), ("positions", "sinusoidal")):
         if (value := getattr(config, name)) != only:
             raise UserError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from webtext_gpt.checkpoint.load import load_language_model, save_model
+from webtext_gpt.checkpoint.load import load, load_language_model, save_model
 from webtext_gpt.evaluation.benchmark import Measurement, Options
 from webtext_gpt.evaluation.command import evaluate
 from webtext_gpt.evaluation.compare import differences
@@ -127,3 +127,46 @@ def test_prompts_of_questions_are_counted_once(
     [results] = evaluate(scorer, [benchmark], data_dir=data_dir)
     counts = {r.metric: r.value for r in results}
     assert counts["cut_prompts"] == 3  # the example questions alone fill a context of 64
+
+
+def test_translations_are_compared_by_resampling(
+    call: Call, small_translator: Path, tmp_path: Path
+) -> None:
+    loaded = load(small_translator)
+    torch.manual_seed(0)
+    for parameter in loaded.model.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    save_model(loaded.model, loaded.tokenizer, tmp_path / "worse.ckpt")
+    lines = ["the cat sees the old river", "a small old dog hears a bird", "the river", "a dog"]
+    (tmp_path / "lines").write_text("\n".join(lines * 3))
+    ran = call(
+        "eval.py",
+        f"compare=[{small_translator},{tmp_path}/worse.ckpt]",
+        "tasks=[translation]",
+        f"source={tmp_path}/lines",
+        f"reference={tmp_path}/lines",
+        f"run_dir={tmp_path}/out",
+        "device=cpu",
+    )
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads((tmp_path / "out" / "comparison.json").read_text())["figures"]
+    figures = {row["metric"]: row for row in rows}
+    assert set(figures) == {"bleu", "bleu_lowercase", "chrf", "bleu_tokenized"}
+    row = figures["chrf"]
+    assert row["b"] < row["a"]
+    assert row["difference"] == pytest.approx(row["b"] - row["a"])
+    assert (row["test"], row["p_value"]) == ("paired bootstrap", pytest.approx(2 / 1001))
+    assert "bs:1000|seed:12345" in row["signature"]
+    report = (tmp_path / "out" / "comparison.md").read_text()
+    for text in (report, ran.stdout):
+        assert f"\n- translation chrf: {row['signature']}\n" in text
+
+
+def test_a_figure_of_moses_tokens_does_not_depend_on_the_tokenizer() -> None:
+    texts = ["a dog", "a bird"]
+    a, b = (
+        Measurement({"bleu_tokenized": v}, 2, written=[(t, "a dog") for t in texts]) for v in (1, 2)
+    )
+    [row] = differences({"translation": a}, {"translation": b}, same_tokenizer=False)
+    assert row.difference is not None
+    assert (row.difference.value, row.difference.p_value) == (1, 1)

@@ -1,8 +1,11 @@
-"""Scores of translations against figures worked out by hand."""
+"""Scores of translations and their differences, against figures by hand and by sacreBLEU."""
 
+import numpy as np
 import pytest
+from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.significance import PairedTest
 
-from webtext_gpt.evaluation.translation_metrics import translation_scores
+from webtext_gpt.evaluation.translation_metrics import paired_bootstrap, translation_scores
 
 
 def test_one_token_of_five_differs() -> None:
@@ -48,3 +51,82 @@ def test_signatures_name_case_and_tokens() -> None:
     assert "case:lc" in signatures["bleu_lowercase"]
     assert "nc:6" in signatures["chrf"]
     assert "tok:none|smooth:none" in signatures["bleu_tokenized"]
+
+
+REFERENCES = [
+    "Ein Hund läuft über die Wiese.",
+    "Zwei Männer sitzen auf einer Bank.",
+    "Eine Frau liest ein Buch im Park.",
+    "Kinder spielen am Strand mit einem Ball.",
+    "Ein Mann fährt mit dem Fahrrad zur Arbeit.",
+    "Ein Mädchen mit rotem Hut lacht.",
+]
+A = [
+    "Ein Hund läuft über das Gras.",
+    "Zwei Männer sitzen auf der Bank.",
+    "Eine Frau liest ein Buch in einem Park.",
+    "Die Kinder spielen mit einem Ball.",
+    "Ein Mann fährt mit dem Fahrrad zur Arbeit.",
+    "Ein Mädchen lacht.",
+]
+B = [
+    "Ein Hund rennt über die Wiese.",
+    "Zwei Leute sitzen auf einer Bank.",
+    "Eine Frau liest im Park.",
+    "Kinder spielen am Strand mit einem Ball.",
+    "Ein Mann fährt Rad.",
+    "Ein Mädchen mit rotem Hut lacht laut.",
+]
+OFFICIAL = {
+    "bleu": BLEU(),
+    "bleu_lowercase": BLEU(lowercase=True),
+    "chrf": CHRF(),
+}
+
+
+@pytest.mark.parametrize("metric", OFFICIAL)
+def test_resampled_test_sets_are_scored_as_sacrebleu_scores_their_texts(metric: str) -> None:
+    """Each resampled test set is written out and scored by sacreBLEU's public function."""
+    n, n_resamples = len(REFERENCES), 60
+    differences = []
+    for drawn in np.random.default_rng(12345).choice(n, size=(n_resamples, n)):
+        a, b, references = ([texts[i] for i in drawn] for texts in (A, B, REFERENCES))
+        ours, theirs = (OFFICIAL[metric].corpus_score(t, [references]).score for t in (a, b))
+        differences.append(theirs - ours)
+    above, below = (sum(sign * d > 0 for d in differences) for sign in (1, -1))
+    found = paired_bootstrap(metric, A, B, REFERENCES, n_resamples)
+    assert found.standard_error == pytest.approx(np.std(differences, ddof=1))
+    assert 0 < min(above, below) < n_resamples / 2
+    ties = n_resamples - above - below
+    assert found.p_value == pytest.approx(2 * (min(above, below) + ties + 1) / (n_resamples + 1))
+
+
+def test_two_sentences_have_four_resampled_test_sets() -> None:
+    """B is better in the first sentence alone, so in all test sets but the one that lacks it.
+
+    That is drawn with probability 1/4, of which the two-sided p is twice.
+    """
+    references = ["a b c d e", "f g h i j"]
+    a, b = ["a b c d x", "f g h i j"], references
+    found = paired_bootstrap("bleu", a, b, references)
+    assert found.p_value == pytest.approx(2 * 1 / 4, abs=4 * 2 * (0.25 * 0.75 / 1000) ** 0.5)
+
+
+@pytest.mark.parametrize("metric", ["bleu", "bleu_lowercase", "chrf", "bleu_tokenized"])
+def test_a_model_does_not_differ_from_itself(metric: str) -> None:
+    found = paired_bootstrap(metric, A, A, REFERENCES, 20)
+    assert (found.standard_error, found.p_value) == (0, 1)
+
+
+def test_a_model_that_is_better_in_every_sentence() -> None:
+    worse = [text.upper() for text in REFERENCES]
+    found = paired_bootstrap("chrf", worse, REFERENCES, REFERENCES)
+    assert found.p_value == pytest.approx(2 / 1001)
+    assert paired_bootstrap("chrf", REFERENCES, worse, REFERENCES).p_value == found.p_value
+
+
+def test_the_signature_is_that_of_sacrebleus_own_test() -> None:
+    systems = [("A", A), ("B", B)]
+    test = PairedTest(systems, {"m": CHRF()}, [REFERENCES], test_type="bs", n_samples=30)
+    [signature] = test()[0].values()
+    assert paired_bootstrap("chrf", A, B, REFERENCES, 30).signature == str(signature)

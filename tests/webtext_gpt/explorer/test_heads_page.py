@@ -463,3 +463,23 @@ def test_model_to_compare_may_have_another_shape(
         # There is no second layer any more: the first is chosen, and the head stays.
         assert "layer 1, head 2" in browser.texts(RESULT)[0]
         assert browser.problems() == []
+
+
+def test_cells_of_the_matrix_by_keyboard(attention: Browser, heads: Heads) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    choose(attention, 2, "1")
+    assert_weights(attention, heads.weights[1, 1, CHOSEN, : CHOSEN + 1])
+    readout = "#panel-attention .readout"
+    matrix = attention.driver.find_element("css selector", "svg.matrix")
+    for key in (Keys.ARROW_UP, Keys.HOME, Keys.ARROW_RIGHT):
+        matrix.send_keys(key)
+    pair, _, share = attention.texts(readout)[0].rpartition(": ")
+    assert f"({CHOSEN})" in pair  # the row above the chosen one, which counts from 1
+    assert "(2)" in pair
+    expected = heads.weights[1, 1, CHOSEN - 1, 1]
+    assert float(share.rstrip("\xa0%")) / 100 == pytest.approx(expected, abs=0.00051)
+    matrix.send_keys(Keys.END)
+    assert attention.texts(readout)[0].endswith(": masked")
+    matrix.send_keys(Keys.ENTER)
+    assert_weights(attention, heads.weights[1, 1, CHOSEN - 1, :CHOSEN])

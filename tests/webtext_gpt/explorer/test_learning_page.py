@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -294,3 +295,31 @@ def test_pictures_are_drawn(
         assert "color(" not in drawn  # few programs know CSS colours of level 4
         texts = [e.text for e in ET.fromstring(drawn).iter() if e.tag.endswith("}text")]
         assert len(texts) >= 3
+
+
+def test_the_list_of_checkpoints_grows_while_the_run_trains(
+    browser: Browser, run: Path, tmp_path: Path
+) -> None:
+    """Also where one checkpoint hid the list, and where the run has removed the one shown."""
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "metrics.csv").write_text(METRICS)  # and no summary.json: it is running
+    names = [f"step-{step:08d}.ckpt" for step in (2, 4, 6)]
+    shutil.copy(run / "checkpoints" / names[0], folder / "checkpoints")
+    options = "#checkpoint option"
+    for address in _served(folder):
+        browser.open(f"{address}/#next")
+        assert browser.texts(options) == ["step 2"]
+        assert browser.run("return document.getElementById('checkpoints').hidden")
+        for name in names[1:]:
+            shutil.copy(run / "checkpoints" / name, folder / "checkpoints")
+        browser.run("document.dispatchEvent(new Event('visibilitychange'))")
+        browser.wait(lambda: browser.texts(options) == ["step 2", "step 4", "step 6"])
+        assert not browser.run("return document.getElementById('checkpoints').hidden")
+        assert browser.run("return document.getElementById('checkpoint').value") == names[0][:-5]
+        (folder / "checkpoints" / names[0]).unlink()
+        (folder / "checkpoints" / names[1]).rename(folder / "checkpoints" / "step-00000005.ckpt")
+        browser.run("document.dispatchEvent(new Event('visibilitychange'))")
+        browser.wait(lambda: browser.texts(options) == ["step 5", "step 6"])
+        assert browser.run("return document.getElementById('checkpoint').value") == names[2][:-5]
+        browser.driver.get("about:blank")

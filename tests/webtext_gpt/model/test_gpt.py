@@ -9,7 +9,7 @@ import yaml
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig, cross_entropy
-from webtext_gpt.model.gpt import sinusoidal_positions
+from webtext_gpt.model.gpt import attention, sinusoidal_positions
 
 CONF = Path(__file__).parents[3] / "conf" / "model"
 SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12, "vocab_size": 50}
@@ -125,3 +125,24 @@ def test_input_longer_than_the_context_is_refused() -> None:
 def test_impossible_shapes_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         GPTConfig(**arguments)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_bf16_attention_is_trained_in_fp32_on_a_cpu(masked: bool) -> None:
+    """torch differentiates bf16 attention on CPUs many times as slowly; see `attention`."""
+    torch.manual_seed(0)
+    halves = [torch.randn(2, 3, 5, 8).bfloat16() for _ in range(3)]
+    wide = [half.double().requires_grad_() for half in halves]
+    trained = [half.clone().requires_grad_() for half in halves]
+    mask = torch.tensor([[[[True, True, False, True, False]]]]) if masked else None
+    scores = wide[0] @ wide[1].transpose(2, 3) / math.sqrt(8)
+    hidden = ~mask if mask is not None else torch.ones(5, 5, dtype=torch.bool).triu(1)
+    expected = scores.masked_fill(hidden, -math.inf).softmax(dim=-1) @ wide[2]
+    expected.sum().backward()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = attention(*trained, mask, is_causal=not masked)
+    found.sum().backward()
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, expected.float().bfloat16())  # rounded once, at the end
+    for ours, exact in zip(trained, wide, strict=True):
+        torch.testing.assert_close(ours.grad.double(), exact.grad, atol=0.02, rtol=0.02)

@@ -78,7 +78,7 @@ def _encoded(*pairs: tuple[str, str], block_size: int = 5) -> EncodedPairs:
 
 
 def test_sequences_begin_and_end_as_translation_reads_them() -> None:
-    batch = collate(_encoded(("ab", "c"), ("d", "efa")), [1, 0], 6, 0.25)
+    batch = collate(_encoded(("ab", "c"), ("d", "efa")), [1, 0], 0.25)
     assert batch.source.tolist() == [[3, 6, 6], [0, 1, 6]]
     assert batch.lengths.tolist() == [2, 3]
     assert batch.inputs.tolist() == [[6, 4, 5, 0], [6, 2, 6, 6]]
@@ -102,7 +102,7 @@ def test_a_character_that_the_vocabulary_lacks_is_refused() -> None:
 def test_the_places_of_a_step_are_those_of_its_pairs() -> None:
     pairs = _encoded(*[("ab"[: 1 + n % 2], "c") for n in range(9)])
     batches = TokenBatches(*pairs.lengths, 12, seed=0)
-    data = PairData(pairs, pairs, batches, accumulation=3, end_of_text=6)
+    data = PairData(pairs, pairs, batches, accumulation=3)
     table = data.samples(1, world_size=2)
     assert table.shape[:2] == (3, 2)
     places = {place for sample in table.flatten().tolist() for place in data.documents(sample)}

@@ -54,11 +54,13 @@ class ParallelText(Benchmark):
                 batch_tokens=scorer.batch_tokens,
                 advance=bar.update,
             )
-        scores = translation_scores(written, [reference for _, reference in pairs])
+        references = [reference for _, reference in pairs]
+        scores = translation_scores(written, references)
         return Measurement(
             {name: score.value for name, score in scores.items()},
             len(pairs),
             notes={name: score.signature for name, score in scores.items()},
+            written=list(zip(written, references, strict=True)),
         )
 
     def _rows(self, data_dir: Path | None, options: Options) -> list[tuple[str, Row]]:

@@ -136,8 +136,11 @@ class Translation(Benchmark):
             stop=["\n"],
         )
         references = [reference for _, reference in pairs]
-        score = bleu([text.strip() for text in written], references)
-        return Measurement({"bleu": score}, len(pairs))
+        written = [text.strip() for text in written]
+        score = bleu(written, references)
+        return Measurement(
+            {"bleu": score}, len(pairs), written=list(zip(written, references, strict=True))
+        )
 
     def prompt(self, text: str) -> str:
         """Return the example pairs followed by the text to translate."""

@@ -1,10 +1,9 @@
 // The shell around the views: text and checkpoint, tabs, errors, the introduction.
+import { followCheckpoints } from "./checkpoint_list.js";
 import { element } from "./dom.js";
 import { roving } from "./dom.js";
-import { counted } from "./numbers.js";
+import { introduce } from "./introduction.js";
 import { Session } from "./session.js";
-import { recall } from "./storage.js";
-import { remember } from "./storage.js";
 import { followTheme } from "./theme.js";
 import { debounce } from "./timing.js";
 import { serial } from "./timing.js";
@@ -17,10 +16,11 @@ export async function start(backend) {
   followTheme(find("theme"));
   try {
     const model = await backend.model();
-    const session = new Session(model.example, model.default);
+    const session = new Session(model);
     const context = { backend, model, session };
     introduce(model);
-    followInputs(model, session);
+    followText(session);
+    followCheckpoints(find("checkpoints"), find("checkpoint"), context);
     const views = VIEWS.filter((view) => view.needs.every((need) => model.views.includes(need))
       && (view.isFor?.(model) ?? true));
     showViews(views, context);
@@ -29,48 +29,15 @@ export async function start(backend) {
   }
 }
 
-function introduce(model) {
-  document.title = `${model.name} · webtext-gpt explorer`;
-  const { n_layer, n_head, n_embd, block_size, vocab_size } = model.config;
-  find("facts").textContent = [
-    model.name, counted(model.parameters, "parameter"), counted(n_layer, "layer"),
-    `${counted(n_head, "head")} each`, `width ${n_embd}`,
-    `context of ${counted(block_size, "token")}`, `vocabulary of ${counted(vocab_size, "token")}`,
-  ].join(" · ");
-  if (model.kind === "classifier") {
-    find("purpose").textContent =
-      "A classifier reads a text as tokens and gives each of its labels a probability.";
-    find("example").textContent = "Its answer is below, with the tokens that decided it.";
-  }
-  const show = (shown) => {
-    find("welcome").hidden = !shown;
-    find("help").setAttribute("aria-expanded", shown);
-  };
-  find("help").addEventListener("click", () => show(find("welcome").hidden));
-  find("understood").addEventListener("click", () => {
-    remember("introduced", "yes");
-    show(false);
-    find("text").focus();
-  });
-  show(recall("introduced") === null);
-}
-
-/** Keeps the text field and the checkpoint's list equal to the session, in both directions. */
-function followInputs(model, session) {
+/** Keeps the text field equal to the session, in both directions. */
+function followText(session) {
   const text = find("text");
-  const checkpoint = find("checkpoint");
-  for (const { id, label } of model.checkpoints) {
-    checkpoint.append(element("option", { value: id, text: label }));
-  }
-  find("checkpoints").hidden = model.checkpoints.length < 2;
   const show = () => {
     if (text.value !== session.text) text.value = session.text;
-    checkpoint.value = session.checkpoint;
   };
   const take = () => session.set({ text: text.value });
   text.addEventListener("input", debounce(take, 200));
   text.addEventListener("change", take);
-  checkpoint.addEventListener("change", () => session.set({ checkpoint: checkpoint.value }));
   session.subscribe(show);
   show();
 }

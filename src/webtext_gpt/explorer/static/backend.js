@@ -36,6 +36,14 @@ export class HttpBackend {
   attributions(args) {
     return json(post("attributions", args));
   }
+  translate(args) {
+    return json(post("translate", args));
+  }
+
+  /** The weights of every target token on every source token, row after row. */
+  alignment(args) {
+    return floats(post("alignment", args));
+  }
 
   /** `{size: T, weights}`: rows of the lower triangle, one after another. */
   async attention(args) {

@@ -5,12 +5,16 @@ import { INSIDE_VIEW } from "./views/inside.js";
 import { LEARNING_VIEW } from "./views/learning.js";
 import { NEXT_VIEW } from "./views/next.js";
 import { TOKENS_VIEW } from "./views/tokens.js";
+import { TRANSLATION_LEARNING_VIEW } from "./views/translation_learning.js";
+import { TRANSLATION_VIEW } from "./views/translation.js";
 
 export const VIEWS = [
   CLASSIFIER_VIEW,
+  TRANSLATION_VIEW,
   NEXT_VIEW,
   TOKENS_VIEW,
   ATTENTION_VIEW,
   INSIDE_VIEW,
   LEARNING_VIEW,
+  TRANSLATION_LEARNING_VIEW,
 ];

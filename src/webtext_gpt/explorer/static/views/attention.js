@@ -5,6 +5,7 @@ import { savePictures } from "../picture.js";
 import { visible } from "../tokens.js";
 import { followToken } from "./follow.js";
 import { keepLast } from "./follow.js";
+import { headChoice } from "./head_choice.js";
 import { headGrid } from "./head_grid.js";
 import { headMatrix } from "./head_matrix.js";
 import { headSum } from "./head_sum.js";
@@ -87,40 +88,6 @@ function build() {
 
 function titled(title) {
   return element("section", { class: "card", "aria-label": title }, element("h2", { text: title }));
-}
-
-/** Lists of layers and heads; the head null is the mean over heads. `onChange` follows a choice. */
-function headChoice(parent, onChange) {
-  const list = (label) => {
-    const select = element("select", { onchange: onChange });
-    parent.append(element("label", { class: "row" }, label, select));
-    return select;
-  };
-  const [layers, heads] = [list("Layer"), list("Head")];
-  const fill = (select, options) => {
-    if (select.options.length === options.length) return;
-    const { value } = select;
-    select.replaceChildren(
-      ...options.map(([each, text]) => element("option", { value: each, text })),
-    );
-    select.value = options.some(([each]) => String(each) === value) ? value : 0;
-  };
-  const numbered = (count) => d3.range(count).map((index) => [index, index + 1]);
-  return {
-    offer: (n_layer, n_head) => {
-      fill(layers, numbered(n_layer));
-      fill(heads, [...numbered(n_head), ["mean", "mean over heads"]]);
-    },
-    get: () => ({
-      layer: Number(layers.value),
-      head: heads.value === "mean" ? null : Number(heads.value),
-    }),
-    set: (layer, head) => {
-      layers.value = layer;
-      heads.value = head ?? "mean";
-      onChange();
-    },
-  };
 }
 
 /** The row of weights in a sentence. */

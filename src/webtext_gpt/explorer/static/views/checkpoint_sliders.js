@@ -4,11 +4,10 @@ import { debounce } from "../timing.js";
 
 /**
  * Fills a box with the sliders. The right one moves `session.checkpoint`, the left one calls
- * `changed`. Returns what is chosen, and `offer` for a changed list of checkpoints.
+ * `changed`. Returns what is chosen.
  */
 export function checkpointSliders(box, model, session, changed) {
-  let checkpoints = model.checkpoints;
-  let leftId = checkpoints[0].id;
+  let leftId = session.checkpoints[0].id;
   const right = slider("Right checkpoint", "learning-right", () => {
     label(right, at(right));
     choose();
@@ -19,13 +18,14 @@ export function checkpointSliders(box, model, session, changed) {
     changed();
   });
   const choose = debounce(() => session.set({ checkpoint: at(right).id }), 100);
-  const at = ({ input }) => checkpoints[Number(input.value)];
-  const found = (id) => checkpoints.find((each) => each.id === id);
+  const at = ({ input }) => session.checkpoints[Number(input.value)];
+  const found = (id) => session.checkpoints.find((each) => each.id === id);
   const chosen = () => ({
-    left: (found(leftId) ?? checkpoints[0]).id,
+    left: (found(leftId) ?? session.checkpoints[0]).id,
     right: session.checkpoint === "default" ? model.default : session.checkpoint,
   });
   const show = () => {
+    const { checkpoints } = session;
     const ids = chosen();
     for (const [side, one] of Object.entries({ left, right })) {
       one.input.max = checkpoints.length - 1;
@@ -36,16 +36,14 @@ export function checkpointSliders(box, model, session, changed) {
   };
   box.append(element("div", { class: "sides" }, left.box, right.box));
   show();
+  session.subscribe((changed) => {
+    if (changed.has("checkpoints")) show();
+  });
   return {
     show,
     chosen,
     label: (side) => found(chosen()[side])?.label ?? chosen()[side],
     steps: () => ({ left: found(chosen().left)?.step, right: found(chosen().right)?.step }),
-    offer(all) {
-      checkpoints = all;
-      if (!found(chosen().right)) session.set({ checkpoint: all.at(-1).id });
-      show();
-    },
   };
 }
 

@@ -2,6 +2,7 @@
 import { element } from "../dom.js";
 import { percent } from "../numbers.js";
 import { visible } from "../tokens.js";
+import { cellCursor } from "./cell_cursor.js";
 import { heatMap } from "./heat_map.js";
 import { marginOf } from "./heat_map.js";
 import { onTheme } from "./heat_map.js";
@@ -10,7 +11,7 @@ import { legend } from "./legend.js";
 const LARGEST = 420;
 const LARGEST_CELL = 28;
 const SMALLEST_LABELLED = 13;
-const HINT = "Point at a cell for its weight; press a row to choose its token.";
+const HINT = "Point at a cell, or move with the arrow keys, for its weight; press a row to choose its token.";
 const MASKED =
   "Hatched cells are masked: there the column's token comes after the row's, its score is set to " +
   "minus infinity, and softmax makes that a weight of 0. So no token can look at the one it has " +
@@ -22,9 +23,9 @@ const MASKED =
  *   the lower triangle, one after another), tokens, chosen}.
  */
 export function headMatrix(container, onChoose) {
-  const svg = d3.create("svg:svg").attr("class", "matrix").attr("role", "img");
+  const svg = d3.create("svg:svg").attr("class", "matrix");
   const box = element("div", { class: "scroll" }, svg.node());
-  const readout = element("p", { class: "muted small readout", text: HINT });
+  const readout = element("p", { class: "muted small readout", "aria-live": "polite", text: HINT });
   container.append(
     box,
     legend("0 %", "100 %, by cube root"),
@@ -32,7 +33,7 @@ export function headMatrix(container, onChoose) {
     element("p", { class: "small", text: MASKED }),
   );
   let state = null;
-  let cellAt = null;
+  let cells = null;
   let width = 0;
 
   function draw(next = state) {
@@ -42,13 +43,13 @@ export function headMatrix(container, onChoose) {
     width = box.clientWidth;
     const names = tokens.map(visible);
     const isLabelled = edgeOf(width, size, names) >= SMALLEST_LABELLED * size;
-    const labels = isLabelled ? names : null;
+    const labels = isLabelled ? { rows: names, columns: names } : null;
     const edge = edgeOf(width, size, labels);
     svg.attr(
       "aria-label",
       `Weights of ${size} tokens on each other; the text above has the chosen row's`,
     );
-    cellAt = heatMap(
+    cells = heatMap(
       svg.node(),
       {
         rows: size,
@@ -67,16 +68,20 @@ export function headMatrix(container, onChoose) {
     );
   }
 
-  svg.on("pointermove", (event) => {
-    const { row, column } = cellAt(event);
+  function say({ row, column }) {
     const { tokens, weights } = state;
     const name = (index) => `“${visible(tokens[index])}” (${index + 1})`;
     const pair = `${name(row)} on ${name(column)}`;
     readout.textContent =
       column > row ? `${pair}: masked` : `${pair}: ${percent(weightOf(weights, row, column))}`;
+  }
+
+  cellCursor(svg.node(), {
+    cells: () => cells,
+    show: (cell) => (cell === null ? (readout.textContent = HINT) : say(cell)),
+    choose: ({ row }) => onChoose(row),
+    start: () => state.chosen,
   });
-  svg.on("pointerleave", () => (readout.textContent = HINT));
-  svg.on("click", (event) => onChoose(cellAt(event).row));
   onTheme(() => draw());
   new ResizeObserver(() => {
     if (box.clientWidth !== width) draw();

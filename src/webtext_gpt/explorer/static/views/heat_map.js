@@ -10,8 +10,9 @@ const MOST_PIXELS = 512;
  * @param {object} matrix {rows, columns, at: (row, column) => number, NaN where the cell is left
  *   hatched; shade: value => 0 to 1; pool: d3.max or d3.mean, where a pixel has several cells}
  * @param {object} axes {size: {width, height} of the cells in pixels, chosenRow or null, rowTitle,
- *   columnTitle, labels: a text for every row and column, or null for numbers}
- * @returns {(event: PointerEvent) => {row: number, column: number}} the cell under a pointer
+ *   columnTitle, labels: {rows, columns}, a text for each, or null for numbers}
+ * @returns {object} the picture's cells: {rows, columns, at: (event) => the cell {row, column} under
+ *   a pointer, box: (cell) => its {x, y, width, height} in pixels}
  */
 export function heatMap(node, matrix, axes) {
   const { size, labels } = axes;
@@ -34,20 +35,27 @@ export function heatMap(node, matrix, axes) {
     .attr("preserveAspectRatio", "none")
     .attr("image-rendering", Math.min(matrix.rows, matrix.columns) < 256 ? "pixelated" : "auto")
     .attr("href", image(matrix));
-  drawAxis(svg, "columns", x, margin, axes.columnTitle, labels);
-  drawAxis(svg, "rows", y, margin, axes.rowTitle, labels);
+  drawAxis(svg, "columns", x, margin, axes.columnTitle, labels?.columns);
+  drawAxis(svg, "rows", y, margin, axes.rowTitle, labels?.rows);
   part(svg, "rect", "chosen-row")
     .attr("x", margin.left - 1)
     .attr("y", y(axes.chosenRow ?? 0) - 1)
     .attr("width", size.width + 2)
     .attr("height", Math.max(2, y(1) - y(0)) + 2)
     .attr("visibility", axes.chosenRow === null ? "hidden" : "visible");
-  return (event) => {
+  const at = (event) => {
     const [left, top] = d3.pointer(event, node);
     const cell = (scale, value) =>
       Math.max(0, Math.min(scale.domain()[1] - 1, Math.floor(scale.invert(value))));
     return { row: cell(y, top), column: cell(x, left) };
   };
+  const box = ({ row, column }) => ({
+    x: x(column),
+    y: y(row),
+    width: x(1) - x(0),
+    height: y(1) - y(0),
+  });
+  return { rows: matrix.rows, columns: matrix.columns, at, box };
 }
 
 /** Pixels that the axes need left of and above the cells. */

@@ -5,6 +5,8 @@ import { percent } from "../numbers.js";
 import { debounce } from "../timing.js";
 import { serial } from "../timing.js";
 import { visible } from "../tokens.js";
+import { bothSides } from "./both_sides.js";
+import { hasLearned } from "./both_sides.js";
 import { checkpointSliders } from "./checkpoint_sliders.js";
 import { followCurve } from "./follow_curve.js";
 import { nextSides } from "./next_sides.js";
@@ -14,10 +16,7 @@ const N = 10;
 const LEAD = "Two checkpoints read the same text; move the sliders to see what the model learned "
   + "between them. Blue is the left one, orange the right one, which the other views show too.";
 
-export const LEARNING_VIEW = { id: "learning", title: "Learning", needs: [], isFor, mount };
-
-/** One checkpoint without a curve has nothing to compare. */
-function isFor(model) { return model.checkpoints.length > 1 || model.views.includes("curve"); }
+export const LEARNING_VIEW = { id: "learning", title: "Learning", needs: ["tokens"], isFor: hasLearned, mount };
 
 function mount(root, { backend, model, session }) {
   const error = element("p", { class: "failure", role: "alert" });
@@ -69,10 +68,8 @@ function mount(root, { backend, model, session }) {
   const show = (problem) => (error.textContent = problem?.message ?? "");
   const again = debounce(() => refresh().then(() => show(), show), 80);
   const sliders = checkpointSliders(sliderBox, model, session, again);
-  const curve = followCurve(root, { backend, model, changed: async () => {
-    const { checkpoints } = await backend.model();
-    sliders.offer(checkpoints);
-  } });
+  const curve = followCurve(root, { backend, model, changed: async () =>
+    session.offer(await backend.model()) });
   for (const section of [surprise, attention]) {
     section.onChoose((position) => session.set({ position }));
   }
@@ -92,12 +89,6 @@ function mount(root, { backend, model, session }) {
       show();
     },
   };
-}
-
-/** Answers of both checkpoints; the server keeps two of them loaded. */
-async function bothSides({ left, right }, ask) {
-  const one = await ask(left);
-  return { left: one, right: left === right ? one : await ask(right) };
 }
 
 function sameTokens({ left, right }) {

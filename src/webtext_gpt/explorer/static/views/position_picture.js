@@ -1,5 +1,6 @@
 // Position embeddings, or rotary's angles, as the picture everyone knows.
 import { element } from "../dom.js";
+import { cellCursor } from "./cell_cursor.js";
 import { heatMap } from "./heat_map.js";
 import { marginOf } from "./heat_map.js";
 import { onTheme } from "./heat_map.js";
@@ -27,14 +28,14 @@ const KINDS = {
 
 /** A picture in `container`; `draw` takes the answer of positions and {position}, the row to mark. */
 export function positionPicture(container) {
-  const svg = d3.create("svg:svg").attr("class", "positions").attr("role", "img");
+  const svg = d3.create("svg:svg").attr("class", "positions");
   const text = element("p", { class: "small" });
   const box = element("div", { class: "scroll" }, svg.node());
   const ends = element("div");
-  const readout = element("p", { class: "muted small readout" });
+  const readout = element("p", { class: "muted small readout", "aria-live": "polite" });
   container.append(text, box, ends, readout);
   let state = null;
-  let cellAt = null;
+  let cells = null;
 
   function draw(answer = state?.answer, now = state?.now) {
     if (answer === undefined || box.clientWidth === 0) return;
@@ -47,7 +48,7 @@ export function positionPicture(container) {
     svg.attr("aria-label", `${rows} positions by ${columns} columns. ${explanation}`);
     const margin = marginOf(null);
     const width = Math.min(LARGEST.width, box.clientWidth - margin.left - margin.right);
-    cellAt = heatMap(
+    cells = heatMap(
       svg.node(),
       {
         rows,
@@ -68,14 +69,18 @@ export function positionPicture(container) {
     ends.replaceChildren(legend(said(-end), said(end)));
   }
 
-  svg.on("pointermove", (event) => {
-    const { row, column } = cellAt(event);
+  function say({ row, column }) {
     const { columns, values } = state.answer;
     readout.textContent =
       `Position ${row + 1}, column ${column + 1}: ` +
       d3.format(".3f")(values[row * columns + column]);
+  }
+
+  cellCursor(svg.node(), {
+    cells: () => cells,
+    show: (cell) => (cell === null ? (readout.textContent = "") : say(cell)),
+    start: () => state.now.position,
   });
-  svg.on("pointerleave", () => (readout.textContent = ""));
   onTheme(() => draw());
   return { draw, picture: svg.node() };
 }

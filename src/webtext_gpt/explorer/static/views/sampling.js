@@ -1,11 +1,13 @@
 // Sliders for temperature, top-k and top-p.
 import { element } from "../dom.js";
 import { count } from "../numbers.js";
+import { slider } from "./slider.js";
 
 const KS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 30, 40, 50, 100, 200, 500, 1000, null];
 
 const SLIDERS = [
   {
+    id: "sampling-temperature",
     name: "temperature",
     title: "Temperature",
     min: 0.1,
@@ -17,6 +19,7 @@ const SLIDERS = [
     hint: "divides the logits: below 1 sharpens, above 1 flattens",
   },
   {
+    id: "sampling-top_k",
     name: "top_k",
     title: "Top-k",
     min: 0,
@@ -28,6 +31,7 @@ const SLIDERS = [
     hint: "keeps the k likeliest tokens",
   },
   {
+    id: "sampling-top_p",
     name: "top_p",
     title: "Top-p",
     min: 0.05,
@@ -54,40 +58,4 @@ export function samplingSliders(root, onchange) {
     }),
   );
   return { read: () => Object.fromEntries(sliders.map((each) => [each.name, each.read()])) };
-}
-
-function slider(root, { name, title, min, max, step, start, read, say, hint }, onchange) {
-  const id = `sampling-${name}`;
-  const output = element("output", { for: id, class: "number" });
-  const input = element("input", {
-    id,
-    type: "range",
-    min,
-    max,
-    step,
-    "aria-describedby": `${id}-hint`,
-  });
-  const show = () => {
-    output.textContent = say(read(input));
-    input.setAttribute("aria-valuetext", output.textContent);
-  };
-  const reset = () => {
-    input.value = start;
-    show();
-  };
-  input.addEventListener("input", () => {
-    show();
-    onchange();
-  });
-  root.append(
-    element(
-      "div",
-      { class: "slider" },
-      element("div", { class: "slider-head" }, element("label", { for: id, text: title }), output),
-      input,
-      element("div", { id: `${id}-hint`, class: "muted small", text: hint }),
-    ),
-  );
-  reset();
-  return { name, reset, read: () => read(input) };
 }

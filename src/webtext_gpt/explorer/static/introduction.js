@@ -1,0 +1,57 @@
+// What the page says of its model before the views.
+import { counted } from "./numbers.js";
+import { recall } from "./storage.js";
+import { remember } from "./storage.js";
+
+const find = (id) => document.getElementById(id);
+
+const KINDS = {
+  classifier: {
+    purpose: "A classifier reads a text as tokens and gives each of its labels a probability.",
+    example: "Its answer is below, with the tokens that decided it.",
+  },
+  translation_model: {
+    purpose: "A translation model reads a sentence and writes its translation, token by token.",
+    example: "A worked example is below: point at a token of the translation.",
+    label: "Sentence to translate",
+    placeholder: "A sentence in the language that the model reads",
+  },
+};
+
+/** Fills the header and the introduction, which is shown until the reader has closed it once. */
+export function introduce(model) {
+  document.title = `${model.name} · webtext-gpt explorer`;
+  find("facts").textContent = facts(model).join(" · ");
+  const { purpose, example, label, placeholder } = KINDS[model.kind] ?? {};
+  if (purpose) find("purpose").textContent = purpose;
+  if (example) find("example").textContent = example;
+  if (label) document.querySelector("label[for=text]").textContent = label;
+  if (placeholder) find("text").placeholder = placeholder;
+  const show = (shown) => {
+    find("welcome").hidden = !shown;
+    find("help").setAttribute("aria-expanded", shown);
+  };
+  find("help").addEventListener("click", () => show(find("welcome").hidden));
+  find("understood").addEventListener("click", () => {
+    remember("introduced", "yes");
+    show(false);
+    find("text").focus();
+  });
+  show(recall("introduced") === null);
+}
+
+function facts({ name, parameters, kind, config }) {
+  const { n_head, n_embd, block_size, vocab_size } = config;
+  const layers =
+    kind === "translation_model"
+      ? [
+          counted(config.n_encoder_layer, "encoder layer"),
+          counted(config.n_decoder_layer, "decoder layer"),
+        ]
+      : [counted(config.n_layer, "layer")];
+  return [
+    name, counted(parameters, "parameter"), ...layers, `${counted(n_head, "head")} each`,
+    `width ${n_embd}`, `context of ${counted(block_size, "token")}`,
+    `vocabulary of ${counted(vocab_size, "token")}`,
+  ];
+}
