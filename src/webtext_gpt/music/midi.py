@@ -206,11 +206,11 @@ def write_midi(path: str | Path, voices: Sequence[Sequence[Note]]) -> None:
         channel = channels[number % len(channels)]
         events = [(note.end, 0x80 | channel, note.pitch, 0) for note in notes]
         events += [(note.start, 0x90 | channel, note.pitch, note.velocity) for note in notes]
-        track, now = bytearray(), 0
+        written, now = bytearray(), 0
         for tick, *message in sorted(events):  # a note's end before the beginning of others
-            track += _number((tick - now) * WRITTEN_TICKS) + bytes(message)
+            written += _number((tick - now) * WRITTEN_TICKS) + bytes(message)
             now = tick
-        tracks.append(bytes(track))
+        tracks.append(bytes(written))
     quarter = WRITTEN_QUARTER * TICKS_PER_SECOND // 1_000_000 * WRITTEN_TICKS
     data = b"MThd" + struct.pack(">IHHH", 6, 1, len(tracks), quarter)
     for track in tracks:

@@ -164,7 +164,7 @@ class Generate(Settings):
 
 
 class Evaluate(Settings):
-    """Evaluate a model zero-shot, as the GPT-2 paper did, or by its translations or its music.
+    """Evaluate a model zero-shot, as the GPT-2 paper did, or its translations or music.
 
     With compare=[A,B], evaluate two and test their differences. With report=[RUN,RUN,...], compare
     finished runs by model size (figure 4) instead.

@@ -144,10 +144,19 @@ def model_config(settings: Model | TransformerModel, vocab_size: int) -> GPTConf
 
 def vocabulary_size(settings: Model | TransformerModel, vocab_size: int) -> int:
     """Return the size of the model's vocabulary; the arguments and errors of `model_config`."""
-    size = settings.vocab_size or vocab_size
+    return at_least(settings.vocab_size, vocab_size, "model.vocab_size")
+
+
+def at_least(asked: int | None, vocab_size: int, key: str) -> int:
+    """Return the size of a vocabulary that a setting asks for, or else a tokenizer's.
+
+    Raises:
+        UserError: the tokenizer's ids do not fit.
+    """
+    size = asked or vocab_size
     if size < vocab_size:
         raise UserError(
-            f"model.vocab_size={size} does not hold the tokenizer's {vocab_size} "
-            "ids; leave it null, or train a smaller tokenizer (tokenizer.vocab_size=...)"
+            f"{key}={size} does not hold the tokenizer's {vocab_size} ids; leave it null, or train "
+            "a smaller tokenizer (tokenizer.vocab_size=...)"
         )
     return size
