@@ -91,7 +91,7 @@ def write_music(settings: Generate, model: GPT, encoding: Encoding, device: str)
                 overflow=settings.overflow or "slide",
             )
             for file, sample in zip(batch, samples, strict=True):
-                print(write_piece(file, encoding, given, sample, synthesizer), flush=True)
+                bar.write(write_piece(file, encoding, given, sample, synthesizer))
                 bar.update()
     if synthesizer is None:
         print(ADVICE, file=sys.stderr)
