@@ -147,7 +147,7 @@ function summary({ piece, row, tokens, position, chosen, layer, head }) {
   const at = (seconds) =>
     piece.beat === null
       ? `at ${seconds.toFixed(2)}\u00a0s`
-      : `at beat ${d3.format(".3~")(1 + seconds / piece.beat)}`;
+      : `at beat ${Math.round(100 * (1 + seconds / piece.beat)) / 100}`;
   const weights = piece.notes
     .map((note) => ({ note, weight: d3.sum(note.parts, (part) => weightOf(part, row)) }))
     .filter(({ weight }) => weight > 0)

@@ -41,7 +41,7 @@ export function rollPicture(container, onChoose) {
       svg.attr("width", place.width).attr("height", place.height);
       svg.attr("viewBox", [0, 0, place.width, place.height]);
       drawAxes(axes, place, state);
-      bars(cells, state.parts, place).on("pointerenter click", (_, part) => choose(part));
+      bars(cells, state.parts, place).on("pointermove click", (_, part) => choose(part));
       bars(outlines, state.notes, place);
     }
     cells.selectAll("rect").style("fill", state.paint);
