@@ -1,7 +1,7 @@
 // What changes or plays the piece: the model composes, a MIDI file is opened, oscillators sound.
 import { element } from "../dom.js";
-import { counted } from "../numbers.js";
 import { play } from "../music.js";
+import { counted } from "../numbers.js";
 import { slider } from "./slider.js";
 
 const MOST_BYTES = 700_000; // of a MIDI file, as the server accepts it
@@ -34,9 +34,9 @@ const SLIDERS = [
 ];
 
 /**
- * Fills `root`; what it composes becomes the session's text. `playing(seconds)` follows the sound, null
- * at its end.
- * @returns {{take: (notes: object[]) => void}} `take` gives it the notes of the piece
+ * Fills `root`; what it composes becomes the session's text. `playing(seconds)` follows the sound,
+ * with null at its end.
+ * @returns {{take: (notes: object[]) => void}} take gives it the notes of the piece
  */
 export function composer(root, { backend, session }, playing) {
   const button = (text, onclick) => element("button", { type: "button", text, onclick });
@@ -76,7 +76,8 @@ export function composer(root, { backend, session }, playing) {
   const open = async ([file]) => {
     if (!file) return;
     if (file.size > MOST_BYTES) {
-      error.textContent = `${file.name} has ${counted(file.size, "byte")}; a file may have ${counted(MOST_BYTES, "byte")}.`;
+      const [size, most] = [file.size, MOST_BYTES].map((bytes) => counted(bytes, "byte"));
+      error.textContent = `${file.name} has ${size}; the page opens files of up to ${most}.`;
       return;
     }
     const { checkpoint } = session;
@@ -86,7 +87,8 @@ export function composer(root, { backend, session }, playing) {
       ({ n_cut }) =>
         n_cut === 0
           ? `${file.name} is opened.`
-          : `The beginning of ${file.name} is opened; ${counted(n_cut, "word")} at its end do not fit in the context.`,
+          : `The beginning of ${file.name} is opened: the context has no room for ` +
+            `${counted(n_cut, "word")} at its end.`,
     );
   };
   const end = () => {
