@@ -76,7 +76,7 @@ function build() {
   const result = element("p", { "aria-live": "polite" });
   const roll = element("div", {});
   const compose = card("Compose");
-  const body = element("div", {}, compose, card("Piano roll", controls, empty, roll));
+  const body = element("div", {}, card("Piano roll", controls, empty, roll), compose);
   return { controls, empty, key, result, roll, compose, body };
 }
 

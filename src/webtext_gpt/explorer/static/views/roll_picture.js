@@ -5,7 +5,7 @@ const MARGIN = { left: 40, top: 8, right: 8, bottom: 24 };
 const SEMITONE = { least: 5, most: 12, of: 420 }; // pixels; `of` all together, within these bounds
 const SECOND = { least: 60, most: 200 };
 const WIDE = 30; // semitones; above, only the Cs are named
-const LABEL = 28; // pixels between labels of the time
+const LABEL = 48; // pixels between labels of the time
 
 /**
  * Draw in `container`. Pointing at a part of a note chooses it, and so do the arrow keys: to the left
