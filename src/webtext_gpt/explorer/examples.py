@@ -2,13 +2,35 @@
 
 from collections.abc import Sequence
 
+from webtext_gpt.music.events import PERFORMANCE
+from webtext_gpt.music.grid import CHORALE, SIXTEENTHS_PER_BEAT
+from webtext_gpt.music.vocabulary import Encoding
 from webtext_gpt.tokenizer import EncodingError, Tokenizer
 
 EXAMPLES = ("Return the list of all the files in the", "To be, or not to be", "the", "")
 
-
 SENTENCES = ("A man is riding a bicycle.", "the", "")
 """For translation models, whose languages are not known."""
+
+CADENCE = (
+    *((72, 67, 64, 48), (72, 67, 64, 48)),
+    *((72, 69, 65, 53), (74, 69, 65, 53)),
+    *((74, 67, 65, 55), (71, 67, 62, 55)),
+    *((72, 67, 64, 48), (72, 67, 64, 48)),
+)
+"""Pitches of four voices in each eighth, from soprano to bass: a cadence in C major."""
+
+
+def phrases(encoding: Encoding) -> list[str]:
+    """Return the words of `CADENCE`, of its first beat, and none."""
+    sixteenths = [chord for chord in CADENCE for _ in range(SIXTEENTHS_PER_BEAT // 2)]
+    texts = []
+    for length in (len(sixteenths), SIXTEENTHS_PER_BEAT, 0):
+        words = CHORALE.from_frames(sixteenths[:length])
+        if encoding is PERFORMANCE:
+            words = PERFORMANCE.from_notes(CHORALE.to_notes(words))
+        texts.append(" ".join(words))
+    return texts
 
 
 def example(tokenizer: Tokenizer, texts: Sequence[str] = EXAMPLES, most: int | None = None) -> str:

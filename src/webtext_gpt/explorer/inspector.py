@@ -191,12 +191,7 @@ class Inspector:
 
     def _trace(self, text: str) -> tuple[Trace, int]:
         """Return the forward pass of a text, and the number of tokens left out."""
-        if not isinstance(text, str):
-            raise UserError(f"text must be text, not {type(text).__name__}")
-        try:
-            ids = self.tokenizer.encode(text)
-        except EncodingError as error:
-            raise UserError(f"text: {error}") from error
+        ids = self._encoded(text)
         block_size, config = self.model.config.block_size, self._classifier
         if config is None:
             kept = ids[-block_size:] or [self.tokenizer.end_of_text]
@@ -207,6 +202,15 @@ class Inspector:
         special = (config.start_token_id, config.delimiter_token_id, config.extract_token_id)
         n_kept = sum(token not in special for token in kept)
         return self._traces.get(kept), max(0, len(ids) - n_kept)
+
+    def _encoded(self, text: str) -> list[int]:
+        """Return the tokens of a text, also those that the context has no room for."""
+        if not isinstance(text, str):
+            raise UserError(f"text must be text, not {type(text).__name__}")
+        try:
+            return self.tokenizer.encode(text)
+        except EncodingError as error:
+            raise UserError(f"text: {error}") from error
 
     def _trace_with(self, text: str, position: int) -> Trace:
         """Return the forward pass of a text that has a position."""

@@ -1,6 +1,7 @@
 """What the page may ask: the fields of each request, their types and their ranges.
 
-The names and fields are those of the methods of `webtext_gpt.explorer.inspector.Inspector` and
+The names and fields are those of the methods of `webtext_gpt.explorer.inspector.Inspector`,
+`webtext_gpt.explorer.music.MusicInspector` and
 `webtext_gpt.explorer.translation.TranslationInspector`, and of the functions in
 `webtext_gpt.explorer.attribution`.
 """
@@ -11,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.explorer.music import MOST_NEW_WORDS
 from webtext_gpt.explorer.translation import MOST_BEAMS
 from webtext_gpt.generation.translate import LENGTH_PENALTY, NUM_BEAMS
 
@@ -18,6 +20,8 @@ MOST_CHARACTERS = 100_000
 """Characters of a text. The model reads no more of it than fits its context."""
 MOST_BYTES = 1 << 20
 """Bytes of a request's body: enough for the longest text, four bytes a character."""
+MOST_MIDI_BYTES = 700_000
+"""Bytes of a MIDI file, which a request holds in base64."""
 
 Text = Annotated[str, Meta(max_length=MOST_CHARACTERS)]
 Index = Annotated[int, Meta(ge=0, le=10_000_000)]
@@ -127,6 +131,21 @@ class Alignment(Tokens):
     head: Index | None
 
 
+class Compose(Tokens):
+    """Fields of `/api/compose`."""
+
+    n_words: Annotated[int, Meta(ge=1, le=MOST_NEW_WORDS)]
+    seed: Annotated[int, Meta(ge=0, lt=1 << 32)]
+    temperature: Annotated[float, Meta(ge=0, le=1000)] = 1.0
+
+
+class Midi(Asked):
+    """Fields of `/api/midi`."""
+
+    name: Annotated[str, Meta(max_length=1000)]
+    data: Annotated[bytes, Meta(max_length=MOST_MIDI_BYTES)]
+
+
 REQUESTS: dict[str, type[Asked]] = {
     "next": Next,
     "tree": Tree,
@@ -141,6 +160,9 @@ REQUESTS: dict[str, type[Asked]] = {
     "attributions": Attributions,
     "translate": Translate,
     "alignment": Alignment,
+    "piece": Tokens,
+    "compose": Compose,
+    "midi": Midi,
 }
 """Requests that are sent as a JSON object to `/api/NAME`."""
 

@@ -13,11 +13,13 @@ from webtext_gpt.checkpoint.store import DamagedCheckpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.explorer.checkpoints import Checkpoints, Kept
 from webtext_gpt.explorer.curve import Curve
-from webtext_gpt.explorer.examples import SENTENCES, example
+from webtext_gpt.explorer.examples import SENTENCES, example, phrases
 from webtext_gpt.explorer.inspector import Inspector
+from webtext_gpt.explorer.music import MusicInspector
 from webtext_gpt.explorer.translation import TranslationInspector
-from webtext_gpt.model import GPTClassifier, GPTConfig
+from webtext_gpt.model import GPT, GPTClassifier, GPTConfig
 from webtext_gpt.model.transformer import Transformer, TransformerConfig
+from webtext_gpt.music.vocabulary import encoding_of
 
 MOST_LOADED = 2
 """Checkpoints in memory at a time: as many as stand side by side."""
@@ -41,7 +43,9 @@ class Opened:
 
     @property
     def kind(self) -> str:
-        """Kind of the model; see `kind_of`."""
+        """Kind of the model; see `kind_of`. A language model of music is a kind of its own."""
+        if isinstance(self.inspector, MusicInspector):
+            return "music model"
         return kind_of(self.loaded.model)
 
     @property
@@ -128,7 +132,7 @@ class Workspace:
             "parameters": sum(p.numel() for p in model.parameters()),
             "labels": None if head is None else list(head.labels),
             "takes_pairs": head is not None and head.delimiter_token_id is not None,
-            "example": _example(opened.loaded),
+            "example": _example(opened),
             "has_curve": has_curve,
             "views": [*opened.views, *(["curve"] if has_curve else [])],
         }
@@ -210,13 +214,19 @@ def _opened(kept: Kept) -> Opened:
     loaded = load(kept.path)
     if isinstance(loaded.model, Transformer):
         return Opened(loaded, TranslationInspector(loaded))
+    encoding = encoding_of(loaded.tokenizer) if isinstance(loaded.model, GPT) else None
+    if encoding is not None:
+        return Opened(loaded, MusicInspector(loaded, encoding))
     return Opened(loaded, Inspector(loaded))
 
 
-def _example(loaded: LoadedModel) -> str:
-    if isinstance(loaded.model, Transformer):
-        return example(loaded.tokenizer, SENTENCES, most=loaded.model.config.block_size - 1)
-    return example(loaded.tokenizer)
+def _example(opened: Opened) -> str:
+    tokenizer, most = opened.loaded.tokenizer, opened.config.block_size - 1
+    if isinstance(opened.inspector, TranslationInspector):
+        return example(tokenizer, SENTENCES, most)
+    if isinstance(opened.inspector, MusicInspector):
+        return example(tokenizer, phrases(opened.inspector.encoding), most)
+    return example(tokenizer)
 
 
 def _named(kept: Kept, name: str) -> Kept:

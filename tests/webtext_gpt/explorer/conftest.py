@@ -182,3 +182,26 @@ def served(small_checkpoint: Path) -> Iterator[str]:
 
     with serving(make_application(Workspace(str(small_checkpoint)))) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def music_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Checkpoints with random weights of a model of chorales and one of performances, by name."""
+    import torch
+
+    from webtext_gpt.checkpoint.load import save_model
+    from webtext_gpt.model import GPT, GPTConfig
+    from webtext_gpt.music.events import PERFORMANCE
+    from webtext_gpt.music.grid import CHORALE
+
+    folder = tmp_path_factory.mktemp("music")
+    paths = {}
+    for encoding in (CHORALE, PERFORMANCE):
+        torch.manual_seed(0)
+        shape = {"n_layer": 2, "n_head": 2, "n_embd": 32, "block_size": 64}
+        model = GPT(GPTConfig(**shape, vocab_size=encoding.tokenizer.vocab_size)).eval()
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        paths[encoding.name] = folder / f"{encoding.name}.ckpt"
+        save_model(model, encoding.tokenizer, paths[encoding.name])
+    return paths

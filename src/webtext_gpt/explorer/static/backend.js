@@ -40,6 +40,16 @@ export class HttpBackend {
     return json(post("translate", args));
   }
 
+  piece(args) {
+    return json(post("piece", args));
+  }
+  compose(args) {
+    return json(post("compose", args));
+  }
+  midi(args) {
+    return json(post("midi", args));
+  }
+
   /** The weights of every target token on every source token, row after row. */
   alignment(args) {
     return floats(post("alignment", args));

@@ -10,6 +10,14 @@ const KINDS = {
     purpose: "A classifier reads a text as tokens and gives each of its labels a probability.",
     example: "Its answer is below, with the tokens that decided it.",
   },
+  music_model: {
+    purpose:
+      "A model of music reads a piece as words, and gives every word of its vocabulary a " +
+      "probability of coming next.",
+    example: "A short piece is filled in below: point at a note.",
+    label: "Piece that the model reads, as words",
+    placeholder: "Nothing: a new piece begins",
+  },
   translation_model: {
     purpose: "A translation model reads a sentence and writes its translation, token by token.",
     example: "A worked example is below: point at a token of the translation.",

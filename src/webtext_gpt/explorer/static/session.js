@@ -10,6 +10,8 @@ export class Session {
     this.checkpoint = model.default;
     /** What the run has kept: `{id, label, step}` each. */
     this.checkpoints = model.checkpoints;
+    /** What stands between two tokens of a text: nothing, or a space if tokens are words. */
+    this.separator = model.kind === "music_model" ? " " : "";
     /** Index of the chosen token among those the model reads; null: the last. */
     this.position = null;
   }

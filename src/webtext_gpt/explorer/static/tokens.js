@@ -83,10 +83,17 @@ export function tokenNode(token) {
   return element("span", { class: "token" }, ...parts);
 }
 
-/** The text with tokens appended; null if they end within a character, which no text can hold. */
-export function appended(text, tokens) {
+/**
+ * The text with tokens appended, each after `separator`; null if they end within a character, which
+ * no text can hold.
+ */
+export function appended(text, tokens, separator = "") {
   const ends = tokens.findLastIndex((token) => token.text === END_OF_TEXT);
-  const added = decoded(tokens.slice(ends + 1));
-  if (added === null) return null;
-  return ends < 0 ? text + added : added;
+  const added = tokens.slice(ends + 1);
+  const before = ends < 0 ? text : "";
+  if (separator === "") {
+    const characters = decoded(added);
+    return characters === null ? null : before + characters;
+  }
+  return [before, ...added.map(({ text: word }) => word)].filter(Boolean).join(separator);
 }

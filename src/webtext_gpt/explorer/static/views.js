@@ -4,6 +4,7 @@ import { CLASSIFIER_VIEW } from "./views/classifier.js";
 import { INSIDE_VIEW } from "./views/inside.js";
 import { LEARNING_VIEW } from "./views/learning.js";
 import { NEXT_VIEW } from "./views/next.js";
+import { ROLL_VIEW } from "./views/piano_roll.js";
 import { TOKENS_VIEW } from "./views/tokens.js";
 import { TRANSLATION_LEARNING_VIEW } from "./views/translation_learning.js";
 import { TRANSLATION_VIEW } from "./views/translation.js";
@@ -11,6 +12,7 @@ import { TRANSLATION_VIEW } from "./views/translation.js";
 export const VIEWS = [
   CLASSIFIER_VIEW,
   TRANSLATION_VIEW,
+  ROLL_VIEW,
   NEXT_VIEW,
   TOKENS_VIEW,
   ATTENTION_VIEW,

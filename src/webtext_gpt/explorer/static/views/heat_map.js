@@ -2,6 +2,7 @@
 
 const MARGIN = { left: 50, top: 36, right: 10, bottom: 4 };
 const LABELLED = { left: 104, top: 96 };
+const LETTER = 7; // pixels of a title's letter, at most on average
 const MOST_PIXELS = 512;
 
 /**
@@ -19,7 +20,8 @@ export function heatMap(node, matrix, axes) {
   const margin = marginOf(labels);
   const svg = d3.select(node);
   const width = margin.left + size.width + margin.right;
-  const height = margin.top + size.height + margin.bottom;
+  const long = Math.max(size.height, LETTER * axes.rowTitle.length); // few rows are short
+  const height = margin.top + long + margin.bottom;
   svg.attr("width", width).attr("height", height).attr("viewBox", [0, 0, width, height]);
   const x = d3.scaleLinear([0, matrix.columns], [margin.left, margin.left + size.width]);
   const y = d3.scaleLinear([0, matrix.rows], [margin.top, margin.top + size.height]);

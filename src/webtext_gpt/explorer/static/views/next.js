@@ -132,8 +132,8 @@ function barsPicture(tokens) {
 
 /** Puts the numbers of the moment into the introduction's worked example. */
 function showWorked(token) {
-  const place = document.getElementById("worked");
-  place.replaceChildren(
+  const place = document.getElementById("worked"); // some kinds of model have another example
+  place?.replaceChildren(
     "the likeliest next token is ",
     tokenNode(token),
     `, with ${percent(token.probability)}; press its bar to append it`,

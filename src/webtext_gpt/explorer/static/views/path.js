@@ -29,7 +29,7 @@ export function choicePath(root, session) {
   show();
   return {
     choose(tokens) {
-      const after = appended(session.text, tokens);
+      const after = appended(session.text, tokens, session.separator);
       if (after === null) return;
       steps = [...steps, { tokens, before: session.text, after }];
       if (after === session.text) show();
