@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -140,8 +141,10 @@ def exists(address: str, key: str = "") -> bool:
 
 def version_of(info: Info) -> list[Any] | None:
     """Return the size and version of a file; None if the store does not tell versions."""
-    version = next((str(info[name]) for name in VERSIONS if info.get(name)), None)
-    return None if version is None else [info["size"], version]
+    version = next((info[name] for name in VERSIONS if info.get(name)), None)
+    if isinstance(version, datetime):  # a store may list numbers, and then give dates
+        version = version.timestamp()
+    return None if version is None else [info["size"], str(version)]
 
 
 def record(path: Path, info: Info) -> None:

@@ -66,12 +66,15 @@ class Upload:
         return copy_of(address) if exists(address) else None
 
     def holds_files(self) -> bool:
-        """Return whether something is at the address.
+        """Return whether a file is at the address or below it; some stores have empty folders.
 
         Raises:
             UserError: the store cannot be reached or refuses.
         """
-        return exists(self.address)
+        if not exists(self.address):
+            return False
+        with reaching(self.address):
+            return bool(self._store.find(self._root))
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON file into the folder at the address.
