@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from webtext_gpt.errors import UserError
 from webtext_gpt.remote.addresses import checked_address
 
-CONTACT_SECONDS = 25.0
+CONTACT_SECONDS = 20.0
 """Longest wait for the first answer of a store."""
 
 _LIBRARIES = {
@@ -32,10 +32,12 @@ def open_store(address: str, key: str = "") -> tuple[Any, str]:
     """Return the file system of an address (`fsspec.AbstractFileSystem`) and the path in it.
 
     Raises:
-        UserError: the address is malformed, or of an unknown kind.
-        ModuleNotFoundError: the package for this kind of address is not installed.
+        UserError: the address is malformed, or of an unknown kind; or the package for its kind is
+            not installed.
     """
     import fsspec
+
+    from webtext_gpt.extras import missing_extra
 
     address = checked_address(address, key)
     scheme = address.partition("://")[0]
@@ -48,9 +50,7 @@ def open_store(address: str, key: str = "") -> tuple[Any, str]:
         with reaching(address):
             store, path = fsspec.core.url_to_fs(address, **_short_waits(scheme))
     except ImportError as error:
-        if isinstance(error.__cause__, ModuleNotFoundError):
-            raise error.__cause__ from None
-        raise
+        raise UserError(f"{address}: {missing_extra(error) or error}") from error
     if hasattr(store, "retries"):  # s3fs, beside botocore's own
         store.retries = 2
     return store, path

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -200,3 +201,12 @@ def test_the_copies_of_a_bucket_are_listed_and_removed(filled: Any, tmp_path: Pa
     assert buckets(tmp_path / "cache" / REMOTE) == {bucket: 5 + record.stat().st_size}
     assert not remove_copies(bucket)  # this process uses them
     assert copy.exists()
+
+
+def test_a_store_whose_package_is_missing_names_it(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # an import of it fails
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
+    with pytest.raises(UserError, match=r"s3://bucket/x: .*s3fs"):
+        copy_of("s3://bucket/x")
