@@ -126,8 +126,9 @@ NOT_HERE = (
     "finetuning",
     "installation",
     "ladder",
+    "midi_round_trip",
     "overlap_directions",
     "translation",
 )
-"""Scripts that compare versions of the project, or take hours and need trained models; their
-figures are in docs/measurements.md and docs/corpus.md."""
+"""Scripts that compare versions of the project, count what differs, or take hours and need trained
+models; their figures are in docs/measurements.md and docs/corpus.md."""

@@ -12,7 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 OURS = {"webtext_gpt", "data_prep"}
-DEVELOPERS = {"bench", "dev"}
+DEVELOPERS = {"bench", "dev", "docs"}
 """Extras of those who work on the project."""
 
 MODULES = sorted(

@@ -53,7 +53,9 @@ def markdown(made: nbformat.NotebookNode) -> str:
     settings.TagRemovePreprocessor.remove_cell_tags = {"remove_cell"}
     settings.TagRemovePreprocessor.remove_input_tags = {"source"}
     text, _ = MarkdownExporter(config=settings).from_notebook_node(made)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    parts = text.strip().split("```")  # outside of code, at most one empty line
+    parts[::2] = [re.sub(r"\n{3,}", "\n\n", part) for part in parts[::2]]
+    return "```".join(parts) + "\n"
 
 
 def is_current(name: str) -> bool:

@@ -43,6 +43,7 @@ _BINARY = {
     b"\x89PNG\r\n": Kind("a PNG image"),
     b"\xff\xd8\xff": Kind("a JPEG image"),
     b"GIF8": Kind("a GIF image"),
+    b"MThd": Kind("a MIDI file", "for music there is data=midi, and generate.py prompt={file}"),
     b"%PDF-": Kind("a PDF document", "extract its text first: pdftotext {file}"),
     b"PAR1": Kind("a Parquet file", "let its name end in .parquet"),
     b"ARROW1": Kind("an Arrow file", "write it as Parquet or JSONL"),

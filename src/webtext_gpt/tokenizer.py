@@ -4,7 +4,7 @@ GPT-2's pattern splits text into pieces of one character category, each with at 
 space. A piece is mapped to its UTF-8 bytes, and bytes are merged only within a piece. Every string
 can be encoded, and decoding returns exactly that string.
 
-Character vocabularies use the same class and file format.
+Vocabularies of characters and of words use the same class and file format.
 """
 
 import hashlib
@@ -42,6 +42,10 @@ LONGEST_TRAINED = 1000
 """Longest piece, in characters without its leading space, that a tokenizer is trained on."""
 
 
+LONGEST_SHOWN = 40
+"""Characters of an unknown word that a message shows."""
+
+
 class EncodingError(UserError):
     """A text that the tokenizer cannot encode."""
 
@@ -74,8 +78,8 @@ class Tokenizer:
         """Return the token ids of a text.
 
         Raises:
-            EncodingError: the text holds a character that is not in a character vocabulary, or half
-                of a surrogate pair, which UTF-8 cannot encode.
+            EncodingError: the text holds a character or word that is not in a vocabulary of
+                characters or words, or half of a surrogate pair, which UTF-8 cannot encode.
         """
         return self.encode_batch([text])[0].tolist()
 
@@ -99,12 +103,14 @@ class Tokenizer:
             except UnicodeEncodeError as bad:
                 return f"character {bad.start} is half of a surrogate pair and has no UTF-8 bytes"
             if isinstance(self._backend.model, models.WordLevel):
-                known = self._backend.get_vocab()
-                for position, character in enumerate(text):
-                    if character not in known:
+                known = self._backend.get_vocab().keys() - {END_OF_TEXT}
+                by_word = isinstance(self._backend.pre_tokenizer, pre_tokenizers.WhitespaceSplit)
+                unit, parts = ("word", text.split()) if by_word else ("character", text)
+                for position, part in enumerate(parts):
+                    if part not in known:
                         return (
-                            f"character {position}, {character!r}, is not one of the "
-                            f"{self.vocab_size - 1} characters of this vocabulary"
+                            f"{unit} {position}, {part[:LONGEST_SHOWN]!r}, is not one of the "
+                            f"{len(known)} {unit}s of this vocabulary"
                         )
         return f"the tokenizer refused the text: {error}"
 

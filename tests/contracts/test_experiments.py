@@ -42,6 +42,13 @@ def test_speedrun_small(
     _first_step(compose, [*recipe, *local, *held_out], tmp_path, peak=0.025, warmup=1)
 
 
+def test_chorales(compose: Callable[..., Any], tmp_path: Path) -> None:
+    piece = [[60, 55, 52, 48]] * 16
+    (tmp_path / "bach.json").write_text(json.dumps({"train": [piece], "valid": [piece]}))
+    recipe = ["experiment=chorales", f"data.path={tmp_path / 'bach.json'}"]
+    _first_step(compose, recipe, tmp_path, peak=0.02, warmup=20)
+
+
 def test_translation(compose: Callable[..., Any], tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("".join(f"a cat {n}\teine Katze {n}\n" for n in range(200)))

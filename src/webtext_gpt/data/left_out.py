@@ -15,11 +15,18 @@ class LeftOut(TypedDict, total=False):
         rows: rows read, if some were rejected.
         rejected: rows left out, by reason.
         other_files: names of files in the folders that have another ending.
+        pieces: pieces of music found, if some were left out.
+        faults: what is wrong with each piece that was left out.
     """
 
     rows: int
     rejected: dict[str, int]
     other_files: list[str]
+    pieces: int
+    faults: list[str]
+
+
+SHOWN_FAULTS = 5
 
 
 def left_out(rows: int, rejected: Counter[str], other_files: list[str]) -> LeftOut:
@@ -39,6 +46,11 @@ def left_out_lines(found: LeftOut) -> list[str]:
         was = "was" if count == 1 else "were"
         what = {MALFORMED: f"{was} malformed", NO_TEXT: "had no text"}[reason]
         lines.append(f"{count:,} of {plural(found['rows'])} {what}")
+    if faults := found.get("faults"):
+        lines.append(f"{len(faults):,} of {plural(found['pieces'], 'piece')} left out")
+        lines += faults[:SHOWN_FAULTS]
+        if len(faults) > SHOWN_FAULTS:
+            lines.append(f"... and {len(faults) - SHOWN_FAULTS:,} more")
     if others := found.get("other_files"):
         lines.append(other_endings(others))
     return lines

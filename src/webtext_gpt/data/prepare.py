@@ -13,7 +13,7 @@ from webtext_gpt.data.cache import clear_leftovers, entries, lock_of, size_text
 from webtext_gpt.data.mixture import naming_source
 from webtext_gpt.data.shard_writer import write_shards
 from webtext_gpt.data.shards import VERSION, Split, TokenShards
-from webtext_gpt.data.sources import TextSource
+from webtext_gpt.data.sources import SplitSource, TextSource
 from webtext_gpt.errors import UserError, explain
 from webtext_gpt.paths import check_output_folder, local_path
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
@@ -64,14 +64,17 @@ TokenizerRecipe = Tokenizer | Training | JointRecipe
 """A tokenizer, or how to train one on the training texts."""
 
 
-def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Path) -> TokenShards:
+def prepare_shards(
+    source: TextSource | SplitSource, recipe: TokenizerRecipe, cache: str | Path
+) -> TokenShards:
     """Open the token shards of a source; build them if the cache does not hold them.
 
     If several processes ask for the same shards, one builds them and the others wait.
 
     Args:
         source: the documents.
-        recipe: the tokenizer, or how to train it on the training split.
+        recipe: the tokenizer, or how to train it on the training split; that of the source, if it
+            has one.
         cache: parent folder; each combination of source and recipe gets a folder in it.
 
     Raises:
@@ -100,20 +103,32 @@ def prepare_shards(source: TextSource, recipe: TokenizerRecipe, cache: str | Pat
 
 
 def _build(
-    source: TextSource, recipe: TokenizerRecipe, folder: Path, provenance: dict[str, Any]
+    source: TextSource | SplitSource,
+    recipe: TokenizerRecipe,
+    folder: Path,
+    provenance: dict[str, Any],
 ) -> None:
-    by_document = _splits_by_document(source)
-    documents = functools.partial(_split_documents, source, by_document)
+    documents: Callable[[], Iterator[tuple[Split, str]]]
+    if isinstance(source, SplitSource):
+        documents = source.split_documents
+        provenance["split"] = "by the source"
+    else:
+        by_document = _splits_by_document(source)
+        documents = functools.partial(_split_documents, source, by_document)
+        provenance["split"] = "by document hash" if by_document else "tail of each document"
     if isinstance(recipe, JointRecipe):
         tokenizer = recipe.tokenizer()
     else:
         tokenizer = recipe if isinstance(recipe, Tokenizer) else _train(recipe, documents())
-    provenance["split"] = "by document hash" if by_document else "tail of each document"
 
     def counted() -> Iterator[tuple[Split, str]]:
         yield from documents()
         if source.left_out:  # known now; the manifest is written last
             provenance["left_out"] = source.left_out
+        if isinstance(source, SplitSource):
+            provenance["summary"] = source.summary
+            for line in source.summary:
+                print(f"data: {line}", flush=True)
 
     write_shards(counted(), tokenizer, folder, provenance, total_bytes=source.total_bytes())
 
@@ -130,7 +145,7 @@ def _report(folder: Path) -> None:
 
 
 def cached_shards(
-    source: TextSource, recipe: TokenizerRecipe, cache: str | Path
+    source: TextSource | SplitSource, recipe: TokenizerRecipe, cache: str | Path
 ) -> TokenShards | None:
     """Return the token shards of a source if the cache holds them."""
     folder, _ = _cached_folder(source, recipe, cache)
@@ -138,16 +153,17 @@ def cached_shards(
 
 
 def _cached_folder(
-    source: TextSource, recipe: TokenizerRecipe, cache: str | Path
+    source: TextSource | SplitSource, recipe: TokenizerRecipe, cache: str | Path
 ) -> tuple[Path, dict[str, Any]]:
     """Return the folder of a source's token shards, and what they are made from."""
     fingerprint = source.fingerprint()
     provenance = {
         "source": fingerprint,
-        "val_fraction": source.val_fraction,
         "tokenizer": _recipe_fingerprint(recipe),
         "format_version": VERSION,
     }
+    if not isinstance(source, SplitSource):
+        provenance["val_fraction"] = source.val_fraction
     key = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()[:16]
     return local_path(cache, "cache_dir") / f"{fingerprint['kind']}-{key}", provenance
 
@@ -169,8 +185,12 @@ def _train(recipe: Training, documents: Iterable[tuple[Split, str]]) -> Tokenize
 
 def held_out(text: str, fraction: float) -> bool:
     """Return whether a document goes to the validation split; depends only on its content."""
-    digest = hashlib.sha256(text.encode()).digest()
-    return int.from_bytes(digest[:8], "big") < fraction * 2**64
+    return content_number(text) < fraction * 2**64
+
+
+def content_number(text: str) -> int:
+    """Return a number from 0 to 2**64 - 1: the first 8 bytes of the SHA-256 of a document."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def _documents(source: TextSource) -> Iterator[str]:

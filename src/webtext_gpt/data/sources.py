@@ -6,9 +6,9 @@ changes with its content and keys the cache of token shards.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from webtext_gpt.data.docstrings import collect_docstrings, installed_packages
 from webtext_gpt.data.documents import Layout, texts_of
@@ -17,12 +17,13 @@ from webtext_gpt.data.json_row import is_unicode
 from webtext_gpt.data.left_out import LeftOut, left_out
 from webtext_gpt.data.lines import compression
 from webtext_gpt.data.rows import MissingColumnError
-from webtext_gpt.data.shards import holds_shards
+from webtext_gpt.data.shards import Split, holds_shards
 from webtext_gpt.data.stage_folders import stage_rule
 from webtext_gpt.data.tally import MALFORMED, NO_TEXT, Tally
 from webtext_gpt.errors import UserError
 from webtext_gpt.hub import hub_problem
 from webtext_gpt.paths import place_of, search_files
+from webtext_gpt.tokenizer import Tokenizer
 
 
 class TextSource(Protocol):
@@ -47,6 +48,32 @@ class TextSource(Protocol):
         ...
 
 
+@runtime_checkable
+class SplitSource(Protocol):
+    """A source that has a tokenizer of its own, and splits its documents itself."""
+
+    tokenizer: Tokenizer
+    """The tokenizer of its documents; they have no other."""
+
+    left_out: LeftOut
+    """What was left out by the last call of `split_documents` that was read to its end."""
+
+    summary: list[str]
+    """What that call made of the source, in lines to print."""
+
+    def split_documents(self) -> Iterator[tuple[Split, str]]:
+        """Yield each document and its split, in the same order in every call."""
+        ...
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return plain values that change when the documents or their splits do."""
+        ...
+
+    def total_bytes(self) -> int | None:
+        """Return the approximate size of the text in bytes, or None if it is costly to find."""
+        ...
+
+
 class Docstrings:
     """Distinct docstrings of the installed Python packages.
 
@@ -55,7 +82,7 @@ class Docstrings:
     """
 
     def __init__(self, val_fraction: float) -> None:
-        self.val_fraction = _checked_fraction(val_fraction)
+        self.val_fraction = checked_fraction(val_fraction)
         self.left_out: LeftOut = {}
         self._texts: list[str] | None = None
 
@@ -102,7 +129,7 @@ class Files:
         text_key: str = "text",
         key: str = "data",
     ) -> None:
-        self.val_fraction = _checked_fraction(val_fraction)
+        self.val_fraction = checked_fraction(val_fraction)
         self.text_key = text_key
         self.key = key
         patterns = [path] if isinstance(path, str) else [str(pattern) for pattern in path]
@@ -141,7 +168,7 @@ class Files:
             "kind": "files",
             "text_key": self.text_key,
             "line_ends": "\n",
-            "files": [[file.name, _sha256(file)] for file in self.files],
+            "files": content_hashes(self.files),
         }
 
     def total_bytes(self) -> int | None:
@@ -181,7 +208,7 @@ class Hub:
     ) -> None:
         import datasets
 
-        self.val_fraction = _checked_fraction(val_fraction)
+        self.val_fraction = checked_fraction(val_fraction)
         self.text_key = text_key
         files = data_files if data_files is None or isinstance(data_files, str) else [*data_files]
         try:
@@ -230,7 +257,12 @@ class Hub:
         return None
 
 
-def _checked_fraction(val_fraction: float) -> float:
+def checked_fraction(val_fraction: float) -> float:
+    """Return a fraction of the documents to hold out.
+
+    Raises:
+        UserError: it leaves one of the splits without documents.
+    """
     if not 0 < val_fraction < 1:
         raise UserError(f"data.val_fraction={val_fraction} must be between 0 and 1")
     return val_fraction
@@ -244,6 +276,11 @@ def _refuse_shards(paths: list[str], key: str) -> None:
                 f"{key}.path={path} is a folder of token shards, not of texts; read it with "
                 f"{choice}"
             )
+
+
+def content_hashes(files: Iterable[Path]) -> list[list[str]]:
+    """Return the name and the SHA-256 of each file."""
+    return [[file.name, _sha256(file)] for file in files]
 
 
 def _sha256(file: Path) -> str:

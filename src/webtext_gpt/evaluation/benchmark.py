@@ -32,6 +32,7 @@ class Options:
             `data_dir`.
         num_beams: see `translate`.
         length_penalty: see `translate`.
+        pieces: files and folders of music, for the task `music`; None: those in `data_dir`.
 
     Raises:
         UserError: a number is out of range.
@@ -43,6 +44,7 @@ class Options:
     pair: tuple[str, str] | None = None
     num_beams: int = NUM_BEAMS
     length_penalty: float = LENGTH_PENALTY
+    pieces: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.limit is not None:

@@ -14,15 +14,25 @@ from webtext_gpt.evaluation.confidence import suite_measurement
 from webtext_gpt.evaluation.registry import select_benchmarks, select_suites
 from webtext_gpt.evaluation.report import markdown, terminal
 from webtext_gpt.evaluation.scoring import Scorer
+from webtext_gpt.evaluation.tasks.music import MUSIC
 from webtext_gpt.evaluation.tasks.parallel_text import TRANSLATION
 from webtext_gpt.files import write_json, write_text
 from webtext_gpt.model import GPT
 from webtext_gpt.model.transformer import Transformer
+from webtext_gpt.music.vocabulary import encoding_of
 from webtext_gpt.paths import absence, check_output_folder, local_path, shown
 from webtext_gpt.training.precision import place_for_inference, usable_device
 
 RESULTS = "evaluation.json"
 REPORT = "evaluation.md"
+
+NEEDED = {TRANSLATION.name: "a translation model", MUSIC.name: "a model of music"}
+"""Kinds of models that tasks need, where it is not a language model."""
+OTHERWISE = {
+    TRANSLATION.name: "wmt14_en_fr asks a language model for translations",
+    MUSIC.name: "data=midi and data=chorales train one",
+}
+"""Advice for those who give a language model to such a task."""
 
 
 class Evaluation(TypedDict):
@@ -172,23 +182,23 @@ def fitting_model(
     """Return the model that was loaded, if it is of the kind that the tasks need.
 
     Raises:
-        UserError: a task is for translation models and this is none, or the other way round, or it
-            is a classifier.
+        UserError: a task is for models of another kind, or the model is a classifier.
     """
-    others = [task.name for task in benchmarks if task is not TRANSLATION]
+    model: GPT | Transformer
     if isinstance(loaded.model, Transformer):
-        if others:
+        model, kind = loaded.model, "a translation model"
+    else:
+        model, kind = only_language_model(loaded, checkpoint), "a language model"
+        if encoding_of(loaded.tokenizer) is not None:
+            kind = "a model of music"
+    for task in benchmarks:
+        needed = NEEDED.get(task.name, "a language model")
+        if needed != kind:
+            own = [name for name, fitting in NEEDED.items() if fitting == kind]
+            advice = f"give tasks=[{own[0]}]" if own else OTHERWISE[task.name]
             raise UserError(
-                f"{checkpoint} holds a translation model, and {others[0]} needs a language model; "
-                "give tasks=[translation]"
+                f"{checkpoint} holds {kind}, and the task {task.name} needs {needed}; {advice}"
             )
-        return loaded.model
-    model = only_language_model(loaded, checkpoint)
-    if TRANSLATION in benchmarks:
-        raise UserError(
-            f"{checkpoint} holds a language model, and the task translation needs a translation "
-            "model; wmt14_en_fr asks a language model for translations"
-        )
     return model
 
 

@@ -31,6 +31,9 @@ SIDES = ("A", "B")
 SAME_TEXT = ("words", "bytes", "characters")
 """Counts of a text that do not depend on the tokenizer."""
 
+OF_TOKENIZER = ("token", "note")
+"""Units that depend on the tokenizer: a note is not the same in each encoding of music."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -107,7 +110,7 @@ def compare_checkpoints(
 
 OTHER_TOKENIZERS = (
     "The checkpoints have different tokenizers: figures per word, byte and choice are compared, "
-    "figures per token are not."
+    "figures per token and note are not."
 )
 
 
@@ -133,8 +136,9 @@ def _row(
     ours, theirs = a[task], b[task]
     found: Difference | None = None
     note = ""
-    if not same_tokenizer and "token" in metric.split("_"):
-        note = "per token, with different tokenizers"
+    unit = next((unit for unit in OF_TOKENIZER if unit in metric.split("_")), None)
+    if not same_tokenizer and unit is not None:
+        note = f"per {unit}, with different tokenizers"
     elif ours.examples != theirs.examples and _sizes(ours) == {}:
         note = "different numbers of examples"
     elif _sizes(ours) != _sizes(theirs):

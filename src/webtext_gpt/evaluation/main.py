@@ -34,6 +34,7 @@ def main(settings: Evaluate, call: Call) -> None:
             None if pair[0] is None or pair[1] is None else (pair[0], pair[1]),
             settings.num_beams,
             settings.length_penalty,
+            settings.pieces,
         ),
         "device": settings.device,
         "precision": settings.precision,

@@ -14,6 +14,7 @@ from webtext_gpt.evaluation.tasks import (
     hellaswag,
     lambada,
     language_modeling,
+    music,
     natural_questions,
     parallel_text,
     summarization,
@@ -47,6 +48,7 @@ _OTHERS: tuple[Benchmark, ...] = (
     arc.ARC_EASY,
     arc.ARC_CHALLENGE,
     parallel_text.TRANSLATION,
+    music.MUSIC,
 )
 
 OTHERS = {benchmark.name: benchmark for benchmark in _OTHERS}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from webtext_gpt.evaluation.benchmark import Result
 from webtext_gpt.evaluation.registry import BENCHMARKS, SUITES, published_figures
 from webtext_gpt.evaluation.tables import aligned, markdown_table, two_digits
+from webtext_gpt.evaluation.tasks.music import MUSIC
 from webtext_gpt.evaluation.tasks.parallel_text import TRANSLATION
 
 SIZES = {"small": 124_439_808, "medium": 354_823_168, "large": 774_030_080, "xl": 1_557_611_200}
@@ -18,6 +19,10 @@ COLUMNS = {
     if figures.column
 }
 """Columns of the paper's table 3: heading to `(task, metric)`."""
+
+
+OWN_TITLES = {TRANSLATION.name: "Translation", MUSIC.name: "Music"}
+"""Titles of reports on a single task of which the paper has no figures."""
 
 
 def nearest_size(n_parameters: int) -> str:
@@ -82,15 +87,16 @@ def notes(results: Sequence[Result]) -> str:
     return "\n".join(f"- {result.task} {result.metric}: {result.note}" for result in noted)
 
 
-def _of_translation(results: Sequence[Result]) -> bool:
-    """Return whether the model translates, so that the paper's models have no such figures."""
-    return bool(results) and all(result.task == TRANSLATION.name for result in results)
+def _title_of_own(results: Sequence[Result]) -> str | None:
+    """Return the title of results that the paper's models have none of; None if they are theirs."""
+    tasks = {result.task for result in results}
+    return next((title for name, title in OWN_TITLES.items() if tasks == {name}), None)
 
 
 def terminal(results: Sequence[Result], title: str, n_parameters: int) -> str:
     """Return all tables as aligned text."""
     tables = [
-        *([] if _of_translation(results) else [table3(results, title, n_parameters)]),
+        *([table3(results, title, n_parameters)] if _title_of_own(results) is None else []),
         *suite_tables(results, n_parameters).values(),
         all_results(results, n_parameters),
     ]
@@ -102,8 +108,8 @@ def markdown(results: Sequence[Result], title: str, n_parameters: int) -> str:
     """Return all tables as a Markdown document."""
     size = f"{n_parameters:,} parameters"
     figures = all_results(results, n_parameters)
-    if _of_translation(results):
-        sections = {f"# Translation by {title}\n\n{size}": figures}
+    if (own := _title_of_own(results)) is not None:
+        sections = {f"# {own} by {title}\n\n{size}": figures}
     else:
         sections = {
             f"# Zero-shot evaluation of {title}\n\n{size}": table3(results, title, n_parameters),

@@ -133,14 +133,20 @@ class Scorer:
             )
         return tokens, scored
 
-    def sliding_windows(self, text: str) -> list[Window]:
+    def sliding_windows(self, text: str, *, with_end: bool = False) -> list[Window]:
         """Return windows that score each token of a document exactly once.
 
         The first window begins with the end-of-text token and predicts `block_size` tokens. Each
         further window moves by the stride and predicts only the new tokens, each from at least
         `block_size - stride + 1` tokens before it. The last window ends with the text.
+
+        Args:
+            text: the document.
+            with_end: score the end-of-text token after the document, too.
         """
-        tokens = np.array([self.tokenizer.end_of_text, *self.tokenizer.encode(text)])
+        end_of_text = self.tokenizer.end_of_text
+        ending = [end_of_text] if with_end else []
+        tokens = np.array([end_of_text, *self.tokenizer.encode(text), *ending])
         total = len(tokens) - 1
         windows = []
         done = 0

@@ -15,6 +15,7 @@ from webtext_gpt.evaluation.published import GZIP, published_text
 from webtext_gpt.files import read_text, replaced
 from webtext_gpt.generation.decoding import check_prompts
 from webtext_gpt.generation.layout import store_by_input
+from webtext_gpt.generation.music_command import refuse_midi, write_music
 from webtext_gpt.generation.prompts import (
     FittedPrompts,
     encode_prompts,
@@ -32,6 +33,7 @@ from webtext_gpt.generation.texts import (
 from webtext_gpt.generation.translation_command import print_translations
 from webtext_gpt.model import GPT
 from webtext_gpt.model.transformer import Transformer
+from webtext_gpt.music.vocabulary import encoding_of
 from webtext_gpt.paths import absence, check_output_file, local_path, readable_path, shown
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.settings import checks, whole_number
@@ -42,7 +44,7 @@ from webtext_gpt.training.precision import place_for_inference, usable_device
 
 
 def generate(settings: Generate, call: Call) -> None:
-    """Load a model, and print or write its continuations, candidates or translations.
+    """Load a model, and print or write its continuations, candidates, translations or music.
 
     Everything that can be checked without the model is checked before it is loaded.
 
@@ -66,6 +68,11 @@ def generate(settings: Generate, call: Call) -> None:
         refuse_existing(settings.out)
     device = usable_device(settings.device)
     loaded = load(settings.checkpoint)
+    if (encoding := encoding_of(loaded.tokenizer)) is not None:
+        composer = only_language_model(loaded, settings.checkpoint)
+        write_music(settings, composer, encoding, device)
+        return
+    refuse_midi(settings)
     if isinstance(loaded.model, Transformer):
         print_translations(settings, loaded.model, loaded.tokenizer, texts, device)
         return

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
@@ -26,6 +27,8 @@ def generate(
     overflow: str = "slide",
     use_cache: bool = True,
     draft: str | None = None,
+    allowed: Callable[[int], Tensor] | None = None,
+    slide_by: int = 1,
 ) -> list[list[int]]:
     """Continue every prompt.
 
@@ -40,11 +43,16 @@ def generate(
         finished: called with a prompt's index and its newest token; True ends that prompt.
         overflow: what to do if a text outgrows the context. `slide` shows the model the last
             `block_size` tokens; every position then changes, so each token costs a full forward
-            pass. `refuse` raises before anything is generated. `shorten` ends the text where it
-            fills the context.
+            pass, unless `slide_by` is above 1. `refuse` raises before anything is generated.
+            `shorten` ends the text where it fills the context.
         use_cache: keep keys and values. Without the cache, the same tokens take longer.
         draft: `ngram` drafts tokens from repetitions in the text, see `generation.drafts`: the
             tokens are the same, and the prompts are continued one after another.
+        allowed: called with a prompt's index, after `finished` was called with its newest token;
+            returns booleans `(n,)`, True for each token that may come next, at least for one.
+            The same n in every call; tokens from n on are excluded. None allows every token.
+        slide_by: tokens that a full context loses at its beginning. A larger number makes long
+            texts faster: one full forward pass in `slide_by` tokens, the others use the cache.
 
     Returns:
         The new tokens of each prompt, including the one that ended it.
@@ -57,8 +65,11 @@ def generate(
         raise UserError(f"draft={draft!r} is not one of {', '.join(DRAFTS)}")
     if draft is not None and not use_cache:
         raise UserError(f"draft={draft} needs the cache, and use_cache=False; give one of them")
+    if draft is not None and allowed is not None:
+        raise UserError(f"draft={draft} does not go with a grammar of the tokens; leave it out")
     sampling = sampling or Sampling()
     block_size = model.config.block_size
+    whole_number("slide_by", slide_by, least=1, most=block_size)
     check_prompts(prompts, max_new_tokens, overflow, block_size)
     uniforms = _uniforms(seeds, len(prompts), max_new_tokens)
     texts = [list(prompt) for prompt in prompts]
@@ -66,37 +77,43 @@ def generate(
         len(prompt) + answer_limit(len(prompt), max_new_tokens, overflow, block_size)
         for prompt in prompts
     ]
+
+    def proceed(rows: list[int], uniforms: Tensor) -> None:
+        max_length = max((ends[row] for row in rows), default=0)
+        decoder = CachedDecoder(model, max_length, use_cache, slide_by)
+        _continue(decoder, texts, ends, rows, sampling, uniforms, finished, allowed)
+
     if draft == "ngram":
         for row, text in enumerate(texts):
             is_ended = _continue_drafted(model, texts, ends, row, sampling, uniforms, finished)
             if not is_ended and len(text) < ends[row]:  # the context is full, and slides
                 rest = uniforms[:, len(text) - len(prompts[row]) :]
-                _continue(model, texts, ends, [row], sampling, rest, finished, use_cache)
+                proceed([row], rest)
         return [text[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]
     for does_overflow in (False, True):  # separately, so that a long text does not slow the others
         rows = [row for row in range(len(prompts)) if (ends[row] > block_size) == does_overflow]
-        _continue(model, texts, ends, rows, sampling, uniforms, finished, use_cache)
+        proceed(rows, uniforms)
     return [text[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]
 
 
 @torch.inference_mode()
 def _continue(
-    model: GPT,
+    decoder: "CachedDecoder",
     texts: list[list[int]],
     ends: Sequence[int],
     rows: list[int],
     sampling: Sampling,
     uniforms: Tensor,
     finished: Callable[[int, int], bool],
-    use_cache: bool,
+    allowed: Callable[[int], Tensor] | None,
 ) -> None:
     """Append tokens to the texts of these rows until each is finished or as long as `ends` says."""
     n_steps = max((ends[row] - len(texts[row]) for row in rows), default=0)
-    max_length = max((ends[row] for row in rows), default=0)
-    decoder = CachedDecoder(model, max_length, use_cache)
     for step in range(n_steps):
         growing = [texts[row] for row in rows]
         logits = decoder.next_logits(growing)  # (len(rows), vocab_size)
+        if allowed is not None:
+            logits = _only(torch.stack([allowed(row) for row in rows]), logits)
         chosen = sampling.choose(logits, growing, uniforms[rows, step]).tolist()
         unfinished = []
         for index, (row, token) in enumerate(zip(rows, chosen, strict=True)):
@@ -108,6 +125,13 @@ def _continue(
         if len(unfinished) < len(rows):
             decoder.keep(unfinished)
             rows = [rows[index] for index in unfinished]
+
+
+def _only(allowed: Tensor, logits: Tensor) -> Tensor:
+    """Return the logits `(B, vocab_size)` with -inf for tokens that are not allowed, `(B, n)`."""
+    padding = logits.size(-1) - allowed.size(-1)
+    kept = F.pad(allowed.to(logits.device), (0, padding), value=False)
+    return logits.masked_fill(~kept, float("-inf"))
 
 
 @torch.inference_mode()
@@ -150,20 +174,25 @@ def _continue_drafted(
 class CachedDecoder:
     """Next-token logits of a batch of growing texts, with a key-value cache.
 
-    A text longer than the model's context is cut to its last `block_size` tokens. Its positions
-    then shift with every token, so all of them are recomputed.
+    A text that outgrows the model's context loses the smallest multiple of `slide_by` tokens at
+    its beginning that makes it fit. All positions then shift, and are recomputed: with `slide_by=1`
+    at every token. What a text loses depends on its own length alone.
 
     Args:
         model: in evaluation mode.
         max_length: length in tokens that the longest text will reach.
         use_cache: keep keys and values; without them, the logits are the same.
+        slide_by: see `generate`.
     """
 
-    def __init__(self, model: GPT, max_length: int, use_cache: bool = True) -> None:
+    def __init__(
+        self, model: GPT, max_length: int, use_cache: bool = True, slide_by: int = 1
+    ) -> None:
         self.model = model
         self.block_size = model.config.block_size
         self.max_length = min(max_length, self.block_size)
         self.use_cache = use_cache
+        self.slide_by = slide_by
         self._cache: KeyValueCache | None = None
 
     def next_logits(self, texts: Sequence[Sequence[int]]) -> Tensor:
@@ -175,7 +204,7 @@ class CachedDecoder:
         device = self.model.wte.weight.device
         cache = self._cache
         if cache is None or cache.seen == cache.length or not self.use_cache:
-            windows = [list(text[-self.block_size :]) for text in texts]
+            windows = [list(text[self._lost(len(text)) :]) for text in texts]
             longest = max(map(len, windows))
             padding = [longest - len(window) for window in windows]
             rows = [[0] * pad + window for pad, window in zip(padding, windows, strict=True)]
@@ -186,6 +215,11 @@ class CachedDecoder:
         hidden = self.model.hidden_states(torch.tensor(rows, device=device), cache)
         logits: Tensor = self.model.lm_head(hidden[:, -1])
         return logits
+
+    def _lost(self, length: int) -> int:
+        """Return how many tokens at its beginning a text of this length loses."""
+        beyond = max(0, length - self.block_size)
+        return -(-beyond // self.slide_by) * self.slide_by
 
     def keep(self, rows: Sequence[int]) -> None:
         """Select texts by index, in the given order; a text may occur more than once."""

@@ -11,7 +11,7 @@ BENCHMARKS = (
 )
 """The paper's zero-shot benchmarks, in the order of its tables. `all` selects these."""
 
-OTHERS = ("hellaswag", "arc_easy", "arc_challenge", "translation")
+OTHERS = ("hellaswag", "arc_easy", "arc_challenge", "translation", "music")
 """Benchmarks that the paper does not have."""
 
 SUITES = {

@@ -10,6 +10,7 @@ from webtext_gpt.settings.kinds import (
     Number,
     OneOf,
     PathText,
+    Switch,
     Text,
     Whole,
 )
@@ -78,6 +79,44 @@ class Shards(Target):
     target: Literal["webtext_gpt.data.shards.TokenShards"] = setting(alias="_target_")
     path: Annotated[str, PathText(remote=True)] = setting(..., "folder of token shards")
 
+
+class Midi(Target):
+    """`data=midi`: MIDI files, one piece each, as events (Oore et al. 2018)."""
+
+    target: Literal["webtext_gpt.music.sources.Midi"] = setting(alias="_target_")
+    path: Annotated[list[str], Listed(PathText(remote=True))] = setting(
+        ..., "file, folder, glob pattern or list [a,b] of .mid and .midi files", common=True
+    )
+    val_fraction: Annotated[float, Fraction] = setting(
+        0.1, "fraction of the pieces held out, chosen by a hash of their notes"
+    )
+    transpose: Annotated[int, Whole(0, 12, unit="semitones")] = setting(
+        0, "train on each piece moved by up to so many semitones, up and down"
+    )
+    tempo: Annotated[list[float], Listed(Number(least=0.25, most=4))] = setting(
+        lambda: [1.0],
+        "train on each piece at these speeds, such as [0.95,1,1.05]; 1 is its own",
+        shown="[1.0]",
+    )
+
+
+class Chorales(Target):
+    """`data=chorales`: scores of four voices in sixteenths, such as Bach's chorales."""
+
+    target: Literal["webtext_gpt.music.sources.Chorales"] = setting(alias="_target_")
+    path: Annotated[list[str], Listed(PathText(remote=True))] = setting(
+        ...,
+        "JSON file of pieces by split, train, valid and test, or a list of them; a piece is a list "
+        "of sixteenths, each [soprano, alto, tenor, bass] in MIDI numbers, -1 for a rest",
+        common=True,
+    )
+    all_keys: Annotated[bool, Switch()] = setting(
+        True, "train on each piece in all twelve keys, from 5 semitones down to 6 up"
+    )
+
+
+OWN_TOKENIZER = ("webtext_gpt.music.sources.Midi", "webtext_gpt.music.sources.Chorales")
+"""Targets of the choices of `data=` that have a tokenizer of their own."""
 
 KINDS = ("docstrings", "files", "hub", "shards")
 
@@ -253,7 +292,9 @@ Data = Annotated[
     | Annotated[Hub, Tag("webtext_gpt.data.sources.Hub")]
     | Annotated[Shards, Tag("webtext_gpt.data.shards.TokenShards")]
     | Annotated[Mixed, Tag("webtext_gpt.data.mixture.Mixture")]
-    | Annotated[Pairs, Tag("webtext_gpt.data.pairs.ParallelText")],
+    | Annotated[Pairs, Tag("webtext_gpt.data.pairs.ParallelText")]
+    | Annotated[Midi, Tag("webtext_gpt.music.sources.Midi")]
+    | Annotated[Chorales, Tag("webtext_gpt.music.sources.Chorales")],
     Discriminator(_choice),
 ]
 

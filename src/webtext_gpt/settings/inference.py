@@ -54,7 +54,9 @@ class Generate(Settings):
         ..., f"model: {MODEL}", common=True
     )
     prompt: Annotated[str, Text(empty=True)] = setting(
-        "", "text to continue; empty: begin a new document", common=True
+        "",
+        "text to continue, for a model of music a MIDI file; empty: begin a new document",
+        common=True,
     )
     prompts: Annotated[str | None, PathText(null="use prompt", remote=True)] = setting(
         None,
@@ -63,14 +65,15 @@ class Generate(Settings):
     )
     out: Annotated[str | None, PathText(null="print them")] = setting(
         None,
-        "JSONL file for prompts and completions; translations may also be a file of lines",
+        "JSONL file for prompts and completions; translations may be a file of lines; music is a "
+        "MIDI file, with pictures and perhaps its sound beside it",
         common=True,
     )
     num_samples: Annotated[int, Whole(1)] = setting(
         1, "continuations per prompt; with num_beams, the best that the search found", common=True
     )
     max_new_tokens: Annotated[int, Whole(1, unit="tokens")] = setting(
-        200, "maximum length of a continuation", common=True
+        200, "maximum length of a continuation; music's is 2048", common=True
     )
     temperature: Annotated[float, Number(0)] = setting(
         1.0, "divides the logits; 0: always take the most probable token", common=True
@@ -161,7 +164,7 @@ class Generate(Settings):
 
 
 class Evaluate(Settings):
-    """Evaluate a model zero-shot, as the GPT-2 paper did, or by its translations.
+    """Evaluate a model zero-shot, as the GPT-2 paper did, or its translations or music.
 
     With compare=[A,B], evaluate two and test their differences. With report=[RUN,RUN,...], compare
     finished runs by model size (figure 4) instead.
@@ -202,6 +205,13 @@ class Evaluate(Settings):
     length_penalty: Annotated[float, Number(0)] = setting(
         0.6, "task translation: as length_penalty of generate.py"
     )
+    pieces: Annotated[
+        list[str] | None, Listed(PathText(), null="Jsb16thSeparated.json in data_dir")
+    ] = setting(
+        None,
+        "task music: held-out pieces, as MIDI files, folders or patterns, or a JSON file of "
+        "chorales, of which the split test is read",
+    )
     limit: Annotated[int | None, Whole(1, unit="examples", null="all")] = setting(
         None, "evaluate only this many examples of each task", common=True
     )
@@ -234,7 +244,7 @@ class Evaluate(Settings):
     @model_validator(mode="after")
     def _need_a_model_or_runs(self) -> Self:
         checks.int8_weights(self.weights, self.device, self.precision)
-        self._refuse_half_a_pair()
+        self._refuse_keys_of_other_tasks()
         given = [key for key in ("checkpoint", "compare", "report") if getattr(self, key)]
         if not given:
             raise ValueError(
@@ -248,7 +258,9 @@ class Evaluate(Settings):
             raise ValueError(f"give only one of {', '.join(f'{key}=' for key in given)}")
         return self
 
-    def _refuse_half_a_pair(self) -> None:
+    def _refuse_keys_of_other_tasks(self) -> None:
+        if self.pieces is not None and "music" not in self.tasks:
+            raise ValueError("pieces= is for the task music; give tasks=music, or leave it out")
         of_translation = ("source", "reference", "num_beams", "length_penalty")
         given = [key for key in of_translation if key in self.model_fields_set]
         if given and "translation" not in self.tasks:

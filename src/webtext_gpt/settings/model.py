@@ -127,6 +127,13 @@ class TransformerModel(Target):
     vocab_size: Annotated[int | None, Whole(1, null="the tokenizer's vocabulary")] = setting(
         None, "number of token ids, of both languages"
     )
+    source_vocab_size: Annotated[
+        int | None, Whole(1, null="with data.vocabulary=separate, that of the sources' tokenizer")
+    ] = setting(
+        None,
+        "with data.vocabulary=separate: number of token ids of the sources; vocab_size is then "
+        "that of the targets",
+    )
     norm: Annotated[str, OneOf(("post", "pre"))] = setting(
         "post", "layer normalization after each sum (post, Vaswani et al.) or before (pre)"
     )

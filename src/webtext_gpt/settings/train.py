@@ -7,7 +7,7 @@ from pydantic import SerializerFunctionWrapHandler, field_serializer, model_vali
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.settings.base import TARGET, keys, setting
-from webtext_gpt.settings.data import Data, TokenizerChoice
+from webtext_gpt.settings.data import OWN_TOKENIZER, Data, TokenizerChoice
 from webtext_gpt.settings.dial import DIALS, implied_recipe
 from webtext_gpt.settings.kinds import NULL, Count, Number, OneOf, PathText, Switch, Whole
 from webtext_gpt.settings.model import AnyModel, Model, TransformerModel
@@ -107,11 +107,12 @@ class Train(RunSettings):
 
     @classmethod
     def replaced_groups(cls, values: Mapping[str, Any], given: Collection[str]) -> tuple[str, ...]:
-        """A checkpoint brings its model and its tokenizer. See `Settings.replaced_groups`."""
-        if str(values.get("checkpoint")).strip().lower() in NULL:
-            return ()
+        """A checkpoint brings a model and a tokenizer, music a tokenizer. See `Settings`."""
+        starts = str(values.get("checkpoint")).strip().lower() not in NULL
         names_tokenizer = any(key.partition(".")[0] == "tokenizer" for key in given)
-        return ("model",) if names_tokenizer else ("model", "tokenizer")
+        brings_tokenizer = starts or (values.get("data") or {}).get(TARGET) in OWN_TOKENIZER
+        replaced = ("model",) if starts else ()
+        return (*replaced, "tokenizer") if brings_tokenizer and not names_tokenizer else replaced
 
     @classmethod
     def implied_choices(
@@ -158,7 +159,13 @@ class Train(RunSettings):
 
     @model_validator(mode="after")
     def _one_tokenizer(self) -> Self:
-        if self.checkpoint is None and self.tokenizer is None:
+        if self.data.target in OWN_TOKENIZER:
+            if self.tokenizer is not None:
+                raise ValueError(
+                    "tokenizer=...: music has a tokenizer of its own, one token a word of its "
+                    "encoding; leave tokenizer= and tokenizer.KEY= out"
+                )
+        elif self.checkpoint is None and self.tokenizer is None:
             raise ValueError("tokenizer has no value; give tokenizer=trained, gpt2 or char")
         if self.checkpoint is None or self.tokenizer is None:
             return self

@@ -77,6 +77,12 @@ def check_pairs(settings: "Train") -> None:
             f"model.{min(keys)}=...: with data=pairs, the model is that of checkpoint="
             f"{settings.checkpoint}; leave model= and model.KEY out"
         )
+    size = getattr(settings.model, "source_vocab_size", None)
+    if size is not None and settings.data.vocabulary == "joint":
+        raise ValueError(
+            f"model.source_vocab_size={size} is for data.vocabulary=separate; give that, or leave "
+            "it out"
+        )
     if settings.checkpoint is not None and "vocabulary" in settings.data.model_fields_set:
         raise ValueError(
             f"data.vocabulary={settings.data.vocabulary}: checkpoint={settings.checkpoint} brings "

@@ -2,7 +2,7 @@
 
 from webtext_gpt.cli import Call
 from webtext_gpt.commands import many_imports
-from webtext_gpt.settings.data import Pairs
+from webtext_gpt.settings.data import OWN_TOKENIZER, Pairs
 from webtext_gpt.settings.train import Train
 
 
@@ -26,4 +26,5 @@ def train(settings: Train, call: Call) -> None:
 
     summary = pretrain(settings, call)
     if summary:
-        print_summary(settings.run_dir, summary)
+        is_music = settings.data.target in OWN_TOKENIZER
+        print_summary(settings.run_dir, summary, "out=piece.mid" if is_music else "prompt=The")

@@ -11,10 +11,19 @@ from webtext_gpt.data.mixture import Mixture
 from webtext_gpt.data.prepare import TokenizerRecipe, cached_shards, prepare_shards
 from webtext_gpt.data.pretraining import epoch_tokens
 from webtext_gpt.data.shards import TokenShards
+from webtext_gpt.data.sources import SplitSource
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPTConfig
 from webtext_gpt.model.config import GPT2_VOCAB_SIZE
-from webtext_gpt.settings.data import Characters, GPT2Tokenizer, Hub, Mixed, Shards, TokenizerChoice
+from webtext_gpt.settings.data import (
+    OWN_TOKENIZER,
+    Characters,
+    GPT2Tokenizer,
+    Hub,
+    Mixed,
+    Shards,
+    TokenizerChoice,
+)
 from webtext_gpt.settings.model import Model, TransformerModel
 from webtext_gpt.settings.train import Train
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
@@ -55,6 +64,8 @@ def open_shards(
     data = settings.data.build()
     if tokenizer is not None:
         data = shards_with(data, tokenizer, settings.cache_dir, settings.checkpoint)
+    elif isinstance(data, SplitSource):
+        data = prepare_shards(data, data.tokenizer, settings.cache_dir)
     elif not isinstance(data, TokenShards):
         data = prepare_shards(data, tokenizer_recipe(settings.tokenizer), settings.cache_dir)
     _check(data)
@@ -81,9 +92,9 @@ def tokenizer_recipe(settings: TokenizerChoice | None) -> TokenizerRecipe:
 def expected_vocabulary(settings: Train) -> int:
     """Return the size of the vocabulary that training will have, without training a tokenizer.
 
-    It is exact for token shards, also those in the cache, for characters and for GPT-2's
-    tokenizer. A BPE still to be trained has the size that is asked for, unless the text is too
-    small for it.
+    It is exact for token shards, also those in the cache, for characters, for GPT-2's tokenizer
+    and for data with a tokenizer of its own. A BPE still to be trained has the size that is asked
+    for, unless the text is too small for it.
 
     Raises:
         UserError: the data does not exist.
@@ -93,6 +104,9 @@ def expected_vocabulary(settings: Train) -> int:
     for choice in choices:
         if isinstance(choice, Shards):
             return TokenShards(choice.path).vocab_size
+    if data.target in OWN_TOKENIZER:
+        own: Tokenizer = data.build().tokenizer
+        return own.vocab_size
     assert tokenizer is not None  # noqa: S101 - checked by Train
     if isinstance(tokenizer, GPT2Tokenizer):
         for choice in choices:
@@ -130,10 +144,19 @@ def model_config(settings: Model | TransformerModel, vocab_size: int) -> GPTConf
 
 def vocabulary_size(settings: Model | TransformerModel, vocab_size: int) -> int:
     """Return the size of the model's vocabulary; the arguments and errors of `model_config`."""
-    size = settings.vocab_size or vocab_size
+    return at_least(settings.vocab_size, vocab_size, "model.vocab_size")
+
+
+def at_least(asked: int | None, vocab_size: int, key: str) -> int:
+    """Return the size of a vocabulary that a setting asks for, or else a tokenizer's.
+
+    Raises:
+        UserError: the tokenizer's ids do not fit.
+    """
+    size = asked or vocab_size
     if size < vocab_size:
         raise UserError(
-            f"model.vocab_size={size} does not hold the tokenizer's {vocab_size} "
-            "ids; leave it null, or train a smaller tokenizer (tokenizer.vocab_size=...)"
+            f"{key}={size} does not hold the tokenizer's {vocab_size} ids; leave it null, or train "
+            "a smaller tokenizer (tokenizer.vocab_size=...)"
         )
     return size

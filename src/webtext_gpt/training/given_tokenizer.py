@@ -5,7 +5,7 @@ from pathlib import Path
 
 from webtext_gpt.data.prepare import prepare_shards
 from webtext_gpt.data.shards import TokenShards
-from webtext_gpt.data.sources import TextSource
+from webtext_gpt.data.sources import SplitSource, TextSource
 from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import EncodingError, Tokenizer
 
@@ -14,7 +14,7 @@ COMPARED_DOCUMENTS, COMPARED = 100, 1000
 
 
 def shards_with(
-    source: TextSource | TokenShards,
+    source: TextSource | SplitSource | TokenShards,
     tokenizer: Tokenizer,
     cache: str | Path,
     checkpoint: str | None,
@@ -22,7 +22,7 @@ def shards_with(
     """Return a source as token shards of the given tokenizer, built if the cache lacks them.
 
     Args:
-        source: text, or token shards that need only be checked.
+        source: documents; or token shards, which need only be checked.
         tokenizer: the checkpoint's.
         cache: parent folder of the token shards that are built.
         checkpoint: its name, for messages.
@@ -33,6 +33,14 @@ def shards_with(
     if isinstance(source, TokenShards):
         _refuse_other_tokenizer(source, tokenizer, checkpoint)
         return source
+    if isinstance(source, SplitSource):
+        if source.tokenizer.tokens() != tokenizer.tokens():
+            raise UserError(
+                f"checkpoint={checkpoint} has another vocabulary ({tokenizer.vocab_size:,} ids) "
+                f"than this data=, which has its own ({source.tokenizer.vocab_size:,} ids); start "
+                "from a model that was trained on such data, or from new weights"
+            )
+        return prepare_shards(source, source.tokenizer, cache)
     try:
         return prepare_shards(source, tokenizer, cache)
     except EncodingError as error:

@@ -124,8 +124,14 @@ def decoded_documents(stream: TokenStream, tokenizer: Tokenizer) -> Iterator[str
 
 
 @rank_zero_only
-def print_summary(run_dir: str, summary: Summary) -> None:
-    """Print the figures of a pretraining run, its last sample, and what to do next."""
+def print_summary(run_dir: str, summary: Summary, try_it: str = "prompt=The") -> None:
+    """Print the figures of a pretraining run, its last sample, and what to do next.
+
+    Args:
+        run_dir: the run's folder.
+        summary: its figures.
+        try_it: argument of `generate` that the model understands.
+    """
     samples = Path(run_dir) / "samples.txt"
     if samples.exists():
         print(f"\n--- sample text\n{samples.read_text(encoding='utf-8').split('=== ')[-1].strip()}")
@@ -143,7 +149,7 @@ def print_summary(run_dir: str, summary: Summary) -> None:
         f"{_source_table(summary)}"
         f"run               {run_dir}\n"
         f"loss curve        {run_dir}/loss.png\n"
-        f"try it            {shell_command('generate', f'checkpoint={run_dir}', 'prompt=The')}"
+        f"try it            {shell_command('generate', f'checkpoint={run_dir}', try_it)}"
     )
 
 

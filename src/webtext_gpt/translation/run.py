@@ -18,12 +18,13 @@ from webtext_gpt.model.transformer import Transformer, TransformerConfig
 from webtext_gpt.pair_tokenizer import PairTokenizer
 from webtext_gpt.settings import saved
 from webtext_gpt.settings.data import Characters, Pairs
+from webtext_gpt.settings.model import TransformerModel
 from webtext_gpt.settings.run import RunSettings
 from webtext_gpt.settings.train import Train
 from webtext_gpt.settings.translation import LABEL_SMOOTHING
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.batch import MICRO_BATCH_TOKENS, BatchPlan
-from webtext_gpt.training.corpus import tokenizer_recipe, vocabulary_size
+from webtext_gpt.training.corpus import at_least, tokenizer_recipe, vocabulary_size
 from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
 from webtext_gpt.training.length import before_decay, run_length
 from webtext_gpt.training.opening import Run, open_run
@@ -178,9 +179,14 @@ def _tokenizer(recipe: TokenizerRecipe, files: Sequence[Files], vocabulary: str)
 
 
 def _config(settings: Train, tokenizer: Tokenizer) -> TransformerConfig:
-    sources = tokenizer.source.vocab_size if isinstance(tokenizer, PairTokenizer) else None
-    config: TransformerConfig = settings.model.build(
-        vocab_size=vocabulary_size(settings.model, tokenizer.vocab_size), source_vocab_size=sources
+    model = settings.model
+    assert isinstance(model, TransformerModel)  # noqa: S101 - checked by Train
+    sources = None
+    if isinstance(tokenizer, PairTokenizer):
+        found = tokenizer.source.vocab_size
+        sources = at_least(model.source_vocab_size, found, "model.source_vocab_size")
+    config: TransformerConfig = model.build(
+        vocab_size=vocabulary_size(model, tokenizer.vocab_size), source_vocab_size=sources
     )
     return config
 

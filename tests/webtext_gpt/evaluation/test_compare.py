@@ -170,3 +170,10 @@ def test_a_figure_of_moses_tokens_does_not_depend_on_the_tokenizer() -> None:
     [row] = differences({"translation": a}, {"translation": b}, same_tokenizer=False)
     assert row.difference is not None
     assert (row.difference.value, row.difference.p_value) == (1, 1)
+
+
+def test_notes_of_different_encodings_are_not_compared() -> None:
+    a = {"music": Measurement({"nats_per_note": 0.5}, 1, {"notes": 10})}
+    b = {"music": Measurement({"nats_per_note": 2.5}, 1, {"notes": 4})}
+    (row,) = differences(a, b, same_tokenizer=False)
+    assert (row.difference, row.note) == (None, "per note, with different tokenizers")

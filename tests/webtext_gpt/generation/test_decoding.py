@@ -42,6 +42,73 @@ def test_a_full_context_slides(model: GPT) -> None:
     assert generate(model, [[0]], max_new_tokens=12, sampling=GREEDY) == [text[1:]]
 
 
+def test_a_full_context_slides_by_several_tokens(model: GPT) -> None:
+    """The context of 8 loses 3 tokens when a ninth comes, so a text sees its last 6 to 8."""
+    for prompt in PROMPTS:
+        text = list(prompt)
+        for _ in range(14):
+            begins = next(start for start in range(0, len(text), 3) if len(text) - start <= 8)
+            text.append(int(model(torch.tensor([text[begins:]]))[0, -1].argmax()))
+        expected = text[len(prompt) :]
+        for settings in ({}, {"use_cache": False}):
+            new = generate(
+                model, [prompt], max_new_tokens=14, sampling=GREEDY, slide_by=3, **settings
+            )
+            assert new == [expected]
+    together = generate(model, PROMPTS, max_new_tokens=14, seeds=range(4), slide_by=3)
+    for seed, prompt in enumerate(PROMPTS):
+        alone = generate(model, [prompt], max_new_tokens=14, seeds=[seed], slide_by=3)
+        assert alone == [together[seed]]
+    with pytest.raises(UserError, match="slide_by=9 must be a whole number from 1 to 8"):
+        generate(model, [[0]], max_new_tokens=1, slide_by=9)
+
+
+@pytest.mark.parametrize("n", [4, 5])  # 5: all of the model's tokens
+@pytest.mark.parametrize(
+    "sampling", [GREEDY, Sampling(), Sampling(top_k=1), Sampling(top_p=0.5, temperature=1.3)]
+)
+def test_a_grammar_restricts_the_next_token_of_each_row(
+    model: GPT, sampling: Sampling, n: int
+) -> None:
+    """The grammar: a token is followed by one of the other parity; 4 ends a text."""
+    texts = [list(prompt) for prompt in PROMPTS]
+
+    def allowed(row: int) -> torch.Tensor:
+        return torch.arange(n) % 2 != texts[row][-1] % 2
+
+    def finished(row: int, token: int) -> bool:
+        texts[row].append(token)
+        return token == 4
+
+    settings = {"sampling": sampling, "seeds": range(4)}
+    new = generate(
+        model, PROMPTS, max_new_tokens=20, finished=finished, allowed=allowed, **settings
+    )
+    for prompt, tokens in zip(PROMPTS, new, strict=True):
+        text = [*prompt, *tokens]
+        after = text[len(prompt) - 1 :]
+        assert all((a + b) % 2 for a, b in zip(after, tokens, strict=False))
+        assert len(tokens) == 20 if 4 not in tokens else tokens.index(4) == len(tokens) - 1
+        assert max(tokens) < n
+        if sampling in (GREEDY, Sampling(top_k=1)):  # the best of what is allowed, at each place
+            for place in range(len(prompt), len(text)):
+                logits = model(torch.tensor([text[max(0, place - 8) : place]]))[0, -1]
+                choices = [token for token in range(n) if (token + text[place - 1]) % 2]
+                assert text[place] == choices[int(logits[choices].argmax())]
+    if sampling == Sampling() and n == 5:
+        assert len({len(tokens) for tokens in new}) > 2, "texts should end at different steps"
+
+
+def test_an_unrestrictive_grammar_changes_nothing(model: GPT) -> None:
+    settings = {"max_new_tokens": 12, "seeds": range(4), "sampling": Sampling(top_k=3)}
+    everything = {"allowed": lambda row: torch.ones(5, dtype=torch.bool)}
+    assert generate(model, PROMPTS, **settings, **everything) == generate(
+        model, PROMPTS, **settings
+    )
+    with pytest.raises(UserError, match="draft=ngram does not go with a grammar"):
+        generate(model, PROMPTS, max_new_tokens=1, draft="ngram", **everything)
+
+
 def test_a_full_context_can_be_refused(model: GPT) -> None:
     generate(model, [[0] * 5], max_new_tokens=3, overflow="refuse")
     with pytest.raises(UserError, match="prompt 2 has 6 tokens, and with max_new_tokens=3"):

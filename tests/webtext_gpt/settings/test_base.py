@@ -187,7 +187,7 @@ def test_every_key_is_listed_once_or_for_each_choice() -> None:
     assert [leaf.key for leaf in leaves(Car) if leaf.common] == [
         *("name", "paint.color"),
     ]
-    assert [leaf.key for leaf in leaves(Train, repeat=True)].count("data.path") == 2
+    assert [leaf.key for leaf in leaves(Train, repeat=True)].count("data.path") == 4
 
 
 def test_habits_of_other_programs() -> None:

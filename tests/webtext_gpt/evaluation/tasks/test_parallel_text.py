@@ -109,7 +109,7 @@ def test_the_command_refuses_a_model_of_another_kind(
 ) -> None:
     out = f"run_dir={tmp_path}/out"
     for arguments, message in (
-        ([small_translator, "tasks=[lambada]"], "holds a translation model, and lambada needs a"),
+        ([small_translator, "tasks=[lambada]"], "holds a translation model, and the task lamb"),
         ([small_checkpoint, "tasks=[translation]"], "holds a language model, and the task trans"),
     ):
         result = call("eval.py", f"checkpoint={arguments[0]}", arguments[1], out)

@@ -1,0 +1,1 @@
+"""Music as words: MIDI files and scores as text whose words are the tokens of a language model."""
