@@ -154,10 +154,11 @@ def record(path: Path, info: Info) -> None:
 
 def recorded(path: Path) -> list[Any] | None:
     """Return the version that a path holds, None if it is unknown."""
-    if not path.is_file() or not _record_of(path).is_file():
+    try:
+        found = json.loads(_record_of(path).read_text("utf-8"))
+    except FileNotFoundError:  # never copied, or another process is replacing it
         return None
-    found = json.loads(_record_of(path).read_text("utf-8"))
-    return found if isinstance(found, list) else None
+    return found if isinstance(found, list) and path.is_file() else None
 
 
 def _record_of(path: Path) -> Path:
