@@ -210,6 +210,7 @@ def silent() -> Iterator[int]:
 DEDUP = "data_prep/dedup.py"
 
 
+@pytest.mark.slow
 def test_a_bucket_that_does_not_exist(port: int, inputs: Path, tmp_path: Path) -> None:
     env = environment(port, tmp_path / "cache")
     said = failure(DEDUP, "documents=[s3://nobody/x]", "out=out", env=env, cwd=tmp_path)
@@ -228,6 +229,7 @@ def test_access_that_is_refused(refusing: int, tmp_path: Path) -> None:
     assert "credentials" in said
 
 
+@pytest.mark.slow
 def test_credentials_that_are_missing(port: int, tmp_path: Path) -> None:
     env = environment(port, tmp_path / "cache")
     env = {k: v for k, v in env.items() if k not in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
@@ -244,6 +246,7 @@ def test_a_host_that_cannot_be_reached(tmp_path: Path) -> None:
     assert f"127.0.0.1:{port}" in said
 
 
+@pytest.mark.slow
 def test_a_host_that_does_not_answer(silent: int, tmp_path: Path) -> None:
     env = environment(silent, tmp_path / "cache")
     said = failure(DEDUP, "documents=[s3://b/x]", "out=out", env=env, cwd=tmp_path)
