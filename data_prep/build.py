@@ -16,7 +16,6 @@ if __name__ == "__main__":
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
 
 from data_prep.classifier.model import load_model
 from data_prep.crawl.urls import url_rules
@@ -41,7 +40,16 @@ from data_prep.stage.readers import Layout
 from webtext_gpt.cli import Call
 from webtext_gpt.commands import shell_command
 from webtext_gpt.errors import UserError
-from webtext_gpt.paths import absence, check_output_folder, local_path, names_files, shown
+from webtext_gpt.paths import (
+    absence,
+    check_output_folder,
+    local_path,
+    names_files,
+    place_of,
+    readable_path,
+    shown,
+)
+from webtext_gpt.remote.addresses import is_address, under
 from webtext_gpt.settings.base import Settings
 from webtext_gpt.tokenizer import load_gpt2
 
@@ -56,8 +64,8 @@ def build(settings: Build) -> dict[str, Manifest]:
         UserError: Settings of a stage contradict each other, or a stage raised it.
     """
     stages = plan(settings)
-    out = local_path(settings.out, "out")
-    check_output_folder(out, "out")
+    if not is_address(settings.out):
+        check_output_folder(local_path(settings.out, "out"), "out")
     for stage in stages:
         _check_files(stage.settings, settings)
     if settings.webtext_domains is not None:
@@ -67,12 +75,12 @@ def build(settings: Build) -> dict[str, Manifest]:
     for number, stage in enumerate(stages, start=1):
         if stage.all_inputs is not None and settings.limit is not None:
             layout = _layout(stages[-1].settings)
-            print_counts(take(stage.all_inputs, out / LIMIT, settings.limit, layout))
+            print_counts(take(stage.all_inputs, under(settings.out, LIMIT), settings.limit, layout))
         print(f"[{number}/{len(stages)}] {stage.name}", flush=True)
         manifests[stage.name] = _run(stage)
         _print_result(stage.name, manifests[stage.name])
-    reported = {stage: out / stage for stage in manifests if stage in REPORTED}
-    write_report(reported, out / "report", settings.webtext_domains)
+    reported = {stage: under(settings.out, stage) for stage in manifests if stage in REPORTED}
+    write_report(reported, under(settings.out, "report"), settings.webtext_domains)
     return manifests
 
 
@@ -90,9 +98,10 @@ def _check_inputs(settings: Build) -> None:
     """Refuse inputs that are not there, under the key that `build` has for them."""
     key = "dumps" if settings.first == "links" else "inputs"
     for pattern in getattr(settings, key) or []:
-        path = local_path(pattern, key)
+        path = place_of(pattern, key)
         if not names_files(pattern):
-            raise UserError(f"{key}={shown(pattern)} {absence(path)}")
+            missing = "does not exist" if is_address(pattern) else absence(path)
+            raise UserError(f"{key}={shown(pattern)} {missing}")
 
 
 def _check_files(settings: Settings, whole: Build) -> None:
@@ -112,7 +121,7 @@ def _check_files(settings: Settings, whole: Build) -> None:
             for name, where in settings.tests.items():
                 find_test_set(name, where, settings.evalsets)
             if settings.filter is not None:
-                open_filter(local_path(settings.filter, "filter"))
+                open_filter(readable_path(settings.filter, "filter"))
         case TokenizerSettings(gpt2=str(given)):
             load_gpt2(given, key="tokenizer.gpt2")
         case Shards(tokenizer=given) if "tokenizer" not in whole.stages:
@@ -138,7 +147,7 @@ def _print_result(stage: str, manifest: Manifest) -> None:
     printers.get(stage, print_counts)(manifest)
 
 
-def train_commands(shards: Path, tokens: int) -> Sequence[str]:
+def train_commands(shards: str, tokens: int) -> Sequence[str]:
     """Return the commands that train a small model and the paper's on a corpus.
 
     The one that suits the number of tokens comes first.
@@ -155,10 +164,9 @@ def main(settings: Build, call: Call) -> None:
     from data_prep.documents import refuse_lost_archives
 
     manifests = build(settings)
-    out = local_path(settings.out)
     tokens = sum(file["n_tokens"] for file in manifests["shards"]["files"])
-    print(f"\nreport  {out / 'report' / 'report.md'}\ntrain with")
-    for command in train_commands(out / "shards", tokens):
+    print(f"\nreport  {under(settings.out, 'report/report.md')}\ntrain with")
+    for command in train_commands(under(settings.out, "shards"), tokens):
         print(f"  {command}")
     if "documents" in manifests:
         refuse_lost_archives(manifests["documents"])

@@ -43,7 +43,6 @@ from data_prep.stage.manifest import Manifest, print_counts, source_manifests
 from data_prep.stage.readers import SUFFIXES
 from webtext_gpt.cli import Call
 from webtext_gpt.files import replaced
-from webtext_gpt.paths import local_path
 
 IDENTITY = "id-and-words"
 """Name of the rule by which rows are the same document, in the manifest."""
@@ -109,7 +108,7 @@ def deduplicate(
     }  # fmt: skip
     sources = source_manifests(file.path for file in files)
     with Ledger(
-        local_path(out, "out"),
+        out,
         "dedup",
         config,
         files,

@@ -36,7 +36,6 @@ from data_prep.stage.manifest import Manifest, print_counts, source_manifests
 from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
-from webtext_gpt.paths import local_path
 from webtext_gpt.signatures import head_of, other_kind
 
 SUFFIXES = tuple(
@@ -121,7 +120,7 @@ def build_documents(
         config["quality"] = {"model": model.hash, **asdict(limit)}
     sources = source_manifests(file.path for file in files)
     with Ledger(
-        local_path(out, "out"), "documents", config, files, sources=sources, started=started,
+        out, "documents", config, files, sources=sources, started=started,
         newer_keys=["reader"], earlier={"extractor": "fast"},
     ) as ledger:  # fmt: skip
         if not ledger.finished:

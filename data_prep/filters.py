@@ -13,8 +13,6 @@ if __name__ == "__main__":
     run_script("filters")
 
 
-from pathlib import Path
-
 from data_prep.ngrams.bloom import BloomFilter
 from data_prep.ngrams.bloom_size import blocks_for
 from data_prep.ngrams.train_filter import build_filter, count_ngrams, merge_filters
@@ -23,7 +21,7 @@ from data_prep.stage.inputs import expand, find_inputs, refuse_repeats
 from data_prep.stage.readers import SUFFIXES, Layout
 from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
-from webtext_gpt.paths import check_output_file
+from webtext_gpt.paths import check_output_file, local_path
 
 
 def run(settings: Filters) -> BloomFilter:
@@ -33,7 +31,7 @@ def run(settings: Filters) -> BloomFilter:
         UserError: Documents or filters cannot be read, the filter holds more than it was sized
             for, or `out` exists.
     """
-    out = Path(settings.out)
+    out = local_path(settings.out, "out")
     if out.exists():
         raise UserError(f"{out} exists already; remove it or choose another out=")
     check_output_file(out, "out")

@@ -36,7 +36,6 @@ from webtext_gpt.cli import Call, parse, read_settings
 from webtext_gpt.commands import COMMANDS
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
-from webtext_gpt.paths import local_path
 
 POSTS_PER_PART = 500_000  # posts that one merge holds in memory, about 200 MB
 
@@ -88,9 +87,7 @@ def build_links(
     # This refuses a file that is not a dump before hours of work on the others.
     needs = [scan_memory(path) for path in paths]
     files = [InputFile(path, fingerprint(path)) for path in paths]
-    with Ledger(
-        local_path(out, "out"), "links", _recorded(rules), files, started=started
-    ) as ledger:
+    with Ledger(out, "links", _recorded(rules), files, started=started) as ledger:
         if not ledger.finished:
             scan = partial(_scan, folder=ledger.work, rules=rules)
             at_once = _processes(needs, workers_at_once)

@@ -40,7 +40,8 @@ from data_prep.stage.manifest import Manifest, source_manifests
 from data_prep.stage.outputs import fingerprint
 from data_prep.stage.readers import SUFFIXES, Layout
 from webtext_gpt.cli import Call
-from webtext_gpt.paths import local_path
+from webtext_gpt.paths import readable_path
+from webtext_gpt.remote.addresses import under
 
 
 def measure_overlap(
@@ -75,7 +76,7 @@ def measure_overlap(
         UserError: Documents, test sets or the filter cannot be read, or `out` holds other files.
     """
     started = time.monotonic()
-    given = local_path(filter_file, "filter") if filter_file is not None else None
+    given = readable_path(filter_file, "filter") if filter_file is not None else None
     files = find_inputs(train, SUFFIXES, "train", check_later=True, out=out) if train else []
     sources = source_manifests(file.path for file in files)
     inputs = [*files, *([InputFile(given, fingerprint(given))] if given else [])]
@@ -89,7 +90,7 @@ def measure_overlap(
         "tests": {test.name: {"cut": test.cut, "files": test.inputs} for test in sets},
     }  # fmt: skip
     with Ledger(
-        local_path(out, "out"),
+        out,
         "overlap",
         config,
         inputs,
@@ -194,4 +195,4 @@ def run(settings: Overlap) -> Manifest:
 def main(settings: Overlap, call: Call) -> None:
     """Measure, and print the figures and the path of the report."""
     print_overlap(run(settings))
-    print(Path(settings.out) / "overlap.md")
+    print(under(settings.out, "overlap.md"))

@@ -38,7 +38,6 @@ from webtext_gpt.cli import Call
 from webtext_gpt.data.parquet import as_text
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
-from webtext_gpt.paths import local_path
 
 if TYPE_CHECKING:
     from scrapy.http import Response
@@ -97,9 +96,7 @@ def fetch_pages(
         "urls": _digest(rules), "allow_private": rules.allow_private,
     }  # fmt: skip
     sources = source_manifests(file.path for file in files)
-    with Ledger(
-        local_path(out, "out"), "pages", config, files, sources=sources, started=started
-    ) as ledger:
+    with Ledger(out, "pages", config, files, sources=sources, started=started) as ledger:
         if not ledger.finished:
             for file in files:
                 file.check()

@@ -43,7 +43,6 @@ from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, print_counts, source_manifests
 from data_prep.stage.readers import PARQUET, Layout
 from webtext_gpt.cli import Call
-from webtext_gpt.paths import local_path
 
 
 class Source(NamedTuple):
@@ -71,7 +70,7 @@ def train_quality(settings: Quality) -> Manifest:
     config = _config(settings)
     config["roles"] = {s.key: sorted(file.hash for file in s.files) for s in sources}
     with Ledger(
-        local_path(settings.out, "out"), STAGE, config, files,
+        settings.out, STAGE, config, files,
         sources=source_manifests(file.path for file in files), started=started,
     ) as ledger:  # fmt: skip
         if not ledger.finished:

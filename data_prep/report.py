@@ -27,7 +27,8 @@ from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
 from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError, explain
 from webtext_gpt.files import read_text, replaced, write_text
-from webtext_gpt.paths import check_output_folder, local_path
+from webtext_gpt.paths import place_of, readable_path
+from webtext_gpt.remote.uploads import written_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +54,7 @@ def write_report(
         UserError: A folder is not finished or belongs to another stage, the table cannot be read,
             or `out` holds other files.
     """
-    folders = {stage: Path(folder).absolute() for stage, folder in stages.items()}
+    folders = {s: readable_path(folder, f"stages.{s}").absolute() for s, folder in stages.items()}
     manifests = {}
     for stage, folder in folders.items():
         if not (folder / MANIFEST).exists():
@@ -61,28 +62,37 @@ def write_report(
         manifests[stage] = read_manifest(folder / MANIFEST)
         if manifests[stage].get("stage") != stage:
             raise UserError(f"{folder} was made by {manifests[stage].get('stage')}, not {stage}")
-    out = local_path(out, "out")
-    check_output_folder(out, "out")
+    webtext = webtext_table(webtext_domains) if webtext_domains else {}
+    with written_folder(out) as folder:
+        _write(folder, folders, manifests, webtext)
+    return place_of(out, "out") / "report.md"
+
+
+def _write(
+    out: Path,
+    folders: Mapping[str, Path],
+    manifests: Mapping[str, Manifest],
+    webtext: Mapping[str, int],
+) -> None:
+    """Write the report of some stages, given as folders and manifests by name."""
     if out.exists() and any(p.name != "report.md" and p.suffix != ".png" for p in out.iterdir()):
         raise UserError(f"{out} holds more than a report; choose another out=")
     out.mkdir(parents=True, exist_ok=True)
-    webtext = webtext_table(webtext_domains) if webtext_domains else {}
     text = ["# Corpus report", "", *_funnel(manifests, out)]
-    last = next((s for s in ("dedup", "documents") if s in stages), None)
+    last = next((s for s in ("dedup", "documents") if s in folders), None)
     if last:
         files = sorted(folders[last].glob("documents-*.parquet"))
         text += [*_domains(files, webtext), *_lengths(files, out), *_languages(files)]
     if "quality" in manifests.get("documents", {}):
         files = sorted(folders["documents"].glob("documents-*.parquet"))
         text += _quality(manifests["documents"], files, out)
-    if "dedup" in stages:
+    if "dedup" in folders:
         text += _clusters(folders["dedup"] / "clusters.parquet", out)
-    if "overlap" in stages:
+    if "overlap" in folders:
         text += _overlap(manifests["overlap"])
-    if "shards" in stages:
+    if "shards" in folders:
         text += _tokens(manifests["shards"])
     write_text(out / "report.md", "\n".join(text) + "\n")
-    return out / "report.md"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
@@ -139,7 +149,7 @@ def webtext_table(path: str | Path) -> dict[str, int]:
         UserError: The file is not such a table.
     """
     try:
-        lines = read_text(path).splitlines()
+        lines = read_text(readable_path(path, "webtext_domains")).splitlines()
     except OSError as error:
         raise UserError(f"webtext_domains={path}: {explain(error)}") from error
     try:

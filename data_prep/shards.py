@@ -36,7 +36,7 @@ from webtext_gpt.data.tokenizing import FAST_FROM, tokenized
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 from webtext_gpt.machine import cores
-from webtext_gpt.paths import local_path
+from webtext_gpt.paths import place_of
 from webtext_gpt.tokenizer import Tokenizer, load_gpt2
 
 
@@ -87,11 +87,11 @@ def build_shards(
         "tokenizer_sha256": encoder.hash, "val_fraction": val_fraction,
         "shard_tokens": shard_tokens, "lines": layout.lines, "text_key": layout.text_key,
     }  # fmt: skip
-    folder = local_path(tokenizer)
+    folder = place_of(tokenizer)
     vocabulary = folder / TOKENIZER if folder.is_dir() else folder
     sources = source_manifests([*(file.path for file in files), vocabulary])
     with Ledger(
-        local_path(out, "out"),
+        out,
         "shards",
         config,
         files,

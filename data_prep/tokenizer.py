@@ -33,7 +33,6 @@ from webtext_gpt.cli import Call
 from webtext_gpt.data.shards import TOKENIZER
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
-from webtext_gpt.paths import local_path
 from webtext_gpt.tokenizer import load_gpt2, train_bpe
 
 SLACK = 1.25
@@ -78,9 +77,7 @@ def build_tokenizer(
     if made is not None:
         config["tokenizer_sha256"] = made.hash
     sources = source_manifests(file.path for file in files)
-    with Ledger(
-        local_path(out, "out"), "tokenizer", config, files, sources=sources, started=started
-    ) as ledger:
+    with Ledger(out, "tokenizer", config, files, sources=sources, started=started) as ledger:
         if not ledger.finished:
             sample = _Sample(ledger.inputs, layout)
             if made is None:

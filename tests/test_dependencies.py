@@ -38,8 +38,8 @@ ALWAYS = {
 LAZILY = {"data_prep/": ("corpus", "ray")}
 """Extras that functions of a folder import. Other folders may import any."""
 
-NOT_IMPORTED = {"lxml-html-clean", "onnxscript"}
-"""Distributions that another dependency needs without declaring it."""
+NOT_IMPORTED = {"gcsfs", "lxml-html-clean", "onnxscript", "s3fs"}
+"""Distributions that another dependency imports by itself: fsspec, a store by its address."""
 
 
 def _normalized(name: str) -> str:

@@ -22,7 +22,7 @@ from data_prep.stage.manifest import MANIFEST, read_manifest
 from data_prep.stage.outputs import fingerprint
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
-from webtext_gpt.paths import local_path
+from webtext_gpt.paths import readable_path
 
 STAGE = "quality"
 FILE = "model.safetensors"
@@ -79,7 +79,7 @@ def load_model(folder: str | Path, key: str = "quality.model") -> QualityModel:
         UserError: The folder holds no finished model, the model is damaged, or it was made with
             another definition of a word.
     """
-    place = local_path(folder, key)
+    place = readable_path(folder, key)
     if not (place / MANIFEST).is_file():
         raise UserError(
             f"{key}={folder}: no {MANIFEST} there; give the output of data_prep/quality.py"

@@ -21,7 +21,7 @@ import xxhash
 from data_prep.settings import Urls
 from webtext_gpt.errors import UserError, explain
 from webtext_gpt.files import read_text
-from webtext_gpt.paths import local_path
+from webtext_gpt.paths import readable_path
 
 MALFORMED = "malformed URL"
 OTHER_SCHEME = "not http"
@@ -123,7 +123,7 @@ def read_names(names: str | Iterable[object], key: str) -> list[str]:
     if not isinstance(names, str):
         return [str(name) for name in names]
     try:
-        lines = read_text(local_path(names, key)).splitlines()
+        lines = read_text(readable_path(names, key)).splitlines()
     except OSError as error:
         raise UserError(f"{key}: the list of names cannot be read: {explain(error)}") from error
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

@@ -13,7 +13,7 @@ from data_prep.stage.outputs import Fingerprint, fingerprint
 from data_prep.stage.readers import SUFFIXES, Layout, batches
 from webtext_gpt.errors import UserError
 from webtext_gpt.hub import hub_problem
-from webtext_gpt.paths import absence, local_path, names_files, shown
+from webtext_gpt.paths import absence, names_files, place_of, readable_path, shown
 
 _ARTICLE = re.compile(r"(?m)^(?= = [^=\n].*? = ?$)")  # article titles of WikiText
 _WIKITEXT = re.compile(r"\s*? = [^=\n].*? = ?\n")
@@ -95,7 +95,7 @@ def find_test_set(name: str, where: list[str], evalsets: str | Path | None) -> l
     """
     key = f"tests.{name}"
     for pattern in where:
-        local_path(pattern, key)  # refuses an empty one
+        place_of(pattern, key)  # refuses an empty one
     if len(where) == 1 and not names_files(where[0]):
         if (path := _evaluation_set(where[0], evalsets)) is None:
             if where[0].endswith(SUFFIXES) or where[0].startswith(("/", ".", "~")):
@@ -108,7 +108,7 @@ def find_test_set(name: str, where: list[str], evalsets: str | Path | None) -> l
 def _evaluation_set(name: str, evalsets: str | Path | None) -> Path | None:
     if evalsets is None:
         return None
-    folder = local_path(evalsets, "evalsets")
+    folder = readable_path(evalsets, "evalsets")
     if not folder.is_dir():
         raise UserError(f"evalsets={shown(folder)} is not a folder (looked from {Path.cwd()})")
     files = (p for p in sorted(folder.iterdir()) if not p.name.startswith("."))

@@ -43,8 +43,8 @@ class Build(Parallel):
         ),
     }
 
-    dumps: Annotated[list[str] | None, Listed(PathText(), null="only with from")] = setting(
-        None, "Reddit dumps: files, folders or globs, [RS_2013-*.zst]", common=True
+    dumps: Annotated[list[str] | None, Listed(PathText(remote=True), null="only with from")] = (
+        setting(None, "Reddit dumps: files, folders or globs, [RS_2013-*.zst]", common=True)
     )
     out: Out = setting(
         ..., "folder to create; holds a folder for each stage, and report/", common=True
@@ -52,20 +52,22 @@ class Build(Parallel):
     first: Annotated[str, OneOf(STAGES)] = setting(
         "links", "first stage", common=True, alias="from"
     )
-    inputs: Annotated[list[str] | None, Listed(PathText(), null="only with dumps")] = setting(
-        None,
-        "inputs of the first stage if it is not links: your links, archives or documents",
-        common=True,
+    inputs: Annotated[list[str] | None, Listed(PathText(remote=True), null="only with dumps")] = (
+        setting(
+            None,
+            "inputs of the first stage if it is not links: your links, archives or documents",
+            common=True,
+        )
     )
     limit: Annotated[int | None, Whole(1, null="all")] = setting(
         None,
         "trial build: number of links, or of documents if from= is a stage after pages",
         common=True,
     )
-    evalsets: Annotated[str | None, PathText(null="none")] = setting(
+    evalsets: Annotated[str | None, PathText(null="none", remote=True)] = setting(
         None, "folder of evaluation sets, for overlap.tests.NAME=", common=True
     )
-    webtext_domains: Annotated[str | None, PathText(null="no comparison")] = setting(
+    webtext_domains: Annotated[str | None, PathText(null="no comparison", remote=True)] = setting(
         None, "table of `count name` lines for the report, as published for WebText"
     )
     engine: Engine = keys(Engine)

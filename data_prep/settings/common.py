@@ -14,9 +14,9 @@ from webtext_gpt.settings.kinds import (
 )
 from webtext_gpt.settings.lists import Listed
 
-Paths = Listed(PathText())
+Paths = Listed(PathText(remote=True))
 Workers = Whole(1, unit="processes", null="one per core")
-Out = Annotated[str, PathText()]
+Out = Annotated[str, PathText(remote=True)]
 
 
 class Engine(Settings):

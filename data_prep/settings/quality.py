@@ -9,7 +9,7 @@ from webtext_gpt.settings.base import Settings, setting
 from webtext_gpt.settings.kinds import Number, PathText, Text, Whole
 from webtext_gpt.settings.lists import Listed
 
-Files = Annotated[list[str] | None, Listed(PathText(), null="none")]
+Files = Annotated[list[str] | None, Listed(PathText(remote=True), null="none")]
 Labels = Annotated[list[str], Listed(Text("a label"))]
 
 
@@ -101,7 +101,7 @@ class Quality(TextRows):
 class QualityScores(Settings):
     """Quality scores of documents, by a classifier of quality.py."""
 
-    model: Annotated[str | None, PathText(null="no scores")] = setting(
+    model: Annotated[str | None, PathText(null="no scores", remote=True)] = setting(
         None, "output of quality.py: adds the column quality, from 0 to 1", common=True
     )
     threshold: Annotated[float | None, Number(0, 1, null="none")] = setting(

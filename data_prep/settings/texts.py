@@ -17,7 +17,7 @@ from webtext_gpt.settings.kinds import (
 )
 from webtext_gpt.settings.lists import Listed, Named
 
-MaybePaths = Listed(PathText(), null="none")
+MaybePaths = Listed(PathText(remote=True), null="none")
 Rate = Number(above=0, most=0.5)
 
 
@@ -154,7 +154,7 @@ class Overlap(TextRows):
         common=True,
     )
     out: Out = setting(..., "folder to create", common=True)
-    evalsets: Annotated[str | None, PathText(null="none")] = setting(
+    evalsets: Annotated[str | None, PathText(null="none", remote=True)] = setting(
         None, "folder of evaluation sets, for tests.NAME=wikitext2_test", common=True
     )
     direction: Annotated[str, OneOf(("train", "test", "both"))] = setting(
@@ -169,7 +169,7 @@ class Overlap(TextRows):
         setting(None, "text_key, for the test sets")
     )
     rate: Annotated[float, Rate] = setting(1e-8, "false-positive rate of the Bloom filter")
-    filter: Annotated[str | None, PathText(null="build one")] = setting(
+    filter: Annotated[str | None, PathText(null="build one", remote=True)] = setting(
         None, "existing filter of train (filters.py), used instead of building one", common=True
     )
     keep_filter: Annotated[bool, Switch()] = setting(False, "keep the filter as out/train.bloom")

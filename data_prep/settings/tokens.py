@@ -9,7 +9,7 @@ from webtext_gpt.settings.base import Settings, setting
 from webtext_gpt.settings.kinds import Number, PathText, Whole
 from webtext_gpt.settings.lists import Listed
 
-Folder = PathText(null="not in the report")
+Folder = PathText(null="not in the report", remote=True)
 REPORTED = ("links", "pages", "documents", "dedup", "overlap", "shards")
 """Stages that a report can have a section for."""
 
@@ -25,11 +25,12 @@ class TokenizerSettings(TextRows):
         "{command} documents=unique out=tokenizer sample_bytes=10000000000": "a larger sample",
     }
 
-    documents: Annotated[list[str] | None, Listed(PathText(), null="only with gpt2")] = setting(
-        None, "files, folders or globs of text, JSONL or Parquet to train on", common=True
+    documents: Annotated[list[str] | None, Listed(PathText(remote=True), null="only with gpt2")] = (
+        setting(None, "files, folders or globs of text, JSONL or Parquet to train on", common=True)
     )
     gpt2: Annotated[
-        str | None, PathText(what="a folder, tokenizer.json or hub name", null="train one")
+        str | None,
+        PathText(what="a folder, tokenizer.json or hub name", null="train one", remote=True),
     ] = setting(
         None,
         "use an existing one: folder with encoder.json and vocab.bpe, tokenizer.json, hub name",
@@ -69,7 +70,7 @@ class Shards(TextRows, Parallel):
     documents: Annotated[list[str], Paths] = setting(
         ..., "files, folders or globs of text, JSONL or Parquet", common=True
     )
-    tokenizer: Annotated[str, PathText()] = setting(
+    tokenizer: Annotated[str, PathText(remote=True)] = setting(
         ...,
         "output of tokenizer.py, a tokenizer.json, or a folder with GPT-2's two files",
         common=True,
@@ -101,7 +102,7 @@ class Report(Settings):
     overlap: Annotated[str | None, Folder] = setting(None, "folder of overlap.py", common=True)
     shards: Annotated[str | None, Folder] = setting(None, "folder of shards.py", common=True)
     out: Out = setting(..., "folder to create", common=True)
-    webtext_domains: Annotated[str | None, PathText(null="no comparison")] = setting(
+    webtext_domains: Annotated[str | None, PathText(null="no comparison", remote=True)] = setting(
         None, "table of `count name` lines, as OpenAI published it for WebText", common=True
     )
 

@@ -17,7 +17,7 @@ from webtext_gpt.settings.kinds import (
 from webtext_gpt.settings.lists import Either, Listed, Named
 
 Names = Listed(Text("a name"), empty=True)
-NamesOrFile = Either((Listed(Text("a name"), empty=True, bare=False), PathText()))
+NamesOrFile = Either((Listed(Text("a name"), empty=True, bare=False), PathText(remote=True)))
 
 
 class Urls(Settings):

@@ -18,7 +18,7 @@ from webtext_gpt.data.endings import (
 from webtext_gpt.data.parquet import open_parquet
 from webtext_gpt.data.stage_folders import stage_rule
 from webtext_gpt.errors import UserError
-from webtext_gpt.paths import local_path, other_endings, search_files
+from webtext_gpt.paths import other_endings, place_of, search_files
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def find_inputs(
         files.append(InputFile(path, {**known, "name": path.name}, recorded=True))
         if not check_later:
             files[-1].check()
-    given = {folder.resolve() for pattern in patterns if (folder := local_path(pattern)).is_dir()}
+    given = {folder.resolve() for pattern in patterns if (folder := place_of(pattern)).is_dir()}
     for folder, outputs in recorded.items():
         if outputs and not given.isdisjoint((folder, *folder.parents)):
             _refuse_other_parts(folder, {path.resolve() for path in found}, outputs, suffixes)
@@ -182,7 +182,7 @@ def expand(
         UserError: A pattern is empty, or matches nothing; or a file named has another ending.
     """
     is_passed_by = stage_rule()
-    made = None if out is None else local_path(out, "out").resolve()
+    made = None if out is None else place_of(out, "out").resolve()
 
     def ignored(path: Path) -> bool:
         is_out = made is not None and path.name == made.name and path.resolve() == made

@@ -5,6 +5,9 @@ inputs, and `_work/done/NAME.json` holds the record of each finished unit of wor
 was killed and is run again repeats only the unfinished units. When everything is written,
 `manifest.json` appears and `_work` is deleted. A folder with anything else in it, or one that
 was made with other settings or inputs, is refused.
+
+A folder at an address (`s3://...`) is made in the cache by these rules, on the machine that began
+it, and then sent; there, too, `_work/plan.json` is first and `manifest.json` last.
 """
 
 import fcntl
@@ -24,10 +27,12 @@ from data_prep.stage.outputs import OutputHashes
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import remove, write_json
 from webtext_gpt.manifests import sealed
-from webtext_gpt.paths import check_output_folder
+from webtext_gpt.paths import check_output_folder, local_path
+from webtext_gpt.remote.addresses import is_address
+from webtext_gpt.remote.uploads import WORK, Upload, sent_files
 
 FORMAT = 1
-WORK = "_work"
+PLAN = f"{WORK}/plan.json"
 LEFTOVERS = (".*.partial", ".*.tmp")
 """Names of half-written files that a killed stage leaves; `.tmp` is the older form."""
 
@@ -54,7 +59,7 @@ class Ledger:
     there, the folder already holds this corpus and there is nothing to do.
 
     Args:
-        out: The folder. It may not exist yet.
+        out: The folder, which may not exist yet, or its address in an object store.
         stage: Name of the stage.
         config: Every setting that changes the output, as plain JSON values.
         inputs: The files that the stage reads. Together with `config` they decide whether a folder
@@ -73,12 +78,13 @@ class Ledger:
 
     Raises:
         UserError: `out` holds other files or another corpus, two inputs have the same content
-            and `repeats` is false, or another process is writing to `out`.
+            and `repeats` is false, another process is writing to `out`, or a store cannot be
+            reached or refuses.
     """
 
     def __init__(
         self,
-        out: Path,
+        out: str | Path,
         stage: str,
         config: Mapping[str, Any],
         inputs: Sequence[InputFile],
@@ -91,7 +97,9 @@ class Ledger:
         repeats: bool = False,
         earlier: Mapping[str, object] | None = None,
     ) -> None:
-        self.out = out.absolute()  # Arrow takes a relative `a:b/c` for a URL
+        self._upload = Upload(str(out)) if is_address(out) else None
+        folder = self._upload.folder if self._upload else local_path(out, "out")
+        self.out = folder.absolute()  # Arrow takes a relative `a:b/c` for a URL
         self.work = self.out / WORK
         self.inputs = by_content(inputs)
         self._started = time.monotonic() if started is None else started
@@ -122,6 +130,9 @@ class Ledger:
             for pattern in LEFTOVERS:
                 for path in self.out.rglob(pattern):
                     path.unlink()
+            if (self.out / MANIFEST).exists():  # only the upload is left
+                self._manifest = read_manifest(self.out / MANIFEST)
+                self._conclude()
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
@@ -247,11 +258,22 @@ class Ledger:
         }
         self._manifest = sealed(manifest)
         _write_json(self.out / MANIFEST, self._manifest)
+        self._conclude()
+
+    def _conclude(self) -> None:
+        """Send the finished folder if it has an address, and delete `_work`."""
+        if self._upload is not None:
+            self._upload.send(sent_files(self.out), self.out / MANIFEST)
+            self._upload.remove(PLAN)
         shutil.rmtree(self.work)
+        if self._upload is not None:
+            self._upload.keep_as_copy()
 
     def discard(self) -> None:
         """Delete the unfinished folder, whose units are of no use to a call that may succeed."""
         shutil.rmtree(self.out)
+        if self._upload is not None:
+            self._upload.remove(PLAN)
 
     def _finish_unit(self, unit: str, record: Mapping[str, Any]) -> None:
         if self._hashes:
@@ -261,11 +283,15 @@ class Ledger:
     def _open(self) -> Manifest | None:
         """Return the manifest if the folder is finished, None if work is left."""
         check_output_folder(self.out, "out")
-        manifest, plan = self.out / MANIFEST, self.work / "plan.json"
+        manifest, plan = self.out / MANIFEST, self.out / PLAN
+        if self._upload is not None and (sent := self._look_at(self._upload)) is not None:
+            return sent
         if manifest.exists():
             found = read_manifest(manifest)
             self._refuse_another(found, "a finished corpus", may_lack=self._newer_keys)
-            return found
+            if self._upload is None or not self.work.exists():
+                return found
+            return None
         if plan.exists():
             found = read_manifest(plan)
             self._refuse_another(found, "an unfinished corpus", may_lack=self._newer_keys)
@@ -279,9 +305,32 @@ class Ledger:
             _write_json(plan, self._plan)
         return None
 
+    def _look_at(self, upload: Upload) -> Manifest | None:
+        """Return the manifest at an address if it is there; else lay claim to the address.
+
+        The plan is written there before any work, which shows that the store lets us write.
+        """
+        there = f"{upload.address} holds"
+        if (manifest := upload.copy(MANIFEST)) is not None:
+            found = read_manifest(manifest)
+            self._refuse_another(found, "a finished corpus", there, may_lack=self._newer_keys)
+            if upload.folder.exists():  # the process was killed just after it had sent everything
+                shutil.rmtree(upload.folder)
+                upload.remove(PLAN)
+            return found
+        if (plan := upload.copy(PLAN)) is not None:
+            found = read_manifest(plan)
+            self._refuse_another(found, "an unfinished corpus", there, may_lack=self._newer_keys)
+        elif upload.holds_files():
+            raise UserError(
+                f"{upload.address} is not empty and not the folder of a stage; choose another out="
+            )
+        upload.write(PLAN, self._plan)
+        return None
+
     def _forget_if_nothing_is_done(self) -> None:
         """Remove the plan of a stage that bad input stopped, so that the corrected call may run."""
-        ours = {self.work / "lock", self.work / "plan.json", self.work / "done"}
+        ours = {self.work / "lock", self.out / PLAN, self.work / "done"}
         if (
             not self.finished
             and self.out.exists()
@@ -291,26 +340,30 @@ class Ledger:
         ):
             shutil.rmtree(self.work)
             self.out.rmdir()
+            if self._upload is not None:
+                self._upload.remove(PLAN)
 
     def _start_again(self) -> None:
         """Delete what an earlier version left unfinished, and write this version's plan."""
         print(
             f"{self.out}: started by an earlier version of this stage; starting again", flush=True
         )
-        plan = self.work / "plan.json"  # replaced last, so that a killed process starts again, too
+        plan = self.out / PLAN  # replaced last, so that a killed process starts again, too
         for path in (*self.out.iterdir(), *self.work.iterdir()):
             if path not in (self.work, self.work / "lock", plan):
                 remove(path)
         (self.work / "done").mkdir()
         _write_json(plan, self._plan)
 
-    def _refuse_another(self, found: Manifest, kind: str, may_lack: Sequence[str]) -> None:
+    def _refuse_another(
+        self, found: Manifest, kind: str, there: str = "", *, may_lack: Sequence[str]
+    ) -> None:
         """Raise UserError unless a plan or manifest matches this stage's plan."""
         found = {**found, "config": {**self._earlier, **found.get("config", {})}}
         difference = _difference(found, json.loads(json.dumps(self._plan)), may_lack)
         if difference:
             raise UserError(
-                f"{self.out} holds {kind} that differs: {difference}\n"
+                f"{there or f'{self.out} holds'} {kind} that differs: {difference}\n"
                 "choose another out=, or delete the folder"
             )
 

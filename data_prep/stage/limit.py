@@ -18,7 +18,6 @@ from data_prep.stage.manifest import Manifest, source_manifests
 from data_prep.stage.readers import PARQUET, SUFFIXES, Layout, batches, open_parquet
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
-from webtext_gpt.paths import local_path
 
 LIMIT = "limit"
 """Name of the stage, and of its folder in a build."""
@@ -47,9 +46,7 @@ def take(inputs: Sequence[str], out: str | Path, limit: int, layout: Layout) -> 
     files = find_inputs(inputs, SUFFIXES)
     config = {"limit": limit, "lines": layout.lines, "text_key": layout.text_key}
     sources = source_manifests(file.path for file in files)
-    with Ledger(
-        local_path(out, "out"), LIMIT, config, files, sources=sources, started=started
-    ) as ledger:
+    with Ledger(out, LIMIT, config, files, sources=sources, started=started) as ledger:
         if not ledger.finished:
             rejected: Counter[str] = Counter()
             ranks = [_ranks(t) for file in files for t in _tables(file.path, layout, rejected)]

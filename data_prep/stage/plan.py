@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from data_prep.settings.build import INPUT, STAGES, Build
 from data_prep.stage.limit import LIMIT
 from webtext_gpt.commands import COMMANDS
+from webtext_gpt.remote.addresses import under
 from webtext_gpt.settings.base import Settings
 from webtext_gpt.settings.composition import compose
 from webtext_gpt.settings.reading import read
@@ -40,11 +40,11 @@ def plan(build: Build) -> list[PlannedStage]:
     for name in build.stages:
         all_inputs = None
         if name == limited:
-            all_inputs, inputs = inputs, [str(Path(build.out) / LIMIT)]
+            all_inputs, inputs = inputs, [under(build.out, LIMIT)]
         settings = _settings(build, name, inputs)
         stages.append(PlannedStage(name, settings, all_inputs))
         if name != "tokenizer" and (name != "overlap" or build.overlap.get("remove")):
-            inputs = [str(Path(build.out) / name)]
+            inputs = [under(build.out, name)]
     return stages
 
 
@@ -64,7 +64,7 @@ def _settings(build: Build, stage: str, inputs: Sequence[str]) -> Settings:
     model: type[Settings] = command.load("settings")
     shared = {
         "workers": build.workers, "evalsets": build.evalsets, "engine": build.engine.arguments(),
-        "out": str(Path(build.out) / stage),
+        "out": under(build.out, stage),
     }  # fmt: skip
     values = compose(command.config, {}) if command.config else {}
     values |= {key: value for key, value in shared.items() if key in model.model_fields}
@@ -72,7 +72,7 @@ def _settings(build: Build, stage: str, inputs: Sequence[str]) -> Settings:
     if stage != "tokenizer" or values.get("gpt2") is None:
         values[INPUT[stage]] = inputs
     if stage == "shards" and "tokenizer" in build.stages:
-        values["tokenizer"] = str(Path(build.out) / "tokenizer")
+        values["tokenizer"] = under(build.out, "tokenizer")
     return read(model, values, source=f"{stage}.")
 
 

@@ -1,8 +1,9 @@
-"""Paths as the user gives them: literal names, `~/`, folders and glob patterns.
+"""Paths as the user gives them: literal names, `~/`, folders, glob patterns and addresses.
 
 A name that exists is taken literally, whatever characters it holds; only then does a leading `~/`
 mean the home folder, and do `*`, `?`, `[...]` and `**` mean a pattern. Environment variables are
-left to the shell.
+left to the shell. What is read may also be the address of something in an object store, see
+`webtext_gpt.remote`; of that, the functions here return copies on this machine.
 """
 
 import os
@@ -13,9 +14,13 @@ from pathlib import Path
 from typing import Literal
 
 from webtext_gpt.errors import UserError
-
-MAGIC = "*?["
-"""Characters of a glob pattern."""
+from webtext_gpt.remote.addresses import (
+    PATTERN_CHARACTERS,
+    is_address,
+    mirrored,
+    refuse_address_as_folder,
+    unsupported,
+)
 
 _How = Literal["named", "matched", "inside"]
 """Ways in which a file is given: by its name, by a pattern, or by the folder it is in."""
@@ -29,18 +34,40 @@ def local_path(given: str | Path, key: str = "") -> Path:
         key: the setting that gives it, for the message.
 
     Raises:
-        UserError: the path is empty, which would mean the current folder.
+        UserError: the path is empty, which would mean the current folder; or it is an address.
     """
     if given == "":
         empty = f"{key}= is empty" if key else "a path is empty"
         raise UserError(f"{empty}; name a file or folder (. is the current folder)")
-    path = Path(given)
+    if is_address(given):
+        raise unsupported(str(given), key)
+    path = Path(given.removeprefix("file://")) if isinstance(given, str) else given
     if not os.path.lexists(path):
         try:
             return path.expanduser()
         except RuntimeError:  # `~name` without such a user: a name like any other
             return path
     return path
+
+
+def readable_path(given: str | Path, key: str = "") -> Path:
+    """Return a path of this machine, which need not exist, or the copy of what an address names.
+
+    A folder is copied with all its files.
+
+    Raises:
+        UserError: see `local_path` and `webtext_gpt.remote.mirror.fetch`.
+    """
+    if not is_address(given):
+        return local_path(given, key)
+    from webtext_gpt.remote.mirror import copy_of
+
+    return copy_of(str(given), key)
+
+
+def place_of(given: str | Path, key: str = "") -> Path:
+    """Return where `readable_path` is or would be; nothing is read."""
+    return mirrored(str(given), key) if is_address(given) else local_path(given, key)
 
 
 def find_files(
@@ -95,8 +122,10 @@ def search_files(
     that is reached several times, also by symbolic links, counts once, under its own name if that
     is among those found. Links to folders are followed, and each folder is read once.
 
+    Of an address, the files to read are copied to this machine, with the manifests beside them.
+
     Args:
-        given: a path or pattern, or several.
+        given: a path, pattern or address, or several.
         wanted: whether a file found in a folder is read.
         key: the setting that gives the paths, for messages.
         kinds: the files that `wanted` accepts, for messages.
@@ -113,8 +142,15 @@ def search_files(
         raise UserError(f"{key or 'the list of files'} is empty; name a file or folder")
     found: list[Path] = []
     others: list[Path] = []
+
+    def takes(file: Path, how: _How) -> bool:
+        return how == "named" or (how == "matched" and refusal is None) or wanted(file)
+
     for pattern in patterns:
-        files, how = _files(pattern, key, recursive, ignored)
+        if is_address(pattern):
+            files, how = _remote_files(pattern, key, takes, recursive, ignored)
+        else:
+            files, how = _files(pattern, key, recursive, ignored)
         if how != "inside" and refusal is None:
             found += files
         elif how == "named" and refusal is not None:
@@ -139,17 +175,21 @@ def _once(found: Iterable[Path]) -> list[Path]:
 
 def _nothing(pattern: str, files: list[Path], key: str, kinds: str, how: _How) -> str:
     """Return the message about a folder or pattern without a wanted file."""
-    path = local_path(pattern, key)
     name = f"{key}={shown(pattern)}" if key else shown(pattern)
     if how == "matched":
         return f"{name} matches no {kinds}, only {', '.join(shown(file) for file in files[:3])}"
-    others = sorted(shown(p.name) for p in path.iterdir() if p.name[0] != ".")[:3]
+    inside = files if is_address(pattern) else local_path(pattern, key).iterdir()
+    others = sorted(shown(p.name) for p in inside if p.name[0] != ".")[:3]
     held = f"; it holds {', '.join(others)}, ..." if others else ""
     return f"{name} is a folder without {kinds}{held}"
 
 
 def names_files(pattern: str) -> bool:
-    """Return whether a path exists, or a glob pattern matches something."""
+    """Return whether a path or address exists, or a glob pattern matches something."""
+    if is_address(pattern):
+        from webtext_gpt.remote.mirror import exists
+
+        return exists(pattern)
     path = local_path(pattern)
     return path.exists() or next(_matches(path), None) is not None
 
@@ -193,6 +233,7 @@ def check_output_file(file: Path, key: str) -> None:
 
 def _check_place(out: Path, folder: Path, key: str) -> None:
     """Check the folder of an output, or the nearest folder above it that exists."""
+    refuse_address_as_folder(out, key)
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     name = f"{key}={shown(out)}"
     if not place.is_dir():
@@ -204,6 +245,20 @@ def _check_place(out: Path, folder: Path, key: str) -> None:
             f"{name} {made}: no permission to write in {shown(place)}, or it is read-only; give "
             f"another {key}="
         )
+
+
+def _remote_files(
+    address: str,
+    key: str,
+    takes: Callable[[Path, _How], bool],
+    recursive: bool,
+    ignored: Callable[[Path], bool],
+) -> tuple[list[Path], _How]:
+    """Return the copies of the files of one address, and how it gives them."""
+    from webtext_gpt.remote.mirror import fetch
+
+    copies = fetch(address, key, takes, ignored=ignored, recursive=recursive)
+    return copies.files, copies.how
 
 
 def _files(
@@ -231,7 +286,7 @@ def _files(
             f"{shown(pattern)}/*"
         )
     if not files:
-        matched = any(character in pattern for character in MAGIC)
+        matched = any(character in pattern for character in PATTERN_CHARACTERS)
         nothing = f"matches no file (looked from {Path.cwd()})"
         raise UserError(f"{name} {nothing if matched else absence(path)}")
     return files, "matched"
@@ -284,6 +339,6 @@ def _below(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
     elif part == "**":
         for inside in _folders(folder):
             yield from _below(inside, rest or ("*",))
-    elif any(character in part for character in MAGIC):
+    elif any(character in part for character in PATTERN_CHARACTERS):
         for name in sorted(glob(part, root_dir=folder)):
             yield from _below(folder / name, rest)

@@ -24,7 +24,7 @@ from webtext_gpt.characters import character_classes
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import read_text
 from webtext_gpt.hub import hub_problem, may_be_on_hub
-from webtext_gpt.paths import absence, local_path, shown
+from webtext_gpt.paths import absence, readable_path, shown
 
 END_OF_TEXT = "<|endoftext|>"
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -294,7 +294,7 @@ def load_gpt2(path: str | Path, key: str = "tokenizer.path") -> Tokenizer:
     Raises:
         UserError: the folder holds none of these, or the hub does not provide the tokenizer.
     """
-    folder = local_path(path, key)
+    folder = readable_path(path, key)
     if folder.is_file():
         return Tokenizer.load(folder)
     if folder.is_dir():

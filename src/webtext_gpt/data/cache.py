@@ -1,5 +1,7 @@
 """Cache of the token shards that `train.py` builds from text: its entries, their sizes, removal.
 
+The copies of remote files are in it, too, a folder a bucket: see `webtext_gpt.remote.mirror`.
+
 An entry is a folder `KIND-HASH`, made by `webtext_gpt.data.prepare` under the hidden name
 `.KIND-HASH.partial`, while `KIND-HASH.lock` is locked. A process that reads an entry holds a shared
 lock on its manifest. Folders that are not of this form, or hold other files, are left alone.
@@ -28,6 +30,9 @@ from webtext_gpt.data.shards import MANIFEST, TOKENIZER
 from webtext_gpt.files import PARTIAL
 from webtext_gpt.locks import unused
 from webtext_gpt.paths import local_path, shown
+from webtext_gpt.remote.addresses import REMOTE
+from webtext_gpt.remote.mirror import buckets, remove_copies
+from webtext_gpt.remote.uploads import unfinished_folders
 
 if TYPE_CHECKING:
     from webtext_gpt.cli import Call
@@ -159,7 +164,8 @@ def main(settings: "Cache", call: "Call") -> None:
     """List the entries of the cache, or empty it."""
     cache = local_path(settings.cache_dir, "cache_dir")
     found = entries(cache)
-    total = size_text(sum(entry.size for entry in found))
+    copies = buckets(cache / REMOTE)
+    total = size_text(sum(entry.size for entry in found) + sum(copies.values()))
     print(f"{cache}: {len(found)} {'entry' if len(found) == 1 else 'entries'}, {total}")
     for entry in found:
         days = (time.time() - entry.built) / 86400
@@ -169,4 +175,12 @@ def main(settings: "Cache", call: "Call") -> None:
             state = "removed" if remove(entry) else "kept: a process is using it"
         print(f"{size_text(entry.size):>9}  {age:>13}  {entry.folder.name}  {entry.source}  {state}"
               .rstrip())  # fmt: skip
+    for bucket, size in copies.items():
+        state = ""
+        if settings.empty:
+            state = "removed" if remove_copies(bucket) else "kept: a process is using it"
+        name = f"copies of {bucket.parent.name}://{bucket.name}"
+        print(f"{size_text(size):>9}  {name}  {state}".rstrip())
+    for folder in unfinished_folders(cache / REMOTE):
+        print(f"unfinished: {folder}; run the command that makes it again, or delete the folder")
     clear_leftovers(cache)

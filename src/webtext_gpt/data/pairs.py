@@ -11,7 +11,7 @@ from webtext_gpt.data.prepare import held_out
 from webtext_gpt.data.rows import holds_rows, read_rows, text_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import BOM
-from webtext_gpt.paths import absence, local_path
+from webtext_gpt.paths import absence, readable_path
 
 TSV = (".tsv",)
 
@@ -138,7 +138,7 @@ class ParallelText:
 
 
 def _existing(key: str, name: str) -> Path:
-    path = local_path(name, key)
+    path = readable_path(name, key)
     if not path.is_file():
         raise UserError(f"{key}={name} {absence(path)}; give a file of sentences")
     return path

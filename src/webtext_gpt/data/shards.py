@@ -32,7 +32,7 @@ from webtext_gpt.data.shard_manifest import (
 from webtext_gpt.errors import UserError
 from webtext_gpt.locks import InUse
 from webtext_gpt.manifests import refuse_altered
-from webtext_gpt.paths import absence, local_path, shown
+from webtext_gpt.paths import absence, readable_path, shown
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.tokenizer import Tokenizer
 
@@ -60,7 +60,8 @@ class TokenShards:
     contents by `verify`.
 
     Args:
-        path: a folder that `write_shards` wrote.
+        path: a folder that `write_shards` wrote, or its address in an object store; its files are
+            then copied to this machine, where they are mapped.
         key: prefix of the settings' keys, for messages.
 
     Raises:
@@ -69,7 +70,7 @@ class TokenShards:
     """
 
     def __init__(self, path: str | Path, key: str = "data") -> None:
-        self.folder = local_path(path, f"{key}.path")
+        self.folder = readable_path(path, f"{key}.path")
         path = self.folder / MANIFEST
         if not path.is_file():
             raise UserError(_problem(self.folder, key))

@@ -22,7 +22,7 @@ from webtext_gpt.data.stage_folders import stage_rule
 from webtext_gpt.data.tally import MALFORMED, NO_TEXT, Tally
 from webtext_gpt.errors import UserError
 from webtext_gpt.hub import hub_problem
-from webtext_gpt.paths import local_path, search_files
+from webtext_gpt.paths import place_of, search_files
 from webtext_gpt.tokenizer import Tokenizer
 
 
@@ -271,7 +271,7 @@ def checked_fraction(val_fraction: float) -> float:
 def _refuse_shards(paths: list[str], key: str) -> None:
     choice = "data=shards" if key == "data" else f"{key}.kind=shards"
     for path in paths:
-        if holds_shards(local_path(path, f"{key}.path")):
+        if holds_shards(place_of(path, f"{key}.path")):
             raise UserError(
                 f"{key}.path={path} is a folder of token shards, not of texts; read it with "
                 f"{choice}"

@@ -34,7 +34,7 @@ from webtext_gpt.generation.translation_command import print_translations
 from webtext_gpt.model import GPT
 from webtext_gpt.model.transformer import Transformer
 from webtext_gpt.music.vocabulary import encoding_of
-from webtext_gpt.paths import absence, check_output_file, local_path, shown
+from webtext_gpt.paths import absence, check_output_file, local_path, readable_path, shown
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.settings import checks, whole_number
 from webtext_gpt.settings.inference import Generate
@@ -255,7 +255,7 @@ def read_prompts(path: str | Path) -> list[str]:
     Raises:
         UserError: the file does not have the format of its suffix, or holds no prompt.
     """
-    path = local_path(path, "prompts")
+    path = readable_path(path, "prompts")
     if not path.exists() or path.is_dir():
         problem = "is a folder, not a file of prompts" if path.is_dir() else absence(path)
         raise UserError(f"prompts={shown(path)} {problem}")

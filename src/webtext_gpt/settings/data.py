@@ -33,7 +33,7 @@ class Files(Target):
     """`data=files`: your own text, JSONL and Parquet files."""
 
     target: Literal["webtext_gpt.data.sources.Files"] = setting(alias="_target_")
-    path: Annotated[list[str], Listed(PathText())] = setting(
+    path: Annotated[list[str], Listed(PathText(remote=True))] = setting(
         ...,
         "file, folder, glob pattern or list [a,b]; with data=shards, a folder",
         common=True,
@@ -62,9 +62,9 @@ class Hub(Target):
     revision: Annotated[str | None, Text(null="the newest")] = setting(
         None, "git revision of the dataset"
     )
-    data_files: Annotated[list[str] | None, Listed(PathText(), null="the dataset's own")] = setting(
-        None, "files for the builders json, parquet and text"
-    )
+    data_files: Annotated[
+        list[str] | None, Listed(PathText(remote=True), null="the dataset's own")
+    ] = setting(None, "files for the builders json, parquet and text")
     text_key: Annotated[str, Text("the name of a column")] = setting(
         "text", "column that holds the text"
     )
@@ -77,14 +77,14 @@ class Shards(Target):
     """`data=shards`: token shards built by data_prep; they contain their own tokenizer."""
 
     target: Literal["webtext_gpt.data.shards.TokenShards"] = setting(alias="_target_")
-    path: Annotated[str, PathText()] = setting(..., "folder of token shards")
+    path: Annotated[str, PathText(remote=True)] = setting(..., "folder of token shards")
 
 
 class Midi(Target):
     """`data=midi`: MIDI files, one piece each, as events (Oore et al. 2018)."""
 
     target: Literal["webtext_gpt.music.sources.Midi"] = setting(alias="_target_")
-    path: Annotated[list[str], Listed(PathText())] = setting(
+    path: Annotated[list[str], Listed(PathText(remote=True))] = setting(
         ..., "file, folder, glob pattern or list [a,b] of .mid and .midi files", common=True
     )
     val_fraction: Annotated[float, Fraction] = setting(
@@ -104,7 +104,7 @@ class Chorales(Target):
     """`data=chorales`: scores of four voices in sixteenths, such as Bach's chorales."""
 
     target: Literal["webtext_gpt.music.sources.Chorales"] = setting(alias="_target_")
-    path: Annotated[list[str], Listed(PathText())] = setting(
+    path: Annotated[list[str], Listed(PathText(remote=True))] = setting(
         ...,
         "JSON file of pieces by split, train, valid and test, or a list of them; a piece is a list "
         "of sixteenths, each [soprano, alto, tenor, bass] in MIDI numbers, -1 for a rest",
@@ -244,20 +244,20 @@ class Pairs(Target):
     """`data=pairs`: sentences and their translations, for an encoder-decoder."""
 
     target: Literal["webtext_gpt.data.pairs.ParallelText"] = setting(alias="_target_")
-    source: Annotated[str, PathText()] = setting(
+    source: Annotated[str, PathText(remote=True)] = setting(
         ...,
         "file of sentences, one a line, plain or compressed; or a .tsv or JSONL file that has "
         "their translations too",
     )
-    target_file: Annotated[str | None, PathText(null="in the file of data.source")] = setting(
-        None, "file of their translations, line by line", alias="target"
+    target_file: Annotated[str | None, PathText(null="in the file of data.source", remote=True)] = (
+        setting(None, "file of their translations, line by line", alias="target")
     )
-    val_source: Annotated[str | None, PathText(null="val_fraction of the pairs")] = setting(
-        None, "file of sentences for validation"
+    val_source: Annotated[str | None, PathText(null="val_fraction of the pairs", remote=True)] = (
+        setting(None, "file of sentences for validation")
     )
-    val_target: Annotated[str | None, PathText(null="in the file of data.val_source")] = setting(
-        None, "file of their translations"
-    )
+    val_target: Annotated[
+        str | None, PathText(null="in the file of data.val_source", remote=True)
+    ] = setting(None, "file of their translations")
     val_fraction: Annotated[float, Fraction] = setting(
         0.01, "fraction of the pairs held out, chosen by a hash of their text, without val_source"
     )
@@ -312,7 +312,7 @@ class GPT2Tokenizer(Target):
     """`tokenizer=gpt2`: GPT-2's vocabulary of 50,257 tokens."""
 
     target: Literal["webtext_gpt.tokenizer.load_gpt2"] = setting(alias="_target_")
-    path: Annotated[str, PathText(what="a folder or hub name")] = setting(
+    path: Annotated[str, PathText(what="a folder or hub name", remote=True)] = setting(
         "openai-community/gpt2", "hub name, or a folder with encoder.json and vocab.bpe"
     )
 

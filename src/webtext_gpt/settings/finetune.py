@@ -57,13 +57,13 @@ class Finetune(RunSettings):
         PathText(what="a run folder, .ckpt file, Hugging Face folder or hub name", null="none"),
     ] = setting(None, "model to start from, or classifier to use", common=True)
     task: Task = keys(Task)
-    predict: Annotated[str | None, PathText(null="none")] = setting(
+    predict: Annotated[str | None, PathText(null="none", remote=True)] = setting(
         None, "file of texts to label, with the task's columns", common=True
     )
     out: Annotated[str | None, PathText(null="predictions.csv in run_dir")] = setting(
         None, ".csv or .jsonl file for the labels and their probabilities", common=True
     )
-    evaluate: Annotated[str | None, PathText(null="none")] = setting(
+    evaluate: Annotated[str | None, PathText(null="none", remote=True)] = setting(
         None, "file of labeled texts to measure the classifier on", common=True
     )
     epochs: Annotated[

@@ -58,7 +58,7 @@ class Generate(Settings):
         "text to continue, for a model of music a MIDI file; empty: begin a new document",
         common=True,
     )
-    prompts: Annotated[str | None, PathText(null="use prompt")] = setting(
+    prompts: Annotated[str | None, PathText(null="use prompt", remote=True)] = setting(
         None,
         'file of prompts: one per line, or JSONL or Parquet with a column "prompt"',
         common=True,
@@ -195,11 +195,11 @@ class Evaluate(Settings):
         common=True,
         shown="evaluations/DATE_TIME",
     )
-    source: Annotated[str | None, PathText(null="test.source in data_dir")] = setting(
+    source: Annotated[str | None, PathText(null="test.source in data_dir", remote=True)] = setting(
         None, "task translation: file of sentences, one per line; a path, or a name in data_dir"
     )
-    reference: Annotated[str | None, PathText(null="test.target in data_dir")] = setting(
-        None, "task translation: file of their translations, line by line"
+    reference: Annotated[str | None, PathText(null="test.target in data_dir", remote=True)] = (
+        setting(None, "task translation: file of their translations, line by line")
     )
     num_beams: Annotated[int, Whole(1)] = setting(5, "task translation: width of the beam search")
     length_penalty: Annotated[float, Number(0)] = setting(

@@ -18,6 +18,8 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from webtext_gpt.remote.addresses import is_address
+
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -229,14 +231,24 @@ class Text(Kind):
 
 @dataclass(frozen=True)
 class PathText(Text):
-    """A path or glob pattern, taken as it is given."""
+    """A path or glob pattern, taken as it is given.
+
+    Attributes:
+        remote: whether it may be an address in an object store, such as s3://BUCKET/FOLDER.
+    """
 
     what: str = "a path"
+    remote: bool = False
 
     def _read(self, value: object) -> str:
         text = super()._read(value)
         if "\0" in text:
             raise self.refused("it holds a NUL character")
+        if not self.remote and is_address(text):
+            raise self.refused(
+                "an address is read or written only where data is; copy the file or folder with "
+                "the store's own tool, and name the copy"
+            )
         return text
 
 

@@ -9,6 +9,7 @@ import yaml
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 from webtext_gpt.paths import local_path, names_files
+from webtext_gpt.remote.addresses import is_address
 from webtext_gpt.settings.base import Settings
 from webtext_gpt.settings.kinds import PathText
 from webtext_gpt.settings.lists import Listed
@@ -144,7 +145,9 @@ def _absolute(value: Any) -> Any:
     """Make relative paths and glob patterns absolute if they name existing files."""
     if isinstance(value, list):
         return [_absolute(item) for item in value]
-    if not isinstance(value, str) or not value or local_path(value).is_absolute():
+    if not isinstance(value, str) or not value or is_address(value):
+        return value
+    if local_path(value).is_absolute():
         return value
     return str(Path.cwd() / value) if names_files(value) else value
 

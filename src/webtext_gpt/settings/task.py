@@ -50,15 +50,15 @@ class Task(Settings):
         lambda: {"train": "train", "validation": None, "test": None},
         "the hub's name of each split",
     )
-    train: Annotated[str | None, PathText(null="from the hub")] = setting(
+    train: Annotated[str | None, PathText(null="from the hub", remote=True)] = setting(
         None,
         "file of training rows, instead of the hub: CSV, TSV, JSONL or Parquet by its suffix",
         common=True,
     )
     validation: Annotated[
-        str | None, PathText(null="with train=FILE, val_fraction of the training rows")
+        str | None, PathText(null="with train=FILE, val_fraction of the training rows", remote=True)
     ] = setting(None, "file of rows on which the best checkpoint is chosen", common=True)
-    test: Annotated[str | None, PathText(null="none")] = setting(
+    test: Annotated[str | None, PathText(null="none", remote=True)] = setting(
         None, "file of rows that are scored once, after training", common=True
     )
     text: Annotated[str, Column] = setting("text", "column of the text", common=True)

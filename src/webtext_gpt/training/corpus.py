@@ -15,6 +15,7 @@ from webtext_gpt.data.sources import SplitSource
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPTConfig
 from webtext_gpt.model.config import GPT2_VOCAB_SIZE
+from webtext_gpt.remote.addresses import is_address
 from webtext_gpt.settings.data import (
     OWN_TOKENIZER,
     Characters,
@@ -113,7 +114,7 @@ def expected_vocabulary(settings: Train) -> int:
             if not isinstance(choice, Hub):
                 choice.build()  # refuses a path that does not exist
         path = tokenizer.path
-        is_local = Path(path).exists() or path.startswith(("/", ".", "~"))
+        is_local = Path(path).exists() or path.startswith(("/", ".", "~")) or is_address(path)
         return tokenizer.build().vocab_size if is_local else GPT2_VOCAB_SIZE
     built = build_sources(data) if isinstance(data, Mixed) else {"": data.build()}
     sources = [source for source in built.values() if not isinstance(source, TokenShards)]

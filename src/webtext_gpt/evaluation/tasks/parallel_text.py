@@ -16,7 +16,7 @@ from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.evaluation.tasks.translation import paired_sentences
 from webtext_gpt.evaluation.translation_metrics import translation_scores
 from webtext_gpt.generation.translate import translate
-from webtext_gpt.paths import absence, local_path, shown
+from webtext_gpt.paths import absence, readable_path, shown
 from webtext_gpt.progress import progress_bar
 
 COLUMNS = ("source", "target")
@@ -85,7 +85,7 @@ def _file(key: str, name: str, data_dir: Path | None) -> Path:
     """
     if data_dir is not None and (data_dir / name).is_file():
         return data_dir / name
-    path = local_path(name, key)
+    path = readable_path(name, key)
     if not path.is_file():
         where = "" if data_dir is None else f", also in {data_dir}"
         problem = "is not a file" if path.exists() else f"{absence(path)}{where}"

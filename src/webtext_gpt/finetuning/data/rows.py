@@ -19,7 +19,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.delimited import read_delimited
 from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.hub import hub_problem
-from webtext_gpt.paths import absence, local_path, shown
+from webtext_gpt.paths import absence, readable_path, shown
 from webtext_gpt.signatures import head_of, refuse_other_kind, wide_encoding
 
 DELIMITED = {".csv", ".tsv"}
@@ -90,7 +90,7 @@ def file_source(
         UserError: the file does not exist, or its suffix is unknown. For errors while rows are
             read, see `read_rows` and `read_delimited`.
     """
-    path = local_path(file, key)
+    path = readable_path(file, key)
     if not path.is_file():
         problem = "is a folder, not a file" if path.is_dir() else absence(path)
         raise UserError(f"{key}={shown(file)} {problem}")
