@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from webtext_gpt.model import GPTConfig
+from webtext_gpt.training.estimate import estimate
 from webtext_gpt.training.memory import (
     activation_bytes,
     count_parameters,
-    estimate,
     estimate_memory,
 )
 
@@ -74,7 +74,7 @@ def test_offloaded_states_are_in_the_machines_memory(compose: Callable[..., Any]
     """354,823,168 parameters: 12 + 2 bytes each in the machine, gradients on the device."""
     settings = ["model=medium", "tokenizer=gpt2", "trainer.devices=8", "trainer.accelerator=cuda"]
     settings += ["trainer.precision=bf16-mixed", "strategy=deepspeed_zero3_offload"]
-    *_, zero2, zero3, machine = estimate(compose("train", *settings)).splitlines()
+    *_, zero2, zero3, machine, _ = estimate(compose("train", *settings)).splitlines()
     gib = 354_823_168 / 2**30
     assert zero3.endswith("<- this call")
     assert [float(word) for word in zero3.split()[1:4]] == [0, round(gib / 4, 3), 0]
@@ -104,6 +104,7 @@ def test_the_estimate_needs_no_gpu(
     gib = 354_823_168 / 2**30
     expected = {"ZeRO-0": (4, 4, 8), "ZeRO-1": (2, 2, 1.5), "ZeRO-2": (2, 0.25, 1.5)}
     expected["ZeRO-3"] = (0.25, 0.25, 1.5)
+    assert lines.pop().startswith("time")
     for line in lines[2:]:
         name = line.split()[0]
         assert line.endswith("<- this call") == (name == "ZeRO-2")  # auto on GPUs
