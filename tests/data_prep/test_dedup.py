@@ -370,7 +370,7 @@ def test_a_corpus_of_a_version_without_a_key_is_accepted_if_finished_and_else_st
         with pytest.raises(KeyboardInterrupt):
             deduplicate([source], tmp_path / "half")
     forget(tmp_path / "half/_work/plan.json", key)
-    (keys,) = (tmp_path / "half/_work").glob("keys-*.npy")
+    (keys,) = (tmp_path / "half/_work").glob("bands-*.npy")
     np.save(keys, np.zeros_like(np.load(keys)))  # of other words: all documents equal
     assert deduplicate([source], tmp_path / "half")["config"] == made["config"]
     assert corpus_bytes(tmp_path / "half") == corpus_bytes(out)
