@@ -1,8 +1,8 @@
 """Stages whose memory could grow with counts, at counts up to those of WebText and beyond.
 
-    python benchmarks/webtext_scale.py signatures 100000 1000000 8000000
-    python benchmarks/webtext_scale.py bloom 100000000 1000000000 10000000000
-    python benchmarks/webtext_scale.py tokens 100000000 1000000000 10000000000
+    python benchmarks/webtext_scale.py stage=signatures sizes=100_000,1_000_000,8_000_000
+    python benchmarks/webtext_scale.py stage=bloom sizes=10_000_000_000
+    python benchmarks/webtext_scale.py stage=tokens
 
 `signatures` clusters so many documents. One in 40 is made up by `common/webtext.py` and signed by
 the stage's own code; a third of these are copies of each other, with known similarities. The
@@ -215,13 +215,20 @@ def peak_memory() -> float:
 STAGES: dict[str, Callable[[Path, int], Figures]] = {
     "signatures": signatures, "bloom": bloom, "tokens": tokens,
 }  # fmt: skip
+SIZES = {
+    "signatures": "100_000,1_000_000,8_000_000",
+    "bloom": "100_000_000,1_000_000_000,10_000_000_000",
+    "tokens": "100_000_000,1_000_000_000,10_000_000_000",
+}
 
 
 def main() -> None:
     """Measure one stage at some sizes, and print a column for each."""
-    if len(sys.argv) < 3 or sys.argv[1] not in STAGES:
+    given = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    stage = given.get("stage", "")
+    if stage not in STAGES:
         sys.exit(__doc__)
-    stage, sizes = sys.argv[1], [int(size) for size in sys.argv[2:]]
+    sizes = [int(size) for size in given.get("sizes", SIZES[stage]).split(",")]
     columns = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as name:

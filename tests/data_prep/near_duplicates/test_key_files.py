@@ -1,5 +1,6 @@
 """Equal keys of documents in files, sorted a share at a time."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -53,3 +54,24 @@ def test_no_document_has_no_group(tmp_path: Path) -> None:
     ((members, bounds),) = equal_keys([tmp_path / "none.npy"], [0, 1], np.zeros(0, bool))
     assert len(members) == 0
     assert bounds.tolist() == [0]
+
+
+def test_memory_is_that_of_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sorting all 400,000 keys takes 8 bytes each for the keys, their order and the sorted keys.
+
+    That is 9.6 MB at least. A share of 10,000 takes under 1 MB, and the flags a few bytes a key.
+    """
+    rng = np.random.default_rng(0)
+    files = [tmp_path / f"{number}.npy" for number in range(4)]
+    for file in files:
+        write_keys(file, rng.integers(0, 1 << 64, (100_000, 1), np.uint64))
+    left_out = np.zeros(400_000, bool)
+    peaks = []
+    for at_once in (1 << 30, 10_000):
+        monkeypatch.setattr(key_files, "SORTED_AT_ONCE", at_once)
+        tracemalloc.start()
+        assert sum(len(members) for members, _ in equal_keys(files, [0], left_out)) == 0
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[0] > 9.6e6
+    assert peaks[1] < 3e6
