@@ -170,8 +170,7 @@ def estimate_memory(
             fp32.
         activations: bytes, see `activation_bytes`.
         bucket: gradient values that are reduced at once.
-        on_gpu: whether the devices are GPUs, which use two buckets: one is filled while the other
-            is sent.
+        on_gpu: whether the devices are GPUs, otherwise CPU processes.
         pure: whether the precision is bf16-true, which keeps DDP's states in bf16 too.
         offload: whether optimizer states, and in stage 3 parameters, are off the device.
         one_moment: parameters of which the optimizer keeps one moment instead of two.
@@ -185,7 +184,6 @@ def estimate_memory(
         states = (8 + 4 * averages) * n_parameters - 4 * one_moment
         return Memory(4 * n_parameters, 4 * n_parameters, states, casts, activations)
     width = 2 if half else 4
-    gathered = min(n_parameters, LIVE_PARAMETERS) * width if stage == 3 else 0
     return Memory(
         parameters=(
             0 if offload and stage == 3 else width * n_parameters / (devices if stage == 3 else 1)
@@ -194,9 +192,21 @@ def estimate_memory(
         optimizer=(
             0 if offload else ((12 + 4 * averages) * n_parameters - 4 * one_moment) / devices
         ),
-        buffers=width * bucket * (2 if on_gpu else 1) + gathered,
+        buffers=width * _buffered(n_parameters, stage, bucket, on_gpu=on_gpu),
         activations=activations,
     )
+
+
+def _buffered(n_parameters: int, stage: int, bucket: int, *, on_gpu: bool) -> int:
+    """Return the values that a device holds in DeepSpeed's buffers, when they are fullest."""
+    filled = min(n_parameters, bucket)
+    if stage < 3:
+        # A GPU fills one bucket while it sends the other. Of a CPU's, only what is filled counts.
+        return 2 * bucket if on_gpu else filled
+    # Before a reduce-scatter, the bucket is copied in the order of the partitions; gloo reduces a
+    # copy of that.
+    copies = bucket + filled if on_gpu else 3 * filled
+    return copies + min(n_parameters, LIVE_PARAMETERS)
 
 
 def activation_bytes(

@@ -44,6 +44,28 @@ def test_bytes_per_parameter_of_each_stage(
     assert memory.optimizer == optimizer * SMALL
 
 
+@pytest.mark.parametrize(
+    ("stage", "on_gpu", "values"),
+    [  # 1,000 parameters, buckets of 400 values
+        (1, True, 2 * 400),  # one is filled while the other is sent
+        (1, False, 400),
+        (2, False, 400),
+        (3, True, 2 * 400 + 1000),  # the bucket and its copy by partitions; gathered parameters
+        (3, False, 3 * 400 + 1000),  # gloo reduces a third copy
+    ],
+)
+def test_buffers_of_each_stage(stage: int, on_gpu: bool, values: int) -> None:
+    options: dict[str, Any] = {"half": False, "activations": 0, "on_gpu": on_gpu}
+    assert estimate_memory(1000, stage, 2, bucket=400, **options).buffers == 4 * values
+    # A larger bucket is filled by the 1,000 gradients only; a GPU allocates all of it.
+    larger = {
+        (1, True): 2 * 5000,
+        (3, True): 5000 + 1000 + 1000,
+        (3, False): 3 * 1000 + 1000,
+    }.get((stage, on_gpu), 1000)
+    assert estimate_memory(1000, stage, 2, bucket=5000, **options).buffers == 4 * larger
+
+
 def test_muon_keeps_one_moment_of_each_matrix(compose: Callable[..., Any]) -> None:
     """GPT-2 small: 12 blocks of 12 x 768^2 weights without biases; 4 bytes less for each."""
     matrices = 12 * 12 * 768**2
