@@ -27,6 +27,9 @@ from webtext_gpt.training.strategy import BUCKET, Parallelism
 LIVE_PARAMETERS = 100_000_000
 """Maximum number of parameters that a device holds gathered at a time in stage 3."""
 
+PREFETCHED = LIVE_PARAMETERS // 4
+"""Maximum number of parameters that stage 3 gathers at once, ahead of their use."""
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -203,10 +206,10 @@ def _buffered(n_parameters: int, stage: int, bucket: int, *, on_gpu: bool) -> in
     if stage < 3:
         # A GPU fills one bucket while it sends the other. Of a CPU's, only what is filled counts.
         return 2 * bucket if on_gpu else filled
-    # Before a reduce-scatter, the bucket is copied in the order of the partitions; gloo reduces a
-    # copy of that.
-    copies = bucket + filled if on_gpu else 3 * filled
-    return copies + min(n_parameters, LIVE_PARAMETERS)
+    # Before a reduce-scatter, the bucket is copied in the order of the partitions, and what was
+    # gathered is copied into the parameters; gloo communicates copies of both.
+    gathered, prefetched = min(n_parameters, LIVE_PARAMETERS), min(n_parameters, PREFETCHED)
+    return gathered + (bucket + filled + prefetched if on_gpu else 3 * filled + 2 * prefetched)
 
 
 def activation_bytes(
