@@ -1,8 +1,5 @@
 """From MinHash signatures to pairs of near-duplicates: bands, buckets, verified candidates."""
 
-from collections.abc import Iterator
-from itertools import pairwise
-
 import numpy as np
 import numpy.typing as npt
 from numba import njit
@@ -49,13 +46,6 @@ def equal_values(keys: npt.NDArray[np.integer]) -> tuple[Integers, Integers]:
     repeated = sizes > 1
     bounds = np.concatenate(([0], np.cumsum(sizes[repeated])))
     return order[np.repeat(repeated, sizes)], bounds
-
-
-def groups_of_equal(keys: npt.NDArray[np.integer]) -> Iterator[Integers]:
-    """Yield the groups of `equal_values` one by one."""
-    positions, bounds = equal_values(keys)
-    for start, end in pairwise(bounds.tolist()):
-        yield positions[start:end]
 
 
 class Verifier:

@@ -1,6 +1,6 @@
 """MinHash signatures of documents by Daft, stored as one key per band and a hash of all words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,15 +11,16 @@ import pyarrow.parquet as pq
 
 from data_prep.near_duplicates.candidates import band_keys
 from data_prep.near_duplicates.identity import comparable
+from data_prep.near_duplicates.key_files import write_keys
 from data_prep.ngrams.arrays import Hashes
 from data_prep.stage.engine import daft_paths
 from data_prep.stage.ledger import Ledger
-from webtext_gpt.files import replaced
 
 if TYPE_CHECKING:
     from daft import Expression
 
 PARTS_AT_ONCE = 16  # parts that one query reads: enough for every worker of a small cluster
+ROWS_AT_ONCE = 1 << 19  # documents that one query signs: their minima are held in memory
 HASH: Final = "xxhash3_64"
 BATCH = 512  # documents a thread takes at a time; by default Daft gives all of them to one thread
 
@@ -29,18 +30,32 @@ def sign_parts(
 ) -> list[Path]:
     """Sign all documents and return the files of their keys.
 
-    A file holds uint64 (N, 2 + bands): two hashes of a document's words, then a key for each band.
+    The columns of a file (`key_files`) are two hashes of a document's words, then a key for each
+    band.
     """
-    files = []
-    for start in range(0, len(parts), PARTS_AT_ONCE):
-        some = parts[start : start + PARTS_AT_ONCE]
-        target = ledger.work / f"keys-{start:05d}.npy"
+    files, start = [], 0
+    for some in _queries(parts):
+        target = ledger.work / f"bands-{start:05d}.npy"
         if not target.exists():
-            keys = _signed(some, ngram, bands, rows)
-            with replaced(target) as partial, partial.open("wb") as file:
-                np.save(file, keys, allow_pickle=False)
+            write_keys(target, _signed(some, ngram, bands, rows))
         files.append(target)
+        start += len(some)
     return files
+
+
+def _queries(parts: Sequence[Path]) -> Iterator[list[Path]]:
+    """Divide the parts into those of one query each."""
+    some: list[Path] = []
+    rows = 0
+    for part in parts:
+        more = pq.read_metadata(part).num_rows
+        if some and (len(some) == PARTS_AT_ONCE or rows + more > ROWS_AT_ONCE):
+            yield some
+            some, rows = [], 0
+        some.append(part)
+        rows += more
+    if some:
+        yield some
 
 
 def _signed(parts: Sequence[Path], ngram: int, bands: int, rows: int) -> Hashes:

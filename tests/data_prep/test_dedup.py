@@ -95,6 +95,7 @@ def test_files_order_and_workers_change_nothing(
     rows = made_up(200)
     monkeypatch.setattr("data_prep.stage.shuffle.RUN_CHARACTERS", 50_000)
     monkeypatch.setattr("data_prep.near_duplicates.signatures.PARTS_AT_ONCE", 2)
+    monkeypatch.setattr("data_prep.near_duplicates.key_files.SORTED_AT_ONCE", 50)
     one = jsonl(tmp_path / "all.jsonl", rows)
     deduplicate([one], tmp_path / "one", part_characters=100_000)
     assert len(list((tmp_path / "one").glob("documents-*"))) > 2
@@ -102,6 +103,8 @@ def test_files_order_and_workers_change_nothing(
     first = jsonl(tmp_path / "a.jsonl", rows[:70])
     pq.write_table(pa.Table.from_pylist(rows[70:]), tmp_path / "b.parquet")
     monkeypatch.setattr("data_prep.dedup.SMALL_INPUT", 0)  # two processes
+    monkeypatch.setattr("data_prep.near_duplicates.signatures.ROWS_AT_ONCE", 40)
+    monkeypatch.setattr("data_prep.near_duplicates.key_files.SORTED_AT_ONCE", 1000)
     deduplicate(
         [str(tmp_path / "b.parquet"), first],
         tmp_path / "two",
@@ -370,7 +373,7 @@ def test_a_corpus_of_a_version_without_a_key_is_accepted_if_finished_and_else_st
         with pytest.raises(KeyboardInterrupt):
             deduplicate([source], tmp_path / "half")
     forget(tmp_path / "half/_work/plan.json", key)
-    (keys,) = (tmp_path / "half/_work").glob("keys-*.npy")
+    (keys,) = (tmp_path / "half/_work").glob("bands-*.npy")
     np.save(keys, np.zeros_like(np.load(keys)))  # of other words: all documents equal
     assert deduplicate([source], tmp_path / "half")["config"] == made["config"]
     assert corpus_bytes(tmp_path / "half") == corpus_bytes(out)

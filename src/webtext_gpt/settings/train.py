@@ -6,10 +6,12 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import SerializerFunctionWrapHandler, field_serializer, model_validator
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.gpus import LESS_COMMON, NAMES
 from webtext_gpt.settings.base import TARGET, keys, setting
 from webtext_gpt.settings.data import OWN_TOKENIZER, Data, TokenizerChoice
 from webtext_gpt.settings.dial import DIALS, implied_recipe
 from webtext_gpt.settings.kinds import NULL, Count, Number, OneOf, PathText, Switch, Whole
+from webtext_gpt.settings.lists import Either
 from webtext_gpt.settings.model import AnyModel, Model, TransformerModel
 from webtext_gpt.settings.run import AUTO, RunSettings, cache_folder
 from webtext_gpt.settings.translation import check_pairs, implied_model
@@ -37,8 +39,12 @@ class Train(RunSettings):
             what="a run folder, .ckpt file, Hugging Face folder or hub name", null="new weights"
         ),
     ] = setting(None, "trained model to start from, with its shape and its tokenizer", common=True)
-    estimate: Annotated[bool, Switch()] = setting(
-        False, "print the memory that training needs, and exit", common=True
+    estimate: Annotated[bool | str, Either((Switch(), OneOf(NAMES, unlisted=LESS_COMMON)))] = (
+        setting(
+            False,
+            "print the memory and the time that training needs, here or on a named GPU, and exit",
+            common=True,
+        )
     )
     global_batch_tokens: Annotated[
         int | None, Whole(1, unit="tokens", null="16 sequences; with data=pairs 4,096 tokens")

@@ -1,4 +1,4 @@
-"""The work of `train.py`: train a GPT or a translator, or estimate the memory for it."""
+"""The work of `train.py`: train a GPT or a translator, or estimate the memory and time for it."""
 
 from webtext_gpt.cli import Call
 from webtext_gpt.commands import many_imports
@@ -9,7 +9,7 @@ from webtext_gpt.settings.train import Train
 def train(settings: Train, call: Call) -> None:
     """Train a model and print the result, or print the estimate that `estimate=true` asks for."""
     if settings.estimate:
-        from webtext_gpt.training.memory import estimate
+        from webtext_gpt.training.estimate import estimate
 
         print(estimate(settings))
         return

@@ -1,4 +1,4 @@
-"""Estimate of each device's memory in training, without starting a run.
+"""Each device's memory in training, by formulas, without starting a run.
 
 Model states follow Rajbhandari et al. 2020 (ZeRO, section 3.1). With Adam in fp32, a parameter
 takes 4 bytes, its gradient 4 and its two moments 8. DeepSpeed's bf16 takes 2 and 2, and 12 for the
@@ -16,18 +16,19 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPTConfig
 from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.settings.optimization import Muon
-from webtext_gpt.settings.run import AUTO, RunSettings
+from webtext_gpt.settings.run import RunSettings
 from webtext_gpt.settings.train import Train
-from webtext_gpt.training.batch import BatchPlan, plan_batch
-from webtext_gpt.training.corpus import expected_vocabulary, model_config
-from webtext_gpt.training.distributed.devices import Devices, find_devices
+from webtext_gpt.training.batch import BatchPlan
+from webtext_gpt.training.distributed.devices import Devices
 from webtext_gpt.training.optim import hidden_matrices
 from webtext_gpt.training.precision import best_precision
-from webtext_gpt.training.start import open_start
 from webtext_gpt.training.strategy import BUCKET, Parallelism
 
 LIVE_PARAMETERS = 100_000_000
 """Maximum number of parameters that a device holds gathered at a time in stage 3."""
+
+PREFETCHED = LIVE_PARAMETERS // 4
+"""Maximum number of parameters that stage 3 gathers at once, ahead of their use."""
 
 
 @dataclass(frozen=True)
@@ -46,48 +47,6 @@ class Memory:
     def total(self) -> float:
         """Sum of all fields."""
         return sum(getattr(self, field.name) for field in fields(self))
-
-
-def estimate(settings: Train) -> str:
-    """Return a table of the memory that the configured training needs on each device.
-
-    The devices need not exist here: more devices than CPU cores are taken for GPUs of another
-    machine that multiply in bf16.
-
-    Raises:
-        UserError: the data does not exist, or the batch does not divide.
-    """
-    trainer = settings.trainer
-    devices = find_devices(trainer.accelerator, trainer.devices, trainer.num_nodes, check=False)
-    config = _expected_config(settings)
-    plan = plan_batch(
-        settings.global_batch_tokens, config.block_size, devices.count, settings.micro_batch_size
-    )
-    precision = _precision(settings, devices)
-    return memory_table(
-        config,
-        plan,
-        devices.count,
-        half=precision.startswith("bf16"),
-        recompute=settings.activation_checkpointing,
-        on_gpu=devices.kind == "cuda",
-        pure=precision == "bf16-true",
-        masked=settings.mask_documents,
-        parallelism=settings.strategy.build(devices),
-        one_moment=_one_moment(settings, config),
-        averages=_averages(settings),
-    )
-
-
-def _expected_config(settings: Train) -> GPTConfig:
-    """Return the configuration of the model that training would have."""
-    if settings.checkpoint is None:
-        return model_config(settings.model, expected_vocabulary(settings))
-    if settings.resume not in (None, AUTO):
-        return model_config(settings.model, settings.model.vocab_size or 0)  # of its config.yaml
-    start = open_start(settings)
-    assert start is not None  # noqa: S101 - a checkpoint is given
-    return start.config
 
 
 def check_memory(
@@ -114,7 +73,7 @@ def check_memory(
     available = device_memory(devices)
     if available is None:
         return
-    precision = _precision(settings, devices)
+    precision = chosen_precision(settings, devices)
     half = precision.startswith("bf16")
     recompute = settings.activation_checkpointing
     needed = estimate_memory(
@@ -133,8 +92,8 @@ def check_memory(
         on_gpu=devices.kind == "cuda",
         pure=precision == "bf16-true",
         offload=parallelism.offload,
-        one_moment=_one_moment(settings, config),
-        averages=_averages(settings),
+        one_moment=single_moments(settings, config),
+        averages=kept_averages(settings),
     )
     if needed.total <= available:
         return
@@ -169,19 +128,19 @@ def device_memory(devices: Devices) -> float | None:
     return min(total, int(allowed) if allowed.isdigit() else total) / devices.per_node
 
 
-def _one_moment(settings: RunSettings, config: GPTConfig) -> int:
+def single_moments(settings: RunSettings, config: GPTConfig) -> int:
     """Return the number of parameters of which the optimizer keeps one moment instead of two."""
     if not isinstance(settings.optimizer, Muon):
         return 0
     return sum(matrix.numel() for matrix in hidden_matrices(empty_gpt(config, "meta")))
 
 
-def _averages(settings: RunSettings) -> int:
+def kept_averages(settings: RunSettings) -> int:
     """Return the values for each parameter that the chosen average of the weights keeps."""
     return 0 if settings.average is None else settings.average.build().copies
 
 
-def _precision(settings: RunSettings, devices: Devices) -> str:
+def chosen_precision(settings: RunSettings, devices: Devices) -> str:
     """Return the number format that training would choose."""
     precision = settings.trainer.precision
     if precision != "auto":
@@ -214,8 +173,7 @@ def estimate_memory(
             fp32.
         activations: bytes, see `activation_bytes`.
         bucket: gradient values that are reduced at once.
-        on_gpu: whether the devices are GPUs, which use two buckets: one is filled while the other
-            is sent.
+        on_gpu: whether the devices are GPUs, otherwise CPU processes.
         pure: whether the precision is bf16-true, which keeps DDP's states in bf16 too.
         offload: whether optimizer states, and in stage 3 parameters, are off the device.
         one_moment: parameters of which the optimizer keeps one moment instead of two.
@@ -229,7 +187,6 @@ def estimate_memory(
         states = (8 + 4 * averages) * n_parameters - 4 * one_moment
         return Memory(4 * n_parameters, 4 * n_parameters, states, casts, activations)
     width = 2 if half else 4
-    gathered = min(n_parameters, LIVE_PARAMETERS) * width if stage == 3 else 0
     return Memory(
         parameters=(
             0 if offload and stage == 3 else width * n_parameters / (devices if stage == 3 else 1)
@@ -238,9 +195,21 @@ def estimate_memory(
         optimizer=(
             0 if offload else ((12 + 4 * averages) * n_parameters - 4 * one_moment) / devices
         ),
-        buffers=width * bucket * (2 if on_gpu else 1) + gathered,
+        buffers=width * _buffered(n_parameters, stage, bucket, on_gpu=on_gpu),
         activations=activations,
     )
+
+
+def _buffered(n_parameters: int, stage: int, bucket: int, *, on_gpu: bool) -> int:
+    """Return the values that a device holds in DeepSpeed's buffers, when they are fullest."""
+    filled = min(n_parameters, bucket)
+    if stage < 3:
+        # A GPU fills one bucket while it sends the other. Of a CPU's, only what is filled counts.
+        return 2 * bucket if on_gpu else filled
+    # Before a reduce-scatter, the bucket is copied in the order of the partitions, and what was
+    # gathered is copied into the parameters; gloo communicates copies of both.
+    gathered, prefetched = min(n_parameters, LIVE_PARAMETERS), min(n_parameters, PREFETCHED)
+    return gathered + (bucket + filled + prefetched if on_gpu else 3 * filled + 2 * prefetched)
 
 
 def activation_bytes(

@@ -1,6 +1,5 @@
 """Number formats that the hardware supports, and its peak speed of matrix multiplication."""
 
-import re
 import sys
 import time
 
@@ -8,20 +7,8 @@ import torch
 from torch import nn
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.gpus import known_gpu
 from webtext_gpt.settings.checks import int8_weights
-
-# Dense bf16 peaks in FLOP/s from the vendors' data sheets; a longer name comes before its prefix.
-_GPU_PEAKS = {
-    "H100 PCIe": 756e12,
-    "H200": 989e12,
-    "H100": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "L4": 121e12,
-    "A10G": 70e12,
-    "RTX 4090": 165e12,
-    "RTX 3090": 71e12,
-}
 
 
 def best_precision(device_type: str) -> str:
@@ -125,10 +112,8 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
     if device.type == "cpu":
         return _measured_peak(dtype)
     if device.type == "cuda" and dtype == torch.bfloat16:
-        name = torch.cuda.get_device_name(device)
-        return next(
-            (peak for part, peak in _GPU_PEAKS.items() if re.search(rf"\b{part}\b", name)), None
-        )
+        gpu = known_gpu(torch.cuda.get_device_name(device))
+        return None if gpu is None else gpu.peak
     return None
 
 

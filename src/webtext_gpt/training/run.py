@@ -203,7 +203,8 @@ def fit(
             save_run_id(logger, run.folder)
         print(plan_text, flush=True)
     path = run.checkpoint.path if run.checkpoint else None
-    if trainer.strategy.root_device.type == "cpu":
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    if on_cpu and not partitions_parameters(trainer.strategy):
         keep_freed_memory()
     try:
         trainer.fit(module, data, ckpt_path=path, weights_only=True)

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from data_prep.near_duplicates.candidates import Verifier, groups_of_equal
+from data_prep.near_duplicates.candidates import Verifier, equal_values
 from data_prep.near_duplicates.sets import Sets, least_size, needed, similar, sketch
 
 
-def test_groups_of_equal() -> None:
-    assert [g.tolist() for g in groups_of_equal(np.array([5, 1, 5, 2, 1, 5]))] == [
-        [1, 4],
-        [0, 2, 5],
-    ]
-    assert [g.tolist() for g in groups_of_equal(np.array([[1, 2], [2, 1], [1, 2]]))] == [[0, 2]]
-    assert list(groups_of_equal(np.array([], np.uint64))) == []
+def test_positions_of_equal_values() -> None:
+    positions, bounds = equal_values(np.array([5, 1, 5, 2, 1, 5]))
+    assert (positions.tolist(), bounds.tolist()) == ([1, 4, 0, 2, 5], [0, 2, 5])
+    positions, bounds = equal_values(np.array([[1, 2], [2, 1], [1, 2]]))
+    assert (positions.tolist(), bounds.tolist()) == ([0, 2], [0, 2])
+    positions, bounds = equal_values(np.array([], np.uint64))
+    assert (positions.tolist(), bounds.tolist()) == ([], [0])
 
 
 def sets_of(members: Sequence[Sequence[int]]) -> Sets:

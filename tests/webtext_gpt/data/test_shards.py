@@ -1,14 +1,18 @@
 """The shard format: reading returns what was written, and damaged files are named."""
 
+import ctypes
 import hashlib
 import json
+import mmap
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from webtext_gpt.data import shards
 from webtext_gpt.data.shard_writer import write_shards
-from webtext_gpt.data.shards import TokenShards, token_dtype
+from webtext_gpt.data.shards import ShardFile, TokenShards, TokenStream, token_dtype
 from webtext_gpt.errors import UserError
 from webtext_gpt.manifests import sealed
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary, train_bpe
@@ -265,3 +269,33 @@ def test_documents_of_token_positions(
     """Tokens 0 to 3 are the first document's, 4 and 5 the second's, the rest the third's."""
     train = TokenShards(folder).split("train")
     assert list(train.document_numbers(start, end)) == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux which pages are in memory")
+def test_a_sample_of_a_large_corpus_reads_its_own_pages_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,025 tokens of 2 bytes lie on one or two pages of 4,096 bytes, of a file of holes."""
+    monkeypatch.setattr(shards, "READ_AHEAD_BYTES", 0)
+    n_tokens, start = 2**25, 10_000_000
+    with (tmp_path / "t.bin").open("wb") as file:
+        file.truncate(2 * n_tokens)
+    (tmp_path / "d.bin").write_bytes(bytes(8))
+    digest = hashlib.sha256(bytes(8)).hexdigest()
+    entry = ShardFile("t.bin", "d.bin", "train", n_tokens, 1, n_tokens, "0" * 64, digest)
+    stream = TokenStream(tmp_path, [entry], np.dtype("<u2"))
+    assert stream.read(start, 1025).sum() == 0
+    assert 1 <= pages_in_memory(tmp_path / "t.bin") <= 2
+
+
+def pages_in_memory(path: Path) -> int:
+    """Return how many pages of a file are in memory, by mincore(2)."""
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+    flags = (ctypes.c_ubyte * -(-len(mapped) // mmap.PAGESIZE))()
+    address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
+    asked = ctypes.CDLL(None, use_errno=True).mincore(
+        ctypes.c_void_p(address), ctypes.c_size_t(len(mapped)), flags
+    )
+    assert asked == 0, ctypes.get_errno()
+    return sum(flag & 1 for flag in flags)

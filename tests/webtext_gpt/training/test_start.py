@@ -19,8 +19,8 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.model import add_head
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary, train_bpe
+from webtext_gpt.training.estimate import estimate
 from webtext_gpt.training.loggers import read_metrics
-from webtext_gpt.training.memory import estimate
 from webtext_gpt.training.pretrain import pretrain
 from webtext_gpt.training.start import load_start
 from webtext_gpt.weights.convert import convert

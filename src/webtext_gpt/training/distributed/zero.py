@@ -36,7 +36,7 @@ from webtext_gpt.training.distributed.deepspeed_internals import (
     whole_shape,
 )
 from webtext_gpt.training.distributed.launcher import WatchedLaunch
-from webtext_gpt.training.memory import LIVE_PARAMETERS
+from webtext_gpt.training.memory import LIVE_PARAMETERS, PREFETCHED
 from webtext_gpt.training.muon import Muon, Placed
 
 
@@ -60,7 +60,7 @@ def zero_config(
     if stage == 3:  # DeepSpeed's defaults would keep all of a small model gathered
         zero["stage3_max_live_parameters"] = LIVE_PARAMETERS
         zero["stage3_max_reuse_distance"] = LIVE_PARAMETERS
-        zero["stage3_prefetch_bucket_size"] = LIVE_PARAMETERS // 4
+        zero["stage3_prefetch_bucket_size"] = PREFETCHED
     if offload:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": on_gpu}
         if stage == 3:
