@@ -1,0 +1,141 @@
+"""Two hosts on this machine: network namespaces that a pair of virtual interfaces connects.
+
+Each host has a name, an address, a `/etc/hosts` and mounts of its own, and shares everything else.
+Nothing but these namespaces and the loopback is reached. Without root, or where the kernel does not
+allow namespaces, the tests are skipped.
+"""
+
+import contextlib
+import functools
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+SUBNET = 10 * 256**3 + 203 * 256**2
+"""First address of the private range 10.203.0.0/16."""
+_numbers = itertools.count()
+
+
+@dataclass
+class Host:
+    """One host. `names` are the lines of its `/etc/hosts`, `mounts` shell commands before start."""
+
+    name: str
+    address: str
+    namespace: str
+    hosts_file: Path
+    interface: str = "eth0"
+    mounts: list[str] = field(default_factory=list)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
+        """Start a command on the host, in a process group of its own; its output is piped."""
+        script = [
+            f"hostname {self.name}",
+            f"mount --bind {self.hosts_file} /etc/hosts",
+            *self.mounts,
+            'exec "$@"',
+        ]
+        enter = ["ip", "netns", "exec", self.namespace, "unshare", "--uts", "--mount"]
+        process = subprocess.Popen(
+            [*enter, "sh", "-ec", "\n".join(script), "sh", *command],
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.started.append(process)
+        return process
+
+    def pids(self) -> list[int]:
+        """Ids of all processes on the host."""
+        listed = _ip("netns", "pids", self.namespace).split()
+        return [int(pid) for pid in listed]
+
+    def kill(self) -> None:
+        """SIGKILL every process on the host, as when its power fails."""
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def disconnect(self) -> None:
+        """Set the link down: packets are lost, and nobody is told."""
+        _ip("-n", self.namespace, "link", "set", self.interface, "down")
+
+
+def _ip(*arguments: str) -> str:
+    return subprocess.run(
+        ["ip", *arguments], check=True, capture_output=True, text=True, timeout=30
+    ).stdout
+
+
+@functools.cache
+def _why_not() -> str | None:
+    """Return why there can be no namespaces here; None if they work."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    if missing := [name for name in ("ip", "unshare") if shutil.which(name) is None]:
+        return f"{' and '.join(missing)} not installed (Debian's iproute2 and util-linux)"
+    probe = f"wg-probe-{os.getpid()}"
+    tried = subprocess.run(
+        f"ip netns add {probe} && ip -n {probe} link add a type veth peer name b; code=$?; "
+        f"ip netns delete {probe}; exit $code",
+        shell=True,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    return None if tried.returncode == 0 else f"no network namespaces here: {tried.stderr.strip()}"
+
+
+@contextlib.contextmanager
+def two_hosts(folder: Path) -> Iterator[tuple[Host, Host]]:
+    """Make hosts `host-a` and `host-b` that know each other by name, and remove them at the end."""
+    unique = f"{os.getpid() % 100_000}-{next(_numbers)}"
+    first = SUBNET + (os.getpid() * 64 + 4 * next(_numbers)) % 2**16 // 4 * 4
+    hosts = []
+    for number, letter in enumerate("ab", start=1):
+        address = ".".join(str(byte) for byte in (first + number).to_bytes(4, "big"))
+        file = folder / f"hosts-{letter}"
+        hosts.append(Host(f"host-{letter}", address, f"wg-{letter}-{unique}", file))
+    names = "".join(f"{host.address} {host.name}\n" for host in hosts)
+    try:
+        for host in hosts:
+            host.hosts_file.write_text(f"127.0.0.1 localhost\n{names}")
+            _ip("netns", "add", host.namespace)
+            _ip("-n", host.namespace, "link", "set", "lo", "up")
+        a, b = hosts
+        peer = ["peer", "name", b.interface, "netns", b.namespace]
+        _ip("-n", a.namespace, "link", "add", a.interface, "type", "veth", *peer)
+        for host in hosts:
+            _ip("-n", host.namespace, "address", "add", f"{host.address}/30", "dev", "eth0")
+            _ip("-n", host.namespace, "link", "set", "eth0", "up")
+        yield a, b
+    finally:
+        for host in hosts:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                host.kill()
+            for process in host.started:
+                process.kill()
+                process.communicate()
+            with contextlib.suppress(subprocess.CalledProcessError):
+                _ip("netns", "delete", host.namespace)
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[tuple[Host, Host]]:
+    """Two connected hosts, `host-a` and `host-b`."""
+    if reason := _why_not():
+        pytest.skip(reason)
+    with two_hosts(tmp_path) as made:
+        yield made
