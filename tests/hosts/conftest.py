@@ -9,10 +9,11 @@ import contextlib
 import functools
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Host:
             *self.mounts,
             'exec "$@"',
         ]
-        enter = ["ip", "netns", "exec", self.namespace, "unshare", "--uts", "--mount"]
+        enter = ["nsenter", f"--net=/run/netns/{self.namespace}", "unshare", "--uts", "--mount"]
         process = subprocess.Popen(
             [*enter, "sh", "-ec", "\n".join(script), "sh", *command],
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
@@ -83,7 +84,7 @@ def _why_not() -> str | None:
     """Return why there can be no namespaces here; None if they work."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    if missing := [name for name in ("ip", "unshare") if shutil.which(name) is None]:
+    if missing := [name for name in ("ip", "nsenter", "unshare") if shutil.which(name) is None]:
         return f"{' and '.join(missing)} not installed (Debian's iproute2 and util-linux)"
     probe = f"wg-probe-{os.getpid()}"
     tried = subprocess.run(
@@ -139,3 +140,39 @@ def hosts(tmp_path: Path) -> Iterator[tuple[Host, Host]]:
         pytest.skip(reason)
     with two_hosts(tmp_path) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def documented() -> Callable[..., str]:
+    """`documented(word, {text: replacement})`: the shell block of docs/devices.md with `word`.
+
+    Sizes and paths of a cluster are replaced by those of a test; each has to occur.
+    """
+
+    def find(word: str, replacements: dict[str, str]) -> str:
+        page = (REPOSITORY / "docs" / "devices.md").read_text()
+        (block,) = (b for b in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) if word in b)
+        for text, replacement in replacements.items():
+            assert text in block, text
+            block = block.replace(text, replacement)
+        return block
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def run_settings(prose_file: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides of the small run of contract 7, without its length, strategy and folder."""
+    return [
+        "data=files",
+        f"data.path={prose_file}",
+        "tokenizer.vocab_size=280",
+        *("model.n_layer=2", "model.n_head=3", "model.n_embd=33", "model.block_size=32"),
+        *("global_batch_tokens=256", "micro_batch_size=2"),
+        "trainer.log_every_n_steps=1",
+        *("trainer.accelerator=cpu", "trainer.precision=32-true"),
+        *("validate_every=7", "callbacks.checkpoints.save_every=5"),
+        "callbacks.samples.max_new_tokens=5",
+        *("scheduler=constant", "scheduler.warmup_steps=2", "optimizer.lr=1e-2"),
+        f"cache_dir={tmp_path_factory.mktemp('cache')}",
+    ]

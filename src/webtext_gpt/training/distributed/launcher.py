@@ -47,6 +47,9 @@ LOST_SECONDS = 15.0
 STUCK_SECONDS = 5.0
 """Seconds that rank 0 has to notice another process's death by itself."""
 
+JOIN_SECONDS = 25.0
+"""Seconds without the processes of other machines before rank 0 says that it waits for them."""
+
 
 class Watch(threading.Thread):
     """Thread that polls the started processes and ends the run when one fails.
@@ -170,6 +173,19 @@ class WatchedLauncher(SubprocessLauncher):
             by_torchrun = external_launcher() == "torchrun"
             rank = environment.global_rank()
             reach(address, environment.main_port, rank=rank, listens=by_torchrun)
+        elif environment.local_rank() == 0:
+            threading.Thread(target=self._say_waiting, daemon=True).start()
+
+    def _say_waiting(self) -> None:
+        """Say that processes of other machines are missing, for which torch waits half an hour."""
+        time.sleep(JOIN_SECONDS)
+        if not torch.distributed.is_initialized():
+            print(
+                f"rank 0 on {socket.gethostname()} waits for the other machines: "
+                f"{self.num_nodes} x {self.num_processes} processes have to join; if this was the "
+                "last line for minutes, see the output on the others",
+                flush=True,
+            )
 
     def _call_children_scripts(self, trainer: L.Trainer | None = None) -> None:
         self._check_can_spawn_children()
