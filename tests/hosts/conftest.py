@@ -88,7 +88,7 @@ def _why_not() -> str | None:
         return f"{' and '.join(missing)} not installed (Debian's iproute2 and util-linux)"
     probe = f"wg-probe-{os.getpid()}"
     tried = subprocess.run(
-        f"ip netns add {probe} && ip -n {probe} link add a type veth peer name b; code=$?; "
+        f"ip netns add {probe} && ip -n {probe} link add name veth0 type veth peer name veth1; code=$?; "
         f"ip netns delete {probe}; exit $code",
         shell=True,
         check=False,
@@ -117,7 +117,7 @@ def two_hosts(folder: Path) -> Iterator[tuple[Host, Host]]:
             _ip("-n", host.namespace, "link", "set", "lo", "up")
         a, b = hosts
         peer = ["peer", "name", b.interface, "netns", b.namespace]
-        _ip("-n", a.namespace, "link", "add", a.interface, "type", "veth", *peer)
+        _ip("-n", a.namespace, "link", "add", "name", a.interface, "type", "veth", *peer)
         for host in hosts:
             _ip("-n", host.namespace, "address", "add", f"{host.address}/30", "dev", "eth0")
             _ip("-n", host.namespace, "link", "set", "eth0", "up")
