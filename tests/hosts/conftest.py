@@ -88,8 +88,8 @@ def _why_not() -> str | None:
         return f"{' and '.join(missing)} not installed (Debian's iproute2 and util-linux)"
     probe = f"wg-probe-{os.getpid()}"
     tried = subprocess.run(
-        f"ip netns add {probe} && ip -n {probe} link add name veth0 type veth peer name veth1; code=$?; "
-        f"ip netns delete {probe}; exit $code",
+        f"ip netns add {probe} && ip -n {probe} link add name veth0 type veth peer name veth1; "
+        f"code=$?; ip netns delete {probe}; exit $code",
         shell=True,
         check=False,
         capture_output=True,

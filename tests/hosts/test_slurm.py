@@ -143,13 +143,13 @@ def _trains(run: Path) -> bool:
 def test_pre_empted_requeued_finished(slurm: Slurm, script: str, tmp_path: Path) -> None:
     """USR1 comes as `--signal` sends it: to the processes of srun, not to the script."""
     run, undisturbed = tmp_path / "run", tmp_path / "undisturbed"
-    settings = ["trainer.max_steps=300", "strategy=ddp"]
+    settings = ["trainer.max_steps=150", "strategy=ddp"]
     job = slurm.submit(script, str(run), *settings)
     _until(lambda: _trains(run), SECONDS)
     slurm("scancel", "--signal=USR1", job)
     _until(lambda: "stopped by SIGUSR1; step " in slurm.log(job), 120)
     (stopped,) = re.findall(r"stopped by SIGUSR1; step (\d+) is saved", slurm.log(job))
-    assert 0 < int(stopped) < 300
+    assert 0 < int(stopped) < 150
     assert not (run / "summary.json").exists()
     _until(lambda: slurm.states(job) in (["COMPLETED"], ["FAILED"]), SECONDS)
     assert slurm.states(job) == ["COMPLETED"], slurm.log(job)
@@ -157,7 +157,7 @@ def test_pre_empted_requeued_finished(slurm: Slurm, script: str, tmp_path: Path)
     other = slurm.submit(script, str(undisturbed), *settings)
     _until(lambda: slurm.states(other) in (["COMPLETED"], ["FAILED"]), SECONDS)
     ours, theirs = (read_metrics(folder / "metrics.csv") for folder in (run, undisturbed))
-    assert [row["step"] for row in ours] == [*range(1, 301)]
+    assert [row["step"] for row in ours] == [*range(1, 151)]
     for column in ("step", "train_loss", "val_loss", "lr", "grad_norm"):
         assert [row.get(column) for row in ours] == [row.get(column) for row in theirs]
 
