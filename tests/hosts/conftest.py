@@ -173,6 +173,6 @@ def run_settings(prose_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         *("trainer.accelerator=cpu", "trainer.precision=32-true"),
         *("validate_every=7", "callbacks.checkpoints.save_every=5"),
         "callbacks.samples.max_new_tokens=5",
-        *("scheduler=constant", "scheduler.warmup_steps=2", "optimizer.lr=1e-2"),
+        *("scheduler=constant", "scheduler.warmup_steps=2", "optimizer.lr=3e-3"),
         f"cache_dir={tmp_path_factory.mktemp('cache')}",
     ]

@@ -101,7 +101,6 @@ def test_a_killed_host_ends_the_other_and_the_run_continues(
     run_settings: list[str],
     compose: Callable[..., Any],
     tmp_path: Path,
-    record_property: Callable[[str, object], None],
 ) -> None:
     run = tmp_path / "run"
     processes = start(run, f"strategy={strategy}", "callbacks.checkpoints.save_every=2")
@@ -109,7 +108,7 @@ def test_a_killed_host_ends_the_other_and_the_run_continues(
     hosts[1].kill()
     killed = time.monotonic()
     output, _ = _outputs(processes, seconds=60)  # in under a minute
-    record_property("seconds", time.monotonic() - killed)
+    print(f"ended after {time.monotonic() - killed:.1f} s")
     assert processes[0].returncode != 0
     assert len(_causes(output)) == 1, output
     assert "on host-b is gone: it has closed the connection" in _causes(output)[0]
@@ -129,7 +128,6 @@ def test_a_broken_link_ends_both_hosts(
     start: Start,
     hosts: Two,
     tmp_path: Path,
-    record_property: Callable[[str, object], None],
 ) -> None:
     run = tmp_path / "run"
     processes = start(run, "strategy=ddp", steps=1_000_000)
@@ -137,7 +135,7 @@ def test_a_broken_link_ends_both_hosts(
     hosts[1].disconnect()
     disconnected = time.monotonic()
     outputs = _outputs(processes, seconds=60)
-    record_property("seconds", time.monotonic() - disconnected)
+    print(f"ended after {time.monotonic() - disconnected:.1f} s")
     assert all(process.returncode != 0 for process in processes)
     for output, other in zip(outputs, ("host-b", "host-a"), strict=True):
         assert len(_causes(output)) == 1, output
