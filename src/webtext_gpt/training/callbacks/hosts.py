@@ -6,7 +6,7 @@ import platform
 import socket
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _ending(trainer: L.Trainer) -> Any:
+def _ending(trainer: L.Trainer) -> Callable[[str], None]:
     """Return a function that reports a cause and ends the processes that this one has started."""
 
     def end(cause: str) -> None:

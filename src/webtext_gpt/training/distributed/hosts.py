@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from webtext_gpt.checkpoint.background import is_writing
 from webtext_gpt.errors import UserError
@@ -134,7 +135,7 @@ class HostWatch(threading.Thread):
 
 
 def connect(
-    node: int, names: Sequence[str], address: str, exchange: Callable[[object], object]
+    node: int, names: Sequence[str], address: str, exchange: Callable[[Any], Any]
 ) -> list[Peer]:
     """Connect rank 0 and the first process of every other machine; a collective operation.
 
@@ -151,7 +152,7 @@ def connect(
         UserError: a machine cannot be reached; names it.
     """
     if node > 0:
-        host, port, token = exchange(None)  # type: ignore[misc]
+        host, port, token = exchange(None)
         try:
             connection = socket.create_connection((host, port), CONNECT_SECONDS)
             connection.sendall(token + node.to_bytes(NODE_BYTES, "big"))

@@ -99,7 +99,7 @@ def choose_interface(main_address: str) -> None:
             f"reach, and the network to use is not evident among {', '.join(found) or 'none'}; "
             f"set {INTERFACE} to the interface that leads to the other machines"
         )
-    (os.environ[INTERFACE],) = found
+    os.environ[INTERFACE] = next(iter(found))
 
 
 def _is_reachable(name: str) -> bool:
