@@ -18,6 +18,7 @@ from webtext_gpt.training.allocation import keep_freed_memory
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
+from webtext_gpt.training.callbacks.hosts import Hosts
 from webtext_gpt.training.callbacks.interrupt import stopped_at_once
 from webtext_gpt.training.callbacks.notes import Notes
 from webtext_gpt.training.callbacks.stable import StableCheckpoint
@@ -80,6 +81,7 @@ def compose_trainer(
         callbacks=[
             *stable_checkpoint(run),
             *averages(run),
+            Hosts(run.folder),
             Agreement(run.step),
             Notes(settings.scheduler, validate_every, *notes),
             *own_callbacks,

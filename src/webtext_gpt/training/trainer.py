@@ -33,6 +33,7 @@ NOISE = (
     ".*callbacks used to create the checkpoint.*",  # a resumed run may leave one out
     ".*all_gather_into_tensor.*",
     ".*reduce_scatter_tensor.*",
+    ".*`srun` command is available.*",  # on a machine of a cluster, without a job
     ".*`broadcast_buffers` is deprecated.*",  # its successor is missing before torch 2.13
 )
 """Warnings of Lightning and DeepSpeed about their own use of torch, or about intended settings."""

@@ -8,6 +8,7 @@ failure is reported once: by the process that failed or, if it was killed, by on
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +25,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.checkpoint.background import is_writing
 from webtext_gpt.errors import EXIT_PREEMPTED, Stopped, UserError
+from webtext_gpt.training.distributed.devices import external_launcher
+from webtext_gpt.training.distributed.network import choose_interface, reach
 from webtext_gpt.training.lightning_internals import (
     SubprocessLauncher,
     set_num_threads,
@@ -43,6 +46,9 @@ LOST_SECONDS = 15.0
 """Seconds to wait for the cause of an error that only says that another process is gone."""
 STUCK_SECONDS = 5.0
 """Seconds that rank 0 has to notice another process's death by itself."""
+
+JOIN_SECONDS = 25.0
+"""Seconds without the processes of other machines before rank 0 says that it waits for them."""
 
 
 class Watch(threading.Thread):
@@ -110,12 +116,19 @@ class Watch(threading.Thread):
 
     def _end(self) -> NoReturn:
         self.kill()
-        _report(f"{self.death()}")
+        report_failure(f"{self.death()}")
         os._exit(1)  # the main thread waits for the dead process and cannot be interrupted
 
 
 class WatchedLauncher(SubprocessLauncher):
-    """Lightning's launcher with a single run folder, a single log, and watched processes."""
+    """Lightning's launcher with a single run folder, a single log, and watched processes.
+
+    Attributes:
+        watch: watches the processes that this one has started; None if torchrun or SLURM has
+            started them.
+    """
+
+    watch: Watch | None = None
 
     def launch(
         self,
@@ -127,7 +140,7 @@ class WatchedLauncher(SubprocessLauncher):
         """Start this machine's other processes, unless torchrun or SLURM has; call `function`.
 
         Raises:
-            UserError: another process failed or was killed.
+            UserError: another process failed or was killed, or rank 0's machine cannot be reached.
         """
         self.cluster_environment.validate_settings(
             num_devices=self.num_processes, num_nodes=self.num_nodes
@@ -142,12 +155,37 @@ class WatchedLauncher(SubprocessLauncher):
                 del os.environ[CHOSEN]  # a later run in this process must not see it
             watch = Watch(self.procs)
             watch.start()
+            self.watch = watch
         set_num_threads(num_processes=self.num_processes)
         with _cause_reported_once(watch):
+            if self.num_nodes > 1:
+                self._prepare_network()
             result = function(*args, **kwargs)
             if watch is not None:
                 watch.join_processes()
         return result
+
+    def _prepare_network(self) -> None:
+        environment = self.cluster_environment
+        address = environment.main_address
+        choose_interface(address)
+        if environment.node_rank() > 0:
+            by_torchrun = external_launcher() == "torchrun"
+            rank = environment.global_rank()
+            reach(address, environment.main_port, rank=rank, listens=by_torchrun)
+        elif environment.local_rank() == 0:
+            threading.Thread(target=self._say_waiting, daemon=True).start()
+
+    def _say_waiting(self) -> None:
+        """Say that processes of other machines are missing, for which torch waits half an hour."""
+        time.sleep(JOIN_SECONDS)
+        if not torch.distributed.is_initialized():
+            print(
+                f"rank 0 on {socket.gethostname()} waits for the other machines: "
+                f"{self.num_nodes} x {self.num_processes} processes have to join; if this was the "
+                "last line for minutes, see the output on the others",
+                flush=True,
+            )
 
     def _call_children_scripts(self, trainer: L.Trainer | None = None) -> None:
         self._check_can_spawn_children()
@@ -204,11 +242,11 @@ def _follow(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(POLL_SECONDS)
     if os.environ["LOCAL_RANK"] == "1":
-        _report(f"rank 0 (pid {parent}) is gone; was the machine out of memory?")
+        report_failure(f"rank 0 (pid {parent}) is gone; was the machine out of memory?")
     os._exit(1)
 
 
-def _report(message: str) -> None:
+def report_failure(message: str) -> None:
     """Print an error if its reader still exists; the process ends in either case."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
@@ -242,7 +280,12 @@ def _cause_reported_once(watch: Watch | None) -> Iterator[None]:
             if death is not None:
                 raise UserError(death) from None
         elif _lost_another(error):
-            time.sleep(LOST_SECONDS)  # the launcher ends this process meanwhile
+            time.sleep(LOST_SECONDS)  # the launcher or `HostWatch` ends this process meanwhile
+            raise UserError(
+                f"rank {rank_zero_only.rank} on {socket.gethostname()} has lost the other "
+                f"processes ({str(error).splitlines()[0]}); one of them has ended, or the network "
+                f"has failed: see the output of rank 0 on {os.environ.get('MASTER_ADDR')}"
+            ) from None
         raise
 
 

@@ -1,0 +1,203 @@
+"""Contract 7 over two hosts, by the documented command, and what happens when one is gone."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from webtext_gpt.training.loggers import read_metrics
+from webtext_gpt.training.pretrain import pretrain
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+REPOSITORY = Path(__file__).parents[2]
+SECONDS = 600
+"""Longest time to wait for a start on a busy machine."""
+Two = tuple[Any, Any]
+Start = Callable[..., list["subprocess.Popen[str]"]]
+
+
+def _on_second(command: str) -> str:
+    """Return the command that the documentation gives for the second machine."""
+    assert "--node-rank=0" in command
+    return command.replace("--node-rank=0", "--node-rank=1")
+
+
+@pytest.fixture
+def start(hosts: Two, documented: Callable[..., str], run_settings: list[str]) -> Start:
+    """`start(run, "key=value", ...)`: the documented command, on both hosts."""
+
+    def _start(run: Path, *more: str, steps: int = 20, **environment: str) -> list[Any]:
+        command = documented(
+            "torchrun",
+            {
+                "--nproc-per-node=8": "--nproc-per-node=1",
+                "first-machine": "host-a",
+                "train.py model=xl trainer.devices=8": f"{REPOSITORY}/train.py trainer.devices=1",
+                "data=shards data.path=/shared/shards": " ".join([*run_settings, *more]),
+                "/shared/runs/xl": f"{run} trainer.max_steps={steps}",
+            },
+        )
+        commands = [command, _on_second(command)]
+        pairs = zip(hosts, commands, strict=True)
+        return [host.start("sh", "-c", line, **environment) for host, line in pairs]
+
+    return _start
+
+
+@pytest.fixture(scope="module")
+def one(
+    run_settings: list[str], compose: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """An undisturbed run of one process."""
+    run = tmp_path_factory.mktemp("one") / "run"
+    pretrain(compose("train", *run_settings, "trainer.max_steps=20", f"run_dir={run}"))
+    return run
+
+
+def _outputs(processes: list[Any], seconds: float = SECONDS) -> list[str]:
+    return [process.communicate(timeout=seconds)[0] for process in processes]
+
+
+def _assert_same_losses(run: Path, other: Path) -> None:
+    ours, theirs = (read_metrics(folder / "metrics.csv") for folder in (run, other))
+    assert [row["step"] for row in ours] == [row["step"] for row in theirs] == [*range(1, 21)]
+    for column in ("train_loss", "val_loss"):
+        found, expected = ([row.get(column, 0) for row in rows] for rows in (ours, theirs))
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
+def _wait_for_checkpoint(run: Path, processes: list[Any]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not (run / "checkpoints" / "last.ckpt").exists():
+        assert all(process.poll() is None for process in processes), _outputs(processes)
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", *(f"deepspeed_zero{s}" for s in (1, 2, 3))])
+def test_two_hosts_have_the_losses_of_one_process(
+    strategy: str, start: Start, one: Path, tmp_path: Path
+) -> None:
+    processes = start(tmp_path / "run", f"strategy={strategy}")
+    outputs = _outputs(processes)
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert sum(output.count("validation loss") for output in outputs) == 1  # the report
+    _assert_same_losses(tmp_path / "run", one)
+
+
+def _causes(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line.startswith("error: ")]
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "deepspeed_zero2"])
+def test_a_killed_host_ends_the_other_and_the_run_continues(
+    strategy: str,
+    start: Start,
+    hosts: Two,
+    one: Path,
+    run_settings: list[str],
+    compose: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    run = tmp_path / "run"
+    processes = start(run, f"strategy={strategy}", "callbacks.checkpoints.save_every=2")
+    _wait_for_checkpoint(run, processes)
+    hosts[1].kill()
+    killed = time.monotonic()
+    output, _ = _outputs(processes, seconds=60)  # in under a minute
+    print(f"ended after {time.monotonic() - killed:.1f} s")
+    assert processes[0].returncode != 0
+    assert len(_causes(output)) == 1, output
+    assert "on host-b is gone: it has closed the connection" in _causes(output)[0]
+    # One host takes a few steps, then two do the rest.
+    step = max(int(path.stem[5:]) for path in (run / "checkpoints").glob("step-*"))
+    again = ["resume=auto", f"run_dir={run}", "trainer.max_steps=20"]
+    if step < 18:
+        alone = [*run_settings, *again, f"trainer.max_steps={step + 1}"]
+        pretrain(compose("train", *alone))
+    processes = start(run, f"strategy={strategy}")
+    outputs = _outputs(processes)
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    _assert_same_losses(run, one)
+
+
+def test_a_broken_link_ends_both_hosts(
+    start: Start,
+    hosts: Two,
+    tmp_path: Path,
+) -> None:
+    run = tmp_path / "run"
+    processes = start(run, "strategy=ddp", steps=1_000_000)
+    _wait_for_checkpoint(run, processes)
+    hosts[1].disconnect()
+    disconnected = time.monotonic()
+    outputs = _outputs(processes, seconds=60)
+    print(f"ended after {time.monotonic() - disconnected:.1f} s")
+    assert all(process.returncode != 0 for process in processes)
+    for output, other in zip(outputs, ("host-b", "host-a"), strict=True):
+        assert len(_causes(output)) == 1, output
+        assert f"on {other} is gone: it has not answered for 40 s" in _causes(output)[0]
+
+
+def test_names_that_lead_to_the_loopback(start: Start, hosts: Two, tmp_path: Path) -> None:
+    """Debian gives a machine's own name the address 127.0.1.1."""
+    for host, other in (hosts, hosts[::-1]):
+        names = f"127.0.1.1 {host.name}\n{other.address} {other.name}\n"
+        host.hosts_file.write_text(f"127.0.0.1 localhost\n{names}")
+    processes = start(tmp_path / "run", "strategy=ddp", steps=2)
+    outputs = _outputs(processes)
+    assert [process.returncode for process in processes] == [0, 0], outputs
+
+
+@pytest.mark.parametrize("which", ["own", "read-only"])
+def test_a_folder_that_is_not_shared_or_not_writable(
+    which: str, start: Start, hosts: Two, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    hosts[1].mounts.append(
+        f"mount -t tmpfs none {run}"
+        if which == "own"
+        else f"mount --bind {run} {run}; mount -o remount,ro,bind {run}"
+    )
+    processes = start(run, "strategy=ddp", steps=2)
+    outputs = _outputs(processes)
+    assert all(process.returncode != 0 for process in processes)
+    says = {
+        "own": f"run_dir={run} on host-b is not the folder that rank 0 on host-a writes to",
+        "read-only": f"run_dir={run} on host-b cannot be written to",
+    }[which]
+    assert len(_causes(outputs[0])) == 1
+    assert says in _causes(outputs[0])[0]
+
+
+def test_a_host_that_ends_before_it_joins(
+    start: Start, hosts: Two, prose_file: Path, tmp_path: Path
+) -> None:
+    """Its own message says why; rank 0 says that it waits."""
+    hosts[1].mounts.append(f"mount -t tmpfs none {prose_file.parent}")
+    processes = start(tmp_path / "run", "strategy=ddp", steps=2)
+    output = processes[1].communicate(timeout=SECONDS)[0]
+    assert processes[1].returncode != 0
+    assert len(_causes(output)) == 1
+    assert str(prose_file) in _causes(output)[0]
+    waits = "rank 0 on host-a waits for the other machines: 2 x 1 processes have to join"
+    assert any(waits in line for line in processes[0].stdout)  # until it is said
+
+
+@pytest.mark.parametrize("first", ["host-a", "host-c", "10.9.9.9"])
+def test_a_first_machine_where_nobody_listens(
+    first: str, hosts: Two, documented: Callable[..., str]
+) -> None:
+    """Nobody listens there, the name is unknown, no route leads there: torchrun's own message."""
+    new = {"--nproc-per-node=8": "--nproc-per-node=1", "first-machine": first}
+    began = time.monotonic()
+    process = hosts[1].start("sh", "-c", _on_second(documented("torchrun", new)))
+    output = process.communicate(timeout=SECONDS)[0]
+    took = time.monotonic() - began
+    assert process.returncode != 0
+    assert first in output.splitlines()[-1]
+    assert took < 60  # 25 s, and the time that torchrun needs to start on a busy machine
