@@ -21,9 +21,9 @@ from data_prep.ngrams.remainder import Remainder
 from data_prep.ngrams.scan import Scan, scan_file
 from data_prep.stage import workers
 from data_prep.stage.inputs import InputFile
-from data_prep.stage.ledger import WORK
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.remote.uploads import WORK
 
 PROCESS_BYTES = 1 << 27
 """Training data for which another process is started, which costs two seconds of imports."""

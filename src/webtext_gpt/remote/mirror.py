@@ -285,7 +285,7 @@ def _bring(store: Any, files: Mapping[Path, Info], address: str) -> None:
         ThreadPoolExecutor(AT_ONCE) as pool,
     ):
         scheme = address.partition("://")[0]
-        for size in pool.map(lambda one: _download(store, *one, scheme), due.items()):
+        for size in pool.map(lambda path: _download(store, path, due[path], scheme), due):
             bar.update(size)
 
 
