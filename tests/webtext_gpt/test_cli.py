@@ -56,7 +56,8 @@ def _command_of(group: str) -> str:
         (["experiment=quickstat"], "did you mean quickstart?"),
         (["data=files"], "data.path has no value; give data.path=..."),
         (["data.path=x.txt"], "data.path has no effect with the present choice of data; it is a "
-                              "setting of data=files or data=shards; give that too"),
+                              "setting of data=files, data=shards, data=midi or data=chorales; "
+                              "give that too"),
         (["strategy.stage=3"], "it is a setting of strategy=deepspeed_zero1; give that too"),
         (["--max_iters=10"], "--max_iters=10: settings are given as key=value, without dashes; "
                              "unknown key 'max_iters'; did you mean trainer.max_steps?"),

@@ -67,9 +67,10 @@ def attention(
     dtype = q.dtype
     if dtype == torch.bfloat16 and q.device.type == "cpu" and q.requires_grad:
         with torch.autocast("cpu", enabled=False):
-            q, k, v = q.float(), k.float(), v.float()
-            return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal).to(dtype)
-    return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal)
+            return attention(q.float(), k.float(), v.float(), mask, dropout, is_causal).to(dtype)
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal
+    )
 
 
 class CausalSelfAttention(nn.Module):

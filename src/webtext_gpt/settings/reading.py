@@ -200,7 +200,8 @@ def _unused(settings: type[Settings], key: str, others: Iterable[str] = ()) -> s
         return unknown_key(settings, key, others)
     # The description of a choice begins with it, or names it: `data=files`.
     chosen = [(owner.__doc__ or "").partition("`")[2].partition("`")[0] for owner in owners]
-    named = " or ".join(dict.fromkeys(choice for choice in chosen if "=" in choice))
+    *most, last = dict.fromkeys(["", *(choice for choice in chosen if "=" in choice)])
+    named = " or ".join(filter(None, [", ".join(most[1:]), last]))
     group = key.partition(".")[0]
     hint = f"it is a setting of {named}; give that too" if named else f"--help {group} explains it"
     return f"{key} has no effect with the present choice of {group}; {hint}"

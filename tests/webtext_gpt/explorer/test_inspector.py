@@ -74,9 +74,9 @@ def test_a_heads_weights_are_the_softmax_of_the_scores(pair: Pair) -> None:
         assert (weights.dtype, weights.shape) == (np.float32, (55,))
         rows = np.split(weights, np.cumsum(range(1, 10)))
         for row, theirs in zip(rows, expected.layers[layer].weights[head], strict=True):
-            np.testing.assert_allclose(row, theirs[: len(row)], rtol=0, atol=1e-6)
+            np.testing.assert_allclose(row, theirs[: len(row)], rtol=0, atol=3e-6)
     mean = expected.layers[1].weights.mean(axis=0)[np.tril_indices(10)]
-    np.testing.assert_allclose(inspector.attention(TEXT, 1), mean, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(inspector.attention(TEXT, 1), mean, rtol=0, atol=3e-6)
 
 
 def test_the_row_of_a_position_in_every_head(pair: Pair) -> None:
@@ -84,7 +84,7 @@ def test_the_row_of_a_position_in_every_head(pair: Pair) -> None:
     rows = inspector.heads(TEXT, 6)
     theirs = np.stack([layer.weights[:, 6, :7] for layer in expected.layers])
     assert rows.dtype == np.float32
-    np.testing.assert_allclose(rows, theirs, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(rows, theirs, rtol=0, atol=3e-6)
 
 
 def test_the_numbers_of_a_head(pair: Pair) -> None:
@@ -319,7 +319,7 @@ def test_a_classifier_is_shown_on_the_sequence_that_it_reads() -> None:
     assert [token["text"] for token in found["tokens"]] == ["<s>", "c", "a", "b", "<e>"]
     expected = NumpyGPT(inspector.model).forward([20, 2, 0, 1, 22])
     weights = expected.layers[2].weights[1][np.tril_indices(5)]
-    np.testing.assert_allclose(inspector.attention("cab", 2, 1), weights, atol=1e-6)
+    np.testing.assert_allclose(inspector.attention("cab", 2, 1), weights, atol=3e-6)
     long = inspector.tokens("abcdefghijklm")
     assert [token["text"] for token in long["tokens"]] == ["<s>", *"abcdefghij", "<e>"]
     assert long["n_cut"] == 3

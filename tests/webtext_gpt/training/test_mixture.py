@@ -257,7 +257,10 @@ def test_epochs_are_passes_relative_to_the_other_sources(
         (["data.sources.average.path=x"], "data.sources.average: a name may not be average"),
         (["data.sources.a_average.path=x"], "data.sources.a_average: a name may not be average"),
         (["data.sources.a=null", "data.sources.b=null"], "data.sources has no source"),
-        (["data.path=x"], "data.path has no effect .* data=files or data=shards"),
+        (
+            ["data.path=x"],
+            "data.path has no effect .* data=files, data=shards, data=midi or data=cho",
+        ),
     ],
 )
 def test_wrong_settings_are_refused_by_name(

@@ -25,6 +25,13 @@ def _model_with_gradients() -> GPT:
     return model
 
 
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Iterate in the dtype of the matrices, also on CPUs with bf16 instructions."""
+    monkeypatch.setattr(orthogonalization, "iteration_dtype", lambda _, dtype: dtype)
+
+
+@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("columns", [24, 64])
 def test_newton_schulz_flattens_the_singular_values(columns: int) -> None:
     """Jordan's iteration leaves singular values near 1 and keeps the singular vectors."""
@@ -38,6 +45,7 @@ def test_newton_schulz_flattens_the_singular_values(columns: int) -> None:
     assert (inside - torch.diag_embed(values)).abs().max() < 1e-4
 
 
+@pytest.mark.usefixtures("exact")
 def test_newton_schulz_maps_each_singular_value_by_the_quintic() -> None:
     """Of 8 rows and 12 or 40 columns, the latter iterated as Gram matrices; nearly singular."""
     generator = torch.Generator().manual_seed(2)
