@@ -200,4 +200,4 @@ def test_a_first_machine_where_nobody_listens(
     took = time.monotonic() - began
     assert process.returncode != 0
     assert first in output.splitlines()[-1]
-    assert took < 60  # 25 s, and the time that torchrun needs to start on a busy machine
+    assert took < 25 + 65  # torchrun's start takes a minute on a busy machine; its default is 600 s

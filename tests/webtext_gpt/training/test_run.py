@@ -13,6 +13,7 @@ from webtext_gpt.settings.saved import save
 from webtext_gpt.training.batch import plan_batch
 from webtext_gpt.training.callbacks.agreement import Agreement
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
+from webtext_gpt.training.callbacks.hosts import Hosts
 from webtext_gpt.training.distributed.devices import Devices
 from webtext_gpt.training.loggers import CSVLogger
 from webtext_gpt.training.opening import open_run
@@ -41,7 +42,7 @@ def test_the_trainer_has_its_steps_from_the_start(
     assert trainer.max_steps == 5
     assert trainer.accumulate_grad_batches == 4
     assert trainer.val_check_interval == 28  # micro-batches
-    assert isinstance(trainer.callbacks[0], Agreement)
+    assert [type(callback) for callback in trainer.callbacks[:2]] == [Hosts, Agreement]
     assert isinstance(trainer.callbacks[-1], Checkpoints)  # after all others
     assert [type(logger) for logger in trainer.loggers] == [CSVLogger, TensorBoardLogger]
 
