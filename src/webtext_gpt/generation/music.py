@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from webtext_gpt.generation.decoding import check_prompts, generate
+from webtext_gpt.generation.decoding import generate
 from webtext_gpt.generation.sampling import Sampling
 from webtext_gpt.model import GPT
 from webtext_gpt.music.grammar import grammar_of
@@ -50,7 +50,6 @@ def compose(
     encoding.to_notes(given)  # refuses what is no music
     tokenizer = encoding.tokenizer
     prompt = [tokenizer.end_of_text, *tokenizer.encode(" ".join(given))]
-    check_prompts([prompt], max_new_tokens, overflow, model.config.block_size)
     grammars = [grammar_of(encoding) for _ in seeds]
     for grammar in grammars:
         for token in prompt[1:]:

@@ -1,7 +1,5 @@
 """The tables of `estimate=true`: memory of each device, and time of a step, without a run."""
 
-import math
-
 import torch
 
 from webtext_gpt.errors import UserError
@@ -10,9 +8,11 @@ from webtext_gpt.model import GPTConfig
 from webtext_gpt.settings.run import AUTO
 from webtext_gpt.settings.train import Train
 from webtext_gpt.training.batch import BatchPlan, plan_batch
+from webtext_gpt.training.callbacks.time_budget import OPEN
 from webtext_gpt.training.compilation import CPU_FLOPS
 from webtext_gpt.training.corpus import expected_vocabulary, model_config
 from webtext_gpt.training.distributed.devices import Devices, find_devices
+from webtext_gpt.training.length import plan_length
 from webtext_gpt.training.memory import (
     chosen_precision,
     count_parameters,
@@ -169,7 +169,7 @@ def _gpu(settings: Train) -> tuple[str, GPU] | None:
 def _hours(settings: Train, plan: BatchPlan, seconds: float) -> str:
     """Return the hours of the run, given those of a step; empty if only its time is limited."""
     trainer = settings.trainer
-    steps = trainer.max_steps
-    if trainer.max_tokens is not None:
-        steps = math.ceil(trainer.max_tokens / plan.tokens)
-    return "" if steps is None else f"{steps * seconds / 3600:,.2f}"
+    length = plan_length(
+        trainer.max_steps, trainer.max_tokens, trainer.max_minutes, tokens_per_step=plan.tokens
+    )
+    return "" if length.max_steps == OPEN else f"{length.max_steps * seconds / 3600:,.2f}"
