@@ -1,5 +1,6 @@
 """Contract 7 over two hosts, by the documented command, and what happens when one is gone."""
 
+import importlib.metadata
 import subprocess
 import sys
 import time
@@ -181,12 +182,11 @@ def _hide_text(host: Any, folder: Path, text: Path) -> str:
 
 
 def _break_import(host: Any, folder: Path, text: Path) -> str:
-    """The package that holds `pretrain` fails to import lightning."""
     broken = folder / "broken.py"
     broken.write_text("raise RuntimeError('no kernel image')")
     installed = next(Path(entry) for entry in sys.path if (Path(entry) / "lightning").is_dir())
     host.mounts.append(f"mount --bind {broken} {installed}/lightning/__init__.py")
-    return f"{REPORTED}no kernel image"
+    return f"{REPORTED}RuntimeError: no kernel image"
 
 
 def _spoil_setting(host: Any, folder: Path, text: Path) -> str:
@@ -224,6 +224,21 @@ def test_a_host_that_ends_before_it_joins_ends_the_others(
     assert waiting < 60
     assert len(_causes(output)) == 1, output
     assert _causes(output)[0].startswith(f"error: {cause}"), theirs
+
+
+def test_another_version_on_one_host(start: Start, hosts: Two, tmp_path: Path) -> None:
+    """The metadata of torch on the second host name another version."""
+    found = next(importlib.metadata.distribution("torch").locate_file("").glob("torch-*.dist-info"))
+    metadata = found / "METADATA"
+    version = importlib.metadata.version("torch")
+    other = tmp_path / "METADATA"
+    other.write_text(metadata.read_text().replace(f"\nVersion: {version}", "\nVersion: 2.9.1", 1))
+    hosts[1].mounts.append(f"mount --bind {other} {metadata}")
+    processes = start(tmp_path / "run", "strategy=ddp", steps=2)
+    outputs = _outputs(processes)
+    assert all(process.returncode != 0 for process in processes)
+    message = f"error: host-b has torch 2.9.1, but host-a has torch {version}; install the same"
+    assert [cause.startswith(message) for cause in _causes(outputs[0])] == [True], outputs
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ from webtext_gpt.settings.base import TARGET
 from webtext_gpt.settings.run import AUTO, RunSettings
 from webtext_gpt.settings.training import DEFAULT_MINUTES, TensorBoard, Wandb
 from webtext_gpt.training.distributed.devices import Devices, external_launcher, find_devices
-from webtext_gpt.training.distributed.joining import give_signs_of_life
 from webtext_gpt.training.distributed.launcher import CHOSEN, RUN_DIR, follow_parent
 from webtext_gpt.training.run_folder import (
     newest_undamaged,
@@ -113,7 +112,6 @@ def open_run(settings: RunSettings, call: Call | None = None) -> Run:
 
 def _open_run(settings: RunSettings, call: Call | None, held: ExitStack) -> Run:
     follow_parent()
-    give_signs_of_life()
     folder = local_path(os.environ.get(RUN_DIR) or settings.run_dir, "run_dir")
     checkpoint = None
     is_locked = False

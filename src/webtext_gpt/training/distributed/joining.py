@@ -16,13 +16,13 @@ from datetime import timedelta
 
 import torch.distributed as dist
 
-from webtext_gpt.errors import explain
+from webtext_gpt.errors import UserError, explain
 from webtext_gpt.training.distributed.devices import external_launcher
 
 BEAT_SECONDS = 2.0
 SILENCE_SECONDS = 30.0
 """Seconds without a sign of life after which a host counts as gone."""
-START_SECONDS = 45.0
+START_SECONDS = 30.0
 """Seconds that a waiting process gives another host to give its first sign of life."""
 SAY_SECONDS = 25.0
 """Seconds without the processes of other hosts before rank 0 says that it waits for them."""
@@ -48,34 +48,42 @@ def torchrun_store() -> dist.Store | None:
     return dist.PrefixStore(f"webtext-gpt/{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
 
 
-def give_signs_of_life() -> None:
-    """Let other hosts know that this one is on its way, in a thread that ends once all joined."""
-    if os.environ.get("LOCAL_RANK") != "0" or (store := torchrun_store()) is None:
-        return
-
-    def beat() -> None:
-        with contextlib.suppress(dist.DistError):  # the store is gone, which the waiting ones see
-            while not dist.is_initialized():
-                store.add(os.environ["GROUP_RANK"], 1)
-                time.sleep(BEAT_SECONDS)
-
-    threading.Thread(target=beat, daemon=True, name="signs of life").start()
-
-
 @contextlib.contextmanager
-def failure_told_to_other_hosts() -> Iterator[None]:
-    """Write an error of the block to torchrun's store, unless all processes have joined by now."""
+def in_touch_with_other_hosts() -> Iterator[None]:
+    """Give signs of life in the block until all have joined, and tell the others of an error."""
+    store = torchrun_store()
+    if store is None:
+        yield
+        return
+    if os.environ["LOCAL_RANK"] == "0":
+        threading.Thread(target=_beat, args=(store,), daemon=True, name="signs of life").start()
     try:
         yield
     except Exception as error:
-        if not dist.is_initialized() and (store := torchrun_store()) is not None:
-            here = f"rank {os.environ['RANK']} on {socket.gethostname()}"
-            cause = explain(error) if isinstance(error, OSError) else str(error)
-            with contextlib.suppress(dist.DistError):
-                told = f"{_own_node()} {here} has failed: {cause or repr(error)}"
-                store.compare_set(FAILED, "", told)
-                time.sleep(2 * POLL_SECONDS)  # the store may end with this process
+        if not dist.is_initialized():
+            _tell(store, _description(error))
         raise
+
+
+def _description(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return explain(error)
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
+def _beat(store: dist.Store) -> None:
+    with contextlib.suppress(dist.DistError):  # the store is gone, which the waiting ones see
+        while not dist.is_initialized():
+            store.add(os.environ["GROUP_RANK"], 1)
+            time.sleep(BEAT_SECONDS)
+
+
+def _tell(store: dist.Store, cause: str) -> None:
+    rank, node = os.environ["RANK"], os.environ["GROUP_RANK"]
+    told = f"{node} rank {rank} on {socket.gethostname()} has failed: {cause}"
+    with contextlib.suppress(dist.DistError):
+        store.compare_set(FAILED, "", told)
+        time.sleep(2 * POLL_SECONDS)  # the store may end with this process
 
 
 def wait_for_other_hosts(store: dist.Store, end: Callable[[str], None]) -> None:
@@ -86,8 +94,8 @@ def wait_for_other_hosts(store: dist.Store, end: Callable[[str], None]) -> None:
         end: called with the cause if there is such a host; the process is ended after it.
     """
     began = time.monotonic()
-    others = [n for n in range(int(os.environ["GROUP_WORLD_SIZE"])) if n != _own_node()]
-    heard = dict.fromkeys(others, (0, began))
+    others = {*range(int(os.environ["GROUP_WORLD_SIZE"]))} - {int(os.environ["GROUP_RANK"])}
+    heard = dict.fromkeys(sorted(others), (0, began))
     """For each other host, the number of its signs of life, and when it last changed."""
     while not dist.is_initialized():
         try:
@@ -120,15 +128,11 @@ def say_waiting(n_nodes: int, n_processes: int) -> None:
         )
 
 
-def _own_node() -> int:
-    return int(os.environ["GROUP_RANK"])
-
-
 def _failure(store: dist.Store, heard: dict[int, tuple[int, float]]) -> str | None:
     """Return why the run cannot begin; update when each host was last heard."""
     if store.check([FAILED]):
         node, _, cause = store.get(FAILED).decode().partition(" ")
-        return None if int(node) == _own_node() else f"{cause} (all hosts end)"
+        return None if node == os.environ["GROUP_RANK"] else f"{cause} (all hosts end)"
     now = time.monotonic()
     for node, (count, since) in heard.items():
         found = store.add(str(node), 0)
