@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from data_prep.stage import workers
 from webtext_gpt.errors import UserError
+from webtext_gpt.progress import progress_bar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -82,11 +83,10 @@ def each_on(
         return
     start_engine(engine)
     import ray
-    from tqdm import tqdm
 
     run: Any = ray.remote(lambda task: function(task))  # noqa: PLW0108 - Ray takes no partial
     left, waiting = list(reversed(tasks)), dict[Any, Task]()
-    with tqdm(total=len(tasks), unit="task", desc=label, disable=None) as bar:
+    with progress_bar(label, total=len(tasks), unit="task") as bar:
         while left or waiting:
             while left and len(waiting) < (workers_at_once or len(tasks)):
                 task = left.pop()

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced, write_text
+from webtext_gpt.terminal import say
 from webtext_gpt.training.metrics import METRICS, read_metrics
 
 WANDB_ID = "wandb_id.txt"
@@ -128,7 +129,7 @@ def wandb(run_dir: str, project: str, name: str | None = None, first_step: int =
         try:
             mode = "online" if client.login(prompt=False) else "offline"
         except client.errors.Error as error:  # an account, but no connection
-            print(f"Weights & Biases cannot be reached, so the run is kept offline: {error}")
+            say(f"Weights & Biases cannot be reached, so the run is kept offline: {error}")
             mode = "offline"
     elif mode not in WANDB_MODES:
         raise UserError(f"WANDB_MODE={mode} is not one of {', '.join(WANDB_MODES)}")
