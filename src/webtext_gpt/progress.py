@@ -13,7 +13,8 @@ LOG_SECONDS = 10
 """Seconds between two lines in a log file."""
 SETTLED = 2.0
 """Seconds of measured work before an estimate of the time left is shown."""
-UNKNOWN = "time left not known yet"
+UNKNOWN, UNKNOWN_SHORT = "time left not known yet", "time left ?"
+"""Instead of an estimate, in a log and on a terminal."""
 DAYS_FROM = 100
 """Hours from which the time left is given in days."""
 NARROWEST_BAR = 5
@@ -83,14 +84,14 @@ class Progress(tqdm):
     def __str__(self) -> str:
         """Return what to show: a bar that fits the terminal, or a line of a log."""
         width = columns(sys.stderr) if sys.stderr.isatty() else None
-        end = self._end()
         if width is None:
             share = f" ({self._share:.0%})" if self.total else ""
-            parts = [f"{self.desc}: {self._count()}{share}", *self.figures, self._rate(), end]
-            return ", ".join(filter(None, parts))
+            parts = [f"{self.desc}: {self._count(' of ')}{share}", *self.figures, self._rate()]
+            return ", ".join(filter(None, [*parts, self._end(UNKNOWN)]))
+        end = self._end(UNKNOWN_SHORT)
         figures = list(self.figures)
         while True:
-            rest = "  ".join(filter(None, [self._count(), *figures, self._rate(), end]))
+            rest = "  ".join(filter(None, [self._count("/"), *figures, self._rate(), end]))
             percent = f" {self._share:4.0%} " if self.total else " "
             room = width - 1 - len(self.desc) - len(percent) - len(rest) - 3
             if room >= NARROWEST_BAR or not figures:
@@ -105,10 +106,10 @@ class Progress(tqdm):
     def _share(self) -> float:
         return min(1.0, self.n / self.total)
 
-    def _count(self) -> str:
+    def _count(self, of: str) -> str:
         unit = "" if self.unit in ("B", "it") else f" {self.unit.removesuffix('s')}s"
         done = self._size(self.n)
-        return f"{done} of {self._size(self.total)}{unit}" if self.total else f"{done}{unit}"
+        return f"{done}{of}{self._size(self.total)}{unit}" if self.total else f"{done}{unit}"
 
     def _size(self, n: float) -> str:
         return f"{tqdm.format_sizeof(n)}B" if self.unit == "B" else f"{n:,.0f}"
@@ -120,13 +121,13 @@ class Progress(tqdm):
         speed = (self.n - self.initial) / max(time.time() - self.start_t, 1e-3)
         return f"{self._size(speed)}/s" if speed >= 1 else f"{speed:.2g}/s"
 
-    def _end(self) -> str:
-        """Return the time left; of finished or endless work, the time taken."""
+    def _end(self, unknown: str) -> str:
+        """Return the time left, or that it is unknown; of finished or endless work, the time."""
         if not self.total or self.n >= self.total or self.disable:
             return f"in {tqdm.format_interval(time.time() - self.start_t)}"
         left = self.seconds_left()
         if left is None:
-            return UNKNOWN
+            return unknown
         if left >= 3600 * DAYS_FROM:
             return f"{left / 86400:.0f} days left"
         return f"{tqdm.format_interval(left)} left"
