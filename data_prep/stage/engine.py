@@ -33,6 +33,7 @@ def start_engine(engine: Engine) -> None:
     elif name != "native":
         raise UserError(f"engine {name!r} is not known: expected native or ray")
     os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
+    os.environ.setdefault("DAFT_SHOW_QUERY_ID", "0")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ["DAFT_RUNNER"] = name
     from daft.runners import get_or_create_runner

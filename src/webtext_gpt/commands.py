@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.terminal import from_here
 
 PROGRAM = "webtext-gpt"
 
@@ -163,7 +164,7 @@ def _script(call: str) -> str | None:
         script = next(tops, Path()) / words[0]
         if not script.exists():
             return None
-        words = [_from_here(script)]
+        words = [shlex.quote(from_here(script))]
     return " ".join([_interpreter(), *words])
 
 
@@ -172,19 +173,15 @@ def _interpreter() -> str:
     found = shutil.which("python")
     if found and Path(found).parent.resolve() == Path(sys.executable).parent.resolve():
         return "python"
-    return _from_here(Path(sys.executable))
+    return shlex.quote(from_here(Path(sys.executable)))
 
 
 def _program() -> str:
     """Return the installed program's name if the shell finds it, or else its path."""
     beside = Path(sys.executable).parent / PROGRAM
-    return PROGRAM if shutil.which(PROGRAM) or not beside.exists() else _from_here(beside)
-
-
-def _from_here(path: Path) -> str:
-    """Return a path, quoted for the shell, relative to the current folder if it is inside."""
-    here = Path.cwd()
-    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    return (
+        PROGRAM if shutil.which(PROGRAM) or not beside.exists() else shlex.quote(from_here(beside))
+    )
 
 
 def run(name: str) -> None:

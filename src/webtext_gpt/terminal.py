@@ -6,6 +6,7 @@ import sys
 import textwrap
 from collections.abc import Mapping
 from os import PathLike, get_terminal_size
+from pathlib import Path
 from typing import TextIO
 
 LABEL = re.compile(r"\S+(?: \S+)* {2,}")
@@ -82,3 +83,9 @@ def say_rows(rows: Mapping[str, str], least: int = 0) -> None:
 def quoted(*paths: str | PathLike[str]) -> str:
     """Return paths as the shell takes them, separated by spaces."""
     return shlex.join(map(str, paths))
+
+
+def from_here(path: Path) -> str:
+    """Return a path relative to the current folder if it is inside, or else as it is."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -136,8 +136,8 @@ def print_summary(run_dir: str, summary: Summary, *, is_music: bool = False) -> 
         is_music: whether the model is one of notes, whose bits per byte mean nothing.
     """
     samples = Path(run_dir) / "samples.txt"
-    if samples.exists():
-        print(f"\n--- sample text\n{samples.read_text(encoding='utf-8').split('=== ')[-1].strip()}")
+    if samples.exists() and not is_music:  # a model of notes has none
+        say(f"\n--- sample text\n{samples.read_text(encoding='utf-8').split('=== ')[-1].strip()}")
     model = summary["val_bits_per_byte"]
     compressors = {name: summary[f"{name}_bits_per_byte"] for name in ("gzip", "xz")}
     beaten = [name for name, bits in compressors.items() if model < bits]
