@@ -253,7 +253,7 @@ def print_documents(manifest: Manifest) -> None:
     for fault, count in sorted(manifest.get("repaired", {}).items(), key=lambda item: -item[1]):
         say(f"  {count:>12,}  repaired: {fault}")
     for damage in manifest.get("damage", []):
-        say(f"  {_described(damage)}")
+        say(f"damage      {_described(damage)}")
 
 
 def refuse_lost_archives(manifest: Manifest) -> None:

@@ -42,7 +42,7 @@ from data_prep.stage.readers import SUFFIXES, Layout
 from webtext_gpt.cli import Call
 from webtext_gpt.paths import readable_path
 from webtext_gpt.remote.addresses import under
-from webtext_gpt.terminal import say
+from webtext_gpt.terminal import quoted, say, say_rows
 
 
 def measure_overlap(
@@ -196,4 +196,4 @@ def run(settings: Overlap) -> Manifest:
 def main(settings: Overlap, call: Call) -> None:
     """Measure, and print the figures and the path of the report."""
     print_overlap(run(settings))
-    say(under(settings.out, "overlap.md"))
+    say_rows({"report": quoted(under(settings.out, "overlap.md"))}, least=len("written"))

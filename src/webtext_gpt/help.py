@@ -53,7 +53,7 @@ def overview() -> str:
     """Return the list of commands."""
     lines = [f"{PROGRAM}: GPT-2 from Reddit dumps to a fine-tuned model", ""]
     usage = f"usage: {PROGRAM} COMMAND [key=value ...]"
-    lines += [f"{usage}   ({PROGRAM} COMMAND --help explains one)", ""]
+    lines += [f"{usage}   (COMMAND --help explains it)", ""]
     for command in COMMANDS.values():
         lines += _columns(command.name, about(command.load("settings"))[0], 11)
     lines += _columns("lm-eval", "Run our models in EleutherAI's evaluation harness.", 11)
@@ -194,7 +194,12 @@ def _assignment(leaf: Leaf, given: dict[str, Any]) -> str:
 
 
 def _explained(leaf: Leaf, given: dict[str, Any]) -> Iterator[str]:
-    yield from textwrap.wrap(_assignment(leaf, given), _width())
+    assignment = _assignment(leaf, given)
+    if " " in assignment:
+        yield from textwrap.wrap(assignment, _width())
+    else:  # a long list breaks after a comma
+        lines = textwrap.wrap(assignment.replace(",", ", "), _width())
+        yield from (line.replace(" ", "") for line in lines)
     text = f"{leaf.meaning}. {leaf.kind.describe()}."
     yield from textwrap.wrap(text, _width(), initial_indent=" " * 4, subsequent_indent=" " * 4)
 

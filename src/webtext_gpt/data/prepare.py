@@ -138,8 +138,8 @@ def _report(folder: Path) -> None:
     """Print the size of a new entry and of the cache."""
     sizes = {entry.folder: entry.size for entry in entries(folder.parent)}
     say(
-        f"data        token shards of {size_text(sizes[folder])}; the cache holds "
-        f"{size_text(sum(sizes.values()))}. To list or empty it:\n"
+        f"data        token shards of {size_text(sizes[folder])}; to list or empty the cache of "
+        f"{size_text(sum(sizes.values()))}:\n"
         f"  {shell_command('cache', f'cache_dir={folder.parent}')}"
     )
 

@@ -17,6 +17,7 @@ from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.settings.data import Mixed
 from webtext_gpt.settings.model import Model
 from webtext_gpt.settings.train import Train
+from webtext_gpt.terminal import quoted
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import BatchPlan, plan_batch
@@ -318,5 +319,5 @@ def _plan_text(
         f"{trainer.world_size} x {plan.micro_batch_size} sequences x {plan.accumulation}, "
         f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}{rows}\n"
         f"{validation}"
-        f"run         {trainer.default_root_dir}"
+        f"run         {quoted(trainer.default_root_dir)}"
     )

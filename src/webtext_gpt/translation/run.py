@@ -254,7 +254,7 @@ def _plan_text(trainer: L.Trainer, module: TranslationModule, data: PairData) ->
         f"validation; {batches.per_epoch:,} batches an epoch\n"
         f"training    {length}{epochs} of {batches.mean_targets:,.0f} target tokens, "
         f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}\n"
-        f"run         {trainer.default_root_dir}"
+        f"run         {quoted(trainer.default_root_dir)}"
     )
 
 
