@@ -158,3 +158,14 @@ def test_the_estimate_needs_no_gpu(
         assert found[5] == pytest.approx(sum(found[:5]), abs=3e-3)
     assert not expected
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_does_not_fit_is_refused_before_tokenizing(
+    call: Callable[..., subprocess.CompletedProcess[str]], small_run: list[str], tmp_path: Path
+) -> None:
+    """96 layers of 65,536 have 12 * 96 * 65,536^2 parameters, almost 5 * 10^12."""
+    done = call("train.py", *small_run, "model.n_layer=96", "model.n_embd=65536")
+    assert done.returncode == 1
+    assert "GiB on each device" in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "cache").exists()
