@@ -115,7 +115,8 @@ def evaluate_checkpoint(
     finally:
         if results:
             print(terminal(results, title, num_parameters))
-            say_rows({"\nwritten": quoted(out / RESULTS), "": quoted(out / REPORT)}, least=8)
+            print()
+            say_rows({"written": quoted(out / RESULTS), "": quoted(out / REPORT)})
 
 
 def evaluate(

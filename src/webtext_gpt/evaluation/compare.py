@@ -104,7 +104,8 @@ def compare_checkpoints(
             print(f"\n{how_computed}")
         if len(tokenizers) > 1:
             print(f"\n{OTHER_TOKENIZERS}")
-        say_rows({"\nwritten": quoted(out / COMPARISON), "": quoted(out / REPORT)}, least=8)
+        print()
+        say_rows({"written": quoted(out / COMPARISON), "": quoted(out / REPORT)})
     if failures:
         raise UserError("\n".join(failures))
 

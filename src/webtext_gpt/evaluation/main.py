@@ -19,7 +19,8 @@ def main(settings: Evaluate, call: Call) -> None:
         runs = [local_path(run, "report") for run in settings.report]
         print(write_scaling_report(runs, run_dir))
         files = [quoted(f"{run_dir}/scaling.{ending}") for ending in ("md", "png")]
-        say_rows({"\nwritten": files[0], "": files[1]}, least=8)
+        print()
+        say_rows({"written": files[0], "": files[1]})
         return
     from webtext_gpt.evaluation.benchmark import Options
     from webtext_gpt.evaluation.command import Evaluation, evaluate_checkpoint

@@ -133,7 +133,8 @@ def _use_classifier(settings: Finetune, checkpoint: str, loaded: LoadedModel) ->
         out = Path(settings.run_dir) / "evaluation"
         figures = evaluate_file(classifier, task, settings.evaluate, out)
         save_summary({"checkpoint": str(checkpoint), "file": settings.evaluate, **figures}, out)
-        say_rows({"\nwritten": quoted(out)})
+        print()
+        say_rows({"written": quoted(out)})
     if settings.predict is not None:
         label_file(classifier, task, settings.predict, _out(settings))
         if settings.out is None:  # otherwise the command line names it
