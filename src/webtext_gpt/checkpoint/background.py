@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from tqdm import tqdm
+from webtext_gpt.terminal import say
 
 LONG_SECONDS = 2.0
 """A wait that is longer is announced."""
@@ -67,10 +67,10 @@ class BackgroundWriter:
         """
         if wait(self.pending, LONG_SECONDS).not_done:
             began = time.monotonic()
-            tqdm.write(f"{message} ...", file=sys.stderr)
+            say(f"{message} ...", sys.stderr)
             wait(self.pending)
             seconds = time.monotonic() - began + LONG_SECONDS
-            tqdm.write(f"... it is written, after {seconds:.0f} s", file=sys.stderr)
+            say(f"... it is written, after {seconds:.0f} s", sys.stderr)
         finished, self.pending = self.pending, []
         for future in finished:
             future.result()

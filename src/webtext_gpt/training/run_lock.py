@@ -25,6 +25,7 @@ from typing import Self
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.paths import check_output_folder
+from webtext_gpt.terminal import say
 
 NAME = ".lock"
 BEAT_SECONDS = 10.0
@@ -151,7 +152,7 @@ class RunLock:
             if time.monotonic() >= deadline:
                 raise UserError(problem)
             if not said:
-                print(f"{problem.partition(';')[0]}; waiting for its end", flush=True)
+                say(f"{problem.partition(';')[0]}; waiting for its end")
                 said = True
             time.sleep(POLL_SECONDS)
         self._ended = threading.Event()

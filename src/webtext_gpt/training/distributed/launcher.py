@@ -25,6 +25,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.checkpoint.background import is_writing
 from webtext_gpt.errors import EXIT_PREEMPTED, Stopped, UserError
+from webtext_gpt.terminal import say
 from webtext_gpt.training.distributed.devices import external_launcher
 from webtext_gpt.training.distributed.network import choose_interface, reach
 from webtext_gpt.training.lightning_internals import (
@@ -180,11 +181,10 @@ class WatchedLauncher(SubprocessLauncher):
         """Say that processes of other machines are missing, for which torch waits half an hour."""
         time.sleep(JOIN_SECONDS)
         if not torch.distributed.is_initialized():
-            print(
+            say(
                 f"rank 0 on {socket.gethostname()} waits for the other machines: "
                 f"{self.num_nodes} x {self.num_processes} processes have to join; if this was the "
-                "last line for minutes, see the output on the others",
-                flush=True,
+                "last line for minutes, see the output on the others"
             )
 
     def _call_children_scripts(self, trainer: L.Trainer | None = None) -> None:
@@ -250,7 +250,7 @@ def report_failure(message: str) -> None:
     """Print an error if its reader still exists; the process ends in either case."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-        print(f"\nerror: {message}", file=sys.stderr, flush=True)
+        say(f"\nerror: {message}", sys.stderr)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import time
 from ipaddress import ip_address
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.terminal import say
 
 INTERFACE = "GLOO_SOCKET_IFNAME"
 """gloo's environment variable for the network interface to use."""
@@ -53,7 +54,7 @@ def reach(host: str, port: int, *, rank: int, listens: bool) -> None:
             if isinstance(error, socket.gaierror) or (waited > REACH_SECONDS and not waiting):
                 raise UserError(_unreachable(here, host, port, error, listens)) from None
             if waiting and waited > SAY_SECONDS and not said:
-                print(f"{here} waits for rank 0: nothing listens at {host}:{port} yet", flush=True)
+                say(f"{here} waits for rank 0: nothing listens at {host}:{port} yet")
                 said = True
         time.sleep(1)
 
