@@ -33,7 +33,7 @@ from data_prep.ngrams.testsets import load_test_set
 from data_prep.ngrams.train_pass import TrainPass, read_train
 from data_prep.ngrams.words import WORDS_VERSION
 from data_prep.settings import Overlap
-from data_prep.stage.engine import NATIVE, Engine
+from data_prep.stage.engine import NATIVE, Engine, start_engine
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, source_manifests
@@ -100,6 +100,7 @@ def measure_overlap(
         newer_keys=("passes",),
     ) as ledger:
         if not ledger.finished:
+            start_engine(engine, inputs, ledger.out)
             run = Measurement.begin(ledger, files, rules, sets, workers_at_once, engine)
             _measure(run, given, keep_filter)
         return ledger.manifest
