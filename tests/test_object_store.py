@@ -207,6 +207,62 @@ def silent() -> Iterator[int]:
         yield int(listener.getsockname()[1])
 
 
+class _Stalling(_Refusing):
+    """A store with the document `x.jsonl`, of which it sends a part; it takes plans only."""
+
+    protocol_version = "HTTP/1.1"  # which lets a client ask whether to send (100-continue)
+    began = 0.0
+
+    def do_HEAD(self) -> None:
+        if "x.jsonl" in self.path:
+            self._answer(200, {"Content-Length": "1000000", "ETag": '"1"'})
+        else:
+            self._answer(404, {"Content-Length": "0"})
+
+    def do_GET(self) -> None:
+        if "list-type" in self.path:
+            body = b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>"
+            self._answer(200, {"Content-Length": str(len(body)), "Content-Type": "text/xml"})
+            self.wfile.write(body)
+            return
+        self._answer(200, {"Content-Length": "1000000", "ETag": '"1"'})
+        self.wfile.write(b"{" * 1000)
+        self._stall()
+
+    def do_PUT(self) -> None:
+        if "plan.json" not in self.path:
+            self._stall()
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(200, {"Content-Length": "0", "ETag": '"2"'})
+
+    def do_DELETE(self) -> None:
+        self._answer(204, {})
+
+    def _answer(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _stall(self) -> None:
+        self.wfile.flush()
+        type(self).began = type(self).began or time.monotonic()
+        time.sleep(60)
+
+
+@pytest.fixture
+def stalling() -> Iterator[int]:
+    """The port of a store whose transfers stop; `_Stalling.began` is when the first one did."""
+    _Stalling.began = 0.0
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Stalling)
+    server.daemon_threads = True
+    server.block_on_close = False
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
 DEDUP = "data_prep/dedup.py"
 
 
@@ -253,6 +309,22 @@ def test_a_host_that_does_not_answer(silent: int, tmp_path: Path) -> None:
     assert said.startswith("s3://b/x: ")
     assert "cannot be reached" in said or "does not answer" in said
     assert f"127.0.0.1:{silent}" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["download", "upload"])
+def test_a_transfer_that_stalls(
+    stalling: int, inputs: Path, tmp_path: Path, direction: str
+) -> None:
+    env = environment(stalling, tmp_path / "cache")
+    given = (
+        ("s3://b/x.jsonl", "out") if direction == "download" else (inputs / "texts", "s3://b/out")
+    )
+    said = failure(DEDUP, f"documents=[{given[0]}]", f"out={given[1]}", env=env, cwd=tmp_path)
+    assert time.monotonic() - _Stalling.began < 30
+    assert said.startswith("s3://b/")
+    assert "cannot be reached" in said
+    assert f"127.0.0.1:{stalling}" in said
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ class Overlap(TextRows):
     )
     keep_filter: Annotated[bool, Switch()] = setting(False, "keep the filter as out/train.bloom")
     filter_memory: Annotated[
-        int | None, Count(1 << 20, unit="bytes", null="three quarters of the free memory")
+        int | None, Count(1_000_000, unit="bytes", null="three quarters of the free memory")
     ] = setting(
         None,
         "most memory that the filter may take, such as 8G; a larger one is built and asked in "
