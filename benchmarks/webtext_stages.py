@@ -1,13 +1,12 @@
 """Whole stages of the corpus on a made-up WebText, by the size of their input in gigabytes.
 
     python benchmarks/webtext_stages.py stage=dedup gigabytes=0.1,1
-    python benchmarks/webtext_stages.py stage=overlap gigabytes=0.1,1,6 filter_memory=1500M
+    python benchmarks/webtext_stages.py stage=overlap gigabytes=0.1,1 filter_memory=200M
 
 `common/webtext.py` makes the input: rows of a dump for `links`, archived pages for `documents`, and
-documents of 5 kB for the others. Each stage runs as its own command with one worker, so that CPU
-time is that of one core. Memory is the peak of the proportional set size of all its processes. The
-last column is what the stage would need for WebText itself if the line through the two largest
-sizes goes on.
+documents of 5 kB for the others. Each stage runs as its own command with one worker. Memory is the
+peak of the proportional set size of all its processes. The last row is what the stage would need
+for WebText itself if the line through the two largest sizes goes on.
 """
 
 import io
@@ -109,12 +108,12 @@ def shards(folder: Path, n_bytes: float) -> list[str]:
 
 
 STAGES: dict[str, tuple[Callable[[Path, float], list[str]], list[str]]] = {
-    "links": (dump, []),
-    "documents": (archives, []),
-    "dedup": (documents, ["carry=[]"]),
-    "overlap": (overlap, []),
+    "links": (dump, ["workers=1"]),
+    "documents": (archives, ["workers=1"]),
+    "dedup": (documents, ["carry=[]", "workers=1"]),
+    "overlap": (overlap, ["workers=1"]),
     "tokenizer": (documents, ["sample_bytes=100000000", "vocab_size=8192"]),
-    "shards": (shards, []),
+    "shards": (shards, ["workers=1"]),
 }
 
 
@@ -133,7 +132,7 @@ def main() -> None:
             (Path(name) / "in").mkdir()
             arguments = make(Path(name) / "in", size * 1e9)
             out = Path(name) / "out"
-            cost = run(stage, [*arguments, *fixed, *more, f"out={out}", "workers=1"])
+            cost = run(stage, [*arguments, *fixed, *more, f"out={out}"])
             manifest = json.loads((out / "manifest.json").read_text())
             left = shutil.disk_usage(name).free / 1e9
         found.append((size, cost))

@@ -86,11 +86,11 @@ def test_a_stage_and_training_on_google_equal_those_on_disk(
     for place in (str(inputs), f"gs://{BUCKET}"):
         run(DEDUP, f"documents=[{place}/texts]", f"out={place}/out", env=google, cwd=tmp_path)
         (tmp_path / "one").mkdir()
+        env = {**google, "WEBTEXT_GPT_CACHE": str(tmp_path / "one")}
         run(
             "train.py", "data=files", f"data.path={place}/out", "tokenizer.vocab_size=270",
             "model=tiny", "model.n_layer=1", "model.block_size=32", "trainer.max_steps=2",
-            f"run_dir=run_{len(hashes)}", env={**google, "WEBTEXT_GPT_CACHE": str(tmp_path / "one")},
-            cwd=tmp_path,
+            f"run_dir=run_{len(hashes)}", env=env, cwd=tmp_path,
         )  # fmt: skip
         (tokens,) = (tmp_path / "one").glob("files-*/tokens-00000.bin")
         hashes.append((tokens.parent.name, tokens.read_bytes()))
