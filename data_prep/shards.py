@@ -1,4 +1,4 @@
-r"""Documents to token shards that `train.py data=shards` reads (docs/shards.md).
+r"""Documents to token shards that `train.py data=shards` reads (docs/reference/shards.md).
 
     python data_prep/shards.py documents=[corpus/dedup] tokenizer=corpus/tokenizer \
         out=corpus/shards

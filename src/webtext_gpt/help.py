@@ -140,7 +140,8 @@ def _usual(
         )
     yield ""
     rest = len(known) - len(common)
-    yield f"--help all: {rest} more keys; --help KEY or GROUP: explains it. docs/configuration.md"
+    page = "docs/reference/configuration.md"
+    yield f"--help all: {rest} more keys; --help KEY or GROUP: explains it. {page}"
     yield "--cfg: print the settings of a call; -m: run every combination of values a,b,c"
 
 
