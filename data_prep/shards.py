@@ -37,6 +37,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 from webtext_gpt.machine import cores
 from webtext_gpt.paths import place_of
+from webtext_gpt.terminal import say
 from webtext_gpt.tokenizer import Tokenizer, load_gpt2
 
 
@@ -102,8 +103,7 @@ def build_shards(
     ) as ledger:
         if not ledger.finished:
             if reason := slow_because(encoder):
-                print(f"shards: {reason}, so it encodes with `tokenizers`, several times slower",
-                      flush=True)  # fmt: skip
+                say(f"shards: {reason}, so `tokenizers` encodes, several times slower")
             at_once = workers_at_once or cores()
             is_large = sum(file.path.stat().st_size for file in files) >= FAST_FROM
             tokenize = partial(
@@ -198,7 +198,7 @@ def print_shards(manifest: Manifest) -> None:
     for split in ("train", "validation"):
         files = [file for file in manifest["files"] if file["split"] == split]
         tokens, documents = (sum(f[key] for f in files) for key in ("n_tokens", "n_documents"))
-        print(f"shards: {tokens:>16,} tokens of {documents:,} documents, {split}")
+        say(f"shards: {tokens:>16,} tokens of {documents:,} documents, {split}")
 
 
 def run(settings: Shards) -> Manifest:

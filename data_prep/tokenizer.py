@@ -33,6 +33,8 @@ from webtext_gpt.cli import Call
 from webtext_gpt.data.shards import TOKENIZER
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.progress import progress_bar
+from webtext_gpt.terminal import say
 from webtext_gpt.tokenizer import load_gpt2, train_bpe
 
 SLACK = 1.25
@@ -116,8 +118,10 @@ class _Sample:
         """Yield about `sample_bytes` of text, one document at a time, in the order of the files."""
         kept: list[tuple[int, bytes]] = []  # hash and UTF-8 bytes of text
         kept_bytes = total = 0
+        bar = progress_bar("sampling documents", unit="document")
         for path in self._paths:
             for batch in batches(path, self._layout):
+                bar.update(len(batch.texts))
                 self.rejected.update(batch.rejected)
                 self.read += len(batch.texts)
                 texts = batch.texts.cast(pa.large_string()).cast(pa.large_binary()).to_pylist()
@@ -132,6 +136,7 @@ class _Sample:
                 if kept_bytes > SLACK * sample_bytes:
                     kept = [(number, text) for number, text in kept if number < bound]
                     kept_bytes = sum(len(text) for _, text in kept)
+        bar.close()
         bound = _bound(sample_bytes, total)
         for number, text in kept:
             if number < bound:
@@ -168,4 +173,4 @@ def print_tokenizer(manifest: Manifest) -> None:
     how = "GPT-2's" if manifest["config"]["gpt2"] else (
         f"trained on {manifest['rows_out']:,} documents, {manifest['sampled_bytes']:,} bytes"
     )  # fmt: skip
-    print(f"tokenizer: {manifest['vocab_size']:,} ids, {how}")
+    say(f"tokenizer: {manifest['vocab_size']:,} ids, {how}")

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from data_prep.stage import workers
 from webtext_gpt.errors import UserError
+from webtext_gpt.progress import progress_bar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -32,6 +33,7 @@ def start_engine(engine: Engine) -> None:
     elif name != "native":
         raise UserError(f"engine {name!r} is not known: expected native or ray")
     os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
+    os.environ.setdefault("DAFT_SHOW_QUERY_ID", "0")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ["DAFT_RUNNER"] = name
     from daft.runners import get_or_create_runner
@@ -82,11 +84,10 @@ def each_on(
         return
     start_engine(engine)
     import ray
-    from tqdm import tqdm
 
     run: Any = ray.remote(lambda task: function(task))  # noqa: PLW0108 - Ray takes no partial
     left, waiting = list(reversed(tasks)), dict[Any, Task]()
-    with tqdm(total=len(tasks), unit="task", desc=label, disable=None) as bar:
+    with progress_bar(label, total=len(tasks), unit="task") as bar:
         while left or waiting:
             while left and len(waiting) < (workers_at_once or len(tasks)):
                 task = left.pop()
