@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from tqdm import tqdm
+from webtext_gpt.terminal import say
 
 LONG_SECONDS = 2.0
 """A wait that is longer is announced."""
@@ -28,10 +28,8 @@ def announced_if_slow(what: str) -> Iterator[None]:
     """
     began = time.monotonic()
 
-    def say() -> None:
-        tqdm.write(f"{what} is still being written; training waits for it ...", file=sys.stderr)
-
-    timer = threading.Timer(SLOW_SECONDS, say)
+    waiting = f"{what} is still being written; training waits for it ..."
+    timer = threading.Timer(SLOW_SECONDS, say, (waiting, sys.stderr))
     timer.daemon = True
     timer.start()
     try:
@@ -39,8 +37,10 @@ def announced_if_slow(what: str) -> Iterator[None]:
     finally:
         timer.cancel()
         if (seconds := time.monotonic() - began) > SLOW_SECONDS:
-            message = f"... the write of {what} took {seconds:.0f} s; is its file system slow?"
-            tqdm.write(message, file=sys.stderr)
+            say(
+                f"... the write of {what} took {seconds:.0f} s; is its file system slow?",
+                sys.stderr,
+            )
 
 
 def is_writing() -> bool:
@@ -95,10 +95,10 @@ class BackgroundWriter:
         """
         if wait(self.pending, LONG_SECONDS).not_done:
             began = time.monotonic()
-            tqdm.write(f"{message} ...", file=sys.stderr)
+            say(f"{message} ...", sys.stderr)
             wait(self.pending)
             seconds = time.monotonic() - began + LONG_SECONDS
-            tqdm.write(f"... it is written, after {seconds:.0f} s", file=sys.stderr)
+            say(f"... it is written, after {seconds:.0f} s", sys.stderr)
         finished, self.pending = self.pending, []
         for future in finished:
             future.result()

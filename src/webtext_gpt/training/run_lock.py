@@ -25,6 +25,7 @@ from typing import Self
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.paths import check_output_folder
+from webtext_gpt.terminal import say
 
 NAME = ".lock"
 BEAT_SECONDS = 10.0
@@ -157,7 +158,7 @@ class RunLock:
                 raise UserError(problem)
             if not said:
                 what = "watching for a sign of life" if undecided else "waiting for its end"
-                print(f"{problem.partition(';')[0]}; {what}", flush=True)
+                say(f"{problem.partition(';')[0]}; {what}")
                 said = True
             time.sleep(POLL_SECONDS)
         self._ended = threading.Event()

@@ -17,6 +17,7 @@ from datetime import timedelta
 import torch.distributed as dist
 
 from webtext_gpt.errors import UserError, explain
+from webtext_gpt.terminal import say
 from webtext_gpt.training.distributed.devices import external_launcher
 
 BEAT_SECONDS = 2.0
@@ -138,11 +139,10 @@ def say_waiting(n_nodes: int, n_processes: int) -> None:
     """
     time.sleep(SAY_SECONDS)
     if not dist.is_initialized():
-        print(
+        say(
             f"rank 0 on {socket.gethostname()} waits for the other machines: "
             f"{n_nodes} x {n_processes} processes have to join; if this was the last line for "
-            "minutes, see the output on the others",
-            flush=True,
+            "minutes, see the output on the others"
         )
 
 

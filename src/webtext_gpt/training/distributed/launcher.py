@@ -25,6 +25,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.checkpoint.background import is_writing
 from webtext_gpt.errors import EXIT_PREEMPTED, Stopped, UserError
+from webtext_gpt.terminal import say
 from webtext_gpt.training.distributed.devices import external_launcher
 from webtext_gpt.training.distributed.joining import (
     say_waiting,
@@ -247,7 +248,7 @@ def report_failure(message: str) -> None:
     """Print an error if its reader still exists; the process ends in either case."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-        print(f"\nerror: {message}", file=sys.stderr, flush=True)
+        say(f"\nerror: {message}", sys.stderr)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import time
 from ipaddress import ip_address
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.terminal import say
 
 INTERFACE = "GLOO_SOCKET_IFNAME"
 """gloo's environment variable for the network interface to use."""
@@ -60,7 +61,7 @@ def reach(host: str, port: int, *, here: str, listens: bool, named_by: str) -> N
                     f"the machines know {host} by another name or address, give it by {named_by}.)"
                 ) from None
             if waiting and waited > SAY_SECONDS and not said:
-                print(f"{here} waits for rank 0: nothing listens at {host}:{port} yet", flush=True)
+                say(f"{here} waits for rank 0: nothing listens at {host}:{port} yet")
                 said = True
         time.sleep(1)
 
