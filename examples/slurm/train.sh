@@ -5,4 +5,4 @@
 #SBATCH --signal=USR1@300        # five minutes before the end
 srun --kill-on-bad-exit=1 python train.py model=xl trainer.devices=8 trainer.num_nodes=2 \
     data=shards data.path=/shared/shards run_dir=/shared/runs/xl resume=auto
-case $? in 75|138|143) scontrol requeue "$SLURM_JOB_ID" ;; esac
+case $? in 75|138) scontrol requeue "$SLURM_JOB_ID" ;; esac
