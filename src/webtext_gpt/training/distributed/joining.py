@@ -23,7 +23,7 @@ from webtext_gpt.training.distributed.devices import external_launcher
 BEAT_SECONDS = 2.0
 SILENCE_SECONDS = 30.0
 """Seconds without a sign of life after which a host counts as gone."""
-START_SECONDS = 30.0
+START_SECONDS = 20.0
 """Seconds that a waiting process gives another host to give its first sign of life."""
 SAY_SECONDS = 25.0
 """Seconds without the processes of other hosts before rank 0 says that it waits for them."""
