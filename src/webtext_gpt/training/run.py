@@ -207,7 +207,7 @@ def fit(
         say(plan_text)
     path = run.checkpoint.path if run.checkpoint else None
     on_cpu = trainer.strategy.root_device.type == "cpu"
-    # Under ZeRO-3 gathered parameters come and go: 46 M of them in fp32 peaked at 1.9 GiB a process,
+    # Under ZeRO-3 gathered parameters come and go: 46 M of them in fp32 peaked at 1.9 GiB,
     # and at 2.3 GiB where freed memory was kept, at the same speed.
     if on_cpu and not partitions_parameters(trainer.strategy):
         keep_freed_memory()
