@@ -72,7 +72,7 @@ def run_command(command: Command, arguments: Sequence[str], called: str) -> None
         arguments: its arguments, without its name.
         called: how it was called, for help: `python train.py`.
     """
-    with clear_errors():
+    with clear_errors(), _in_touch_with_other_hosts():
         parsed = parse(arguments, command)
         if parsed.help is not None:
             from webtext_gpt.help import help_text
@@ -273,6 +273,15 @@ def clear_errors() -> Iterator[None]:
         _exit(missing or message, getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         _exit("interrupted")
+
+
+def _in_touch_with_other_hosts() -> contextlib.AbstractContextManager[None]:
+    """Return a context in which processes that torchrun started elsewhere learn of an error."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return contextlib.nullcontext()
+    from webtext_gpt.training.distributed.joining import failure_in_touch_with_other_hosts
+
+    return failure_in_touch_with_other_hosts()
 
 
 def _exit(message: str, code: int = 1) -> NoReturn:

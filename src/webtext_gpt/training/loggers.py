@@ -11,6 +11,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from webtext_gpt.checkpoint.background import announced_if_slow
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced, write_text
 from webtext_gpt.terminal import from_here, say
@@ -74,6 +75,10 @@ class CSVLogger(Logger):
     @rank_zero_only
     def save(self) -> None:
         """Append new rows, or rewrite the file if a column or an earlier row is new."""
+        with announced_if_slow(str(self.path)):
+            self._write()
+
+    def _write(self) -> None:
         if self._must_rewrite:
             with replaced(self.path) as partial, partial.open("w", newline="") as stream:
                 writer = csv.DictWriter(stream, self._columns)
