@@ -161,7 +161,7 @@ def save_run_id(logger: Logger, run_dir: Path) -> None:
 def location(logger: Logger) -> str | None:
     """Return a line that says where a logger's output is and how to open it, if it has any."""
     if isinstance(logger, TensorBoardLogger):
-        return f"TensorBoard: tensorboard --logdir {logger.log_dir}"
+        return f"TensorBoard:\n  tensorboard --logdir {shlex.quote(logger.log_dir)}"
     if isinstance(logger, WandbLogger):
         run = logger.experiment
         if run.disabled:
