@@ -97,9 +97,7 @@ def label_ends(axes: "Axes", ends: Sequence[End]) -> None:
 
     The limits of the axes have to be final.
     """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    gap = LABEL_INCHES / (axes.get_position().height * figure.get_figheight())
+    gap = LABEL_INCHES / (axes.bbox.height / axes.figure.dpi)
     right = axes.get_xlim()[1]
     low, high = sorted(axes.get_ylim())
     shown = sorted(ends, key=lambda end: end.value)
@@ -133,10 +131,10 @@ def ink(color: str) -> tuple[float, float, float]:
     from matplotlib.colors import to_rgb
 
     red, green, blue = to_rgb(color)
-    # Relative luminance (WCAG 2); 0.18 and white have a contrast of 4.5 to 1.
+    # Relative luminance (WCAG 2); 0.18 and white have a contrast of 4.5 to 1, 0.16 has a margin.
     linear = [c / 12.92 if c <= 0.04 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
     luminance = sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-    factor = min(1.0, (0.18 / max(luminance, 1e-9)) ** (1 / 2.4))
+    factor = min(1.0, (0.16 / max(luminance, 1e-9)) ** (1 / 2.4))
     return (red * factor, green * factor, blue * factor)
 
 

@@ -149,6 +149,7 @@ def print_summary(run_dir: str, summary: Summary, try_it: str = "prompt=The") ->
         f"{_source_table(summary)}"
         f"run               {run_dir}\n"
         f"loss curve        {run_dir}/loss.png\n"
+        f"report            {run_dir}/report.html\n"
         f"try it            {shell_command('generate', f'checkpoint={run_dir}', try_it)}"
     )
 
