@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MOST_WITH_SHARES = 8
 """Maximum number of classes for which the cells show per cents besides counts."""
+FEW = 4
+"""Maximum number of classes for which the cells are as wide as the names."""
 MOST_COUNTED = 30
 """Maximum number of classes for which the cells show their counts."""
 MOST_NAMED = 60
@@ -43,7 +45,10 @@ def draw_confusion(file: Path, title: str, confusion: Tensor, labels: Sequence[s
         f"class {number}" if missing.intersection(name) else name
         for number, name in enumerate(names, start=1)
     ]
-    lying = n <= MOST_WITH_SHARES and 0.075 * max(map(len, names)) < max(cell, side / n)
+    if n <= FEW:
+        cell = max(cell, min(0.075 * max(map(len, names)) + 0.1, 1.3))
+        side = max(cell * n, 2.0)
+    lying = n <= MOST_WITH_SHARES and 0.075 * max(map(len, names)) < side / n
     margin = 1.0 + 0.075 * max(map(len, names))
     width = max(side + margin + 1, WIDTH * (n <= MOST_WITH_SHARES))
     height = side + (1.2 if lying else margin)
