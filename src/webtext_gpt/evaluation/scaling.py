@@ -142,7 +142,8 @@ def plot(fits: Sequence[Fit], file: Path) -> None:
             change = 2**exponent - 1
             moves = "lowers" if change < 0 else "raises"
             headline(figure, f"Doubling the parameters {moves} perplexity by {abs(change):.1%}")
-            axes.set_title(f"held-out perplexity = {factor:,.3g} · parameters^{exponent:.3f}")
+            shown = f"{factor:,.0f}" if factor >= 100 else f"{factor:.3g}"
+            axes.set_title(f"held-out perplexity = {shown} · parameters^{exponent:.3f}")
             ends = np.array([min(sizes) / 1.3, max(sizes) * 1.3])
             axes.plot(ends, factor * ends**exponent, color=GREY, linestyle="--", linewidth=1)
         axes.set_xlim(min(sizes) / 1.3, max(sizes) * 1.3)
