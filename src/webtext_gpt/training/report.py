@@ -10,7 +10,7 @@ from webtext_gpt.commands import COMMANDS, Command
 from webtext_gpt.evaluation.tables import escaped, markdown_table, one_line
 from webtext_gpt.files import write_text
 from webtext_gpt.page import write_page
-from webtext_gpt.settings.base import Settings
+from webtext_gpt.settings.base import TARGET, Settings
 from webtext_gpt.training.loss_picture import finding
 from webtext_gpt.training.metrics import METRICS, read_metrics
 
@@ -105,13 +105,14 @@ def changed(settings: Settings, defaults: Settings | None) -> Iterator[tuple[str
             default = getattr(defaults, name)
         else:
             default = field.get_default(call_default_factory=True, validated_data={})
+        key = field.alias or name
         if isinstance(value, Settings):
-            yield from _changed_group(name, value, default)
+            yield from _changed_group(key, value, default)
         elif isinstance(value, dict) and any(isinstance(v, Settings) for v in value.values()):
             for inner, own in value.items():
-                yield from _changed_group(f"{name}.{inner}", own, None)
-        elif value != default and name != "target":
-            yield name, value
+                yield from _changed_group(f"{key}.{inner}", own, None)
+        elif value != default and key != TARGET:
+            yield key, value
 
 
 def _changed_group(name: str, value: Settings, default: object) -> Iterator[tuple[str, Any]]:

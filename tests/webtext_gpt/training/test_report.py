@@ -47,3 +47,9 @@ def test_settings_that_differ_include_another_choice(compose: Callable[..., Any]
     assert found["optimizer.momentum"] == 0.9
     assert found["seed"] == 5
     assert "optimizer.ns_steps" not in found
+    translation = compose("train", "experiment=translation", "data.source=a.en", "data.target=a.de")
+    found = dict(changed(translation, default))
+    assert (found["data"], found["data.target"]) == ("paralleltext", "a.de")
+    sources = ("data=mixture", "data.sources.a.path=a.txt", "data.sources.b.path=b.txt")
+    found = dict(changed(compose("train", *sources), default))
+    assert (found["data.sources.a"], found["data.sources.a.path"]) == ("files", ["a.txt"])
