@@ -5,10 +5,11 @@ pixels high or more. Its title says what it shows, its lines are labelled where 
 colors are those of Okabe and Ito (2008).
 """
 
+import sys
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -65,7 +66,9 @@ def picture(file: Path, *, height: float = 3.8, width: float = WIDTH) -> Iterato
         height: in inches.
         width: in inches.
     """
-    with many_imports():
+    # Later calls would keep the garbage of earlier pictures to the end.
+    is_first = "matplotlib.figure" not in sys.modules
+    with many_imports() if is_first else nullcontext():
         from matplotlib import rc_context
         from matplotlib.figure import Figure
 
