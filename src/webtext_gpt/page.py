@@ -31,7 +31,7 @@ img {{ width: 100%; min-width: 480px; max-width: 600px; height: auto; background
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: 0.25em 0.7em; border-bottom: 1px solid var(--line); text-align: left; }}
 th {{ font-weight: 600; }}
-td {{ vertical-align: top; overflow-wrap: anywhere; min-width: 4em; }}
+td {{ vertical-align: top; overflow-wrap: break-word; max-width: 22rem; }}
 pre, blockquote {{ background: var(--soft); padding: 0.7em; margin: 0 0 1em; border-radius: 4px; }}
 pre {{ white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.9em; }}
 </style>
