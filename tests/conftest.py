@@ -47,6 +47,23 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("WEBTEXT_GPT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """List of the figures of matplotlib that the test saves; they are saved as ever."""
+    from matplotlib.figure import Figure
+
+    saved: list[Any] = []
+    save = Figure.savefig
+
+    def keep(figure: Figure, *arguments: Any, **options: Any) -> None:
+        saved.append(figure)
+        save(figure, *arguments, **options)
+        figure.draw_without_rendering()  # the sizes of texts, in pixels of the figure
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return saved
+
+
 @pytest.fixture(scope="session")
 def prose() -> str:
     """About 60 kB of made-up sentences, the same in every session."""

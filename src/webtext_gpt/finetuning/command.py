@@ -157,7 +157,9 @@ def evaluate_file(
     examples = read_file(task, file)
     check_labels(examples, classifier.labels, task)
     before = classifier.truncated
-    figures = report_examples(classifier, examples, out, positive=task.positive)
+    figures = report_examples(
+        classifier, examples, out, positive=task.positive, class_names=task.class_names
+    )
     cut = classifier.truncated - before
     if cut:
         say(f"{cut:,} of the {len(examples):,} rows do not fit the context and are truncated")
