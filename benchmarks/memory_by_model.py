@@ -56,7 +56,7 @@ def table() -> Iterator[str]:
 def cell(totals: dict[int, float], limit: float) -> str:
     """Return the largest micro-batch whose GiB are at most `limit`, with its GiB; or a dash."""
     fitting = [size for size, total in totals.items() if total <= limit]
-    return f"{max(fitting)} ({totals[max(fitting)]:.1f} GiB)" if fitting else "-"
+    return f"{max(fitting)} ({totals[max(fitting)]:.1f})" if fitting else "-"
 
 
 def estimated_gib(model: str, micro_batch_size: int, arguments: tuple[str, ...]) -> float:
