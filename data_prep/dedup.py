@@ -43,6 +43,7 @@ from data_prep.stage.manifest import Manifest, print_counts, source_manifests
 from data_prep.stage.readers import SUFFIXES
 from webtext_gpt.cli import Call
 from webtext_gpt.files import replaced
+from webtext_gpt.terminal import say
 
 IDENTITY = "id-and-words"
 """Name of the rule by which rows are the same document, in the manifest."""
@@ -239,4 +240,4 @@ def main(settings: Dedup, call: Call) -> None:
     manifest = run(settings)
     print_counts(manifest)
     if renamed := manifest.get("renamed_ids"):
-        print(f"  {renamed:>12,}  documents share their id with other texts: it was extended")
+        say(f"  {renamed:>12,}  documents share their id with other texts: it was extended")

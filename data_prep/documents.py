@@ -39,6 +39,7 @@ from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 from webtext_gpt.signatures import head_of, other_kind
+from webtext_gpt.terminal import say
 
 SUFFIXES = tuple(
     f".{kind}{packed}"
@@ -284,9 +285,9 @@ def print_documents(manifest: Manifest) -> None:
     """Print the counts, and what was wrong with pages and archives."""
     print_counts(manifest)
     for fault, count in sorted(manifest.get("repaired", {}).items(), key=lambda item: -item[1]):
-        print(f"  {count:>12,}  repaired: {fault}")
+        say(f"  {count:>12,}  repaired: {fault}")
     for damage in manifest.get("damage", []):
-        print(f"  {_described(damage)}")
+        say(f"damage      {_described(damage)}")
 
 
 def refuse_lost_archives(manifest: Manifest) -> None:

@@ -23,6 +23,7 @@ from data_prep.stage.readers import SUFFIXES, Layout
 from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
 from webtext_gpt.paths import check_output_file, local_path
+from webtext_gpt.terminal import say
 
 
 def run(settings: Filters) -> BloomFilter:
@@ -63,6 +64,6 @@ def run(settings: Filters) -> BloomFilter:
 def main(settings: Filters, call: Call) -> None:
     """Build or merge a filter, and print its size and false-positive rate."""
     bloom = run(settings)
-    print(f"{settings.out}: {bloom.added:,} 8-grams added, about {bloom.distinct():,.0f} of them "
+    say(f"{settings.out}: {bloom.added:,} 8-grams added, about {bloom.distinct():,.0f} of them "
           f"distinct, {bloom.n_bytes / 1e6:,.1f} MB, "
           f"false-positive rate {bloom.false_positive_rate():.3g}")  # fmt: skip

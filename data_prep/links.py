@@ -36,6 +36,7 @@ from webtext_gpt.cli import Call, parse, read_settings
 from webtext_gpt.commands import COMMANDS
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.terminal import say
 
 POSTS_PER_PART = 500_000  # posts that one merge holds in memory, about 200 MB
 
@@ -114,17 +115,15 @@ def _processes(needs: Sequence[int], wanted: int | None) -> int:
     fit = min(processes_that_fit(needs, available), most)
     largest = max(needs)
     if available is not None and largest > available:
-        print(
+        say(
             f"links: warning: a dump needs up to {largest / 1e9:.1f} GB of memory, and "
             f"{available / 1e9:.1f} GB are available: if the process is killed, run the same "
-            "command on a machine with more",
-            flush=True,
+            "command on a machine with more"
         )
     elif fit < most:
-        print(
+        say(
             f"links: {fit} dumps at once, not {most}: a dump needs up to {largest / 1e9:.1f} GB of "
-            f"memory, and {(available or 0) / 1e9:.1f} GB are available",
-            flush=True,
+            f"memory, and {(available or 0) / 1e9:.1f} GB are available"
         )
     return fit
 

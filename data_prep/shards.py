@@ -1,4 +1,4 @@
-r"""Documents to token shards that `train.py data=shards` reads (docs/shards.md).
+r"""Documents to token shards that `train.py data=shards` reads (docs/reference/shards.md).
 
     python data_prep/shards.py documents=[corpus/dedup] tokenizer=corpus/tokenizer \
         out=corpus/shards
@@ -38,6 +38,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 from webtext_gpt.machine import cores
 from webtext_gpt.paths import place_of
+from webtext_gpt.terminal import say
 from webtext_gpt.tokenizer import Tokenizer, load_gpt2
 
 
@@ -105,8 +106,7 @@ def build_shards(
     ) as ledger:
         if not ledger.finished:
             if reason := slow_because(encoder):
-                print(f"shards: {reason}, so it encodes with `tokenizers`, several times slower",
-                      flush=True)  # fmt: skip
+                say(f"shards: {reason}, so `tokenizers` encodes, several times slower")
             start_engine(engine, files, ledger.out)
             # Here, cores that are left over encode by threads; Ray gives each task a core.
             at_once = (workers_at_once or cores()) if engine["name"] == "native" else 1
@@ -203,7 +203,7 @@ def print_shards(manifest: Manifest) -> None:
     for split in ("train", "validation"):
         files = [file for file in manifest["files"] if file["split"] == split]
         tokens, documents = (sum(f[key] for f in files) for key in ("n_tokens", "n_documents"))
-        print(f"shards: {tokens:>16,} tokens of {documents:,} documents, {split}")
+        say(f"shards: {tokens:>16,} tokens of {documents:,} documents, {split}")
 
 
 def run(settings: Shards) -> Manifest:

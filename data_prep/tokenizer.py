@@ -41,6 +41,7 @@ from webtext_gpt.cli import Call
 from webtext_gpt.data.shards import TOKENIZER
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.terminal import say
 from webtext_gpt.tokenizer import load_gpt2, train_bpe
 
 SMALL_INPUT = 256 << 20  # bytes that one process reads before worker processes would have started
@@ -227,4 +228,4 @@ def print_tokenizer(manifest: Manifest) -> None:
     how = "GPT-2's" if manifest["config"]["gpt2"] else (
         f"trained on {manifest['rows_out']:,} documents, {manifest['sampled_bytes']:,} bytes"
     )  # fmt: skip
-    print(f"tokenizer: {manifest['vocab_size']:,} ids, {how}")
+    say(f"tokenizer: {manifest['vocab_size']:,} ids, {how}")

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from data_prep.stage import workers
 from data_prep.stage.nodes import node_check
 from webtext_gpt.errors import UserError
+from webtext_gpt.progress import progress_bar
+from webtext_gpt.terminal import say
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -194,7 +196,6 @@ def each(
         UserError: A task raised it, or its process was killed again and again.
     """
     import ray
-    from tqdm import tqdm
 
     shared = ray.put(ray.cloudpickle.dumps(function))
 
@@ -211,7 +212,7 @@ def each(
     left, waiting = list(reversed(range(len(tasks)))), dict[Any, int]()
     errors: dict[int, UserError] = {}
     by_host = Counter[str]()
-    with tqdm(total=len(tasks), unit="task", desc=label, disable=None) as bar:
+    with progress_bar(label, total=len(tasks), unit="task") as bar:
         while left or waiting:
             most = at_once or QUEUED * int(ray.cluster_resources().get("CPU", 1))
             while left and len(waiting) < most:
@@ -228,7 +229,7 @@ def each(
                 yield tasks[number], result
             bar.update()
     counts = ", ".join(f"{host} {count:,}" for host, count in sorted(by_host.items()))
-    print(f"{label}: {by_host.total():,} tasks on Ray: {counts}", flush=True)
+    say(f"{label}: {by_host.total():,} tasks on Ray: {counts}")
     workers.raise_first(errors)
 
 

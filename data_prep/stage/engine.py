@@ -46,6 +46,7 @@ def start_engine(engine: Engine, inputs: Sequence[InputFile], folder: Path) -> N
 def start_daft() -> None:
     """Select Daft's native runner for this process, be it a worker of Ray or not."""
     os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
+    os.environ.setdefault("DAFT_SHOW_QUERY_ID", "0")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ["DAFT_RUNNER"] = "native"
     from daft.runners import get_or_create_runner

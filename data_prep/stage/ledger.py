@@ -31,6 +31,7 @@ from webtext_gpt.manifests import sealed
 from webtext_gpt.paths import check_output_folder, local_path
 from webtext_gpt.remote.addresses import is_address
 from webtext_gpt.remote.uploads import WORK, Upload, sent_files
+from webtext_gpt.terminal import say
 
 FORMAT = 1
 PLAN = f"{WORK}/plan.json"
@@ -410,9 +411,7 @@ class Ledger:
 
     def _start_again(self) -> None:
         """Delete what an earlier version left unfinished, and write this version's plan."""
-        print(
-            f"{self.out}: started by an earlier version of this stage; starting again", flush=True
-        )
+        say(f"{self.out}: started by an earlier version of this stage; starting again")
         plan = self.out / PLAN  # replaced last, so that a killed process starts again, too
         for path in (*self.out.iterdir(), *self.work.iterdir()):
             if path not in (self.work, self.work / "lock", plan):

@@ -1,7 +1,7 @@
 """Declaration of settings: a class of typed fields for a command or a group.
 
 Each field states its type and range (its `Kind`), its default and its meaning once; help,
-`docs/configuration.md` and every check are made from them.
+`docs/reference/configuration.md` and every check are made from them.
 """
 
 from collections.abc import Collection, Mapping
