@@ -50,6 +50,7 @@ class Cluster:
         try:
             return host.start(
                 *command,
+                RAY_AUTH_MODE="token",
                 RAY_AUTH_TOKEN_PATH=str(self._folder / "token"),
                 PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
                 PYTHONPATH=f"{REPOSITORY}:{REPOSITORY / 'src'}",
