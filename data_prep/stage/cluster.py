@@ -96,7 +96,7 @@ def _refuse_bad_head(address: str) -> None:
             capture_output=True, text=True, timeout=HEAD_SECONDS, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        if b"InvalidAuthToken" in (error.stderr or b""):
+        if "InvalidAuthToken" in str(error.stderr):
             fault = (
                 "the cluster asks for another token: set RAY_AUTH_MODE=token, and "
                 "RAY_AUTH_TOKEN_PATH to the file that the head reads"
