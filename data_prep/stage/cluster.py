@@ -134,15 +134,17 @@ def check_nodes(files: Sequence[tuple[Path, int]], folder: Path) -> None:
         folder: Existing folder that the tasks write to.
 
     Raises:
-        UserError: A node does not answer, has other code, or does not see the files or the folder.
-            A line for each such node.
+        UserError: No node runs tasks; or a node does not answer, has other code, or does not see
+            the files or the folder. A line for each such node.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    if not (nodes := _nodes()):
+        raise UserError("no node of the Ray cluster has a core for tasks; start one: ray start")
     with node_check(files, folder) as look:
         asked = {}
-        for node in _nodes():
+        for node in nodes:
             here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             task: Any = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(look)
             asked[task.remote()] = node["NodeID"]
@@ -204,7 +206,13 @@ def each(
 
         from ray import cloudpickle
 
-        return socket.gethostname(), cloudpickle.loads(pickled)(task)
+        from webtext_gpt.errors import UserError, explain
+
+        host = socket.gethostname()
+        try:
+            return host, cloudpickle.loads(pickled)(task)
+        except OSError as error:  # such as a folder that a node lacks which has joined late
+            raise UserError(f"on {host}: {explain(error)}") from error
 
     room = max(int(node["Resources"].get("memory", 0)) for node in _nodes())
     needs = {"num_cpus": 1, "memory": min(memory, room)}
@@ -240,10 +248,6 @@ def _user_error(error: Any, label: str) -> UserError:
     cause = getattr(error, "cause", None)
     if isinstance(cause, UserError):
         return cause
-    if isinstance(cause, OSError):
-        from webtext_gpt.errors import explain
-
-        return UserError(explain(cause))
     if isinstance(error, ray.exceptions.RayTaskError):
         raise error
     return UserError(
