@@ -46,8 +46,7 @@ def make_signatures(folder: Path, documents: int) -> None:
     """Write the parts and the key files of a corpus, as `dedup` has them before it clusters."""
     from data_prep.near_duplicates.candidates import band_keys
     from data_prep.near_duplicates.key_files import write_keys
-    from data_prep.near_duplicates.signatures import sign_parts
-    from data_prep.stage.engine import NATIVE, start_engine
+    from data_prep.near_duplicates.signatures import sign_part
 
     real = documents // REAL
     tables = pa.concat_tables(WebText().tables(real))
@@ -55,9 +54,9 @@ def make_signatures(folder: Path, documents: int) -> None:
     for start in range(0, real, PART):
         parts.append(folder / f"part-{len(parts):05d}.parquet")
         pq.write_table(tables.slice(start, PART), parts[-1], compression="lz4")
-    start_engine(NATIVE)
-    ledger = cast(Any, SimpleNamespace(work=folder))
-    keys = sign_parts(ledger, parts, ngram=5, bands=BANDS, rows=ROWS)
+    keys = [folder / f"keys-{at}.npy" for at in range(len(parts))]
+    for part, target in zip(parts, keys, strict=True):
+        sign_part((part, target), ngram=5, bands=BANDS, rows=ROWS)
     rng = np.random.default_rng(1)
     for start in range(real, documents, PART):
         count = min(PART, documents - start)
