@@ -1,4 +1,4 @@
-"""The benchmarks of `make bench`, in the order of docs/performance.md.
+"""The benchmarks of `make bench`, in the order of docs/reference/performance.md.
 
 To add one: a script in this folder that measures ours and the peers in turn
 (`common/timing.py::alternate`) and calls `common/report.py::report_costs` or `report`, and its line
@@ -137,4 +137,4 @@ NOT_HERE = (
     "translation",
 )
 """Scripts that compare versions of the project, count what differs, or take hours and need trained
-models; their figures are in docs/measurements.md and docs/corpus.md."""
+models; their figures are in docs/reference/measurements.md and docs/reference/corpus.md."""

@@ -9,8 +9,8 @@ same held-out windows. A finished rung is not repeated, so that the same command
 interrupted ladder; delete the folder after the recipe has changed. Arguments `key=value` go to
 every run. The law is fitted to all runs but those of the largest model, whose loss it predicts.
 
-Written are docs/ladder.csv, docs/ladder.png and the constants, src/webtext_gpt/dial/fitted.py.
-`--fit-only` makes the last two from docs/ladder.csv.
+Written are docs/pictures/ladder.csv, docs/pictures/ladder.png and the constants,
+src/webtext_gpt/dial/fitted.py. `--fit-only` makes the last two from the first.
 """
 
 import argparse
@@ -32,7 +32,8 @@ from webtext_gpt.dial.laws import LossLaw, Shape, batch_tokens, embedding_lr, wa
 from webtext_gpt.settings.composition import compose
 
 REPOSITORY = Path(__file__).parents[1]
-CSV, PICTURE = REPOSITORY / "docs/ladder.csv", REPOSITORY / "docs/ladder.png"
+PICTURE = REPOSITORY / "docs/pictures/ladder.png"
+CSV = PICTURE.with_suffix(".csv")
 CONSTANTS = REPOSITORY / "src/webtext_gpt/dial/fitted.py"
 BLOCK_SIZE = 256
 VALIDATION_SEQUENCES = 256
@@ -94,7 +95,7 @@ def _train_all(
     micro_batch: int,
     more: list[str],
 ) -> None:
-    """Train every rung and write docs/ladder.csv."""
+    """Train every rung and write docs/pictures/ladder.csv."""
     rows = []
     for depth, lengths in rungs:
         for length in lengths:

@@ -1,6 +1,6 @@
-"""docs/performance.md, made from the results of `make bench`.
+"""docs/reference/performance.md, made from the results of `make bench`.
 
-    python benchmarks/page.py > docs/performance.md
+    python benchmarks/page.py > docs/reference/performance.md
 
 A benchmark that has not been measured on any machine yet is named with its command.
 """
@@ -17,7 +17,7 @@ from benchmarks.common.report import markdown_table
 
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = REPOSITORY / "benchmarks" / "results"
-PAGE = REPOSITORY / "docs" / "performance.md"
+PAGE = REPOSITORY / "docs" / "reference" / "performance.md"
 
 INTRODUCTION = """\
 # Performance
@@ -49,7 +49,7 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
 
 
 def page(results: Sequence[dict[str, Any]]) -> str:
-    """Return the text of docs/performance.md.
+    """Return the text of docs/reference/performance.md.
 
     Args:
         results: of each machine, as `run_all.py` writes them.

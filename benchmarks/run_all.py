@@ -5,10 +5,10 @@
 
 Each script of `CATALOGUE` runs by itself, ours and the peers in turn within it, and is ended if it
 takes too long. What it reports (`common/report.py`), or else what it prints, goes to
-`results/MACHINE.json` with the date, the commit and the load, and docs/performance.md is written
-anew (`page.py`). A benchmark that cannot run keeps the result it had. `--quick` only tries whether
-the scripts work: small shapes, few rounds, and results in `results/quick/`, which the page leaves
-out.
+`results/MACHINE.json` with the date, the commit and the load, and docs/reference/performance.md is
+written anew (`page.py`). A benchmark that cannot run keeps the result it had. `--quick` only tries
+whether the scripts work: small shapes, few rounds, and results in `results/quick/`, which the page
+leaves out.
 """
 
 import argparse

@@ -34,7 +34,7 @@ from data_prep.ngrams.testsets import load_test_set
 from data_prep.ngrams.train_pass import TrainPass, read_train
 from data_prep.ngrams.words import WORDS_VERSION
 from data_prep.settings import Overlap
-from data_prep.stage.engine import NATIVE, Engine
+from data_prep.stage.engine import NATIVE, Engine, start_engine
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, source_manifests
@@ -43,6 +43,7 @@ from data_prep.stage.readers import SUFFIXES, Layout
 from webtext_gpt.cli import Call
 from webtext_gpt.paths import readable_path
 from webtext_gpt.remote.addresses import under
+from webtext_gpt.terminal import quoted, say, say_rows
 
 
 def measure_overlap(
@@ -103,6 +104,7 @@ def measure_overlap(
         newer_keys=("passes",),
     ) as ledger:
         if not ledger.finished:
+            start_engine(engine, inputs, ledger.out)
             run = Measurement.begin(
                 ledger, files, rules, sets, workers_at_once, engine, filter_memory
             )
@@ -146,25 +148,25 @@ def _finish(run: Measurement, train: TrainPass, figures: FilterFigures | None) -
 
 def print_overlap(manifest: Manifest) -> None:
     """Print the figures of a manifest in the form of Table 6."""
-    print(f"{'test set':24} {'8-grams':>12} {'in train':>12} {'%':>8} {'% of distinct':>14}")
+    say(f"{'test set':24} {'8-grams':>12} {'in train':>12} {'%':>8} {'% of distinct':>14}")
     for name, record in manifest["results"].items():
         main = record["overlap"]
         shares = [
             "-" if main[key] is None else f"{main[key]:.2f}"
             for key in ("percent", "percent_unique")
         ]
-        print(
+        say(
             f"{name:24} {main['ngrams']:>12,} {main['overlapping']:>12,} {shares[0]:>8} "
             f"{shares[1]:>14}" + (f"  {main['note']}" if "note" in main else "")
         )
     if figures := manifest.get("filter"):
         room = "" if figures["room"] is None else f", room for {figures['room']:,}"
-        print(
+        say(
             f"filter: about {figures['distinct']:,} distinct 8-grams{room}, false-positive rate "
             f"{figures['false_positive_rate']:.3g}"
         )
     if manifest["config"]["remove"]:
-        print(f"removed {manifest['over_threshold']:,} of {manifest['rows_in']:,} documents")
+        say(f"removed {manifest['over_threshold']:,} of {manifest['rows_in']:,} documents")
 
 
 def run(settings: Overlap) -> Manifest:
@@ -200,4 +202,4 @@ def run(settings: Overlap) -> Manifest:
 def main(settings: Overlap, call: Call) -> None:
     """Measure, and print the figures and the path of the report."""
     print_overlap(run(settings))
-    print(under(settings.out, "overlap.md"))
+    say_rows({"report": quoted(under(settings.out, "overlap.md"))}, least=len("written"))

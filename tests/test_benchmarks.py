@@ -26,7 +26,7 @@ SUPPORT = {"catalogue", "curve", "page", "run_all"}
 def test_the_page_is_made_from_the_results() -> None:
     made = page(read_results(RESULTS))
     assert PAGE.read_text(encoding="utf-8") == made, (
-        "run: python benchmarks/page.py > docs/performance.md"
+        "run: python benchmarks/page.py > docs/reference/performance.md"
     )
 
 

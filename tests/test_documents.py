@@ -14,7 +14,7 @@ from webtext_gpt.commands import COMMANDS, PROGRAM
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [
     *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
-    *sorted((REPOSITORY / "docs").glob("*.md")),
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
 ]
 ROOTS = (REPOSITORY, REPOSITORY / "src" / "webtext_gpt")
 """Folders to which paths in the documents are relative."""
@@ -88,7 +88,8 @@ def test_files_and_names_exist(page: Path) -> None:
 
 
 def test_the_architecture_page_names_the_code() -> None:
-    architecture = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    page = REPOSITORY / "docs" / "explanation" / "architecture.md"
+    architecture = page.read_text(encoding="utf-8")
     assert len(CODE.findall(architecture)) >= 100
 
 

@@ -4,7 +4,7 @@ The filter is two halves of blocks. A block is one cache line: eight words of 64
 one block in each half. There it sets one bit of every word, one more in the first four words and
 one more in the last four: 20 bits in all, found with two memory accesses where a plain filter
 needs 27. The price is 44.6 bits per item at a rate of 1e-8 instead of the optimum of 38.4 (Putze,
-Sanders, Singler 2007 describe such layouts; figures in docs/overlap.md).
+Sanders, Singler 2007 describe such layouts; figures in docs/how-to/overlap.md).
 
 `bloom_size` gives the number of blocks for a false-positive rate. Once a filter is filled, the
 rate is known from its bits (`bloom_fill`).

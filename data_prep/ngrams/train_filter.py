@@ -19,6 +19,7 @@ from data_prep.stage import workers
 from data_prep.stage.engine import NATIVE, Engine, each_on
 from data_prep.stage.readers import Layout, batches
 from webtext_gpt.errors import UserError
+from webtext_gpt.progress import progress_bar
 
 
 def count_ngrams(
@@ -69,10 +70,7 @@ def build_filter(
     total = sum(path.stat().st_size for path in paths)
     whole = BloomFilter(blocks)
     if engine["name"] == "native":
-        from tqdm import tqdm
-
-        bar = tqdm(total=total, unit="B", unit_scale=True, desc="8-grams of train", disable=None)
-        with bar:
+        with progress_bar("8-grams of train", total=total, unit="B") as bar:
             _add_files(whole, paths, layout, workers_at_once or workers.cores(), bar.update)
         return whole
     number = min(workers_at_once or 2, len(paths))

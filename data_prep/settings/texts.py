@@ -80,6 +80,7 @@ class Documents(Parallel):
     page_memory_bytes: Annotated[int, Whole(1, unit="bytes")] = setting(
         4_000_000_000, "limit of the address space of an extracting process"
     )
+    engine: Engine = keys(Engine)
 
 
 class Dedup(Parallel):

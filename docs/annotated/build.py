@@ -19,6 +19,7 @@ from nbconvert import MarkdownExporter
 from traitlets.config import Config
 
 FOLDER = Path(__file__).parent
+OUT = FOLDER.parent / "tutorials"
 PAGES = ("transformer",)
 
 
@@ -61,7 +62,7 @@ def markdown(made: nbformat.NotebookNode) -> str:
 def is_current(name: str) -> bool:
     """Return whether a page is what its source gives now; measured cells are not run."""
     kept = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
-    page = (FOLDER.parent / f"annotated_{name}.md").read_text(encoding="utf-8")
+    page = (OUT / f"annotated_{name}.md").read_text(encoding="utf-8")
     source = jupytext.read(FOLDER / f"{name}.py", fmt="py:percent")
     made = notebook(name, measured=False)
     return (
@@ -84,7 +85,7 @@ def _outputs(cells: list[nbformat.NotebookNode]) -> list[object]:
 def main() -> None:
     """Build every page, or check that each is what its source gives."""
     for name in PAGES:
-        page = FOLDER.parent / f"annotated_{name}.md"
+        page = OUT / f"annotated_{name}.md"
         if "--check" in sys.argv:
             if not is_current(name):
                 sys.exit(f"{page.name} is not what its source gives now; run {Path(__file__).name}")

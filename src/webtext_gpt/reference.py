@@ -1,6 +1,6 @@
-"""The reference of every key, `docs/configuration.md`, made from the settings.
+"""The reference of every key, `docs/reference/configuration.md`, made from the settings.
 
-python -m webtext_gpt.reference > docs/configuration.md
+python -m webtext_gpt.reference > docs/reference/configuration.md
 """
 
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ as `data=files`, belongs to a key that only this choice has.
 
 
 def reference() -> str:
-    """Return the text of `docs/configuration.md`."""
+    """Return the text of `docs/reference/configuration.md`."""
     lines = [INTRODUCTION]
     for command in COMMANDS.values():
         lines += _section(command)

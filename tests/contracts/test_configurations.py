@@ -26,7 +26,7 @@ from webtext_gpt.training.trainer import build_trainer
 REPOSITORY = Path(__file__).parents[2]
 CONF = REPOSITORY / "conf"
 PAIRS = ["data=pairs", "data.source=a.en", "data.target=a.de"]
-DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 
 
 def _choices(group: str) -> list[str]:

@@ -169,8 +169,9 @@ def test_every_key_has_a_meaning(name: str) -> None:
 
 
 def test_the_reference_is_current_and_holds_every_key() -> None:
-    text = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
-    assert text == reference(), "run: python -m webtext_gpt.reference > docs/configuration.md"
+    page = "docs/reference/configuration.md"
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    assert text == reference(), f"run: python -m webtext_gpt.reference > {page}"
     for command in COMMANDS.values():
         for leaf in leaves(command.load("settings")):
             assert f"`{leaf.key}`" in text, leaf.key

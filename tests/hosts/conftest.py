@@ -144,13 +144,13 @@ def hosts(tmp_path: Path) -> Iterator[tuple[Host, Host]]:
 
 @pytest.fixture(scope="session")
 def documented() -> Callable[..., str]:
-    """`documented(word, {text: replacement})`: the shell block of docs/devices.md with `word`.
+    """`documented(word, {text: replacement})`: the shell block with `word` of how-to/devices.md.
 
     Sizes and paths of a cluster are replaced by those of a test; each has to occur.
     """
 
     def find(word: str, replacements: dict[str, str]) -> str:
-        page = (REPOSITORY / "docs" / "devices.md").read_text()
+        page = (REPOSITORY / "docs" / "how-to" / "devices.md").read_text()
         (block,) = (b for b in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) if word in b)
         for text, replacement in replacements.items():
             assert text in block, text

@@ -1,9 +1,9 @@
 """Constants of the fitted loss law, and the range of the ladder of runs that they are fitted to.
 
-Printed by `python benchmarks/ladder.py`, whose runs are in docs/ladder.csv and whose picture is
-docs/ladder.png: models of `recipe=modern` on `data=docstrings` with `tokenizer=trained`.
-Held out, the largest model's loss is predicted within 1.2 % for 4 and 8 million tokens; at 16
-million, it is 5.5 % lower than the law: docs/decisions.md.
+Printed by `python benchmarks/ladder.py`, whose runs are in docs/pictures/ladder.csv and whose
+picture is docs/pictures/ladder.png: models of `recipe=modern` on `data=docstrings` with
+`tokenizer=trained`. Held out, the largest model's loss is predicted within 1.2 % for 4 and 8
+million tokens; at 16 million, it is 5.5 % lower than the law: docs/decisions.md.
 """
 
 from webtext_gpt.dial.laws import LossLaw, Shape

@@ -132,6 +132,6 @@ def default_lr(n_embd: int, reference_lr: float = 6e-4) -> float:
 
     In pretraining the rule passes through GPT-3's 6e-4 for width 768 (Brown et al. 2020, table
     2.1), near its 3e-4 for width 1,024, and near the best rate measured for width 128
-    (docs/measurements.md).
+    (docs/reference/measurements.md).
     """
     return reference_lr * (768 / n_embd) ** 1.5

@@ -20,7 +20,7 @@ from webtext_gpt.dial.laws import (
 )
 from webtext_gpt.model import GPT, GPTConfig
 
-CSV = Path(__file__).parents[3] / "docs" / "ladder.csv"
+CSV = Path(__file__).parents[3] / "docs" / "pictures" / "ladder.csv"
 HOFFMANN = LossLaw(1.69, 406.4, 0.34, 410.7, 0.28)
 """Their table A.3."""
 
@@ -107,7 +107,7 @@ def test_the_constants_are_those_of_the_ladder() -> None:
     """The committed runs give the committed law, which predicts the largest model's loss.
 
     It does up to 2^23 tokens. The longest run of the largest model is 5.5 % below the law, as
-    docs/training.md says.
+    docs/explanation/training.md says.
     """
     with CSV.open(newline="") as stream:
         rows = [{name: float(v) for name, v in row.items()} for row in csv.DictReader(stream)]

@@ -54,7 +54,7 @@ def test_one_split_is_read_from_the_hubs_folders(tmp_path: Path) -> None:
 
 
 def test_the_page_lists_exactly_the_names_that_are_read() -> None:
-    page = Path(__file__).parents[3] / "docs" / "evaluation.md"
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "evaluation.md"
     rows = [line.split("|")[1:-1] for line in page.read_text().splitlines() if "| `" in line]
     listed = {
         task: set(re.findall(r"`([^`]+)`", row[-1])) for row in rows for task in tasks_of(row)

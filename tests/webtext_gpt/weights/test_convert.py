@@ -102,7 +102,7 @@ def test_a_trained_model_in_transformers(trained: Path, tmp_path: Path) -> None:
 def test_commands_of_the_documents_compose(compose: Callable[..., Any]) -> None:
     lines = [
         line
-        for document in ("README.md", "docs/weights.md")
+        for document in ("README.md", "docs/how-to/weights.md")
         for line in (REPOSITORY / document).read_text().splitlines()
         if line.startswith("python -m webtext_gpt.weights ")
     ]
