@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 from data_prep.stage.engine import NATIVE, Engine, each_on
 from data_prep.stage.inputs import InputFile, by_content, refuse_repeats
