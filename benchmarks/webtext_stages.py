@@ -166,17 +166,22 @@ def draw(points: Sequence[Point], file: Path) -> None:
             ("CPU time, seconds", "peak memory of all processes, MB"),
             strict=True,
         ):
+            axes.set(xscale="log", yscale="log", title=title)
+            largest = max(point.gigabytes for point in points)
             ends = []
             for stage, color in zip(stages, COLORS, strict=False):
                 mine = sorted(point for point in points if point.stage == stage)
                 values = [getattr(point, key) for point in mine]
                 axes.plot([point.gigabytes for point in mine], values, marker="o", color=color)
+                to_label = (mine[-1].gigabytes, largest), (values[-1], values[-1])
+                axes.plot(*to_label, linestyle=":", linewidth=1, color=color)
                 ends.append(End(values[-1], stage, color))
-            axes.set(xscale="log", yscale="log", title=title)
             if key == "memory":
                 axes.set(ylim=(100, 10_000), xlabel="input, GB (of text; links: of raw posts)")
             axes.xaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_major_formatter("{x:,.0f}")
+            axes.yaxis.set_minor_formatter("")
+            axes.xaxis.set_minor_formatter("")
             label_ends(axes, ends)
 
 
