@@ -159,7 +159,7 @@ def draw(points: Sequence[Point], file: Path) -> None:
 
     stages = [stage for stage in STAGES if any(point.stage == stage for point in points)]
     with picture(file, height=6.4) as figure:
-        headline(figure, "Time grows in proportion to the text; memory does not")
+        headline(figure, "Time grows with the input; memory grows far less")
         for axes, key, title in zip(
             figure.subplots(2, 1, sharex=True),
             ("cpu", "memory"),
