@@ -135,6 +135,8 @@ NOT_HERE = (
     "midi_round_trip",
     "overlap_directions",
     "translation",
+    "webtext_stages",
 )
 """Scripts that compare versions of the project, count what differs, or take hours and need trained
-models; their figures are in docs/reference/measurements.md and docs/reference/corpus.md."""
+models; their figures are in docs/reference/measurements.md, docs/reference/corpus.md and
+docs/explanation/scale.md."""
