@@ -136,7 +136,8 @@ NOT_HERE = (
     "midi_round_trip",
     "overlap_directions",
     "translation",
+    "webtext_stages",
 )
 """Scripts that compare versions of the project, count what differs, print a table of the estimate,
 or take hours and need trained models; their figures are in docs/reference/measurements.md,
-docs/reference/corpus.md and docs/how-to/gpu-memory.md."""
+docs/reference/corpus.md, docs/how-to/gpu-memory.md and docs/explanation/scale.md."""

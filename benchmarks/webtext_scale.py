@@ -2,7 +2,7 @@
 
     python benchmarks/webtext_scale.py stage=signatures sizes=100_000,1_000_000,8_000_000
     python benchmarks/webtext_scale.py stage=bloom sizes=10_000_000_000
-    python benchmarks/webtext_scale.py stage=tokens [out=PICTURE.png]
+    python benchmarks/webtext_scale.py stage=tokens sizes=10_000_000_000
 
 `signatures` clusters so many documents. One in 40 is made up by `common/webtext.py` and signed by
 the stage's own code; a third of these are copies of each other, with known similarities. The
@@ -17,7 +17,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -240,33 +240,6 @@ def main() -> None:
         (keys[0], *(f"{size:,}" for size in sizes)),
         rows,
     )
-    if "out" in given:
-        draw({stage: columns}, Path(given["out"]))
-
-
-def draw(stages: Mapping[str, Sequence[Figures]], picture: Path) -> None:
-    """Draw the peak memory and, where it was measured, the CPU time over the number of items."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    for axes, key, label in zip(
-        figure.subplots(1, 2), ("peak MB", "CPU s"), ("peak memory, MB", "CPU time, s"), strict=True
-    ):
-        for stage, columns in stages.items():
-            points = [(next(iter(c.values())), c[key]) for c in columns if key in c]
-            if not points:
-                continue
-            axes.plot(*zip(*points, strict=True), marker="o", label=stage)
-            (first, value), (last, _) = points[0], points[-1]
-            linear = (value, value * last / first)
-            axes.plot((first, last), linear, "k:", label=f"{stage}, if linear")
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set_xlabel("documents, 8-grams or tokens")
-        axes.set_ylabel(label)
-        axes.grid(visible=True, alpha=0.3)
-        axes.legend(fontsize=8)
-    figure.savefig(picture, dpi=110)
 
 
 def shown(value: object) -> str:

@@ -12,7 +12,8 @@ import pytest
 
 from data_prep.stage import workers
 from data_prep.stage.inputs import InputFile, find_inputs
-from data_prep.stage.ledger import Ledger, Records
+from data_prep.stage.ledger import Ledger
+from data_prep.stage.records import Records
 from webtext_gpt.errors import UserError
 
 # XXH3 (128 bits) of these texts, computed once with version 4.1.0 of the package `xxhash`. The
