@@ -1,11 +1,13 @@
-"""Pages of the site that have their source elsewhere: the start page, the API, and mathematics.
+"""The site has pages from outside of docs/, and reads Markdown as GitHub does: hooks of MkDocs.
 
-A hook of MkDocs (mkdocs.yml). README.md, CONTRIBUTING.md and CHANGELOG.md are pages as they are, with
-their links as seen from docs/. The API's pages name modules, whose docstrings mkdocstrings renders.
-Formulas become MathML, which browsers draw without a script.
+README.md, CONTRIBUTING.md and CHANGELOG.md are pages as they are, with their links as seen from
+docs/. Other files of the repository that a page links to are copied as texts. The API's pages name
+modules, whose docstrings mkdocstrings renders. Formulas become MathML, which browsers draw without
+a script.
 """
 
 import html
+import os
 import re
 from pathlib import Path
 
@@ -69,6 +71,9 @@ API = {
 """Pages of the API: the public modules of each."""
 
 LINK = re.compile(r"(\]\()([^)\s#]+)")
+ITEM = re.compile(r"(?:[-*+]|\d+[.)]) +")
+STARTS = re.compile(r"(?:[-*+]|1[.)]) +")
+FENCE = re.compile(r" *(```|~~~)")
 MATH = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -77,6 +82,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, page in TOP.items():
         text = (REPOSITORY / source).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=LINK.sub(_from_docs, text)))
+    for file in list(files.documentation_pages()):
+        for link in LINK.finditer(file.content_string):
+            path = _outside(link[2], Path(file.src_uri).parent)
+            if path and files.get_file_from_path(_copy(path)) is None:
+                text = (REPOSITORY / path).read_text(encoding="utf-8")
+                files.append(File.generated(config, _copy(path), content=text))
     for title, entry in API.items():
         name = title.lower().replace(" ", "-")
         files.append(
@@ -85,10 +96,69 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Return a page as Python-Markdown has to be given it."""
+    folder = Path(page.file.src_uri).parent
+
+    def to_copy(link: re.Match[str]) -> str:
+        path = _outside(link[2], folder)
+        return link[1] + os.path.relpath(_copy(path), folder) if path else link[0]
+
+    markdown = LINK.sub(to_copy, markdown)
+    return as_github(markdown)
+
+
+def as_github(markdown: str) -> str:
+    """Return Markdown that Python-Markdown renders as GitHub renders the given one.
+
+    A list may follow a paragraph without an empty line between them, and what belongs to an item is
+    indented by four spaces, not by the width of the item's marker.
+    """
+    lines: list[str] = []
+    offsets: list[int] = []  # columns where the text of the open items begins
+    fence = previous = ""
+    for line in markdown.split("\n"):
+        text = line.lstrip(" ")
+        column = len(line) - len(text)
+        if not text:
+            lines.append("")
+            previous = ""
+            continue
+        while not fence and offsets and column < offsets[-1]:
+            offsets.pop()
+        indent = 4 * len(offsets) + max(0, column - (offsets[-1] if offsets else 0))
+        item = None if fence else ITEM.match(text)
+        if item and previous and not offsets:
+            item = STARTS.match(text)  # the only ones that end a paragraph
+            if item and not previous.startswith("#"):
+                lines.append("")
+        if item:
+            offsets.append(column + item.end())
+        opened = FENCE.match(line)
+        if opened:
+            fence = "" if fence == opened[1] else fence or opened[1]
+        lines.append(" " * indent + text)
+        previous = "" if fence else line
+    return "\n".join(lines)
+
+
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Draw formulas, and let wide tables scroll by themselves."""
     content = MATH.sub(_mathml, content)
     return re.sub(r"<table>.*?</table>", r'<div class="wide">\g<0></div>', content, flags=re.DOTALL)
+
+
+def _outside(link: str, folder: Path) -> str | None:
+    """Return the file of the repository, outside of docs/, that a page in a folder links to."""
+    path = (REPOSITORY / "docs" / folder / link).resolve()
+    docs = REPOSITORY / "docs"
+    if not path.is_file() or path.is_relative_to(docs) or not path.is_relative_to(REPOSITORY):
+        return None
+    return path.relative_to(REPOSITORY).as_posix()
+
+
+def _copy(path: str) -> str:
+    return TOP.get(path, f"repository/{path}.txt")
 
 
 def _from_docs(link: re.Match[str]) -> str:
