@@ -17,6 +17,7 @@ from data_prep.ngrams.bloom import BloomFilter
 from data_prep.ngrams.bloom_size import blocks_for
 from data_prep.ngrams.train_filter import build_filter, count_ngrams, merge_filters
 from data_prep.settings import Filters
+from data_prep.stage.engine import start_engine
 from data_prep.stage.inputs import expand, find_inputs, refuse_repeats
 from data_prep.stage.readers import SUFFIXES, Layout
 from webtext_gpt.cli import Call
@@ -44,11 +45,12 @@ def run(settings: Filters) -> BloomFilter:
         paths = [file.path for file in files]
         layout = Layout(settings.lines, settings.text_key)
         workers, engine = settings.workers, settings.engine.arguments()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        start_engine(engine, files, out.parent)
         items = settings.ngrams or count_ngrams(paths, layout, workers, engine).capacity()
         if not items:
             raise UserError(f"train: {paths[0]} and the other files hold no document")
         blocks = blocks_for(items, settings.rate)
-        out.parent.mkdir(parents=True, exist_ok=True)
         bloom = build_filter(
             paths, layout, blocks, workers_at_once=workers, engine=engine, scratch=out.parent
         )

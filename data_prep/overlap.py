@@ -19,7 +19,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_prep.ngrams.filter_lookup import filter_of, look_up_tests, open_filter
+from data_prep.ngrams.filter_lookup import look_up_tests
+from data_prep.ngrams.filter_passes import ask_file, ask_train
 from data_prep.ngrams.hashing import NGRAM
 from data_prep.ngrams.measurement import (
     FilterFigures,
@@ -33,7 +34,7 @@ from data_prep.ngrams.testsets import load_test_set
 from data_prep.ngrams.train_pass import TrainPass, read_train
 from data_prep.ngrams.words import WORDS_VERSION
 from data_prep.settings import Overlap
-from data_prep.stage.engine import NATIVE, Engine
+from data_prep.stage.engine import NATIVE, Engine, start_engine
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, source_manifests
@@ -54,6 +55,7 @@ def measure_overlap(
     evalsets: str | Path | None = None,
     filter_file: str | Path | None = None,
     keep_filter: bool = False,
+    filter_memory: int | None = None,
     workers_at_once: int | None = None,
     engine: Engine = NATIVE,
 ) -> Manifest:
@@ -67,6 +69,8 @@ def measure_overlap(
         evalsets: Folder in which names of evaluation sets are looked up.
         filter_file: An existing filter of train, used instead of building one.
         keep_filter: Whether to keep the filter that is built here, as `out/train.bloom`.
+        filter_memory: Most memory for the bits of the filter, in bytes; a larger one is built and
+            asked in parts. None means three quarters of the free memory. Changes no result.
         workers_at_once: Number of processes or threads. None means one per core.
         engine: Where the passes over train run.
 
@@ -100,23 +104,24 @@ def measure_overlap(
         newer_keys=("passes",),
     ) as ledger:
         if not ledger.finished:
-            run = Measurement.begin(ledger, files, rules, sets, workers_at_once, engine)
+            start_engine(engine, inputs, ledger.out)
+            run = Measurement.begin(
+                ledger, files, rules, sets, workers_at_once, engine, filter_memory
+            )
             _measure(run, given, keep_filter)
         return ledger.manifest
 
 
 def _measure(run: Measurement, given: Path | None, keep_filter: bool) -> None:
     """Read train once and look up both ways, as the direction demands."""
-    bloom = open_filter(given) if given else None
+    answer = ask_file(run, given) if given else None
     figures = None
     train = TrainPass([], TrainCounts(), [])
-    if bloom is None or run.rules.direction != "train":
-        train = read_train(run, run.rules.direction != "test" and bloom is None)
+    if answer is None or run.rules.direction != "train":
+        train = read_train(run, run.rules.direction != "test" and answer is None)
     if run.rules.direction != "test":
-        bloom = bloom or filter_of(run, train)
-        if keep_filter:
-            bloom.save(run.ledger.out / "train.bloom")
-        figures = look_up_tests(run, bloom, given)
+        answer = answer or ask_train(run, train, keep_filter)
+        figures = look_up_tests(run, answer, given)
     _finish(run, train, figures)
 
 
@@ -188,6 +193,7 @@ def run(settings: Overlap) -> Manifest:
         evalsets=settings.evalsets,
         filter_file=settings.filter,
         keep_filter=settings.keep_filter,
+        filter_memory=settings.filter_memory,
         workers_at_once=settings.workers,
         engine=settings.engine.arguments(),
     )

@@ -77,7 +77,7 @@ def each(
                     errors[number] = error
                 else:
                     yield task, result
-            _raise_first(errors)
+            raise_first(errors)
             return
         context = multiprocessing.get_context("spawn")  # threads of Arrow do not survive a fork
         progress = context.Value("q", 0)
@@ -104,10 +104,11 @@ def each(
                 ) from broken
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
-    _raise_first(errors)
+    raise_first(errors)
 
 
-def _raise_first(errors: Mapping[int, UserError]) -> None:
+def raise_first(errors: Mapping[int, UserError]) -> None:
+    """Raise the error of the first task that failed, if one did."""
     if errors:
         raise errors[min(errors)]
 

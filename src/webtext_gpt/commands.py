@@ -131,12 +131,12 @@ COMMANDS = {
         _corpus("links", "Links", has_groups=True),
         _corpus("pages", "Pages", has_groups=True),
         _corpus("quality", "Quality"),
-        _corpus("documents", "Documents"),
+        _corpus("documents", "Documents", has_groups=True),
         _corpus("dedup", "Dedup", has_groups=True),
         _corpus("overlap", "Overlap", has_groups=True),
         _corpus("filters", "Filters", has_groups=True),
-        _corpus("tokenizer", "TokenizerSettings"),
-        _corpus("shards", "Shards"),
+        _corpus("tokenizer", "TokenizerSettings", has_groups=True),
+        _corpus("shards", "Shards", has_groups=True),
         _corpus("report", "Report"),
     )
 }
