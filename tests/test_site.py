@@ -54,9 +54,7 @@ EXTENSIONS = yaml.load((REPOSITORY / "mkdocs.yml").read_text(), _Loader)["markdo
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_page_has_the_same_blocks_on_github(
-    page: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_has_the_same_blocks_on_github(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python-Markdown, which makes the site, reads lists and indentation in another way."""
     markdown = pytest.importorskip("markdown", reason="needs the extra docs")
     pytest.importorskip("pymdownx", reason="needs the extra docs")
@@ -92,6 +90,7 @@ def test_the_site_has_every_page_and_no_broken_link(site: Path) -> None:
         made = site / page.relative_to(REPOSITORY / "docs").with_suffix(".html")
         assert made in pages
     assert site / "reference/api/models.html" in pages
+    del pages[site / "404.html"]  # its addresses are those of a server
     for path, page in pages.items():
         for address in page.links + page.loads:
             parts = urlsplit(address)

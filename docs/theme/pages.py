@@ -17,58 +17,52 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 REPOSITORY = Path(__file__).parents[2]
-TOP = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+TOP = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
 """Pages at the top of the repository, and their names in the site."""
 
 API = {
-    "Models": {
-        "about": "GPT-2 and GPT-1, the Transformer of 2017, classification heads and LoRA.",
-        "modules": ["model", "model.transformer", "model.lora"],
-    },
-    "Checkpoints and weights": {
-        "about": "`load` opens any checkpoint of ours and any foreign model.",
-        "modules": ["checkpoint.load", "checkpoint.store", "weights", "weights.foreign"],
-    },
-    "Tokenizer": {
-        "about": "Text to token ids and back.",
-        "modules": ["tokenizer", "pair_tokenizer"],
-    },
-    "Data": {
-        "about": "Sources of text, token shards, and the order of samples.",
-        "modules": ["data.sources", "data.prepare", "data.shards", "data.shard_writer",
-                    "data.pretraining", "data.sampler"],  # fmt: skip
-    },
-    "Training": {
-        "about": "Pretraining, optimizers and schedules.",
-        "modules": ["training.pretrain", "training.module", "training.optim", "training.schedule",
-                    "training.batch", "training.summary"],  # fmt: skip
-    },
-    "Fine-tuning": {
-        "about": "Classifiers and completion models, and their predictions.",
-        "modules": ["finetuning.run", "finetuning.predict", "finetuning.metrics"],
-    },
-    "Generation": {
-        "about": "Decoding with a key-value cache, sampling and beam search.",
-        "modules": ["generation.decoding", "generation.sampling", "generation.beams",
-                    "generation.translate"],  # fmt: skip
-    },
-    "Evaluation": {
-        "about": "Benchmarks and their scores; adapters for EleutherAI's harness.",
-        "modules": ["evaluation.benchmark", "evaluation.registry", "evaluation.scoring",
-                    "evaluation.detokenizers", "lm_eval"],  # fmt: skip
-    },
-    "Corpus": {
-        "about": "Each stage of the corpus as a function.",
-        "modules": [f"data_prep.{stage}" for stage in (
-            "links", "pages", "documents", "quality", "dedup", "overlap", "filters", "tokenizer",
-            "shards", "report", "build")],  # fmt: skip
-    },
-    "Errors": {
-        "about": "A wrong input raises `UserError`; any other exception is a defect.",
-        "modules": ["errors"],
-    },
+    "Models": (
+        "GPT-2 and GPT-1, the Transformer of 2017, classification heads and LoRA.",
+        "model model.transformer model.lora",
+    ),
+    "Checkpoints and weights": (
+        "`load` opens any checkpoint of ours and any foreign model.",
+        "checkpoint.load checkpoint.store weights weights.foreign",
+    ),
+    "Tokenizer": ("Text to token ids and back.", "tokenizer pair_tokenizer"),
+    "Data": (
+        "Sources of text, token shards, and the order of samples.",
+        "data.sources data.prepare data.shards data.shard_writer data.pretraining data.sampler",
+    ),
+    "Training": (
+        "Pretraining, optimizers and schedules.",
+        "training.pretrain training.module training.optim training.schedule training.batch "
+        "training.summary",
+    ),
+    "Fine-tuning": (
+        "Classifiers and completion models, and their predictions.",
+        "finetuning.run finetuning.predict finetuning.metrics",
+    ),
+    "Generation": (
+        "Decoding with a key-value cache, sampling and beam search.",
+        "generation.decoding generation.sampling generation.beams generation.translate",
+    ),
+    "Evaluation": (
+        "Benchmarks and their scores; adapters for EleutherAI's harness.",
+        "evaluation.benchmark evaluation.registry evaluation.scoring evaluation.detokenizers "
+        "lm_eval",
+    ),
+    "Corpus": (
+        "Each stage of the corpus as a function.",
+        "links pages documents quality dedup overlap filters tokenizer shards report build",
+    ),
+    "Errors": ("A wrong input raises `UserError`; any other exception is a defect.", "errors"),
 }
-"""Pages of the API: the public modules of each."""
+"""Pages of the API: what each is about, and its public modules; those of Corpus are data_prep's."""
 
 LINK = re.compile(r"(\]\()([^)\s#]+)")
 ITEM = re.compile(r"(?:[-*+]|\d+[.)]) +")
@@ -88,11 +82,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             if path and files.get_file_from_path(_copy(path)) is None:
                 text = (REPOSITORY / path).read_text(encoding="utf-8")
                 files.append(File.generated(config, _copy(path), content=text))
-    for title, entry in API.items():
-        name = title.lower().replace(" ", "-")
-        files.append(
-            File.generated(config, f"reference/api/{name}.md", content=_api(title, **entry))
-        )
+    for title, (about, modules) in API.items():
+        page = f"reference/api/{title.lower().replace(' ', '-')}.md"
+        files.append(File.generated(config, page, content=_api(title, about, modules)))
     return files
 
 
@@ -117,25 +109,26 @@ def as_github(markdown: str) -> str:
     lines: list[str] = []
     offsets: list[int] = []  # columns where the text of the open items begins
     fence = previous = ""
+    several_blocks = False  # whether the last item has more than one paragraph
     for line in markdown.split("\n"):
         text = line.lstrip(" ")
         column = len(line) - len(text)
         if not text:
             lines.append("")
-            previous = ""
+            previous, several_blocks = "", True
             continue
+        depth = len(offsets)
         while not fence and offsets and column < offsets[-1]:
             offsets.pop()
         indent = 4 * len(offsets) + max(0, column - (offsets[-1] if offsets else 0))
-        item = None if fence else ITEM.match(text)
-        if item and previous and not offsets:
-            item = STARTS.match(text)  # the only ones that end a paragraph
-            if item and not previous.startswith("#"):
-                lines.append("")
+        # Inside a paragraph, a line begins a list only as a bullet or with the number 1.
+        item = None if fence else (STARTS if previous and not depth else ITEM).match(text)
         if item:
+            if previous and (several_blocks or len(offsets) != depth - 1):
+                lines.append("")
             offsets.append(column + item.end())
-        opened = FENCE.match(line)
-        if opened:
+            several_blocks = False
+        if opened := FENCE.match(line):
             fence = "" if fence == opened[1] else fence or opened[1]
         lines.append(" " * indent + text)
         previous = "" if fence else line
@@ -167,9 +160,10 @@ def _from_docs(link: re.Match[str]) -> str:
     return link[1] + path
 
 
-def _api(title: str, about: str, modules: list[str]) -> str:
-    names = [m if m.startswith("data_prep") else f"webtext_gpt.{m}" for m in modules]
-    return "\n\n".join([f"# {title}", about, *(f"::: {name}" for name in names)]) + "\n"
+def _api(title: str, about: str, modules: str) -> str:
+    package = "data_prep" if title == "Corpus" else "webtext_gpt"
+    names = [f"::: {package}.{module}" for module in modules.split()]
+    return "\n\n".join([f"# {title}", about, *names]) + "\n"
 
 
 def _mathml(formula: re.Match[str]) -> str:
