@@ -108,7 +108,9 @@ def main() -> None:
     for name in names:
         if "--check" in sys.argv:
             if not is_current(name):
-                sys.exit(f"{page(name)} is not what its source gives now; run {Path(__file__).name}")
+                sys.exit(
+                    f"{page(name)} is not what its source gives now; run {Path(__file__).name}"
+                )
             continue
         made = notebook(name)
         text, pictures = markdown(name, made)

@@ -98,7 +98,9 @@ show(train_bpe, "backend = _byte_level", ")")
 # %%
 tokenizer = train_bpe(seen, vocab_size=1024)
 V = tokenizer.vocab_size
-print(f"{V} tokens = 256 bytes + {V - 257} merges + <|endoftext|>, whose id is {tokenizer.end_of_text}")
+print(
+    f"{V} tokens = 256 bytes + {V - 257} merges + <|endoftext|>, whose id is {tokenizer.end_of_text}"
+)
 print("first merges:", [tokenizer.token_bytes(256 + n).decode() for n in range(12)])
 
 # %% [markdown]
@@ -139,7 +141,9 @@ blocks = TrainingBlocks(Stream(seen, tokenizer), block_size=48, seed=0)
 inputs, targets = blocks[0]
 print("inputs", tuple(inputs.shape), "targets", tuple(targets.shape))
 for t in range(6):
-    print(f"position {t}: {tokenizer.decode([inputs[t]])!r:>10} -> {tokenizer.decode([targets[t]])!r}")
+    print(
+        f"position {t}: {tokenizer.decode([inputs[t]])!r:>10} -> {tokenizer.decode([targets[t]])!r}"
+    )
 
 # %% [markdown]
 # One pass over a block trains T predictions at once, each with a context of another length: 1 token
@@ -408,7 +412,9 @@ show(cosine)
 
 # %%
 for step in (0, 999, 1999, 51_000, 99_999):
-    print(f"update {step + 1:7,}: {cosine(step, warmup_steps=2000, total_steps=100_000):.4f} of the peak")
+    print(
+        f"update {step + 1:7,}: {cosine(step, warmup_steps=2000, total_steps=100_000):.4f} of the peak"
+    )
 
 # %% [markdown]
 # ## 12. Training
@@ -491,7 +497,9 @@ for panel, (layer, head) in zip(panels, ((0, 0), strongest)):
     panel.set_yticks(range(len(labels)), labels)
     panel.tick_params(length=0)
 panels[1].add_patch(
-    plt.Rectangle((answer - 0.5, question - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=2)
+    plt.Rectangle(
+        (answer - 0.5, question - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=2
+    )
 )
 plt.show()
 print(f"weight from 'is' to the colour: {every[strongest[0]][strongest[1], question, answer]:.2f}")
@@ -518,7 +526,9 @@ for new in generate(
     model.eval(), [start] * 4, max_new_tokens=12, sampling=Sampling(top_k=40), seeds=range(4)
 ):
     text = tokenizer.decode(new)
-    print(f"{text}   {'a new one' if text in unseen else 'seen' if text in seen else 'not a story'}")
+    print(
+        f"{text}   {'a new one' if text in unseen else 'seen' if text in seen else 'not a story'}"
+    )
 
 # %% [markdown]
 # ### The cache changes nothing
@@ -557,7 +567,9 @@ print(
 with torch.no_grad():
     answers = model(held[:, :-2])[:, -1].argmax(dim=-1)
 right = (answers == held[:, -2]).sum()
-print(f"{right} of {len(unseen)} questions about unseen stories are answered correctly; for example")
+print(
+    f"{right} of {len(unseen)} questions about unseen stories are answered correctly; for example"
+)
 for ids, answer in [*zip(held, answers)][:3]:
     print(f"{tokenizer.decode(ids[1:-2])} ->{tokenizer.decode([answer])}")
 
@@ -613,7 +625,9 @@ import transformers
 theirs = transformers.GPT2LMHeadModel.from_pretrained(folder)
 with torch.no_grad():
     difference = (theirs(tokens).logits - ours).abs().max()
-print(f"largest difference from transformers: {difference:.0e}, within 1e-4: {bool(difference < 1e-4)}")
+print(
+    f"largest difference from transformers: {difference:.0e}, within 1e-4: {bool(difference < 1e-4)}"
+)
 
 # %% [markdown]
 # The name of a model on the hub works in the place of a folder:

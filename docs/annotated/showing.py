@@ -9,9 +9,7 @@ from typing import Any
 from IPython.display import Markdown
 
 
-def show(
-    part: Callable[..., Any], first: str | None = None, last: str | None = None
-) -> Markdown:
+def show(part: Callable[..., Any], first: str | None = None, last: str | None = None) -> Markdown:
     """Return the source of a function without its docstring, headed by its name and file.
 
     Args:
