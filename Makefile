@@ -1,4 +1,4 @@
-# make quickstart | test | check | setup | bench. Each installs what it needs first; quickstart needs least.
+# make quickstart | test | check | setup | docs | bench. Each installs what it needs first; quickstart needs least.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,8 +8,9 @@ TEST_PROCESSES ?= 2
 BASE := $(VENV)/.base-up-to-date
 DEV := $(VENV)/.dev-up-to-date
 BENCH := $(VENV)/.bench-up-to-date
+DOCS := $(VENV)/.docs-up-to-date
 
-.PHONY: setup quickstart test test-all check format bench clean
+.PHONY: setup quickstart test test-all check format docs bench clean
 
 setup: $(DEV)
 
@@ -26,10 +27,14 @@ $(BASE): pyproject.toml constraints.txt Makefile | $(BIN)/python
 
 $(DEV): pyproject.toml constraints.txt Makefile | $(BIN)/python
 	$(call install,.[dev])
-	@touch $(BASE) $@
+	@touch $(BASE) $(DOCS) $@
 
 $(BENCH): pyproject.toml constraints.txt Makefile | $(BIN)/python
 	$(call install,.[bench])
+	@touch $(BASE) $@
+
+$(DOCS): pyproject.toml constraints.txt Makefile | $(BIN)/python
+	$(call install,.[docs])
 	@touch $(BASE) $@
 
 $(BIN)/python:
@@ -54,10 +59,14 @@ format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The site of the documentation, in site/: open site/index.html. A broken link ends the build.
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 # make bench [quick=1] [only=NAME,...] [realdata=FOLDER] [nanogpt=FOLDER] [datatrove=PYTHON]
 bench: $(BENCH)
 	$(BIN)/python -m benchmarks.run_all $(if $(quick),--quick) $(foreach \
 	  option,only realdata nanogpt datatrove,$(if $($(option)),--$(option) $($(option))))
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache

@@ -7,8 +7,8 @@
 `signatures` clusters so many documents. One in 40 is made up by `common/webtext.py` and signed by
 the stage's own code; a third of these are copies of each other, with known similarities. The
 others have random signatures, as unrelated texts do. `bloom` sizes a filter of so many 8-grams and
-builds two of its blocks' shares. `tokens` opens shards of so many tokens (sparse files) and draws
-samples. Each size runs in a process of its own; its memory is the peak resident size from the
+builds the first of its parts of 2 GB. `tokens` opens shards of so many tokens (sparse files) and
+draws samples. Each size runs in a process of its own; its memory is the peak resident size from the
 process's start, mapped files included.
 """
 
@@ -35,8 +35,8 @@ from benchmarks.common.webtext import CHANGED, WebText, ids
 BANDS, ROWS = 28, 4  # of dedup's defaults, with every band split in two
 PART = 1 << 18  # documents
 REAL = 40  # one in so many documents has a text
-SHARE_BYTES = 1 << 29  # of a Bloom filter, built at once
-SHARE_HASHES = 20_000_000
+FILTER_PART_BYTES = 2_000_000_000
+PART_HASHES = 20_000_000
 DOCUMENT_TOKENS = 1_250
 
 Figures = dict[str, Any]
@@ -108,34 +108,29 @@ def signatures(folder: Path, documents: int) -> Figures:
 
 
 def bloom(folder: Path, items: int) -> Figures:
-    """Size a filter of so many 8-grams, and build the first share of each half of its blocks.
-
-    The filter is a sparse file, of which only these shares are in memory.
-    """
-    from data_prep.ngrams.bloom import BloomFilter
-    from data_prep.ngrams.bloom_size import HALVES, WORDS, blocks_for, rate_of_load
+    """Size a filter of so many 8-grams, and build its first part, as `overlap` does."""
+    from data_prep.ngrams.bloom_part import FilterPart, part_ranges
+    from data_prep.ngrams.bloom_size import HALVES, blocks_for, rate_of_load
 
     blocks = blocks_for(items)
-    words = HALVES * blocks * WORDS
-    path = folder / "filter.bin"
-    with path.open("wb") as file:
-        file.truncate(8 * words)
-    made = BloomFilter(blocks, np.memmap(path, np.uint64, "r+"))
-    shares = 2 * max(-(-made.n_bytes // SHARE_BYTES // 2), 1)
-    hashes = np.random.default_rng(0).integers(0, 1 << 64, min(items, SHARE_HASHES), np.uint64)
-    BloomFilter(1).add_share(hashes[:1], 0, 1)  # compiles the loop
-    half = timed(lambda: made.add_share(hashes, 0, shares))
-    made.add_share(hashes, shares // 2, shares)
-    both = [
-        made.words[words * at // shares : words * (at + 1) // shares] for at in (0, shares // 2)
-    ]
-    bits = sum(int(np.bitwise_count(part).sum(dtype=np.int64)) for part in both)
+    ranges = part_ranges(blocks, FILTER_PART_BYTES)
+    part = FilterPart(blocks, *ranges[0])
+    part.words.fill(0)  # the system gives memory on its first use
+    hashes = np.random.default_rng(0).integers(0, 1 << 64, min(items, PART_HASHES), np.uint64)
+    FilterPart(1, 0, 2).add_share(hashes[:1], 0, 1)  # compiles the loops
+    FilterPart(1, 0, 2).contains(hashes[:1])
+    adding = timed(lambda: part.add_share(hashes, 0, 1))
+    asking = timed(lambda: part.contains(hashes))
+    set_bits = int(np.bitwise_count(part.words).sum(dtype=np.int64))
+    share = (ranges[0][1] - ranges[0][0]) / (HALVES * blocks)
+    n_bytes = HALVES * blocks * 64
     return {
-        "8-grams": items, "filter, GB": made.n_bytes / 1e9, "bits an 8-gram": 64 * words / items,
-        "rate by its size": f"{rate_of_load(items / blocks):.3g}", "shares": shares,
-        "bits set of one hash in a share of each half": bits * shares / 2 / len(hashes),
-        "hashes read a CPU s, M": len(hashes) / half.cpu / 1e6,
-        "CPU h of all shares": shares * items / len(hashes) * half.cpu / 3600,
+        "8-grams": items, "filter, GB": n_bytes / 1e9, "bits an 8-gram": 8 * n_bytes / items,
+        "rate by its size": f"{rate_of_load(items / blocks):.3g}", "parts": len(ranges),
+        "bits set of one hash in all parts": set_bits / share / len(hashes),
+        "hashes added a CPU s, M": len(hashes) / adding.cpu / 1e6,
+        "hashes asked a CPU s, M": len(hashes) / asking.cpu / 1e6,
+        "CPU h of all parts": len(ranges) * items / len(hashes) * adding.cpu / 3600,
         "peak MB": peak_memory(),
     }  # fmt: skip
 

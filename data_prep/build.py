@@ -51,6 +51,7 @@ from webtext_gpt.paths import (
 )
 from webtext_gpt.remote.addresses import is_address, under
 from webtext_gpt.settings.base import Settings
+from webtext_gpt.terminal import quoted, say, say_rows
 from webtext_gpt.tokenizer import load_gpt2
 
 
@@ -165,8 +166,10 @@ def main(settings: Build, call: Call) -> None:
 
     manifests = build(settings)
     tokens = sum(file["n_tokens"] for file in manifests["shards"]["files"])
-    print(f"\nreport  {under(settings.out, 'report/report.md')}\ntrain with")
+    say("\ntrain with")
     for command in train_commands(under(settings.out, "shards"), tokens):
-        print(f"  {command}")
+        say(f"  {command}")
+    report = under(settings.out, "report/report.md")
+    say_rows({"report": quoted(report)}, least=len("written"))
     if "documents" in manifests:
         refuse_lost_archives(manifests["documents"])

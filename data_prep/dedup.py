@@ -19,11 +19,11 @@ if __name__ == "__main__":
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,7 @@ from data_prep.stage.manifest import Manifest, print_counts, source_manifests
 from data_prep.stage.readers import SUFFIXES
 from webtext_gpt.cli import Call
 from webtext_gpt.files import replaced
+from webtext_gpt.terminal import say
 
 IDENTITY = "id-and-words"
 """Name of the rule by which rows are the same document, in the manifest."""
@@ -90,7 +91,7 @@ def deduplicate(
         carry: Further columns to keep, as text.
         part_characters: Characters of text in a part of the output, which is held in memory.
         workers_at_once: Number of processes that read the inputs. None means one per core.
-        engine: Where signatures are computed.
+        engine: Where documents are read, parted, signed and written. Clusters are found here.
 
     Returns:
         The manifest.
@@ -118,18 +119,20 @@ def deduplicate(
         repeats=True,
     ) as ledger:
         if not ledger.finished:
-            start_engine(engine)
-            small = sum(file.size for file in files) < SMALL_INPUT
+            start_engine(engine, files, ledger.out)
+            is_small = sum(file.size for file in files) < SMALL_INPUT
             runs = ledger.run_files(
                 partial(_sort_file, folder=ledger.work, carry=list(carry)),
-                ledger.inputs, label="reading documents", workers=1 if small else workers_at_once,
+                ledger.inputs, label="reading documents", engine=engine,
+                workers=1 if is_small and engine["name"] == "native" else workers_at_once,
             )  # fmt: skip
-            parts, counts = _gather_parts(ledger, runs, part_characters)
-            keys = sign_parts(ledger, parts, ngram=ngram, bands=bands * split, rows=rows // split)
+            by_part = partial(ledger.run_parts, workers=workers_at_once, engine=engine)
+            parts, counts = _gather_parts(ledger.work, runs, part_characters, by_part)
+            keys = sign_parts(parts, by_part, ngram=ngram, bands=bands * split, rows=rows // split)
             marks = find_clusters(ledger, parts, keys, ngram=ngram, threshold=threshold)
             sound = runs.total("rows") - runs.rejected.total()  # includes files given twice
             rejected = runs.rejected + Counter({"repeated id": sound - len(marks)})
-            rejected += _write_unique(ledger, parts, counts, marks)
+            rejected += _write_unique(ledger.out, parts, counts, marks, by_part)
             renamed = counts.total("renamed")
             ledger.finish(
                 rows_in=runs.total("rows"),
@@ -148,56 +151,71 @@ def _sort_file(file: InputFile, folder: Path, carry: list[str]) -> RunRecord:
 
 
 def _gather_parts(
-    ledger: Ledger, runs: Records[RunRecord], part_characters: int
+    work: Path, runs: Records[RunRecord], part_characters: int, by_part: Callable[..., Any]
 ) -> tuple[list[Path], Records[PartRecord]]:
     """Write the documents in their final order, with exact duplicates under different ids."""
-    files = [ledger.work / name for name in dict.fromkeys(run["file"] for run in runs)]
+    files = [work / name for name in dict.fromkeys(run["file"] for run in runs)]
     number = max(-(-runs.total("characters") // part_characters), 1)
     bounds = [shuffle.SLOTS * at // number for at in range(number + 1)]
-
-    def gather(part: Path, low: int, high: int) -> PartRecord:
-        table = shuffle.read_part(files, low, high).combine_chunks()
-        distinct = distinct_documents(table.drop_columns(shuffle.SLOT))
-        with replaced(part) as temporary:
-            pq.write_table(distinct.table, temporary, **shuffle.SCRATCH)
-        return {"rows": distinct.table.num_rows, "renamed": distinct.renamed}
-
-    parts = [ledger.work / f"part-{at:05d}.parquet" for at in range(number)]
-    records = Records(
-        ledger.run_unit(part.name, partial(gather, part, low, high))
-        for part, (low, high) in zip(parts, pairwise(bounds), strict=True)
+    parts = [work / f"part-{at:05d}.parquet" for at in range(number)]
+    ranges = zip(parts, pairwise(bounds), strict=True)
+    records: Records[PartRecord] = by_part(
+        partial(_gather, files=files),
+        {part.name: (part, low, high) for part, (low, high) in ranges},
+        label="ordering documents",
     )
     return parts, records
 
 
+def _gather(part: tuple[Path, int, int], files: Sequence[Path]) -> PartRecord:
+    """Write one part: the documents with `low <= slot < high`."""
+    target, low, high = part
+    table = shuffle.read_part(files, low, high).combine_chunks()
+    distinct = distinct_documents(table.drop_columns(shuffle.SLOT))
+    with replaced(target) as temporary:
+        pq.write_table(distinct.table, temporary, **shuffle.SCRATCH)
+    return {"rows": distinct.table.num_rows, "renamed": distinct.renamed}
+
+
 def _write_unique(
-    ledger: Ledger,
+    out: Path,
     parts: Sequence[Path],
     counts: Records[PartRecord],
     marks: npt.NDArray[np.uint8],
+    by_part: Callable[..., Any],
 ) -> Counter[str]:
     """Write the documents that are kept, and count the others by reason.
 
     `marks` (N,) holds 0 for a document that is kept, 1 for an exact duplicate, 2 for a
     near-duplicate. Rows are numbered across all parts.
     """
-    start = 0
-    for at, (part, count) in enumerate(zip(parts, counts, strict=True)):
-        kept = marks[start : start + count["rows"]] == 0
-        start += count["rows"]
-        target = ledger.out / f"documents-{at:05d}.parquet"
-        if target.exists():
-            continue
-        table = pq.read_table(part).filter(pa.array(kept))
-        with replaced(target) as temporary:
-            pq.write_table(
-                table, temporary, compression="zstd", row_group_size=4096,
-                use_dictionary=table.column_names[2:], write_statistics=["id"],
-            )  # fmt: skip
+    ends = np.cumsum([count["rows"] for count in counts])
+    shares = np.split(marks == 0, ends[:-1])
+    names = [f"documents-{at:05d}.parquet" for at in range(len(parts))]
+    by_part(
+        _write_part,
+        {
+            name: (part, kept, out / name)
+            for name, part, kept in zip(names, parts, shares, strict=True)
+        },
+        label="writing documents",
+    )
     return Counter({
         "exact duplicate": int((marks == 1).sum()),
         "near duplicate": int((marks == 2).sum()),
     })  # fmt: skip
+
+
+def _write_part(part: tuple[Path, npt.NDArray[np.bool_], Path]) -> dict[str, int]:
+    """Write the documents of one part that are kept, given by flags (rows,)."""
+    source, kept, target = part
+    table = pq.read_table(source).filter(pa.array(kept))
+    with replaced(target) as temporary:
+        pq.write_table(
+            table, temporary, compression="zstd", row_group_size=4096,
+            use_dictionary=table.column_names[2:], write_statistics=["id"],
+        )  # fmt: skip
+    return {"rows": table.num_rows}
 
 
 def run(settings: Dedup) -> Manifest:
@@ -222,4 +240,4 @@ def main(settings: Dedup, call: Call) -> None:
     manifest = run(settings)
     print_counts(manifest)
     if renamed := manifest.get("renamed_ids"):
-        print(f"  {renamed:>12,}  documents share their id with other texts: it was extended")
+        say(f"  {renamed:>12,}  documents share their id with other texts: it was extended")

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -30,6 +31,7 @@ from data_prep.extraction.page import Document, TextRules, document_of
 from data_prep.extraction.pool import Extractor, ExtractorPool
 from data_prep.settings import Documents
 from data_prep.stage import workers
+from data_prep.stage.engine import NATIVE, Engine, start_engine
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, print_counts, source_manifests
@@ -37,6 +39,7 @@ from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 from webtext_gpt.signatures import head_of, other_kind
+from webtext_gpt.terminal import say
 
 SUFFIXES = tuple(
     f".{kind}{packed}"
@@ -81,6 +84,7 @@ def build_documents(
     page_seconds: float = 30,
     page_memory_bytes: int = 4_000_000_000,
     workers_at_once: int | None = None,
+    engine: Engine = NATIVE,
     extract: Extractor = document_of,
     model: QualityModel | None = None,
     limit: QualityLimit | None = None,
@@ -96,6 +100,8 @@ def build_documents(
         page_seconds: Time limit of a page: CPU time, or time asleep.
         page_memory_bytes: Limit of the address space of an extracting process.
         workers_at_once: Number of processes. None means one per core.
+        engine: Where the processes run: natively, all of them read one archive after the other; on
+            a cluster, each has an archive of its own.
         extract: Turns a page into a document. It runs in another process, which imports it.
         model: Gives the column `quality`. None means that there is none.
         limit: Which documents are dropped for their quality. None means none.
@@ -126,21 +132,28 @@ def build_documents(
         if not ledger.finished:
             folder = ledger.out if model is None else ledger.work / "without scores"
             folder.mkdir(exist_ok=True)
-            pool = ExtractorPool(extract, rules, workers_at_once, page_seconds, page_memory_bytes)
-            with pool:
-
-                def write(file: InputFile) -> ArchiveRecord:
-                    damage = Damage()
-                    documents = pool.extract(archived_pages(file.path, max_page_bytes, damage))
-                    record = _write_archive(file, folder, documents, damage, keep_dropped)
-                    workers.advance(file.size)
-                    return record
-
-                records = ledger.run_files(write, ledger.inputs, label="archives", workers=1)
+            start_engine(engine, files, ledger.out)
+            make_pool = partial(
+                ExtractorPool, extract, rules, seconds=page_seconds, memory=page_memory_bytes
+            )
+            read = partial(
+                _read_archive, folder=folder, max_page_bytes=max_page_bytes,
+                keep_dropped=keep_dropped,
+            )  # fmt: skip
+            run_files = partial(ledger.run_files, files=ledger.inputs, label="archives")
+            if engine["name"] == "native":
+                with make_pool(count=workers_at_once) as pool:
+                    records = run_files(partial(read, pool=pool), workers=1)
+            else:
+                alone = partial(_read_alone, make_pool=make_pool, read=read)
+                records = run_files(alone, workers=workers_at_once, engine=engine)
             rows, rejected = records.total("rows"), records.rejected
             more: dict[str, Any] = {}
             if model is not None:
-                low, scores = score_documents(ledger, folder, model, limit, SAMPLE_CHARACTERS)
+                by_part = partial(ledger.run_parts, workers=workers_at_once, engine=engine)
+                low, scores = score_documents(
+                    ledger, folder, model, limit, SAMPLE_CHARACTERS, by_part
+                )
                 rejected, more = rejected + low, {"quality": scores}
             repaired = sum((Counter(r["repaired"]) for r in records), Counter[str]())
             damaged = sorted((r for r in records if r["broken"]), key=lambda r: r["broken"])
@@ -154,6 +167,27 @@ def build_documents(
                 **more,
             )
         return ledger.manifest
+
+
+def _read_archive(
+    file: InputFile, pool: ExtractorPool, folder: Path, max_page_bytes: int, keep_dropped: bool
+) -> ArchiveRecord:
+    """Extract the documents of one archive in the processes of a pool."""
+    damage = Damage()
+    documents = pool.extract(archived_pages(file.path, max_page_bytes, damage))
+    record = _write_archive(file, folder, documents, damage, keep_dropped)
+    workers.advance(file.size)
+    return record
+
+
+def _read_alone(
+    file: InputFile,
+    make_pool: Callable[..., ExtractorPool],
+    read: Callable[..., ArchiveRecord],
+) -> ArchiveRecord:
+    """Extract the documents of one archive in a guarded process of its own."""
+    with make_pool(count=1) as pool:
+        return read(file, pool=pool)
 
 
 def _write_archive(
@@ -241,6 +275,7 @@ def run(settings: Documents) -> Manifest:
         page_seconds=settings.page_seconds,
         page_memory_bytes=settings.page_memory_bytes,
         workers_at_once=settings.workers,
+        engine=settings.engine.arguments(),
         model=None if quality.model is None else load_model(quality.model),
         limit=QualityLimit(quality.threshold, quality.percentile),
     )
@@ -250,9 +285,9 @@ def print_documents(manifest: Manifest) -> None:
     """Print the counts, and what was wrong with pages and archives."""
     print_counts(manifest)
     for fault, count in sorted(manifest.get("repaired", {}).items(), key=lambda item: -item[1]):
-        print(f"  {count:>12,}  repaired: {fault}")
+        say(f"  {count:>12,}  repaired: {fault}")
     for damage in manifest.get("damage", []):
-        print(f"  {_described(damage)}")
+        say(f"damage      {_described(damage)}")
 
 
 def refuse_lost_archives(manifest: Manifest) -> None:

@@ -17,11 +17,13 @@ from data_prep.ngrams.bloom import BloomFilter
 from data_prep.ngrams.bloom_size import blocks_for
 from data_prep.ngrams.train_filter import build_filter, count_ngrams, merge_filters
 from data_prep.settings import Filters
+from data_prep.stage.engine import start_engine
 from data_prep.stage.inputs import expand, find_inputs, refuse_repeats
 from data_prep.stage.readers import SUFFIXES, Layout
 from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError
 from webtext_gpt.paths import check_output_file, local_path
+from webtext_gpt.terminal import say
 
 
 def run(settings: Filters) -> BloomFilter:
@@ -43,11 +45,12 @@ def run(settings: Filters) -> BloomFilter:
         paths = [file.path for file in files]
         layout = Layout(settings.lines, settings.text_key)
         workers, engine = settings.workers, settings.engine.arguments()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        start_engine(engine, files, out.parent)
         items = settings.ngrams or count_ngrams(paths, layout, workers, engine).capacity()
         if not items:
             raise UserError(f"train: {paths[0]} and the other files hold no document")
         blocks = blocks_for(items, settings.rate)
-        out.parent.mkdir(parents=True, exist_ok=True)
         bloom = build_filter(
             paths, layout, blocks, workers_at_once=workers, engine=engine, scratch=out.parent
         )
@@ -61,6 +64,6 @@ def run(settings: Filters) -> BloomFilter:
 def main(settings: Filters, call: Call) -> None:
     """Build or merge a filter, and print its size and false-positive rate."""
     bloom = run(settings)
-    print(f"{settings.out}: {bloom.added:,} 8-grams added, about {bloom.distinct():,.0f} of them "
+    say(f"{settings.out}: {bloom.added:,} 8-grams added, about {bloom.distinct():,.0f} of them "
           f"distinct, {bloom.n_bytes / 1e6:,.1f} MB, "
           f"false-positive rate {bloom.false_positive_rate():.3g}")  # fmt: skip

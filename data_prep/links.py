@@ -26,7 +26,7 @@ from data_prep.reddit.memory import scan_memory
 from data_prep.reddit.posts import LOW_KARMA, PostCounts, PostRules, scan_dump
 from data_prep.settings import Links
 from data_prep.stage import workers
-from data_prep.stage.engine import NATIVE, Engine, daft_paths, start_engine
+from data_prep.stage.engine import NATIVE, Engine, daft_paths, start_daft, start_engine
 from data_prep.stage.inputs import InputFile, expand
 from data_prep.stage.ledger import Ledger, Records
 from data_prep.stage.manifest import Manifest, print_counts
@@ -36,6 +36,7 @@ from webtext_gpt.cli import Call, parse, read_settings
 from webtext_gpt.commands import COMMANDS
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.terminal import say
 
 POSTS_PER_PART = 500_000  # posts that one merge holds in memory, about 200 MB
 
@@ -73,7 +74,7 @@ def build_links(
         rules: Which posts are kept.
         workers_at_once: Number of processes, at most. None means one per core. Fewer run where
             memory does not suffice for the windows of the dumps.
-        engine: Where the merge runs.
+        engine: Where dumps are read and posts merged.
 
     Returns:
         The manifest.
@@ -89,11 +90,15 @@ def build_links(
     files = [InputFile(path, fingerprint(path)) for path in paths]
     with Ledger(out, "links", _recorded(rules), files, started=started) as ledger:
         if not ledger.finished:
+            start_engine(engine, files, ledger.out)
             scan = partial(_scan, folder=ledger.work, rules=rules)
-            at_once = _processes(needs, workers_at_once)
-            scans = ledger.run_files(scan, ledger.inputs, label="reading dumps", workers=at_once)
-            start_engine(engine)
-            _merge(ledger, scans, rules)
+            is_native = engine["name"] == "native"
+            at_once = _processes(needs, workers_at_once) if is_native else workers_at_once
+            scans = ledger.run_files(
+                scan, ledger.inputs, label="reading dumps", workers=at_once, engine=engine,
+                memory=max(needs),
+            )  # fmt: skip
+            _merge(ledger, scans, rules, workers_at_once, engine)
         manifest = ledger.manifest
     if manifest["cut_short"]:
         raise UserError(
@@ -110,17 +115,15 @@ def _processes(needs: Sequence[int], wanted: int | None) -> int:
     fit = min(processes_that_fit(needs, available), most)
     largest = max(needs)
     if available is not None and largest > available:
-        print(
+        say(
             f"links: warning: a dump needs up to {largest / 1e9:.1f} GB of memory, and "
             f"{available / 1e9:.1f} GB are available: if the process is killed, run the same "
-            "command on a machine with more",
-            flush=True,
+            "command on a machine with more"
         )
     elif fit < most:
-        print(
+        say(
             f"links: {fit} dumps at once, not {most}: a dump needs up to {largest / 1e9:.1f} GB of "
-            f"memory, and {(available or 0) / 1e9:.1f} GB are available",
-            flush=True,
+            f"memory, and {(available or 0) / 1e9:.1f} GB are available"
         )
     return fit
 
@@ -158,21 +161,27 @@ def _scan(file: InputFile, folder: Path, rules: PostRules) -> ScanRecord:
     return {**counts, "file": target.name, "seconds": time.monotonic() - started}
 
 
-def _merge(ledger: Ledger, scans: Records[ScanRecord], rules: PostRules) -> None:
-    """Merge the posts of all dumps into links, one part of the output at a time."""
+def _merge(
+    ledger: Ledger,
+    scans: Records[ScanRecord],
+    rules: PostRules,
+    workers_at_once: int | None,
+    engine: Engine,
+) -> None:
+    """Merge the posts of all dumps into links; a part of the output is a task."""
     posts = [str(ledger.work / scan["file"]) for scan in scans]
     parts = max(-(-scans.total("kept") // POSTS_PER_PART), 1)
     # Ids are hexadecimal hashes, so equal ranges of their first four digits hold equal shares.
     bounds = [f"{number * 65536 // parts:04x}" for number in range(parts)]
-
-    def merge(name: str, low: str, high: str | None) -> MergeRecord:
-        with replaced(ledger.out / name) as temporary:
-            return merge_posts(posts, temporary, low, high, rules)
-
-    merges = Records[MergeRecord]()
-    for number, (low, high) in enumerate(zip_longest(bounds, bounds[1:])):
-        name = f"links-{number:05d}.parquet"
-        merges.append(ledger.run_unit(name, partial(merge, name, low, high)))
+    names = [f"links-{number:05d}.parquet" for number in range(parts)]
+    ranges = zip(names, zip_longest(bounds, bounds[1:]), strict=True)
+    merges = ledger.run_parts(
+        partial(_merge_part, posts=posts, rules=rules),
+        {name: (ledger.out / name, low, high) for name, (low, high) in ranges},
+        label="merging posts",
+        workers=workers_at_once,
+        engine=engine,
+    )
     ledger.finish(
         rows_in=scans.total("rows"),
         rows_out=merges.total("rows_out"),
@@ -180,6 +189,15 @@ def _merge(ledger: Ledger, scans: Records[ScanRecord], rules: PostRules) -> None
         rejected=scans.rejected + merges.rejected,
         cut_short=[scan["cut_short"] for scan in scans if scan["cut_short"]],
     )
+
+
+def _merge_part(
+    part: tuple[Path, str, str | None], posts: Sequence[str], rules: PostRules
+) -> MergeRecord:
+    """Write one part of the output."""
+    target, low, high = part
+    with replaced(target) as temporary:
+        return merge_posts(posts, temporary, low, high, rules)
 
 
 def merge_posts(
@@ -194,6 +212,7 @@ def merge_posts(
         high: First id after the range. None means the range has no end.
         rules: How karma is computed, and how much karma a link needs.
     """
+    start_daft()
     import daft
     import pyarrow as pa
     import pyarrow.compute as pc

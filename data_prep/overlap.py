@@ -19,7 +19,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_prep.ngrams.filter_lookup import filter_of, look_up_tests, open_filter
+from data_prep.ngrams.filter_lookup import look_up_tests
+from data_prep.ngrams.filter_passes import ask_file, ask_train
 from data_prep.ngrams.hashing import NGRAM
 from data_prep.ngrams.measurement import (
     FilterFigures,
@@ -33,7 +34,7 @@ from data_prep.ngrams.testsets import load_test_set
 from data_prep.ngrams.train_pass import TrainPass, read_train
 from data_prep.ngrams.words import WORDS_VERSION
 from data_prep.settings import Overlap
-from data_prep.stage.engine import NATIVE, Engine
+from data_prep.stage.engine import NATIVE, Engine, start_engine
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, source_manifests
@@ -42,6 +43,7 @@ from data_prep.stage.readers import SUFFIXES, Layout
 from webtext_gpt.cli import Call
 from webtext_gpt.paths import readable_path
 from webtext_gpt.remote.addresses import under
+from webtext_gpt.terminal import quoted, say, say_rows
 
 
 def measure_overlap(
@@ -53,6 +55,7 @@ def measure_overlap(
     evalsets: str | Path | None = None,
     filter_file: str | Path | None = None,
     keep_filter: bool = False,
+    filter_memory: int | None = None,
     workers_at_once: int | None = None,
     engine: Engine = NATIVE,
 ) -> Manifest:
@@ -66,6 +69,8 @@ def measure_overlap(
         evalsets: Folder in which names of evaluation sets are looked up.
         filter_file: An existing filter of train, used instead of building one.
         keep_filter: Whether to keep the filter that is built here, as `out/train.bloom`.
+        filter_memory: Most memory for the bits of the filter, in bytes; a larger one is built and
+            asked in parts. None means three quarters of the free memory. Changes no result.
         workers_at_once: Number of processes or threads. None means one per core.
         engine: Where the passes over train run.
 
@@ -99,23 +104,24 @@ def measure_overlap(
         newer_keys=("passes",),
     ) as ledger:
         if not ledger.finished:
-            run = Measurement.begin(ledger, files, rules, sets, workers_at_once, engine)
+            start_engine(engine, inputs, ledger.out)
+            run = Measurement.begin(
+                ledger, files, rules, sets, workers_at_once, engine, filter_memory
+            )
             _measure(run, given, keep_filter)
         return ledger.manifest
 
 
 def _measure(run: Measurement, given: Path | None, keep_filter: bool) -> None:
     """Read train once and look up both ways, as the direction demands."""
-    bloom = open_filter(given) if given else None
+    answer = ask_file(run, given) if given else None
     figures = None
     train = TrainPass([], TrainCounts(), [])
-    if bloom is None or run.rules.direction != "train":
-        train = read_train(run, run.rules.direction != "test" and bloom is None)
+    if answer is None or run.rules.direction != "train":
+        train = read_train(run, run.rules.direction != "test" and answer is None)
     if run.rules.direction != "test":
-        bloom = bloom or filter_of(run, train)
-        if keep_filter:
-            bloom.save(run.ledger.out / "train.bloom")
-        figures = look_up_tests(run, bloom, given)
+        answer = answer or ask_train(run, train, keep_filter)
+        figures = look_up_tests(run, answer, given)
     _finish(run, train, figures)
 
 
@@ -142,25 +148,25 @@ def _finish(run: Measurement, train: TrainPass, figures: FilterFigures | None) -
 
 def print_overlap(manifest: Manifest) -> None:
     """Print the figures of a manifest in the form of Table 6."""
-    print(f"{'test set':24} {'8-grams':>12} {'in train':>12} {'%':>8} {'% of distinct':>14}")
+    say(f"{'test set':24} {'8-grams':>12} {'in train':>12} {'%':>8} {'% of distinct':>14}")
     for name, record in manifest["results"].items():
         main = record["overlap"]
         shares = [
             "-" if main[key] is None else f"{main[key]:.2f}"
             for key in ("percent", "percent_unique")
         ]
-        print(
+        say(
             f"{name:24} {main['ngrams']:>12,} {main['overlapping']:>12,} {shares[0]:>8} "
             f"{shares[1]:>14}" + (f"  {main['note']}" if "note" in main else "")
         )
     if figures := manifest.get("filter"):
         room = "" if figures["room"] is None else f", room for {figures['room']:,}"
-        print(
+        say(
             f"filter: about {figures['distinct']:,} distinct 8-grams{room}, false-positive rate "
             f"{figures['false_positive_rate']:.3g}"
         )
     if manifest["config"]["remove"]:
-        print(f"removed {manifest['over_threshold']:,} of {manifest['rows_in']:,} documents")
+        say(f"removed {manifest['over_threshold']:,} of {manifest['rows_in']:,} documents")
 
 
 def run(settings: Overlap) -> Manifest:
@@ -187,6 +193,7 @@ def run(settings: Overlap) -> Manifest:
         evalsets=settings.evalsets,
         filter_file=settings.filter,
         keep_filter=settings.keep_filter,
+        filter_memory=settings.filter_memory,
         workers_at_once=settings.workers,
         engine=settings.engine.arguments(),
     )
@@ -195,4 +202,4 @@ def run(settings: Overlap) -> Manifest:
 def main(settings: Overlap, call: Call) -> None:
     """Measure, and print the figures and the path of the report."""
     print_overlap(run(settings))
-    print(under(settings.out, "overlap.md"))
+    say_rows({"report": quoted(under(settings.out, "overlap.md"))}, least=len("written"))

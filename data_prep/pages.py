@@ -38,6 +38,7 @@ from webtext_gpt.cli import Call
 from webtext_gpt.data.parquet import as_text
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.progress import progress_bar
 
 if TYPE_CHECKING:
     from scrapy.http import Response
@@ -196,7 +197,6 @@ def _crawl(
         UserError: The crawl was interrupted, or the network is down.
     """
     from scrapy.crawler import CrawlerProcess
-    from tqdm import tqdm
 
     from data_prep.crawl.politeness import guard
     from data_prep.crawl.proxies import environment_proxies, proxy_endpoints
@@ -209,7 +209,7 @@ def _crawl(
     process = CrawlerProcess(polite.settings())
     crawler = process.create_crawler(PageSpider)
 
-    with tqdm(total=total, initial=done, unit="page", desc="pages", disable=None) as bar:
+    with progress_bar("pages", total=total, initial=done, unit="page") as bar:
 
         def report(name: str, url: str, status: str, response: "Response | None") -> None:
             nonlocal done

@@ -43,6 +43,7 @@ from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, print_counts, source_manifests
 from data_prep.stage.readers import PARQUET, Layout
 from webtext_gpt.cli import Call
+from webtext_gpt.terminal import say
 
 
 class Source(NamedTuple):
@@ -133,5 +134,5 @@ def main(settings: Quality, call: Call) -> None:
     manifest = run(settings)
     print_counts(manifest)
     for key, name in (("trained", "trained on"), ("held_out", "held out")):
-        print(f"{name}: {manifest[key]['good']:,} good, {manifest[key]['bad']:,} bad")
-    print(f"area under the ROC curve on the texts held out: {manifest['auc']:.4f}")
+        say(f"{name}: {manifest[key]['good']:,} good, {manifest[key]['bad']:,} bad")
+    say(f"area under the ROC curve on the texts held out: {manifest['auc']:.4f}")

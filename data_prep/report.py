@@ -29,6 +29,7 @@ from webtext_gpt.errors import UserError, explain
 from webtext_gpt.files import read_text, replaced, write_text
 from webtext_gpt.paths import place_of, readable_path
 from webtext_gpt.remote.uploads import written_folder
+from webtext_gpt.terminal import quoted, say_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -272,4 +273,5 @@ def _save(figure: "Figure", path: Path) -> None:
 
 def main(settings: Report, call: Call) -> None:
     """Write the report and print its path."""
-    print(write_report(settings.stages, settings.out, settings.webtext_domains))
+    report = write_report(settings.stages, settings.out, settings.webtext_domains)
+    say_rows({"report": quoted(report)}, least=len("written"))

@@ -23,6 +23,7 @@ from typing import Any, TypedDict
 
 from data_prep.settings import Shards
 from data_prep.stage import workers
+from data_prep.stage.engine import NATIVE, Engine, start_engine
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger, Records
 from data_prep.stage.manifest import Manifest, source_manifests
@@ -37,6 +38,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 from webtext_gpt.machine import cores
 from webtext_gpt.paths import place_of
+from webtext_gpt.terminal import say
 from webtext_gpt.tokenizer import Tokenizer, load_gpt2
 
 
@@ -56,6 +58,7 @@ def build_shards(
     shard_tokens: int = SHARD_TOKENS,
     layout: Layout = Layout(),  # noqa: B008 - frozen
     workers_at_once: int | None = None,
+    engine: Engine = NATIVE,
 ) -> Manifest:
     """Tokenize documents into a folder of shards.
 
@@ -67,6 +70,7 @@ def build_shards(
         shard_tokens: Number of tokens after which a new file is started.
         layout: How documents are stored in the files.
         workers_at_once: Number of processes. None means one per core.
+        engine: Where the processes run.
 
     Returns:
         The manifest.
@@ -102,9 +106,10 @@ def build_shards(
     ) as ledger:
         if not ledger.finished:
             if reason := slow_because(encoder):
-                print(f"shards: {reason}, so it encodes with `tokenizers`, several times slower",
-                      flush=True)  # fmt: skip
-            at_once = workers_at_once or cores()
+                say(f"shards: {reason}, so `tokenizers` encodes, several times slower")
+            start_engine(engine, files, ledger.out)
+            # Here, cores that are left over encode by threads; Ray gives each task a core.
+            at_once = (workers_at_once or cores()) if engine["name"] == "native" else 1
             is_large = sum(file.path.stat().st_size for file in files) >= FAST_FROM
             tokenize = partial(
                 _tokenize, out=ledger.out, tokenizer=encoder.to_json(), val_fraction=val_fraction,
@@ -112,7 +117,7 @@ def build_shards(
                 is_large=is_large,
             )  # fmt: skip
             records = ledger.run_files(
-                tokenize, ledger.inputs, label="tokenizing", workers=workers_at_once
+                tokenize, ledger.inputs, label="tokenizing", workers=workers_at_once, engine=engine
             )
             _finish(ledger, records, encoder, val_fraction)
         return ledger.manifest
@@ -198,7 +203,7 @@ def print_shards(manifest: Manifest) -> None:
     for split in ("train", "validation"):
         files = [file for file in manifest["files"] if file["split"] == split]
         tokens, documents = (sum(f[key] for f in files) for key in ("n_tokens", "n_documents"))
-        print(f"shards: {tokens:>16,} tokens of {documents:,} documents, {split}")
+        say(f"shards: {tokens:>16,} tokens of {documents:,} documents, {split}")
 
 
 def run(settings: Shards) -> Manifest:
@@ -211,6 +216,7 @@ def run(settings: Shards) -> Manifest:
         shard_tokens=settings.shard_tokens,
         layout=Layout(settings.lines, settings.text_key),
         workers_at_once=settings.workers,
+        engine=settings.engine.arguments(),
     )
 
 

@@ -4,9 +4,9 @@ r"""Tokenizer of the corpus: a byte-level BPE trained on a sample of it, or GPT-
     python data_prep/tokenizer.py gpt2=FOLDER out=corpus/tokenizer
 
 A document is in the sample if a hash of the seed and its text is small enough, so the sample does
-not depend on the files, their order or their number. The documents are read once: the bound falls
-as the size of the text read so far grows, and those that are above it by now are dropped, so that
-not much more than the sample is in memory.
+not depend on the files, their order or their number. Each file is read once, by a task of its own:
+the bound falls as the size of the text read so far grows, and documents below it then go to a
+scratch file. Those below the bound of all text are the sample.
 """
 
 if __name__ == "__main__":
@@ -15,16 +15,24 @@ if __name__ == "__main__":
     run_script("tokenizer")
 
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import xxhash
 
+from data_prep.ngrams.arrays import Flags, Hashes
 from data_prep.settings import TokenizerSettings
+from data_prep.stage import workers
+from data_prep.stage.engine import NATIVE, Engine, start_engine
 from data_prep.stage.inputs import InputFile, find_inputs
 from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, source_manifests
@@ -33,10 +41,21 @@ from webtext_gpt.cli import Call
 from webtext_gpt.data.shards import TOKENIZER
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.terminal import say
 from webtext_gpt.tokenizer import load_gpt2, train_bpe
 
-SLACK = 1.25
-"""Size of the texts in memory, relative to the sample, at which those not in it are dropped."""
+SMALL_INPUT = 256 << 20  # bytes that one process reads before worker processes would have started
+ROWS_AT_ONCE = 1024
+SCRATCH = pa.schema([("number", pa.uint64()), ("text", pa.large_binary())])
+
+
+class ReadRecord(TypedDict):
+    """Record of one file: its scratch file, documents, bytes of their text, and rejected rows."""
+
+    file: str
+    documents: int
+    bytes: int
+    rejected: dict[str, int]
 
 
 def build_tokenizer(
@@ -48,6 +67,8 @@ def build_tokenizer(
     seed: int = 0,
     gpt2: str | Path | None = None,
     layout: Layout = Layout(),  # noqa: B008 - frozen
+    workers_at_once: int | None = None,
+    engine: Engine = NATIVE,
 ) -> Manifest:
     """Train a tokenizer on a sample of some documents, or use an existing one.
 
@@ -60,6 +81,8 @@ def build_tokenizer(
         seed: Seed of the sample.
         gpt2: Folder, `tokenizer.json` or Hugging Face Hub name of a tokenizer to use instead.
         layout: How documents are stored in the files.
+        workers_at_once: Number of processes that read documents. None means one per core.
+        engine: Where they run. The tokenizer is trained here.
 
     Returns:
         The manifest.
@@ -79,9 +102,21 @@ def build_tokenizer(
     sources = source_manifests(file.path for file in files)
     with Ledger(out, "tokenizer", config, files, sources=sources, started=started) as ledger:
         if not ledger.finished:
-            sample = _Sample(ledger.inputs, layout)
+            is_native = engine["name"] == "native"
+            is_small = sum(file.size for file in files) < SMALL_INPUT
+            if files:
+                start_engine(engine, files, ledger.out)
+            records = ledger.run_files(
+                partial(
+                    read_candidates, folder=ledger.work, layout=layout, sample_bytes=sample_bytes,
+                    seed=seed,
+                ),
+                ledger.inputs, label="reading documents", engine=engine,
+                workers=1 if is_native and is_small else workers_at_once,
+            )  # fmt: skip
+            sample = Sample(ledger.work, records, sample_bytes)
             if made is None:
-                made = train_bpe(sample.texts(sample_bytes, seed), vocab_size)
+                made = train_bpe(sample.texts(), vocab_size)
                 if not sample.taken:
                     raise UserError(
                         f"sample_bytes={sample_bytes} takes none of {sample.read:,} documents; "
@@ -91,58 +126,81 @@ def build_tokenizer(
                     )
             with replaced(ledger.out / TOKENIZER) as temporary:
                 made.save(temporary)
-            rejected = sample.rejected + Counter({"not in sample": sample.read - sample.taken})
+            rejected = records.rejected + Counter({"not in sample": sample.read - sample.taken})
             ledger.finish(
-                rows_in=sample.read + sample.rejected.total(), rows_out=sample.taken,
+                rows_in=sample.read + records.rejected.total(), rows_out=sample.taken,
                 rejected=rejected, vocab_size=made.vocab_size, sampled_bytes=sample.taken_bytes,
                 tokenizer_sha256=made.hash,
             )  # fmt: skip
         return ledger.manifest
 
 
-class _Sample:
+def read_candidates(
+    file: InputFile, folder: Path, layout: Layout, sample_bytes: int, seed: int
+) -> ReadRecord:
+    """Write the documents of one file that may be in the sample to `folder`, with their hashes.
+
+    The bound never rises: a document that is above it now will not be in the sample.
+    """
+    rejected = Counter[str]()
+    documents = total = 0
+    target = folder / f"sample-{file.hash}.parquet"
+    with (
+        replaced(target) as temporary,
+        pq.ParquetWriter(temporary, SCRATCH, compression="lz4", use_dictionary=False) as writer,
+    ):
+        for batch in batches(file.path, layout, workers.advance):
+            rejected.update(batch.rejected)
+            documents += len(batch.texts)
+            texts = batch.texts.cast(pa.large_string()).cast(pa.large_binary())
+            total += pc.sum(pc.binary_length(texts)).as_py() or 0
+            numbers = np.array(
+                [xxhash.xxh3_64_intdigest(text, seed) for text in texts.to_pylist()], np.uint64
+            )
+            is_below = _below(numbers, sample_bytes, total)
+            kept = [numbers[is_below], texts.filter(pa.array(is_below))]
+            writer.write_table(pa.table(kept, schema=SCRATCH))
+    return {
+        "file": target.name, "documents": documents, "bytes": total, "rejected": dict(rejected)
+    }  # fmt: skip
+
+
+class Sample:
     """Texts chosen by a hash of their content, and the counts of documents read and taken.
 
     A document is taken if its hash, between 0 and 1, is below `sample_bytes` divided by the size
     of all text.
+
+    Args:
+        folder: Folder of the scratch files.
+        records: What `read_candidates` returned for each file.
+        sample_bytes: Approximate size of the sample.
     """
 
-    def __init__(self, files: Sequence[InputFile], layout: Layout) -> None:
-        self._paths, self._layout = [file.path for file in files], layout
-        self.read = self.taken = self.taken_bytes = 0
-        self.rejected: Counter[str] = Counter()
+    def __init__(self, folder: Path, records: Sequence[ReadRecord], sample_bytes: int) -> None:
+        self._files = [folder / record["file"] for record in records]
+        self._bytes, self._total = sample_bytes, sum(record["bytes"] for record in records)
+        self.read = sum(record["documents"] for record in records)
+        self.taken = self.taken_bytes = 0
 
-    def texts(self, sample_bytes: int, seed: int) -> Iterator[str]:
+    def texts(self) -> Iterator[str]:
         """Yield about `sample_bytes` of text, one document at a time, in the order of the files."""
-        kept: list[tuple[int, bytes]] = []  # hash and UTF-8 bytes of text
-        kept_bytes = total = 0
-        for path in self._paths:
-            for batch in batches(path, self._layout):
-                self.rejected.update(batch.rejected)
-                self.read += len(batch.texts)
-                texts = batch.texts.cast(pa.large_string()).cast(pa.large_binary()).to_pylist()
-                total += sum(map(len, texts))
-                # The bound never rises: what is above it now will not be in the sample.
-                bound = _bound(sample_bytes, total)
-                for text in texts:
-                    number = xxhash.xxh3_64_intdigest(text, seed)
-                    if number < bound:
-                        kept.append((number, text))
-                        kept_bytes += len(text)
-                if kept_bytes > SLACK * sample_bytes:
-                    kept = [(number, text) for number, text in kept if number < bound]
-                    kept_bytes = sum(len(text) for _, text in kept)
-        bound = _bound(sample_bytes, total)
-        for number, text in kept:
-            if number < bound:
-                self.taken += 1
-                self.taken_bytes += len(text)
-                yield text.decode()
+        for path in self._files:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(ROWS_AT_ONCE):
+                    is_below = _below(batch["number"].to_numpy(), self._bytes, self._total)
+                    for text in batch["text"].filter(pa.array(is_below)).to_pylist():
+                        self.taken += 1
+                        self.taken_bytes += len(text)
+                        yield text.decode()
 
 
-def _bound(sample_bytes: int, total: int) -> float:
-    """Return the hash below which a document is in the sample of `total` bytes of text."""
-    return min(sample_bytes / max(total, 1), 1.0) * 2**64
+def _below(numbers: Hashes, sample_bytes: int, total: int) -> Flags:
+    """Return which documents are in the sample of `total` bytes of text, by their hashes (N,)."""
+    if sample_bytes >= total:
+        return np.ones(len(numbers), np.bool_)
+    # An integer is below a bound exactly if it is below the bound rounded up.
+    return numbers < np.uint64(math.ceil(sample_bytes / total * 2**64))
 
 
 def run(settings: TokenizerSettings) -> Manifest:
@@ -155,6 +213,8 @@ def run(settings: TokenizerSettings) -> Manifest:
         seed=settings.seed,
         gpt2=settings.gpt2,
         layout=Layout(settings.lines, settings.text_key),
+        workers_at_once=settings.workers,
+        engine=settings.engine.arguments(),
     )
 
 
@@ -168,4 +228,4 @@ def print_tokenizer(manifest: Manifest) -> None:
     how = "GPT-2's" if manifest["config"]["gpt2"] else (
         f"trained on {manifest['rows_out']:,} documents, {manifest['sampled_bytes']:,} bytes"
     )  # fmt: skip
-    print(f"tokenizer: {manifest['vocab_size']:,} ids, {how}")
+    say(f"tokenizer: {manifest['vocab_size']:,} ids, {how}")

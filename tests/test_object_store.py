@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from .object_store import SECRET, environment, free_port, s3_server
@@ -155,20 +157,50 @@ def test_links_dedup_shards_and_training_on_s3_equal_those_on_disk(
         assert not path.is_file() or SECRET.encode() not in path.read_bytes()
 
 
+KINDS = ("a.txt", "b.jsonl", "c.parquet")
+
+
 @pytest.mark.slow
-def test_training_on_texts_of_s3_equals_training_on_texts_here(
-    inputs: Path, bucket: Any, port: int, tmp_path: Path
+def test_training_and_finetuning_on_files_of_s3_equal_those_on_files_here(
+    bucket: Any, port: int, tmp_path: Path
 ) -> None:
-    hashes = []
-    for where, cache in ((str(inputs), "here"), (f"s3://{BUCKET}", "there")):
+    """Text, JSONL and Parquet, and a task's rows; the second machine has an empty cache."""
+    draw = random.Random(2)
+    texts = [" ".join(draw.choices(["red", "blue", "green", "sky"], k=60)) for _ in range(90)]
+    here = tmp_path / "files"
+    here.mkdir()
+    (here / "a.txt").write_text("\n\n".join(texts[:30]))
+    (here / "b.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts[30:60]))
+    pq.write_table(pa.table({"text": texts[60:]}), here / "c.parquet")
+    rows = [f"{text}\t{text.count('sky') % 2}" for text in texts]
+    for name, some in (("train.tsv", rows[:60]), ("val.tsv", rows[60:])):
+        (here / name).write_text("\n".join(["text\tlabel", *some]) + "\n")
+    for path in here.iterdir():
+        bucket.upload_file(str(path), BUCKET, f"kinds/{path.name}")
+    figures = []
+    for where, name in ((str(here), "disk"), (f"s3://{BUCKET}/kinds", "s3")):
+        env = environment(port, tmp_path / f"cache_{name}")
+        given = ",".join(f"{where}/{kind}" for kind in KINDS)
         run(
-            "train.py", "data=files", f"data.path={where}/texts", "tokenizer.vocab_size=300",
-            "model=tiny", "model.n_layer=1", "model.block_size=32", "trainer.max_steps=1",
-            f"run_dir=run_{cache}", env=environment(port, tmp_path / cache), cwd=tmp_path,
+            "train.py", "data=files", f"data.path=[{given}]", "tokenizer.vocab_size=270",
+            "model=tiny", "model.n_layer=1", "model.block_size=64", "trainer.max_steps=3",
+            f"run_dir=run_{name}", env=env, cwd=tmp_path,
         )  # fmt: skip
-        (tokens,) = (tmp_path / cache).glob("files-*/tokens-00000.bin")
-        hashes.append((tokens.parent.name, hashlib.sha256(tokens.read_bytes()).hexdigest()))
-    assert hashes[0] == hashes[1]
+        (tokens,) = (tmp_path / f"cache_{name}").glob("files-*/tokens-00000.bin")
+        digest = hashlib.sha256(tokens.read_bytes()).hexdigest()
+        run(
+            "finetune.py", "checkpoint=run_disk", "task=file", f"task.train={where}/train.tsv",
+            f"task.validation={where}/val.tsv", "trainer.max_steps=2", f"run_dir=tuned_{name}",
+            env=env, cwd=tmp_path,
+        )  # fmt: skip
+        summaries = [
+            json.loads((tmp_path / f"{kind}_{name}/summary.json").read_text())
+            for kind in ("run", "tuned")
+        ]
+        losses = [{k: v for k, v in one.items() if "loss" in k} for one in summaries]
+        assert all(losses)
+        figures.append((tokens.parent.name, digest, losses))
+    assert figures[0] == figures[1]
 
 
 class _Refusing(http.server.BaseHTTPRequestHandler):
@@ -205,6 +237,62 @@ def silent() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         yield int(listener.getsockname()[1])
+
+
+class _Stalling(_Refusing):
+    """A store with the document `x.jsonl`, of which it sends a part; it takes plans only."""
+
+    protocol_version = "HTTP/1.1"  # which lets a client ask whether to send (100-continue)
+    began = 0.0
+
+    def do_HEAD(self) -> None:
+        if "x.jsonl" in self.path:
+            self._answer(200, {"Content-Length": "1000000", "ETag": '"1"'})
+        else:
+            self._answer(404, {"Content-Length": "0"})
+
+    def do_GET(self) -> None:
+        if "list-type" in self.path:
+            body = b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>"
+            self._answer(200, {"Content-Length": str(len(body)), "Content-Type": "text/xml"})
+            self.wfile.write(body)
+            return
+        self._answer(200, {"Content-Length": "1000000", "ETag": '"1"'})
+        self.wfile.write(b"{" * 1000)
+        self._stall()
+
+    def do_PUT(self) -> None:
+        if "plan.json" not in self.path:
+            self._stall()
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(200, {"Content-Length": "0", "ETag": '"2"'})
+
+    def do_DELETE(self) -> None:
+        self._answer(204, {})
+
+    def _answer(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _stall(self) -> None:
+        self.wfile.flush()
+        type(self).began = type(self).began or time.monotonic()
+        time.sleep(60)
+
+
+@pytest.fixture
+def stalling() -> Iterator[int]:
+    """The port of a store whose transfers stop; `_Stalling.began` is when the first one did."""
+    _Stalling.began = 0.0
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Stalling)
+    server.daemon_threads = True
+    server.block_on_close = False
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
 
 
 DEDUP = "data_prep/dedup.py"
@@ -255,6 +343,22 @@ def test_a_host_that_does_not_answer(silent: int, tmp_path: Path) -> None:
     assert f"127.0.0.1:{silent}" in said
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["download", "upload"])
+def test_a_transfer_that_stalls(
+    stalling: int, inputs: Path, tmp_path: Path, direction: str
+) -> None:
+    env = environment(stalling, tmp_path / "cache")
+    given = (
+        ("s3://b/x.jsonl", "out") if direction == "download" else (inputs / "texts", "s3://b/out")
+    )
+    said = failure(DEDUP, f"documents=[{given[0]}]", f"out={given[1]}", env=env, cwd=tmp_path)
+    assert time.monotonic() - _Stalling.began < 30
+    assert said.startswith("s3://b/")
+    assert "cannot be reached" in said
+    assert f"127.0.0.1:{stalling}" in said
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "key"),
     [
@@ -262,6 +366,8 @@ def test_a_host_that_does_not_answer(silent: int, tmp_path: Path) -> None:
         ("train.py", ["cache_dir=s3://b/cache"], "cache_dir"),
         ("train.py", ["resume=s3://b/run"], "resume"),
         ("eval.py", ["checkpoint=s3://b/run", "tasks=[lambada]"], "checkpoint"),
+        ("eval.py", ["checkpoint=x", "tasks=[lambada]", "data_dir=s3://b/sets"], "data_dir"),
+        ("finetune.py", ["checkpoint=s3://b/run", "task=sst2"], "checkpoint"),
         ("data_prep/filters.py", ["train=[x]", "out=s3://b/f.bloom"], "out"),
     ],
 )

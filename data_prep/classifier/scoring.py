@@ -5,6 +5,7 @@ order of the files and the number of processes change nothing.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,7 +56,12 @@ class ScoreRecord(TypedDict):
 
 
 def score_documents(
-    ledger: Ledger, folder: Path, model: QualityModel, limit: QualityLimit, sample: int
+    ledger: Ledger,
+    folder: Path,
+    model: QualityModel,
+    limit: QualityLimit,
+    sample: int,
+    by_part: Callable[..., Any],
 ) -> tuple[Counter[str], dict[str, Any]]:
     """Write the documents of a stage to its folder, with the column `quality`.
 
@@ -66,27 +72,30 @@ def score_documents(
         model: The classifier.
         limit: Which documents are dropped.
         sample: Characters kept of each text in `dropped`.
+        by_part: `Ledger.run_parts`, with its engine.
 
     Returns:
         The documents dropped here, by reason, and the record of the scores for the manifest.
     """
     hashes = [file.hash for file in ledger.inputs]
     marks = [ledger.work / f"scores-{name}.npy" for name in hashes]
-    for name, mark in zip(hashes, marks, strict=True):
-        source = folder / f"documents-{name}.parquet"
-        ledger.run_unit(f"score-{name}", partial(_score, source, mark, model))
+    files = {
+        f"score-{name}": (folder / f"documents-{name}.parquet", mark)
+        for name, mark in zip(hashes, marks, strict=True)
+    }
+    by_part(partial(_score, model=model), files, label="scoring documents")
     every = [np.load(mark, allow_pickle=False) for mark in marks]
     lowest = limit.lowest(np.concatenate([np.empty(0, np.float32), *every]))
-    records = Records(
-        ledger.run_unit(
-            f"cut-{name}", partial(_cut, folder, ledger.out, name, scores, lowest, sample)
-        )
-        for name, scores in zip(hashes, every, strict=True)
+    records: Records[ScoreRecord] = by_part(
+        partial(_cut, folder=folder, out=ledger.out, lowest=lowest, sample=sample),
+        {f"cut-{name}": (name, mark) for name, mark in zip(hashes, marks, strict=True)},
+        label="writing documents",
     )
     return records.rejected, {"model": model.hash, "auc": model.auc, "lowest": lowest}
 
 
-def _score(source: Path, target: Path, model: QualityModel) -> ScoreRecord:
+def _score(files: tuple[Path, Path], model: QualityModel) -> ScoreRecord:
+    source, target = files
     with pq.ParquetFile(source) as file, replaced(target) as temporary:
         found = [model.scores(batch["text"]) for batch in file.iter_batches(ROWS_AT_ONCE)]
         with temporary.open("wb") as stream:
@@ -95,9 +104,11 @@ def _score(source: Path, target: Path, model: QualityModel) -> ScoreRecord:
 
 
 def _cut(
-    folder: Path, out: Path, name: str, scores: Scores, lowest: float, sample: int
+    marked: tuple[str, Path], folder: Path, out: Path, lowest: float, sample: int
 ) -> ScoreRecord:
     """Write one file's documents whose score is at least `lowest`, and the others as dropped."""
+    name, mark = marked
+    scores = np.load(mark, allow_pickle=False)
     rows = 0
     low: list[pa.Table] = []
     source, target = (place / f"documents-{name}.parquet" for place in (folder, out))

@@ -1,6 +1,7 @@
 """MinHash signatures of documents by Daft, stored as one key per band and a hash of all words."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,60 +14,57 @@ from data_prep.near_duplicates.candidates import band_keys
 from data_prep.near_duplicates.identity import comparable
 from data_prep.near_duplicates.key_files import write_keys
 from data_prep.ngrams.arrays import Hashes
-from data_prep.stage.engine import daft_paths
-from data_prep.stage.ledger import Ledger
+from data_prep.stage.engine import daft_paths, start_daft
 
 if TYPE_CHECKING:
     from daft import Expression
 
-PARTS_AT_ONCE = 16  # parts that one query reads: enough for every worker of a small cluster
-ROWS_AT_ONCE = 1 << 19  # documents that one query signs: their minima are held in memory
 HASH: Final = "xxhash3_64"
 BATCH = 512  # documents a thread takes at a time; by default Daft gives all of them to one thread
 
 
 def sign_parts(
-    ledger: Ledger, parts: Sequence[Path], *, ngram: int, bands: int, rows: int
+    parts: Sequence[Path], by_part: Callable[..., object], *, ngram: int, bands: int, rows: int
 ) -> list[Path]:
     """Sign all documents and return the files of their keys.
 
     The columns of a file (`key_files`) are two hashes of a document's words, then a key for each
     band.
+
+    Args:
+        parts: Parquet files of documents with unique ids; their keys are written beside them.
+        by_part: `Ledger.run_parts`, with its engine.
+        ngram: Words per n-gram.
+        bands: Groups of minima per document.
+        rows: Minima per group.
     """
-    files, start = [], 0
-    for some in _queries(parts):
-        target = ledger.work / f"bands-{start:05d}.npy"
-        if not target.exists():
-            write_keys(target, _signed(some, ngram, bands, rows))
-        files.append(target)
-        start += len(some)
-    return files
+    targets = [part.with_name(f"bands-{at:05d}.npy") for at, part in enumerate(parts)]
+    by_part(
+        partial(_sign, ngram=ngram, bands=bands, rows=rows),
+        {target.name: (part, target) for part, target in zip(parts, targets, strict=True)},
+        label="signing documents",
+    )
+    return targets
 
 
-def _queries(parts: Sequence[Path]) -> Iterator[list[Path]]:
-    """Divide the parts into those of one query each."""
-    some: list[Path] = []
-    rows = 0
-    for part in parts:
-        more = pq.read_metadata(part).num_rows
-        if some and (len(some) == PARTS_AT_ONCE or rows + more > ROWS_AT_ONCE):
-            yield some
-            some, rows = [], 0
-        some.append(part)
-        rows += more
-    if some:
-        yield some
+def _sign(files: tuple[Path, Path], ngram: int, bands: int, rows: int) -> dict[str, int]:
+    """Write the keys of one part."""
+    part, target = files
+    keys = _signed(part, ngram, bands, rows)
+    write_keys(target, keys)
+    return {"rows": len(keys)}
 
 
-def _signed(parts: Sequence[Path], ngram: int, bands: int, rows: int) -> Hashes:
+def _signed(part: Path, ngram: int, bands: int, rows: int) -> Hashes:
+    start_daft()
     import daft
     from daft import col
     from daft.functions import hash as hashed
     from daft.functions import minhash
 
-    # Daft may return rows in any order; the ids restore the order of the parts.
+    # Daft may return rows in any order; the ids restore that of the part.
     words = (
-        daft.read_parquet(daft_paths(parts))
+        daft.read_parquet(daft_paths([part]))
         .into_batches(BATCH)
         .select(col("id"), _joined_words(col("text")).alias("words"))
     )
@@ -86,10 +84,7 @@ def _signed(parts: Sequence[Path], ngram: int, bands: int, rows: int) -> Hashes:
     signatures = minima.flatten().to_numpy().reshape(-1, bands * rows)
     text_hashes = np.stack([table[name].to_numpy() for name in ("one", "two")], axis=1)
     keys = np.concatenate([text_hashes, band_keys(signatures, bands)], axis=1)
-    wanted = pa.chunked_array(
-        [chunk for part in parts for chunk in pq.read_table(part, columns=["id"])["id"].chunks],
-        pa.string(),
-    )
+    wanted = pq.read_table(part, columns=["id"])["id"].cast(pa.string())
     found = table["id"].cast(pa.string()).combine_chunks()
     return keys[pc.index_in(wanted, value_set=found).to_numpy()]
 

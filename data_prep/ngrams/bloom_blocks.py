@@ -12,6 +12,8 @@ from data_prep.ngrams.bits import U, high_product, mix, prefetch
 from data_prep.ngrams.bloom_size import HALVES, WORDS
 
 _AHEAD = 32  # a power of two
+_ELSEWHERE = U(2**64 - 1)
+"""Line of a block that is not among those in memory."""
 _BLOCK, _PATTERN = U(0x9E3779B97F4A7C15), U(0xC2B2AE3D27D4EB4F)
 
 
@@ -22,47 +24,61 @@ def add_hashes(
     """Set the bits of all hashes in blocks `low` to `high`, counted through both halves.
 
     Args:
-        words: The bits of the filter, (2 * blocks * 8,).
-        blocks: Blocks of a half.
+        words: The bits of these blocks, ((high - low) * 8,).
+        blocks: Blocks of a half of the whole filter.
         hashes: The hashes to add.
-        low: First block to write to.
-        high: Block after the last one to write to.
+        low: First block.
+        high: Block after the last one.
     """
     lines, patterns = np.empty(_AHEAD, np.uint64), np.empty(_AHEAD, np.uint64)
     queued = 0
+    first, last = int(low >= blocks), 1 + int(high > blocks)
     for at in range(len(hashes)):
-        for half in range(HALVES):
+        for half in range(first, last):
             block, pattern = _place(hashes[at], half, blocks)
             if block < low or block >= high:
                 continue
-            prefetch(words, block * U(WORDS))
+            line = (block - low) * U(WORDS)
+            prefetch(words, line)
             slot = queued & (_AHEAD - 1)
             if queued >= _AHEAD:
                 _set(words, lines[slot], patterns[slot])
-            lines[slot], patterns[slot] = block * U(WORDS), pattern
+            lines[slot], patterns[slot] = line, pattern
             queued += 1
     for slot in range(min(queued, _AHEAD)):
         _set(words, lines[slot], patterns[slot])
 
 
 @njit(nogil=True, cache=True)
-def find_hashes(words: Hashes, blocks: np.uint64, hashes: Hashes, found: Flags) -> None:
-    """Write to `found` which hashes are in the filter; most absent ones need only one line."""
+def find_hashes(
+    words: Hashes, blocks: np.uint64, hashes: Hashes, low: np.uint64, high: np.uint64, found: Flags
+) -> None:
+    """Write to `found` which hashes have all their bits in blocks `low` to `high`.
+
+    A hash without a bit there is found. Most absent hashes need only one cache line. The arguments
+    are those of `add_hashes`.
+    """
     lines = np.empty((_AHEAD, HALVES), np.uint64)
     patterns = np.empty((_AHEAD, HALVES), np.uint64)
+    first, last = int(low >= blocks), 1 + int(high > blocks)
     for at in range(len(hashes) + _AHEAD):
         slot = at & (_AHEAD - 1)
         if at >= _AHEAD:
             found[at - _AHEAD] = True
-            for half in range(HALVES):
-                if not _is_set(words, lines[slot, half], patterns[slot, half]):
+            for half in range(first, last):
+                line = lines[slot, half]
+                if line != _ELSEWHERE and not _is_set(words, line, patterns[slot, half]):
                     found[at - _AHEAD] = False
                     break
         if at < len(hashes):
-            for half in range(HALVES):
+            for half in range(first, last):
                 block, pattern = _place(hashes[at], half, blocks)
-                prefetch(words, block * U(WORDS))
-                lines[slot, half], patterns[slot, half] = block * U(WORDS), pattern
+                if block < low or block >= high:
+                    lines[slot, half] = _ELSEWHERE
+                    continue
+                line = (block - low) * U(WORDS)
+                prefetch(words, line)
+                lines[slot, half], patterns[slot, half] = line, pattern
 
 
 @njit(inline="always", cache=True)

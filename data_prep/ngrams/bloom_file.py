@@ -9,7 +9,7 @@ filter deny what it holds, and a set one makes it find what it does not.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import msgspec
 import numpy as np
@@ -56,15 +56,31 @@ class Header(msgspec.Struct):
 
 def write_filter(path: Path, header: Header, words: Hashes) -> None:
     """Write a filter atomically; the header's `checksums` are computed here."""
-    stored = words.astype("<u8", copy=False)
-    checksums = _checksums(stored)
-    header.checksums = xxhash.xxh3_128_hexdigest(checksums)
-    text = json.dumps(msgspec.to_builtins(header)).encode()
-    head = MAGIC + xxhash.xxh3_128_hexdigest(text).encode() + b"\n" + text
-    with replaced(path) as temporary, temporary.open("wb") as file:
-        file.write(head.ljust(HEADER_BYTES))
-        stored.tofile(file)
+    with replaced(path) as temporary:
+        put_words(temporary, 0, words)
+        seal_filter(temporary, header)
+
+
+def put_words(path: Path, block: int, words: Hashes) -> None:
+    """Write the words of some blocks into an unfinished file, the first of them number `block`."""
+    path.touch()
+    with path.open("r+b") as file:
+        file.seek(HEADER_BYTES + block * WORDS * 8)
+        words.astype("<u8", copy=False).tofile(file)
+
+
+def seal_filter(path: Path, header: Header) -> None:
+    """Write header and checksums into a file that has all words."""
+    end = HEADER_BYTES + header.n_words * 8
+    with path.open("r+b") as file:
+        checksums = b"".join(_each_checksum(file, end))
+        header.checksums = xxhash.xxh3_128_hexdigest(checksums)
+        text = json.dumps(msgspec.to_builtins(header)).encode()
+        head = MAGIC + xxhash.xxh3_128_hexdigest(text).encode() + b"\n" + text
+        file.truncate(end)
         file.write(checksums)
+        file.seek(0)
+        file.write(head.ljust(HEADER_BYTES))
 
 
 def read_header(path: Path, known: dict[str, Any]) -> Header:
@@ -102,40 +118,50 @@ def read_header(path: Path, known: dict[str, Any]) -> Header:
         raise UserError(f"{path}: its header is damaged ({error}); build it again") from error
 
 
-def map_words(path: Path, header: Header) -> Hashes:
-    """Return the words of a filter, memory-mapped for reading, after each block was checked.
+def check_words(path: Path, header: Header) -> None:
+    """Read a filter, block by block, and check each.
 
     Raises:
         UserError: The file has another size than its header states, or a block is damaged.
     """
     n_bytes = header.n_words * 8
-    blocks = -(-n_bytes // BLOCK_BYTES)
-    expected = HEADER_BYTES + n_bytes + 8 * blocks
+    end = HEADER_BYTES + n_bytes
+    expected = end + 8 * -(-n_bytes // BLOCK_BYTES)
     if (size := path.stat().st_size) != expected:
         raise UserError(
             f"{path} has {size:,} bytes, but its header states {expected:,}; build it again"
         )
     with path.open("rb") as file:
-        file.seek(HEADER_BYTES + n_bytes)
+        file.seek(end)
         stored = file.read()
-    if xxhash.xxh3_128_hexdigest(stored) != header.checksums:
-        raise UserError(f"{path}: its checksums are damaged; build it again")
+        if xxhash.xxh3_128_hexdigest(stored) != header.checksums:
+            raise UserError(f"{path}: its checksums are damaged; build it again")
+        for number, found in enumerate(_each_checksum(file, end)):
+            if found != stored[8 * number : 8 * number + 8]:
+                start = HEADER_BYTES + number * BLOCK_BYTES
+                raise UserError(
+                    f"{path}: the block of {BLOCK_BYTES:,} bytes at byte {start:,} is damaged; "
+                    "build it again"
+                )
+
+
+def map_words(path: Path, header: Header) -> Hashes:
+    """Return the words of a filter that was checked, memory-mapped for reading."""
     words: Hashes = np.memmap(path, "<u8", "r", HEADER_BYTES, (header.n_words,))
-    for number, found in enumerate(_each_checksum(words)):
-        if found != stored[8 * number : 8 * number + 8]:
-            start = HEADER_BYTES + number * BLOCK_BYTES
-            raise UserError(
-                f"{path}: the block of {BLOCK_BYTES:,} bytes at byte {start:,} is damaged; build "
-                "it again"
-            )
     return words
 
 
-def _checksums(words: Hashes) -> bytes:
-    return b"".join(_each_checksum(words))
+def read_words(path: Path, block: int, words: Hashes) -> None:
+    """Read the words of some blocks of a filter that was checked, the first of them `block`."""
+    with path.open("rb") as file:
+        file.seek(HEADER_BYTES + block * WORDS * 8)
+        read = file.readinto(words.view(np.uint8))  # type: ignore[arg-type]
+    if read != words.nbytes:
+        raise UserError(f"{path} became shorter while it was read; build it again")
 
 
-def _each_checksum(words: Hashes) -> Iterator[bytes]:
-    data = words.data.cast("B")
-    for start in range(0, len(data), BLOCK_BYTES):
-        yield xxhash.xxh3_64_digest(data[start : start + BLOCK_BYTES])
+def _each_checksum(file: IO[bytes], end: int) -> Iterator[bytes]:
+    """Yield a checksum for each block of words, which end at byte `end`; leaves the file there."""
+    file.seek(HEADER_BYTES)
+    for start in range(HEADER_BYTES, end, BLOCK_BYTES):
+        yield xxhash.xxh3_64_digest(file.read(min(BLOCK_BYTES, end - start)))

@@ -1,51 +1,26 @@
-"""The paper's direction: which 8-grams of the test sets are in a Bloom filter of train."""
+"""The paper's direction: which 8-grams of the test sets a Bloom filter of train finds."""
 
 from pathlib import Path
 
 import numpy as np
 
 from data_prep.ngrams.arrays import Flags
-from data_prep.ngrams.bloom import BloomFilter
-from data_prep.ngrams.bloom_size import blocks_for
-from data_prep.ngrams.hash_file import read_hashes
+from data_prep.ngrams.filter_passes import Answer
 from data_prep.ngrams.measurement import FilterFigures, Measurement
 from data_prep.ngrams.overlap_result import overlap_of
-from data_prep.ngrams.train_filter import fill_filter
-from data_prep.ngrams.train_pass import TrainPass
 from webtext_gpt.errors import UserError
 
 CHANCE = 1e-9
 """Probability at most with which a sound filter is taken for a wrong one."""
 
 
-def open_filter(path: Path) -> BloomFilter:
-    """Open an existing filter of train.
-
-    Raises:
-        UserError: The file is not a sound filter, or holds more than it was sized for.
-    """
-    bloom = BloomFilter.load(path)
-    bloom.refuse_overfull(path)
-    return bloom
-
-
-def filter_of(run: Measurement, train: TrainPass) -> BloomFilter:
-    """Build the filter of train from the hashes that the pass over it stored."""
-    room = max(train.capacity(), 1)
-    hashes = (some for path in train.hashes for some in read_hashes(path))
-    bloom = fill_filter(blocks_for(room, run.rules.rate), hashes, run.workers_at_once)
-    bloom.room = room
-    bloom.refuse_overfull("train")
-    return bloom
-
-
-def look_up_tests(run: Measurement, bloom: BloomFilter, given: Path | None) -> FilterFigures:
-    """Look up the 8-grams of the test sets in the filter of train.
+def look_up_tests(run: Measurement, answer: Answer, given: Path | None) -> FilterFigures:
+    """Record which 8-grams of the test sets the filter of train finds.
 
     Args:
         run: The measurement; its results receive `by_train`, and are compared with `by_test` if
             that was measured.
-        bloom: The filter.
+        answer: Answers of the filter.
         given: Its file, if it was not built here.
 
     Returns:
@@ -54,16 +29,13 @@ def look_up_tests(run: Measurement, bloom: BloomFilter, given: Path | None) -> F
     Raises:
         UserError: The two directions contradict each other.
     """
-    found, rate = bloom.contains(run.exact.hashes), bloom.false_positive_rate()
+    rate = answer.false_positive_rate
     bound = max(run.rules.rate if given is None else 0.0, rate)
     for result in run.results:
-        result.by_train = overlap_of(result, found, bound)
+        result.by_train = overlap_of(result, answer.found, bound)
     if run.rules.direction == "both":
-        compare(found, _exactly(run), rate, given, run.ledger.out)
-    return {
-        "false_positive_rate": rate, "distinct": round(bloom.distinct()), "room": bloom.room,
-        "added": bloom.added, "bytes": bloom.n_bytes,
-    }  # fmt: skip
+        compare(answer.found, _exactly(run), rate, given, run.ledger.out)
+    return answer.figures()
 
 
 def _exactly(run: Measurement) -> Flags:

@@ -90,6 +90,8 @@ class Measurement:
         results: One for each test set.
         workers_at_once: Number of processes or threads. None means one per core.
         engine: Where the passes over train run.
+        filter_memory: Most memory for the bits of a filter, in bytes. None means a share of the
+            free memory. Changes no result.
     """
 
     ledger: Ledger
@@ -99,6 +101,7 @@ class Measurement:
     results: list[TestResult]
     workers_at_once: int | None
     engine: Engine
+    filter_memory: int | None
 
     @classmethod
     def begin(
@@ -109,13 +112,16 @@ class Measurement:
         tests: Sequence[TestSet],
         workers_at_once: int | None,
         engine: Engine,
+        filter_memory: int | None,
     ) -> "Measurement":
         """Hash the 8-grams of the test sets."""
         results = [TestResult.of(test, ngrams(test.texts)) for test in tests]
         exact = ExactSet.of([result.grams for result in results])
         for result in results:
             result.which = np.searchsorted(exact.hashes, result.grams.hashes)
-        return cls(ledger, by_content(files), rules, exact, results, workers_at_once, engine)
+        return cls(
+            ledger, by_content(files), rules, exact, results, workers_at_once, engine, filter_memory
+        )
 
     @property
     def paths(self) -> list[Path]:

@@ -12,7 +12,7 @@ from data_prep.stage.inputs import expand
 from data_prep.stage.outputs import Fingerprint, fingerprint
 from data_prep.stage.readers import SUFFIXES, Layout, batches
 from webtext_gpt.errors import UserError
-from webtext_gpt.hub import hub_problem
+from webtext_gpt.hub import hub_access, hub_problem
 from webtext_gpt.paths import absence, names_files, place_of, readable_path, shown
 
 _ARTICLE = re.compile(r"(?m)^(?= = [^=\n].*? = ?$)")  # article titles of WikiText
@@ -128,7 +128,8 @@ def _from_datasets(name: str, where: str, text_key: str, evalsets: str | Path | 
     dataset, _, rest = where.partition(":")
     config, _, split = rest.partition(":")
     try:
-        rows = datasets.load_dataset(dataset, config or None, split=split or "test")
+        with hub_access():
+            rows = datasets.load_dataset(dataset, config or None, split=split or "test")
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         there = f", no evaluation set in {evalsets}" if evalsets else ""
         raise UserError(

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from data_prep.ngrams.arrays import Hashes
 from data_prep.ngrams.bloom import BloomFilter
 from data_prep.ngrams.distinct import Count, count_file
 from data_prep.ngrams.hashing import ngrams
@@ -20,6 +19,7 @@ from data_prep.stage import workers
 from data_prep.stage.engine import NATIVE, Engine, each_on
 from data_prep.stage.readers import Layout, batches
 from webtext_gpt.errors import UserError
+from webtext_gpt.progress import progress_bar
 
 
 def count_ngrams(
@@ -70,10 +70,7 @@ def build_filter(
     total = sum(path.stat().st_size for path in paths)
     whole = BloomFilter(blocks)
     if engine["name"] == "native":
-        from tqdm import tqdm
-
-        bar = tqdm(total=total, unit="B", unit_scale=True, desc="8-grams of train", disable=None)
-        with bar:
+        with progress_bar("8-grams of train", total=total, unit="B") as bar:
             _add_files(whole, paths, layout, workers_at_once or workers.cores(), bar.update)
         return whole
     number = min(workers_at_once or 2, len(paths))
@@ -108,38 +105,10 @@ def _add_files(
     """Add all 8-grams of some files."""
     texts = (batch.texts for path in paths for batch in batches(path, layout, on_bytes))
     with ThreadPoolExecutor(threads) as pool:
-        found = (
-            np.concatenate([grams.hashes for grams in pool.map(ngrams, group)])
-            for group in _groups(texts, threads)
-        )
-        _add_hashes(target, found, pool, threads)
-
-
-def fill_filter(
-    blocks: int, hashes: Iterable[Hashes], workers_at_once: int | None = None
-) -> BloomFilter:
-    """Build a filter of hashes that were computed before.
-
-    Args:
-        blocks: Blocks of each half; see `blocks_for`.
-        hashes: Arrays of hashes.
-        workers_at_once: Number of threads. None means one per core.
-    """
-    threads = workers_at_once or workers.cores()
-    made = BloomFilter(blocks)
-    with ThreadPoolExecutor(threads) as pool:
-        _add_hashes(made, hashes, pool, threads)
-    return made
-
-
-def _add_hashes(
-    target: BloomFilter, hashes: Iterable[Hashes], pool: ThreadPoolExecutor, threads: int
-) -> None:
-    """Add hashes; each thread writes to its own share of the blocks."""
-    for some in hashes:
-        add = partial(target.add_share, some, of=threads)
-        list(pool.map(add, range(threads)))
-        target.added += len(some)
+        for group in _groups(texts, threads):
+            hashes = np.concatenate([grams.hashes for grams in pool.map(ngrams, group)])
+            target.add_on(pool, threads, hashes)
+            target.added += len(hashes)
 
 
 def _groups(items: Iterable[pa.Array], size: int) -> Iterator[list[pa.Array]]:

@@ -19,14 +19,17 @@ Workers = Whole(1, unit="processes", null="one per core")
 Out = Annotated[str, PathText(remote=True)]
 
 
+Address = Text("auto or HOST:PORT", null="start a local cluster", pattern=r"auto|[^/]+:\d{1,5}")
+
+
 class Engine(Settings):
     """`engine=native`, or `engine=ray` for a Ray cluster."""
 
     name: Annotated[str, OneOf(("native", "ray"))] = setting(
-        "native", "Daft on this machine, without a server, or on Ray"
+        "native", "native: processes and threads of this machine; ray: the nodes of a Ray cluster"
     )
-    address: Annotated[str | None, Text("auto or HOST:PORT", null="start a local cluster")] = (
-        setting(None, "a running Ray cluster")
+    address: Annotated[str | None, Address] = setting(
+        None, "a running Ray cluster; auto: the one that this machine has joined"
     )
 
     @model_validator(mode="after")

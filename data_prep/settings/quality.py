@@ -16,6 +16,9 @@ Labels = Annotated[list[str], Listed(Text("a label"))]
 class Quality(TextRows):
     """Labelled texts -> a classifier of good and bad texts, for the scores of documents.py."""
 
+    elsewhere: ClassVar[dict[str, str]] = {
+        "engine": "the classifier is trained by one process, on this machine",
+    }
     examples: ClassVar[dict[str, str]] = {
         "{command} good=[wanted.jsonl] bad=[unwanted.jsonl] out=quality": "two sets of texts",
         "{command} labelled=[rows.csv] label_key=label out=quality": "rows with a label",

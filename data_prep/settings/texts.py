@@ -8,6 +8,7 @@ from data_prep.settings.common import Engine, Out, Parallel, Paths, TextRows, Wo
 from data_prep.settings.quality import QualityScores
 from webtext_gpt.settings.base import Settings, keys, setting
 from webtext_gpt.settings.kinds import (
+    Count,
     Number,
     OneOf,
     PathText,
@@ -79,6 +80,7 @@ class Documents(Parallel):
     page_memory_bytes: Annotated[int, Whole(1, unit="bytes")] = setting(
         4_000_000_000, "limit of the address space of an extracting process"
     )
+    engine: Engine = keys(Engine)
 
 
 class Dedup(Parallel):
@@ -173,6 +175,13 @@ class Overlap(TextRows):
         None, "existing filter of train (filters.py), used instead of building one", common=True
     )
     keep_filter: Annotated[bool, Switch()] = setting(False, "keep the filter as out/train.bloom")
+    filter_memory: Annotated[
+        int | None, Count(1_000_000, unit="bytes", null="three quarters of the free memory")
+    ] = setting(
+        None,
+        "most memory that the filter may take, such as 8G; a larger one is built and asked in "
+        "parts, with the same result, and each part reads all hashes once",
+    )
     remove: Annotated[bool, Switch()] = setting(
         False, "write the documents under the threshold to out", common=True
     )

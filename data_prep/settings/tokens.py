@@ -4,8 +4,8 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import model_validator
 
-from data_prep.settings.common import Out, Parallel, Paths, TextRows
-from webtext_gpt.settings.base import Settings, setting
+from data_prep.settings.common import Engine, Out, Parallel, Paths, TextRows
+from webtext_gpt.settings.base import Settings, keys, setting
 from webtext_gpt.settings.kinds import Number, PathText, Whole
 from webtext_gpt.settings.lists import Listed
 
@@ -14,7 +14,7 @@ REPORTED = ("links", "pages", "documents", "dedup", "overlap", "shards")
 """Stages that a report can have a section for."""
 
 
-class TokenizerSettings(TextRows):
+class TokenizerSettings(TextRows, Parallel):
     """Documents -> a byte-level BPE."""
 
     examples: ClassVar[dict[str, str]] = {
@@ -44,6 +44,7 @@ class TokenizerSettings(TextRows):
         1_000_000_000, "approximate size of the text; documents are chosen by a hash", common=True
     )
     seed: Annotated[int, Whole(0, 2**64 - 1)] = setting(0, "seed of the sample")
+    engine: Engine = keys(Engine)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -82,10 +83,15 @@ class Shards(TextRows, Parallel):
     shard_tokens: Annotated[int, Whole(1, unit="tokens")] = setting(
         134_217_728, "size after which a new file is started"
     )
+    engine: Engine = keys(Engine)
 
 
 class Report(Settings):
     """Finished stages -> report.md and plots."""
+
+    elsewhere: ClassVar[dict[str, str]] = {
+        "engine": "a report is made by one process, on this machine",
+    }
 
     examples: ClassVar[dict[str, str]] = {
         "{command} links=links pages=pages out=report": "two stages",

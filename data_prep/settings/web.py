@@ -106,7 +106,15 @@ class Politeness(Settings):
 
 
 class Pages(Settings):
-    """Links -> pages (WARC) and a status for every URL."""
+    """Links -> pages (WARC) and a status for every URL.
+
+    One process fetches them. To use several machines, give each a part: shard=1/4, shard=2/4, ...
+    """
+
+    elsewhere: ClassVar[dict[str, str]] = {
+        "engine": "a crawl is one process, by which each site is asked at its own pace; on several "
+        "machines, give each a part of the sites: shard=1/4, shard=2/4, ...",
+    }
 
     examples: ClassVar[dict[str, str]] = {
         "{command} links=links out=pages": "fetch every link once",

@@ -1,12 +1,18 @@
-"""Engine of queries and tasks: Daft and processes on this machine, or a Ray cluster."""
+"""Engine of queries and tasks: Daft and processes on this machine, or a Ray cluster.
+
+A stage divides its work into tasks of a file or a part each, which read and write files. With
+`engine=ray` these tasks run on the nodes of a cluster. A query of Daft is inside one task, and runs
+on Daft's native runner there as here.
+"""
 
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from data_prep.stage import workers
+from data_prep.stage import cluster, workers
+from data_prep.stage.inputs import InputFile
 from webtext_gpt.errors import UserError
 
 Task = TypeVar("Task")
@@ -18,43 +24,40 @@ Engine = Mapping[str, str | None]
 NATIVE: Engine = {"name": "native"}
 
 
-def start_engine(engine: Engine) -> None:
-    """Select Daft's runner for this process.
+def start_engine(engine: Engine, inputs: Sequence[InputFile], folder: Path) -> None:
+    """Connect to the Ray cluster, if there is one, and let each of its nodes look at the data.
 
-    A process keeps the runner that was selected first. Selecting it again has no effect.
+    Args:
+        engine: Where the tasks of a stage run.
+        inputs: Files that the tasks read.
+        folder: Existing folder that the tasks write to.
 
     Raises:
-        UserError: The engine is unknown or cannot be reached, or this process uses another one.
+        UserError: The engine is unknown; the cluster cannot be reached; or a node has other code,
+            or does not see the inputs or the folder.
     """
-    name = engine.get("name")
-    if name == "ray":
-        _join_ray(engine.get("address"))
-    elif name != "native":
-        raise UserError(f"engine {name!r} is not known: expected native or ray")
+    if engine["name"] == "ray":
+        cluster.join(engine.get("address"))
+        cluster.check_nodes([(file.path, file.size) for file in inputs], folder)
+    elif engine["name"] != "native":
+        raise UserError(f"engine {engine['name']!r} is not known: expected native or ray")
+
+
+def start_daft() -> None:
+    """Select Daft's native runner for this process, be it a worker of Ray or not."""
     os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
+    os.environ.setdefault("DAFT_SHOW_QUERY_ID", "0")
     os.environ.setdefault("DO_NOT_TRACK", "true")
-    os.environ["DAFT_RUNNER"] = name
+    os.environ["DAFT_RUNNER"] = "native"
     from daft.runners import get_or_create_runner
 
-    if (runner := get_or_create_runner().name) != name:
-        raise UserError(f"engine={name}: this process already runs on {runner}")
+    if (runner := get_or_create_runner().name) != "native":
+        raise UserError(f"this process already runs Daft on {runner}, not on its native runner")
 
 
 def daft_paths(paths: Iterable[str | Path]) -> list[str]:
     """Return paths as Daft reads them: it takes a path for a URL or a glob pattern."""
     return [re.sub(r"([*?!\[\]{}\\])", r"\\\1", str(Path(path).absolute())) for path in paths]
-
-
-def _join_ray(address: str | None) -> None:
-    """Connect to the cluster at `address`, or start a local one that ends with this process."""
-    import ray
-
-    if ray.is_initialized():
-        return
-    try:
-        ray.init(address=address, log_to_driver=False, include_dashboard=False)
-    except ConnectionError as error:
-        raise UserError(f"engine.address={address}: no Ray cluster answers: {error}") from error
 
 
 def each_on(
@@ -66,11 +69,12 @@ def each_on(
     total: int,
     unit: str,
     label: str,
+    memory: int = 0,
 ) -> Iterator[tuple[Task, Result]]:
-    """Run `function` over tasks as `workers.each` does, or as tasks of a Ray cluster.
+    """Run `function` over tasks as `workers.each` does, or on the cluster as `cluster.each` does.
 
-    On Ray, `workers_at_once` limits the concurrent tasks. None means no limit. The progress bar
-    then counts tasks, because `workers.advance` has no effect there.
+    Natively, `workers_at_once=1` runs the tasks in this process. The caller has to have called
+    `start_engine`.
 
     Raises:
         UserError: A task raised it, or a worker was killed.
@@ -79,23 +83,5 @@ def each_on(
         yield from workers.each(
             function, tasks, workers_at_once, total=total, unit=unit, label=label
         )
-        return
-    start_engine(engine)
-    import ray
-    from tqdm import tqdm
-
-    run: Any = ray.remote(lambda task: function(task))  # noqa: PLW0108 - Ray takes no partial
-    left, waiting = list(reversed(tasks)), dict[Any, Task]()
-    with tqdm(total=len(tasks), unit="task", desc=label, disable=None) as bar:
-        while left or waiting:
-            while left and len(waiting) < (workers_at_once or len(tasks)):
-                task = left.pop()
-                waiting[run.remote(task)] = task
-            (done, *_), _ = ray.wait(list(waiting))
-            try:
-                yield waiting.pop(done), ray.get(done)
-            except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, UserError):
-                    raise error.cause from error
-                raise
-            bar.update()
+    else:
+        yield from cluster.each(function, tasks, workers_at_once, label=label, memory=memory)

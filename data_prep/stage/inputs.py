@@ -19,6 +19,7 @@ from webtext_gpt.data.parquet import open_parquet
 from webtext_gpt.data.stage_folders import stage_rule
 from webtext_gpt.errors import UserError
 from webtext_gpt.paths import other_endings, place_of, search_files
+from webtext_gpt.terminal import say
 
 
 @dataclass(frozen=True)
@@ -203,5 +204,5 @@ def expand(
     )
     if found.others:
         names = [file.name for file in found.others]
-        print(f"{key or 'inputs'}: {other_endings(names)}", flush=True)
+        say(f"{key or 'inputs'}: {other_endings(names)}")
     return sorted(file.parent.resolve() / file.name for file in found.files)

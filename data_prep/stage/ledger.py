@@ -24,12 +24,14 @@ from data_prep.stage.engine import NATIVE, Engine, each_on
 from data_prep.stage.inputs import InputFile, by_content, refuse_repeats
 from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
 from data_prep.stage.outputs import OutputHashes
+from data_prep.stage.workers import advance
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import remove, write_json
 from webtext_gpt.manifests import sealed
 from webtext_gpt.paths import check_output_folder, local_path
 from webtext_gpt.remote.addresses import is_address
 from webtext_gpt.remote.uploads import WORK, Upload, sent_files
+from webtext_gpt.terminal import say
 
 FORMAT = 1
 PLAN = f"{WORK}/plan.json"
@@ -37,6 +39,7 @@ LEFTOVERS = (".*.partial", ".*.tmp")
 """Names of half-written files that a killed stage leaves; `.tmp` is the older form."""
 
 Record = TypeVar("Record", bound=Mapping[str, Any])
+Task = TypeVar("Task")
 
 
 class Records(list[Record], Generic[Record]):
@@ -127,9 +130,7 @@ class Ledger:
                 raise UserError(f"{self.out}: another process is making this corpus") from error
             if self._outdated:
                 self._start_again()
-            for pattern in LEFTOVERS:
-                for path in self.out.rglob(pattern):
-                    path.unlink()
+            self._remove_leftovers()
             if (self.out / MANIFEST).exists():  # only the upload is left
                 self._manifest = read_manifest(self.out / MANIFEST)
                 self._conclude()
@@ -181,6 +182,7 @@ class Ledger:
         label: str,
         workers: int | None,
         engine: Engine = NATIVE,
+        memory: int = 0,
     ) -> Records[Record]:
         """Run a unit of work for each file that no earlier run finished, in parallel.
 
@@ -194,6 +196,7 @@ class Ledger:
             label: Name of the progress bar.
             workers: Number of processes. None means one per core.
             engine: Where the processes run.
+            memory: Bytes that a process needs; see `cluster.each`.
 
         Returns:
             The records of all files, in the order of `files`.
@@ -202,16 +205,73 @@ class Ledger:
             UserError: `work` raised it for a file, or a file is not as its manifest says. The
                 other files are finished first.
         """
-        units = {file.hash: file for file in files}
-        todo = [file for file in units.values() if self.done(file.hash) is None]
-        todo.sort(key=lambda file: -file.size)
+        units = {
+            file.hash: file for file in sorted(files, key=lambda file: file.size, reverse=True)
+        }
+        done = self._run(
+            partial(_checked, work), units, label=label, workers=workers, engine=engine,
+            size=lambda file: file.size, unit="B", memory=memory,
+        )  # fmt: skip
+        return Records(done[file.hash] for file in files)
+
+    def run_parts(
+        self,
+        work: Callable[[Task], Record],
+        parts: Mapping[str, Task],
+        *,
+        label: str,
+        workers: int | None = None,
+        engine: Engine = NATIVE,
+    ) -> Records[Record]:
+        """Run a unit of work for each part of the data that no earlier run finished.
+
+        Natively, the units run one after the other in this process, and may use all cores by
+        threads. On a cluster, they are tasks.
+
+        Args:
+            work: Does the work and returns its record, as in `run_unit`. A cluster needs it to be
+                picklable.
+            parts: Arguments of `work` by the name of their unit, which must not change from run
+                to run.
+            label: Name of the progress bar.
+            workers: Number of tasks at once on a cluster. None means one per core.
+            engine: Where the units run.
+
+        Returns:
+            The records of all parts, in the order of `parts`.
+
+        Raises:
+            UserError: `work` raised it. The other units are finished first.
+        """
+        at_once = 1 if engine["name"] == "native" else workers
+        done = self._run(
+            partial(_counted, work), parts, label=label, workers=at_once, engine=engine,
+            size=lambda _: 1, unit="part",
+        )  # fmt: skip
+        return Records(done.values())
+
+    def _run(
+        self,
+        work: Callable[[Task], Record],
+        units: Mapping[str, Task],
+        *,
+        label: str,
+        workers: int | None,
+        engine: Engine,
+        size: Callable[[Task], int],
+        unit: str,
+        memory: int = 0,
+    ) -> dict[str, Record]:
+        """Run the unfinished units, and return the records of all by their names."""
+        todo = [(name, task) for name, task in units.items() if self.done(name) is None]
         if todo:
-            total = sum(file.size for file in todo)
-            for file, record in each_on(
-                engine, partial(_checked, work), todo, workers, total=total, unit="B", label=label
-            ):
-                self._finish_unit(file.hash, record)
-        return Records(cast(Record, self.done(file.hash)) for file in files)
+            total = sum(size(task) for _, task in todo)
+            for (name, _), record in each_on(
+                engine, partial(_of_unit, work), todo, workers,
+                total=total, unit=unit, label=label, memory=memory,
+            ):  # fmt: skip
+                self._finish_unit(name, record)
+        return {name: cast(Record, self.done(name)) for name in units}
 
     def finish(
         self,
@@ -243,6 +303,7 @@ class Ledger:
         used = rows_out if rows_used is None else rows_used
         if rows_in != used + rejected.total():
             raise RuntimeError(f"{rows_in} rows in, but {used} used + {rejected.total()} rejected")
+        self._remove_leftovers()  # of nodes that have failed
         files = [p for p in self.out.rglob("*") if p.is_file() and self.work not in p.parents]
         manifest = {
             **self._plan,
@@ -259,6 +320,11 @@ class Ledger:
         self._manifest = sealed(manifest)
         _write_json(self.out / MANIFEST, self._manifest)
         self._conclude()
+
+    def _remove_leftovers(self) -> None:
+        for pattern in LEFTOVERS:
+            for path in self.out.rglob(pattern):
+                path.unlink()
 
     def _conclude(self) -> None:
         """Send the finished folder if it has an address, and delete `_work`."""
@@ -345,9 +411,7 @@ class Ledger:
 
     def _start_again(self) -> None:
         """Delete what an earlier version left unfinished, and write this version's plan."""
-        print(
-            f"{self.out}: started by an earlier version of this stage; starting again", flush=True
-        )
+        say(f"{self.out}: started by an earlier version of this stage; starting again")
         plan = self.out / PLAN  # replaced last, so that a killed process starts again, too
         for path in (*self.out.iterdir(), *self.work.iterdir()):
             if path not in (self.work, self.work / "lock", plan):
@@ -366,6 +430,16 @@ class Ledger:
                 f"{there or f'{self.out} holds'} {kind} that differs: {difference}\n"
                 "choose another out=, or delete the folder"
             )
+
+
+def _of_unit(work: Callable[[Task], Record], unit: tuple[str, Task]) -> Record:
+    return work(unit[1])
+
+
+def _counted(work: Callable[[Task], Record], part: Task) -> Record:
+    record = work(part)
+    advance(1)
+    return record
 
 
 def _checked(work: Callable[[InputFile], Record], file: InputFile) -> Record:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.manifests import first_problem, refuse_altered
+from webtext_gpt.terminal import say
 
 MANIFEST = "manifest.json"
 REPAIR = "restore it, or make the folder again"
@@ -82,8 +83,8 @@ def source_manifests(paths: Iterable[Path]) -> list[Manifest]:
 
 def print_counts(manifest: Manifest) -> None:
     """Print the rows in, the rows out and the rejected rows by reason."""
-    print(f"{manifest['stage']}: {manifest['rows_in']:,} rows in, {manifest['rows_out']:,} out")
+    say(f"{manifest['stage']}: {manifest['rows_in']:,} rows in, {manifest['rows_out']:,} out")
     for reason, count in sorted(manifest["rejected"].items(), key=lambda item: -item[1]):
-        print(f"  {count:>12,}  {reason}")
+        say(f"  {count:>12,}  {reason}")
     if manifest["rows_used"] != manifest["rows_out"]:
-        print(f"  {manifest['rows_used']:>12,}  merged into the rows out")
+        say(f"  {manifest['rows_used']:>12,}  merged into the rows out")

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from webtext_gpt import machine
 from webtext_gpt.errors import UserError
+from webtext_gpt.progress import progress_bar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -63,10 +64,8 @@ def each(
     Raises:
         UserError: A task raised it, or a worker was killed, most often for lack of memory.
     """
-    from tqdm import tqdm
-
     workers = min(workers or cores(), len(tasks))
-    bar = tqdm(total=total, unit=unit, unit_scale=True, desc=label, mininterval=0.5, disable=None)
+    bar = progress_bar(label, total=total, unit=unit)
     errors: dict[int, UserError] = {}
     with bar:
         if workers <= 1:
@@ -78,7 +77,7 @@ def each(
                     errors[number] = error
                 else:
                     yield task, result
-            _raise_first(errors)
+            raise_first(errors)
             return
         context = multiprocessing.get_context("spawn")  # threads of Arrow do not survive a fork
         progress = context.Value("q", 0)
@@ -105,10 +104,11 @@ def each(
                 ) from broken
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
-    _raise_first(errors)
+    raise_first(errors)
 
 
-def _raise_first(errors: Mapping[int, UserError]) -> None:
+def raise_first(errors: Mapping[int, UserError]) -> None:
+    """Raise the error of the first task that failed, if one did."""
     if errors:
         raise errors[min(errors)]
 

@@ -14,12 +14,14 @@ from webtext_gpt.commands import Command
 from webtext_gpt.errors import FULL_ERROR, UserError, explain
 from webtext_gpt.extras import missing_extra
 from webtext_gpt.paths import local_path
+from webtext_gpt.remote.addresses import is_address
 from webtext_gpt.settings.base import Settings
 from webtext_gpt.settings.composition import compose, groups
 from webtext_gpt.settings.kinds import NULL
 from webtext_gpt.settings.lengths import replace_length
 from webtext_gpt.settings.lookup import is_optional, leaves, shown, unknown_key
 from webtext_gpt.settings.reading import assign, read
+from webtext_gpt.terminal import columns, quoted, say_rows, wrapped
 
 NOT_RUNS = ("", "null", "auto")
 """Values of `resume` that do not name a run's folder."""
@@ -70,7 +72,7 @@ def run_command(command: Command, arguments: Sequence[str], called: str) -> None
         arguments: its arguments, without its name.
         called: how it was called, for help: `python train.py`.
     """
-    with clear_errors():
+    with clear_errors(), _in_touch_with_other_hosts():
         parsed = parse(arguments, command)
         if parsed.help is not None:
             from webtext_gpt.help import help_text
@@ -104,6 +106,14 @@ def run_command(command: Command, arguments: Sequence[str], called: str) -> None
             run_jobs(command, made, checked, lambda settings: work(settings, call))
         else:
             work(checked[0], call)
+            _name_output(checked[0])
+
+
+def _name_output(settings: Settings) -> None:
+    """Print the file or folder that a command was told to write, `out=`, once it is there."""
+    out = getattr(settings, "out", None)
+    if out is not None and (is_address(out) or local_path(out).exists()):
+        say_rows({"written": quoted(out)})
 
 
 def parse(arguments: Sequence[str], command: Command) -> Arguments:
@@ -265,7 +275,18 @@ def clear_errors() -> Iterator[None]:
         _exit("interrupted")
 
 
+def _in_touch_with_other_hosts() -> contextlib.AbstractContextManager[None]:
+    """Return a context in which processes that torchrun started elsewhere learn of an error."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return contextlib.nullcontext()
+    from webtext_gpt.training.distributed.joining import failure_in_touch_with_other_hosts
+
+    return failure_in_touch_with_other_hosts()
+
+
 def _exit(message: str, code: int = 1) -> NoReturn:
     sys.stdout.flush()
-    print(f"\nerror: {message}", file=sys.stderr, flush=True)
+    width = columns(sys.stderr)
+    text = f"\nerror: {message}"
+    print(text if width is None else wrapped(text, width), file=sys.stderr, flush=True)
     sys.exit(code)

@@ -9,13 +9,16 @@ import contextlib
 import difflib
 import gc
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.terminal import from_here
 
 PROGRAM = "webtext-gpt"
 
@@ -128,12 +131,12 @@ COMMANDS = {
         _corpus("links", "Links", has_groups=True),
         _corpus("pages", "Pages", has_groups=True),
         _corpus("quality", "Quality"),
-        _corpus("documents", "Documents"),
+        _corpus("documents", "Documents", has_groups=True),
         _corpus("dedup", "Dedup", has_groups=True),
         _corpus("overlap", "Overlap", has_groups=True),
         _corpus("filters", "Filters", has_groups=True),
-        _corpus("tokenizer", "TokenizerSettings"),
-        _corpus("shards", "Shards"),
+        _corpus("tokenizer", "TokenizerSettings", has_groups=True),
+        _corpus("shards", "Shards", has_groups=True),
         _corpus("report", "Report"),
     )
 }
@@ -142,11 +145,43 @@ COMMANDS = {
 def shell_command(name: str, *arguments: str) -> str:
     """Return a call of a command for the user to type, quoted for the shell.
 
-    It is called as this process was: by a script of the checkout, or by the installed program.
+    It is called as this process was: by a script of the checkout with this process's Python, or by
+    the installed program. Each is named by the shortest name that the user's shell finds.
     """
-    is_script = sys.argv[0].endswith(".py")
-    called = COMMANDS[name].script if is_script else f"{PROGRAM} {name}"
+    called = _script(COMMANDS[name].script) if sys.argv[0].endswith(".py") else None
+    if called is None:
+        called = f"{_program()} {name}"
     return " ".join([called, *map(shlex.quote, arguments)])
+
+
+def _script(call: str) -> str | None:
+    """Return how a shell calls a script or module, `python train.py`; None if it is not here."""
+    _, *words = call.split()
+    if words[0] != "-m":
+        scripts = (command.script.partition(" ")[2] for command in COMMANDS.values())
+        started = Path(sys.argv[0])
+        tops = (started.parents[len(Path(s).parts) - 1] for s in scripts if started.match(s))
+        script = next(tops, Path()) / words[0]
+        if not script.exists():
+            return None
+        words = [shlex.quote(from_here(script))]
+    return " ".join([_interpreter(), *words])
+
+
+def _interpreter() -> str:
+    """Return `python` if the shell finds this process's Python by that name, or else its path."""
+    found = shutil.which("python")
+    if found and Path(found).parent.resolve() == Path(sys.executable).parent.resolve():
+        return "python"
+    return shlex.quote(from_here(Path(sys.executable)))
+
+
+def _program() -> str:
+    """Return the installed program's name if the shell finds it, or else its path."""
+    beside = Path(sys.executable).parent / PROGRAM
+    return (
+        PROGRAM if shutil.which(PROGRAM) or not beside.exists() else shlex.quote(from_here(beside))
+    )
 
 
 def run(name: str) -> None:

@@ -1,5 +1,6 @@
 """The text of `--help`, made from the settings: the usual keys, one group, or all of them."""
 
+import sys
 import textwrap
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
@@ -17,8 +18,14 @@ from webtext_gpt.settings.composition import (
     is_a_choice,
 )
 from webtext_gpt.settings.lookup import Leaf, leaves, shown
+from webtext_gpt.terminal import columns
 
-WIDTH = 100
+MOST_COLUMNS = 100
+
+
+def _width() -> int:
+    """Return the columns that help takes: as many as the terminal has, up to `MOST_COLUMNS`."""
+    return min(columns(sys.stdout) or MOST_COLUMNS, MOST_COLUMNS)
 
 
 def help_text(command: Command, topic: str, called: str) -> str:
@@ -46,7 +53,7 @@ def overview() -> str:
     """Return the list of commands."""
     lines = [f"{PROGRAM}: GPT-2 from Reddit dumps to a fine-tuned model", ""]
     usage = f"usage: {PROGRAM} COMMAND [key=value ...]"
-    lines += [f"{usage}   ({PROGRAM} COMMAND --help explains one)", ""]
+    lines += [f"{usage}   (COMMAND --help explains it)", ""]
     for command in COMMANDS.values():
         lines += _columns(command.name, about(command.load("settings"))[0], 11)
     lines += _columns("lm-eval", "Run our models in EleutherAI's evaluation harness.", 11)
@@ -115,14 +122,17 @@ def _usual(
     command: Command, model: type[Settings], known: list[Leaf], given: dict[str, Any], called: str
 ) -> Iterator[str]:
     for paragraph in about(model):
-        yield from textwrap.wrap(paragraph, WIDTH)
+        yield from textwrap.wrap(paragraph, _width())
     yield ""
     yield "Examples"
     examples: dict[str, str] = getattr(model, "examples", {})
     for call, meaning in examples.items():
         *broken, line = _broken(f"  {call.replace('{command}', called)}")
+        fits = len(line) + len(meaning) <= _width() - 4
+        if not fits and _width() < MOST_COLUMNS:
+            yield from textwrap.wrap(f"# {meaning}", _width() - 2, initial_indent="  ")
         yield from broken
-        yield line if len(line) + len(meaning) > WIDTH - 4 else f"{line}  # {meaning}"
+        yield f"{line}  # {meaning}" if fits else line
     if command.config:
         yield ""
         yield "Groups: group=choice ([default])"
@@ -141,8 +151,12 @@ def _usual(
     yield ""
     rest = len(known) - len(common)
     page = "docs/reference/configuration.md"
-    yield f"--help all: {rest} more keys; --help KEY or GROUP: explains it. {page}"
-    yield "--cfg: print the settings of a call; -m: run every combination of values a,b,c"
+    ends = (
+        f"--help all: {rest} more keys; --help KEY or GROUP: explains it. {page}",
+        "--cfg: print the settings of a call; -m: run every combination of values a,b,c",
+    )
+    for end in ends:
+        yield from textwrap.wrap(end, _width(), break_on_hyphens=False)
 
 
 def _all(command: Command, known: list[Leaf], given: dict[str, Any]) -> Iterator[str]:
@@ -158,7 +172,7 @@ def _group(command: Command, known: list[Leaf], given: dict[str, Any], topic: st
     if not found and not is_group:
         names = sorted({leaf.key.partition(".")[0] for leaf in known})
         raise UserError(f"--help {topic}: there is no such key or group; there are\n"
-                        + textwrap.fill(" ".join(names), WIDTH))  # fmt: skip
+                        + textwrap.fill(" ".join(names), _width()))  # fmt: skip
     if is_group:
         assert command.config is not None  # noqa: S101 - see above
         for choice in choices(command.config, topic):
@@ -181,25 +195,30 @@ def _assignment(leaf: Leaf, given: dict[str, Any]) -> str:
 
 
 def _explained(leaf: Leaf, given: dict[str, Any]) -> Iterator[str]:
-    yield from textwrap.wrap(_assignment(leaf, given), WIDTH)
+    assignment = _assignment(leaf, given)
+    if " " in assignment:
+        yield from textwrap.wrap(assignment, _width())
+    else:  # a long list breaks after a comma
+        lines = textwrap.wrap(assignment.replace(",", ", "), _width())
+        yield from (line.replace(" ", "") for line in lines)
     text = f"{leaf.meaning}. {leaf.kind.describe()}."
-    yield from textwrap.wrap(text, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 4)
+    yield from textwrap.wrap(text, _width(), initial_indent=" " * 4, subsequent_indent=" " * 4)
 
 
 def _broken(line: str) -> list[str]:
     """Return a command in lines that fit, each but the last with a backslash at its end."""
-    if len(line) <= WIDTH:
+    if len(line) <= _width():
         return [line]
-    first, _, rest = line[: WIDTH - 1].rpartition(" ")
-    return [f"{first} \\", *_broken(f"    {rest}{line[WIDTH - 1 :]}")]
+    first, _, rest = line[: _width() - 1].rpartition(" ")
+    return [f"{first} \\", *_broken(f"    {rest}{line[_width() - 1 :]}")]
 
 
 def _columns(left: str, right: str, width: int) -> Iterator[str]:
     """Yield lines with `left` at the margin and `right` in a column of its own."""
-    room = max(20, WIDTH - width - 2)
+    room = max(20, _width() - width - 2)
     first, *rest = textwrap.wrap(right, room) or [""]
     if len(left) > width:
-        yield f"  {left}" if len(left) <= WIDTH - 2 else f"  {left[: WIDTH - 5]}..."
+        yield f"  {left}" if len(left) <= _width() - 2 else f"  {left[: _width() - 5]}..."
         if first:
             yield f"  {'':{width}}{first}"
     else:

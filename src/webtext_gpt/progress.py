@@ -1,25 +1,152 @@
-"""Progress bars for terminals and log files."""
+"""Progress bars for terminals, and a line every ten seconds for log files."""
 
 import sys
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from webtext_gpt.terminal import columns
 
-def progress_bar(description: str, **options: Any) -> tqdm:
-    """Return a `tqdm` bar on standard error: live on a terminal, every ten seconds in a log.
+LOG_SECONDS = 10
+"""Seconds between two lines in a log file."""
+SETTLED = 2.0
+"""Seconds of measured work before an estimate of the time left is shown."""
+UNKNOWN, UNKNOWN_SHORT = "time left not known yet", "time left ?"
+"""Instead of an estimate, in a log and on a terminal."""
+DAYS_FROM = 100
+"""Hours from which the time left is given in days."""
+NARROWEST_BAR = 5
+
+
+def progress_bar(description: str, **options: Any) -> "Progress":
+    """Return a bar on standard error: live on a terminal, a line every ten seconds in a file.
+
+    Work that ends within a second shows no bar on a terminal; within ten seconds, no line in a
+    file.
 
     Args:
         description: text before the bar.
         options: further arguments of `tqdm`.
     """
     interactive = sys.stderr.isatty()
-    return tqdm(
+    return Progress(
         desc=description,
-        delay=1,  # seconds; short work shows no bar
-        file=sys.stderr,
-        mininterval=0.1 if interactive else 10,
-        dynamic_ncols=interactive,
-        ncols=None if interactive else 80,
+        delay=1,  # seconds
+        file=sys.stderr if interactive else _Lines(sys.stderr),
+        mininterval=0.1 if interactive else LOG_SECONDS,
+        miniters=1,
         **options,
     )
+
+
+class Progress(tqdm):
+    """A `tqdm` bar with figures of the work, and an estimate of the time left that is never wild.
+
+    The estimate is made from the mean speed since the first update, since the first step of some
+    work takes much longer than the others.
+
+    Attributes:
+        figures: what else to show, the most important first; on a narrow terminal the last are
+            left out.
+        limit: returns the seconds after which the work ends even if it is not complete.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.figures: list[str] = []
+        self.limit: Callable[[], float] | None = None
+        self._first: tuple[float, float] | None = None  # time and count after the first update
+        super().__init__(*arguments, **options)
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Advance the count."""
+        shown: bool | None = super().update(n)
+        self._note_first()
+        return shown
+
+    def seconds_left(self) -> float | None:
+        """Return the estimated seconds to the end; None while it is not known."""
+        self._note_first()
+        if self._first is None or not self.total:
+            return None
+        now, (started, before) = time.monotonic(), self._first
+        if self.n <= before or now - started < SETTLED:
+            return None
+        left = max(0.0, (self.total - self.n) * (now - started) / (self.n - before))
+        return left if self.limit is None else min(left, max(0.0, self.limit()))
+
+    def _note_first(self) -> None:
+        # An iteration over the bar advances `n` without `update`.
+        if self._first is None and self.n > self.initial:
+            self._first = (time.monotonic(), self.n)
+
+    def __str__(self) -> str:
+        """Return what to show: a bar that fits the terminal, or a line of a log."""
+        width = columns(sys.stderr) if sys.stderr.isatty() else None
+        if width is None:
+            share = f" ({self._share:.0%})" if self.total else ""
+            parts = [f"{self.desc}: {self._count(' of ')}{share}", *self.figures, self._rate()]
+            return ", ".join(filter(None, [*parts, self._end(UNKNOWN)]))
+        end = self._end(UNKNOWN_SHORT)
+        figures = list(self.figures)
+        while True:
+            rest = "  ".join(filter(None, [self._count("/"), *figures, self._rate(), end]))
+            percent = f" {self._share:4.0%} " if self.total else " "
+            room = width - 1 - len(self.desc) - len(percent) - len(rest) - 3
+            if room >= NARROWEST_BAR or not figures:
+                break
+            figures.pop()
+        if not self.total or room < NARROWEST_BAR:
+            return f"{self.desc}{percent} {rest}"[: width - 1]
+        full = int(room * self._share)
+        return f"{self.desc}{percent}|{'█' * full}{' ' * (room - full)}| {rest}"
+
+    @property
+    def _share(self) -> float:
+        return min(1.0, self.n / self.total)
+
+    def _count(self, of: str) -> str:
+        unit = "" if self.unit in ("B", "it") else f" {self.unit.removesuffix('s')}s"
+        done = self._size(self.n)
+        return f"{done}{of}{self._size(self.total)}{unit}" if self.total else f"{done}{unit}"
+
+    def _size(self, n: float) -> str:
+        return f"{tqdm.format_sizeof(n)}B" if self.unit == "B" else f"{n:,.0f}"
+
+    def _rate(self) -> str:
+        """Return the mean speed, unless a figure gives one."""
+        if self.figures or self._first is None:
+            return ""
+        speed = (self.n - self.initial) / max(time.time() - self.start_t, 1e-3)
+        return f"{self._size(speed)}/s" if speed >= 1 else f"{speed:.2g}/s"
+
+    def _end(self, unknown: str) -> str:
+        """Return the time left, or that it is unknown; of finished or endless work, the time."""
+        if not self.total or self.n >= self.total or self.disable:
+            return f"in {tqdm.format_interval(time.time() - self.start_t)}"
+        left = self.seconds_left()
+        if left is None:
+            return unknown
+        if left >= 3600 * DAYS_FROM:
+            return f"{left / 86400:.0f} days left"
+        return f"{tqdm.format_interval(left)} left"
+
+
+class _Lines:
+    """Writes what a bar draws as whole lines, without carriage returns; a repeated one once."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._last = ""
+
+    def write(self, text: str) -> None:
+        """Write a line, unless it is blank."""
+        line = text.replace("\r", "").strip()
+        if line and line != self._last:
+            self._last = line
+            self._stream.write(f"{line}\n")
+
+    def flush(self) -> None:
+        """Flush the file."""
+        self._stream.flush()

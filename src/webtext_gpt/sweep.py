@@ -14,6 +14,7 @@ from webtext_gpt.extras import missing_extra
 from webtext_gpt.settings.base import Settings
 from webtext_gpt.settings.lists import split_items
 from webtext_gpt.settings.lookup import shown
+from webtext_gpt.terminal import say
 
 if TYPE_CHECKING:
     from webtext_gpt.cli import Arguments
@@ -84,7 +85,7 @@ def run_jobs(
     failed: list[str] = []
     for number, (job, checked) in enumerate(zip(made, settings, strict=True)):
         if job.folder is not None:
-            print(f"\n--- {job.name}: {job.folder}", flush=True)
+            say(f"\n--- {job.name}: {job.folder}")
         try:
             work(checked)
         except BrokenPipeError:
@@ -100,7 +101,7 @@ def run_jobs(
             where = f"; its folder is {job.folder}" if job.folder is not None else ""
             failed.append(f"{job.name} has failed: {problem.splitlines()[0]}{where}")
             sys.stdout.flush()
-            print(f"\nerror: {job.name} has failed: {problem}", file=sys.stderr, flush=True)
+            say(f"\nerror: {job.name} has failed: {problem}", sys.stderr)
     if failed:
         raise UserError("\n".join([f"{len(failed)} of {len(made)} jobs have failed", *failed]))
 

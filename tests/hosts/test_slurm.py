@@ -204,7 +204,7 @@ def test_an_array_fetches_every_link_once(slurm: Slurm, hosts: Two, tmp_path: Pa
     assert sorted(row["url"] for row in fetched) == urls
     assert {row["status"] for row in fetched} == {"fetched"}
     rows = [
-        json.loads((corpus / f"documents-{n}" / "manifest.json").read_text())["rows_in"]
+        json.loads((corpus / f"documents-{n}" / "manifest.json").read_text())["rows_out"]
         for n in (1, 2)
     ]
     assert sum(rows) == 8

@@ -1,10 +1,11 @@
 """Failures of the hub are one line that says why."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
-from webtext_gpt.hub import hub_problem, may_be_on_hub
+from webtext_gpt.hub import can_connect, hub_access, hub_problem, may_be_on_hub
 
 
 class LocalEntryNotFoundError(FileNotFoundError):
@@ -45,3 +46,34 @@ def test_paths_are_not_taken_for_names_on_the_hub(
     assert all(map(may_be_on_hub, ("gpt2", "openai-community/gpt2", "a/b.c")))
     paths = ("corpus/tokenizer", "corpus", "./x", "~/x", "/a/b", "a/b/c", "x y", "../a")
     assert not any(map(may_be_on_hub, paths))
+
+
+def test_a_hub_out_of_reach_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing listens at the address: in the block only earlier downloads count."""
+    from huggingface_hub import constants
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("urllib.request.getproxies", dict)
+        can_connect.cache_clear()
+        with hub_access():
+            assert constants.HF_HUB_OFFLINE
+        assert not constants.HF_HUB_OFFLINE
+        free.listen()
+        can_connect.cache_clear()
+        with hub_access():
+            assert not constants.HF_HUB_OFFLINE
+    can_connect.cache_clear()
+
+
+def test_offline_mode_is_named_only_if_the_user_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OfflineModeIsEnabled(ConnectionError):  # noqa: N818 - their name
+        """As huggingface_hub raises it."""
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "HF_HUB_OFFLINE=1 is set" in hub_problem(OfflineModeIsEnabled())
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.delenv("TRANSFORMERS_OFFLINE", raising=False)
+    assert "cannot be reached" in hub_problem(OfflineModeIsEnabled())

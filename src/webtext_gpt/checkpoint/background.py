@@ -1,18 +1,46 @@
 """Write checkpoints in a thread, one at a time, and bring its errors back to the caller."""
 
+import contextlib
 import sys
+import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from tqdm import tqdm
+from webtext_gpt.terminal import say
 
 LONG_SECONDS = 2.0
 """A wait that is longer is announced."""
+SLOW_SECONDS = 10.0
+"""A write for which training waits is announced if it takes longer."""
 
 
 _writers: weakref.WeakSet["BackgroundWriter"] = weakref.WeakSet()
+
+
+@contextlib.contextmanager
+def announced_if_slow(what: str) -> Iterator[None]:
+    """Say that training waits for the block, which writes, if that takes long.
+
+    Args:
+        what: the file or folder that is being written.
+    """
+    began = time.monotonic()
+
+    waiting = f"{what} is still being written; training waits for it ..."
+    timer = threading.Timer(SLOW_SECONDS, say, (waiting, sys.stderr))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if (seconds := time.monotonic() - began) > SLOW_SECONDS:
+            say(
+                f"... the write of {what} took {seconds:.0f} s; is its file system slow?",
+                sys.stderr,
+            )
 
 
 def is_writing() -> bool:
@@ -67,10 +95,10 @@ class BackgroundWriter:
         """
         if wait(self.pending, LONG_SECONDS).not_done:
             began = time.monotonic()
-            tqdm.write(f"{message} ...", file=sys.stderr)
+            say(f"{message} ...", sys.stderr)
             wait(self.pending)
             seconds = time.monotonic() - began + LONG_SECONDS
-            tqdm.write(f"... it is written, after {seconds:.0f} s", file=sys.stderr)
+            say(f"... it is written, after {seconds:.0f} s", sys.stderr)
         finished, self.pending = self.pending, []
         for future in finished:
             future.result()

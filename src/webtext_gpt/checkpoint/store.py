@@ -29,6 +29,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced, sync_file
 from webtext_gpt.paths import local_path
 from webtext_gpt.signatures import why_unreadable
+from webtext_gpt.terminal import say
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
@@ -225,7 +226,7 @@ def open_undamaged(path: str | Path) -> Checkpoint:
             if not others:
                 raise
             message = f"{file} is damaged ({damaged.problem}); {others[0]} is used instead"
-            print(message, file=sys.stderr, flush=True)
+            say(message, sys.stderr)
             file = others[0]
 
 

@@ -16,6 +16,7 @@ from webtext_gpt.data.shards import VERSION, Split, TokenShards
 from webtext_gpt.data.sources import SplitSource, TextSource
 from webtext_gpt.errors import UserError, explain
 from webtext_gpt.paths import check_output_folder, local_path
+from webtext_gpt.terminal import quoted, say
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
 
 Training = Callable[[Iterable[str]], Tokenizer]
@@ -85,7 +86,7 @@ def prepare_shards(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with lock_of(folder):
         if not folder.exists():
-            print(f"building token shards in {folder} (done once)", flush=True)
+            say(f"data        building token shards, once, in {quoted(folder)}")
             try:
                 _build(source, recipe, folder, provenance)
             except OSError as error:
@@ -128,7 +129,7 @@ def _build(
         if isinstance(source, SplitSource):
             provenance["summary"] = source.summary
             for line in source.summary:
-                print(f"data: {line}", flush=True)
+                say(f"data: {line}")
 
     write_shards(counted(), tokenizer, folder, provenance, total_bytes=source.total_bytes())
 
@@ -136,11 +137,10 @@ def _build(
 def _report(folder: Path) -> None:
     """Print the size of a new entry and of the cache."""
     sizes = {entry.folder: entry.size for entry in entries(folder.parent)}
-    print(
-        f"token shards: {size_text(sizes[folder])}; the cache holds "
-        f"{size_text(sum(sizes.values()))}, which "
-        f"{shell_command('cache', f'cache_dir={folder.parent}')} lists and empties",
-        flush=True,
+    say(
+        f"data        token shards of {size_text(sizes[folder])}; to list or empty the cache of "
+        f"{size_text(sum(sizes.values()))}:\n"
+        f"  {shell_command('cache', f'cache_dir={folder.parent}')}"
     )
 
 

@@ -21,7 +21,7 @@ from webtext_gpt.data.shards import Split, holds_shards
 from webtext_gpt.data.stage_folders import stage_rule
 from webtext_gpt.data.tally import MALFORMED, NO_TEXT, Tally
 from webtext_gpt.errors import UserError
-from webtext_gpt.hub import hub_problem
+from webtext_gpt.hub import hub_access, hub_problem
 from webtext_gpt.paths import place_of, search_files
 from webtext_gpt.tokenizer import Tokenizer
 
@@ -212,9 +212,10 @@ class Hub:
         self.text_key = text_key
         files = data_files if data_files is None or isinstance(data_files, str) else [*data_files]
         try:
-            self.dataset = datasets.load_dataset(
-                name, config, split=split, revision=revision, data_files=files
-            )
+            with hub_access():
+                self.dataset = datasets.load_dataset(
+                    name, config, split=split, revision=revision, data_files=files
+                )
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             raise UserError(
                 f"{key}.name={name}: the dataset cannot be loaded: {hub_problem(error)}; texts on "

@@ -13,6 +13,8 @@ import numpy as np
 
 from webtext_gpt.data.encoding import FastEncoder, Ids, slow_because
 from webtext_gpt.data.shards import Split
+from webtext_gpt.music.vocabulary import encoding_of
+from webtext_gpt.terminal import say
 from webtext_gpt.tokenizer import Tokenizer
 
 Batch = list[tuple[Split, str]]
@@ -51,8 +53,9 @@ def tokenized(
     first = _batch(rest, FAST_FROM)
     if encoder is None and sum(len(text) for _, text in first) >= FAST_FROM:
         encoder = FastEncoder(tokenizer)
-        if reason := slow_because(tokenizer):
-            print(f"`tokenizers` encodes, several times slower than possible: {reason}", flush=True)
+        # Words of music are few; nobody waits for them.
+        if (reason := slow_because(tokenizer)) and encoding_of(tokenizer) is None:
+            say(f"`tokenizers` encodes, several times slower than possible: {reason}")
     batch = first
     if encoder is None or not encoder.is_fast:
         while batch:

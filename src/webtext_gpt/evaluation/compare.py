@@ -23,6 +23,7 @@ from webtext_gpt.evaluation.report import format_value
 from webtext_gpt.evaluation.tables import aligned, markdown_table, two_digits
 from webtext_gpt.files import write_json, write_text
 from webtext_gpt.paths import check_output_folder
+from webtext_gpt.terminal import quoted, say_rows
 from webtext_gpt.training.precision import usable_device
 
 COMPARISON = "comparison.json"
@@ -103,7 +104,8 @@ def compare_checkpoints(
             print(f"\n{how_computed}")
         if len(tokenizers) > 1:
             print(f"\n{OTHER_TOKENIZERS}")
-        print(f"\nwritten to {out}/{COMPARISON} and {out}/{REPORT}")
+        print()
+        say_rows({"written": quoted(out / COMPARISON), "": quoted(out / REPORT)})
     if failures:
         raise UserError("\n".join(failures))
 

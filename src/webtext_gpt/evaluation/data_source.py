@@ -8,7 +8,7 @@ from pathlib import Path
 from webtext_gpt.data.rows import Row, holds_rows, read_rows, text_value
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.published import GZIP, published_text
-from webtext_gpt.hub import hub_problem
+from webtext_gpt.hub import hub_access, hub_problem
 
 PARQUET_BRANCH = "refs/convert/parquet"
 """Branch of a hub dataset to which the hub itself converts the data as Parquet."""
@@ -156,15 +156,16 @@ class DataSource:
         import datasets
 
         try:
-            loaded = datasets.load_dataset(
-                self.hub,
-                self.config,
-                split=self.split,
-                revision=PARQUET_BRANCH if self.data_files else None,
-                data_files={self.split: self.data_files} if self.data_files else None,
-                streaming=True,  # otherwise every split is downloaded
-            )
-            return [{c: row[c] for c in self.columns} for row in islice(loaded, limit)]
+            with hub_access():
+                loaded = datasets.load_dataset(
+                    self.hub,
+                    self.config,
+                    split=self.split,
+                    revision=PARQUET_BRANCH if self.data_files else None,
+                    data_files={self.split: self.data_files} if self.data_files else None,
+                    streaming=True,  # otherwise every split is downloaded
+                )
+                return [{c: row[c] for c in self.columns} for row in islice(loaded, limit)]
         except (
             OSError,
             RuntimeError,

@@ -3,6 +3,7 @@
 from webtext_gpt.cli import Call
 from webtext_gpt.paths import local_path
 from webtext_gpt.settings.inference import Evaluate
+from webtext_gpt.terminal import quoted, say_rows
 
 
 def main(settings: Evaluate, call: Call) -> None:
@@ -17,7 +18,9 @@ def main(settings: Evaluate, call: Call) -> None:
 
         runs = [local_path(run, "report") for run in settings.report]
         print(write_scaling_report(runs, run_dir))
-        print(f"\nwritten to {run_dir}/scaling.md and {run_dir}/scaling.png")
+        files = [quoted(f"{run_dir}/scaling.{ending}") for ending in ("md", "png")]
+        print()
+        say_rows({"written": files[0], "": files[1]})
         return
     from webtext_gpt.evaluation.benchmark import Options
     from webtext_gpt.evaluation.command import Evaluation, evaluate_checkpoint

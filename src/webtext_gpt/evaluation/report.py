@@ -21,6 +21,18 @@ COLUMNS = {
 """Columns of the paper's table 3: heading to `(task, metric)`."""
 
 
+UNITS = {
+    "perplexity": "ppl",
+    "last_token_perplexity": "ppl",
+    "accuracy": "%",
+    "accuracy_stop_words": "%",
+    "last_token_accuracy": "%",
+    "last_token_accuracy_stop_words": "%",
+    "bits_per_byte": "bits",
+    "bits_per_character": "bits",
+}
+"""Units of metrics, as they are printed."""
+
 OWN_TITLES = {TRANSLATION.name: "Translation", MUSIC.name: "Music"}
 """Titles of reports on a single task of which the paper has no figures."""
 
@@ -36,13 +48,28 @@ def paper_figure(task: str, metric: str, size: str) -> float | None:
     return value
 
 
-def table3(results: Sequence[Result], title: str, n_parameters: int) -> list[list[str]]:
-    """Return the rows of table 3: headings, this model, and the paper's model of nearest size."""
+def table3(
+    results: Sequence[Result], title: str, n_parameters: int, *, only_measured: bool = False
+) -> list[list[str]]:
+    """Return the rows of table 3: headings, this model, and the paper's model of nearest size.
+
+    Args:
+        results: the figures.
+        title: name of this model.
+        n_parameters: its number of parameters.
+        only_measured: for the terminal: leave out the columns of which there is no figure, and
+            add a row of units; no rows if there is no figure at all.
+    """
     values = {(result.task, result.metric): result.value for result in results}
     size = nearest_size(n_parameters)
-    ours = [format_value(values.get(key)) for key in COLUMNS.values()]
-    theirs = [format_value(paper_figure(*key, size)) for key in COLUMNS.values()]
-    return [["", *COLUMNS], [title, *ours], [f"GPT-2 {size} (paper)", *theirs]]
+    columns = {c: key for c, key in COLUMNS.items() if key in values or not only_measured}
+    if not columns:
+        return []
+    ours = [format_value(values.get(key)) for key in columns.values()]
+    theirs = [format_value(paper_figure(*key, size)) for key in columns.values()]
+    units = [UNITS.get(key[1], "") for key in columns.values()]
+    rows = [["", *columns], ["", *units], [title, *ours], [f"GPT-2 {size} (paper)", *theirs]]
+    return rows if only_measured else [rows[0], *rows[2:]]
 
 
 def all_results(results: Sequence[Result], n_parameters: int) -> list[list[str]]:
@@ -96,12 +123,24 @@ def _title_of_own(results: Sequence[Result]) -> str | None:
 def terminal(results: Sequence[Result], title: str, n_parameters: int) -> str:
     """Return all tables as aligned text."""
     tables = [
-        *([table3(results, title, n_parameters)] if _title_of_own(results) is None else []),
+        table3(results, title, n_parameters, only_measured=True),
         *suite_tables(results, n_parameters).values(),
-        all_results(results, n_parameters),
+        _narrow(all_results(results, n_parameters)),
     ]
     remarks = filter(None, [cut_prompts(results), notes(results)])
-    return "\n\n".join([*map(aligned, tables), *remarks])
+    return "\n\n".join([*map(aligned, filter(None, tables)), *remarks])
+
+
+def _narrow(figures: list[list[str]]) -> list[list[str]]:
+    """Return the table of all figures as a terminal shows it: short headings, each task once."""
+    _, *rows = figures
+    table = [["task", "metric", "value", "\N{PLUS-MINUS SIGN}error", "paper", "examples", "s"]]
+    for row, before in zip(rows, [[""], *rows], strict=False):
+        task, metric, *numbers = row
+        unit = f", {UNITS[metric]}" if UNITS.get(metric) == "%" else ""
+        table.append([task if task != before[0] else "", metric + unit, *numbers])
+    without_paper = all(row[4] == "-" for row in table[1:])
+    return [row[:4] + row[5:] for row in table] if without_paper else table
 
 
 def markdown(results: Sequence[Result], title: str, n_parameters: int) -> str:

@@ -6,7 +6,7 @@ one tail of the resampled differences, so that its p is about half of a two-side
 test sets are those that it draws.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import stdev
 from typing import TYPE_CHECKING, NamedTuple
@@ -63,6 +63,12 @@ class _Metric:
         texts, expected = self._prepared(written), self._prepared(references)
         return np.array(self.of._extract_corpus_statistics(texts, [expected]), dtype=np.float64)
 
+    def resampled(self, statistics: NDArray[np.float64], n_resamples: int) -> list[float]:
+        """Return the score of test sets drawn with replacement, the same ones in every call."""
+        n = len(statistics)
+        draws = np.random.default_rng(SEED).choice(n, size=(n_resamples, n))
+        return [self.from_statistics(statistics[drawn].sum(0)) for drawn in draws]
+
     def _prepared(self, texts: Sequence[str]) -> list[str]:
         return [self.prepared(text) for text in texts]
 
@@ -101,6 +107,30 @@ def translation_scores(translations: Sequence[str], references: Sequence[str]) -
     return {name: m.score(translations, references) for name, m in _metrics().items()}
 
 
+def bootstrap_errors(
+    translations: Sequence[str], references: Sequence[str], metrics: Iterable[str]
+) -> dict[str, float]:
+    """Return the standard errors of corpus scores (Koehn 2004): none of a single sentence.
+
+    A standard error is the standard deviation of the score over test sets of as many sentences,
+    drawn with replacement.
+
+    Args:
+        translations: texts of one model.
+        references: the expected text for each.
+        metrics: names of `translation_scores`.
+    """
+    if len(references) < 2:
+        return {}
+    known = _metrics()
+    return {
+        name: stdev(
+            known[name].resampled(known[name].statistics(translations, references), RESAMPLES)
+        )
+        for name in metrics
+    }
+
+
 def paired_bootstrap(
     metric: str,
     a: Sequence[str],
@@ -121,13 +151,8 @@ def paired_bootstrap(
         n_resamples: number of test sets.
     """
     of = _metrics()[metric]
-    ours, theirs = of.statistics(a, references), of.statistics(b, references)
-    n = len(references)
-    draws = np.random.default_rng(SEED).choice(n, size=(n_resamples, n))
-    differences = [
-        of.from_statistics(theirs[drawn].sum(0)) - of.from_statistics(ours[drawn].sum(0))
-        for drawn in draws
-    ]
+    ours, theirs = (of.resampled(of.statistics(texts, references), n_resamples) for texts in (a, b))
+    differences = [y - x for x, y in zip(ours, theirs, strict=True)]
     not_above, not_below = (sum(sign * d <= 0 for d in differences) for sign in (1, -1))
     p_value = min(1.0, 2 * (min(not_above, not_below) + 1) / (n_resamples + 1))
     signature = of.of.get_signature()

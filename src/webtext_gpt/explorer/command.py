@@ -15,6 +15,7 @@ from webtext_gpt.explorer.checkpoints import Checkpoints
 from webtext_gpt.extras import check_installed
 from webtext_gpt.paths import check_output_file, local_path, shown
 from webtext_gpt.settings.inference import Serve
+from webtext_gpt.terminal import quoted, say
 
 
 def serve(settings: Serve, call: Call) -> None:
@@ -38,8 +39,8 @@ def serve(settings: Serve, call: Call) -> None:
     address = f"http://127.0.0.1:{port}"
     opened = workspace.open()
     n = sum(p.numel() for p in opened.loaded.model.parameters())
-    print(f"model       {settings.checkpoint}: {n:,} parameters")
-    print(
+    print(f"model       {quoted(settings.checkpoint)}: {n:,} parameters")
+    say(
         f"memory      {opened.n_bytes / 2**20:,.1f} MiB for the weights of a checkpoint; at most "
         f"{MOST_LOADED} are kept"
     )
@@ -69,7 +70,8 @@ def export(checkpoint: str, out: str) -> None:
     from webtext_gpt.explorer.export import export_page
 
     export_page(load(checkpoint), Checkpoints(checkpoint).name, Path(path))
-    print(f"written     {path} ({path.stat().st_size / 1e6:,.1f} MB); open it in any browser")
+    print(f"page        {path.stat().st_size / 1e6:,.1f} MB; any browser opens it")
+    print(f"written     {quoted(path)}")
 
 
 def open_browser(address: str) -> None:

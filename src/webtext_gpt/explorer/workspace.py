@@ -20,6 +20,7 @@ from webtext_gpt.explorer.translation import TranslationInspector
 from webtext_gpt.model import GPT, GPTClassifier, GPTConfig
 from webtext_gpt.model.transformer import Transformer, TransformerConfig
 from webtext_gpt.music.vocabulary import encoding_of
+from webtext_gpt.terminal import say
 
 MOST_LOADED = 2
 """Checkpoints in memory at a time: as many as stand side by side."""
@@ -204,7 +205,7 @@ class Workspace:
                 if not others:
                     raise
                 self._damaged.add(kept.id)
-                print(f"{damaged}; {others[0].path} is used instead", file=sys.stderr, flush=True)
+                say(f"{damaged}; {others[0].path} is used instead", sys.stderr)
                 kept = others.pop(0)
             else:
                 return kept.id

@@ -14,11 +14,12 @@ from webtext_gpt.finetuning.data.examples import iter_texts, read_file
 from webtext_gpt.finetuning.data.splits import check_labels
 from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.finetuning.predict import TextClassifier, check_out, predict_file
-from webtext_gpt.finetuning.report import report_examples
+from webtext_gpt.finetuning.report import CONFUSION, REPORT, SCATTER, report_examples
 from webtext_gpt.model import GPTClassifier
 from webtext_gpt.paths import local_path
 from webtext_gpt.settings.finetune import Finetune
 from webtext_gpt.settings.task import Task as TaskSettings
+from webtext_gpt.terminal import quoted, say, say_rows
 from webtext_gpt.training.precision import place_for_inference
 from webtext_gpt.training.run_folder import save_summary
 
@@ -132,9 +133,12 @@ def _use_classifier(settings: Finetune, checkpoint: str, loaded: LoadedModel) ->
         out = Path(settings.run_dir) / "evaluation"
         figures = evaluate_file(classifier, task, settings.evaluate, out)
         save_summary({"checkpoint": str(checkpoint), "file": settings.evaluate, **figures}, out)
-        print(f"\nwritten to {out}")
+        print()
+        say_rows({"written": quoted(out)})
     if settings.predict is not None:
         label_file(classifier, task, settings.predict, _out(settings))
+        if settings.out is None:  # otherwise the command line names it
+            say_rows({"written": quoted(_out(settings))})
     return figures
 
 
@@ -155,7 +159,7 @@ def evaluate_file(
     figures = report_examples(classifier, examples, out, positive=task.positive)
     cut = classifier.truncated - before
     if cut:
-        print(f"{cut:,} of the {len(examples):,} rows do not fit the context and are truncated")
+        say(f"{cut:,} of the {len(examples):,} rows do not fit the context and are truncated")
     return {**figures, "skipped": examples.skipped, "truncated": cut}
 
 
@@ -167,9 +171,9 @@ def label_file(classifier: TextClassifier, task: Task, file: str | Path, out: Pa
     """
     before = classifier.truncated
     rows = predict_file(classifier, iter_texts(task, file), out)
-    print(f"{plural(rows)} with their labels: {out}")
+    say(f"{plural(rows)} with their labels")
     if cut := classifier.truncated - before:
-        print(f"{cut:,} of them do not fit the model's context and were truncated")
+        say(f"{cut:,} of them do not fit the model's context and were truncated")
 
 
 def _task(settings: TaskSettings, checkpoint: str, saved: dict[str, Any] | None) -> Task:
@@ -196,13 +200,24 @@ def _out(settings: Finetune) -> Path:
 
 
 def _print_summary(run_dir: str, summary: "Summary") -> None:
-    figures = {
-        name: value
-        for name, value in summary.items()
-        if name.startswith(("val_", "test_")) and not isinstance(value, int)
-    }
-    width = max(map(len, figures))
-    print(f"\n--- {summary['task']} after {summary['step']:,} steps, {summary['seconds']:,.0f} s")
-    for name, value in figures.items():
-        print(f"{name:{width}}  {value:.4f}")
-    print(f"run    {run_dir}\n")
+    """Print the figures that no report has shown yet, and the files of the run."""
+    from webtext_gpt.finetuning.run import PREFIXES
+
+    folder = Path(run_dir)
+    say(f"\n--- {summary['task']} after {summary['step']:,} steps, {summary['seconds']:,.0f} s")
+    rows: dict[str, str] = {}
+    files = {"run": folder, "loss curve": folder / "loss.png"}
+    for split, prefix in PREFIXES.items():
+        if (folder / split / REPORT).exists():
+            files[f"{split} report"] = folder / split / REPORT
+            for picture in (CONFUSION, SCATTER):
+                files[f"{split} picture"] = folder / split / picture
+                if files[f"{split} picture"].exists():
+                    break
+            continue
+        rows |= {
+            name: f"{value:.4f}"
+            for name, value in summary.items()
+            if name.startswith(f"{prefix}_") and not isinstance(value, int)
+        }
+    say_rows(rows | {label: quoted(path) for label, path in files.items()})

@@ -31,6 +31,7 @@ from webtext_gpt.generation.texts import Continuation, continuations
 from webtext_gpt.model import GPT, perplexity
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.settings import whole_number
+from webtext_gpt.terminal import say
 from webtext_gpt.tokenizer import Tokenizer
 
 LONGEST_ANSWER = 128
@@ -143,7 +144,7 @@ class Completion:
         n_all = len(examples)
         examples = examples.subset(range(min(self.score_limit or n_all, n_all)))
         if len(examples) < n_all:
-            print(
+            say(
                 f"the first {len(examples):,} of the {n_all:,} {out.name} prompts are answered; "
                 "score_limit=null answers all"
             )
@@ -154,7 +155,7 @@ class Completion:
         written = _answers(model, tokenizer, prompts, limits["max_new_tokens"])
         unended = sum(not answer.is_ended for answer in written)
         for remark in remarks(f"{out.name} ", len(prompts), cut, unended, **limits):
-            print(remark)
+            say(remark)
         texts = [answer.text for answer in written]
         references = [str(label) for label in examples.labels]
         write_json_lines(

@@ -13,6 +13,7 @@ from webtext_gpt.finetuning.data.labels import encode_labels
 from webtext_gpt.finetuning.metrics import Predictions, positive_class
 from webtext_gpt.finetuning.plots import draw_confusion, draw_scatter
 from webtext_gpt.finetuning.predict import TextClassifier
+from webtext_gpt.terminal import say
 
 REPORT = "report.md"
 MISTAKES = "mistakes.jsonl"
@@ -47,7 +48,7 @@ def report_examples(
     targets = torch.from_numpy(encode_labels(examples.labels, classifier.labels))
     predictions = Predictions(logits, targets, classifier.labels, positive)
     write_report(out, out.name, predictions, examples)
-    print(f"\n{terminal_report(out.name, predictions)}", flush=True)
+    say(f"\n{terminal_report(out.name, predictions)}")
     return {**predictions.figures, "constant": constant_remark(predictions) is not None}
 
 

@@ -24,6 +24,7 @@ from webtext_gpt.model import GPT, GPTClassifier, language_model
 from webtext_gpt.settings.finetune import EPOCHS, Finetune, Lora
 from webtext_gpt.settings.lists import unescaped
 from webtext_gpt.settings.task import Task as TaskSettings
+from webtext_gpt.terminal import quoted
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import plan_examples
@@ -288,5 +289,5 @@ def _plan_text(trainer: L.Trainer, module: FinetuningModule, data: FinetuningDat
         f"{f'; {len(labels)} labels: {shown}' if labels else ''}\n"
         f"training    {length}{epochs} of {module.batch_size} examples, "
         f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}\n"
-        f"run         {trainer.default_root_dir}"
+        f"run         {quoted(trainer.default_root_dir)}"
     )

@@ -13,6 +13,7 @@ from webtext_gpt.settings import saved
 from webtext_gpt.settings.finetune import Finetune
 from webtext_gpt.settings.reading import read
 from webtext_gpt.settings.run import AUTO
+from webtext_gpt.terminal import quoted, say
 from webtext_gpt.training.distributed.devices import find_devices
 from webtext_gpt.training.run_folder import (
     SUMMARY,
@@ -69,14 +70,14 @@ def _finetune_each(settings: Finetune, seeds: Sequence[int], folder: Path) -> Su
     for seed in seeds:
         run = folder / f"seed-{seed}"
         if not read_summary(run):
-            print(f"\n--- seed {seed}", flush=True)
+            say(f"\n--- seed {seed}")
             changes = {"seed": seed, "seeds": None, "resume": AUTO, "run_dir": str(run)}
             _finetune_one(settings.model_copy(update=changes), folder)
         summaries[seed] = read_summary(run)
     figures = mean_and_deviation(summaries)
     counts = {name for name, value in summaries[seeds[0]].items() if isinstance(value, int)}
     shown = [n for n in figures if n.startswith(("val_", "test_")) and n not in counts]
-    print(f"\n{seeds_table(summaries, shown)}\n\nwritten to {folder / SUMMARY}", flush=True)
+    say(f"\n{seeds_table(summaries, shown)}\n\nwritten  {quoted(folder / SUMMARY)}")
     summary = {"mean_and_deviation": figures, "seeds": {str(s): v for s, v in summaries.items()}}
     save_summary(summary, folder)
     return summary

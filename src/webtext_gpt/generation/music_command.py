@@ -23,6 +23,7 @@ from webtext_gpt.music.vocabulary import Encoding
 from webtext_gpt.paths import absence, check_output_file, local_path, shown
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.settings.inference import Generate
+from webtext_gpt.terminal import quoted, say
 from webtext_gpt.training.precision import place_for_inference
 
 APPLY = frozenset(
@@ -91,10 +92,10 @@ def write_music(settings: Generate, model: GPT, encoding: Encoding, device: str)
                 overflow=settings.overflow or "slide",
             )
             for file, sample in zip(batch, samples, strict=True):
-                bar.write(write_piece(file, encoding, given, sample, synthesizer))
+                say(write_piece(file, encoding, given, sample, synthesizer))
                 bar.update()
     if synthesizer is None:
-        print(ADVICE, file=sys.stderr)
+        say(ADVICE, sys.stderr)
 
 
 def write_piece(
@@ -120,13 +121,13 @@ def write_piece(
     write_midi(file, voices)
     picture, sound = file.with_suffix(".png"), file.with_suffix(".wav")
     draw_roll(picture, file.stem, voices, names=encoding.voice_names, prompt_end=prompt_end)
-    written = [str(file), picture.name]
+    written = [quoted(file), quoted(picture)]
     if synthesizer is not None:
         try:
             render(synthesizer, file, sound)
-            written.append(sound.name)
+            written.append(quoted(sound))
         except UserError as error:
-            print(error, file=sys.stderr)
+            say(str(error), sys.stderr)
     seconds = max((note.end for notes in voices for note in notes), default=0) / TICKS_PER_SECOND
     notes = plural(sum(map(len, voices)), "note")
     end = "ended by the model" if sample.is_ended else "cut at its maximum length"

@@ -12,10 +12,14 @@ from webtext_gpt.remote.addresses import checked_address
 
 CONTACT_SECONDS = 20.0
 """Longest wait for the first answer of a store."""
+CONNECT_SECONDS, READ_SECONDS = 4, 5
+"""Longest waits of one attempt for a connection, and for the next bytes of a transfer."""
+ATTEMPTS = 2
+"""Attempts of botocore, and of s3fs around it: four, so that a stalled transfer ends in 25 s."""
 
 _LIBRARIES = {
     *("aiobotocore", "aiohttp", "asyncio", "botocore", "fsspec", "gcsfs", "google", "httpcore"),
-    *("httpx", "huggingface_hub", "requests", "s3fs", "urllib3"),
+    *("httpcore2", "httpx", "httpx2", "huggingface_hub", "requests", "s3fs", "urllib3"),
 }
 _OF_THIS_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE}
 _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"}
@@ -52,7 +56,7 @@ def open_store(address: str, key: str = "") -> tuple[Any, str]:
     except ImportError as error:
         raise UserError(f"{address}: {missing_extra(error) or error}") from error
     if hasattr(store, "retries"):  # s3fs, beside botocore's own
-        store.retries = 2
+        store.retries = ATTEMPTS
     return store, path
 
 
@@ -63,7 +67,8 @@ def _short_waits(scheme: str) -> dict[str, Any]:
     if scheme not in ("s3", "s3a"):
         return {}
     given = fsspec.config.conf.get(scheme, {}).get("config_kwargs", {})
-    waits = {"connect_timeout": 5, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
+    waits = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS,
+             "retries": {"total_max_attempts": ATTEMPTS}}  # fmt: skip
     return {"config_kwargs": {**waits, **given}}
 
 

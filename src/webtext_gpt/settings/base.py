@@ -7,7 +7,7 @@ Each field states its type and range (its `Kind`), its default and its meaning o
 from collections.abc import Collection, Mapping
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
@@ -56,6 +56,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", validate_assignment=True, populate_by_name=True, protected_namespaces=()
     )
+
+    elsewhere: ClassVar[dict[str, str]] = {}
+    """Keys that similar commands have and this one does not, with the reason."""
 
     @classmethod
     def replaced_groups(cls, values: Mapping[str, Any], given: Collection[str]) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ class EarlyStopping(Target):
 
 
 class LossCurve(Target):
-    """Draws loss.png at the end."""
+    """Draws loss.png during training, in at most 1 % of the time, and at the end."""
 
     target: Literal["webtext_gpt.training.callbacks.loss_curve.LossCurve"] = setting(
         "webtext_gpt.training.callbacks.loss_curve.LossCurve", alias="_target_"

@@ -219,6 +219,8 @@ def unknown_key(settings: type[Settings], key: str, others: Iterable[str] = ()) 
         key: the key.
         others: groups of the command that are no settings, such as `experiment`.
     """
+    if instead := settings.elsewhere.get(key.partition(".")[0]):
+        return f"unknown key {key!r}: {instead}"
     single = [leaf.key for leaf in leaves(settings)]
     groups = {key.rpartition(".")[0] for key in single} - {""}
     known = list(dict.fromkeys([*single, *(() if "." in key else sorted(groups)), *others]))

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from tqdm import tqdm
 
 from webtext_gpt.checkpoint.background import BackgroundWriter
 from webtext_gpt.checkpoint.snapshot import snapshot, stored_bytes
 from webtext_gpt.checkpoint.space import check_space, in_gib
 from webtext_gpt.checkpoint.store import Checkpoint, open_checkpoint, save_checkpoint
 from webtext_gpt.machine import free_memory
+from webtext_gpt.terminal import say
 
 COPY_SHARE = 0.9
 """Share of the free memory that the copy of a checkpoint may take."""
@@ -71,4 +71,4 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if not self._said:
             self._said = True
             message = f"{reason}; training waits while checkpoints are written"
-            tqdm.write(message, file=sys.stderr)
+            say(message, sys.stderr)

@@ -4,6 +4,7 @@ from webtext_gpt.cli import Call
 from webtext_gpt.commands import many_imports
 from webtext_gpt.settings.data import OWN_TOKENIZER, Pairs
 from webtext_gpt.settings.train import Train
+from webtext_gpt.terminal import say
 
 
 def train(settings: Train, call: Call) -> None:
@@ -11,7 +12,7 @@ def train(settings: Train, call: Call) -> None:
     if settings.estimate:
         from webtext_gpt.training.estimate import estimate
 
-        print(estimate(settings))
+        say(estimate(settings))
         return
     if isinstance(settings.data, Pairs):
         with many_imports():
@@ -27,4 +28,4 @@ def train(settings: Train, call: Call) -> None:
     summary = pretrain(settings, call)
     if summary:
         is_music = settings.data.target in OWN_TOKENIZER
-        print_summary(settings.run_dir, summary, "out=piece.mid" if is_music else "prompt=The")
+        print_summary(settings.run_dir, summary, is_music=is_music)

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
+from webtext_gpt.terminal import say
 from webtext_gpt.training.length import Length
 from webtext_gpt.training.precision import peak_flops
 
@@ -114,4 +115,4 @@ def _missing_compiler(kind: str) -> str | None:
 
 def _report(message: str) -> None:
     if rank_zero_only.rank == 0:
-        print(f"compile     {message}", flush=True)
+        say(f"compile     {message}")

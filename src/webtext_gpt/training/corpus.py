@@ -24,9 +24,11 @@ from webtext_gpt.settings.data import (
     Mixed,
     Shards,
     TokenizerChoice,
+    TrainedBPE,
 )
 from webtext_gpt.settings.model import Model, TransformerModel
 from webtext_gpt.settings.train import Train
+from webtext_gpt.terminal import say
 from webtext_gpt.tokenizer import Tokenizer, build_char_vocabulary
 from webtext_gpt.training.given_tokenizer import shards_with
 from webtext_gpt.training.mixed_corpus import build_sources, open_mixture, shared_recipe
@@ -77,7 +79,7 @@ def _check(shards: TokenShards, source: str = "") -> None:
     """Print what the shards' source has left out, and verify them, on rank 0."""
     if rank_zero_only.rank == 0:
         for line in left_out_lines(shards.manifest.get("source", {}).get("left_out", {})):
-            print(f"data: {source}{line}", flush=True)
+            say(f"data: {source}{line}")
         shards.verify()
 
 
@@ -127,6 +129,20 @@ def expected_vocabulary(settings: Train) -> int:
         texts = chain.from_iterable(source.documents() for source in sources)
         return build_char_vocabulary(texts).vocab_size
     return tokenizer.vocab_size
+
+
+def asked_vocabulary(settings: Train) -> int | None:
+    """Return the size of the vocabulary that the settings alone tell; None if the data decides."""
+    tokenizer, data = settings.tokenizer, settings.data
+    choices = data.sources.values() if isinstance(data, Mixed) else [data]
+    if any(isinstance(choice, Shards) or choice.target in OWN_TOKENIZER for choice in choices):
+        return None
+    if settings.model.vocab_size is not None:
+        return settings.model.vocab_size
+    if isinstance(tokenizer, GPT2Tokenizer):
+        default = GPT2Tokenizer.model_fields["path"].default
+        return GPT2_VOCAB_SIZE if tokenizer.path == default else None
+    return tokenizer.vocab_size if isinstance(tokenizer, TrainedBPE) else None
 
 
 def model_config(settings: Model | TransformerModel, vocab_size: int) -> GPTConfig:

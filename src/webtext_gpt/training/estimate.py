@@ -14,6 +14,7 @@ from webtext_gpt.training.corpus import expected_vocabulary, model_config
 from webtext_gpt.training.distributed.devices import Devices, find_devices
 from webtext_gpt.training.length import plan_length
 from webtext_gpt.training.memory import (
+    THIS_CALL,
     chosen_precision,
     count_parameters,
     kept_averages,
@@ -25,7 +26,7 @@ from webtext_gpt.training.step_time import StepTime, computing_seconds, sent_byt
 from webtext_gpt.training.strategy import Parallelism
 
 ADVICE = f"name one, as in estimate={NAMES[0]}"
-ROWS = ("ZeRO-0 (one process, DDP)", "ZeRO-1", "ZeRO-2", "ZeRO-3, FSDP")
+ROWS = ("ZeRO-0 (DDP)", "ZeRO-1", "ZeRO-2", "ZeRO-3, FSDP")
 """Rows of the time, by ZeRO stage."""
 
 
@@ -118,9 +119,8 @@ def _time_lines(
     lines = [
         f"time on {devices.count} {name}, assumed to reach {gpu.utilization:.0%} of "
         f"{gpu.peak / 1e12:.0f} TFLOP/s ({gpu.source}), to send {bandwidth / 1e9:g} GB/s each, and "
-        "not to compute meanwhile",
-        f"{f'a step of {plan.tokens:,} tokens':26} computing s  exchange s   share  GB sent   "
-        "tokens/s     hours",
+        f"not to compute meanwhile; of a step of {plan.tokens:,} tokens:",
+        f"{'':12}  computing s  exchange s   share  GB sent   tokens/s     hours",
     ]
     for stage, title in enumerate(ROWS):
         sent = sent_bytes(
@@ -133,10 +133,10 @@ def _time_lines(
         )
         step = StepTime(computing, sent / bandwidth)
         lines.append(
-            f"{title:26} {step.computing:11.4f}  {step.exchange:10.4f}  {step.share:6.1%}  "
+            f"{title:12}  {step.computing:11.4f}  {step.exchange:10.4f}  {step.share:6.1%}  "
             f"{sent / 1e9:7.3f}  {plan.tokens / step.total:9,.0f}  "
             f"{_hours(settings, plan, step.total) or '-':>8}"
-            f"{'  <- this call' if stage == own else ''}"
+            f"{f'  {THIS_CALL}' if stage == own else ''}"
         )
     return lines
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from webtext_gpt.checkpoint.store import saved_checkpoints
 from webtext_gpt.errors import UserError
+from webtext_gpt.terminal import say
 
 WINDOW = 100
 """Number of recent gradient norms whose median is the usual norm."""
@@ -81,7 +80,11 @@ class Guard:
         if math.isfinite(norm):
             usual = self.norms.usual if self.norms.is_spike(norm) else None
             if usual is not None:
-                batch.report(f"the gradient's norm is {norm:.3g}, {norm / usual:.0f} x the usual")
+                batch.report(
+                    f"step {batch.step:,}: the gradient norm, {norm:.3g}, is {norm / usual:.0f} "
+                    f"times its median, {usual:.3g}. One spike is often a strange batch; if the "
+                    f"loss rises or more follow: {LESS.lower()}"
+                )
         elif not self.skipping:
             self.skipping = True
             self._refuse(f"the gradient's norm is {norm}", batch, None)
@@ -173,7 +176,7 @@ class StepBatch:
     def report(self, message: str) -> None:
         """Print a line above the progress bar, on rank 0."""
         if self.is_rank_zero:
-            tqdm.write(message, file=sys.stderr)
+            say(message, sys.stderr)
 
 
 class GradientNorms:

@@ -16,6 +16,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.settings.optimization import WarmupStableDecay
 from webtext_gpt.settings.run import AUTO
 from webtext_gpt.settings.training import DEFAULT_MINUTES
+from webtext_gpt.terminal import say
 from webtext_gpt.training.callbacks.early_stopping import Patience
 from webtext_gpt.training.callbacks.stable import StableCheckpoint, decay_start_of
 from webtext_gpt.training.callbacks.time_budget import OPEN, TimeBudget
@@ -129,7 +130,7 @@ def before_decay(run: Run, length: Length) -> Run:
         is_stable = stable.state["global_step"] <= (_decay_start(stable.state) or 0)
         if is_stable and damage(path) is None:
             if rank_zero_only.rank == 0:
-                print(f"resumes from {path.name}, before the learning rate decayed", flush=True)
+                say(f"resumes from {path.name}, before the learning rate decayed")
             return replace(run, checkpoint=stable, goes_back=True)
     raise UserError(
         f"the learning rate of the run in {run.folder} has decayed since step {start}, and no "
@@ -167,7 +168,7 @@ def is_finished(run: Run, trainer: L.Trainer) -> bool:
     if run.settings.resume != AUTO:
         raise UserError(message)
     if rank_zero_only.rank == 0:
-        print(message, flush=True)
+        say(message)
     return True
 
 

@@ -11,8 +11,10 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from webtext_gpt.checkpoint.background import announced_if_slow
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced, write_text
+from webtext_gpt.terminal import from_here, say
 from webtext_gpt.training.metrics import METRICS, read_metrics
 
 WANDB_ID = "wandb_id.txt"
@@ -73,6 +75,10 @@ class CSVLogger(Logger):
     @rank_zero_only
     def save(self) -> None:
         """Append new rows, or rewrite the file if a column or an earlier row is new."""
+        with announced_if_slow(str(self.path)):
+            self._write()
+
+    def _write(self) -> None:
         if self._must_rewrite:
             with replaced(self.path) as partial, partial.open("w", newline="") as stream:
                 writer = csv.DictWriter(stream, self._columns)
@@ -128,19 +134,22 @@ def wandb(run_dir: str, project: str, name: str | None = None, first_step: int =
         try:
             mode = "online" if client.login(prompt=False) else "offline"
         except client.errors.Error as error:  # an account, but no connection
-            print(f"Weights & Biases cannot be reached, so the run is kept offline: {error}")
+            say(f"Weights & Biases cannot be reached, so the run is kept offline: {error}")
             mode = "offline"
     elif mode not in WANDB_MODES:
         raise UserError(f"WANDB_MODE={mode} is not one of {', '.join(WANDB_MODES)}")
     kept = Path(run_dir) / WANDB_ID
-    return WandbLogger(
+    logger = WandbLogger(
         project=project,
         name=name or Path(run_dir).name,
         save_dir=run_dir,
         mode=mode,
         id=kept.read_text().strip() if kept.is_file() else secrets.token_hex(4),
         resume="allow",
+        settings=client.Settings(quiet=True, show_info=False),  # `location` says where it is
     )
+    logger._wandb_init.pop("anonymous", None)  # Lightning's; wandb warns that it has no effect
+    return logger
 
 
 def save_run_id(logger: Logger, run_dir: Path) -> None:
@@ -159,8 +168,8 @@ def location(logger: Logger) -> str | None:
             return "Weights & Biases is disabled by WANDB_MODE"
         upload = wandb_sync(Path(logger.save_dir or "."), run.id)
         if run.offline:
-            return f"Weights & Biases, offline; upload it: {upload}"
-        earlier = f"; upload its offline parts: {upload}" if upload else ""
+            return f"Weights & Biases, offline; upload it:\n  {upload}"
+        earlier = f"; upload its offline parts:\n  {upload}" if upload else ""
         return f"Weights & Biases: {run.url}{earlier}"
     return None
 
@@ -172,4 +181,4 @@ def wandb_sync(run_dir: Path, run_id: str) -> str:
     them in order as one run, and leaves out what is uploaded already.
     """
     parts = sorted((run_dir / "wandb").glob(f"offline-run-*-{glob.escape(run_id)}"))
-    return shlex.join(["wandb", "sync", *map(os.path.relpath, parts)]) if parts else ""
+    return shlex.join(["wandb", "sync", *map(from_here, parts)]) if parts else ""

@@ -49,6 +49,12 @@ class Memory:
         return sum(getattr(self, field.name) for field in fields(self))
 
 
+HEADINGS = ("weights", "gradients", "optimizer", "buffers", "activations", "  total")
+"""Columns of the table of memory; each is as wide as its heading."""
+THIS_CALL = "<-"
+"""Mark at the end of the row of the strategy of this call, in tables."""
+
+
 def check_memory(
     settings: RunSettings,
     config: GPTConfig,
@@ -293,10 +299,10 @@ def memory_table(
         f"{plan.micro_batch_size} sequences x {plan.accumulation}, {'bf16' if half else 'fp32'}"
         + (", activation checkpointing" if recompute else "")
         + f"; a checkpoint is {saved / 2**30:.3f} GiB, also of CPU memory while it "
-        "is written",
-        f"{'GiB a device':26} parameters  gradients  optimizer  buffers  activations    total",
+        f"is written. {THIS_CALL} marks this call",
+        f"{'GiB a device':15}{'  '.join(HEADINGS)}",
     ]
-    for stage, name in enumerate(("0 (one process, DDP)", "1", "2", "3")):
+    for stage, name in enumerate(("0 (DDP)", "1", "2", "3")):
         memory = estimate_memory(
             n_parameters,
             stage,
@@ -311,10 +317,10 @@ def memory_table(
             averages=averages,
         )
         values = [getattr(memory, field.name) for field in fields(memory)]
-        widths = (10, 9, 9, 7, 11)
-        columns = "  ".join(f"{v / 2**30:{w}.3f}" for v, w in zip(values, widths, strict=True))
-        mark = "  <- this call" if stage == own_stage else ""
-        lines.append(f"ZeRO-{name:<21} {columns}  {memory.total / 2**30:7.3f}{mark}")
+        shown = zip((*values, memory.total), HEADINGS, strict=True)
+        columns = "  ".join(f"{v / 2**30:{len(heading)}.3f}" for v, heading in shown)
+        mark = f"  {THIS_CALL}" if stage == own_stage else ""
+        lines.append(f"ZeRO-{name:<10}{columns}{mark}")
     if offload:
         width = (2 if half else 4) if own_stage == 3 else 0
         offloaded = (12 + 4 * averages + width) * n_parameters - 4 * one_moment

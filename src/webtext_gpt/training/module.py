@@ -17,6 +17,7 @@ from webtext_gpt.checkpoint.load import AnyModel, describe
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPTConfig, cross_entropy, language_model
 from webtext_gpt.model.transformer import Transformer
+from webtext_gpt.terminal import say
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training import lightning_internals as internals
 from webtext_gpt.training.attention_kernel import slow_attention, usable_kernels
@@ -153,9 +154,7 @@ class TrainingModule(L.LightningModule):
             internals.validate_now(self.trainer)
             if self.trainer.is_global_zero:
                 figures = self.validation_metrics
-                print(
-                    f"validation  loss {figures['val_loss']:.4f} before the first step", flush=True
-                )
+                say(f"validation  loss {figures['val_loss']:.4f} before the first step")
 
     def _warn_of_slow_attention(self) -> None:
         if self.device.type != "cuda":
@@ -169,7 +168,7 @@ class TrainingModule(L.LightningModule):
         usable = usable_kernels(config, self.device, dtype, masked=masked)
         warning = slow_attention(usable, config, dtype, masked=masked)
         if warning is not None and self.trainer.is_global_zero:
-            print(warning, file=sys.stderr, flush=True)
+            say(warning, sys.stderr)
 
     def _apply_optimizer_settings(self) -> None:
         """Replace a checkpoint's optimizer settings and learning rates with this call's."""

@@ -115,11 +115,12 @@ def _open_run(settings: RunSettings, call: Call | None, held: ExitStack) -> Run:
     folder = local_path(os.environ.get(RUN_DIR) or settings.run_dir, "run_dir")
     checkpoint = None
     is_locked = False
-    launcher = external_launcher() if call is not None else None
+    nodes = settings.trainer.num_nodes
+    starter = external_launcher() or (f"trainer.num_nodes={nodes}" if nodes > 1 else None)
     names_folder = call is None or "run_dir" in call.given
-    if launcher is not None and not settings.resume and not names_folder:
+    if starter is not None and not settings.resume and not names_folder:
         raise UserError(
-            f"{launcher} starts several processes, each of which would name the run's folder by "
+            f"{starter} starts several processes, each of which would name the run's folder by "
             "its own clock; give run_dir=..."
         )
     if settings.resume == AUTO:

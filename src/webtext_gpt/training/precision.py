@@ -9,6 +9,7 @@ from torch import nn
 from webtext_gpt.errors import UserError
 from webtext_gpt.gpus import known_gpu
 from webtext_gpt.settings.checks import int8_weights
+from webtext_gpt.terminal import say
 
 
 def best_precision(device_type: str) -> str:
@@ -39,11 +40,10 @@ def warn_of_emulated_bf16(setting: str, device_type: str, instead: str) -> None:
     native |= device_type == "cpu" and bool(torch.cpu.get_capabilities().get("bf16"))  # Arm's
     if not native:
         kind = "GPU" if device_type == "cuda" else "CPU"
-        print(
+        say(
             f"warning: {setting} will be slow: this {kind} has no bf16 instructions, so each "
             f"matrix product is emulated, many times slower than in fp32; set {instead}",
-            file=sys.stderr,
-            flush=True,
+            sys.stderr,
         )
 
 

@@ -12,18 +12,19 @@ from torch import Tensor
 from webtext_gpt.cli import Call
 from webtext_gpt.data.pretraining import PretrainingData, Source
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPT, cross_entropy
+from webtext_gpt.model import GPT, GPTConfig, cross_entropy
 from webtext_gpt.model.empty import empty_gpt
 from webtext_gpt.settings.data import Mixed
 from webtext_gpt.settings.model import Model
 from webtext_gpt.settings.train import Train
+from webtext_gpt.terminal import quoted
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import BatchPlan, plan_batch
 from webtext_gpt.training.callbacks.sources import Sources
 from webtext_gpt.training.callbacks.time_budget import random_tokens
 from webtext_gpt.training.compilation import chooses_compilation
-from webtext_gpt.training.corpus import model_config, open_shards
+from webtext_gpt.training.corpus import asked_vocabulary, model_config, open_shards
 from webtext_gpt.training.distributed.launcher import rank_zero_reports_first
 from webtext_gpt.training.language_loss import documents_of, language_loss, loss_to_compile, nats
 from webtext_gpt.training.length import before_decay, run_length
@@ -188,9 +189,12 @@ def _pretrain(run: Run, settings: Train) -> Summary:
     )
     run = before_decay(run, run_length(run, plan.tokens))
     L.seed_everything(settings.seed, verbose=False)
+    asked = asked_vocabulary(settings) if start is None else None
+    if asked is not None:  # before minutes of tokenizing, if the vocabulary is known by now
+        _check_memory(run, settings, model_config(settings.model, asked), plan)
     shards = open_shards(settings, start.tokenizer if start else None, plan.block_size)
     config = start.config if start else model_config(settings.model, shards.vocab_size)
-    check_memory(settings, config, count_parameters(config), plan, run.devices, run.parallelism)
+    _check_memory(run, settings, config, plan)
     data = PretrainingData(
         shards,
         block_size=config.block_size,
@@ -260,6 +264,11 @@ def _pretrain(run: Run, settings: Train) -> Summary:
     return summary
 
 
+def _check_memory(run: Run, settings: Train, config: GPTConfig, plan: BatchPlan) -> None:
+    """Refuse a model that cannot be trained in the memory of a device."""
+    check_memory(settings, config, count_parameters(config), plan, run.devices, run.parallelism)
+
+
 def _row_processes(settings: Train, trainer: L.Trainer, plan: BatchPlan) -> int:
     """Return the number of processes that divide the rows of a micro-batch."""
     strategy = trainer.strategy
@@ -310,5 +319,5 @@ def _plan_text(
         f"{trainer.world_size} x {plan.micro_batch_size} sequences x {plan.accumulation}, "
         f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}{rows}\n"
         f"{validation}"
-        f"run         {trainer.default_root_dir}"
+        f"run         {quoted(trainer.default_root_dir)}"
     )

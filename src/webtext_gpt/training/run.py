@@ -14,6 +14,7 @@ from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.settings import saved
 from webtext_gpt.settings.optimization import Muon
 from webtext_gpt.settings.run import RunSettings
+from webtext_gpt.terminal import say
 from webtext_gpt.training.allocation import keep_freed_memory
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.agreement import Agreement
@@ -203,7 +204,7 @@ def fit(
         saved.save(run.settings, run.folder, **resolved)
         for logger in trainer.loggers:
             save_run_id(logger, run.folder)
-        print(plan_text, flush=True)
+        say(plan_text)
     path = run.checkpoint.path if run.checkpoint else None
     on_cpu = trainer.strategy.root_device.type == "cpu"
     if on_cpu and not partitions_parameters(trainer.strategy):
@@ -249,6 +250,6 @@ def conclude(run: Run, trainer: L.Trainer, summary: dict[str, Any]) -> None:
     """Write the summary of a finished run, and print where its loggers have written."""
     save_summary(summary, run.folder)
     if skipped := summary["skipped_steps"]:
-        print(f"guard       {skipped:,} of {plural(summary['step'], 'step')} skipped")
+        say(f"guard       {skipped:,} of {plural(summary['step'], 'step')} skipped")
     for line in filter(None, map(location, trainer.loggers)):
-        print(line)
+        say(line)

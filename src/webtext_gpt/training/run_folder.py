@@ -14,6 +14,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.files import write_json
 from webtext_gpt.paths import check_output_folder
 from webtext_gpt.settings.saved import holds_run
+from webtext_gpt.terminal import say
 
 SUMMARY = "summary.json"
 
@@ -48,13 +49,13 @@ def newest_undamaged(run_dir: Path, *, report: bool = True) -> Checkpoint | None
         if problem is None:
             return open_checkpoint(path)
         if report:
-            print(f"{path} is damaged ({problem}); the checkpoint before it is used", flush=True)
+            say(f"{path} is damaged ({problem}); the checkpoint before it is used")
     if saved:
         raise UserError(
             f"every checkpoint of {run_dir} is damaged; start a new run in another run_dir"
         )
     if report:
-        print(f"{run_dir} holds no checkpoint yet; the run starts again at step 0", flush=True)
+        say(f"{run_dir} holds no checkpoint yet; the run starts again at step 0")
     return None
 
 

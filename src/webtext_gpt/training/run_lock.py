@@ -4,7 +4,8 @@ The holder keeps a POSIX lock on `.lock`, which the system releases when the pro
 it ends. Network file systems may lack such locks, or apply them on one machine only. The file
 therefore also names its holder, which touches it every few seconds. Another process takes over if
 the holder is gone: on the same machine when that process no longer exists, on another machine when
-the file has not been touched for a while.
+nothing touches the file while it is watched. Only changes of its time count, not the time itself,
+because clocks of machines and file servers differ.
 
 Readers of the folder ignore the file. It is removed at the end; a killed run leaves it behind.
 """
@@ -15,7 +16,6 @@ import fcntl
 import json
 import os
 import socket
-import tempfile
 import threading
 import time
 from dataclasses import asdict, dataclass, field, replace
@@ -25,12 +25,13 @@ from typing import Self
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.paths import check_output_folder
+from webtext_gpt.terminal import say
 
 NAME = ".lock"
 BEAT_SECONDS = 10.0
 """Seconds between two touches of the file by its holder."""
 FRESH_SECONDS = 60.0
-"""A holder on another machine counts as gone when the file has not been touched for so long."""
+"""A holder on another machine counts as gone when it does not touch the file for so long."""
 WAIT_SECONDS = 90.0
 """Seconds that `resume=auto`, a scheduler's call, waits for the process before it to end."""
 POLL_SECONDS = 0.5
@@ -99,7 +100,7 @@ class Holder:
 
         Args:
             locks_work: whether the file system has just given us the lock.
-            idle: seconds since the file was last touched.
+            idle: seconds for which the file has not been touched.
             inode: number of the file.
         """
         if self.is_here:
@@ -116,6 +117,7 @@ def is_held(folder: Path) -> bool:
     """Return whether another process seems to be training in a folder; nothing is locked.
 
     The process that holds the lock must not ask: the system releases it when the file is closed.
+    For a holder on another machine, the answer relies on the clock.
     """
     try:
         with (folder / NAME).open("rb") as stream:
@@ -145,13 +147,18 @@ class RunLock:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / NAME
         self._descriptor = -1
+        self._touches: list[int] = []
+        """Times of the file that were seen one after the other, of a holder on another machine."""
+        self._unchanged_since = 0.0
         deadline = time.monotonic() + wait
         said = False
         while (problem := self._take()) is not None:
-            if time.monotonic() >= deadline:
+            undecided = len(self._touches) == 1  # on another machine, and untouched so far
+            if time.monotonic() >= deadline and not undecided:
                 raise UserError(problem)
             if not said:
-                print(f"{problem.partition(';')[0]}; waiting for its end", flush=True)
+                what = "watching for a sign of life" if undecided else "waiting for its end"
+                say(f"{problem.partition(';')[0]}; {what}")
                 said = True
             time.sleep(POLL_SECONDS)
         self._ended = threading.Event()
@@ -195,15 +202,19 @@ class RunLock:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in HELD:
+                self._touches.clear()
                 return self._in_use()
             locks_work = False
         if not self._is_current():
             return ""
         found = self._read()
         inode = os.fstat(self._descriptor).st_ino
-        if found is not None and found.may_exist(
-            locks_work=locks_work, idle=self._idle(), inode=inode
-        ):
+        idle = 0.0
+        if found is None or found.is_here:
+            self._touches.clear()
+        else:
+            idle = self._idle()
+        if found is not None and found.may_exist(locks_work=locks_work, idle=idle, inode=inode):
             return self._in_use()
         mine = replace(Holder(), inode=inode)
         os.ftruncate(self._descriptor, 0)
@@ -232,10 +243,12 @@ class RunLock:
             return None
 
     def _idle(self) -> float:
-        """Return the seconds since the file was touched, by the file system's own clock."""
-        with tempfile.TemporaryFile(dir=self.path.parent) as probe:
-            now = os.fstat(probe.fileno()).st_mtime
-        return now - os.fstat(self._descriptor).st_mtime
+        """Return the seconds, by this machine's clock, for which the file was seen unchanged."""
+        touched = os.fstat(self._descriptor).st_mtime_ns
+        if self._touches[-1:] != [touched]:
+            self._touches = [*self._touches[-1:], touched]
+            self._unchanged_since = time.monotonic()
+        return time.monotonic() - self._unchanged_since
 
     def _in_use(self) -> str:
         folder, found = self.path.parent, self._read()
@@ -244,8 +257,7 @@ class RunLock:
         advice = (
             f"wait until it ends, or stop it (kill -INT {found.pid} lets it save)"
             if found.is_here
-            else f"wait until it ends; if it is surely gone, try again after {FRESH_SECONDS:.0f} s "
-            f"without a sign of it, or remove {self.path}"
+            else f"wait until it ends, or stop it there; if it is surely gone, remove {self.path}"
         )
         return (
             f"{folder} is in use: process {found.pid} on {found.host} has been training in it "

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from webtext_gpt.commands import shell_command
 from webtext_gpt.data.pretraining import PretrainingData, Source
 from webtext_gpt.data.shards import TokenStream
+from webtext_gpt.terminal import quoted, say, say_rows
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.early_stopping import Patience
@@ -25,6 +26,8 @@ from webtext_gpt.training.validation import byte_shares, weighted_mean
 if TYPE_CHECKING:
     from webtext_gpt.training.pretrain import PretrainingModule
 
+LABELS = len("validation loss ")
+"""Width of the labels of the printed figures."""
 PRINTED = ("val_loss", "val_bits_per_byte", "gzip_bits_per_byte", "xz_bits_per_byte")
 """Figures of each source of a mixture that are printed."""
 
@@ -124,32 +127,45 @@ def decoded_documents(stream: TokenStream, tokenizer: Tokenizer) -> Iterator[str
 
 
 @rank_zero_only
-def print_summary(run_dir: str, summary: Summary, try_it: str = "prompt=The") -> None:
+def print_summary(run_dir: str, summary: Summary, *, is_music: bool = False) -> None:
     """Print the figures of a pretraining run, its last sample, and what to do next.
 
     Args:
         run_dir: the run's folder.
         summary: its figures.
-        try_it: argument of `generate` that the model understands.
+        is_music: whether the model is one of notes, whose bits per byte mean nothing.
     """
     samples = Path(run_dir) / "samples.txt"
-    if samples.exists():
-        print(f"\n--- sample text\n{samples.read_text(encoding='utf-8').split('=== ')[-1].strip()}")
+    if samples.exists() and not is_music:  # a model of notes has none
+        say(f"\n--- sample text\n{samples.read_text(encoding='utf-8').split('=== ')[-1].strip()}")
     model = summary["val_bits_per_byte"]
     compressors = {name: summary[f"{name}_bits_per_byte"] for name in ("gzip", "xz")}
     beaten = [name for name, bits in compressors.items() if model < bits]
-    print(
+    say(
         f"\n--- after {summary['step']:,} steps, {summary['tokens']:,} tokens, "
         f"{summary['seconds']:,.0f} s\n"
         f"validation loss   {summary['val_loss']:.4f} nats a token\n"
-        f"perplexity        {summary['val_perplexity']:.2f}\n"
-        f"bits per byte     {model:.3f}   (gzip -9: {compressors['gzip']:.3f}, "
-        f"xz -9: {compressors['xz']:.3f}, of the same text; "
-        f"the model beats {' and '.join(beaten) or 'neither yet'})\n"
-        f"{_source_table(summary)}"
-        f"run               {run_dir}\n"
-        f"loss curve        {run_dir}/loss.png\n"
-        f"try it            {shell_command('generate', f'checkpoint={run_dir}', try_it)}"
+        f"perplexity        {summary['val_perplexity']:.2f}"
+    )
+    if not is_music:
+        say(
+            f"bits per byte     {model:.3f}   (gzip -9: {compressors['gzip']:.3f}, "
+            f"xz -9: {compressors['xz']:.3f}, of the same text; "
+            f"the model beats {' and '.join(beaten) or 'neither yet'})"
+        )
+    if table := _source_table(summary):
+        say(table)
+    checkpoint = f"checkpoint={run_dir}"
+    say_rows(
+        {
+            "run": quoted(run_dir),
+            "loss curve": quoted(Path(run_dir) / "loss.png"),
+            "try it": shell_command(
+                "generate", checkpoint, "out=piece.mid" if is_music else "prompt=The"
+            ),
+            "look inside": shell_command("serve", checkpoint),
+        },
+        least=LABELS,
     )
 
 
@@ -169,4 +185,4 @@ def _source_table(summary: Summary) -> str:
             f"{name:{width}}  {own['share']:6.1%}  {own['samples']:9,}  {own['tokens']:14,}  "
             f"{own['epochs']:6.2f}  {loss:8.4f}  {model:9.3f}  {gzip:7.3f}  {xz:6.3f}"
         )
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)

@@ -22,6 +22,7 @@ from webtext_gpt.settings.model import TransformerModel
 from webtext_gpt.settings.run import RunSettings
 from webtext_gpt.settings.train import Train
 from webtext_gpt.settings.translation import LABEL_SMOOTHING
+from webtext_gpt.terminal import quoted, say, say_rows
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.batch import MICRO_BATCH_TOKENS, BatchPlan
 from webtext_gpt.training.corpus import at_least, tokenizer_recipe, vocabulary_size
@@ -30,7 +31,7 @@ from webtext_gpt.training.length import before_decay, run_length
 from webtext_gpt.training.opening import Run, open_run
 from webtext_gpt.training.run import compose_trainer, conclude, fit, module_options
 from webtext_gpt.training.start import refuse_other_start
-from webtext_gpt.training.summary import Summary, progress_figures
+from webtext_gpt.training.summary import LABELS, Summary, progress_figures
 from webtext_gpt.translation.batches import TokenBatches
 from webtext_gpt.translation.datamodule import PairData
 from webtext_gpt.translation.encoding import EncodedPairs, encode_pairs
@@ -236,10 +237,9 @@ def _report(training: EncodedPairs, validation: EncodedPairs) -> None:
             (pairs.too_long, "do not fit model.block_size"),
         ):
             if lines:
-                print(
+                say(
                     f"data: {plural(len(lines), 'pair')} of {pairs.name} left out, which "
-                    f"{reason}; the first is line {lines[0]:,}",
-                    flush=True,
+                    f"{reason}; the first is line {lines[0]:,}"
                 )
 
 
@@ -254,7 +254,7 @@ def _plan_text(trainer: L.Trainer, module: TranslationModule, data: PairData) ->
         f"validation; {batches.per_epoch:,} batches an epoch\n"
         f"training    {length}{epochs} of {batches.mean_targets:,.0f} target tokens, "
         f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}\n"
-        f"run         {trainer.default_root_dir}"
+        f"run         {quoted(trainer.default_root_dir)}"
     )
 
 
@@ -270,11 +270,19 @@ def _vocabulary(module: TranslationModule) -> str:
 @rank_zero_only
 def print_translator(run_dir: str, summary: Summary) -> None:
     """Print the figures of a run, and what to do next."""
-    print(
+    say(
         f"\n--- after {summary['step']:,} steps, {summary['epochs']:.1f} epochs, "
         f"{summary['seconds']:,.0f} s\n"
         f"validation loss   {summary['val_loss']:.4f} nats a token\n"
-        f"perplexity        {summary['val_perplexity']:.2f}\n"
-        f"run               {run_dir}\n"
-        f"try it            {shell_command('generate', f'checkpoint={run_dir}', 'prompt=...')}"
+        f"perplexity        {summary['val_perplexity']:.2f}"
+    )
+    checkpoint = f"checkpoint={run_dir}"
+    say_rows(
+        {
+            "run": quoted(run_dir),
+            "loss curve": quoted(f"{run_dir}/loss.png"),
+            "try it": shell_command("generate", checkpoint, "prompt=..."),
+            "look inside": shell_command("serve", checkpoint),
+        },
+        least=LABELS,
     )

@@ -2,6 +2,7 @@
 
 from webtext_gpt.cli import Call
 from webtext_gpt.settings.inference import Weights
+from webtext_gpt.terminal import say
 from webtext_gpt.weights.convert import OURS, convert
 
 
@@ -13,12 +14,12 @@ def weights(settings: Weights, call: Call) -> None:
     """
     written = convert(settings.checkpoint, settings.out, settings.tokenizer, settings.force)
     parameters = sum(value.numel() for value in written.model.parameters())
-    print(
-        f"{settings.out}: {type(written.model).__name__}, {parameters:,} parameters, "
+    say(
+        f"{type(written.model).__name__}, {parameters:,} parameters, "
         f"{written.tokenizer.vocab_size:,} token ids"
     )
     if written.between is not None and not settings.out.endswith(OURS):
-        print(
+        say(
             f"note: this format does not say that the model completes prompts that end with "
             f"{written.between!r}; prompts have to end with it"
         )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.hub import hub_problem
+from webtext_gpt.hub import hub_access, hub_problem
 from webtext_gpt.model import GPT, GPTClassifier, GPTConfig, language_model
 from webtext_gpt.model.empty import SkipRandomInit, empty_gpt
 from webtext_gpt.model.transformer import Transformer
@@ -131,13 +131,15 @@ def download(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=[*TEXTS, *SAFETENSORS]))
-        if not any(folder.glob(SAFETENSORS[0])):
-            folder = Path(snapshot_download(name, allow_patterns=[*TEXTS, *PICKLES]))
+        with hub_access():
+            folder = Path(snapshot_download(name, allow_patterns=[*TEXTS, *SAFETENSORS]))
+            if not any(folder.glob(SAFETENSORS[0])):
+                folder = Path(snapshot_download(name, allow_patterns=[*TEXTS, *PICKLES]))
     except (OSError, ValueError) as error:
         raise UserError(
             f"{name} does not exist (looked from {Path.cwd()}), and cannot be loaded from "
-            f"Hugging Face's hub: {hub_problem(error)}"
+            f"Hugging Face's hub: {hub_problem(error)}; give a run, a checkpoint, or a folder "
+            "that holds the model's files"
         ) from error
     return folder
 

@@ -1,7 +1,7 @@
 """Tensors of foreign files: read without running code, checked by name, copied into a model."""
 
 import re
-import warnings
+import sys
 import zipfile
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.signatures import why_unreadable
+from webtext_gpt.terminal import say
 from webtext_gpt.weights.names import LINEAR
 
 SHOWN = 20
@@ -169,7 +170,7 @@ def take(
             weights[ours] = tensors[theirs].to(torch.float32, copy=True).contiguous()
     broken = [theirs for ours, theirs, _ in rows if not weights[ours].isfinite().all()]
     if broken:
-        warnings.warn(f"{source} has NaN or infinity in {_listed(broken)}", stacklevel=2)
+        say(f"warning: {source} has NaN or infinity in {_listed(broken)}", sys.stderr)
     model.load_state_dict(weights, strict=False, assign=True)
 
 

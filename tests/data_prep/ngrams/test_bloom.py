@@ -10,6 +10,8 @@ import xxhash
 
 from data_prep.ngrams.bloom import BloomFilter
 from data_prep.ngrams.bloom_file import HEADER_BYTES, MAGIC
+from data_prep.ngrams.bloom_fill import Fill
+from data_prep.ngrams.bloom_part import FilterPart, part_ranges
 from data_prep.ngrams.bloom_size import blocks_for, rate_of_load
 from data_prep.ngrams.distinct import MARGIN, Count, register
 from webtext_gpt.errors import UserError
@@ -73,6 +75,45 @@ def test_shares_of_the_blocks_add_up_to_the_whole_filter() -> None:
     for number in (2, 0, 1):
         parts.add_share(hashes, number, 3)
     assert (parts.words == whole.words).all()
+
+
+@pytest.mark.parametrize("number", [1, 2, 7, 600])
+def test_parts_that_hold_their_own_blocks_are_the_whole_filter(number: int) -> None:
+    """600 parts have one block each; with 7, the fourth has blocks of both halves."""
+    hashes, whole = draw(3, 10_000), BloomFilter(300, added=10_000)
+    whole.add_share(hashes, 0, 1)
+    asked = np.concatenate([hashes[:500], draw(4, 50_000)])
+    found, fill = np.ones(len(asked), np.bool_), Fill(300)
+    most = -(-600 // number) * 64
+    ranges = part_ranges(300, most)
+    assert [len(ranges), ranges[0][0], ranges[-1][1]] == [number, 0, 600]
+    for low, high in reversed(ranges):
+        part = FilterPart(300, low, high)
+        assert part.n_bytes <= most
+        for share in (1, 0):
+            part.add_share(hashes, share, 2)
+        assert (part.words == whole.words[low * 8 : high * 8]).all()
+        found &= part.contains(asked)
+        fill += part.fill()
+    assert (found == whole.contains(asked)).all()
+    assert found[:500].all()
+    assert not found[500:].all()
+    assert fill == whole.fill()
+    assert fill.bits == sum(int(word).bit_count() for word in whole.words)
+
+
+def test_the_rate_of_a_filter_of_two_blocks_by_hand() -> None:
+    """One block has all bits but one word's first half; the other has a bit in each word."""
+    words = np.full(16, 2**64 - 1, np.uint64)
+    words[0] = 2**32 - 1
+    words[8:] = 1
+    fill = BloomFilter(1, words).fill()
+    first = (1 / 2) * ((1 / 2 + 1 + 1 + 1) / 4) * 1
+    second = (1 / 64) ** 8 * (1 / 64) * (1 / 64)
+    assert fill.false_positive_rate(0) == first * second
+    assert fill.bits == 7 * 64 + 32 + 8
+    full = BloomFilter(1, np.full(16, 2**64 - 1, np.uint64)).fill()
+    assert full.false_positive_rate(2**60) == 1 + 1 / 16
 
 
 def test_parts_merged_in_any_order_are_the_whole(tmp_path: Path) -> None:

@@ -55,3 +55,40 @@ def test_every_column_of_table_3_has_figures() -> None:
 )
 def test_errors_have_two_digits(value: float, shown: str) -> None:
     assert two_digits(value) == shown
+
+
+def test_the_terminal_shows_what_was_measured_with_units() -> None:
+    results = [
+        Result("wikitext2", "perplexity", 20.0, 1, 1.0, 0.25),
+        Result("wikitext2", "words", 241_211, 1, 1.0),
+        Result("cbt_cn", "accuracy", 87.5, 8, 1.0),
+    ]
+    table3, figures = report.terminal(results, "mine", 124_439_808).split("\n\n")
+    assert [line.split()[-1] for line in table3.splitlines()] == [
+        "WikiText2", "ppl", "20", "29.41"
+    ]  # fmt: skip
+    assert table3.splitlines()[0].split() == ["CBT-CN", "WikiText2"]
+    assert table3.splitlines()[1].split() == ["%", "ppl"]
+    rows = [line.split() for line in figures.splitlines()]
+    assert rows == [
+        ["task", "metric", "value", "±error", "paper", "examples", "s"],
+        ["wikitext2", "perplexity", "20", "±0.25", "29.41", "1", "1.0"],
+        ["words", "241,211", "-", "-", "1", "1.0"],
+        ["cbt_cn", "accuracy,", "%", "87.50", "-", "87.65", "8", "1.0"],
+    ]
+
+
+def test_the_widest_table_fits_100_columns() -> None:
+    results = [
+        Result(task, metric, 7_663_667.0, 100_000, 99_999.9, 470_000.0)
+        for task, metric in report.COLUMNS.values()
+    ]
+    table3, figures = report.terminal(results[:7], "a_run_of_mine", 124_439_808).split("\n\n")
+    assert max(map(len, table3.splitlines())) <= 100
+    assert max(map(len, figures.splitlines())) <= 100
+
+
+def test_without_a_figure_of_the_paper_there_is_no_column_for_it() -> None:
+    shown = report.terminal([Result("custom", "accuracy", 50.0, 8, 1.0)], "mine", 10**8)
+    assert "paper" not in shown
+    assert len(shown.split("\n\n")) == 1

@@ -89,4 +89,4 @@ def test_the_command_compares_runs_of_any_name_without_torch(tmp_path: Path) -> 
     assert ran.returncode == 0, ran.stderr
     table = (tmp_path / "out, here" / "scaling.md").read_text()
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == names
-    assert "written to out, here/scaling.md" in ran.stdout
+    assert "written  'out, here/scaling.md'" in ran.stdout

@@ -5,7 +5,11 @@ import pytest
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import PairedTest
 
-from webtext_gpt.evaluation.translation_metrics import paired_bootstrap, translation_scores
+from webtext_gpt.evaluation.translation_metrics import (
+    bootstrap_errors,
+    paired_bootstrap,
+    translation_scores,
+)
 
 
 def test_one_token_of_five_differs() -> None:
@@ -99,6 +103,17 @@ def test_resampled_test_sets_are_scored_as_sacrebleu_scores_their_texts(metric: 
     assert 0 < min(above, below) < n_resamples / 2
     ties = n_resamples - above - below
     assert found.p_value == pytest.approx(2 * (min(above, below) + ties + 1) / (n_resamples + 1))
+
+
+@pytest.mark.parametrize("metric", OFFICIAL)
+def test_a_scores_standard_error_is_its_spread_over_resampled_test_sets(metric: str) -> None:
+    n, scores = len(REFERENCES), []
+    for drawn in np.random.default_rng(12345).choice(n, size=(1000, n)):
+        texts, references = ([of[i] for i in drawn] for of in (A, REFERENCES))
+        scores.append(OFFICIAL[metric].corpus_score(texts, [references]).score)
+    found = bootstrap_errors(A, REFERENCES, [metric])
+    assert found == {metric: pytest.approx(np.std(scores, ddof=1))}
+    assert bootstrap_errors(A[:1], REFERENCES[:1], [metric]) == {}
 
 
 def test_two_sentences_have_four_resampled_test_sets() -> None:

@@ -31,6 +31,20 @@ def test_two_screens_that_begin_with_what_it_does(command: Command, called: str)
         assert any(line.startswith(f"  {key}=...") for line in lines)
 
 
+@pytest.mark.parametrize("width", [80, 90])
+def test_it_fits_a_narrow_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every word is there, and only a word of its own is wider than the terminal."""
+    wide = {command: help_text(command, "all", command.script) for command in COMMANDS.values()}
+    monkeypatch.setattr("webtext_gpt.help.columns", lambda stream: width)
+    for command, text in wide.items():
+        narrow = help_text(command, "all", command.script)
+        assert [line for line in narrow.splitlines() if len(line) > width] == []
+        assert "".join(narrow.split()) == "".join(text.split())
+        usual = help_text(command, "", command.script).splitlines()
+        assert [line for line in usual if len(line) > width] == []
+    assert [line for line in overview().splitlines() if len(line) > width] == []
+
+
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)
 def test_all_names_every_key(command: Command) -> None:
     text = help_text(command, "all", command.script)

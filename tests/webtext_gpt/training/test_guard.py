@@ -53,6 +53,19 @@ def test_another_policy_is_refused() -> None:
         Guard("warn", spike=10)
 
 
+def test_a_spike_is_one_line_with_the_step_the_norm_and_its_median(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    guard = Guard("stop", spike=10)
+    for _ in range(40):
+        guard.check_norm(0.5, _batch(tmp_path))
+    assert capsys.readouterr().err == ""
+    guard.check_norm(25.0, _batch(tmp_path, step=1041))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("step 1,041: the gradient norm, 25, is 50 times its median, 0.5. ")
+    assert "optimizer.lr" in line
+
+
 def test_a_spike_exceeds_a_multiple_of_the_median() -> None:
     norms = GradientNorms(factor=10)
     assert not any(norms.is_spike(50.0) for _ in range(5))  # too few norms for a median

@@ -69,6 +69,8 @@ def test_a_folder_that_holds_a_run_is_refused_or_resumed(
 def test_a_launcher_needs_one_name_for_the_folder(
     compose: Callable[..., Any], small_run: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with pytest.raises(UserError, match=r"num_nodes=2 starts several processes, .* give run_dir="):
+        open_run(compose("train", *small_run, "trainer.num_nodes=2"), Call(frozenset({"seed"})))
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match=r"torchrun starts several processes, .* give run_dir="):

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -87,18 +88,41 @@ def test_a_process_that_only_bears_the_number_of_the_dead_one_is_not_the_holder(
     RunLock(folder).release()
 
 
-@pytest.mark.parametrize(
-    ("age", "free"), [(0.0, False), (50.0, False), (-5.0, False), (70.0, True), (9000.0, True)]
-)
-def test_a_holder_on_another_machine_is_gone_once_it_is_silent(
-    age: float, free: bool, tmp_path: Path
+@pytest.mark.parametrize("ahead", [0.0, -9000.0, 300.0])
+def test_a_holder_on_another_machine_is_gone_once_it_is_silent_whatever_its_clock(
+    ahead: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    _write(tmp_path, Holder(host="node7", pid=1, boot="another"), age)
-    if free:
-        RunLock(tmp_path).release()
-        return
-    with pytest.raises(UserError, match=r"process 1 on node7 .* surely gone, .* or remove .*lock"):
-        RunLock(tmp_path)
+    monkeypatch.setattr(run_lock, "FRESH_SECONDS", 1.5)
+    _write(tmp_path, Holder(host="node7", pid=1, boot="another"), age=-ahead)
+    began = time.monotonic()
+    RunLock(tmp_path).release()
+    assert 1.5 <= time.monotonic() - began < 6
+    said = capsys.readouterr().out
+    assert said.count("process 1 on node7 has been training in it") == 1
+    assert said.endswith("; watching for a sign of life\n")
+
+
+@pytest.mark.parametrize("ahead", [0.0, -300.0, 300.0])
+def test_a_living_holder_keeps_its_lock_whatever_its_clock(
+    ahead: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clock, or the file server's, gives the file's time: by 300 s it would be long gone."""
+    monkeypatch.setattr(run_lock, "FRESH_SECONDS", 3.0)
+    _write(tmp_path, Holder(host="node7", pid=1, boot="another"), age=-ahead)
+    ended = threading.Event()
+
+    def touch() -> None:
+        while not ended.wait(0.2):
+            os.utime(tmp_path / ".lock", (time.time() + ahead, time.time() + ahead))
+
+    holder = threading.Thread(target=touch)
+    holder.start()
+    try:
+        with pytest.raises(UserError, match=r"process 1 on node7 .* surely gone, remove .*lock"):
+            RunLock(tmp_path)
+    finally:
+        ended.set()
+        holder.join()
 
 
 def test_the_holder_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from webtext_gpt.data.left_out import left_out_lines
 from webtext_gpt.data.rows import plural
 from webtext_gpt.data.sources import Files
 from webtext_gpt.errors import UserError
+from webtext_gpt.terminal import say
 
 FEWEST_WORDS = 8
 """Words of the shortest sentence that is looked for in another text."""
@@ -129,7 +130,7 @@ def scan(corpora: Mapping[str, Files], heldout: Sequence[HeldOutSet]) -> dict[st
             n_bytes += len(text.encode())
             found.update(wanted.intersection(sentences(text)))
         for line in left_out_lines(source.left_out):
-            print(f"{name}: {line}", flush=True)
+            say(f"{name}: {line}")
         n_found = n_all = 0
         for held in heldout:
             counts = [(sum(h in found for h in d), len(d)) for d in hashes[held.name]]

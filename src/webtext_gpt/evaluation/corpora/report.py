@@ -21,6 +21,7 @@ from webtext_gpt.evaluation.corpora.ranking import (
 from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table
 from webtext_gpt.files import replaced, write_json, write_text
 from webtext_gpt.settings.corpora import Corpora
+from webtext_gpt.terminal import quoted, say_rows
 
 NAME = "corpora"
 
@@ -63,7 +64,8 @@ def write_report(
         plot(figures, partial)
     print(f"\n{aligned(rows)}\n\n{aligned(_pairs(differences[figures[0].name]))}")
     print(f"\n{_verdict(figures[0], differences[figures[0].name])}")
-    print(f"written to {run_dir}/{NAME}.md, {NAME}.json and {NAME}.png", flush=True)
+    files = [quoted(f"{run_dir}/{NAME}.{ending}") for ending in ("md", "json", "png")]
+    say_rows({"written": files[0], "": files[1], " ": files[2]})
 
 
 def _has(measured: Mapping[str, Measurement], heldout: Sequence[HeldOutSet]) -> bool:

@@ -30,6 +30,7 @@ from webtext_gpt.evaluation.detokenizers import CHILDRENS_BOOK, MARK
 from webtext_gpt.evaluation.published import published_lines
 from webtext_gpt.evaluation.scoring import Score, Scorer, Window, perplexity
 from webtext_gpt.progress import progress_bar
+from webtext_gpt.terminal import say
 from webtext_gpt.tokenizer import Tokenizer
 
 TOKENIZED = "tokenized passage"
@@ -66,10 +67,10 @@ class Lambada(Benchmark):
         rows = self.source.rows(data_dir, options.limit)
         n_tokenized = sum(TOKENIZED in row for _, row in rows)
         if n_tokenized:
-            print(
+            say(
                 f"{self.name}: the original release, tokenized and in lower case; the paper's "
                 "figures are for OpenAI's version, lambada_test.jsonl",
-                file=sys.stderr,
+                sys.stderr,
             )
         for place, row in rows:
             text = running_text(row, place, options.detokenize)

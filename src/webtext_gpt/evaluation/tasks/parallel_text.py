@@ -14,7 +14,7 @@ from webtext_gpt.evaluation.benchmark import Benchmark, Measurement, Options
 from webtext_gpt.evaluation.data_source import DataSource, Original
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.evaluation.tasks.translation import paired_sentences
-from webtext_gpt.evaluation.translation_metrics import translation_scores
+from webtext_gpt.evaluation.translation_metrics import bootstrap_errors, translation_scores
 from webtext_gpt.generation.translate import translate
 from webtext_gpt.paths import absence, readable_path, shown
 from webtext_gpt.progress import progress_bar
@@ -60,6 +60,7 @@ class ParallelText(Benchmark):
             {name: score.value for name, score in scores.items()},
             len(pairs),
             notes={name: score.signature for name, score in scores.items()},
+            standard_errors=bootstrap_errors(written, references, scores),
             written=list(zip(written, references, strict=True)),
         )
 

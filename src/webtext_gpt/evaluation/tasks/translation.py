@@ -18,6 +18,7 @@ from webtext_gpt.evaluation.prompted import answers, cut_beginning, fitted, room
 from webtext_gpt.evaluation.published import published_text
 from webtext_gpt.evaluation.scoring import Scorer
 from webtext_gpt.evaluation.text_metrics import bleu
+from webtext_gpt.evaluation.translation_metrics import bootstrap_errors
 
 EXAMPLES = (
     {"en": "The house is very old.", "fr": "La maison est très vieille."},
@@ -139,7 +140,10 @@ class Translation(Benchmark):
         written = [text.strip() for text in written]
         score = bleu(written, references)
         return Measurement(
-            {"bleu": score}, len(pairs), written=list(zip(written, references, strict=True))
+            {"bleu": score},
+            len(pairs),
+            standard_errors=bootstrap_errors(written, references, ["bleu"]),
+            written=list(zip(written, references, strict=True)),
         )
 
     def prompt(self, text: str) -> str:

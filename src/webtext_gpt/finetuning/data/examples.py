@@ -14,6 +14,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.labels import class_name, label_to_skip, regression_target
 from webtext_gpt.finetuning.data.rows import RowSource, file_source
 from webtext_gpt.finetuning.data.task import Task
+from webtext_gpt.terminal import say
 
 TextRow = tuple[str, str, str | None]
 """Place, text and second text (`None` unless texts come in pairs) of a row without its label."""
@@ -143,7 +144,7 @@ def print_once(*messages: str) -> None:
     ranks = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
     if all(os.environ.get(rank, "0") == "0" for rank in ranks):
         for message in messages:
-            print(message, flush=True)
+            say(message)
 
 
 def _text_or_empty(row: Row, column: str, place: str) -> str:

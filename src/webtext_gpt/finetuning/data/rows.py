@@ -18,7 +18,7 @@ from webtext_gpt.data.rows import (
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.delimited import read_delimited
 from webtext_gpt.finetuning.data.task import Task
-from webtext_gpt.hub import hub_problem
+from webtext_gpt.hub import hub_access, hub_problem
 from webtext_gpt.paths import absence, readable_path, shown
 from webtext_gpt.signatures import head_of, refuse_other_kind, wide_encoding
 
@@ -122,7 +122,10 @@ def hub_source(task: Task, split: str) -> RowSource:
 
     files = "local files can be given: task.train=FILE task.validation=FILE"
     try:
-        dataset = datasets.load_dataset(task.hub, task.config, split=split, revision=task.revision)
+        with hub_access():
+            dataset = datasets.load_dataset(
+                task.hub, task.config, split=split, revision=task.revision
+            )
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise UserError(
             f"task.hub={task.hub}: split {split!r} cannot be loaded: {hub_problem(error)}; {files}"

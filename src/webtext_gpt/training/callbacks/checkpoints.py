@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from tqdm import tqdm
 
 from webtext_gpt.checkpoint.absent import FOLDER
 from webtext_gpt.checkpoint.background import BackgroundWriter
@@ -17,6 +16,7 @@ from webtext_gpt.checkpoint.space import NoSpace, free_bytes, in_gib
 from webtext_gpt.checkpoint.store import BEST, LAST, STEP_NAME, STEPS
 from webtext_gpt.errors import UserError, explain
 from webtext_gpt.files import remove, remove_partials
+from webtext_gpt.terminal import say
 
 LESS_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
 """Endings of the names of metrics for which a lower value is better.
@@ -108,10 +108,9 @@ class Checkpoints(L.Callback):
             )
         kept = max(0, max_steps) // self.keep_every if self.keep_every else 0
         if needed + kept * size > free:
-            print(
+            say(
                 f"note        callbacks.checkpoints.keep_every={self.keep_every} keeps {kept} "
-                f"checkpoints of {in_gib(size)}; the disk has {in_gib(free)} free",
-                flush=True,
+                f"checkpoints of {in_gib(size)}; the disk has {in_gib(free)} free"
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -177,10 +176,10 @@ class Checkpoints(L.Callback):
             return
         self._is_noted = True
         measured = ", ".join(sorted(n for n in trainer.callback_metrics if n.startswith("val_")))
-        tqdm.write(
+        say(
             f"the validation after step {trainer.global_step} does not measure {self.monitor}, "
             f"so no checkpoint is the best by it; callbacks.checkpoints.monitor may be: {measured}",
-            file=sys.stderr,
+            sys.stderr,
         )
 
     def _is_new_best(self, value: float, loss: float) -> bool:
@@ -206,7 +205,7 @@ class Checkpoints(L.Callback):
         try:
             self._writer(trainer).finish()
         except Exception as error:
-            print(f"the checkpoint begun last is not written: {error}", file=sys.stderr)
+            say(f"the checkpoint begun last is not written: {error}", sys.stderr)
 
     def save_new(self, trainer: L.Trainer) -> None:
         """Write a checkpoint, unless the last one is up to date; return when it is complete.

@@ -1,15 +1,17 @@
 """Progress of training, on a terminal or in a log file."""
 
 import time
+from functools import partial
 
 import lightning as L
-from tqdm import tqdm
 
-from webtext_gpt.progress import progress_bar
+from webtext_gpt.progress import Progress, progress_bar
+from webtext_gpt.training.callbacks.throughput import Throughput
+from webtext_gpt.training.callbacks.time_budget import TimeBudget
 
 
 class Console(L.Callback):
-    """Progress bar over the optimizer steps, with the latest losses and the speed.
+    """Progress bar over the optimizer steps, with the latest losses, speed and the time left.
 
     Args:
         metric: validation metric to show in addition to the validation loss.
@@ -17,39 +19,46 @@ class Console(L.Callback):
 
     def __init__(self, metric: str = "val_loss") -> None:
         self.metric = metric
-        self._bar: tqdm | None = None
+        self._bar: Progress | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the bar at the current step."""
-        if trainer.is_global_zero:
-            total = trainer.max_steps if trainer.max_steps > 0 else None
-            self._bar = progress_bar("training", total=total, initial=trainer.global_step)
+        if not trainer.is_global_zero:
+            return
+        total = trainer.max_steps if trainer.max_steps > 0 else None
+        self._bar = progress_bar("training", total=total, initial=trainer.global_step, unit="step")
+        for callback in trainer.callbacks:
+            if isinstance(callback, TimeBudget):
+                self._bar.limit = partial(_rest, pl_module, 60 * callback.minutes)
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: object) -> None:
         """Advance the bar if it is time to draw it; figures are read no oftener than drawn."""
-        if self._bar is None or self._bar.disable or trainer.global_step <= self._bar.n:
+        bar = self._bar
+        if bar is None or bar.disable or trainer.global_step <= bar.n:
             return
-        is_due = time.time() - self._bar.last_print_t >= self._bar.mininterval
-        if is_due or trainer.global_step == trainer.max_steps:
+        is_first = bar.n == bar.initial
+        is_due = time.time() - bar.last_print_t >= bar.mininterval
+        if is_first or is_due or trainer.global_step == trainer.max_steps:
             # Reading figures makes the CPU wait for a GPU, which it does anyway on logged steps.
             on_gpu = trainer.strategy.root_device.type == "cuda"
             if not on_gpu or trainer.global_step % trainer.log_every_n_steps == 0:
-                self._bar.set_postfix(self._figures(trainer), refresh=False)
-            self._bar.update(trainer.global_step - self._bar.n)
+                bar.figures = self._figures(trainer)
+            bar.update(trainer.global_step - bar.n)
 
-    def _figures(self, trainer: L.Trainer) -> dict[str, str]:
-        """Return the latest figures, as they are shown."""
-        metrics = trainer.callback_metrics
-        return {
-            short: f"{float(metrics[name]):{form}}"
-            for short, name, form in (
-                ("loss", "train_loss", ".3f"),
-                ("val", "val_loss", ".3f"),
-                (self.metric.removeprefix("val_"), self.metric, ".4f"),
-                ("tok/s", "tokens_per_second", ",.0f"),
-            )
-            if name in metrics and (short, name) != ("loss", "val_loss")
-        }
+    def _figures(self, trainer: L.Trainer) -> list[str]:
+        """Return the latest figures, as they are shown, the most important first."""
+        metrics: dict[str, float] = {**trainer.callback_metrics}
+        for callback in trainer.callbacks:  # before the first log, its mean so far
+            if isinstance(callback, Throughput) and (speed := callback.tokens_per_second):
+                metrics.setdefault("tokens_per_second", speed)
+        shown = [
+            ("loss {:.3f}", "train_loss"),
+            ("{:,.0f} tok/s", "tokens_per_second"),
+            ("val {:.3f}", "val_loss"),
+        ]
+        if self.metric != "val_loss":
+            shown.append((f"{self.metric.removeprefix('val_')} {{:.4f}}", self.metric))
+        return [form.format(float(metrics[name])) for form, name in shown if name in metrics]
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Close the bar."""
@@ -63,3 +72,8 @@ class Console(L.Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _rest(module: L.LightningModule, end: float) -> float:
+    """Return the seconds of training that are left of a budget."""
+    return end - float(module.seconds)

@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.settings import whole_number
+from webtext_gpt.terminal import say
 from webtext_gpt.training.callbacks.checkpoints import is_lower_better
 
 
@@ -61,8 +62,7 @@ class Patience(EarlyStopping):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print why training ended."""
         if self.is_over:
-            print(
+            say(
                 f"training ends at step {trainer.global_step}: {self.wait_count} validations "
-                f"without a better {self.monitor} than {float(self.best_score):.4f}",
-                flush=True,
+                f"without a better {self.monitor} than {float(self.best_score):.4f}"
             )

@@ -1,5 +1,6 @@
 """Check that the machines of a run fit together, and let them watch one another."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -14,6 +15,7 @@ from typing import Any
 import lightning as L
 import torch.distributed as dist
 
+import webtext_gpt
 from webtext_gpt.errors import Stopped, UserError, explain
 from webtext_gpt.training.distributed.hosts import HostWatch, connect
 from webtext_gpt.training.distributed.launcher import WatchedLauncher, report_failure
@@ -154,13 +156,27 @@ def folder_problem(run_dir: Path, lock: bytes, first: str) -> str | None:
 
 
 def _versions() -> dict[str, str]:
+    """Return the versions of Python, the packages, and our source, which may be a checkout."""
     found = {"Python": ".".join(platform.python_version_tuple()[:2])}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = "(not installed)"
+    found["webtext-gpt"] += f" with source {source_hash(Path(webtext_gpt.__file__).parent)}"
     return found
+
+
+def source_hash(package: Path) -> str:
+    """Return eight digits that change with any module of a package.
+
+    Args:
+        package: folder of the package.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def _ending(trainer: L.Trainer) -> Callable[[str], None]:

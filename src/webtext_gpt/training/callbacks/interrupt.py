@@ -80,8 +80,7 @@ class GracefulInterrupt(L.Callback):
         name = signal.Signals(signum).name
         raise Stopped(
             f"{'interrupted' if signum == signal.SIGINT else f'stopped by {name}'}; "
-            f"step {trainer.global_step} is saved. Resume with: "
-            f"{self.resume}",
+            f"step {trainer.global_step} is saved. Resume with:\n  {self.resume}",
             exit_code=EXIT_PREEMPTED if signum in SYSTEM else 1,
         )
 
@@ -119,11 +118,11 @@ def stopped_at_once(run_dir: Path, step: int, resume: str) -> str:
     if not saved:
         return (
             f"stopped at once after step {step:,}, before the first checkpoint; this starts again "
-            f"at step 0: {resume}"
+            f"at step 0:\n  {resume}"
         )
     lost = step - max(saved)
     rest = f", so {plural(lost, 'step')} will be taken again" if lost > 0 else ""
     return (
         f"stopped at once after step {step:,}; the last checkpoint is of step {max(saved):,}"
-        f"{rest}. Resume with: {resume}"
+        f"{rest}. Resume with:\n  {resume}"
     )

@@ -1,18 +1,27 @@
-"""Plot of the loss over the optimizer steps."""
+"""Picture of the losses, learning rate and gradient norm, drawn while the model trains."""
 
+import time
 from pathlib import Path
 
 import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from webtext_gpt.commands import many_imports
-from webtext_gpt.files import replaced
-from webtext_gpt.model import perplexity
-from webtext_gpt.training.metrics import METRICS, read_metrics
+from webtext_gpt.training.loss_picture import draw_losses
+from webtext_gpt.training.metrics import METRICS
+
+SHARE = 0.01
+"""Largest share of the training time that is spent on drawing."""
+FIRST_SECONDS = 1.0
+"""Seconds that the first picture may take, which imports matplotlib."""
+INTERVAL = 30.0
+"""Seconds between two pictures, unless a validation has a newer result."""
 
 
 class LossCurve(L.Callback):
-    """Draws `loss.png` from `metrics.csv` when training ends.
+    """Draws `loss.png` from `metrics.csv` during training and when it ends.
+
+    A picture is drawn after a validation, or 30 seconds after the last one, as soon as all
+    pictures together take no more than 1 % of the time.
 
     Args:
         run_dir: the run's folder.
@@ -22,52 +31,44 @@ class LossCurve(L.Callback):
     def __init__(self, run_dir: str, metric: str = "val_loss") -> None:
         self.run_dir = Path(run_dir)
         self.metric = metric
+        self._began = self._drawn = time.monotonic()
+        self._spent = 0.0
+        self._expected = FIRST_SECONDS
+        self._is_waiting = False  # for time to draw the last validation
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._began = self._drawn = time.monotonic()
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw the validation, now or as soon as there is time."""
+        self._is_waiting = True
+        self._draw_if_due(trainer)
+
+    @rank_zero_only
+    def on_train_batch_end(self, trainer: L.Trainer, *args: object) -> None:
+        """Draw if it is time."""
+        self._draw_if_due(trainer)
 
     @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw the plot."""
+        """Draw the finished run."""
         for logger in trainer.loggers:
             logger.save()
-        draw_loss_curve(self.run_dir / METRICS, self.run_dir / "loss.png", self.metric)
+        self._draw(trainer)
 
+    def _draw_if_due(self, trainer: L.Trainer) -> None:
+        now = time.monotonic()
+        has_time = self._spent + self._expected <= SHARE * (now - self._began)
+        if has_time and (self._is_waiting or now - self._drawn >= INTERVAL):
+            self._draw(trainer)
 
-def draw_loss_curve(metrics: Path, picture: Path, metric: str = "val_loss") -> None:
-    """Plot training and validation loss, in nats, by optimizer step.
-
-    Args:
-        metrics: a run's `metrics.csv`.
-        picture: the PNG to write.
-        metric: column drawn on a second axis, unless it is `val_loss`.
-    """
-    with many_imports():
-        from matplotlib.figure import Figure
-
-    rows = read_metrics(metrics)
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot()
-    for column, label, style in (
-        ("train_loss", "training (each point one global batch)", {"linewidth": 0.8, "alpha": 0.7}),
-        ("val_loss", "validation", {"linewidth": 2, "marker": "o", "markersize": 3}),
-    ):
-        points = [(row["step"], row[column]) for row in rows if column in row]
-        if points:
-            axes.plot(*zip(*points, strict=True), label=label, **style)
-    validated = [row["val_loss"] for row in rows if "val_loss" in row]
-    scores = [(row["step"], row[metric]) for row in rows if metric in row]
-    if scores and metric != "val_loss":
-        name = metric.removeprefix("val_")
-        axes.set_title(f"{name} of the validation: {scores[-1][1]:.4f} at the end")
-        right = axes.twinx()
-        right.set_ylabel(name)
-        right.plot(*zip(*scores, strict=True), color="tab:green", marker="s", markersize=3)
-        axes.plot([], [], color="tab:green", marker="s", markersize=3, label=name)
-    elif validated:
-        last = validated[-1]
-        axes.set_title(f"validation loss {last:.3f}, perplexity {perplexity(last):.1f}")
-    axes.set_xlabel("optimizer steps")
-    axes.set_ylabel("loss (nats per token)" if metric == "val_loss" else "loss (nats)")
-    axes.grid(alpha=0.3)
-    if axes.lines:
-        axes.legend()
-    with replaced(picture) as partial:
-        figure.savefig(partial, dpi=120, format="png")
+    def _draw(self, trainer: L.Trainer) -> None:
+        began = time.monotonic()
+        metrics, picture = self.run_dir / METRICS, self.run_dir / "loss.png"
+        draw_losses(metrics, picture, self.metric, trainer.max_steps)
+        self._drawn = time.monotonic()
+        self._expected = self._drawn - began
+        self._spent += self._expected
+        self._is_waiting = False

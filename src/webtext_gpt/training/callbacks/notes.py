@@ -6,6 +6,7 @@ import lightning as L
 
 from webtext_gpt.data.rows import plural
 from webtext_gpt.settings.optimization import Linear, Scheduler, WarmupStableDecay
+from webtext_gpt.terminal import say
 
 
 class Notes(L.Callback):
@@ -35,16 +36,15 @@ class Notes(L.Callback):
         self._planned_steps = trainer.max_steps
         if trainer.is_global_zero:
             for line in self.lines(trainer.max_steps):
-                print(f"note        {line}", flush=True)
+                say(f"note        {line}")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print on rank 0 if training, cut short by time or patience, has ended in warm-up."""
         steps, (key, warmup) = trainer.global_step, self._warmup(self._planned_steps)
         if trainer.is_global_zero and steps < warmup < self._planned_steps:
-            print(
+            say(
                 f"note        training ended after {plural(steps, 'step')} of warm-up, of which "
-                f"{key} asks for {warmup}; the learning rate never reached its peak",
-                flush=True,
+                f"{key} asks for {warmup}; the learning rate never reached its peak"
             )
 
     def lines(self, steps: int) -> Iterator[str]:

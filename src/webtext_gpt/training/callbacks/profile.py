@@ -10,6 +10,7 @@ from lightning.pytorch.profilers import AdvancedProfiler, Profiler, SimpleProfil
 from torch.profiler import ProfilerAction, ProfilerActivity, schedule
 
 from webtext_gpt.files import replaced
+from webtext_gpt.terminal import say
 
 RECORDED = 3
 """Micro-batches that `TraceProfile` records. A trace holds every operation, so few must do."""
@@ -68,7 +69,7 @@ class Profile(L.Callback):
         with replaced(self.path) as partial:
             partial.write_text(f"Training {steps}\n\n{text}\n", encoding="utf-8")
         if trainer.is_global_zero:
-            print(f"profile     {self.path}", flush=True)
+            say(f"profile     {self.path}")
 
 
 class TraceProfile(Profile):
@@ -101,10 +102,9 @@ class TraceProfile(Profile):
         )
         self._profiler.start()
         if trainer.is_global_zero:
-            print(
+            say(
                 f"profile     {RECORDED} micro-batches, from step "
-                f"{trainer.global_step + skipped + 1}, will be recorded in {self._trace}",
-                flush=True,
+                f"{trainer.global_step + skipped + 1}, will be recorded in {self._trace}"
             )
 
     def on_train_batch_end(self, *args: object) -> None:

@@ -6,6 +6,7 @@ from typing import TypedDict
 import lightning as L
 
 from webtext_gpt.data.pretraining import PretrainingData
+from webtext_gpt.terminal import say
 
 MANY_PASSES = 4
 """Passes over a text up to which repeating it is almost as good as new text (Muennighoff et al.
@@ -64,7 +65,7 @@ class Sources(L.Callback):
         """Print the report on rank 0."""
         if trainer.is_global_zero:
             for line in self.lines(trainer.max_steps):
-                print(line, flush=True)
+                say(line)
 
     def lines(self, steps: int) -> Iterator[str]:
         """Yield the report on a run of so many optimizer steps."""

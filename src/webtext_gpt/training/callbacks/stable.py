@@ -8,6 +8,7 @@ from webtext_gpt.checkpoint.absent import FOLDER
 from webtext_gpt.checkpoint.store import BEST, LAST, STEP_NAME, STEPS
 from webtext_gpt.files import remove
 from webtext_gpt.settings.optimization import WarmupStableDecay
+from webtext_gpt.terminal import say
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.schedule import decay_start
 
@@ -68,7 +69,7 @@ class StableCheckpoint(L.Callback):
                 aside = later.with_name(later.name.replace("step-", DECAYED, 1))
                 remove(aside)
                 later.rename(aside)
-                print(f"note        {later.name} is now {aside.name}", flush=True)
+                say(f"note        {later.name} is now {aside.name}")
         for link in (self.folder / LAST, self.folder / BEST):
             if link.is_symlink() and not link.exists():
                 link.unlink()
@@ -82,10 +83,9 @@ class StableCheckpoint(L.Callback):
                 self._keep(callback)
             if trainer.is_global_zero:
                 kept = self.folder / STEP_NAME.format(step=self.start)
-                print(
+                say(
                     f"the learning rate decays from step {self.start} on; {kept} is kept, and a "
-                    "longer run continues from it: resume=... with a greater length",
-                    flush=True,
+                    "longer run continues from it: resume=... with a greater length"
                 )
 
 

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
+from webtext_gpt.terminal import say
 from webtext_gpt.training.distributed.collectives import greatest_over_ranks
 from webtext_gpt.training.lightning_internals import set_max_steps
 
@@ -77,10 +78,9 @@ class TimeBudget(L.Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print why training ended."""
         if self.is_over and trainer.global_step < trainer.max_steps:
-            print(
+            say(
                 f"training ends at step {trainer.global_step}, before the last, "
-                f"{trainer.max_steps}: trainer.max_minutes={self.minutes:g} is over",
-                flush=True,
+                f"{trainer.max_steps}: trainer.max_minutes={self.minutes:g} is over"
             )
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:

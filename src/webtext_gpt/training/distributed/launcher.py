@@ -25,7 +25,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.checkpoint.background import is_writing
 from webtext_gpt.errors import EXIT_PREEMPTED, Stopped, UserError
+from webtext_gpt.terminal import say
 from webtext_gpt.training.distributed.devices import external_launcher
+from webtext_gpt.training.distributed.joining import (
+    say_waiting,
+    torchrun_store,
+    wait_for_other_hosts,
+)
 from webtext_gpt.training.distributed.network import choose_interface, reach
 from webtext_gpt.training.lightning_internals import (
     SubprocessLauncher,
@@ -46,9 +52,6 @@ LOST_SECONDS = 15.0
 """Seconds to wait for the cause of an error that only says that another process is gone."""
 STUCK_SECONDS = 5.0
 """Seconds that rank 0 has to notice another process's death by itself."""
-
-JOIN_SECONDS = 25.0
-"""Seconds without the processes of other machines before rank 0 says that it waits for them."""
 
 
 class Watch(threading.Thread):
@@ -171,21 +174,16 @@ class WatchedLauncher(SubprocessLauncher):
         choose_interface(address)
         if environment.node_rank() > 0:
             by_torchrun = external_launcher() == "torchrun"
-            rank = environment.global_rank()
-            reach(address, environment.main_port, rank=rank, listens=by_torchrun)
-        elif environment.local_rank() == 0:
-            threading.Thread(target=self._say_waiting, daemon=True).start()
-
-    def _say_waiting(self) -> None:
-        """Say that processes of other machines are missing, for which torch waits half an hour."""
-        time.sleep(JOIN_SECONDS)
-        if not torch.distributed.is_initialized():
-            print(
-                f"rank 0 on {socket.gethostname()} waits for the other machines: "
-                f"{self.num_nodes} x {self.num_processes} processes have to join; if this was the "
-                "last line for minutes, see the output on the others",
-                flush=True,
-            )
+            here = f"rank {environment.global_rank()} on {socket.gethostname()}"
+            named_by = "--local-addr to torchrun" if by_torchrun else "MASTER_ADDR to every rank"
+            port = environment.main_port
+            reach(address, port, here=here, listens=by_torchrun, named_by=named_by)
+        if environment.local_rank() > 0:
+            return
+        if environment.node_rank() == 0:
+            _in_background(say_waiting, self.num_nodes, self.num_processes)
+        if (store := torchrun_store()) is not None:
+            _in_background(wait_for_other_hosts, store, report_failure)
 
     def _call_children_scripts(self, trainer: L.Trainer | None = None) -> None:
         self._check_can_spawn_children()
@@ -250,7 +248,7 @@ def report_failure(message: str) -> None:
     """Print an error if its reader still exists; the process ends in either case."""
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-        print(f"\nerror: {message}", file=sys.stderr, flush=True)
+        say(f"\nerror: {message}", sys.stderr)
 
 
 @contextlib.contextmanager
@@ -301,6 +299,10 @@ def rank_zero_reports_first() -> Iterator[None]:
         if rank_zero_only.rank != 0:
             time.sleep(SPEAK_SECONDS)
         raise
+
+
+def _in_background(function: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=function, args=arguments, daemon=True).start()
 
 
 def _lost_another(error: BaseException) -> bool:

@@ -2,6 +2,9 @@
 
 gloo listens on the address of the machine's own name. Debian's `/etc/hosts` gives that name a
 loopback address, and other machines may not know the name at all.
+
+As a program, `python -m webtext_gpt.training.distributed.network HOST PORT` waits until something
+listens there. Before torchrun it takes the place of torchrun's own wait, of twice its timeout.
 """
 
 import contextlib
@@ -9,10 +12,12 @@ import fcntl
 import os
 import socket
 import struct
+import sys
 import time
 from ipaddress import ip_address
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.terminal import say
 
 INTERFACE = "GLOO_SOCKET_IFNAME"
 """gloo's environment variable for the network interface to use."""
@@ -26,15 +31,16 @@ ANYWHERE = "192.0.2.1"
 SIOCGIFADDR = 0x8915
 
 
-def reach(host: str, port: int, *, rank: int, listens: bool) -> None:
+def reach(host: str, port: int, *, here: str, listens: bool, named_by: str) -> None:
     """Wait until rank 0's machine answers, before torch waits there for half an hour.
 
     Args:
         host: name or address of rank 0's machine.
         port: port of its store.
-        rank: this process's rank, for messages.
+        here: this process or machine, for messages.
         listens: whether something listens there already, as torchrun does when it starts its
             processes. Otherwise rank 0 listens once it is ready, and is waited for.
+        named_by: the setting that gives `host`, for messages.
 
     Raises:
         UserError: the name is unknown, no route leads there, nobody answers, or nobody listens
@@ -49,27 +55,23 @@ def reach(host: str, port: int, *, rank: int, listens: bool) -> None:
         except OSError as error:
             waiting = isinstance(error, ConnectionRefusedError) and not listens
             waited = time.monotonic() - began
-            here = f"rank {rank} on {socket.gethostname()}"
             if isinstance(error, socket.gaierror) or (waited > REACH_SECONDS and not waiting):
-                raise UserError(_unreachable(here, host, port, error, listens)) from None
+                raise UserError(
+                    f"{here} cannot reach rank 0 at {host}:{port}: {_cause(host, error)} (Where "
+                    f"the machines know {host} by another name or address, give it by {named_by}.)"
+                ) from None
             if waiting and waited > SAY_SECONDS and not said:
-                print(f"{here} waits for rank 0: nothing listens at {host}:{port} yet", flush=True)
+                say(f"{here} waits for rank 0: nothing listens at {host}:{port} yet")
                 said = True
         time.sleep(1)
 
 
-def _unreachable(here: str, host: str, port: int, error: OSError, listens: bool) -> str:
-    address = "--local-addr=ADDRESS to torchrun" if listens else "MASTER_ADDR=ADDRESS to every rank"
+def _cause(host: str, error: OSError) -> str:
     if isinstance(error, socket.gaierror):
-        cause = f"this machine knows no address of {host}"
-    elif isinstance(error, ConnectionRefusedError):
-        cause = "the machine answers, but nothing listens there; has rank 0 ended with an error?"
-    else:
-        cause = f"{error.strerror or error}; is a firewall between them, or the machine off?"
-    return (
-        f"{here} cannot reach rank 0 at {host}:{port}: {cause} (Where the machines know {host} by "
-        f"another name or address, give {address}.)"
-    )
+        return f"this machine knows no address of {host}"
+    if isinstance(error, ConnectionRefusedError):
+        return "the machine answers, but nothing listens there; has rank 0 ended with an error?"
+    return f"{error.strerror or error}; is a firewall between them, or the machine off?"
 
 
 def choose_interface(main_address: str) -> None:
@@ -134,3 +136,16 @@ def facing(host: str) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((host, 9))
         return str(probe.getsockname()[0])
+
+
+if __name__ == "__main__":
+    from webtext_gpt.cli import clear_errors
+
+    with clear_errors():
+        reach(
+            sys.argv[1],
+            int(sys.argv[2]),
+            here=socket.gethostname(),
+            listens=True,
+            named_by="--master-addr to torchrun",
+        )

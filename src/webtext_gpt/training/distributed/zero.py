@@ -4,6 +4,7 @@ No setting is repeated for DeepSpeed: accumulation, clipping, precision and the 
 trainer, the optimizer and its schedule from the module.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from webtext_gpt.checkpoint.background import announced_if_slow
 from webtext_gpt.checkpoint.parts import (
     STATE,
     WEIGHT,
@@ -135,6 +137,11 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
             OSError: a part cannot be written, as on a full disk.
         """
         path = Path(self.broadcast(str(filepath)))
+        slow = announced_if_slow(str(path)) if self.is_global_zero else contextlib.nullcontext()
+        with slow:
+            self._write_parts(checkpoint, path)
+
+    def _write_parts(self, checkpoint: dict[str, Any], path: Path) -> None:
         partial = path.with_name(f".{path.name}.partial")
         mine = part_contents(self._pieces())
         if self.is_global_zero:

@@ -15,6 +15,7 @@ from webtext_gpt.training.callbacks.hosts import (
     folder_problem,
     machine_names,
     refuse_other_versions,
+    source_hash,
 )
 from webtext_gpt.training.distributed import hosts
 from webtext_gpt.training.distributed.hosts import HostWatch, Peer, connect
@@ -163,6 +164,20 @@ def test_other_versions_are_refused() -> None:
     message = "host-b has torch 2.12.1, but host-a has torch 2.13.0; install the same"
     with pytest.raises(UserError, match=message):
         refuse_other_versions([_process(0, "host-a"), _process(1, "host-b", torch="2.12.1")])
+
+
+def test_a_changed_module_is_another_version(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    module = tmp_path / "model" / "gpt.py"
+    hashes = set()
+    for text in ("n_layer = 12\n", "n_layer = 24\n"):
+        module.write_text(text)
+        hashes.add(source_hash(tmp_path))
+    module.rename(tmp_path / "gpt.py")
+    hashes.add(source_hash(tmp_path))
+    (tmp_path / "notes.txt").touch()
+    hashes.add(source_hash(tmp_path))
+    assert sorted(map(len, hashes)) == [8, 8, 8]
 
 
 @pytest.fixture

@@ -22,13 +22,13 @@ def port() -> int:
 def test_an_unknown_name_is_refused_at_once() -> None:
     with pytest.raises(UserError, match="rank 3 on .* cannot reach rank 0 at nobody.invalid:29500: "
                        "this machine knows no address of nobody.invalid"):  # fmt: skip
-        reach("nobody.invalid", 29500, rank=3, listens=False)
+        reach("nobody.invalid", 29500, here="rank 3 on host-c", listens=False, named_by="A")
 
 
 def test_an_address_where_nobody_listens(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
     monkeypatch.setattr(network, "REACH_SECONDS", 0.1)
     with pytest.raises(UserError, match=f"at 127.0.0.1:{port}: .* nothing listens there"):
-        reach("127.0.0.1", port, rank=1, listens=True)
+        reach("127.0.0.1", port, here="host-b", listens=True, named_by="A")
 
 
 def test_rank_zero_is_waited_for_and_the_wait_is_said(
@@ -39,7 +39,7 @@ def test_rank_zero_is_waited_for_and_the_wait_is_said(
     servers: list[socket.socket] = []
     late = threading.Timer(2.5, lambda: servers.append(socket.create_server(("127.0.0.1", port))))
     late.start()
-    reach("127.0.0.1", port, rank=1, listens=False)
+    reach("127.0.0.1", port, here="host-b", listens=False, named_by="A")
     late.join()
     servers[0].close()
     said = capsys.readouterr().out

@@ -1,0 +1,157 @@
+"""Whole stages of the corpus on a made-up WebText, by the size of their input in gigabytes.
+
+    python benchmarks/webtext_stages.py stage=dedup gigabytes=0.1,1
+    python benchmarks/webtext_stages.py stage=overlap gigabytes=0.1,1 filter_memory=200M
+
+`common/webtext.py` makes the input: rows of a dump for `links`, archived pages for `documents`, and
+documents of 5 kB for the others. Each stage runs as its own command with one worker. Memory is the
+peak of the proportional set size of all its processes. The last row is what the stage would need
+for WebText itself if the line through the two largest sizes goes on.
+"""
+
+import io
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.common.report import report
+from benchmarks.common.webtext import DOCUMENT_BYTES, GROUP, WebText, page, posts
+from benchmarks.corpus_scale import run
+
+WORDS = 1_027
+"""Words of a document of 5 kB; its 8-grams are 7 fewer."""
+ROW_BYTES = 1_797
+PART_ROWS = 40_000
+PAGES = 1_000
+"""Pages of one archive."""
+WEBTEXT = {"links": 1_000.0, "documents": 45e6 * DOCUMENT_BYTES / 1e9}
+"""Size of WebText's input in GB, where it is not the 40 GB of its documents."""
+
+
+def dump(folder: Path, n_bytes: float) -> list[str]:
+    """Write a dump, compressed as the published ones are."""
+    import zstandard
+
+    path = folder / "RS_2013-01.zst"
+    count = int(n_bytes / ROW_BYTES / GROUP) * GROUP
+    with path.open("wb") as raw, zstandard.ZstdCompressor(1).stream_writer(raw) as out:
+        for row in posts(0, count):
+            out.write(row)
+    return [f"dumps={path}"]
+
+
+def archives(folder: Path, n_bytes: float) -> list[str]:
+    """Write archives of pages whose texts have so many bytes."""
+    from warcio.statusandheaders import StatusAndHeaders
+    from warcio.warcwriter import WARCWriter
+
+    number = 0
+    for table in WebText(WORDS).tables(int(n_bytes / DOCUMENT_BYTES)):
+        texts = table["text"].to_pylist()
+        for start in range(0, len(texts), PAGES):
+            with (folder / f"{number:06d}.warc.gz").open("wb") as file:
+                writer = WARCWriter(file, gzip=True)
+                for text in texts[start : start + PAGES]:
+                    url = f"http://site{number}.com/page"
+                    http = StatusAndHeaders("200 OK", [("Content-Type", "text/html")], "HTTP/1.1")
+                    body = io.BytesIO(page(text, f"Page {number}"))
+                    writer.write_record(
+                        writer.create_warc_record(url, "response", body, http_headers=http)
+                    )
+                    number += 1
+    return [f"pages={folder}", "text.language="]
+
+
+def documents(folder: Path, n_bytes: float) -> list[str]:
+    """Write documents into Parquet files of 200 MB."""
+    tables: list[pa.Table] = []
+    number = 0
+
+    def write() -> None:
+        nonlocal number
+        pq.write_table(pa.concat_tables(tables), folder / f"{number:05d}.parquet")
+        tables.clear()
+        number += 1
+
+    for table in WebText(WORDS).tables(int(n_bytes / DOCUMENT_BYTES)):
+        tables.append(table)
+        if sum(map(len, tables)) >= PART_ROWS:
+            write()
+    if tables:
+        write()
+    return [f"documents={folder}"]
+
+
+def overlap(folder: Path, n_bytes: float) -> list[str]:
+    """Write documents, and a test set of 400 of their beginnings and 400 other texts."""
+    documents(folder, n_bytes)
+    some = pq.read_table(folder / "00000.parquet")["text"].to_pylist()[:400]
+    others = next(WebText(WORDS, seed=1).tables(400))["text"].to_pylist()
+    test = folder.parent / "test.jsonl"
+    test.write_text("\n".join(json.dumps({"text": text[:1000]}) for text in some + others))
+    return [f"train={folder}", f"tests.some={test}"]
+
+
+def shards(folder: Path, n_bytes: float) -> list[str]:
+    """Write documents, and train a tokenizer on 10 MB of them."""
+    arguments = documents(folder, n_bytes)
+    made = folder.parent / "tokenizer"
+    run("tokenizer", [*arguments, "vocab_size=8192", "sample_bytes=10000000", f"out={made}"])
+    return [*arguments, f"tokenizer={made}"]
+
+
+STAGES: dict[str, tuple[Callable[[Path, float], list[str]], list[str]]] = {
+    "links": (dump, ["workers=1"]),
+    "documents": (archives, ["workers=1"]),
+    "dedup": (documents, ["carry=[]", "workers=1"]),
+    "overlap": (overlap, ["workers=1"]),
+    "tokenizer": (documents, ["sample_bytes=100000000", "vocab_size=8192"]),
+    "shards": (shards, ["workers=1"]),
+}
+
+
+def main() -> None:
+    """Measure one stage at some sizes, and print a row for each."""
+    given = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    stage = given.pop("stage", "")
+    if stage not in STAGES:
+        sys.exit(__doc__)
+    make, fixed = STAGES[stage]
+    sizes = [float(size) for size in given.pop("gigabytes", "0.1,1").split(",")]
+    more = [f"{key}={value}" for key, value in given.items()]
+    rows, found = [], []
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as name:
+            (Path(name) / "in").mkdir()
+            arguments = make(Path(name) / "in", size * 1e9)
+            out = Path(name) / "out"
+            cost = run(stage, [*arguments, *fixed, *more, f"out={out}"])
+            manifest = json.loads((out / "manifest.json").read_text())
+            left = shutil.disk_usage(name).free / 1e9
+        found.append((size, cost))
+        row = [f"{size:g}", f"{cost.cpu:,.1f}", f"{cost.memory:,.0f}",
+               f"{manifest['rows_in']:,}", f"{manifest['rows_out']:,}"]  # fmt: skip
+        rows.append(row)
+        print(stage, *row, f"{left:.0f} GB free", os.getloadavg()[0], file=sys.stderr, flush=True)
+    if len(found) > 1:
+        (small, less), (large, most) = found[-2:]
+        due = WEBTEXT.get(stage, 40.0)
+        slope = (most.cpu - less.cpu) / (large - small)
+        hours = (most.cpu + slope * (due - large)) / 3600
+        rows.append([f"{due:,.0f}, by this line", f"{hours:,.2f} h", "", "", ""])
+    report(
+        f"How do time and memory of {stage} grow with the size of its input?",
+        ("GB", "CPU s", "peak MB", "rows in", "rows out"),
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    main()

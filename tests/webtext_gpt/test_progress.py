@@ -1,0 +1,125 @@
+"""A bar on a terminal of 80 columns, lines in a log file, and estimates that are never wild."""
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+from fcntl import ioctl
+from struct import pack
+from termios import TIOCSWINSZ
+
+import pytest
+
+from webtext_gpt import progress
+from webtext_gpt.progress import UNKNOWN, Progress, _Lines, progress_bar
+
+WORK = """
+from webtext_gpt.progress import progress_bar
+import time
+bar = progress_bar("training", total=5000, unit="step")
+bar.figures = ["loss 3.2104", "123,456 tok/s", "val 3.5123", "accuracy 0.9123"]
+for step in range(14):
+    time.sleep(0.1)
+    bar.update()
+bar.close()
+print("done")
+"""
+
+
+def _bar(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, **options: object) -> Progress:
+    monkeypatch.setattr(sys, "stderr", stream)
+    bar = progress_bar("training", unit="step", **options)
+    bar.delay = 0
+    return bar
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time in seconds, as a list of one number that the test moves forward."""
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_log_has_lines_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    bar = _bar(monkeypatch, stream, total=200)
+    bar.figures = ["loss 3.210", "1,234 tok/s"]
+    for second in range(1, 101):  # two steps a second
+        bar.last_print_t -= 1
+        bar.update(2)
+        assert bar.n == 2 * second
+    bar.close()
+    text = stream.getvalue()
+    assert "\r" not in text
+    lines = text.splitlines()
+    assert 9 <= len(lines) <= 11
+    step = r"training: \d+ of 200 steps \(\d+%\), loss 3\.210, 1,234 tok/s, .+"
+    assert all(re.fullmatch(step, line) for line in lines)
+    assert lines[0].startswith("training: 20 of 200 steps (10%)")
+    assert lines[-1].startswith("training: 200 of 200 steps (100%)")
+
+
+def test_the_time_left_is_unknown_until_it_is_measured(
+    monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    bar = _bar(monkeypatch, io.StringIO(), total=101)
+    assert bar.seconds_left() is None
+    assert str(bar).endswith(UNKNOWN)
+    clock[0] += 60  # the first step compiles the model
+    bar.update()
+    clock[0] += 1
+    bar.update()
+    assert bar.seconds_left() is None  # a second says little
+    clock[0] += 3
+    bar.update()
+    # Two steps in four seconds after the first; 98 steps are left.
+    assert bar.seconds_left() == pytest.approx(98 * 2)
+    assert str(bar).endswith("03:16 left")
+    bar.limit = lambda: 30.0
+    assert bar.seconds_left() == 30
+    bar.limit = lambda: -5.0
+    assert bar.seconds_left() == 0
+
+
+def test_a_resumed_count_is_not_taken_for_speed(
+    monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    bar = _bar(monkeypatch, io.StringIO(), total=1000, initial=900)
+    bar.update()
+    clock[0] += 10
+    bar.update(9)
+    assert bar.seconds_left() == pytest.approx(90 * 10 / 9)
+
+
+def test_lines_are_whole_and_not_repeated() -> None:
+    stream = io.StringIO()
+    lines = _Lines(stream)
+    for text in ("\rone   ", "\rone", "\n", "\rtwo", "\r   \r"):
+        lines.write(text)
+    assert stream.getvalue() == "one\ntwo\n"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_bar_fits_the_terminal(width: int) -> None:
+    main, terminal = pty.openpty()
+    ioctl(terminal, TIOCSWINSZ, pack("HHHH", 24, width, 0, 0))
+    done = subprocess.Popen([sys.executable, "-c", WORK], stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(main, 4096)
+        except OSError:  # the other end is closed
+            break
+    os.close(main)
+    assert done.wait() == 0
+    *drawn, last = [line for line in re.split(r"[\r\n]+", shown.decode()) if line.strip()]
+    assert last == "done"
+    assert drawn
+    assert max(map(len, drawn)) < width
+    for line in drawn:
+        assert re.match(r"training +0% .*\d+/5,000 steps  loss 3\.2104  123,456 tok/s", line)
+        assert ("accuracy 0.9123" in line) == (width == 120)
