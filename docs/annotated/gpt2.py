@@ -637,7 +637,8 @@ print(
 # python train.py
 # ```
 #
-# The first line samples from OpenAI's weights. The second trains this model, four blocks wide enough
-# for real text, on the documentation strings of the installed Python packages.
-# [The classifier](annotated_classifier.md) continues from here: it puts a new head on a pretrained
-# model.
+# The first line samples from OpenAI's weights, which it downloads. The second trains a model of 4
+# blocks and width 128 on the documentation strings of the installed Python packages.
+# [The annotated classifier](annotated_classifier.md) continues from here: it puts a new head on a
+# pretrained model. [The annotated Transformer](annotated_transformer.md) is about the
+# encoder-decoder of 2017, from which GPT-1 took its blocks.
