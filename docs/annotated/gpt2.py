@@ -90,10 +90,13 @@ print([piece for piece, _ in split.pre_tokenize_str("Ann's kite is 100% red!!  Y
 
 # %% [markdown]
 # Without this rule, `dog`, `dog.`, `dog!` and `dog?` would each take a place in the vocabulary, which
-# is the paper's example. Training counts pairs and merges:
+# is the paper's example. `_byte_level` puts the expression and the mapping to bytes before the merges.
+# Counting and merging are left to the library `tokenizers`, which is fast enough for a whole corpus:
 
 # %% tags=["source"]
-show(train_bpe, "backend = _byte_level", ")")
+from webtext_gpt import tokenizer as tokenizer_module
+
+show(tokenizer_module._byte_level)
 
 # %%
 tokenizer = train_bpe(seen, vocab_size=1024)
@@ -603,10 +606,13 @@ for name in ("wte", "wpe", "h.0.attn.c_attn", "h.0.mlp.c_fc", "ln_f"):
 # the transpose of what PyTorch uses, and the format kept it. A table translates the names; four
 # matrices of each block are transposed:
 
-# %% tags=["source"]
-from webtext_gpt.weights.names import is_conv1d
+# %%
+from webtext_gpt.weights.gpt2 import NAMES
+from webtext_gpt.weights.names import LINEAR
 
-show(is_conv1d)
+for ours in ("wte.weight", "blocks.{}.attn.c_attn.weight", "blocks.{}.mlp.c_fc.weight"):
+    print(f"{ours} -> {NAMES[ours]}")
+print("transposed:", *LINEAR)
 
 # %% [markdown]
 # Read back, the model is the same. As a check from outside, Hugging Face's own `GPT2LMHeadModel` reads
