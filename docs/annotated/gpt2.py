@@ -297,7 +297,7 @@ show(Block.forward)
 # %%
 with torch.no_grad():
     normalized = block.ln_1(embedded)[0, 0]
-print(f"mean {normalized.mean().abs():.3f}, variance {normalized.var(unbiased=False):.3f}")
+print(f"mean {normalized.mean().abs():.2f}, variance {normalized.var(unbiased=False):.2f}")
 
 # %% [markdown]
 # ## 8. The output layer is the embedding
@@ -480,7 +480,7 @@ plt.show()
 # looks, as it predicts token t + 1. `is`, near the bottom, has to predict the colour.
 
 # %% tags=["measured"] picture="attention" alt="Attention weights of two heads, as matrices over the tokens of an unseen story. In the row of the second 'is', one head puts most of its weight on the colour in the first sentence"
-story = torch.cat((held[:1, :-2], held[:1, -2:]), dim=1)
+story = held[:1]
 labels = ["(start)", *(tokenizer.decode([token]).strip() for token in story[0, 1:])]
 with torch.no_grad():
     x, every = model.wte(story) + model.wpe.weight[: story.size(1)], []
@@ -521,9 +521,10 @@ from webtext_gpt.generation.sampling import Sampling, truncate
 
 show(truncate, "if top_k is not None", "logits = logits.masked_fill(logits < kth")
 
-# %% tags=["measured"]
+# %%
 from webtext_gpt.generation.decoding import generate
 
+# %% tags=["measured"]
 start = [tokenizer.end_of_text]
 for new in generate(
     model.eval(), [start] * 4, max_new_tokens=12, sampling=Sampling(top_k=40), seeds=range(4)
