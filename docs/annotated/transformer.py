@@ -9,34 +9,25 @@
 # %% [markdown]
 # # The Transformer of 2017, statement by statement
 #
-# "Attention Is All You Need" (Vaswani et al. 2017) describes its model in sections 3 to 6. This page
-# goes through them in the paper's order. Each statement is followed by the code that makes it true,
-# taken from the package when the page is built, and by a small model that runs it.
+# "Attention Is All You Need" (Vaswani et al. 2017) introduced the Transformer: an encoder that reads a
+# sentence and a decoder that writes its translation. This page goes through sections 3 to 6 of the
+# paper. Its statements are given in our own words, in indented blocks. Each is followed by the code
+# of this project that implements it and by a run on a model small enough to print.
 #
-# This page is `docs/annotated/transformer.ipynb`, run from top to bottom. B is the number of
-# sentences, S the length of the longest source, T of the longest target, and C the width of the model
-# (d_model in the paper).
+# Code headed by the name of a function and a file is read from `src/webtext_gpt/` when the page is
+# built. All other code was run to make this page, which is also a notebook,
+# `docs/annotated/transformer.ipynb`. [The annotated GPT-2](annotated_gpt2.md) treats the decoder alone,
+# and in more detail; [translation](../how-to/translation.md) is about training on real sentences.
+#
+# | symbol | meaning |
+# |---|---|
+# | B | sentences in a batch |
+# | S | tokens of the longest source |
+# | T | tokens of the longest target |
+# | C | width of the model; the paper's $d_{model}$ |
 
 # %% tags=["remove_cell"]
-import ast
-import inspect
-import textwrap
-
-from IPython.display import Markdown
-
-
-def show(part):
-    """Show the source of a function without its docstring, and where it is."""
-    source = textwrap.dedent(inspect.getsource(part))
-    first = ast.parse(source).body[0].body[0]
-    lines = source.splitlines()
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-        del lines[first.lineno - 1 : first.end_lineno]
-    file = "/".join(part.__module__.split(".")[1:]) + ".py"
-    return Markdown(
-        f"`{part.__qualname__}` in `{file}`:\n\n```python\n" + "\n".join(lines) + "\n```"
-    )
-
+from showing import show
 
 # %% [markdown]
 # ## The task
@@ -78,8 +69,8 @@ for role, ids in (
 # %% [markdown]
 # ## 3.4 Embeddings and softmax
 #
-# *One matrix serves as the embedding of both languages and as the output layer; embeddings are
-# multiplied by the square root of the width.*
+# > One matrix is the embedding of both languages and the output layer. Embeddings are multiplied by
+# > $\sqrt{C}$.
 
 # %%
 from webtext_gpt.model.transformer import Transformer, TransformerConfig
@@ -103,8 +94,9 @@ show(Transformer._embedded)
 # %% [markdown]
 # ## 3.5 Positional encoding
 #
-# *Nothing in attention knows the order of its inputs, so each position adds a vector to its token's
-# embedding: sines and cosines, whose wavelengths grow from 2 pi to 10,000 times 2 pi.*
+# > Attention does not depend on the order of its inputs, so a vector for the position is added to each
+# > token's embedding: $PE(p, 2i) = \sin(p / 10000^{2i/C})$ and $PE(p, 2i + 1)$ the cosine of the same
+# > angle. The wavelengths grow from $2\pi$ to $10000 \cdot 2\pi$.
 
 # %% tags=["source"]
 from webtext_gpt.model.gpt import sinusoidal_positions
@@ -112,8 +104,10 @@ from webtext_gpt.model.gpt import sinusoidal_positions
 show(sinusoidal_positions)
 
 # %% [markdown]
-# *The encoding of position p + k is a linear function of that of position p.* Each pair of a sine and
-# a cosine is rotated, by the same angle for every p:
+# > For a fixed offset $k$, the encoding of position $p + k$ is a linear function of that of $p$.
+#
+# The function is a rotation of each pair of a sine and a cosine, by an angle that depends on $k$ but
+# not on $p$:
 
 # %%
 table = sinusoidal_positions(64, 8)
@@ -126,7 +120,10 @@ print("equal:", torch.allclose(moved, sines[k:], atol=1e-6))
 # %% [markdown]
 # ## 3.2.1 Scaled dot-product attention
 #
-# *Attention(Q, K, V) = softmax(Q K^T / sqrt(d_k)) V.* Torch computes it without storing the weights:
+# > $\mathrm{Attention}(Q, K, V) = \mathrm{softmax}(Q K^\top / \sqrt{d_k}) V$, with queries Q, keys K and
+# > values V of width $d_k$.
+#
+# PyTorch computes it without storing the weights. (The branch for bf16 on CPUs is only about speed.)
 
 # %% tags=["source"]
 from webtext_gpt.model.gpt import attention
@@ -141,8 +138,11 @@ print("equal to the formula:", torch.allclose(attention(q, k, v), weights @ v, a
 # %% [markdown]
 # ## 3.2.2 Multi-head attention
 #
-# *Queries, keys and values are projected for each of h heads; the heads attend side by side, and their
-# outputs are joined and projected again.* A single matrix holds the projections of all heads.
+# > Queries, keys and values are projected once for each head. The heads attend in parallel; their
+# > outputs are concatenated and projected again.
+#
+# A single matrix, `c_attn`, holds the projections of all heads. `values`, `qk_norm` and `rotation` are
+# options of later models; `cache` is used in generation.
 
 # %% tags=["source"]
 from webtext_gpt.model.gpt import CausalSelfAttention
@@ -155,9 +155,10 @@ show(CausalSelfAttention.forward)
 # %% [markdown]
 # ## 3.1 Encoder
 #
-# *The encoder is a stack of equal layers; each has self-attention and then a feed-forward network. A
-# sub-layer's output is LayerNorm(x + Sublayer(x)).* That is the branch below without `pre_norm`;
-# GPT-2's blocks normalize before each sub-layer.
+# > The encoder is a stack of identical layers. Each has two sub-layers, self-attention and a
+# > feed-forward network. The output of a sub-layer is $\mathrm{LayerNorm}(x + \mathrm{Sublayer}(x))$.
+#
+# This is the second branch. In the first, which GPT-2 uses, each sub-layer normalizes its input.
 
 # %% tags=["source"]
 from webtext_gpt.model.gpt import Block
@@ -171,7 +172,7 @@ show(Block.forward)
 show(Transformer.encode)
 
 # %% [markdown]
-# A sentence therefore has the same encoding alone as beside a longer one:
+# A sentence therefore has the same encoding whether it is alone or in a batch with a longer one:
 
 # %%
 sources = [source_ids(tokenizer.encode(digits), end) for digits in ("42", "1990")]
@@ -186,7 +187,8 @@ print("equal:", torch.allclose(together.keys[0][:1, :, :3], alone.keys[0], atol=
 # %% [markdown]
 # ## 3.3 Position-wise feed-forward network
 #
-# *FFN(x) = max(0, x W1 + b1) W2 + b2, with four times the width inside, for each position by itself.*
+# > $\mathrm{FFN}(x) = \max(0, x W_1 + b_1) W_2 + b_2$, applied to each position separately, with an inner
+# > width of 4 C.
 
 # %% tags=["source"]
 from webtext_gpt.model.gpt import MLP
@@ -196,11 +198,11 @@ show(MLP.forward)
 # %% [markdown]
 # ## 3.2.3 Three uses of attention
 #
-# *In the encoder, every position attends to all positions of the source. In the decoder, a position
-# attends to itself and those before it. Between the two, the decoder's positions attend to the
-# encoder's output: queries come from the decoder, keys and values from the encoder.*
+# > 1. In the encoder, every position attends to all positions of the source.
+# > 2. In the decoder, a position attends to itself and to earlier ones.
+# > 3. From decoder to encoder: queries come from the decoder, keys and values from the encoder's output.
 #
-# A decoder layer has the second and the third use, then the feed-forward network:
+# A decoder layer has the second use (`attn`), the third (`cross`), and the feed-forward network:
 
 # %% tags=["source"]
 from webtext_gpt.model.transformer import CrossAttention, DecoderBlock
@@ -208,7 +210,7 @@ from webtext_gpt.model.transformer import CrossAttention, DecoderBlock
 show(DecoderBlock.forward)
 
 # %% [markdown]
-# The keys and values of the source are computed once, however long the translation becomes:
+# The keys and values of the source are computed once per sentence, not once per written token:
 
 # %% tags=["source"]
 show(CrossAttention.keys_and_values)
@@ -217,7 +219,9 @@ show(CrossAttention.keys_and_values)
 show(CrossAttention.forward)
 
 # %% [markdown]
-# *Masking preserves the auto-regressive property:* a later token changes nothing before it.
+# > Masking preserves the auto-regressive property: a prediction depends on earlier tokens only.
+#
+# If one target token is changed, the logits before it stay the same:
 
 # %%
 targets = torch.tensor([decoder_input(tokenizer.encode(roman(42)), end)])
@@ -232,7 +236,11 @@ print("unchanged positions:", [t for t, is_same in enumerate(same) if is_same])
 # %% [markdown]
 # ## 5.1 Batches
 #
-# *Pairs of similar length share a batch, whose size is counted in tokens.*
+# > Sentence pairs of similar length are batched together; a batch has about 25,000 tokens of each
+# > language.
+#
+# The pairs are shuffled, sorted by length, and cut into batches of a given number of tokens. The order
+# of the batches is random again:
 
 # %%
 import numpy as np
@@ -256,9 +264,12 @@ print(f"{batches.per_epoch} batches an epoch; {filled:.0%} of the targets' posit
 # %% [markdown]
 # ## 5.4 Regularization
 #
-# *Dropout is applied to the output of each sub-layer before it is added, and to the sums of embeddings
-# and positions.* It is the `dropout` of the blocks and of `_embedded` above. *Label smoothing of 0.1
-# teaches the model to be less sure than its data:*
+# > Dropout is applied to the output of each sub-layer before it is added to its input, and to the sums
+# > of embeddings and positions. Label smoothing of 0.1 makes the model less sure, which raises its
+# > perplexity but improves its translations.
+#
+# Dropout is `dropout` in the blocks and in `_embedded` above. With label smoothing $e$, the target is
+# the right token with probability $1 - e$, and any token of the vocabulary with probability $e$:
 
 # %% tags=["source"]
 from webtext_gpt.translation.module import summed_loss
@@ -275,8 +286,10 @@ print(f"by hand {by_hand:.4f}, by torch {by_torch:.4f}, without smoothing {-log_
 # %% [markdown]
 # ## 5.3 Optimizer
 #
-# *Adam with betas 0.9 and 0.98; the learning rate is C^-0.5 min(step^-0.5, step warmup^-1.5).*
-# `train.py` has the schedule as a factor of the peak, (C warmup)^-0.5:
+# > Adam with $\beta = (0.9, 0.98)$ and $\epsilon = 10^{-9}$. The learning rate is
+# > $C^{-0.5} \min(n^{-0.5}, n \, w^{-1.5})$ at step $n$, with $w = 4000$ steps of warm-up.
+#
+# `train.py` has a schedule as a factor of the peak rate, which is $(C w)^{-0.5}$ here:
 
 # %% tags=["source"]
 from webtext_gpt.training.schedule import inverse_sqrt
@@ -291,8 +304,9 @@ for step in (1, 4000, 100_000):
     print(f"step {step:>7,}: {rate:.3e}, by the formula {formula:.3e}")
 
 # %% [markdown]
-# Now the model learns. `train.py` does this with checkpoints, devices and validation; the loop itself
-# is short. The rate is higher and the warm-up shorter than the paper's, because the model is small.
+# All parts are together, and the training loop is short. `train.py experiment=translation` runs the
+# same loss with validation, checkpoints and several devices. The learning rate is higher here and the
+# warm-up shorter, because the model is small.
 
 # %% tags=["measured"]
 from webtext_gpt.translation.encoding import PairBatch
@@ -331,9 +345,11 @@ for step in range(501):
 # %% [markdown]
 # ## 6.1 Beam search
 #
-# *Beam search with a length penalty of 0.6; a translation has at most 50 tokens more than its source.*
-# A text's score is its log-probability divided by the penalty, so that short texts do not win only
-# because they are products of fewer probabilities.
+# > Beam search with a beam of 4 and a length penalty of $\alpha = 0.6$. A translation has at most 50
+# > tokens more than its source.
+#
+# The log-probability of a text is a sum over its tokens, so a longer text has a lower one. Beam search
+# compares texts by their log-probability divided by a penalty that grows with the length:
 
 # %% tags=["source"]
 from webtext_gpt.generation.translation_beams import length_penalty_of
