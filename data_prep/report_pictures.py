@@ -121,12 +121,12 @@ def draw_lengths(file: Path, characters: np.ndarray) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     low, middle, high = np.percentile(characters, (25, 50, 75))
-    ends = np.log10([max(characters.min(), 1), max(characters.max(), 1) + 1])
+    ends = [float(np.log10(n)) for n in (max(characters.min(), 1), max(characters.max(), 1) + 1)]
     with picture(file, height=3.4) as figure:
         headline(figure, f"Half of the documents have {low:,.0f} to {high:,.0f} characters")
         axes = figure.add_subplot()
-        bins = np.logspace(*ends, min(50, 5 + len(characters)))
-        axes.hist(np.maximum(characters, 1), bins=bins, color=BLUE)
+        bins = np.logspace(ends[0], ends[1], min(50, 5 + len(characters)))
+        axes.hist(np.maximum(characters, 1), bins=bins.tolist(), color=BLUE)
         axes.set_xscale("log")
         parts = (1.0,) if ends[1] - ends[0] > 2 else (1.0, 2.0, 5.0)
         axes.xaxis.set_major_locator(LogLocator(subs=parts))

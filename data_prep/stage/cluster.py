@@ -4,6 +4,7 @@ A task returns a small record, and what it writes is in files that all nodes sha
 node fails can therefore run again on another one, and gives the same bytes.
 """
 
+import logging
 import socket
 import subprocess
 import sys
@@ -58,7 +59,9 @@ def join(address: str | None) -> None:
         if address != "auto":
             _refuse_silent_port(address)
         _refuse_bad_head(address)
-    ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="WARNING")
+    ray.init(
+        address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.WARNING
+    )
 
 
 def _refuse_silent_port(address: str) -> None:
@@ -146,8 +149,8 @@ def check_nodes(files: Sequence[tuple[Path, int]], folder: Path) -> None:
         asked = {}
         for node in nodes:
             here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            task: Any = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(look)
-            asked[task.remote()] = node["NodeID"]
+            once: Any = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)
+            asked[once(look).remote()] = node["NodeID"]
         ready, silent = ray.wait(list(asked), num_returns=len(asked), timeout=NODE_SECONDS)
         faults = {asked[ref]: f"does not answer within {NODE_SECONDS:.0f} s:" for ref in silent}
         for ref in ready:

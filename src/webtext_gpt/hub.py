@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from webtext_gpt.paths import local_path
@@ -56,7 +57,7 @@ def hub_access() -> Iterator[None]:
 
     Hugging Face's libraries, which have to be imported by now, would retry for half a minute first.
     """
-    modules = [sys.modules[name] for name in OFFLINE_MODULES if name in sys.modules]
+    modules: list[Any] = [sys.modules[name] for name in OFFLINE_MODULES if name in sys.modules]
     before = [module.HF_HUB_OFFLINE for module in modules]
     offline = not all(before) and not can_connect()
     try:

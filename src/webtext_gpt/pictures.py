@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webtext_gpt.commands import many_imports
 from webtext_gpt.evaluation.tables import one_line
@@ -36,7 +36,7 @@ TITLE_LETTERS = 11
 LABEL_INCHES = 0.17
 """Height of a line of labels."""
 
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9.5,
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",

@@ -170,5 +170,5 @@ def plot(fits: Sequence[Fit], file: Path) -> None:
         )
 
 
-def _millions(number: int) -> str:
+def _millions(number: float) -> str:
     return f"{number / 1e6:.0f}M" if number >= 1e7 else f"{number / 1e6:.2g}M"

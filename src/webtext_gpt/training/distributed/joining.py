@@ -149,8 +149,8 @@ def say_waiting(n_nodes: int, n_processes: int) -> None:
 def _failure(store: dist.Store, heard: dict[int, tuple[int, float]]) -> str | None:
     """Return why the run cannot begin; update when each host was last heard."""
     if store.check([FAILED]):
-        node, _, cause = store.get(FAILED).decode().partition(" ")
-        return None if node == os.environ["GROUP_RANK"] else f"{cause} (all hosts end)"
+        failed, _, cause = store.get(FAILED).decode().partition(" ")
+        return None if failed == os.environ["GROUP_RANK"] else f"{cause} (all hosts end)"
     now = time.monotonic()
     for node, (count, since) in heard.items():
         found = store.add(str(node), 0)
