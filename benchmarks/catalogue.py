@@ -132,9 +132,12 @@ NOT_HERE = (
     "finetuning",
     "installation",
     "ladder",
+    "memory_by_model",
     "midi_round_trip",
     "overlap_directions",
     "translation",
+    "webtext_stages",
 )
-"""Scripts that compare versions of the project, count what differs, or take hours and need trained
-models; their figures are in docs/reference/measurements.md and docs/reference/corpus.md."""
+"""Scripts that compare versions of the project, count what differs, print a table of the estimate,
+or take hours and need trained models; their figures are in docs/reference/measurements.md,
+docs/reference/corpus.md, docs/how-to/gpu-memory.md and docs/explanation/scale.md."""

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -30,9 +31,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 import zstandard
+from matplotlib.ticker import LogLocator
 
 from benchmarks.common.report import report
 from benchmarks.common.timing import cpu_seconds
+from webtext_gpt.pictures import COLORS, GREY, End, headline, label_ends, picture
 
 FACTORS = (1, 2, 4, 8)
 PARAGRAPH = "The harbour was quiet when the first boats came back with the morning's catch. " * 2
@@ -230,28 +233,36 @@ def growth(values: list[float]) -> float:
     return float(np.polyfit(np.log(FACTORS[1:]), np.log(values[1:]), 1)[0])
 
 
-def draw(costs: dict[str, list[Cost]], picture: Path) -> None:
+def draw(costs: dict[str, list[Cost]], file: Path) -> None:
     """Draw time and memory over the size of the input, both axes logarithmic."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 6), layout="constrained")
-    for axes, key, label in zip(
-        figure.subplots(1, 2), ("cpu", "memory"), ("CPU seconds", "peak memory, MB"), strict=True
-    ):
-        for stage, found in costs.items():
-            values = [getattr(cost, key) for cost in found]
-            axes.plot(FACTORS, values, marker="o", label=f"{stage} ({growth(values):.2f})")
-        low = min(getattr(found[0], key) for found in costs.values())
-        axes.plot(FACTORS, [low * factor for factor in FACTORS], "k:", label="linear (1.00)")
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        axes.set_xticks(FACTORS, [f"{factor}x" for factor in FACTORS])
-        axes.set_xlabel("size of the input")
-        axes.set_ylabel(label)
-        axes.grid(visible=True, alpha=0.3)
-        axes.legend(title="growth", fontsize=8, loc="upper center",
-                    bbox_to_anchor=(0.5, -0.15), ncols=2)  # fmt: skip
-    figure.savefig(picture, dpi=110)
+    steepest = max(growth([cost.cpu for cost in found]) for found in costs.values())
+    with picture(file, height=6.4) as figure:
+        headline(
+            figure, f"No stage's time grows faster than the input to the power of {steepest:.2f}"
+        )
+        for axes, key, label in zip(
+            figure.subplots(2, 1), ("cpu", "memory"), ("CPU seconds", "peak memory (MB)"),
+            strict=True,
+        ):  # fmt: skip
+            ends = []
+            low = min(getattr(found[0], key) for found in costs.values())
+            axes.plot(FACTORS, [low * f for f in FACTORS], ":", color=GREY)
+            ends.append(End(low * FACTORS[-1], "linear (1.00)", GREY))
+            looks = zip(cycle((*COLORS, "black")), cycle("osD^vP"), strict=False)
+            for (stage, found), (color, marker) in zip(costs.items(), looks, strict=False):
+                values = [getattr(cost, key) for cost in found]
+                axes.plot(FACTORS, values, marker=marker, color=color, markersize=5)
+                ends.append(End(values[-1], f"{stage} ({growth(values):.2f})", color))
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log")
+            axes.set_xlim(FACTORS[0] * 0.97, FACTORS[-1] * 1.03)
+            axes.set_xticks(FACTORS, [f"{factor}x" for factor in FACTORS])
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:,.0f}")
+            axes.minorticks_off()
+            axes.set_ylabel(label)
+            label_ends(axes, ends)
+        axes.set_xlabel("size of the input (growth in parentheses)")
 
 
 def main() -> None:

@@ -23,12 +23,25 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 
 from webtext_gpt.dial.fit import fit
 from webtext_gpt.dial.laws import LossLaw, Shape, batch_tokens, embedding_lr, warmup_steps
+from webtext_gpt.pictures import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    End,
+    headline,
+    label_ends,
+    picture,
+)
 from webtext_gpt.settings.composition import compose
 
 REPOSITORY = Path(__file__).parents[1]
@@ -190,43 +203,43 @@ def _constants(law: LossLaw, rows: list[dict[str, float]], fitted: list[dict[str
 
 def _draw(law: LossLaw, fitted: list[dict[str, float]], held_out: list[dict[str, float]]) -> None:
     """Draw loss over training tokens: a curve for each depth, and the runs as points."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    axes = figure.add_subplot()
     rows = fitted + held_out
     lengths = [row["tokens"] for row in rows]
     tokens = np.geomspace(min(lengths) / 1.5, 2 * max(lengths)).tolist()
-    for number, depth in enumerate(sorted({int(row["depth"]) for row in rows})):
-        shape, color = Shape(depth), f"C{number}"
-        is_held_out = depth == int(held_out[0]["depth"])
-        label = f"{shape.size / 1e6:.2f} M weights{', held out' if is_held_out else ''}"
-        losses = [law.loss(shape.size, n) for n in tokens]
-        axes.plot(tokens, losses, "--" if is_held_out else "-", color=color, lw=1)
-        own = [row for row in rows if row["depth"] == depth]
-        axes.plot(
-            [row["tokens"] for row in own],
-            [row["val_loss"] for row in own],
-            "*" if is_held_out else "o",
-            markersize=12 if is_held_out else 6,
-            color=color,
-            label=label,
+    largest_error = max(
+        abs(law.loss(row["size"], row["tokens"]) / row["val_loss"] - 1) for row in held_out
+    )
+    with picture(PICTURE, height=4.6) as figure:
+        headline(
+            figure,
+            f"The law of the smaller models misses the held-out one by {largest_error:.1%} at most",
         )
-    errors = ", ".join(
-        f"{law.loss(row['size'], row['tokens']) / row['val_loss'] - 1:+.1%}"
-        for row in sorted(held_out, key=lambda row: row["tokens"])
-    )
-    axes.set_title(
-        f"L = {law.irreducible:.2f} + {law.size_factor:.3g} / N^{law.size_exponent:.2f} + "
-        f"{law.tokens_factor:.3g} / D^{law.tokens_exponent:.2f}; held-out model: {errors}",
-        fontsize=9,
-    )
-    axes.set_xscale("log")
-    axes.set_xlabel("training tokens D")
-    axes.set_ylabel("validation loss, nats a token")
-    axes.grid(alpha=0.3)
-    axes.legend(title="weights in the blocks N", fontsize=8)
-    figure.savefig(PICTURE, dpi=120)
+        axes = figure.add_subplot()
+        ends = []
+        colors = cycle((SKY, GREEN, ORANGE, PURPLE, BLUE))
+        for depth in sorted({int(row["depth"]) for row in rows}):
+            is_held_out = depth == int(held_out[0]["depth"])
+            shape, color = Shape(depth), VERMILION if is_held_out else next(colors)
+            losses = [law.loss(shape.size, n) for n in tokens]
+            axes.plot(tokens, losses, "--" if is_held_out else "-", color=color, lw=1)
+            own = [row for row in rows if row["depth"] == depth]
+            points = [row["tokens"] for row in own], [row["val_loss"] for row in own]
+            marker, size = ("*", 11) if is_held_out else ("o", 5)
+            axes.plot(*points, marker, markersize=size, color=color)
+            label = f"{shape.size / 1e6:.2f} M{', held out' if is_held_out else ''}"
+            ends.append(End(losses[-1], label, color))
+        axes.set_title(
+            f"L = {law.irreducible:.2f} + {law.size_factor:.3g} / N^{law.size_exponent:.2f} + "
+            f"{law.tokens_factor:.3g} / D^{law.tokens_exponent:.2f}, N: weights in the blocks"
+        )
+        axes.set_xscale("log")
+        axes.set_xlim(tokens[0], tokens[-1])
+        axes.set_xticks([2.0**power * 1e6 for power in range(6)])
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:.0f} M")
+        axes.minorticks_off()
+        axes.set_xlabel("training tokens D")
+        axes.set_ylabel("validation loss (nats per token)")
+        label_ends(axes, ends)
 
 
 if __name__ == "__main__":

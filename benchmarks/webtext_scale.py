@@ -2,7 +2,7 @@
 
     python benchmarks/webtext_scale.py stage=signatures sizes=100_000,1_000_000,8_000_000
     python benchmarks/webtext_scale.py stage=bloom sizes=10_000_000_000
-    python benchmarks/webtext_scale.py stage=tokens [out=PICTURE.png]
+    python benchmarks/webtext_scale.py stage=tokens sizes=10_000_000_000
 
 `signatures` clusters so many documents. One in 40 is made up by `common/webtext.py` and signed by
 the stage's own code; a third of these are copies of each other, with known similarities. The
@@ -17,7 +17,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -46,8 +46,7 @@ def make_signatures(folder: Path, documents: int) -> None:
     """Write the parts and the key files of a corpus, as `dedup` has them before it clusters."""
     from data_prep.near_duplicates.candidates import band_keys
     from data_prep.near_duplicates.key_files import write_keys
-    from data_prep.near_duplicates.signatures import sign_parts
-    from data_prep.stage.engine import NATIVE, start_engine
+    from data_prep.near_duplicates.signatures import sign_part
 
     real = documents // REAL
     tables = pa.concat_tables(WebText().tables(real))
@@ -55,9 +54,9 @@ def make_signatures(folder: Path, documents: int) -> None:
     for start in range(0, real, PART):
         parts.append(folder / f"part-{len(parts):05d}.parquet")
         pq.write_table(tables.slice(start, PART), parts[-1], compression="lz4")
-    start_engine(NATIVE)
-    ledger = cast(Any, SimpleNamespace(work=folder))
-    keys = sign_parts(ledger, parts, ngram=5, bands=BANDS, rows=ROWS)
+    keys = [folder / f"keys-{at}.npy" for at in range(len(parts))]
+    for part, target in zip(parts, keys, strict=True):
+        sign_part((part, target), ngram=5, bands=BANDS, rows=ROWS)
     rng = np.random.default_rng(1)
     for start in range(real, documents, PART):
         count = min(PART, documents - start)
@@ -241,33 +240,6 @@ def main() -> None:
         (keys[0], *(f"{size:,}" for size in sizes)),
         rows,
     )
-    if "out" in given:
-        draw({stage: columns}, Path(given["out"]))
-
-
-def draw(stages: Mapping[str, Sequence[Figures]], picture: Path) -> None:
-    """Draw the peak memory and, where it was measured, the CPU time over the number of items."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    for axes, key, label in zip(
-        figure.subplots(1, 2), ("peak MB", "CPU s"), ("peak memory, MB", "CPU time, s"), strict=True
-    ):
-        for stage, columns in stages.items():
-            points = [(next(iter(c.values())), c[key]) for c in columns if key in c]
-            if not points:
-                continue
-            axes.plot(*zip(*points, strict=True), marker="o", label=stage)
-            (first, value), (last, _) = points[0], points[-1]
-            linear = (value, value * last / first)
-            axes.plot((first, last), linear, "k:", label=f"{stage}, if linear")
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set_xlabel("documents, 8-grams or tokens")
-        axes.set_ylabel(label)
-        axes.grid(visible=True, alpha=0.3)
-        axes.legend(fontsize=8)
-    figure.savefig(picture, dpi=110)
 
 
 def shown(value: object) -> str:

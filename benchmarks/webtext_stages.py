@@ -2,21 +2,22 @@
 
     python benchmarks/webtext_stages.py stage=dedup gigabytes=0.1,1
     python benchmarks/webtext_stages.py stage=overlap gigabytes=0.1,1 filter_memory=200M
+    python benchmarks/webtext_stages.py draw=PICTURE.png results=RESULTS.jsonl
 
 `common/webtext.py` makes the input: rows of a dump for `links`, archived pages for `documents`, and
 documents of 5 kB for the others. Each stage runs as its own command with one worker. Memory is the
 peak of the proportional set size of all its processes. The last row is what the stage would need
-for WebText itself if the line through the two largest sizes goes on.
+for WebText itself if the line through the two largest sizes goes on. `results=FILE` appends each
+measurement to a file, from which the picture is drawn.
 """
 
 import io
 import json
-import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +34,26 @@ PAGES = 1_000
 """Pages of one archive."""
 WEBTEXT = {"links": 1_000.0, "documents": 45e6 * DOCUMENT_BYTES / 1e9}
 """Size of WebText's input in GB, where it is not the 40 GB of its documents."""
+
+
+class Point(NamedTuple):
+    """One measurement.
+
+    Attributes:
+        stage: The stage.
+        gigabytes: Size of its input.
+        cpu: CPU seconds of all its processes.
+        memory: Peak memory of all its processes, in MB.
+        rows_in: Rows that it read.
+        rows_out: Rows that it wrote.
+    """
+
+    stage: str
+    gigabytes: float
+    cpu: float
+    memory: float
+    rows_in: int
+    rows_out: int
 
 
 def dump(folder: Path, n_bytes: float) -> list[str]:
@@ -117,16 +138,9 @@ STAGES: dict[str, tuple[Callable[[Path, float], list[str]], list[str]]] = {
 }
 
 
-def main() -> None:
-    """Measure one stage at some sizes, and print a row for each."""
-    given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    stage = given.pop("stage", "")
-    if stage not in STAGES:
-        sys.exit(__doc__)
+def measure(stage: str, sizes: Sequence[float], more: Sequence[str]) -> Iterator[Point]:
+    """Run a stage at each size, in gigabytes, with further arguments."""
     make, fixed = STAGES[stage]
-    sizes = [float(size) for size in given.pop("gigabytes", "0.1,1").split(",")]
-    more = [f"{key}={value}" for key, value in given.items()]
-    rows, found = [], []
     for size in sizes:
         with tempfile.TemporaryDirectory() as name:
             (Path(name) / "in").mkdir()
@@ -134,17 +148,70 @@ def main() -> None:
             out = Path(name) / "out"
             cost = run(stage, [*arguments, *fixed, *more, f"out={out}"])
             manifest = json.loads((out / "manifest.json").read_text())
-            left = shutil.disk_usage(name).free / 1e9
-        found.append((size, cost))
-        row = [f"{size:g}", f"{cost.cpu:,.1f}", f"{cost.memory:,.0f}",
-               f"{manifest['rows_in']:,}", f"{manifest['rows_out']:,}"]  # fmt: skip
-        rows.append(row)
-        print(stage, *row, f"{left:.0f} GB free", os.getloadavg()[0], file=sys.stderr, flush=True)
-    if len(found) > 1:
-        (small, less), (large, most) = found[-2:]
+        point = Point(stage, size, cost.cpu, cost.memory, manifest["rows_in"], manifest["rows_out"])
+        print(*point, file=sys.stderr, flush=True)
+        yield point
+
+
+def draw(points: Sequence[Point], file: Path) -> None:
+    """Draw CPU time and peak memory of all stages over the size of the input."""
+    from webtext_gpt.pictures import COLORS, End, headline, label_ends, picture
+
+    stages = [stage for stage in STAGES if any(point.stage == stage for point in points)]
+    with picture(file, height=6.4) as figure:
+        headline(figure, "Time grows with the input; memory grows far less")
+        for axes, key, title in zip(
+            figure.subplots(2, 1, sharex=True),
+            ("cpu", "memory"),
+            ("CPU time, seconds", "peak memory of all processes, MB"),
+            strict=True,
+        ):
+            axes.set(xscale="log", yscale="log", title=title)
+            largest = max(point.gigabytes for point in points)
+            ends = []
+            for stage, color in zip(stages, COLORS, strict=False):
+                mine = sorted(point for point in points if point.stage == stage)
+                values = [getattr(point, key) for point in mine]
+                axes.plot([point.gigabytes for point in mine], values, marker="o", color=color)
+                to_label = (mine[-1].gigabytes, largest), (values[-1], values[-1])
+                axes.plot(*to_label, linestyle=":", linewidth=1, color=color)
+                ends.append(End(values[-1], stage, color))
+            if key == "memory":
+                axes.set(ylim=(100, 10_000), xlabel="input, GB (of text; links: of raw posts)")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_major_formatter("{x:,.0f}")
+            axes.yaxis.set_minor_formatter("")
+            axes.xaxis.set_minor_formatter("")
+            label_ends(axes, ends)
+
+
+def main() -> None:
+    """Measure one stage at some sizes, and print a row for each; or draw what was measured."""
+    given = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    stage, results = given.pop("stage", ""), given.pop("results", "")
+    if "draw" in given:
+        lines = Path(results).read_text().splitlines()
+        draw([Point(*json.loads(line)) for line in lines], Path(given["draw"]))
+        return
+    if stage not in STAGES:
+        sys.exit(__doc__)
+    sizes = [float(size) for size in given.pop("gigabytes", "0.1,1").split(",")]
+    points = []
+    for point in measure(stage, sizes, [f"{key}={value}" for key, value in given.items()]):
+        points.append(point)
+        if results:
+            with Path(results).open("a") as file:
+                file.write(json.dumps(point) + "\n")
+    rows = [
+        [f"{one.gigabytes:g}", f"{one.cpu:,.1f}", f"{one.memory:,.0f}", f"{one.rows_in:,}",
+         f"{one.rows_out:,}"]
+        for one in points
+    ]  # fmt: skip
+    if len(points) > 1:
+        small, large = points[-2:]
         due = WEBTEXT.get(stage, 40.0)
-        slope = (most.cpu - less.cpu) / (large - small)
-        hours = (most.cpu + slope * (due - large)) / 3600
+        slope = (large.cpu - small.cpu) / (large.gigabytes - small.gigabytes)
+        hours = (large.cpu + slope * (due - large.gigabytes)) / 3600
         rows.append([f"{due:,.0f}, by this line", f"{hours:,.2f} h", "", "", ""])
     report(
         f"How do time and memory of {stage} grow with the size of its input?",

@@ -38,9 +38,10 @@ from data_prep.settings import Dedup
 from data_prep.stage import shuffle, workers
 from data_prep.stage.engine import NATIVE, Engine, start_engine
 from data_prep.stage.inputs import InputFile, find_inputs
-from data_prep.stage.ledger import Ledger, Records
+from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, print_counts, source_manifests
 from data_prep.stage.readers import SUFFIXES
+from data_prep.stage.records import Records
 from webtext_gpt.cli import Call
 from webtext_gpt.files import replaced
 from webtext_gpt.terminal import say

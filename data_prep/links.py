@@ -28,10 +28,11 @@ from data_prep.settings import Links
 from data_prep.stage import workers
 from data_prep.stage.engine import NATIVE, Engine, daft_paths, start_daft, start_engine
 from data_prep.stage.inputs import InputFile, expand
-from data_prep.stage.ledger import Ledger, Records
+from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, print_counts
 from data_prep.stage.memory import available_memory, processes_that_fit
 from data_prep.stage.outputs import fingerprint
+from data_prep.stage.records import Records
 from webtext_gpt.cli import Call, parse, read_settings
 from webtext_gpt.commands import COMMANDS
 from webtext_gpt.errors import UserError

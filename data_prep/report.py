@@ -1,4 +1,4 @@
-r"""Report on a corpus: tables and plots made from the manifests of its stages.
+r"""Report on a corpus: tables and plots made from the manifests of its stages, as one page.
 
     python data_prep/report.py links=corpus/links pages=corpus/pages \
         documents=corpus/documents dedup=corpus/dedup out=corpus/report
@@ -15,25 +15,28 @@ if __name__ == "__main__":
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.classifier.scoring import LOW
+from data_prep.report_pictures import (
+    draw_clusters,
+    draw_domains,
+    draw_funnel,
+    draw_lengths,
+    draw_quality,
+)
 from data_prep.settings import REPORTED, Report
 from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
 from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError, explain
-from webtext_gpt.files import read_text, replaced, write_text
+from webtext_gpt.files import read_text, write_text
+from webtext_gpt.page import write_page
 from webtext_gpt.paths import place_of, readable_path
 from webtext_gpt.remote.uploads import written_folder
 from webtext_gpt.terminal import quoted, say_rows
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 TOP = 20  # rows of the tables of domains and languages
 
@@ -41,7 +44,7 @@ TOP = 20  # rows of the tables of domains and languages
 def write_report(
     stages: Mapping[str, str | Path], out: str | Path, webtext_domains: str | Path | None = None
 ) -> Path:
-    """Write `report.md` and its plots.
+    """Write `report.md`, its plots, and `report.html` with all of them inside.
 
     Args:
         stages: Folders by name of the stage.
@@ -76,14 +79,15 @@ def _write(
     webtext: Mapping[str, int],
 ) -> None:
     """Write the report of some stages, given as folders and manifests by name."""
-    if out.exists() and any(p.name != "report.md" and p.suffix != ".png" for p in out.iterdir()):
+    ours = ("report.md", "report.html")
+    if out.exists() and any(p.name not in ours and p.suffix != ".png" for p in out.iterdir()):
         raise UserError(f"{out} holds more than a report; choose another out=")
     out.mkdir(parents=True, exist_ok=True)
     text = ["# Corpus report", "", *_funnel(manifests, out)]
     last = next((s for s in ("dedup", "documents") if s in folders), None)
     if last:
         files = sorted(folders[last].glob("documents-*.parquet"))
-        text += [*_domains(files, webtext), *_lengths(files, out), *_languages(files)]
+        text += [*_domains(files, webtext, out), *_lengths(files, out), *_languages(files)]
     if "quality" in manifests.get("documents", {}):
         files = sorted(folders["documents"].glob("documents-*.parquet"))
         text += _quality(manifests["documents"], files, out)
@@ -94,6 +98,7 @@ def _write(
     if "shards" in folders:
         text += _tokens(manifests["shards"])
     write_text(out / "report.md", "\n".join(text) + "\n")
+    write_page(out / "report.md")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
@@ -105,25 +110,17 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
 
 def _funnel(manifests: Mapping[str, Manifest], out: Path) -> list[str]:
     """Return the rows in, rejected and out of each stage, and plot them."""
-    text, bars = ["## From posts to documents", ""], []
-    for stage in REPORTED:
-        if stage not in manifests:
-            continue
-        manifest = manifests[stage]
-        bars += [(f"{stage}: in", manifest["rows_in"]), (f"{stage}: out", manifest["rows_out"])]
+    text = ["## From posts to documents", "", "![From posts to documents](funnel.png)", ""]
+    given = {stage: manifests[stage] for stage in REPORTED if stage in manifests}
+    draw_funnel(out / "funnel.png", given)
+    for stage, manifest in given.items():
         text += [f"### {stage}", ""]
         rows = [("in", manifest["rows_in"])]
         rows += sorted(manifest["rejected"].items(), key=lambda item: (-item[1], item[0]))
         if manifest["rows_used"] != manifest["rows_out"]:
             rows.append(("used, then merged", manifest["rows_used"]))
         text += _table(("", "rows"), [*rows, ("**out**", manifest["rows_out"])])
-    figure, axes = _figure()
-    names, values = zip(*bars, strict=True)
-    axes.barh(names, values)
-    axes.invert_yaxis()
-    axes.set_xlabel("rows")
-    _save(figure, out / "funnel.png")
-    return [*text, "![From posts to documents](funnel.png)", ""]
+    return text
 
 
 def _column(files: Sequence[Path], name: str) -> Iterator[pa.Array]:
@@ -160,20 +157,24 @@ def webtext_table(path: str | Path) -> dict[str, int]:
         raise UserError(f"{path}: not a table of `count name` lines: {error}") from error
 
 
-def _domains(files: Sequence[Path], webtext: Mapping[str, int]) -> list[str]:
-    """Return the table of registered domains; WebText's table omits their suffixes."""
+def _domains(files: Sequence[Path], webtext: Mapping[str, int], out: Path) -> list[str]:
+    """Return the table of registered domains, and plot it; WebText's omits their suffixes."""
     ours = _counts(files, "domain")
     total, webtext_total = sum(ours.values()) or 1, sum(webtext.values()) or 1
     rank = {name: at + 1 for at, name in enumerate(webtext)}
-    rows = []
+    rows, shares = [], []
     for name, count in sorted(ours.items(), key=lambda item: (-item[1], item[0]))[:TOP]:
         label = name.partition(".")[0]
-        there = (
-            f"{webtext[label] / webtext_total:.2%} (no. {rank[label]})" if label in webtext else "-"
-        )
-        rows.append((name, count, f"{count / total:.2%}", there))
+        there = webtext[label] / webtext_total if label in webtext else None
+        shown = "-" if there is None else f"{there:.2%} (no. {rank[label]})"
+        rows.append((name, count, f"{count / total:.2%}", shown))
+        shares.append((name, count / total, there))
     head = ("domain", "documents", "share", "share of WebText's top 1,000")
-    return ["## Domains", "", *_table(head, rows)]
+    text = ["## Domains", "", *_table(head, rows)]
+    if shares:
+        draw_domains(out / "domains.png", shares, len(ours))
+        text += ["![Domains](domains.png)", ""]
+    return text
 
 
 def _lengths(files: Sequence[Path], out: Path) -> list[str]:
@@ -184,11 +185,7 @@ def _lengths(files: Sequence[Path], out: Path) -> list[str]:
     values = np.concatenate(lengths) if lengths else np.empty(0, np.int64)
     if not len(values):
         return ["## Lengths", "", "No documents.", ""]
-    figure, axes = _figure()
-    axes.hist(np.log10(np.maximum(values, 1)), bins=50)
-    axes.set_xlabel("log10 of characters")
-    axes.set_ylabel("documents")
-    _save(figure, out / "lengths.png")
+    draw_lengths(out / "lengths.png", values)
     points = [(f"{p} %", int(np.percentile(values, p))) for p in (5, 25, 50, 75, 95)]
     rows = [("documents", len(values)), ("characters", int(values.sum())), *points]
     return ["## Lengths", "", *_table(("", "characters"), rows), "![Lengths](lengths.png)", ""]
@@ -210,11 +207,7 @@ def _quality(manifest: Manifest, files: Sequence[Path], out: Path) -> list[str]:
         *((f"{p} % of the documents kept score at most", f"{np.percentile(scores, p):.4f}")
           for p in (5, 25, 50, 75, 95) if len(scores)),
     ]  # fmt: skip
-    figure, axes = _figure()
-    axes.hist(scores, bins=50, range=(0, 1))
-    axes.set_xlabel("quality score")
-    axes.set_ylabel("documents")
-    _save(figure, out / "quality.png")
+    draw_quality(out / "quality.png", scores, quality["lowest"])
     return ["## Quality scores", "", *_table(("", ""), rows), "![Quality](quality.png)", ""]
 
 
@@ -225,12 +218,7 @@ def _clusters(path: Path, out: Path) -> list[str]:
     sizes = Counter(count + 1 for count in Counter(table["kept"].to_pylist()).values())
     if not sizes:
         return ["## Copies", "", "None.", ""]
-    figure, axes = _figure()
-    axes.bar(list(sizes), list(sizes.values()))
-    axes.set_yscale("log")
-    axes.set_xlabel("documents in a cluster")
-    axes.set_ylabel("clusters")
-    _save(figure, out / "clusters.png")
+    draw_clusters(out / "clusters.png", sizes)
     rows = [("exact copies", kinds["exact"]), ("near copies", kinds["near"]),
             ("clusters", sizes.total()), ("largest cluster", max(sizes))]  # fmt: skip
     return ["## Copies", "", *_table(("", ""), rows), "![Clusters](clusters.png)", ""]
@@ -257,18 +245,6 @@ def _tokens(manifest: Manifest) -> list[str]:
         rows.append((split, *counts, f"{counts[1] / max(counts[2], 1):.2f}"))
     head = ("split", "documents", "bytes", "tokens", "bytes per token")
     return ["## Tokens", "", *_table(head, rows)]
-
-
-def _figure() -> "tuple[Figure, Axes]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    with replaced(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
 
 
 def main(settings: Report, call: Call) -> None:

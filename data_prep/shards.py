@@ -25,9 +25,10 @@ from data_prep.settings import Shards
 from data_prep.stage import workers
 from data_prep.stage.engine import NATIVE, Engine, start_engine
 from data_prep.stage.inputs import InputFile, find_inputs
-from data_prep.stage.ledger import Ledger, Records
+from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, source_manifests
 from data_prep.stage.readers import SUFFIXES, Layout, batches
+from data_prep.stage.records import Records
 from webtext_gpt.cli import Call
 from webtext_gpt.data.encoding import FastEncoder, slow_because
 from webtext_gpt.data.prepare import held_out

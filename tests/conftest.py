@@ -6,12 +6,13 @@ import functools
 import logging
 import random
 import runpy
+import shutil
 import subprocess
 import sys
 import unittest.mock
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,7 +20,17 @@ from webtext_gpt import cli
 from webtext_gpt.commands import COMMANDS
 from webtext_gpt.settings import composition
 
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
 REPOSITORY = Path(__file__).parents[1]
+CHROMIUM = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+)
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +56,23 @@ def _shared(name: str) -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the token shards of tests out of the user's cache."""
     monkeypatch.setenv("WEBTEXT_GPT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """List of the figures of matplotlib that the test saves; they are saved as ever."""
+    from matplotlib.figure import Figure
+
+    saved: list[Any] = []
+    save = Figure.savefig
+
+    def keep(figure: Figure, *arguments: Any, **options: Any) -> None:
+        saved.append(figure)
+        save(figure, *arguments, **options)
+        figure.draw_without_rendering()  # the sizes of texts, in pixels of the figure
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return saved
 
 
 @pytest.fixture(scope="session")
@@ -247,3 +275,22 @@ def finetune(compose: Callable[..., Any], small_finetuning: list[str]) -> Callab
     from webtext_gpt.finetuning.command import run_command
 
     return lambda *overrides: run_command(compose("finetune", *small_finetuning, *overrides))
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
+    """A headless Chromium with a profile of its own; without one, its tests are skipped."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs the extra dev")
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.skip("no chromium and chromedriver; Debian has them as chromium, chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for argument in (*CHROMIUM, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    try:
+        yield started
+    finally:
+        started.quit()

@@ -32,7 +32,9 @@ class _Hub(http.server.BaseHTTPRequestHandler):
             return self._answer(200, json.dumps({"id": "me/texts", "sha": "1" * 40}).encode())
         if path == TREE or path.startswith(f"{TREE}/"):
             tree = self._tree(path[len(TREE) + 1 :], "recursive=true" in address.query.lower())
-            return self._answer(200 if tree else 404, json.dumps(tree).encode())
+            if not tree:
+                return self._answer(404, b"{}", **{"X-Error-Code": "EntryNotFound"})
+            return self._answer(200, json.dumps(tree).encode())
         data = self.files.get(path.removeprefix(CONTENTS))
         if path.startswith(CONTENTS) and data is not None:
             return self._answer(200, data, ETag=f'"{_object_id(data)}"')

@@ -12,6 +12,7 @@ from benchmarks.catalogue import CATALOGUE, NOT_HERE, Benchmark
 from benchmarks.common.report import RESULT, figure, report_costs
 from benchmarks.common.timing import Cost, alternate, timed
 from benchmarks.curve import Point, corpus_settings, run_curve
+from benchmarks.memory_by_model import SETTINGS, cell, estimated_gib
 from benchmarks.page import PAGE, RESULTS, page, read_results
 from benchmarks.run_all import cannot_run, measure, save
 from webtext_gpt.cli import parse, read_settings
@@ -196,3 +197,44 @@ def test_a_curve_has_the_losses_of_the_metrics_and_time_that_grows(tmp_path: Pat
     assert [point.tokens for point in curve] == [256, 512]
     assert 0 < curve[0].cpu < curve[1].cpu
     assert 0 < curve[0].wall < curve[1].wall
+
+
+def _cells_of_the_memory_page() -> dict[tuple[str, str], list[str]]:
+    """Return the three cells of each row of the page's table, by model and settings."""
+    page = REPOSITORY / "docs/how-to/gpu-memory.md"
+    rows = [
+        [part.strip() for part in line.strip("|").split("|")]
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith(("| small |", "| medium |", "| large |", "| xl |"))
+    ]
+    return {(model, settings): cells for model, settings, *cells in rows}
+
+
+def test_the_memory_page_is_what_the_estimate_says() -> None:
+    rows = _cells_of_the_memory_page()
+    assert len(rows) == 24
+    for model, settings, column, micro_batch in (
+        ("small", "one GPU", 0, 16),
+        ("xl", "one GPU, activation checkpointing", 1, 8),
+        ("xl", "8 GPUs, ZeRO-2", 2, 16),
+    ):
+        gib = estimated_gib(model, micro_batch, SETTINGS[settings])
+        assert rows[model, settings][column] == f"{micro_batch} ({gib:.1f})"
+
+
+def test_states_of_xl_on_one_gpu_by_hand() -> None:
+    """18 bytes a parameter (4 weights, 4 gradients, 8 moments, 2 of autocast) and activations.
+
+    Of 1,024 tokens in bf16: 16 values per layer, token and unit of width, 2 more once, and the
+    logits at 10 bytes.
+    """
+    states = 18 * 1_557_611_200
+    activations = 1024 * (1600 * 2 * (16 * 48 + 2) + 50_257 * 10)
+    expected = (states + activations) / 2**30
+    assert estimated_gib("xl", 1, ()) == pytest.approx(expected, abs=0.001)
+
+
+def test_a_cell_names_the_largest_that_fits() -> None:
+    totals = {1: 10.0, 2: 15.0, 4: 25.0}
+    assert cell(totals, 20) == "2 (15.0)"
+    assert cell(totals, 9) == "-"

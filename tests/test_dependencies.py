@@ -92,9 +92,13 @@ def _distribution(module: str) -> str | None:
     package = module.partition(".")[0]
     if package in OURS or package in sys.stdlib_module_names:
         return None
-    return {"hydra": "hydra-core", "sklearn": "scikit-learn", "yaml": "pyyaml"}.get(
-        package, _normalized(package)
-    )
+    others = {
+        "hydra": "hydra-core",
+        "markdown_it": "markdown-it-py",
+        "sklearn": "scikit-learn",
+        "yaml": "pyyaml",
+    }
+    return others.get(package, _normalized(package))
 
 
 def _extra_of(path: str) -> str | None:

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_prep.classifier.model import QualityModel, Scores
-from data_prep.stage.ledger import Ledger, Records
+from data_prep.stage.ledger import Ledger
+from data_prep.stage.records import Records
 from webtext_gpt.files import replaced
 
 LOW = "low quality"

@@ -40,15 +40,15 @@ def sign_parts(
     """
     targets = [part.with_name(f"bands-{at:05d}.npy") for at, part in enumerate(parts)]
     by_part(
-        partial(_sign, ngram=ngram, bands=bands, rows=rows),
+        partial(sign_part, ngram=ngram, bands=bands, rows=rows),
         {target.name: (part, target) for part, target in zip(parts, targets, strict=True)},
         label="signing documents",
     )
     return targets
 
 
-def _sign(files: tuple[Path, Path], ngram: int, bands: int, rows: int) -> dict[str, int]:
-    """Write the keys of one part."""
+def sign_part(files: tuple[Path, Path], ngram: int, bands: int, rows: int) -> dict[str, int]:
+    """Sign the documents of one part: (part, file of its keys); see `sign_parts`."""
     part, target = files
     keys = _signed(part, ngram, bands, rows)
     write_keys(target, keys)

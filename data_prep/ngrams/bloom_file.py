@@ -155,7 +155,7 @@ def read_words(path: Path, block: int, words: Hashes) -> None:
     """Read the words of some blocks of a filter that was checked, the first of them `block`."""
     with path.open("rb") as file:
         file.seek(HEADER_BYTES + block * WORDS * 8)
-        read = file.readinto(words.view(np.uint8))  # type: ignore[arg-type]
+        read = file.readinto(words.data.cast("B"))
     if read != words.nbytes:
         raise UserError(f"{path} became shorter while it was read; build it again")
 

@@ -1,4 +1,4 @@
-"""Overlap report: overlap.json, overlap.md, overlap.png, tables of samples and documents."""
+"""Overlap report: overlap.json, overlap.md and .html, their picture, tables of samples."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_prep.ngrams.overlap_picture import draw_overlap
 from data_prep.ngrams.overlap_result import Holders, TestResult
 from webtext_gpt.files import replaced, write_json, write_text
+from webtext_gpt.page import write_page
 
 SAMPLES = pa.schema([
     ("test", pa.string()), ("sample", pa.string()), ("ngrams", pa.int64()),
@@ -42,7 +44,7 @@ def write_report(
     write_json(out / "overlap.json", figures, indent=1, ensure_ascii=False)
     _write_samples(out / "samples.parquet", results)
     _write_documents(out / "train_documents.parquet", results, holders)
-    _plot(out / "overlap.png", results)
+    draw_overlap(out / "overlap.png", {r.name: _shares(r) for r in results})
     text = ["# Overlap of test sets with the training set", "", *_table_6(results)]
     text += [*_distribution(results), "![Overlap by sample](overlap.png)", ""]
     if holders.scans:
@@ -50,6 +52,7 @@ def write_report(
     for result in results:
         text += _worst(result, holders, worst)
     write_text(out / "overlap.md", "\n".join(text) + "\n")
+    write_page(out / "overlap.md")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
@@ -103,6 +106,12 @@ def _distribution(results: Sequence[TestResult]) -> list[str]:
     head = ("test set", "samples with 8-grams", "shorter", "median overlap", "under 1 %", "none",
             "largest")  # fmt: skip
     return ["## By sample", "", *_table(head, rows)] if rows else []
+
+
+def _shares(result: TestResult) -> np.ndarray:
+    """Return each sample's share of 8-grams that train holds, in per cent, (samples,)."""
+    _, sizes, found = result.shares()
+    return 100 * found / np.maximum(sizes, 1)
 
 
 def _documents(results: Sequence[TestResult], holders: Holders, threshold: int) -> list[str]:
@@ -185,31 +194,3 @@ def _write_documents(path: Path, results: Sequence[TestResult], holders: Holders
                 pa.array(~scan.stays[document]),
             ]  # fmt: skip
             writer.write_table(pa.Table.from_arrays(columns, schema=DOCUMENTS))
-
-
-def _plot(path: Path, results: Sequence[TestResult]) -> None:
-    """Plot the distribution of the overlap over samples, as in figure 5 of the paper."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    for result in results:
-        _, sizes, found = result.shares()
-        shares = np.sort(100 * found / np.maximum(sizes, 1))
-        touched = shares[shares > 0]
-        reaching = 100 * np.arange(len(touched), 0, -1) / max(len(shares), 1)
-        none = f" (none in {np.mean(shares == 0):.1%})" if len(shares) else ""
-        heights = [*reaching[:1], *reaching, 0] if len(touched) else [0, 0]
-        axes.step([1e-3, *touched, 100], heights, where="pre", label=f"{result.name}{none}")
-    axes.set_xscale("log")
-    axes.set_xlim(0.01, 100)
-    axes.set_yscale("symlog", linthresh=0.01)
-    axes.set_ylim(0, 120)
-    axes.set_yticks([0, 0.01, 0.1, 1, 10, 100], ["0", "0.01", "0.1", "1", "10", "100"])
-    axes.set_xticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1", "10", "100"])
-    axes.set_xlabel("8-grams of a sample found in train (%)")
-    axes.set_ylabel("samples with at least that (%)")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    with replaced(path) as partial:
-        figure.savefig(partial, format="png", dpi=120, metadata={"Software": None})

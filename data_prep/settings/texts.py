@@ -84,7 +84,10 @@ class Documents(Parallel):
 
 
 class Dedup(Parallel):
-    """Documents -> unique documents (Parquet), without exact and near-duplicates (MinHash)."""
+    """Documents -> unique documents (Parquet), without exact and near-duplicates (MinHash).
+
+    With engine=ray, the nodes read, sign and write documents; clusters are found on this machine.
+    """
 
     examples: ClassVar[dict[str, str]] = {
         "{command} documents=documents out=unique": "with the usual threshold",
@@ -130,7 +133,10 @@ class Dedup(Parallel):
 
 
 class Overlap(TextRows):
-    """Training documents and test sets -> overlap of the test sets with train, by 8-grams."""
+    """Training documents and test sets -> overlap of the test sets with train, by 8-grams.
+
+    With engine=ray, the nodes read train; the filter is built and looked up on this machine.
+    """
 
     examples: ClassVar[dict[str, str]] = {
         "{command} train=unique tests.mine=test.txt out=overlap": "one test set",
@@ -195,7 +201,7 @@ class Overlap(TextRows):
         5, "samples of each test set that the report shows, largest overlap first"
     )
     workers: Annotated[int | None, Workers] = setting(
-        None, "processes or threads; with Ray: workers, null means 2"
+        None, "processes or threads at once; with engine=ray: tasks"
     )
     engine: Engine = keys(Engine)
 

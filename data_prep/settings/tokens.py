@@ -15,7 +15,10 @@ REPORTED = ("links", "pages", "documents", "dedup", "overlap", "shards")
 
 
 class TokenizerSettings(TextRows, Parallel):
-    """Documents -> a byte-level BPE."""
+    """Documents -> a byte-level BPE.
+
+    With engine=ray, the nodes read the documents; the sample is trained on by this machine.
+    """
 
     examples: ClassVar[dict[str, str]] = {
         "{command} documents=unique out=tokenizer": "GPT-2's size",

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,10 +96,14 @@ def _refuse_bad_head(address: str) -> None:
             capture_output=True, text=True, timeout=HEAD_SECONDS, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise UserError(
-            f"engine.address={address}: no Ray head answers there within {HEAD_SECONDS:.0f} s; "
-            f"{_ADVICE}"
-        ) from error
+        if "InvalidAuthToken" in str(error.stderr):
+            fault = (
+                "the cluster asks for another token: set RAY_AUTH_MODE=token, and "
+                "RAY_AUTH_TOKEN_PATH to the file that the head reads"
+            )
+        else:
+            fault = f"no Ray head answers there within {HEAD_SECONDS:.0f} s; {_ADVICE}"
+        raise UserError(f"engine.address={address}: {fault}") from error
     if done.returncode:
         raise UserError(f"engine.address={address}: {_explained(done.stderr, address)}")
 
@@ -130,31 +134,38 @@ def check_nodes(files: Sequence[tuple[Path, int]], folder: Path) -> None:
         folder: Existing folder that the tasks write to.
 
     Raises:
-        UserError: A node does not answer, has other code, or does not see the files or the folder.
-            A line for each such node.
+        UserError: No node runs tasks; or a node does not answer, has other code, or does not see
+            the files or the folder. A line for each such node.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    if not (nodes := _nodes()):
+        raise UserError("no node of the Ray cluster has a core for tasks; start one: ray start")
     with node_check(files, folder) as look:
         asked = {}
-        for node in _nodes():
+        for node in nodes:
             here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             task: Any = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(look)
-            asked[task.remote()] = node["NodeManagerHostname"]
+            asked[task.remote()] = node["NodeID"]
         ready, silent = ray.wait(list(asked), num_returns=len(asked), timeout=NODE_SECONDS)
-        faults = {asked[ref]: f"does not answer within {NODE_SECONDS:.0f} s" for ref in silent}
+        faults = {asked[ref]: f"does not answer within {NODE_SECONDS:.0f} s:" for ref in silent}
         for ref in ready:
             try:
                 faults[asked[ref]] = ray.get(ref)
             except ray.exceptions.RayError as error:
                 faults[asked[ref]] = f"ran no task: {str(error).strip().splitlines()[-1]}"
-    said = [f"{host} {fault}" for host, fault in sorted(faults.items()) if fault]
+    # A node that has left meanwhile does not matter.
+    said = [
+        f"{node['NodeManagerHostname']} {fault}"
+        for node in _nodes()
+        if (fault := faults.get(node["NodeID"]))
+    ]
     if said:
         raise UserError("\n".join([*said, "or take the node out of the cluster: ray stop"]))
 
 
-def _nodes() -> list[Mapping[str, Any]]:
+def _nodes() -> list[dict[str, Any]]:
     """Return the nodes that run tasks."""
     import ray
 
@@ -195,11 +206,17 @@ def each(
 
         from ray import cloudpickle
 
-        return socket.gethostname(), cloudpickle.loads(pickled)(task)
+        from webtext_gpt.errors import UserError, explain
 
-    nodes = _nodes()
-    room = max(int(node["Resources"].get("memory", 0)) for node in nodes)
-    run: Any = ray.remote(num_cpus=1, max_retries=RETRIES, memory=min(memory, room))(call)
+        host = socket.gethostname()
+        try:
+            return host, cloudpickle.loads(pickled)(task)
+        except OSError as error:  # such as a folder that a node lacks which has joined late
+            raise UserError(f"on {host}: {explain(error)}") from error
+
+    room = max(int(node["Resources"].get("memory", 0)) for node in _nodes())
+    needs = {"num_cpus": 1, "memory": min(memory, room)}
+    run: Any = ray.remote(**needs, max_retries=RETRIES, scheduling_strategy="SPREAD")(call)
     left, waiting = list(reversed(range(len(tasks)))), dict[Any, int]()
     errors: dict[int, UserError] = {}
     by_host = Counter[str]()
@@ -219,7 +236,8 @@ def each(
                 by_host[host] += 1
                 yield tasks[number], result
             bar.update()
-    _report(label, by_host, nodes)
+    counts = ", ".join(f"{host} {count:,}" for host, count in sorted(by_host.items()))
+    say(f"{label}: {by_host.total():,} tasks on Ray: {counts}")
     workers.raise_first(errors)
 
 
@@ -230,23 +248,9 @@ def _user_error(error: Any, label: str) -> UserError:
     cause = getattr(error, "cause", None)
     if isinstance(cause, UserError):
         return cause
-    if isinstance(cause, OSError):
-        from webtext_gpt.errors import explain
-
-        return UserError(explain(cause))
     if isinstance(error, ray.exceptions.RayTaskError):
         raise error
     return UserError(
         f"{label}: the process of a task was killed {RETRIES + 1} times, most often for lack of "
         "memory; run the same command again to resume, with a smaller workers="
     )
-
-
-def _report(label: str, by_host: Counter[str], before: Sequence[Mapping[str, Any]]) -> None:
-    """Say which hosts have run the tasks, and which of the nodes have gone."""
-    counts = ", ".join(f"{host} {count:,}" for host, count in sorted(by_host.items()))
-    say(f"{label}: {by_host.total():,} tasks on Ray: {counts}")
-    left = {node["NodeID"] for node in _nodes()}
-    for node in before:
-        if node["NodeID"] not in left:
-            say(f"{node['NodeManagerHostname']} has left the cluster; other nodes did its tasks")

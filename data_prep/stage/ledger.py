@@ -18,12 +18,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Generic, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 from data_prep.stage.engine import NATIVE, Engine, each_on
 from data_prep.stage.inputs import InputFile, by_content, refuse_repeats
 from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
 from data_prep.stage.outputs import OutputHashes
+from data_prep.stage.records import Record, Records
+from data_prep.stage.same_corpus import difference_of
 from data_prep.stage.workers import advance
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import remove, write_json
@@ -38,21 +40,7 @@ PLAN = f"{WORK}/plan.json"
 LEFTOVERS = (".*.partial", ".*.tmp")
 """Names of half-written files that a killed stage leaves; `.tmp` is the older form."""
 
-Record = TypeVar("Record", bound=Mapping[str, Any])
 Task = TypeVar("Task")
-
-
-class Records(list[Record], Generic[Record]):
-    """Records of finished units of work, in an order that does not depend on who finished first."""
-
-    def total(self, key: str) -> int:
-        """Add up the numbers under `key`."""
-        return sum(int(record[key]) for record in self)
-
-    @property
-    def rejected(self) -> Counter[str]:
-        """Rejected rows by reason, added up."""
-        return sum((Counter(record["rejected"]) for record in self), Counter[str]())
 
 
 class Ledger:
@@ -424,7 +412,7 @@ class Ledger:
     ) -> None:
         """Raise UserError unless a plan or manifest matches this stage's plan."""
         found = {**found, "config": {**self._earlier, **found.get("config", {})}}
-        difference = _difference(found, json.loads(json.dumps(self._plan)), may_lack)
+        difference = difference_of(found, json.loads(json.dumps(self._plan)), may_lack)
         if difference:
             raise UserError(
                 f"{there or f'{self.out} holds'} {kind} that differs: {difference}\n"
@@ -445,30 +433,6 @@ def _counted(work: Callable[[Task], Record], part: Task) -> Record:
 def _checked(work: Callable[[InputFile], Record], file: InputFile) -> Record:
     file.check()
     return work(file)
-
-
-def _difference(there: Manifest, here: Manifest, may_lack: Sequence[str]) -> str:
-    """Describe the first difference between two plans; "" if they are the same corpus.
-
-    `there` may lack the settings `may_lack`.
-    """
-    for key in ("stage", "format"):
-        if there.get(key) != here[key]:
-            return f"{key} is {there.get(key)!r} there, {here[key]!r} here"
-    theirs, ours = there.get("config", {}), here["config"]
-    for key in sorted(theirs.keys() | ours.keys()):
-        if key not in theirs:
-            if key not in may_lack:
-                return f"{key} is not recorded there, {ours[key]!r} here"
-        elif theirs[key] != ours.get(key):
-            return f"{key} is {theirs.get(key)!r} there, {ours.get(key)!r} here"
-    before = {entry["xxh3"]: entry["name"] for entry in there.get("inputs", [])}
-    now = {entry["xxh3"]: entry["name"] for entry in here["inputs"]}
-    if before.keys() != now.keys():
-        changed = sorted(before[k] for k in before.keys() - now.keys())
-        added = sorted(now[k] for k in now.keys() - before.keys())
-        return f"inputs differ (there: {changed}, here: {added})"
-    return ""
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -1,11 +1,13 @@
-"""Pages of the site that have their source elsewhere: the start page, the API, and mathematics.
+"""The site has pages from outside of docs/, and reads Markdown as GitHub does: hooks of MkDocs.
 
-A hook of MkDocs (mkdocs.yml). README.md, CONTRIBUTING.md and CHANGELOG.md are pages as they are, with
-their links as seen from docs/. The API's pages name modules, whose docstrings mkdocstrings renders.
-Formulas become MathML, which browsers draw without a script.
+README.md, CONTRIBUTING.md and CHANGELOG.md are pages as they are, with their links as seen from
+docs/. Other files of the repository that a page links to are copied as texts. The API's pages name
+modules, whose docstrings mkdocstrings renders. Formulas become MathML, which browsers draw without
+a script.
 """
 
 import html
+import os
 import re
 from pathlib import Path
 
@@ -15,60 +17,57 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 REPOSITORY = Path(__file__).parents[2]
-TOP = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+TOP = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
 """Pages at the top of the repository, and their names in the site."""
 
 API = {
-    "Models": {
-        "about": "GPT-2 and GPT-1, the Transformer of 2017, classification heads and LoRA.",
-        "modules": ["model", "model.transformer", "model.lora"],
-    },
-    "Checkpoints and weights": {
-        "about": "`load` opens any checkpoint of ours and any foreign model.",
-        "modules": ["checkpoint.load", "checkpoint.store", "weights", "weights.foreign"],
-    },
-    "Tokenizer": {
-        "about": "Text to token ids and back.",
-        "modules": ["tokenizer", "pair_tokenizer"],
-    },
-    "Data": {
-        "about": "Sources of text, token shards, and the order of samples.",
-        "modules": ["data.sources", "data.prepare", "data.shards", "data.shard_writer",
-                    "data.pretraining", "data.sampler"],  # fmt: skip
-    },
-    "Training": {
-        "about": "Pretraining, optimizers and schedules.",
-        "modules": ["training.pretrain", "training.module", "training.optim", "training.schedule",
-                    "training.batch", "training.summary"],  # fmt: skip
-    },
-    "Fine-tuning": {
-        "about": "Classifiers and completion models, and their predictions.",
-        "modules": ["finetuning.run", "finetuning.predict", "finetuning.metrics"],
-    },
-    "Generation": {
-        "about": "Decoding with a key-value cache, sampling and beam search.",
-        "modules": ["generation.decoding", "generation.sampling", "generation.beams",
-                    "generation.translate"],  # fmt: skip
-    },
-    "Evaluation": {
-        "about": "Benchmarks and their scores; adapters for EleutherAI's harness.",
-        "modules": ["evaluation.benchmark", "evaluation.registry", "evaluation.scoring",
-                    "evaluation.detokenizers", "lm_eval"],  # fmt: skip
-    },
-    "Corpus": {
-        "about": "Each stage of the corpus as a function.",
-        "modules": [f"data_prep.{stage}" for stage in (
-            "links", "pages", "documents", "quality", "dedup", "overlap", "filters", "tokenizer",
-            "shards", "report", "build")],  # fmt: skip
-    },
-    "Errors": {
-        "about": "A wrong input raises `UserError`; any other exception is a defect.",
-        "modules": ["errors"],
-    },
+    "Models": (
+        "GPT-2 and GPT-1, the Transformer of 2017, classification heads and LoRA.",
+        "model model.transformer model.lora",
+    ),
+    "Checkpoints and weights": (
+        "`load` opens any checkpoint of ours and any foreign model.",
+        "checkpoint.load checkpoint.store weights weights.foreign",
+    ),
+    "Tokenizer": ("Text to token ids and back.", "tokenizer pair_tokenizer"),
+    "Data": (
+        "Sources of text, token shards, and the order of samples.",
+        "data.sources data.prepare data.shards data.shard_writer data.pretraining data.sampler",
+    ),
+    "Training": (
+        "Pretraining, optimizers and schedules.",
+        "training.pretrain training.module training.optim training.schedule training.batch "
+        "training.summary",
+    ),
+    "Fine-tuning": (
+        "Classifiers and completion models, and their predictions.",
+        "finetuning.run finetuning.predict finetuning.metrics",
+    ),
+    "Generation": (
+        "Decoding with a key-value cache, sampling and beam search.",
+        "generation.decoding generation.sampling generation.beams generation.translate",
+    ),
+    "Evaluation": (
+        "Benchmarks and their scores; adapters for EleutherAI's harness.",
+        "evaluation.benchmark evaluation.registry evaluation.scoring evaluation.detokenizers "
+        "lm_eval",
+    ),
+    "Corpus": (
+        "Each stage of the corpus as a function.",
+        "links pages documents quality dedup overlap filters tokenizer shards report build",
+    ),
+    "Errors": ("A wrong input raises `UserError`; any other exception is a defect.", "errors"),
 }
-"""Pages of the API: the public modules of each."""
+"""Pages of the API: what each is about, and its public modules; those of Corpus are data_prep's."""
 
 LINK = re.compile(r"(\]\()([^)\s#]+)")
+ITEM = re.compile(r"(?:[-*+]|\d+[.)]) +")
+STARTS = re.compile(r"(?:[-*+]|1[.)]) +")
+FENCE = re.compile(r" *(```|~~~)")
 MATH = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -77,12 +76,63 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, page in TOP.items():
         text = (REPOSITORY / source).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=LINK.sub(_from_docs, text)))
-    for title, entry in API.items():
-        name = title.lower().replace(" ", "-")
-        files.append(
-            File.generated(config, f"reference/api/{name}.md", content=_api(title, **entry))
-        )
+    for file in list(files.documentation_pages()):
+        for link in LINK.finditer(file.content_string):
+            path = _outside(link[2], Path(file.src_uri).parent)
+            if path and files.get_file_from_path(_copy(path)) is None:
+                text = (REPOSITORY / path).read_text(encoding="utf-8")
+                files.append(File.generated(config, _copy(path), content=text))
+    for title, (about, modules) in API.items():
+        page = f"reference/api/{title.lower().replace(' ', '-')}.md"
+        files.append(File.generated(config, page, content=_api(title, about, modules)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Return a page as Python-Markdown has to be given it."""
+    folder = Path(page.file.src_uri).parent
+
+    def to_copy(link: re.Match[str]) -> str:
+        path = _outside(link[2], folder)
+        return link[1] + os.path.relpath(_copy(path), folder) if path else link[0]
+
+    markdown = LINK.sub(to_copy, markdown)
+    return as_github(markdown)
+
+
+def as_github(markdown: str) -> str:
+    """Return Markdown that Python-Markdown renders as GitHub renders the given one.
+
+    A list may follow a paragraph without an empty line between them, and what belongs to an item is
+    indented by four spaces, not by the width of the item's marker.
+    """
+    lines: list[str] = []
+    offsets: list[int] = []  # columns where the text of the open items begins
+    fence = previous = ""
+    several_blocks = False  # whether the last item has more than one paragraph
+    for line in markdown.split("\n"):
+        text = line.lstrip(" ")
+        column = len(line) - len(text)
+        if not text:
+            lines.append("")
+            previous, several_blocks = "", True
+            continue
+        depth = len(offsets)
+        while not fence and offsets and column < offsets[-1]:
+            offsets.pop()
+        indent = 4 * len(offsets) + max(0, column - (offsets[-1] if offsets else 0))
+        # Inside a paragraph, a line begins a list only as a bullet or with the number 1.
+        item = None if fence else (STARTS if previous and not depth else ITEM).match(text)
+        if item:
+            if previous and (several_blocks or len(offsets) != depth - 1):
+                lines.append("")
+            offsets.append(column + item.end())
+            several_blocks = False
+        if opened := FENCE.match(line):
+            fence = "" if fence == opened[1] else fence or opened[1]
+        lines.append(" " * indent + text)
+        previous = "" if fence else line
+    return "\n".join(lines)
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -91,15 +141,29 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
     return re.sub(r"<table>.*?</table>", r'<div class="wide">\g<0></div>', content, flags=re.DOTALL)
 
 
+def _outside(link: str, folder: Path) -> str | None:
+    """Return the file of the repository, outside of docs/, that a page in a folder links to."""
+    path = (REPOSITORY / "docs" / folder / link).resolve()
+    docs = REPOSITORY / "docs"
+    if not path.is_file() or path.is_relative_to(docs) or not path.is_relative_to(REPOSITORY):
+        return None
+    return path.relative_to(REPOSITORY).as_posix()
+
+
+def _copy(path: str) -> str:
+    return TOP.get(path, f"repository/{path}.txt")
+
+
 def _from_docs(link: re.Match[str]) -> str:
     """Return the start of a link of a page at the top, as seen from docs/."""
     path = TOP.get(link[2], link[2].removeprefix("docs/"))
     return link[1] + path
 
 
-def _api(title: str, about: str, modules: list[str]) -> str:
-    names = [m if m.startswith("data_prep") else f"webtext_gpt.{m}" for m in modules]
-    return "\n\n".join([f"# {title}", about, *(f"::: {name}" for name in names)]) + "\n"
+def _api(title: str, about: str, modules: str) -> str:
+    package = "data_prep" if title == "Corpus" else "webtext_gpt"
+    names = [f"::: {package}.{module}" for module in modules.split()]
+    return "\n\n".join([f"# {title}", about, *names]) + "\n"
 
 
 def _mathml(formula: re.Match[str]) -> str:

@@ -5,4 +5,6 @@
 #SBATCH --signal=USR1@300        # five minutes before the end
 srun --kill-on-bad-exit=1 python train.py model=xl trainer.devices=8 trainer.num_nodes=2 \
     data=shards data.path=/shared/shards run_dir=/shared/runs/xl resume=auto
-case $? in 75|138|143) scontrol requeue "$SLURM_JOB_ID" ;; esac
+code=$?
+case $code in 75|138) scontrol requeue "$SLURM_JOB_ID" ;; esac
+exit $code                       # the state of a job that fails is FAILED

@@ -279,9 +279,9 @@ def _in_touch_with_other_hosts() -> contextlib.AbstractContextManager[None]:
     """Return a context in which processes that torchrun started elsewhere learn of an error."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return contextlib.nullcontext()
-    from webtext_gpt.training.distributed.joining import failure_in_touch_with_other_hosts
+    from webtext_gpt.training.distributed.joining import in_touch_with_other_hosts
 
-    return failure_in_touch_with_other_hosts()
+    return in_touch_with_other_hosts()
 
 
 def _exit(message: str, code: int = 1) -> NoReturn:

@@ -32,7 +32,7 @@ class GPU:
 
 
 _LLAMA = "Llama 3 2024, table 4: 38 to 43 % on H100s"
-_MEGATRON = "Korthikanti et al. 2022, table 5: 41 to 56 % on A100s"
+_MEGATRON = "Korthikanti et al. 2022, table 5: 41.5 to 56.3 % on A100s"
 
 GPUS = {  # a longer name comes before its prefix
     "H100 PCIe": GPU(756e12, _PCIE_5),

@@ -187,7 +187,7 @@ def _nothing(pattern: str, files: list[Path], key: str, kinds: str, how: _How) -
 def names_files(pattern: str) -> bool:
     """Return whether a path or address exists, or a glob pattern matches something."""
     if is_address(pattern):
-        from webtext_gpt.remote.mirror import exists
+        from webtext_gpt.remote.listing import exists
 
         return exists(pattern)
     path = local_path(pattern)

@@ -5,10 +5,11 @@ pixels high or more. Its title says what it shows, its lines are labelled where 
 colors are those of Okabe and Ito (2008).
 """
 
+import sys
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -65,7 +66,9 @@ def picture(file: Path, *, height: float = 3.8, width: float = WIDTH) -> Iterato
         height: in inches.
         width: in inches.
     """
-    with many_imports():
+    # Later calls would keep the garbage of earlier pictures to the end.
+    is_first = "matplotlib.figure" not in sys.modules
+    with many_imports() if is_first else nullcontext():
         from matplotlib import rc_context
         from matplotlib.figure import Figure
 
@@ -97,9 +100,7 @@ def label_ends(axes: "Axes", ends: Sequence[End]) -> None:
 
     The limits of the axes have to be final.
     """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    gap = LABEL_INCHES / (axes.get_position().height * figure.get_figheight())
+    gap = LABEL_INCHES / (axes.bbox.height / axes.figure.dpi)
     right = axes.get_xlim()[1]
     low, high = sorted(axes.get_ylim())
     shown = sorted(ends, key=lambda end: end.value)
@@ -133,10 +134,10 @@ def ink(color: str) -> tuple[float, float, float]:
     from matplotlib.colors import to_rgb
 
     red, green, blue = to_rgb(color)
-    # Relative luminance (WCAG 2); 0.18 and white have a contrast of 4.5 to 1.
+    # Relative luminance (WCAG 2); 0.18 and white have a contrast of 4.5 to 1, 0.16 has a margin.
     linear = [c / 12.92 if c <= 0.04 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
     luminance = sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-    factor = min(1.0, (0.18 / max(luminance, 1e-9)) ** (1 / 2.4))
+    factor = min(1.0, (0.16 / max(luminance, 1e-9)) ** (1 / 2.4))
     return (red * factor, green * factor, blue * factor)
 
 

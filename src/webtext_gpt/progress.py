@@ -104,7 +104,7 @@ class Progress(tqdm):
 
     @property
     def _share(self) -> float:
-        return min(1.0, self.n / self.total)
+        return min(1.0, self.n / self.total) if self.total else 0.0
 
     def _count(self, of: str) -> str:
         unit = "" if self.unit in ("B", "it") else f" {self.unit.removesuffix('s')}s"

@@ -109,7 +109,8 @@ def test_two_processes_leave_one_folder_and_one_log(name: str, two: Two) -> None
     run, printed = two(name)
     names = {path.name for path in run.iterdir()}
     assert names == {
-        *("checkpoints", "metrics.csv", "loss.png", "samples.txt", "summary.json", "config.yaml")
+        *("checkpoints", "metrics.csv", "loss.png", "samples.txt", "summary.json", "config.yaml"),
+        *("report.md", "report.html"),
     }
     assert printed.stdout.count("steps of 256 tokens") == 1  # the plan
     assert printed.stdout.count("validation loss") == 1  # the report

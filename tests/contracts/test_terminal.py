@@ -72,7 +72,8 @@ def test_train_finetune_and_generate(
     assert out.exists()
     assert written.stdout == f"written  {shlex.quote(str(out))}\n"
 
-    rows.write_text("text,label\n" + "good text,yes\nbad text,no\n" * 10)
+    texts = [f"good text {n},yes\nbad text {n},no\n" for n in range(40)]
+    rows.write_text("text,label\n" + "".join(texts))
     tuned = folder / "tuned"
     code, lines = _on_terminal(
         [

@@ -94,7 +94,6 @@ def test_files_order_and_workers_change_nothing(
 ) -> None:
     rows = made_up(200)
     monkeypatch.setattr("data_prep.stage.shuffle.RUN_CHARACTERS", 50_000)
-    monkeypatch.setattr("data_prep.near_duplicates.signatures.PARTS_AT_ONCE", 2)
     monkeypatch.setattr("data_prep.near_duplicates.key_files.SORTED_AT_ONCE", 50)
     one = jsonl(tmp_path / "all.jsonl", rows)
     deduplicate([one], tmp_path / "one", part_characters=100_000)
@@ -103,7 +102,6 @@ def test_files_order_and_workers_change_nothing(
     first = jsonl(tmp_path / "a.jsonl", rows[:70])
     pq.write_table(pa.Table.from_pylist(rows[70:]), tmp_path / "b.parquet")
     monkeypatch.setattr("data_prep.dedup.SMALL_INPUT", 0)  # two processes
-    monkeypatch.setattr("data_prep.near_duplicates.signatures.ROWS_AT_ONCE", 40)
     monkeypatch.setattr("data_prep.near_duplicates.key_files.SORTED_AT_ONCE", 1000)
     deduplicate(
         [str(tmp_path / "b.parquet"), first],
@@ -184,9 +182,11 @@ def test_exactly_the_gold_pairs_are_found(tmp_path: Path, realdata: Path, size: 
 
 @pytest.mark.slow
 def test_ray_of_two_workers_gives_the_bytes_of_the_native_runner(
-    tmp_path: Path, stage: Stage
+    tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Without network namespaces, which tests/hosts/test_ray.py needs."""
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else each start of Ray decides by itself
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})

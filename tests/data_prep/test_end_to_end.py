@@ -111,7 +111,7 @@ def test_from_dump_to_unique_documents(tmp_path: Path, stage: Stage) -> None:
                  "| 127.0.0.1 | 20 | 100.00% | - |", "| near copies | 2 |"):  # fmt: skip
         assert part in text
     pictures = {path.name for path in report.parent.glob("*.png")}
-    assert pictures == {"funnel.png", "lengths.png", "clusters.png"}
+    assert pictures == {"funnel.png", "domains.png", "lengths.png", "clusters.png"}
 
 
 def test_domains_are_compared_with_webtexts(tmp_path: Path) -> None:

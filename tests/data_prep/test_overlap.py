@@ -124,8 +124,9 @@ def test_novels_by_both_directions_and_by_brute_force(tmp_path: Path, realdata: 
 
 @pytest.mark.slow
 def test_two_ray_workers_build_the_same_filter_and_report(
-    tmp_path: Path, corpus: Path, stage: Stage
+    tmp_path: Path, corpus: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     (tmp_path / "t.txt").write_text(sentences(3, 40))
     for engine in ("native", "ray"):
         done = stage("overlap", f"train=[{corpus}]", f"tests.t={tmp_path / 't.txt'}",

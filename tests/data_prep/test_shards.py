@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -216,30 +215,39 @@ def test_the_sample_is_the_same_in_any_order_and_read_once(
     tmp_path: Path, corpus: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch,
     share: float, turned: bool,
 ) -> None:  # fmt: skip
-    """Also with one document a batch, so that the bound falls often and texts are dropped."""
+    """Also with one document a batch, so that the bound falls often and texts are left out."""
     import xxhash
 
     from data_prep import tokenizer as stage
     from data_prep.stage import readers
+    from data_prep.stage.inputs import find_inputs
 
     size = sum(len(text.encode()) for text in texts)
     at_once, opened = readers.batches, []
 
-    def one_by_one(path: Path, layout: Any) -> Any:
+    def one_by_one(path: Path, *rest: Any) -> Any:
         opened.append(path)
-        for batch in at_once(path, layout):
+        for batch in at_once(path, *rest):
             for number in range(len(batch.texts)):
                 yield replace(batch, texts=batch.texts.slice(number, 1), rejected=Counter())
 
     monkeypatch.setattr(stage, "batches", one_by_one)
-    files = sorted(corpus.iterdir())
-    ordered: Any = [SimpleNamespace(path=path) for path in files[:: -1 if turned else 1]]
-    sample = stage._Sample(ordered, readers.Layout())
-    found = sorted(sample.texts(int(size * share), seed=3))
+    files = find_inputs([str(corpus)], readers.SUFFIXES)
+    records = [
+        stage.read_candidates(
+            file, tmp_path, readers.Layout(), sample_bytes=int(size * share), seed=3
+        )
+        for file in files[:: -1 if turned else 1]
+    ]
+    sample = stage.Sample(tmp_path, records, int(size * share))
+    found = sorted(sample.texts())
     bound = min(int(size * share) / size, 1) * 2**64
     assert found == sorted(t for t in texts if xxhash.xxh3_64_intdigest(t.encode(), 3) < bound)
-    assert sorted(opened) == files
+    assert sorted(opened) == sorted(corpus.iterdir())
     assert (sample.read, sample.taken) == (len(texts), len(found))
+    stored = sum(pq.read_metadata(tmp_path / record["file"]).num_rows for record in records)
+    assert len(found) <= stored
+    assert stored < len(texts) or share >= 0.9
 
 
 def test_many_small_files_use_the_loops_as_one_large_one(

@@ -1,4 +1,4 @@
-"""Two hosts on this machine: network namespaces that a pair of virtual interfaces connects.
+"""Hosts on this machine: network namespaces whose virtual interfaces a switch connects.
 
 Each host has a name, an address, a `/etc/hosts` and mounts of its own, and shares everything else.
 Nothing but these namespaces and the loopback is reached. Without root, or where the kernel does not
@@ -88,7 +88,8 @@ def _why_not() -> str | None:
         return f"{' and '.join(missing)} not installed (Debian's iproute2 and util-linux)"
     probe = f"wg-probe-{os.getpid()}"
     tried = subprocess.run(
-        f"ip netns add {probe} && ip -n {probe} link add name veth0 type veth peer name veth1; "
+        f"ip netns add {probe} && ip -n {probe} link add name veth0 type veth peer name veth1 && "
+        f"ip -n {probe} link add switch type bridge; "
         f"code=$?; ip netns delete {probe}; exit $code",
         shell=True,
         check=False,
@@ -100,28 +101,31 @@ def _why_not() -> str | None:
 
 
 @contextlib.contextmanager
-def two_hosts(folder: Path) -> Iterator[tuple[Host, Host]]:
-    """Make hosts `host-a` and `host-b` that know each other by name, and remove them at the end."""
+def connected_hosts(folder: Path, letters: str) -> Iterator[list[Host]]:
+    """Make hosts `host-a`, ... that know each other by name, and remove them at the end."""
     unique = f"{os.getpid() % 100_000}-{next(_numbers)}"
-    first = SUBNET + (os.getpid() * 64 + 4 * next(_numbers)) % 2**16 // 4 * 4
+    first = SUBNET + (os.getpid() + next(_numbers)) * 16 % 2**16
+    switch = f"wg-switch-{unique}"
     hosts = []
-    for number, letter in enumerate("ab", start=1):
+    for number, letter in enumerate(letters, start=1):
         address = ".".join(str(byte) for byte in (first + number).to_bytes(4, "big"))
         file = folder / f"hosts-{letter}"
         hosts.append(Host(f"host-{letter}", address, f"wg-{letter}-{unique}", file))
     names = "".join(f"{host.address} {host.name}\n" for host in hosts)
     try:
-        for host in hosts:
+        _ip("netns", "add", switch)
+        _ip("-n", switch, "link", "add", "switch", "type", "bridge")
+        _ip("-n", switch, "link", "set", "switch", "up")
+        for letter, host in zip(letters, hosts, strict=True):
             host.hosts_file.write_text(f"127.0.0.1 localhost\n{names}")
             _ip("netns", "add", host.namespace)
             _ip("-n", host.namespace, "link", "set", "lo", "up")
-        a, b = hosts
-        peer = ["peer", "name", b.interface, "netns", b.namespace]
-        _ip("-n", a.namespace, "link", "add", "name", a.interface, "type", "veth", *peer)
-        for host in hosts:
-            _ip("-n", host.namespace, "address", "add", f"{host.address}/30", "dev", "eth0")
-            _ip("-n", host.namespace, "link", "set", "eth0", "up")
-        yield a, b
+            peer = ["peer", "name", f"port-{letter}", "netns", switch]
+            _ip("-n", host.namespace, "link", "add", "name", host.interface, "type", "veth", *peer)
+            _ip("-n", switch, "link", "set", f"port-{letter}", "master", "switch", "up")
+            _ip("-n", host.namespace, "address", "add", f"{host.address}/28", "dev", host.interface)
+            _ip("-n", host.namespace, "link", "set", host.interface, "up")
+        yield hosts
     finally:
         for host in hosts:
             with contextlib.suppress(subprocess.CalledProcessError):
@@ -131,14 +135,25 @@ def two_hosts(folder: Path) -> Iterator[tuple[Host, Host]]:
                 process.communicate()
             with contextlib.suppress(subprocess.CalledProcessError):
                 _ip("netns", "delete", host.namespace)
+        with contextlib.suppress(subprocess.CalledProcessError):
+            _ip("netns", "delete", switch)
 
 
 @pytest.fixture
-def hosts(tmp_path: Path) -> Iterator[tuple[Host, Host]]:
+def hosts(tmp_path: Path) -> Iterator[tuple[Host, ...]]:
     """Two connected hosts, `host-a` and `host-b`."""
     if reason := _why_not():
         pytest.skip(reason)
-    with two_hosts(tmp_path) as made:
+    with connected_hosts(tmp_path, "ab") as made:
+        yield tuple(made)
+
+
+@pytest.fixture(scope="module")
+def four_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Host]]:
+    """Four connected hosts, `host-a` to `host-d`, for the tests of a module."""
+    if reason := _why_not():
+        pytest.skip(reason)
+    with connected_hosts(tmp_path_factory.mktemp("hosts"), "abcd") as made:
         yield made
 
 

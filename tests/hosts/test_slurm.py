@@ -96,6 +96,10 @@ class Slurm:
         """Output of a job."""
         return (self.folder / f"job.sh-{job}.log").read_text()
 
+    def started(self, job: str) -> bool:
+        """Whether a job has begun to write its output."""
+        return (self.folder / f"job.sh-{job}.log").exists()
+
     def logs(self) -> str:
         """Output of all jobs."""
         return "".join(path.read_text() for path in self.folder.glob("job.sh-*.log"))
@@ -172,6 +176,26 @@ def test_a_cancelled_job_is_saved_and_not_requeued(
     time.sleep(20)  # a requeued job would be pending or running by now
     assert slurm.states(job) == ["CANCELLED"]
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.fixture
+def without_text(hosts: Two, prose_file: Path) -> Path:
+    """The text to train on, which the second host does not have."""
+    hosts[1].mounts.append(f"mount -t tmpfs none {prose_file.parent}")
+    return prose_file
+
+
+def test_a_host_that_fails_before_it_joins_ends_the_job(
+    without_text: Path, slurm: Slurm, script: str, tmp_path: Path
+) -> None:
+    """It is not requeued, as it would fail again."""
+    job = slurm.submit(script, str(tmp_path / "run"), "trainer.max_steps=2", "strategy=ddp")
+    cause = f"error: data.path={without_text}"
+    _until(lambda: slurm.started(job) and cause in slurm.log(job), SECONDS)
+    _until(lambda: slurm.states(job) != ["RUNNING"], 60)
+    time.sleep(20)  # a requeued job would be pending or running by now
+    assert slurm.states(job) == ["FAILED"], slurm.log(job)
+    assert slurm.log(job).count("error: data.path=") == 1
 
 
 def test_an_array_fetches_every_link_once(slurm: Slurm, hosts: Two, tmp_path: Path) -> None:

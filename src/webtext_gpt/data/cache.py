@@ -31,7 +31,7 @@ from webtext_gpt.files import PARTIAL
 from webtext_gpt.locks import unused
 from webtext_gpt.paths import local_path, shown
 from webtext_gpt.remote.addresses import REMOTE
-from webtext_gpt.remote.mirror import buckets, remove_copies
+from webtext_gpt.remote.buckets import buckets, remove_copies
 from webtext_gpt.remote.uploads import unfinished_folders
 
 if TYPE_CHECKING:

@@ -8,18 +8,26 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
 from pathlib import Path
+
+import numpy as np
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.tables import markdown_table
-from webtext_gpt.files import read_text, replaced, write_text
+from webtext_gpt.files import read_text, write_text
 from webtext_gpt.paths import absence, check_output_folder, shown
+from webtext_gpt.pictures import BLUE, GREY, VERMILION, End, headline, label_ends, picture
 
 LAST_FRACTION = 0.1
 """Final fraction of the steps over which the training loss is averaged.
 
 The loss of a step is computed before the model learns from its batch.
 """
+
+LEAST_RATIO = 1.5
+"""Smallest ratio of the largest to the smallest model to which a law is fitted."""
 
 
 @dataclass(frozen=True)
@@ -100,36 +108,66 @@ def write_scaling_report(runs: Sequence[Path], out: Path) -> str:
         ]
     )
     write_text(out / "scaling.md", table + "\n")
-    with replaced(out / "scaling.png") as partial:
-        plot(fits, partial)
+    plot(fits, out / "scaling.png")
     return table
 
 
-def plot(fits: Sequence[Fit], file: Path) -> None:
-    """Plot both perplexities over the number of parameters as a PNG, with logarithmic axes."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+def power_law(sizes: Sequence[int], values: Sequence[float]) -> tuple[float, float] | None:
+    """Fit `factor * size ** exponent` by least squares of the logarithms (Kaplan et al. 2020, 3.1).
 
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.add_subplot()
+    Returns:
+        The factor and the exponent; None if the sizes are too close for a law.
+    """
+    if max(sizes) < LEAST_RATIO * min(sizes):
+        return None
+    exponent, log_factor = np.polyfit(np.log(sizes), np.log(values), 1)
+    return float(np.exp(log_factor)), float(exponent)
+
+
+def plot(fits: Sequence[Fit], file: Path) -> None:
+    """Plot both perplexities over the number of parameters as a PNG, with logarithmic axes.
+
+    The line is the power law that fits the perplexities on held-out text.
+    """
+    from matplotlib.ticker import LogLocator, NullLocator
+
     sizes = [fit.parameters for fit in fits]
-    for label, values, marker in (
-        ("training text", [fit.train_perplexity for fit in fits], "s"),
-        ("held-out text", [fit.val_perplexity for fit in fits], "o"),
-    ):
-        axes.plot(sizes, values, marker=marker, label=label)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xticks(sizes, [_millions(size) for size in sizes])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    axes.yaxis.set_major_formatter(ScalarFormatter())
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("parameters")
-    axes.set_ylabel("perplexity per token")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(file, dpi=120, format="png")
+    held_out = [fit.val_perplexity for fit in fits]
+    trained = [fit.train_perplexity for fit in fits]
+    law = power_law(sizes, held_out)
+    with picture(file, height=4.2) as figure:
+        axes = figure.add_subplot()
+        if law is not None:
+            factor, exponent = law
+            change = 2**exponent - 1
+            moves = "lowers" if change < 0 else "raises"
+            headline(figure, f"Doubling the parameters {moves} perplexity by {abs(change):.1%}")
+            shown = f"{factor:,.0f}" if factor >= 100 else f"{factor:.3g}"
+            axes.set_title(f"held-out perplexity = {shown} · parameters^{exponent:.3f}")
+            ends = np.array([min(sizes) / 1.3, max(sizes) * 1.3])
+            axes.plot(ends, factor * ends**exponent, color=GREY, linestyle="--", linewidth=1)
+        axes.set_xlim(min(sizes) / 1.3, max(sizes) * 1.3)
+        axes.plot(sizes, trained, "s", color=BLUE, markersize=6)
+        axes.plot(sizes, held_out, "o", color=VERMILION, markersize=6)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        values = [*trained, *held_out]
+        axes.set_ylim(min(values) / 1.15, max(values) * 1.15)
+        apart = [size for size, next_one in pairwise([*sizes, inf]) if next_one > 1.15 * size]
+        axes.set_xticks(apart, [_millions(size) for size in apart])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axes.yaxis.set_major_formatter("{x:,.3g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("parameters")
+        axes.set_ylabel("perplexity per token")
+        label_ends(
+            axes,
+            [
+                End(trained[-1], "training text", BLUE),
+                End(held_out[-1], "held-out text", VERMILION),
+            ],
+        )
 
 
 def _millions(number: int) -> str:

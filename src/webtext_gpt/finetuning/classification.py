@@ -180,4 +180,10 @@ class Classification:
     ) -> dict[str, float]:
         """See `Objective`."""
         classifier = TextClassifier(model, tokenizer)
-        return report_examples(classifier, examples, out, positive=self.task.positive)
+        return report_examples(
+            classifier,
+            examples,
+            out,
+            positive=self.task.positive,
+            class_names=self.task.class_names,
+        )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from webtext_gpt.checkpoint.load import LoadedModel, load, only_gpt
 from webtext_gpt.cli import Call
+from webtext_gpt.commands import shell_command
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.examples import iter_texts, read_file
@@ -156,7 +157,9 @@ def evaluate_file(
     examples = read_file(task, file)
     check_labels(examples, classifier.labels, task)
     before = classifier.truncated
-    figures = report_examples(classifier, examples, out, positive=task.positive)
+    figures = report_examples(
+        classifier, examples, out, positive=task.positive, class_names=task.class_names
+    )
     cut = classifier.truncated - before
     if cut:
         say(f"{cut:,} of the {len(examples):,} rows do not fit the context and are truncated")
@@ -220,4 +223,9 @@ def _print_summary(run_dir: str, summary: "Summary") -> None:
             for name, value in summary.items()
             if name.startswith(f"{prefix}_") and not isinstance(value, int)
         }
-    say_rows(rows | {label: quoted(path) for label, path in files.items()})
+    checkpoint = f"checkpoint={run_dir}"
+    if rows:  # prompts and completions, which have no report
+        try_it = shell_command("generate", checkpoint, "prompt=...")
+    else:
+        try_it = shell_command("finetune", checkpoint, "predict=FILE", "out=labels.csv")
+    say_rows(rows | {label: quoted(path) for label, path in files.items()} | {"try it": try_it})

@@ -1,13 +1,13 @@
 """A classifier's report on labeled rows: metrics, classes, a plot, and the worst mistakes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from webtext_gpt.data.rows import plural
 from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table, one_line
-from webtext_gpt.files import replaced, write_json_lines, write_text
+from webtext_gpt.files import write_json_lines, write_text
 from webtext_gpt.finetuning.data.examples import Examples
 from webtext_gpt.finetuning.data.labels import encode_labels
 from webtext_gpt.finetuning.metrics import Predictions, positive_class
@@ -30,7 +30,11 @@ Mistake = dict[str, str | float]
 
 
 def report_examples(
-    classifier: TextClassifier, examples: Examples, out: Path, positive: str | None = None
+    classifier: TextClassifier,
+    examples: Examples,
+    out: Path,
+    positive: str | None = None,
+    class_names: Mapping[str, str] | None = None,
 ) -> dict[str, float]:
     """Measure a classifier on labeled examples; write a report and print its tables.
 
@@ -39,6 +43,7 @@ def report_examples(
         examples: examples whose labels the classifier knows.
         out: the report's folder, whose name is the report's title.
         positive: the class of `f1_positive`; see `Task`.
+        class_names: names that the report has instead of some labels.
 
     Returns:
         The figures, see `Predictions.figures`, and `constant`: whether every row has the same
@@ -46,7 +51,10 @@ def report_examples(
     """
     logits = classifier.logits(examples.texts, examples.seconds)
     targets = torch.from_numpy(encode_labels(examples.labels, classifier.labels))
-    predictions = Predictions(logits, targets, classifier.labels, positive)
+    names = class_names or {}
+    labels = [names.get(label, label) for label in classifier.labels]
+    shown = names.get(positive, positive) if positive else None
+    predictions = Predictions(logits, targets, labels, shown)
     write_report(out, out.name, predictions, examples)
     say(f"\n{terminal_report(out.name, predictions)}")
     return {**predictions.figures, "constant": constant_remark(predictions) is not None}
@@ -74,11 +82,9 @@ def write_report(
     mistakes = worst_mistakes(predictions, examples, worst)
     out.mkdir(parents=True, exist_ok=True)
     if predictions.is_regression:
-        with replaced(out / SCATTER) as partial:
-            draw_scatter(partial, title, predictions.predicted, predictions.targets)
+        draw_scatter(out / SCATTER, title, predictions.predicted, predictions.targets)
     else:
-        with replaced(out / CONFUSION) as partial:
-            draw_confusion(partial, title, predictions.confusion, labels)
+        draw_confusion(out / CONFUSION, title, predictions.confusion, labels)
     write_json_lines(out / MISTAKES, mistakes)
     positive = positive_class(labels, predictions.positive)
     parts = [

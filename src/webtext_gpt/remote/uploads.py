@@ -23,15 +23,10 @@ from webtext_gpt.remote.addresses import (
     remote_cache,
     under,
 )
-from webtext_gpt.remote.mirror import (
-    AT_ONCE,
-    copy_of,
-    exists,
-    record,
-    recorded,
-    version_of,
-)
+from webtext_gpt.remote.listing import exists
+from webtext_gpt.remote.mirror import AT_ONCE, copy_of
 from webtext_gpt.remote.stores import NotThereError, first_answer, open_store, reaching
+from webtext_gpt.remote.versions import record, recorded, version_of
 
 WORK = "_work"
 """Folder in that of a stage until the stage is finished."""

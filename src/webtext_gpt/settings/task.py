@@ -125,6 +125,9 @@ class Task(Settings):
     positive: Annotated[str | None, Text("a label", null="the last of two")] = setting(
         None, "class that f1_positive measures"
     )
+    class_names: Annotated[dict[str, str], Named(Text("a name"))] = setting(
+        dict, "names of classes for reports, by label: {0: negative, 1: positive}"
+    )
     val_fraction: Annotated[float, Number(above=0, below=1)] = setting(
         0.1,
         "without a validation set: fraction of the training rows to hold out, by a hash of their "

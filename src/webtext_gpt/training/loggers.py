@@ -146,7 +146,12 @@ def wandb(run_dir: str, project: str, name: str | None = None, first_step: int =
         mode=mode,
         id=kept.read_text().strip() if kept.is_file() else secrets.token_hex(4),
         resume="allow",
-        settings=client.Settings(quiet=True, show_info=False),  # `location` says where it is
+        # `location` says where the run is. Offline, no message about the network can be lost.
+        settings=(
+            client.Settings(silent=True)
+            if mode == "offline"
+            else client.Settings(quiet=True, show_info=False)
+        ),
     )
     logger._wandb_init.pop("anonymous", None)  # Lightning's; wandb warns that it has no effect
     return logger
@@ -161,7 +166,7 @@ def save_run_id(logger: Logger, run_dir: Path) -> None:
 def location(logger: Logger) -> str | None:
     """Return a line that says where a logger's output is and how to open it, if it has any."""
     if isinstance(logger, TensorBoardLogger):
-        return f"TensorBoard: tensorboard --logdir {logger.log_dir}"
+        return f"TensorBoard:\n  tensorboard --logdir {shlex.quote(logger.log_dir)}"
     if isinstance(logger, WandbLogger):
         run = logger.experiment
         if run.disabled:

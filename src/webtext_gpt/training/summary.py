@@ -160,6 +160,7 @@ def print_summary(run_dir: str, summary: Summary, *, is_music: bool = False) -> 
         {
             "run": quoted(run_dir),
             "loss curve": quoted(Path(run_dir) / "loss.png"),
+            "report": quoted(Path(run_dir) / "report.html"),
             "try it": shell_command(
                 "generate", checkpoint, "out=piece.mid" if is_music else "prompt=The"
             ),

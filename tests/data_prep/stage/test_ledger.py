@@ -12,7 +12,8 @@ import pytest
 
 from data_prep.stage import workers
 from data_prep.stage.inputs import InputFile, find_inputs
-from data_prep.stage.ledger import Ledger, Records
+from data_prep.stage.ledger import Ledger
+from data_prep.stage.records import Records
 from webtext_gpt.errors import UserError
 
 # XXH3 (128 bits) of these texts, computed once with version 4.1.0 of the package `xxhash`. The
@@ -272,6 +273,22 @@ def test_a_unit_is_run_once(tmp_path: Path, files: list[InputFile]) -> None:
             assert ledger.done("part-0") == ({"sizes": [1, 2]} if calls else None)
             assert ledger.run_unit("part-0", work) == {"sizes": [1, 2]}
     assert calls == [1]
+
+
+def test_a_part_is_run_once(tmp_path: Path, files: list[InputFile]) -> None:
+    calls = []
+
+    def work(part: int) -> dict[str, Any]:
+        calls.append(part)
+        return {"sizes": (part, 2)}
+
+    with opened(tmp_path / "out", files) as ledger:
+        assert ledger.run_parts(work, {"part-1": 1}, label="test") == [{"sizes": [1, 2]}]
+    with opened(tmp_path / "out", files) as ledger:
+        assert ledger.done("part-1") == {"sizes": [1, 2]}
+        found = ledger.run_parts(work, {"part-0": 0, "part-1": 1}, label="test")
+        assert found == [{"sizes": [0, 2]}, {"sizes": [1, 2]}]  # in the order of the parts
+    assert calls == [1, 0]
 
 
 def test_counts_are_added_up() -> None:

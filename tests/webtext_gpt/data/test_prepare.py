@@ -61,7 +61,7 @@ def test_a_single_text_is_split_at_its_tail(tmp_path: Path) -> None:
 def test_shards_are_built_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = _jsonl(tmp_path / "a.jsonl", [f"document {i}" for i in range(50)])
     first = prepare_shards(source, functools.partial(train_bpe, vocab_size=270), tmp_path / "cache")
-    assert "done once" in capsys.readouterr().out
+    assert "building token shards, once, in" in capsys.readouterr().out
     again = prepare_shards(source, functools.partial(train_bpe, vocab_size=270), tmp_path / "cache")
     assert again.folder == first.folder
     assert capsys.readouterr().out == ""

@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.scaling import read_fit, write_scaling_report
+from webtext_gpt.evaluation.scaling import Fit, plot, power_law, read_fit, write_scaling_report
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -90,3 +91,20 @@ def test_the_command_compares_runs_of_any_name_without_torch(tmp_path: Path) -> 
     table = (tmp_path / "out, here" / "scaling.md").read_text()
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == names
     assert "written  'out, here/scaling.md'" in ran.stdout
+
+
+def test_the_picture_has_the_power_law_and_the_sizes(tmp_path: Path, figures: list[Any]) -> None:
+    """Perplexity 8000 / sqrt(parameters): 8 for 1 M, 4 for 4 M, 2 for 16 M."""
+    fits = [Fit(str(n), n, 7.0, 8000 / n**0.5) for n in (1_000_000, 4_000_000, 16_000_000)]
+    assert power_law([f.parameters for f in fits], [f.val_perplexity for f in fits]) == (
+        pytest.approx((8000, -0.5))
+    )
+    plot(fits, tmp_path / "scaling.png")
+    (axes,) = figures[0].axes
+    # 1 - 1 / sqrt(2) = 29.3 %
+    assert figures[0]._suptitle.get_text() == "Doubling the parameters lowers perplexity by 29.3%"
+    assert axes.get_title(loc="left") == "held-out perplexity = 8,000 · parameters^-0.500"
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["1M", "4M", "16M"]
+    assert {text.get_text() for text in axes.texts} == {"training text", "held-out text"}
+    plot([Fit("a", 1000, 9.0, 9.0), Fit("b", 1001, 8.0, 8.0)], tmp_path / "scaling.png")
+    assert figures[1]._suptitle is None  # too close for a law

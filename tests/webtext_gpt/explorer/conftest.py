@@ -1,8 +1,7 @@
-"""Fixtures of the page: a headless browser, and a server of a tiny model."""
+"""Fixtures of the page: what tests ask of a browser, and a server of a tiny model."""
 
 import contextlib
 import json
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,34 +13,8 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
     from starlette.types import ASGIApp
 
-ARGUMENTS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-)
 SECONDS = 20.0
 """How long a test waits for the page, on a busy machine."""
-
-
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
-    """A headless Chromium with a profile of its own; without one, its tests are skipped."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs the extra dev")
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if program is None or driver is None:
-        pytest.skip("no chromium and chromedriver; Debian has them as chromium, chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    try:
-        yield started
-    finally:
-        started.quit()
 
 
 class Browser:

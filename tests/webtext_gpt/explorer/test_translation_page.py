@@ -258,6 +258,20 @@ def test_two_checkpoints_translate_the_same_sentence(
         browser.driver.get("about:blank")
 
 
+def test_labels_of_the_alignment_are_whole_and_beside_its_titles(page: Browser) -> None:
+    """Both sides end in the longest label, the end of text."""
+    ticks = page.texts("svg.alignment .tick")
+    assert ticks.count("⟨end of text⟩") == 2
+    is_apart = page.run(
+        "const box = (node) => node.getBoundingClientRect();"
+        "const all = (name) => [...document.querySelectorAll(`svg.alignment ${name}`)].map(box);"
+        "return all('.tick').every((tick) => all('.title').every((title) =>"
+        " tick.right <= title.left || title.right <= tick.left ||"
+        " tick.bottom <= title.top || title.bottom <= tick.top))"
+    )
+    assert is_apart
+
+
 def test_the_alignment_is_kept_as_a_picture(
     page: Browser, loaded: LoadedModel, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib.axes
 import pytest
 import torch
+import yaml
 from matplotlib.image import imread
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.tables import escaped, one_line
 from webtext_gpt.finetuning import report
 from webtext_gpt.finetuning.data.examples import Examples
+from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.finetuning.metrics import Predictions
 from webtext_gpt.finetuning.report import report_examples
 
@@ -23,6 +25,8 @@ from webtext_gpt.finetuning.report import report_examples
 def _logits(probabilities: list[list[float]]) -> Tensor:
     return torch.tensor(probabilities, dtype=torch.float64).log()
 
+
+REPOSITORY = Path(__file__).parents[3]
 
 FOUR = {
     "title": "run on file.csv",
@@ -236,3 +240,26 @@ def test_a_regression_that_predicts_one_number_is_remarked_on() -> None:
     targets = torch.tensor([1.0, 2.0, 3.0])
     assert "every row is predicted as 2:" in _terminal("x", torch.full((3, 1), 2.0), targets, ["y"])
     assert "warning" not in _terminal("x", torch.tensor([[2.0], [2.0], [2.1]]), targets, ["y"])
+
+
+def test_a_confusion_matrix_has_names_counts_and_per_cents(
+    tmp_path: Path, figures: list[Any]
+) -> None:
+    """The labels of GLUE's SST-2 are 0 and 1; conf/task/sst2.yaml names them."""
+    names = yaml.safe_load((REPOSITORY / "conf/task/sst2.yaml").read_text())["class_names"]
+    classifier = SimpleNamespace(
+        labels=("0", "1"), logits=lambda texts, seconds: FOUR["logits"][:, [1, 0]]
+    )
+    examples = Examples(ROWS["texts"], None, ["0", "1", "1", "1"], ROWS["places"])
+    task = Task(name="sst2", class_names=names, positive="1")
+    report_examples(classifier, examples, tmp_path / "validation", task.positive, task.class_names)
+    axes = figures[0].axes[0]
+    for axis in (axes.xaxis, axes.yaxis):
+        assert [text.get_text() for text in axis.get_ticklabels()] == ["negative", "positive"]
+    # predicted: 1, 0, 1, 1; the single negative row is wrong, two of three positive ones are right
+    cells = ["0.0%\n0", "100.0%\n1", "33.3%\n1", "66.7%\n2"]
+    assert [text.get_text() for text in axes.texts] == cells
+    assert figures[0]._suptitle.get_text() == "validation: 50.0% of 4 rows right"
+    text = (tmp_path / "validation/report.md").read_text()
+    assert "| f1_positive (positive) |" in text
+    assert "| negative | 0.0000 | 0.0000 | 0.0000 | 1 |" in text

@@ -14,7 +14,8 @@ from webtext_gpt.data.cache import REMOTE
 from webtext_gpt.data.sources import Files
 from webtext_gpt.errors import UserError
 from webtext_gpt.paths import find_files, names_files, readable_path, search_files
-from webtext_gpt.remote.mirror import buckets, copy_of, remove_copies
+from webtext_gpt.remote.buckets import buckets, remove_copies
+from webtext_gpt.remote.mirror import copy_of
 
 
 def texts(path: Path) -> bool:

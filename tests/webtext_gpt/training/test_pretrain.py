@@ -41,7 +41,7 @@ def finished(
 def test_a_run_leaves_its_files(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
     expected = {"checkpoints", "metrics.csv", "loss.png", "samples.txt", "summary.json"}
-    assert names == expected | {"config.yaml"}
+    assert names == expected | {"config.yaml", "report.md", "report.html"}
     assert (finished / "loss.png").read_bytes().startswith(PNG)
     saved = finished / "checkpoints"
     steps = {

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from webtext_gpt.data.shards import TokenShards
 from webtext_gpt.evaluation.benchmark import Measurement, Suite
 from webtext_gpt.evaluation.corpora.figures import figures_of
@@ -18,8 +16,9 @@ from webtext_gpt.evaluation.corpora.ranking import (
     error_between_seeds,
     ranked,
 )
-from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table
-from webtext_gpt.files import replaced, write_json, write_text
+from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table, one_line
+from webtext_gpt.files import write_json, write_text
+from webtext_gpt.pictures import SKY, headline, picture
 from webtext_gpt.settings.corpora import Corpora
 from webtext_gpt.terminal import quoted, say_rows
 
@@ -60,8 +59,7 @@ def write_report(
     text = _markdown(settings, seeds, rows, figures, differences)
     write_json(run_dir / f"{NAME}.json", _json(settings, seeds, corpora, figures, differences))
     write_text(run_dir / f"{NAME}.md", text)
-    with replaced(run_dir / f"{NAME}.png") as partial:
-        plot(figures, partial)
+    plot(figures, run_dir / f"{NAME}.png")
     print(f"\n{aligned(rows)}\n\n{aligned(_pairs(differences[figures[0].name]))}")
     print(f"\n{_verdict(figures[0], differences[figures[0].name])}")
     files = [quoted(f"{run_dir}/{NAME}.{ending}") for ending in ("md", "json", "png")]
@@ -173,21 +171,21 @@ def _json(
 
 def plot(figures: Sequence[Figure], file: Path) -> None:
     """Plot each figure as a PNG: a dot per model, and the corpus's mean with its error."""
-    from matplotlib.figure import Figure as Picture
-
-    picture = Picture(figsize=(4.2 * len(figures), 4), layout="constrained")
-    for axes, figure in zip(np.atleast_1d(picture.subplots(1, len(figures))), figures, strict=True):
-        names = ranked(figures[0])
-        for place, name in enumerate(names):
-            values = figure.values[name]
-            axes.plot([place] * len(values), values, "o", markersize=4, alpha=0.6)
-            error = error_between_seeds(figure) or 0.0
-            axes.errorbar(place, values.mean(), yerr=error, fmt="_k", capsize=4, markersize=14)
-        axes.set_xticks(range(len(names)), names, rotation=20, ha="right")
-        better = "lower" if figure.lower_is_better else "higher"
-        axes.set_ylabel(f"{figure.name} ({better} is better)")
-        axes.grid(alpha=0.3, axis="y")
-    picture.savefig(file, dpi=120, format="png")
+    names = ranked(figures[0])
+    with picture(file, height=0.5 + (0.8 + 0.33 * len(names)) * len(figures)) as canvas:
+        headline(canvas, f"Best by {figures[0].name}: {names[0]}")
+        grid = canvas.subplots(len(figures), 1, squeeze=False)
+        for axes, figure in zip(grid[:, 0], figures, strict=True):
+            for place, name in enumerate(names):
+                values = figure.values[name]
+                axes.plot(values, [place] * len(values), "o", color=SKY, markersize=5)
+                error = error_between_seeds(figure) or 0.0
+                axes.errorbar(values.mean(), place, xerr=error, fmt="|k", capsize=4, markersize=12)
+            axes.set_yticks(range(len(names)), [one_line(name, 24) for name in names])
+            axes.set_ylim(len(names) - 0.5, -0.5)
+            better = "lower" if figure.lower_is_better else "higher"
+            axes.set_xlabel(f"{figure.name} ({better} is better)")
+            axes.grid(visible=False, axis="y")
 
 
 def _with_error(value: float, error: float | None) -> str:

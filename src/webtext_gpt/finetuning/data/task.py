@@ -70,6 +70,7 @@ class Task:
         metrics: names from `METRICS`; the first chooses the best checkpoint. null:
             `DEFAULT_METRICS` of the kind.
         positive: the class whose F1 is `f1_positive`; null: the last of two classes.
+        class_names: names of classes for reports, by label.
         val_fraction: fraction of the training rows held out, by a hash of their text, if there is
             neither a file nor a hub split for validation.
         between: text between a prompt and its completion.
@@ -104,6 +105,7 @@ class Task:
     skip_empty: bool = False
     metrics: tuple[str, ...] = None  # type: ignore[assignment] # set in __post_init__
     positive: str | None = None
+    class_names: Mapping[str, str] = field(default_factory=dict)
     val_fraction: float = 0.1
     between: str = "\n"
 
@@ -149,6 +151,13 @@ class Task:
             if not isinstance(values, Sequence):
                 raise UserError(f"task.{key}={value} must be a list of names, as [a,b]")
             object.__setattr__(self, key, tuple(_text(key, v) for v in values))
+        if not isinstance(self.class_names, Mapping | None):
+            raise UserError(
+                f"task.class_names={self.class_names} must give a name for each label, as "
+                "{0: negative, 1: positive}"
+            )
+        named = {str(k): _text("class_names", v) for k, v in (self.class_names or {}).items()}
+        object.__setattr__(self, "class_names", named)
         if not isinstance(self.splits, Mapping | None):
             raise UserError(
                 f"task.splits={self.splits} must give the hub's name for each split, as "
@@ -180,8 +189,8 @@ class Task:
                 "task.text is the prompt, task.label the completion"
             )
         if self.kind != "classification":
-            for key in ("label_until", "positive", "class_weights", "skip_labels"):
-                if getattr(self, key) not in (None, ()):
+            for key in ("label_until", "positive", "class_names", "class_weights", "skip_labels"):
+                if getattr(self, key) not in (None, (), {}):
                     raise UserError(f"task.{key} cannot be used with task.kind={self.kind}")
 
     def _check_sources(self) -> None:

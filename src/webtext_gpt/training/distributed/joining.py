@@ -23,7 +23,7 @@ from webtext_gpt.training.distributed.devices import external_launcher
 BEAT_SECONDS = 2.0
 SILENCE_SECONDS = 30.0
 """Seconds without a sign of life after which a host counts as gone."""
-START_SECONDS = 30.0
+START_SECONDS = 20.0
 """Seconds that a waiting process gives another host to give its first sign of life."""
 SAY_SECONDS = 25.0
 """Seconds without the processes of other hosts before rank 0 says that it waits for them."""
@@ -31,6 +31,8 @@ POLL_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
 FAILED = "failed"
 """Key of the store: the number of the host that failed first, a space, its rank, and why."""
+JOINED = "joined "
+"""Key of the store, followed by the number of a host: its `HostWatch` has begun."""
 
 
 def torchrun_store() -> dist.Store | None:
@@ -56,14 +58,29 @@ def in_touch_with_other_hosts() -> Iterator[None]:
     if store is None:
         yield
         return
+    ended = threading.Event()
     if os.environ["LOCAL_RANK"] == "0":
-        threading.Thread(target=_beat, args=(store,), daemon=True, name="signs of life").start()
+        arguments = (store, os.environ["GROUP_RANK"], ended)
+        threading.Thread(target=_beat, args=arguments, daemon=True, name="signs of life").start()
     try:
         yield
     except Exception as error:
-        if not dist.is_initialized():
-            _tell(store, _description(error))
+        with contextlib.suppress(dist.DistError):
+            if not _has_joined(store):
+                _tell(store, _description(error))
         raise
+    finally:
+        ended.set()
+
+
+def has_joined() -> None:
+    """Note that this host's `HostWatch` has begun, so that no more is told through the store."""
+    if (store := torchrun_store()) is not None:
+        store.set(JOINED + os.environ["GROUP_RANK"], "")
+
+
+def _has_joined(store: dist.Store) -> bool:
+    return store.check([JOINED + os.environ["GROUP_RANK"]])
 
 
 def _description(error: Exception) -> str:
@@ -72,19 +89,18 @@ def _description(error: Exception) -> str:
     return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
-def _beat(store: dist.Store) -> None:
+def _beat(store: dist.Store, node: str, ended: threading.Event) -> None:
     with contextlib.suppress(dist.DistError):  # the store is gone, which the waiting ones see
-        while not dist.is_initialized():
-            store.add(os.environ["GROUP_RANK"], 1)
-            time.sleep(BEAT_SECONDS)
+        while not ended.is_set() and not store.check([JOINED + node]):
+            store.add(node, 1)
+            ended.wait(BEAT_SECONDS)
 
 
 def _tell(store: dist.Store, cause: str) -> None:
     rank, node = os.environ["RANK"], os.environ["GROUP_RANK"]
     told = f"{node} rank {rank} on {socket.gethostname()} has failed: {cause}"
-    with contextlib.suppress(dist.DistError):
-        store.compare_set(FAILED, "", told)
-        time.sleep(2 * POLL_SECONDS)  # the store may end with this process
+    store.compare_set(FAILED, "", told)
+    time.sleep(2 * POLL_SECONDS)  # the store may end with this process
 
 
 def wait_for_other_hosts(store: dist.Store, end: Callable[[str], None]) -> None:
@@ -98,15 +114,17 @@ def wait_for_other_hosts(store: dist.Store, end: Callable[[str], None]) -> None:
     others = {*range(int(os.environ["GROUP_WORLD_SIZE"]))} - {int(os.environ["GROUP_RANK"])}
     heard = dict.fromkeys(sorted(others), (0, began))
     """For each other host, the number of its signs of life, and when it last changed."""
-    while not dist.is_initialized():
+    while True:
         try:
+            if _has_joined(store):
+                return
             cause = _failure(store, heard)
         except dist.DistError:
             cause = (
                 f"torchrun on {os.environ['MASTER_ADDR']} has ended before all processes had "
                 "joined; see the output there"
             )
-        if cause and not dist.is_initialized():
+        if cause:
             end(cause)
             os._exit(1)  # the main thread waits for the lost host and cannot be interrupted
         time.sleep(POLL_SECONDS)

@@ -264,7 +264,9 @@ def _cause_reported_once(watch: Watch | None) -> Iterator[None]:
         if watch is not None:
             watch.join_processes()
         if rank_zero_only.rank != 0:
-            # Rank 0 prints the message. srun and torchrun treat any code except 0 as a failure.
+            # Rank 0 prints the message. srun and torchrun treat any code except 0 as a failure,
+            # and srun ends the others once rank 0 has exited, whose code 75 has to be the highest.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             sys.exit(EXIT_PREEMPTED if PARENT in os.environ else 0)
         raise
     except KeyboardInterrupt:

@@ -1,7 +1,8 @@
 // Heat maps of matrices as SVG: the cells as an image from a canvas, with axes.
 
 const MARGIN = { left: 50, top: 36, right: 10, bottom: 4 };
-const LABELLED = { left: 104, top: 96 };
+const LABELLED = { left: 126, top: 126 };
+const LABEL_LETTERS = 14; // as long as "⟨end of text⟩"
 const LETTER = 7; // pixels of a title's letter, at most on average
 const MOST_PIXELS = 512;
 
@@ -155,5 +156,5 @@ function ticks(scale) {
 }
 
 function shortened(text) {
-  return text.length > 11 ? `${text.slice(0, 10)}…` : text;
+  return text.length > LABEL_LETTERS ? `${text.slice(0, LABEL_LETTERS - 1)}…` : text;
 }

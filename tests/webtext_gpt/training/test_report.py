@@ -1,0 +1,55 @@
+"""The report of a finished run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from webtext_gpt.training.report import changed, write_run_report
+
+SUMMARY = {
+    "val_loss": 3.25,
+    "val_perplexity": 25.790339917193062,
+    "stopped_early": False,
+    "tokens": 1_984_512,
+    "tokens_per_second": None,
+    "sources": {"a_b": {"share": 0.25, "samples": 2, "tokens": 2048, "epochs": 1.5}},
+}
+
+
+def test_a_report_has_figures_settings_and_the_last_sample(
+    compose: Callable[..., Any], tmp_path: Path
+) -> None:
+    settings = compose("train", "model.n_layer=3", "optimizer.lr=1e-2", f"run_dir={tmp_path}")
+    (tmp_path / "metrics.csv").write_text("step,val_loss\n4,3.5\n8,3.25\n", newline="\r\n")
+    samples = "=== step 4\nearly\n\n=== step 8\n# late\n```\n<b>\n\n"
+    (tmp_path / "samples.txt").write_text(samples)
+    write_run_report(tmp_path, settings, SUMMARY)
+    text = (tmp_path / "report.md").read_text()
+    assert "Validation loss 3.250 (perplexity 25.8) after 8 steps." in text
+    for row in ("validation loss | 3.25", "validation perplexity | 25.79", "tokens | 1,984,512"):
+        assert f"| {row} |" in text
+    assert "stopped early" not in text
+    assert r"| a\_b | 25.0% | 2,048 | 1.50 |" in text
+    assert "| model.n\\_layer | 3 |\n" in text
+    assert "| optimizer.lr | 0.01 |\n" in text
+    assert "run\\_dir" not in text
+    assert "early" not in text.partition("## Sample")[2]
+    page = (tmp_path / "report.html").read_text()
+    assert "# late\n```\n&lt;b&gt;" in page
+
+
+def test_settings_that_differ_include_another_choice(compose: Callable[..., Any]) -> None:
+    default = compose("train")
+    assert list(changed(default, default)) == []
+    given = compose("train", "optimizer=muon", "optimizer.momentum=0.9", "seed=5")
+    found = dict(changed(given, default))
+    assert found["optimizer"] == "muon"
+    assert found["optimizer.momentum"] == 0.9
+    assert found["seed"] == 5
+    assert "optimizer.ns_steps" not in found
+    translation = compose("train", "experiment=translation", "data.source=a.en", "data.target=a.de")
+    found = dict(changed(translation, default))
+    assert (found["data"], found["data.target"]) == ("paralleltext", "a.de")
+    sources = ("data=mixture", "data.sources.a.path=a.txt", "data.sources.b.path=b.txt")
+    found = dict(changed(compose("train", *sources), default))
+    assert (found["data.sources.a"], found["data.sources.a.path"]) == ("files", ["a.txt"])
