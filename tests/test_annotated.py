@@ -37,7 +37,6 @@ def test_every_script_is_a_page(build) -> None:
     assert set(build.PAGES) == scripts == set(NAMES)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_is_what_its_source_gives_now(build, name: str) -> None:
     assert build.is_current(name)

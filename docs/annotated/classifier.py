@@ -266,7 +266,7 @@ for layers in ("all", 1, 0):
 # > warm-up over 0.2 % of the training.
 #
 # 6.25e-5 is for width 768. The project's default for other widths is 6.25e-5 $(768 / C)^{1.5}$, which
-# is what `lr=None` means; the schedule is `linear`:
+# is 2.6e-3 here. The runs below take 1e-3, and one of them the default. The schedule is `linear`:
 
 # %% tags=["source"]
 from webtext_gpt.training.schedule import linear
@@ -293,11 +293,11 @@ def accuracy(model, tokens, lengths, targets):
     return (model.eval()(tokens, lengths).argmax(dim=1) == targets).float().mean().item()
 
 
-def finetune(body, lm_weight=0.5, epochs=3, batch_size=32):
+def finetune(body, lm_weight=0.5, lr=1e-3, epochs=3, batch_size=32):
     """Return a classifier, its tokenizer, and its test accuracy after each step."""
     model, tokenizer = classifier_of(body)
     starts = range(0, len(training), batch_size)
-    optimizer = adamw(model, reference_lr=6.25e-5, betas=(0.9, 0.999), weight_decay=0.01)
+    optimizer = adamw(model, lr=lr, betas=(0.9, 0.999), weight_decay=0.01)
     rate = partial(linear, total_steps=epochs * len(starts), warmup_ratio=0.002)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     examples = batch_of(tokenizer, model, test)
@@ -314,27 +314,31 @@ def finetune(body, lm_weight=0.5, epochs=3, batch_size=32):
     return model, tokenizer, accuracies
 
 
-print(f"peak learning rate for width 64: {default_lr(64, 6.25e-5):.1e}")
+print(f"default learning rate for width 64: {default_lr(64, 6.25e-5):.1e}")
 
 # %% [markdown]
-# Three runs: as described, without the auxiliary objective, and on a model that was not pretrained.
+# Four runs: as described, without the auxiliary objective, on a model that was not pretrained, and
+# with the higher learning rate.
 
 # %% tags=["measured"]
 torch.manual_seed(1)
 runs = {}
-for name, body, lm_weight in (
-    ("pretrained", pretrained, 0.5),
-    ("pretrained, labels only", pretrained, 0.0),
-    ("not pretrained", GPT(config), 0.5),
+for name, body, lm_weight, lr in (
+    ("pretrained", pretrained, 0.5, 1e-3),
+    ("pretrained, labels only", pretrained, 0.0, 1e-3),
+    ("not pretrained", GPT(config), 0.5, 1e-3),
+    ("pretrained, rate 2.6e-3", pretrained, 0.5, 2.6e-3),
 ):
-    fitted, fitted_tokenizer, accuracies = finetune(body, lm_weight)
+    fitted, fitted_tokenizer, accuracies = finetune(body, lm_weight, lr)
     runs[name] = fitted, accuracies
     on_training = accuracy(fitted, *batch_of(fitted_tokenizer, fitted, training))
     print(f"{name + ':':24} {accuracies[-1]:4.0%} of the test, {on_training:4.0%} of the training")
 
-# %% tags=["measured"] picture="accuracy" alt="Test accuracy against fine-tuning step: both pretrained models rise from about one half to 100 % within the first steps; the model that was not pretrained stays near one half"
+# %% tags=["measured"] picture="accuracy" alt="Test accuracy against fine-tuning step: the pretrained models rise from about one half to 100 %; the model that was not pretrained stays at chance"
 figure, axes = plt.subplots(figsize=(7, 3.6))
-for (name, (_, accuracies)), colour in zip(runs.items(), ("#0072B2", "#56B4E9", "#D55E00")):
+for (name, (_, accuracies)), colour in zip(
+    runs.items(), ("#0072B2", "#56B4E9", "#D55E00", "#009E73")
+):
     axes.plot([100 * value for value in accuracies], color=colour, linewidth=2, label=name)
 axes.axhline(50, color="#999999", linestyle=":")
 axes.set(xlabel="fine-tuning step", ylabel="test accuracy in %", ylim=(0, 104), xlim=(0, 48))
@@ -343,14 +347,16 @@ axes.legend(frameon=False, loc="lower right")
 plt.show()
 
 # %% [markdown]
-# All three fit the training texts. The words of the test had no label, so only a model that has read
+# All of them fit the training texts. The words of the test had no label, so only a model that has read
 # about them can classify them. In pretraining, `rotten` was followed by the same reactions as `awful`.
 # To predict them, the model had to represent the two words alike; a few labels then name the two
 # groups. This is how fine-tuning works with little data, in its simplest case: one cannot tell from
 # labels alone that a word which they do not contain is bad.
 #
-# The auxiliary objective makes no visible difference here. The paper found that it helps with larger
-# datasets and not with smaller ones (section 5).
+# The auxiliary objective does not help here, and the high learning rate does harm with it, probably since the labelled
+# texts contain 8 of the 24 words, and a language model that is trained on them alone unlearns the
+# other 16. The paper found that the objective helps with larger datasets and not with smaller ones
+# (section 5). `lm_weight=0` turns it off.
 #
 # ## 8. Classifying a new text
 #

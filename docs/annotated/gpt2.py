@@ -365,8 +365,7 @@ for n_layer in (6, 12, 24):
     print(f"{n_layer:2} blocks: {added[0]:5.2f} {added[1]:6.3f}")
 
 # %% [markdown]
-# Without the factor, the variance doubles when the depth doubles; with it, the variance stays the same
-# at every depth. (0.02 suits a width of 768. For narrower models, this page multiplies it by
+# Without the factor, the variance grows with the depth; with it, it stays about the same. (0.02 suits a width of 768. For narrower models, this page multiplies it by
 # $\sqrt{768 / C}$, so that the sums have the size that they have in GPT-2 small.)
 #
 # ## 10. The loss
@@ -476,8 +475,9 @@ plt.show()
 #
 # ### Where it looks
 #
-# The attention of the trained model for a story that it has not seen. Row t shows where position t
-# looks, as it predicts token t + 1. `is`, near the bottom, has to predict the colour.
+# These are attention weights of the trained model for a story that it has not seen, in the first head
+# and in the head that looks at the colour most. Row t shows where position t looks while it predicts
+# token t + 1. `is`, third from the bottom, has to predict the colour.
 
 # %% tags=["measured"] picture="attention" alt="Attention weights of two heads, as matrices over the tokens of an unseen story. In the row of the second 'is', one head puts most of its weight on the colour in the first sentence"
 story = held[:1]
@@ -535,6 +535,9 @@ for new in generate(
     )
 
 # %% [markdown]
+# A sample can go wrong, as one with another colour in its second sentence does: the model still gives
+# some probability to other colours, and sampling sometimes draws one.
+#
 # ### The cache changes nothing
 #
 # To write token t + 1, attention needs the keys and values of all tokens up to t. They depend on
