@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.ngrams.arrays import Flags
+from data_prep.ngrams.bloom import BloomFilter
 from data_prep.ngrams.filter_passes import Answer
 from data_prep.ngrams.measurement import FilterFigures, Measurement
 from data_prep.ngrams.overlap_result import overlap_of
@@ -12,6 +13,17 @@ from webtext_gpt.errors import UserError
 
 CHANCE = 1e-9
 """Probability at most with which a sound filter is taken for a wrong one."""
+
+
+def open_filter(path: Path) -> BloomFilter:
+    """Open an existing filter of train.
+
+    Raises:
+        UserError: The file is not a sound filter, or holds more than it was sized for.
+    """
+    bloom = BloomFilter.load(path)
+    bloom.refuse_overfull(path)
+    return bloom
 
 
 def look_up_tests(run: Measurement, answer: Answer, given: Path | None) -> FilterFigures:

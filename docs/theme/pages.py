@@ -1,9 +1,9 @@
 """The site has pages from outside of docs/, and reads Markdown as GitHub does: hooks of MkDocs.
 
 README.md, CONTRIBUTING.md and CHANGELOG.md are pages as they are, with their links as seen from
-docs/. Other files of the repository that a page links to are copied as texts. The API's pages name
-modules, whose docstrings mkdocstrings renders. Formulas become MathML, which browsers draw without
-a script.
+docs/. Other files of the repository that a page links to are copied as texts; a folder is a list of
+its files. The API's pages name modules, whose docstrings mkdocstrings renders. Formulas become
+MathML, which browsers draw without a script.
 """
 
 import html
@@ -80,8 +80,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for link in LINK.finditer(file.content_string):
             path = _outside(link[2], Path(file.src_uri).parent)
             if path and files.get_file_from_path(_copy(path)) is None:
-                text = (REPOSITORY / path).read_text(encoding="utf-8")
-                files.append(File.generated(config, _copy(path), content=text))
+                files.append(File.generated(config, _copy(path), content=_text(path)))
     for title, (about, modules) in API.items():
         page = f"reference/api/{title.lower().replace(' ', '-')}.md"
         files.append(File.generated(config, page, content=_api(title, about, modules)))
@@ -141,11 +140,19 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
     return re.sub(r"<table>.*?</table>", r'<div class="wide">\g<0></div>', content, flags=re.DOTALL)
 
 
+def _text(path: str) -> str:
+    """Return the text of a file, or the names in a folder."""
+    place = REPOSITORY / path
+    if place.is_dir():
+        return "".join(f"{path}/{name}\n" for name in sorted(p.name for p in place.iterdir()))
+    return place.read_text(encoding="utf-8")
+
+
 def _outside(link: str, folder: Path) -> str | None:
-    """Return the file of the repository, outside of docs/, that a page in a folder links to."""
+    """Return what a page in a folder links to, if it is in the repository but not in docs/."""
     path = (REPOSITORY / "docs" / folder / link).resolve()
     docs = REPOSITORY / "docs"
-    if not path.is_file() or path.is_relative_to(docs) or not path.is_relative_to(REPOSITORY):
+    if not path.exists() or path.is_relative_to(docs) or not path.is_relative_to(REPOSITORY):
         return None
     return path.relative_to(REPOSITORY).as_posix()
 
