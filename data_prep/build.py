@@ -20,7 +20,7 @@ from importlib import import_module
 from data_prep.classifier.model import load_model
 from data_prep.crawl.urls import url_rules
 from data_prep.links import post_rules
-from data_prep.ngrams.bloom import checked_header
+from data_prep.ngrams.filter_lookup import open_filter
 from data_prep.ngrams.testsets import find_test_set
 from data_prep.report import webtext_table, write_report
 from data_prep.settings import (
@@ -122,7 +122,7 @@ def _check_files(settings: Settings, whole: Build) -> None:
             for name, where in settings.tests.items():
                 find_test_set(name, where, settings.evalsets)
             if settings.filter is not None:
-                checked_header(readable_path(settings.filter, "filter"))
+                open_filter(readable_path(settings.filter, "filter"))
         case TokenizerSettings(gpt2=str(given)):
             load_gpt2(given, key="tokenizer.gpt2")
         case Shards(tokenizer=given) if "tokenizer" not in whole.stages:

@@ -43,6 +43,13 @@ except Exception as error:
 """
 
 
+def _ray() -> Any:
+    """Import Ray, whose own types do not describe its decorators."""
+    import ray.util.scheduling_strategies
+
+    return ray
+
+
 def join(address: str | None) -> None:
     """Connect to the cluster at `address`, or start a local one that ends with this process.
 
@@ -51,7 +58,7 @@ def join(address: str | None) -> None:
             `HEAD_SECONDS`, it has another version of Ray or Python, or this machine is not one of
             its nodes.
     """
-    import ray
+    ray = _ray()
 
     if ray.is_initialized():
         return
@@ -140,17 +147,17 @@ def check_nodes(files: Sequence[tuple[Path, int]], folder: Path) -> None:
         UserError: No node runs tasks; or a node does not answer, has other code, or does not see
             the files or the folder. A line for each such node.
     """
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
+    ray = _ray()
     if not (nodes := _nodes()):
         raise UserError("no node of the Ray cluster has a core for tasks; start one: ray start")
     with node_check(files, folder) as look:
         asked = {}
         for node in nodes:
-            here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            once: Any = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)
-            asked[once(look).remote()] = node["NodeID"]
+            here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+                node["NodeID"], soft=False
+            )
+            task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(look)
+            asked[task.remote()] = node["NodeID"]
         ready, silent = ray.wait(list(asked), num_returns=len(asked), timeout=NODE_SECONDS)
         faults = {asked[ref]: f"does not answer within {NODE_SECONDS:.0f} s:" for ref in silent}
         for ref in ready:
@@ -170,7 +177,7 @@ def check_nodes(files: Sequence[tuple[Path, int]], folder: Path) -> None:
 
 def _nodes() -> list[dict[str, Any]]:
     """Return the nodes that run tasks."""
-    import ray
+    ray = _ray()
 
     return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
 
@@ -200,7 +207,7 @@ def each(
     Raises:
         UserError: A task raised it, or its process was killed again and again.
     """
-    import ray
+    ray = _ray()
 
     shared = ray.put(ray.cloudpickle.dumps(function))
 
@@ -246,7 +253,7 @@ def each(
 
 def _user_error(error: Any, label: str) -> UserError:
     """Return what stopped a task as an error for the user; raise it if it is a bug."""
-    import ray
+    ray = _ray()
 
     cause = getattr(error, "cause", None)
     if isinstance(cause, UserError):
