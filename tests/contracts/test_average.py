@@ -231,7 +231,7 @@ def test_averages_that_are_refused(
     [
         pytest.param("ddp", marks=pytest.mark.slow),
         pytest.param("deepspeed_zero1", marks=pytest.mark.slow),
-        "deepspeed_zero2",
+        pytest.param("deepspeed_zero2", marks=pytest.mark.slow),
     ],
 )
 def test_two_processes_have_the_average_of_one(

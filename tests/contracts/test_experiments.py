@@ -19,6 +19,7 @@ def test_gpt1(compose: Callable[..., Any], prose_file: Path, tmp_path: Path) -> 
     _first_step(compose, [*recipe, "model.vocab_size=280"], tmp_path, peak=2.5e-4)
 
 
+@pytest.mark.slow
 def test_gpt2_small_openwebtext(
     compose: Callable[..., Any], prose_file: Path, realdata: Path, tmp_path: Path
 ) -> None:
@@ -33,6 +34,7 @@ def test_speedrun_tiny(compose: Callable[..., Any], prose_file: Path, tmp_path: 
     _first_step(compose, ["experiment=speedrun_tiny", *local], tmp_path, peak=0.02, warmup=10)
 
 
+@pytest.mark.slow
 def test_speedrun_small(
     compose: Callable[..., Any], prose_file: Path, realdata: Path, tmp_path: Path
 ) -> None:

@@ -39,7 +39,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
 
     with monkeypatch.context() as patch:
         patch.setattr(GracefulInterrupt, "on_train_batch_start", interrupt)
-        with pytest.raises(Stopped, match=r"step 7 is saved.* resume="):
+        with pytest.raises(Stopped, match=r"(?s)step 7 is saved.* resume="):
             finetune("body_dropout=0.1")
     finetune("resume=auto", "body_dropout=0.1")
     assert _curve(tmp_path / "run") == _curve(tmp_path / "whole")

@@ -271,6 +271,7 @@ def test_a_given_tokenizer_replaces_its_stage(
 def test_the_train_commands_quote_any_folder_name(
     folder: str, compose: Callable[..., Train], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     monkeypatch.setattr(sys, "argv", ["data_prep/build.py"])
     shards = Path(folder) / "shards"
     for command in train_commands(shards, 1):

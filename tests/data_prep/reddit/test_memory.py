@@ -92,9 +92,10 @@ def test_memory_bounds_the_processes(
     seen = []
     monkeypatch.setattr(
         links.Ledger, "run_files",
-        lambda self, work, files, *, label, workers: seen.append(workers) or links.Records(),
+        lambda self, work, files, *, label, workers, engine, memory: (
+            seen.append(workers) or links.Records()),
     )  # fmt: skip
-    monkeypatch.setattr(links, "_merge", lambda ledger, scans, rules: setattr(
+    monkeypatch.setattr(links, "_merge", lambda ledger, scans, rules, workers, engine: setattr(
         ledger, "_manifest", {"cut_short": []}))  # fmt: skip
     links.build_links(names, tmp_path / "out", links.rules_of([]), workers_at_once=wanted)
     assert seen == [expected]

@@ -149,8 +149,11 @@ def test_a_build_says_where_and_how_large_it_is(
     folder = build(tmp_path).folder
     size = sum(path.stat().st_size for path in folder.iterdir())
     out = capsys.readouterr().out
-    assert f"building token shards in {folder}" in out
-    assert f"token shards: {size_text(size)}; the cache holds {size_text(size)}" in out
+    assert f"building token shards, once, in {folder}" in out
+    assert (
+        f"token shards of {size_text(size)}; to list or empty the cache of {size_text(size)}:"
+        in out
+    )
 
 
 def test_a_full_disk_leaves_nothing_and_says_what_to_do(

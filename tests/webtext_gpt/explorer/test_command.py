@@ -153,7 +153,10 @@ def test_the_page_is_exported_with_the_models_name(
     assert result.returncode == 0, result.stderr
     assert given[0].model.config.n_layer == 2
     assert given[1:] == ["small.ckpt", page]
-    assert "page.html (2.5 MB)" in result.stdout
+    assert result.stdout.splitlines() == [
+        "page        2.5 MB; any browser opens it",
+        f"written     {page}",
+    ]
 
 
 def test_it_serves_until_ctrl_c(small_checkpoint: Path) -> None:

@@ -60,7 +60,7 @@ PROMPTS = (
 )
 
 
-@pytest.mark.parametrize("between", [r"\n", " => "])
+@pytest.mark.parametrize("between", [r"\n", pytest.param(" => ", marks=pytest.mark.slow)])
 def test_generate_gives_the_answers_that_were_scored(
     between: str,
     compose: Callable[..., Any],

@@ -101,7 +101,13 @@ def test_embeddings_and_scalars_are_frozen_with_the_rest(
         torch.testing.assert_close(body(tokens), changed, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("choice", ["lora.rank=2", "layers=1", "optimizer=muon"])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "lora.rank=2",
+        *(pytest.param(c, marks=pytest.mark.slow) for c in ("layers=1", "optimizer=muon")),
+    ],
+)
 def test_a_classifier_is_trained_saved_and_resumed(
     choice: str, finetune: Callable[..., dict], checkpoint: Path, tmp_path: Path
 ) -> None:

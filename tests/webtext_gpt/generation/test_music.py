@@ -126,11 +126,13 @@ def test_the_command_writes_pieces_with_pictures(
     names = {path.name for path in out.parent.iterdir()}
     assert names == {f"piece-{n}.{ending}" for n in (1, 2, 3) for ending in ("mid", "png")}
     lines = result.stdout.splitlines()
+    assert len(lines) == 3
     for number, line in enumerate(lines, start=1):
         midi = out.with_name(f"piece-{number}.mid")
         file = mido.MidiFile(midi)
         n_notes = sum(m.type == "note_on" and m.velocity > 0 for t in file.tracks for m in t)
-        assert line.startswith(f"{midi}, piece-{number}.png: {file.length:.1f} s, {n_notes} note")
+        picture = midi.with_suffix(".png")
+        assert line.startswith(f"{midi}, {picture}: {file.length:.1f} s, {n_notes} note")
         assert line.endswith(("ended by the model", "cut at its maximum length"))
         assert imread(midi.with_suffix(".png")).shape[1] == 900
     # the third piece is the first of another call with its seed
@@ -189,7 +191,8 @@ def test_a_synthesizer_adds_the_sound(
         assert result.returncode == 0, result.stderr
         assert "wrote no sound" not in result.stderr
         assert "install fluidsynth" not in result.stderr
-        assert f"-{name}.png, -{name}.wav: " in result.stdout
+        files = [str(out.with_suffix(ending)) for ending in (".mid", ".png", ".wav")]
+        assert ", ".join(files) + ": " in result.stdout
         assert out.with_suffix(".wav").read_bytes()[:4] == b"RIFF"
         arguments = (folder / f"{name}.arguments").read_text().splitlines()
         assert arguments[-1] == str(out)

@@ -28,6 +28,7 @@ def chorales(tmp_path: Path) -> str:
     return f"data.path={path}"
 
 
+@pytest.mark.slow
 def test_a_model_of_chorales_learns_and_continues(call, chorales: str, tmp_path: Path) -> None:
     cache, first = f"cache_dir={tmp_path / 'cache'}", tmp_path / "first"
     done = call("train.py", "data=chorales", chorales, *SHAPE, cache, f"run_dir={first}")

@@ -103,6 +103,7 @@ def test_a_process_that_ended_is_reported() -> None:
         processes.close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("three_threads")
 def test_a_run_has_the_losses_of_one_process(
     compose: Callable[..., Any], small_run: list[str], tmp_path: Path, capfd: Any

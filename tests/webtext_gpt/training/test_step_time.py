@@ -22,8 +22,9 @@ SETTINGS = (
 
 def rows_of(table: str) -> list[list[str]]:
     """Return the cells of the table of times, below its headings."""
-    lines = table[table.index("time on") :].splitlines()[2:]
-    return [line[26:].split() for line in lines]
+    headings, *lines = table[table.index("time on") :].splitlines()[1:]
+    labels = headings.index("computing s") - 2
+    return [line[labels:].split() for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_gpt2_small_on_eight_h100(compose: Callable[..., Any]) -> None:
             pytest.approx(524_288 / step, abs=1),
             pytest.approx(17_167 * step / 3600, abs=6e-3),
         ]
-    assert zero2[6:] == ["<-", "this", "call"]  # strategy=auto on GPUs
+    assert zero2[6:] == ["<-"]  # strategy=auto on GPUs
     assert len(ddp) == len(zero1) == len(zero3) == 6
 
 

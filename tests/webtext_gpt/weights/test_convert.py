@@ -123,7 +123,8 @@ def test_the_command_takes_any_path(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     main(["weights", f"checkpoint={small_checkpoint}", f"out={name}"])
-    assert capsys.readouterr().out.startswith(f"{name}: GPT, 36,480 parameters, 280 token ids")
+    expected = ["GPT, 36,480 parameters, 280 token ids", f"written  {shlex.quote(name)}"]
+    assert capsys.readouterr().out.splitlines() == expected
     main(["weights", f"checkpoint={name}", f"out={name}.ckpt"])
     with pytest.raises(SystemExit, match="1"):
         main(["weights", f"checkpoint={name}", f"out={name}.ckpt", "force=no"])

@@ -231,7 +231,7 @@ def test_the_command_writes_it_once(
     script, checkpoint = "src/webtext_gpt/weights/__main__.py", f"checkpoint={small_checkpoint}"
     result = call(script, checkpoint, f"out={out}")
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == f"{out}: GPT, 36,480 parameters, 280 token ids\n"
+    assert result.stdout == f"GPT, 36,480 parameters, 280 token ids\nwritten  {out}\n"
     again = call(script, checkpoint, f"out={out}")
     assert again.returncode == 1
     assert "exists; name another file" in again.stderr
