@@ -1,18 +1,15 @@
 """A terminal of 80 columns breaks no word or figure; a log file has lines, not one long one."""
 
-import os
-import pty
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from fcntl import ioctl
 from pathlib import Path
-from struct import pack
-from termios import TIOCSWINSZ
 
 import pytest
+
+from tests.terminals import run_on_terminal
 
 REPOSITORY = Path(__file__).parents[2]
 WIDTH = 80
@@ -20,21 +17,7 @@ LIBRARIES = re.compile(r"lightning|torch|deepspeed|warn", re.IGNORECASE)
 
 
 def _on_terminal(arguments: Sequence[str]) -> tuple[int, list[str]]:
-    """Run a script with a terminal as its output; return its exit code and each line drawn."""
-    main, terminal = pty.openpty()
-    ioctl(terminal, TIOCSWINSZ, pack("HHHH", 24, WIDTH, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, *arguments], stdout=terminal, stderr=terminal, cwd=REPOSITORY
-    )
-    os.close(terminal)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(main, 4096)
-        except OSError:  # the other end is closed
-            break
-    os.close(main)
-    return process.wait(), re.split(r"[\r\n]+", shown.decode())
+    return run_on_terminal([sys.executable, *arguments], WIDTH, REPOSITORY)
 
 
 def _check_lines(lines: Sequence[str]) -> None:

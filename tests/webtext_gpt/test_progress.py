@@ -1,17 +1,12 @@
 """A bar on a terminal of 80 columns, lines in a log file, and estimates that are never wild."""
 
 import io
-import os
-import pty
 import re
-import subprocess
 import sys
-from fcntl import ioctl
-from struct import pack
-from termios import TIOCSWINSZ
 
 import pytest
 
+from tests.terminals import run_on_terminal
 from webtext_gpt import progress
 from webtext_gpt.progress import UNKNOWN, Progress, _Lines, progress_bar
 
@@ -104,19 +99,9 @@ def test_lines_are_whole_and_not_repeated() -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_bar_fits_the_terminal(width: int) -> None:
-    main, terminal = pty.openpty()
-    ioctl(terminal, TIOCSWINSZ, pack("HHHH", 24, width, 0, 0))
-    done = subprocess.Popen([sys.executable, "-c", WORK], stdout=terminal, stderr=terminal)
-    os.close(terminal)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(main, 4096)
-        except OSError:  # the other end is closed
-            break
-    os.close(main)
-    assert done.wait() == 0
-    *drawn, last = [line for line in re.split(r"[\r\n]+", shown.decode()) if line.strip()]
+    code, lines = run_on_terminal([sys.executable, "-c", WORK], width)
+    assert code == 0
+    *drawn, last = [line for line in lines if line.strip()]
     assert last == "done"
     assert drawn
     assert max(map(len, drawn)) < width
