@@ -10,7 +10,7 @@ RUN /opt/webtext-gpt/bin/pip install --no-index --find-links /wheels "webtext-gp
 
 FROM python:3.12-slim
 COPY --from=installed /opt/webtext-gpt /opt/webtext-gpt
-RUN useradd --uid 1000 --create-home --home-dir /work webtext
+RUN useradd --uid 1000 --create-home --home-dir /data webtext
 USER webtext
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["/opt/webtext-gpt/bin/webtext-gpt"]
