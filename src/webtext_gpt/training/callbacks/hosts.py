@@ -18,7 +18,7 @@ import torch.distributed as dist
 import webtext_gpt
 from webtext_gpt.errors import Stopped, UserError, explain
 from webtext_gpt.training.distributed.hosts import HostWatch, connect
-from webtext_gpt.training.distributed.joining import has_joined
+from webtext_gpt.training.distributed.joining import note_joined
 from webtext_gpt.training.distributed.launcher import WatchedLauncher, report_failure
 from webtext_gpt.training.distributed.network import facing
 from webtext_gpt.training.run_lock import NAME
@@ -69,7 +69,7 @@ class Hosts(L.Callback):
             peers = connect(trainer.node_rank, names, other, _from_rank_zero)
             self._watch = HostWatch(peers, names, _ending(trainer))
             self._watch.start()
-            has_joined()
+            note_joined()
         else:
             _from_rank_zero(None)
         refuse_other_versions(every)

@@ -73,7 +73,7 @@ def in_touch_with_other_hosts() -> Iterator[None]:
         ended.set()
 
 
-def has_joined() -> None:
+def note_joined() -> None:
     """Note that this host's `HostWatch` has begun, so that no more is told through the store."""
     if (store := torchrun_store()) is not None:
         store.set(JOINED + os.environ["GROUP_RANK"], "")

@@ -92,7 +92,7 @@ def test_a_host_that_never_begins_or_falls_silent(on_host: Callable[[int], None]
 def test_hosts_that_have_joined_are_left_to_the_host_watch(on_host: Callable[[int], None]) -> None:
     for node in (0, 1):
         on_host(node)
-        joining.has_joined()
+        joining.note_joined()
         _fail(ValueError("after joining"))  # is not told
     store = joining.torchrun_store()
     assert store is not None
@@ -121,7 +121,7 @@ def test_a_living_host_is_waited_for(on_host: Callable[[int], None]) -> None:
     waiting.join(2.5)
     assert waiting.is_alive()
     assert causes == []
-    joining.has_joined()
+    joining.note_joined()
     waiting.join(5)
     assert not waiting.is_alive()
     stop.set()
