@@ -11,6 +11,8 @@ from typing import TextIO
 
 LABEL = re.compile(r"\S+(?: \S+)* {2,}")
 """A label and the spaces between it and its text."""
+QUOTED = re.compile(r"(?<!\S)'[^'\n]*'(?=[\s,;.:)]|$)")
+"""A word in quotes, such as a path with a space in it."""
 NARROWEST = 40
 """Columns below which a terminal's width is not believed."""
 
@@ -28,7 +30,8 @@ def wrapped(text: str, width: int) -> str:
     """Break lines at spaces where they are wider than the terminal.
 
     A line that begins with `label  text` goes on under its text. A line that is indented is left
-    as it is: it is a command to copy, or a row of a table. Words are never broken.
+    as it is: it is a command to copy, or a row of a table. Words are never broken, and quoted paths
+    neither.
 
     Args:
         text: one or more lines.
@@ -41,14 +44,15 @@ def wrapped(text: str, width: int) -> str:
             continue
         label = LABEL.match(line)
         indent = len(label[0]) if label and len(label[0]) <= width // 2 else 0
+        whole = QUOTED.sub(lambda found: found[0].replace(" ", "\0"), line)
         lines += textwrap.wrap(
-            line,
+            whole,
             width,
             subsequent_indent=" " * indent,
             break_long_words=False,
             break_on_hyphens=False,
         )
-    return "\n".join(lines)
+    return "\n".join(lines).replace("\0", " ")
 
 
 def say(text: str, stream: TextIO | None = None) -> None:

@@ -36,3 +36,13 @@ def test_a_file_gets_whole_lines() -> None:
 def test_rows_are_aligned_and_paths_quoted(capsys: pytest.CaptureFixture) -> None:
     say_rows({"run": quoted("runs/a b"), "loss curve": quoted("x/loss.png")}, least=4)
     assert capsys.readouterr().out == "run         'runs/a b'\nloss curve  x/loss.png\n"
+
+
+def test_a_quoted_path_stays_whole() -> None:
+    """An apostrophe within a word begins no quotation."""
+    text = "the run's folder is '/data/my runs/one', and the model's words end"
+    assert wrapped(text, 24).split("\n") == [
+        "the run's folder is",
+        "'/data/my runs/one', and",
+        "the model's words end",
+    ]
