@@ -65,12 +65,20 @@ def test_the_names_on_the_hub_are_those_that_are_loaded() -> None:
 
 
 def test_the_rows_of_core_are_its_tasks() -> None:
-    rows = tables()["| label | file | shots | kind | baseline |"]
+    found = tables()
+    folders = {
+        file: quoted(folder)[0]
+        for folder, files in found["| folder | files |"]
+        for file in quoted(files)
+    }
+    rows = found["| label | shots | kind | baseline |"]
     assert len(rows) == len(core.TASKS) == 22
-    for (label, file, shots, kind, baseline), benchmark in zip(rows, core.TASKS, strict=True):
-        (task,), (path,) = quoted(label), quoted(file)
+    for (label, shots, kind, baseline), benchmark in zip(rows, core.TASKS, strict=True):
+        task, *other_file = quoted(label)
         assert f"core_{task}" == benchmark.name
-        assert benchmark.source.files == (Path(path).name, path, f"eval_data/{path}"), task
+        (file,) = other_file or [f"{task}.jsonl"]
+        path = f"{folders[file]}{file}"
+        assert benchmark.source.files == (file, path, f"eval_data/{path}"), task
         assert [shots, kind] == [str(benchmark.shots), KINDS[benchmark.kind]], task
         versions = [float(value) for value in baseline.split(", now ")]
         assert (versions[0], versions[-1]) == benchmark.baselines, task
