@@ -152,7 +152,7 @@ def _usual(
     rest = len(known) - len(common)
     page = "docs/reference/configuration.md"
     ends = (
-        f"--help all: {rest} more keys; --help KEY or GROUP: explains it. {page}",
+        f"--help KEY or GROUP: explains it; --help all: {rest} more keys, also in {page}",
         "--cfg: print the settings of a call; -m: run every combination of values a,b,c",
     )
     for end in ends:

@@ -57,6 +57,53 @@ def test_a_log_has_lines_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[-1].startswith("training: 200 of 200 steps (100%)")
 
 
+def test_a_log_says_the_end_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last item draws a line; closing the bar a second later does not draw it again."""
+    stream = io.StringIO()
+    bar = _bar(monkeypatch, stream, total=2)
+    bar.last_print_t -= 20
+    bar.update(2)
+    bar.start_t -= 1
+    bar.close()
+    (line,) = stream.getvalue().splitlines()
+    assert line.startswith("training: 2 of 2 steps (100%), ")
+
+
+def test_new_figures_are_drawn_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    bar = _bar(monkeypatch, stream, total=2)
+    for figure in ("val 2.0", "val 1.5"):
+        bar.figures = [figure]
+        bar.last_print_t -= 20
+        bar.update()
+    bar.figures = ["val 1.0"]
+    bar.close()
+    assert [line.split(", ")[1] for line in stream.getvalue().splitlines()] == [
+        "val 2.0", "val 1.5", "val 1.0",
+    ]  # fmt: skip
+
+
+def test_only_a_finished_count_is_100_percent(monkeypatch: pytest.MonkeyPatch) -> None:
+    bar = _bar(monkeypatch, io.StringIO(), total=1164)
+    bar.n = 1163
+    assert "1,163 of 1,164 steps (99%)" in str(bar)
+    bar.n = 1164
+    assert "1,164 of 1,164 steps (100%)" in str(bar)
+
+
+def test_items_of_an_iteration_are_counted_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    """Items that take a second each: after 5 of 10 the estimate is 5 seconds, not unknown."""
+    bar = _bar(monkeypatch, io.StringIO(), iterable=range(10), total=10)
+    for number in bar:
+        if number == 5:
+            assert bar.n == 5
+            assert bar.seconds_left() == pytest.approx(5 * 5 / 4)  # 4 since the first
+        clock[0] += 1
+    assert bar.n == 10
+
+
 def test_the_time_left_is_unknown_until_it_is_measured(
     monkeypatch: pytest.MonkeyPatch, clock: list[float]
 ) -> None:

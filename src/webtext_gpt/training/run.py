@@ -14,7 +14,7 @@ from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.settings import saved
 from webtext_gpt.settings.optimization import Muon
 from webtext_gpt.settings.run import RunSettings
-from webtext_gpt.terminal import say
+from webtext_gpt.terminal import quoted, say
 from webtext_gpt.training.allocation import keep_freed_memory
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.agreement import Agreement
@@ -206,6 +206,8 @@ def fit(
         saved.save(run.settings, run.folder, **resolved)
         for logger in trainer.loggers:
             save_run_id(logger, run.folder)
+        if run.checkpoint is not None:
+            say(f"resume      after step {run.step:,}, from {quoted(run.checkpoint.path)}")
         say(plan_text)
     path = run.checkpoint.path if run.checkpoint else None
     on_cpu = trainer.strategy.root_device.type == "cpu"
@@ -258,5 +260,11 @@ def conclude(run: Run, trainer: L.Trainer, summary: dict[str, Any]) -> None:
     write_run_report(run.folder, run.settings, summary, metric)
     if skipped := summary["skipped_steps"]:
         say(f"guard       {skipped:,} of {plural(summary['step'], 'step')} skipped")
+    norms = trainer.lightning_module.guard.norms
+    if norms.spikes:
+        say(
+            f"spikes      {plural(norms.spikes, 'step')} with a gradient norm above "
+            f"guard.spike={norms.factor:g} times its median"
+        )
     for line in filter(None, map(location, trainer.loggers)):
         say(line)

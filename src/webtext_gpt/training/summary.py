@@ -14,10 +14,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from webtext_gpt.commands import shell_command
 from webtext_gpt.data.pretraining import PretrainingData, Source
 from webtext_gpt.data.shards import TokenStream
+from webtext_gpt.evaluation.tables import aligned
 from webtext_gpt.terminal import quoted, say, say_rows
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.early_stopping import Patience
+from webtext_gpt.training.callbacks.samples import HEAD
 from webtext_gpt.training.callbacks.sources import Taken, taken
 from webtext_gpt.training.callbacks.throughput import Throughput
 from webtext_gpt.training.module import TrainingModule
@@ -137,7 +139,10 @@ def print_summary(run_dir: str, summary: Summary, *, is_music: bool = False) -> 
     """
     samples = Path(run_dir) / "samples.txt"
     if samples.exists() and not is_music:  # a model of notes has none
-        say(f"\n--- sample text\n{samples.read_text(encoding='utf-8').split('=== ')[-1].strip()}")
+        _, head, last = samples.read_text(encoding="utf-8").rpartition(HEAD)
+        step, _, text = last.partition("\n")
+        if head:
+            say(f"\n--- sample text after step {int(step):,}\n{text.strip()}")
     model = summary["val_bits_per_byte"]
     compressors = {name: summary[f"{name}_bits_per_byte"] for name in ("gzip", "xz")}
     beaten = [name for name, bits in compressors.items() if model < bits]
@@ -175,15 +180,11 @@ def _source_table(summary: Summary) -> str:
     sources: dict[str, Taken] = summary.get("sources", {})
     if not sources:
         return ""
-    width = max(6, *map(len, sources))
-    lines = [
-        f"{'source':{width}}   share    samples          tokens  epochs  val loss  bits/byte  "
-        "gzip -9   xz -9"
-    ]
+    heads = ["source", "share", "samples", "tokens", "epochs", "val loss", "bits/byte"]
+    rows = [[*heads, "gzip -9", "xz -9"]]
     for name, own in sources.items():
-        loss, model, gzip, xz = (summary[f"{figure}_{name}"] for figure in PRINTED)
-        lines.append(
-            f"{name:{width}}  {own['share']:6.1%}  {own['samples']:9,}  {own['tokens']:14,}  "
-            f"{own['epochs']:6.2f}  {loss:8.4f}  {model:9.3f}  {gzip:7.3f}  {xz:6.3f}"
-        )
-    return "\n".join(lines)
+        loss, *bits = (summary[f"{figure}_{name}"] for figure in PRINTED)
+        counts = [f"{own['share']:.1%}", f"{own['samples']:,}", f"{own['tokens']:,}"]
+        rows.append([name, *counts, f"{own['epochs']:.2f}", f"{loss:.4f}"])
+        rows[-1] += [f"{value:.3f}" for value in bits]
+    return aligned(rows)

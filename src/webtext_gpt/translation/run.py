@@ -238,8 +238,9 @@ def _report(training: EncodedPairs, validation: EncodedPairs) -> None:
         ):
             if lines:
                 say(
-                    f"data: {plural(len(lines), 'pair')} of {pairs.name} left out, which "
-                    f"{reason}; the first is line {lines[0]:,}"
+                    f"{plural(len(lines), 'pair')} of {pairs.name} left out, which "
+                    f"{reason}; the first is line {lines[0]:,}",
+                    label="data",
                 )
 
 

@@ -10,6 +10,9 @@ from webtext_gpt.files import write_text
 from webtext_gpt.generation import Sampling, complete
 from webtext_gpt.training.distributed.gather import whole_model
 
+HEAD = "=== step "
+"""Begins the line before each text; the step's number ends it."""
+
 
 class Samples(L.Callback):
     """Appends sampled texts to `samples.txt` after every validation.
@@ -72,7 +75,7 @@ class Samples(L.Callback):
         self.latest = [self.prompt + text for text in continuations]
         with self.path.open("a", encoding="utf-8") as stream:
             for text in self.latest:
-                stream.write(f"=== step {trainer.global_step}\n{text}\n\n")
+                stream.write(f"{HEAD}{trainer.global_step}\n{text}\n\n")
 
 
 def remove_later_samples(path: Path, step: int) -> None:
@@ -80,7 +83,7 @@ def remove_later_samples(path: Path, step: int) -> None:
     if not path.is_file():
         return
     text = path.read_text(encoding="utf-8")
-    heads = re.finditer(r"^=== step (\d+)$", text, re.MULTILINE)
+    heads = re.finditer(rf"^{HEAD}(\d+)$", text, re.MULTILINE)
     later = [head.start() for head in heads if int(head[1]) > step]
     if later:
         write_text(path, text[: later[0]])
