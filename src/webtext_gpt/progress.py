@@ -75,6 +75,15 @@ class Progress(tqdm):
         shown: bool | None = super().update(n)
         return shown
 
+    def refresh(self, *arguments: Any, **options: Any) -> bool | None:
+        """Draw the bar, unless the work began less than `delay` seconds ago."""
+        now = time.time()
+        if now - getattr(self, "start_t", 0.0) < self.delay:
+            return None
+        self.last_print_t = now  # `close` ends the line of a bar that was drawn
+        shown: bool | None = super().refresh(*arguments, **options)
+        return shown
+
     def close(self) -> None:
         """Draw the bar for the last time; a log gets no line that repeats the one before."""
         if self._drawn == (self.n, self.figures) and not sys.stderr.isatty():

@@ -22,6 +22,19 @@ bar.close()
 print("done")
 """
 
+SAID = """
+from webtext_gpt.progress import progress_bar
+from webtext_gpt.terminal import say
+import time
+with progress_bar("quick", total=1):
+    say("first")
+print("second")
+with progress_bar("slow", total=2) as bar:
+    time.sleep(1.1)
+    say("")
+print("third")
+"""
+
 
 def _bar(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, **options: object) -> Progress:
     monkeypatch.setattr(sys, "stderr", stream)
@@ -99,7 +112,7 @@ def test_items_of_an_iteration_are_counted_one_by_one(
     for number in bar:
         if number == 5:
             assert bar.n == 5
-            assert bar.seconds_left() == pytest.approx(5 * 5 / 4)  # 4 since the first
+            assert bar.seconds_left() == pytest.approx(5)  # 4 in 4 seconds since the first
         clock[0] += 1
     assert bar.n == 10
 
@@ -142,6 +155,16 @@ def test_lines_are_whole_and_not_repeated() -> None:
     for text in ("\rone   ", "\rone", "\n", "\rtwo", "\r   \r"):
         lines.write(text)
     assert stream.getvalue() == "one\ntwo\n"
+
+
+def test_text_printed_meanwhile_leaves_no_bar_without_an_end() -> None:
+    """Text draws the bar again: not before its first second, and never without a line's end."""
+    code, lines = run_on_terminal([sys.executable, "-c", SAID], 80)
+    assert code == 0
+    shown = [line for line in lines if line.strip()]
+    assert shown[:2] == ["first", "second"]  # no bar yet
+    assert [line for line in shown if line.startswith("slow")]
+    assert shown[-1] == "third"
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -189,14 +189,15 @@ def table(rows: list[Row]) -> list[list[str]]:
 
 def notes(rows: list[Row]) -> str:
     """Return a line for each note, with the figures that it is on, or an empty text."""
-    noted: dict[str, dict[str, list[str]]] = {}
+    noted: dict[str, dict[str, str]] = {}
     for row in rows:
         if row.note:
-            noted.setdefault(row.note, {}).setdefault(row.task, []).append(row.metric)
-    return "\n".join(
-        f"- {'; '.join(f'{task} {', '.join(m)}' for task, m in tasks.items())}: {note}"
-        for note, tasks in noted.items()
-    )
+            metrics = noted.setdefault(row.note, {})
+            before = metrics.get(row.task)
+            metrics[row.task] = (
+                f"{row.task} {row.metric}" if not before else f"{before}, {row.metric}"
+            )
+    return "\n".join(f"- {'; '.join(tasks.values())}: {note}" for note, tasks in noted.items())
 
 
 def signatures(rows: list[Row]) -> str:

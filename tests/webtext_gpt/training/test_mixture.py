@@ -76,7 +76,7 @@ def test_losses_by_source_are_those_of_each_source_alone(
     settings = compose("train", *mixture, *small)
     summary = pretrain(settings)
     printed = capsys.readouterr().out
-    assert "data: colours: 1 of 151 rows had no text" in printed
+    assert "data        colours: 1 of 151 rows had no text" in printed
     assert "source      animals   50.0% of the samples" in printed
 
     model = load(tmp_path / "run").model.eval()
