@@ -1,5 +1,6 @@
 """Sweeps: a failed job is named, the others run, and a stop says what is left."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -116,7 +117,12 @@ def test_a_sweep_trains_around_data_that_does_not_exist(
     ended = call("train.py", *arguments)
     assert ended.returncode == 1
     assert "1 of 2 jobs have failed\njob 1 of 2 (data.path=" in ended.stderr
-    assert (tmp_path / "run" / "1" / "summary.json").is_file()
+    loss = json.loads((tmp_path / "run" / "1" / "summary.json").read_text())["val_loss"]
+    first, second = ended.stdout.rstrip().splitlines()[-2:]
+    assert first.startswith(f"data.path={tmp_path / 'nothing.txt'}  ")
+    assert first.endswith(f"         -  {tmp_path / 'run' / '0'}")
+    assert second.startswith(f"data.path={prose_file}  ")
+    assert second.endswith(f"    {loss:.4f}  {tmp_path / 'run' / '1'}")
     ended = call("train.py", *arguments, "resume=auto")  # a finished job is left as it is
     assert ended.returncode == 1
     assert "has taken its 1 steps" in ended.stdout

@@ -101,8 +101,9 @@ def compare_checkpoints(
         write_comparison(rows, checkpoints, len(tokenizers) == 1, out)
         print("--- A and B\n")
         _, *figures = table(rows)
-        heads = ["task", "metric", "A", "B", "B - A", "\N{PLUS-MINUS SIGN}error", "p", "test"]
-        print(aligned(by_task([heads, *(cells[:-1] for cells in figures)])))
+        heads = ["task", "metric", "A", "B", "B - A", "\N{PLUS-MINUS SIGN}error", "p"]
+        print(aligned(by_task([heads, *(cells[:-2] for cells in figures)])))
+        print(f"\np is two-sided, of the paired test that {REPORT} names.")
         if remarks := notes(rows):
             say(f"\n{remarks}")
         if how_computed := signatures(rows):

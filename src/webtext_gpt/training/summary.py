@@ -150,7 +150,7 @@ def print_summary(run_dir: str, summary: Summary, *, is_music: bool = False) -> 
         f"\n--- after {summary['step']:,} steps, {summary['tokens']:,} tokens, "
         f"{summary['seconds']:,.0f} s\n"
         f"validation loss   {summary['val_loss']:.4f} nats a token\n"
-        f"perplexity        {summary['val_perplexity']:.2f}"
+        f"perplexity        {summary['val_perplexity']:,.2f}"
     )
     if not is_music:
         say(
