@@ -41,6 +41,11 @@ class Command:
     work: str
     config: str | None = None
 
+    @property
+    def is_stage(self) -> bool:
+        """Whether it is a command of data_prep, which prints its counts beside labels."""
+        return self.settings.startswith("data_prep.")
+
     def load(self, what: str) -> Any:
         """Import `settings` or `work`."""
         module, _, name = getattr(self, what).partition(":")

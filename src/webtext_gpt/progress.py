@@ -149,7 +149,8 @@ class Progress(tqdm):
     def _end(self, unknown: str) -> str:
         """Return the time left, or that it is unknown; of finished or endless work, the time."""
         if not self.total or self.n >= self.total or self.disable:
-            return f"in {tqdm.format_interval(time.time() - self.start_t)}"
+            taken = tqdm.format_interval(time.time() - self.start_t)
+            return f"in {taken}" if self.total else f"after {taken}"
         left = self.seconds_left()
         if left is None:
             return unknown

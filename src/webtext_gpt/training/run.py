@@ -8,7 +8,6 @@ import lightning as L
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
 
 from webtext_gpt.checkpoint.space import estimated_bytes
-from webtext_gpt.commands import COMMANDS, shell_command
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.settings import saved
@@ -30,7 +29,7 @@ from webtext_gpt.training.guard import Guard
 from webtext_gpt.training.length import is_finished, run_length
 from webtext_gpt.training.loggers import CSVLogger, location, save_run_id
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
-from webtext_gpt.training.opening import Run, lock_new
+from webtext_gpt.training.opening import Run, lock_new, resume_command
 from webtext_gpt.training.optim import moments
 from webtext_gpt.training.report import write_run_report
 from webtext_gpt.training.run_folder import (
@@ -243,13 +242,6 @@ def _check_space(trainer: L.Trainer, module: TrainingModule, moments: int) -> No
             width = 2 if halves else 4
             size = estimated_bytes(module.model, moments, width, averages)
             callback.check_space(size, trainer.max_steps, before_decay=before_decay)
-
-
-def resume_command(run: Run) -> str:
-    """Return the command that resumes a run."""
-    settings = type(run.settings)
-    (name,) = (n for n, c in COMMANDS.items() if c.settings.endswith(f":{settings.__name__}"))
-    return shell_command(name, f"resume={run.folder}")
 
 
 def conclude(run: Run, trainer: L.Trainer, summary: dict[str, Any]) -> None:

@@ -64,5 +64,6 @@ class Patience(EarlyStopping):
         if self.is_over:
             say(
                 f"training ends at step {trainer.global_step:,}: {self.wait_count} validations "
-                f"without a better {self.monitor} than {float(self.best_score):.4f}"
+                f"without a better {self.monitor} than {float(self.best_score):.4f}",
+                label="note",
             )

@@ -80,7 +80,8 @@ class TimeBudget(L.Callback):
         if self.is_over and trainer.global_step < trainer.max_steps:
             say(
                 f"training ends at step {trainer.global_step:,}, before the last, "
-                f"{trainer.max_steps:,}: trainer.max_minutes={self.minutes:g} is over"
+                f"{trainer.max_steps:,}: trainer.max_minutes={self.minutes:g} is over",
+                label="note",
             )
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
