@@ -47,8 +47,13 @@ class Console(L.Callback):
                 bar.figures = self._figures(trainer)
             bar.update(trainer.global_step - bar.n)
 
-    def _figures(self, trainer: L.Trainer) -> list[str]:
-        """Return the latest figures, as they are shown, the most important first."""
+    def _figures(self, trainer: L.Trainer, *, validated: bool = True) -> list[str]:
+        """Return the latest figures, as they are shown, the most important first.
+
+        Args:
+            trainer: the trainer.
+            validated: whether to show those of validations.
+        """
         metrics: dict[str, float] = {**trainer.callback_metrics}
         for callback in trainer.callbacks:  # before the first log, its mean so far
             if isinstance(callback, Throughput) and (speed := callback.tokens_per_second):
@@ -56,9 +61,10 @@ class Console(L.Callback):
         shown = [
             ("loss {:.3f}", "train_loss"),
             ("{:,.0f} tok/s", "tokens_per_second"),
-            ("val {:.3f}", "val_loss"),
         ]
-        if self.metric != "val_loss":
+        if validated:
+            shown.append(("val {:.3f}", "val_loss"))
+        if validated and self.metric != "val_loss":
             shown.append((f"{self.metric.removeprefix('val_')} {{:.4f}}", self.metric))
         return [form.format(float(metrics[name])) for form, name in shown if name in metrics]
 
@@ -83,9 +89,9 @@ class Console(L.Callback):
             self._bar.refresh()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Close the bar, with the figures of the last validation."""
+        """Close the bar, without the figures of a validation that is not the last."""
         if self._bar is not None:
-            self._bar.figures = self._figures(trainer)
+            self._bar.figures = self._figures(trainer, validated=False)
         self._close(trainer)
 
     def on_exception(self, trainer: L.Trainer, *args: object) -> None:

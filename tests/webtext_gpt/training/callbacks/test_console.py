@@ -80,3 +80,24 @@ def test_a_sample_is_counted_by_its_own_batches(
     monkeypatch.setattr(console, "progress_bar", noted)
     pretrain(compose("train", *small_run, "validate_tokens=64"))
     assert totals == [1, 12]
+
+
+def test_the_end_shows_no_figure_of_an_earlier_validation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last validation may come after the last step is drawn; the summary has its figures."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    figures = {"train_loss": 2.5, "val_loss": 3.0, "val_accuracy": 0.5}
+    trainer, shown = _trainer(callback_metrics=figures), Console("val_accuracy")
+    assert shown._figures(trainer) == ["loss 2.500", "val 3.000", "accuracy 0.5000"]
+    shown.on_train_start(trainer, None)
+    bar = shown._bar
+    assert bar is not None
+    bar.start_t -= 60
+    bar.last_print_t = bar.start_t + 50
+    trainer.global_step = 10
+    shown.on_train_end(trainer, None)
+    (line,) = stream.getvalue().splitlines()
+    assert line.startswith("training: 10 of 10 steps (100%), loss 2.500, ")
+    assert "val" not in line
