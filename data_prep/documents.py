@@ -287,7 +287,7 @@ def print_documents(manifest: Manifest) -> None:
     for fault, count in sorted(manifest.get("repaired", {}).items(), key=lambda item: -item[1]):
         say(f"  {count:>12,}  repaired: {fault}")
     for damage in manifest.get("damage", []):
-        say(f"damage      {_described(damage)}")
+        say(_described(damage), label="damage")
 
 
 def refuse_lost_archives(manifest: Manifest) -> None:

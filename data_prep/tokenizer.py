@@ -38,6 +38,7 @@ from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, source_manifests
 from data_prep.stage.readers import SUFFIXES, Layout, batches
 from webtext_gpt.cli import Call
+from webtext_gpt.data.rows import plural
 from webtext_gpt.data.shards import TOKENIZER
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
@@ -226,6 +227,7 @@ def main(settings: TokenizerSettings, call: Call) -> None:
 def print_tokenizer(manifest: Manifest) -> None:
     """Print the size and the origin of a tokenizer."""
     how = "GPT-2's" if manifest["config"]["gpt2"] else (
-        f"trained on {manifest['rows_out']:,} documents, {manifest['sampled_bytes']:,} bytes"
+        f"trained on {plural(manifest['rows_out'], 'document')}, "
+        f"{manifest['sampled_bytes']:,} bytes"
     )  # fmt: skip
-    say(f"tokenizer: {manifest['vocab_size']:,} ids, {how}")
+    say(f"{manifest['vocab_size']:,} ids, {how}", label="tokenizer")

@@ -83,7 +83,8 @@ def source_manifests(paths: Iterable[Path]) -> list[Manifest]:
 
 def print_counts(manifest: Manifest) -> None:
     """Print the rows in, the rows out and the rejected rows by reason."""
-    say(f"{manifest['stage']}: {manifest['rows_in']:,} rows in, {manifest['rows_out']:,} out")
+    counts = f"{manifest['rows_in']:,} rows in, {manifest['rows_out']:,} out"
+    say(counts, label=manifest["stage"])
     for reason, count in sorted(manifest["rejected"].items(), key=lambda item: -item[1]):
         say(f"  {count:>12,}  {reason}")
     if manifest["rows_used"] != manifest["rows_out"]:

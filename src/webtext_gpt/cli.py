@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from webtext_gpt.commands import Command
-from webtext_gpt.errors import FULL_ERROR, UserError, explain
+from webtext_gpt.errors import FULL_ERROR, Stopped, UserError, explain
 from webtext_gpt.extras import missing_extra
 from webtext_gpt.paths import local_path
 from webtext_gpt.remote.addresses import is_address
@@ -21,7 +22,7 @@ from webtext_gpt.settings.kinds import NULL
 from webtext_gpt.settings.lengths import replace_length
 from webtext_gpt.settings.lookup import is_optional, leaves, shown, unknown_key
 from webtext_gpt.settings.reading import assign, read
-from webtext_gpt.terminal import columns, quoted, say_rows, wrapped
+from webtext_gpt.terminal import LABELS, columns, quoted, say_rows, wrapped
 
 NOT_RUNS = ("", "null", "auto")
 """Values of `resume` that do not name a run's folder."""
@@ -106,14 +107,14 @@ def run_command(command: Command, arguments: Sequence[str], called: str) -> None
             run_jobs(command, made, checked, lambda settings: work(settings, call))
         else:
             work(checked[0], call)
-            _name_output(checked[0])
+            _name_output(checked[0], LABELS - 2 if command.is_stage else 0)
 
 
-def _name_output(settings: Settings) -> None:
+def _name_output(settings: Settings, least: int) -> None:
     """Print the file or folder that a command was told to write, `out=`, once it is there."""
     out = getattr(settings, "out", None)
     if out is not None and (is_address(out) or local_path(out).exists()):
-        say_rows({"written": quoted(out)})
+        say_rows({"written": quoted(out)}, least)
 
 
 def parse(arguments: Sequence[str], command: Command) -> Arguments:
@@ -269,8 +270,9 @@ def clear_errors() -> Iterator[None]:
         is_ours = missing or not isinstance(error, ModuleNotFoundError)
         if os.environ.get(FULL_ERROR) == "1" or not is_ours:
             raise
-        message = explain(error) if isinstance(error, OSError) else str(error)
-        _exit(missing or message, getattr(error, "exit_code", 1))
+        message = missing or (explain(error) if isinstance(error, OSError) else str(error))
+        was_asked = isinstance(error, Stopped)
+        _exit(message if was_asked else f"error: {message}", getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         _exit("interrupted")
 
@@ -285,8 +287,11 @@ def _in_touch_with_other_hosts() -> contextlib.AbstractContextManager[None]:
 
 
 def _exit(message: str, code: int = 1) -> NoReturn:
+    with contextlib.suppress(ValueError):  # not the main thread
+        # Another Ctrl-C ends the process without a traceback of what it is leaving.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.stdout.flush()
     width = columns(sys.stderr)
-    text = f"\nerror: {message}"
+    text = f"\n{message}"
     print(text if width is None else wrapped(text, width), file=sys.stderr, flush=True)
     sys.exit(code)

@@ -41,6 +41,11 @@ class Command:
     work: str
     config: str | None = None
 
+    @property
+    def is_stage(self) -> bool:
+        """Whether it is a command of data_prep, which prints its counts beside labels."""
+        return self.settings.startswith("data_prep.")
+
     def load(self, what: str) -> Any:
         """Import `settings` or `work`."""
         module, _, name = getattr(self, what).partition(":")
@@ -150,7 +155,7 @@ def shell_command(name: str, *arguments: str) -> str:
     """
     called = _script(COMMANDS[name].script) if sys.argv[0].endswith(".py") else None
     if called is None:
-        called = f"{_program()} {name}"
+        called = f"{program()} {name}"
     return " ".join([called, *map(shlex.quote, arguments)])
 
 
@@ -176,12 +181,10 @@ def _interpreter() -> str:
     return shlex.quote(from_here(Path(sys.executable)))
 
 
-def _program() -> str:
-    """Return the installed program's name if the shell finds it, or else its path."""
-    beside = Path(sys.executable).parent / PROGRAM
-    return (
-        PROGRAM if shutil.which(PROGRAM) or not beside.exists() else shlex.quote(from_here(beside))
-    )
+def program(name: str = PROGRAM) -> str:
+    """Return an installed program's name if the shell finds it, or else its path."""
+    beside = Path(sys.executable).parent / name
+    return name if shutil.which(name) or not beside.exists() else shlex.quote(from_here(beside))
 
 
 def run(name: str) -> None:

@@ -13,6 +13,8 @@ LABEL = re.compile(r"\S+(?: \S+)* {2,}")
 """A label and the spaces between it and its text."""
 QUOTED = re.compile(r"(?<!\S)'[^'\n]*'(?=[\s,;.:)]|$)")
 """A word in quotes, such as a path with a space in it."""
+LABELS = 12
+"""Columns of a label and the spaces after it."""
 NARROWEST = 40
 """Columns below which a terminal's width is not believed."""
 
@@ -55,15 +57,18 @@ def wrapped(text: str, width: int) -> str:
     return "\n".join(lines).replace("\0", " ")
 
 
-def say(text: str, stream: TextIO | None = None) -> None:
+def say(text: str, stream: TextIO | None = None, label: str = "") -> None:
     """Print lines for people, above an open progress bar.
 
     Args:
         text: the lines, without a newline at the end.
         stream: where to print; None means standard output.
+        label: begins the first line, in a column of its own.
     """
     from tqdm import tqdm
 
+    if label:
+        text = f"{label:{LABELS - 2}}  {text}"
     stream = sys.stdout if stream is None else stream
     width = columns(stream)
     tqdm.write(text if width is None else wrapped(text, width), file=stream)

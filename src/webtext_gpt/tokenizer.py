@@ -228,8 +228,9 @@ def train_bpe(texts: Iterable[str], vocab_size: int, show_progress: bool = False
                 bar.update(len(text))
                 for start, end in pairwise([0, *ends]):
                     yield text[start:end]
+        size = f"{bar.n / 1e6:,.1f} MB" if bar.n >= 5e4 else f"{bar.n / 1e3:,.1f} kB"
         say(
-            f"tokenizer   learning {vocab_size:,} ids from {bar.n / 1e6:,.1f} MB of text, "
+            f"tokenizer   learning {vocab_size:,} ids from {size} of text, "
             f"which takes {_how_long(bar.n)}"
         )
 

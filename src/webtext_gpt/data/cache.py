@@ -173,8 +173,8 @@ def main(settings: "Cache", call: "Call") -> None:
         state = ""
         if settings.empty:
             state = "removed" if remove(entry) else "kept: a process is using it"
-        print(f"{size_text(entry.size):>9}  {age:>13}  {entry.folder.name}  {entry.source}  {state}"
-              .rstrip())  # fmt: skip
+        print(f"{size_text(entry.size):>9}  {entry.folder.name}  {state}".rstrip())
+        print(f"{'':11}{entry.source}; {age}")
     for bucket, size in copies.items():
         state = ""
         if settings.empty:

@@ -129,7 +129,7 @@ def _build(
         if isinstance(source, SplitSource):
             provenance["summary"] = source.summary
             for line in source.summary:
-                say(f"data: {line}")
+                say(line, label="data")
 
     write_shards(counted(), tokenizer, folder, provenance, total_bytes=source.total_bytes())
 

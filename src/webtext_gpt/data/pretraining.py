@@ -262,12 +262,14 @@ class PretrainingData(TrainingDataModule):
         )
         self.block_size = block_size
         self.validate_tokens = validate_tokens
+        self._validation: list[Iterable[list[int]]] = []  # the batches of each source
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """Return this process's validation windows of each source, the same number on each."""
         assert self.trainer is not None  # noqa: S101 - Lightning sets it before this call
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
         loaders = []
+        self._validation = []
         for source in self.sources:
             windows = ValidationWindows(source.validation, self.block_size, multiple=world_size)
             whole = self._batches(range(rank, len(windows), world_size))
@@ -276,8 +278,14 @@ class PretrainingData(TrainingDataModule):
                 sample = windows.spread(self.validate_tokens, multiple=world_size)
                 shorter = self._batches(sample[rank::world_size])
                 batches = ValidationBatches(whole, shorter, self._ends)
+            self._validation.append(batches)
             loaders.append(self.loader(windows, batches, keep_workers=len(self.sources) == 1))
         return loaders
+
+    @property
+    def validation_batches(self) -> int:
+        """Batches of this process in a validation that begins now; the last one has the most."""
+        return sum(1 for batches in self._validation for _ in batches)
 
     @property
     def validated_tokens(self) -> tuple[int, int]:

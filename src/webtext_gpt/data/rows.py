@@ -27,9 +27,10 @@ class NotUnicodeError(UserError):
     """Bytes of a file are not UTF-8."""
 
 
-def plural(number: int, noun: str = "row") -> str:
-    """Return a number with its noun: `1 row`, `2,000 rows`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def plural(number: float, noun: str = "row") -> str:
+    """Return a number with its noun: `1 row`, `2,000 rows`, `0.465 epochs`."""
+    text = f"{number:,}" if isinstance(number, int) else f"{number:.3g}"
+    return f"{text} {noun}" + ("" if text == "1" else "s")
 
 
 def other_case(missing: Iterable[str], present: Iterable[str]) -> str:

@@ -27,6 +27,8 @@ BATCH = 1_000_000
 second."""
 CHECKED = 100_000
 """Characters at the beginning whose token ids are compared with those of `tokenizers`."""
+SLOW = "`tokenizers` encodes, several times slower than possible: {reason}"
+"""Note on tokenizing without the compiled loops."""
 
 
 def tokenized(
@@ -55,7 +57,7 @@ def tokenized(
         encoder = FastEncoder(tokenizer)
         # Words of music are few; nobody waits for them.
         if (reason := slow_because(tokenizer)) and encoding_of(tokenizer) is None:
-            say(f"`tokenizers` encodes, several times slower than possible: {reason}")
+            say(SLOW.format(reason=reason), label="note")
     batch = first
     if encoder is None or not encoder.is_fast:
         while batch:

@@ -21,7 +21,7 @@ from webtext_gpt.model import GPT
 from webtext_gpt.model.transformer import Transformer
 from webtext_gpt.music.vocabulary import encoding_of
 from webtext_gpt.paths import absence, check_output_folder, local_path, shown
-from webtext_gpt.terminal import quoted, say_rows
+from webtext_gpt.terminal import quoted, say, say_rows
 from webtext_gpt.training.precision import place_for_inference, usable_device
 
 RESULTS = "evaluation.json"
@@ -114,7 +114,7 @@ def evaluate_checkpoint(
             write(results, out, title, num_parameters)
     finally:
         if results:
-            print(terminal(results, title, num_parameters))
+            say(terminal(results, title, num_parameters))
             print()
             say_rows({"written": quoted(out / RESULTS), "": quoted(out / REPORT)})
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from webtext_gpt.evaluation.benchmark import Result
 from webtext_gpt.evaluation.registry import BENCHMARKS, SUITES, published_figures
-from webtext_gpt.evaluation.tables import aligned, markdown_table, two_digits
+from webtext_gpt.evaluation.tables import aligned, by_task, markdown_table, two_digits
 from webtext_gpt.evaluation.tasks.music import MUSIC
 from webtext_gpt.evaluation.tasks.parallel_text import TRANSLATION
 
@@ -144,15 +144,15 @@ def terminal(results: Sequence[Result], title: str, n_parameters: int) -> str:
 
 
 def _narrow(figures: list[list[str]]) -> list[list[str]]:
-    """Return the table of all figures as a terminal shows it: short headings, each task once."""
+    """Return the table of all figures as a terminal shows it: short headings, a line a task."""
     _, *rows = figures
-    table = [["task", "metric", "value", "\N{PLUS-MINUS SIGN}error", "paper", "examples", "s"]]
-    for row, before in zip(rows, [[""], *rows], strict=False):
-        task, metric, *numbers = row
+    table = [["task", "", "value", "\N{PLUS-MINUS SIGN}error", "paper"]]
+    for task, metric, *numbers, examples, seconds in rows:
+        of = f"{examples} {'example' if examples == '1' else 'examples'}"
         unit = f", {UNITS[metric]}" if UNITS.get(metric) == "%" else ""
-        table.append([task if task != before[0] else "", metric + unit, *numbers])
+        table.append([f"{task}, {of}, {seconds} s", metric + unit, *numbers])
     without_paper = all(row[4] == "-" for row in table[1:])
-    return [row[:4] + row[5:] for row in table] if without_paper else table
+    return by_task([row[:4] for row in table] if without_paper else table)
 
 
 def markdown(results: Sequence[Result], title: str, n_parameters: int) -> str:

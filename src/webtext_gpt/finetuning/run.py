@@ -9,6 +9,7 @@ import torch
 
 from webtext_gpt.checkpoint.load import LoadedModel, empty_model, load, only_gpt
 from webtext_gpt.cli import Call
+from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.classification import Classification
 from webtext_gpt.finetuning.completion import Completion
@@ -279,7 +280,7 @@ def _truncated(name: str, encoded: EncodedExamples) -> int:
 def _plan_text(trainer: L.Trainer, module: FinetuningModule, data: FinetuningData) -> str:
     """Describe the run in a few lines."""
     n, steps = len(data.training.places), trainer.max_steps
-    epochs = f", {steps * module.batch_size / n:.3g} epochs," if steps > 0 else ""
+    epochs = f", {plural(steps * module.batch_size / n, 'epoch')}," if steps > 0 else ""
     length = f"{steps:,} steps" if steps > 0 else "as many steps as fit the time"
     labels = module.model.config.labels if isinstance(module.model, GPTClassifier) else ()
     shown = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")

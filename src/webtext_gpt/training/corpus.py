@@ -79,7 +79,7 @@ def _check(shards: TokenShards, source: str = "") -> None:
     """Print what the shards' source has left out, and verify them, on rank 0."""
     if rank_zero_only.rank == 0:
         for line in left_out_lines(shards.manifest.get("source", {}).get("left_out", {})):
-            say(f"data: {source}{line}")
+            say(f"{source}{line}", label="data")
         shards.verify()
 
 

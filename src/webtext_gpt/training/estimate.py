@@ -61,7 +61,7 @@ def estimate(settings: Train) -> str:
         averages=kept_averages(settings),
     )
     time = _time_lines(settings, config, plan, devices, precision, parallelism)
-    return "\n".join([memory, *time])
+    return "\n".join([memory, "", *time, "", f"{THIS_CALL:12}the strategy of this call"])
 
 
 def _devices(settings: Train) -> Devices:
@@ -103,12 +103,12 @@ def _time_lines(
     if devices.kind == "cpu":
         return [_cpu_line(settings, config, plan, devices)]
     if devices.kind != "cuda":
-        return [f"time: unknown for {devices.kind}; to estimate it for a GPU, {ADVICE}"]
+        return [f"time        unknown for {devices.kind}; to estimate it for a GPU, {ADVICE}"]
     if not precision.startswith("bf16"):
-        return [f"time: known for bf16 on GPUs only, not for trainer.precision={precision}"]
+        return [f"time        known for bf16 on GPUs only, not for trainer.precision={precision}"]
     found = _gpu(settings)
     if found is None:
-        return [f"time: the GPU is unknown; {ADVICE}"]
+        return [f"time        the GPU is unknown; {ADVICE}"]
     name, gpu = found
     bandwidth = gpu.link if devices.num_nodes == 1 else gpu.network
     speed = gpu.utilization * gpu.peak * devices.count
@@ -117,10 +117,10 @@ def _time_lines(
     )
     own = 3 if parallelism.zero_stage is None else parallelism.zero_stage
     lines = [
-        f"time on {devices.count} {name}, assumed to reach {gpu.utilization:.0%} of "
+        f"time        on {devices.count} {name}, assumed to reach {gpu.utilization:.0%} of "
         f"{gpu.peak / 1e12:.0f} TFLOP/s ({gpu.source}), to send {bandwidth / 1e9:g} GB/s each, and "
-        f"not to compute meanwhile; of a step of {plan.tokens:,} tokens:",
-        f"{'':12}  computing s  exchange s   share  GB sent   tokens/s     hours",
+        "not to compute meanwhile",
+        f"{'a step':12}  computing s  exchange s   share  GB sent   tokens/s     hours",
     ]
     for stage, title in enumerate(ROWS):
         sent = sent_bytes(
@@ -149,7 +149,7 @@ def _cpu_line(settings: Train, config: GPTConfig, plan: BatchPlan, devices: Devi
     )
     hours = _hours(settings, plan, seconds)
     return (
-        f"time: {seconds:,.3g} s a step of {plan.tokens:,} tokens, "
+        f"time        {seconds:,.3g} s a step of {plan.tokens:,} tokens, "
         f"{plan.tokens / seconds:,.0f} tokens/s{f', {hours} hours' if hours else ''}; assumed: "
         f"{CPU_FLOPS / 1e9:.0f} GFLOP/s a thread, and no time for what processes exchange"
     )

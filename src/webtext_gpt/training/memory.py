@@ -293,13 +293,15 @@ def memory_table(
     own_stage, offload = parallelism.zero_stage, parallelism.offload
     number = 2 if pure and own_stage in (0, None) else 4
     saved = number * (3 * n_parameters - one_moment)
+    recomputed = ", activation checkpointing" if recompute else ""
     lines = [
-        f"{n_parameters:,} parameters, vocabulary {config.vocab_size:,}, context "
-        f"{config.block_size}; {devices} {_devices_name(devices, on_gpu)} x "
-        f"{plan.micro_batch_size} sequences x {plan.accumulation}, {'bf16' if half else 'fp32'}"
-        + (", activation checkpointing" if recompute else "")
-        + f"; a checkpoint is {saved / 2**30:.3f} GiB, also of CPU memory while it "
-        f"is written. {THIS_CALL} marks this call",
+        f"model       {n_parameters:,} parameters, context {config.block_size:,}, vocabulary "
+        f"{config.vocab_size:,}",
+        f"step        {devices} {_devices_name(devices, on_gpu)} x {plan.micro_batch_size} "
+        f"sequences x {plan.accumulation}, {plan.tokens:,} tokens, "
+        f"{'bf16' if half else 'fp32'}{recomputed}",
+        f"checkpoint  {saved / 2**30:.3f} GiB, also of CPU memory while it is written",
+        "",
         f"{'GiB a device':15}{'  '.join(HEADINGS)}",
     ]
     for stage, name in enumerate(("0 (DDP)", "1", "2", "3")):
@@ -324,9 +326,7 @@ def memory_table(
     if offload:
         width = (2 if half else 4) if own_stage == 3 else 0
         offloaded = (12 + 4 * averages + width) * n_parameters - 4 * one_moment
-        lines.append(
-            f"CPU memory for offloaded states, over all machines: {offloaded / 2**30:.3f} GiB"
-        )
+        lines.append(f"offloaded   {offloaded / 2**30:.3f} GiB of CPU memory, over all machines")
     return "\n".join(lines)
 
 

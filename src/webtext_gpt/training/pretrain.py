@@ -11,6 +11,7 @@ from torch import Tensor
 
 from webtext_gpt.cli import Call
 from webtext_gpt.data.pretraining import PretrainingData, Source
+from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig, cross_entropy
 from webtext_gpt.model.empty import empty_gpt
@@ -307,15 +308,15 @@ def _plan_text(
         else ""
     )
     rows = "" if module.rows is None else f", rows in {module.rows.n} processes"
-    length = f"{trainer.max_steps:,}" if trainer.max_steps > 0 else "as many as fit,"
+    length = f"{trainer.max_steps:,} steps" if trainer.max_steps > 0 else "as many steps as fit,"
     return (
         f"model       {module.num_parameters:,} parameters, "
         f"context {plan.block_size}, vocabulary {module.tokenizer.vocab_size:,}\n"
         f"corpus      {sum(split.n_tokens for split in training):,} tokens of "
-        f"{sum(split.n_documents for split in training):,} documents for training, "
+        f"{plural(sum(split.n_documents for split in training), 'document')} for training, "
         f"{sum(source.validation.n_tokens for source in data.sources):,} held out\n"
         f"{_packing_text(data)}"
-        f"training    {length} steps of {plan.tokens:,} tokens, "
+        f"training    {length} of {plan.tokens:,} tokens, "
         f"{trainer.world_size} x {plan.micro_batch_size} sequences x {plan.accumulation}, "
         f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}{rows}\n"
         f"{validation}"

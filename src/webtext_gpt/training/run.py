@@ -8,13 +8,12 @@ import lightning as L
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
 
 from webtext_gpt.checkpoint.space import estimated_bytes
-from webtext_gpt.commands import COMMANDS, shell_command
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.settings import saved
 from webtext_gpt.settings.optimization import Muon
 from webtext_gpt.settings.run import RunSettings
-from webtext_gpt.terminal import say
+from webtext_gpt.terminal import quoted, say
 from webtext_gpt.training.allocation import keep_freed_memory
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.agreement import Agreement
@@ -30,7 +29,7 @@ from webtext_gpt.training.guard import Guard
 from webtext_gpt.training.length import is_finished, run_length
 from webtext_gpt.training.loggers import CSVLogger, location, save_run_id
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
-from webtext_gpt.training.opening import Run, lock_new
+from webtext_gpt.training.opening import Run, lock_new, resume_command
 from webtext_gpt.training.optim import moments
 from webtext_gpt.training.report import write_run_report
 from webtext_gpt.training.run_folder import (
@@ -206,6 +205,8 @@ def fit(
         saved.save(run.settings, run.folder, **resolved)
         for logger in trainer.loggers:
             save_run_id(logger, run.folder)
+        if run.checkpoint is not None:
+            say(f"resume      after step {run.step:,}, from {quoted(run.checkpoint.path)}")
         say(plan_text)
     path = run.checkpoint.path if run.checkpoint else None
     on_cpu = trainer.strategy.root_device.type == "cpu"
@@ -243,13 +244,6 @@ def _check_space(trainer: L.Trainer, module: TrainingModule, moments: int) -> No
             callback.check_space(size, trainer.max_steps, before_decay=before_decay)
 
 
-def resume_command(run: Run) -> str:
-    """Return the command that resumes a run."""
-    settings = type(run.settings)
-    (name,) = (n for n, c in COMMANDS.items() if c.settings.endswith(f":{settings.__name__}"))
-    return shell_command(name, f"resume={run.folder}")
-
-
 def conclude(run: Run, trainer: L.Trainer, summary: dict[str, Any]) -> None:
     """Write the summary and report of a finished run; print where its loggers have written."""
     curve = next((c for c in trainer.callbacks if isinstance(c, LossCurve)), None)
@@ -258,5 +252,11 @@ def conclude(run: Run, trainer: L.Trainer, summary: dict[str, Any]) -> None:
     write_run_report(run.folder, run.settings, summary, metric)
     if skipped := summary["skipped_steps"]:
         say(f"guard       {skipped:,} of {plural(summary['step'], 'step')} skipped")
+    norms = trainer.lightning_module.guard.norms
+    if norms.spikes:
+        say(
+            f"spikes      {plural(norms.spikes, 'step')} with a gradient norm above "
+            f"guard.spike={norms.factor:g} times its median"
+        )
     for line in filter(None, map(location, trainer.loggers)):
         say(line)

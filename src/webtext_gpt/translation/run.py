@@ -238,15 +238,16 @@ def _report(training: EncodedPairs, validation: EncodedPairs) -> None:
         ):
             if lines:
                 say(
-                    f"data: {plural(len(lines), 'pair')} of {pairs.name} left out, which "
-                    f"{reason}; the first is line {lines[0]:,}"
+                    f"{plural(len(lines), 'pair')} of {pairs.name} left out, which "
+                    f"{reason}; the first is line {lines[0]:,}",
+                    label="data",
                 )
 
 
 def _plan_text(trainer: L.Trainer, module: TranslationModule, data: PairData) -> str:
     """Describe the run in a few lines."""
     batches, steps = data.batches, trainer.max_steps
-    epochs = f", {steps / batches.per_epoch:.3g} epochs," if steps > 0 else ""
+    epochs = f", {plural(steps / batches.per_epoch, 'epoch')}," if steps > 0 else ""
     length = f"{steps:,} steps" if steps > 0 else "as many steps as fit the time"
     return (
         f"model       {module.num_parameters:,} parameters, vocabulary {_vocabulary(module)}\n"
@@ -274,7 +275,7 @@ def print_translator(run_dir: str, summary: Summary) -> None:
         f"\n--- after {summary['step']:,} steps, {summary['epochs']:.1f} epochs, "
         f"{summary['seconds']:,.0f} s\n"
         f"validation loss   {summary['val_loss']:.4f} nats a token\n"
-        f"perplexity        {summary['val_perplexity']:.2f}"
+        f"perplexity        {summary['val_perplexity']:,.2f}"
     )
     checkpoint = f"checkpoint={run_dir}"
     say_rows(

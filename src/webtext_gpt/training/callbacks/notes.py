@@ -36,7 +36,7 @@ class Notes(L.Callback):
         self._planned_steps = trainer.max_steps
         if trainer.is_global_zero:
             for line in self.lines(trainer.max_steps):
-                say(f"note        {line}")
+                say(line, label="note")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print on rank 0 if training, cut short by time or patience, has ended in warm-up."""

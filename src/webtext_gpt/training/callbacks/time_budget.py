@@ -79,8 +79,9 @@ class TimeBudget(L.Callback):
         """Print why training ended."""
         if self.is_over and trainer.global_step < trainer.max_steps:
             say(
-                f"training ends at step {trainer.global_step}, before the last, "
-                f"{trainer.max_steps}: trainer.max_minutes={self.minutes:g} is over"
+                f"training ends at step {trainer.global_step:,}, before the last, "
+                f"{trainer.max_steps:,}: trainer.max_minutes={self.minutes:g} is over",
+                label="note",
             )
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
