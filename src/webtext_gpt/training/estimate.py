@@ -27,7 +27,7 @@ from webtext_gpt.training.strategy import Parallelism
 
 ADVICE = f"name one, as in estimate={NAMES[0]}"
 ROWS = ("ZeRO-0 (DDP)", "ZeRO-1", "ZeRO-2", "ZeRO-3, FSDP")
-"""Rows of the time, by ZeRO stage."""
+"""Titles of the rows of the time table, by ZeRO stage."""
 
 
 def estimate(settings: Train) -> str:

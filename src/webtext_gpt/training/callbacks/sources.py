@@ -68,7 +68,7 @@ class Sources(L.Callback):
                 say(line)
 
     def lines(self, steps: int) -> Iterator[str]:
-        """Yield the report on a run of so many optimizer steps."""
+        """Yield the report on a run of `steps` optimizer steps."""
         planned = taken(self.data, steps)
         width = max(map(len, planned))
         for source in self.data.sources:
