@@ -74,8 +74,8 @@ def prepare_shards(
 
     Args:
         source: the documents.
-        recipe: the tokenizer, or how to train it on the training split; that of the source, if it
-            has one.
+        recipe: the tokenizer, or how to train it on the training split; must be the source's own
+            tokenizer if it has one.
         cache: parent folder; each combination of source and recipe gets a folder in it.
 
     Raises:
