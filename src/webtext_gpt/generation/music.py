@@ -1,4 +1,4 @@
-"""Pieces that a model of music composes, each of which its encoding can turn into notes."""
+"""Compose pieces with a model of music, under a grammar that keeps every piece valid."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ and all but a few of the tokens of a long piece use the cache."""
 
 
 class Sample(NamedTuple):
-    """Words that a model wrote after given ones."""
+    """The words that a model wrote after the given words."""
 
     words: list[str]
     is_ended: bool
