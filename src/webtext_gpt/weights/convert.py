@@ -20,7 +20,7 @@ EXPORTS: dict[str, tuple[str, Save]] = {
     ".gguf": ("gguf", gguf.save),
     ".onnx": ("onnxscript", onnx.save),
 }
-"""Files that are only written, by suffix: the package that this needs, and what writes them."""
+"""Formats that are only written, by suffix: the package needed, and the function that writes."""
 
 
 def convert(
