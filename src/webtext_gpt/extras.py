@@ -16,7 +16,7 @@ DISTRIBUTIONS = {"hydra": "hydra-core", "yaml": "pyyaml"}
 """Distributions whose packages are imported under another name."""
 
 PREFERRED = {"data_prep": "corpus", "finetuning": "finetuning"}
-"""Extras to install, where several bring a package, for the folders whose code needs it."""
+"""Extra to suggest, by folder of the code that needs a package, if several extras have it."""
 
 BUNDLES = ("all", "bench", "dev")
 """Extras that are never suggested, because they bring far more than one package."""
@@ -101,7 +101,7 @@ def _folders(traceback: TracebackType | None) -> list[str]:
 
 
 def _advice(name: str, extra: str) -> str:
-    """Return what to install for a missing distribution, and how from here."""
+    """Return the command that installs a missing distribution, for this installation."""
     checkout = Path(__file__).parents[2]
     what = f"[{extra}]" if extra else ""
     if (checkout / "pyproject.toml").is_file():

@@ -1,4 +1,4 @@
-"""Access to Hugging Face's hub, and why it did not give a dataset, model or tokenizer."""
+"""Access to Hugging Face's hub, and explanations of failed downloads."""
 
 import contextlib
 import functools
@@ -39,7 +39,7 @@ REASONS = {
 
 @functools.cache
 def can_connect() -> bool:
-    """Return whether the hub accepts connections; asked once, and taken for granted of a proxy."""
+    """Return whether the hub accepts connections, tested once; behind a proxy, assume so."""
     if urllib.request.getproxies():
         return True
     address = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")

@@ -14,9 +14,9 @@ LOG_SECONDS = 10
 SETTLED = 2.0
 """Seconds of measured work before an estimate of the time left is shown."""
 UNKNOWN, UNKNOWN_SHORT = "time left not known yet", "time left ?"
-"""Instead of an estimate, in a log and on a terminal."""
+"""Text in place of an estimate, in a log and on a terminal."""
 DAYS_FROM = 100
-"""Hours from which the time left is given in days."""
+"""Hours from which the time left is shown in days."""
 NARROWEST_BAR = 5
 
 
@@ -42,14 +42,14 @@ def progress_bar(description: str, **options: Any) -> "Progress":
 
 
 class Progress(tqdm):
-    """A `tqdm` bar with figures of the work, and an estimate of the time left that is never wild.
+    """A `tqdm` bar with figures of the work, and a steady estimate of the time left.
 
-    The estimate is made from the mean speed since the first update, since the first step of some
-    work takes much longer than the others.
+    The estimate uses the mean speed after the first update, since the first step of some work takes
+    much longer than the others.
 
     Attributes:
-        figures: what else to show, the most important first; on a narrow terminal the last are
-            left out.
+        figures: further figures to show, the most important first; a narrow terminal leaves the
+            last ones out.
         limit: returns the seconds after which the work ends even if it is not complete.
     """
 
@@ -82,7 +82,7 @@ class Progress(tqdm):
             self._first = (time.monotonic(), self.n)
 
     def __str__(self) -> str:
-        """Return what to show: a bar that fits the terminal, or a line of a log."""
+        """Return the bar, fitted to the terminal, or the line of a log."""
         width = columns(sys.stderr) if sys.stderr.isatty() else None
         if width is None:
             share = f" ({self._share:.0%})" if self.total else ""
@@ -122,7 +122,7 @@ class Progress(tqdm):
         return f"{self._size(speed)}/s" if speed >= 1 else f"{speed:.2g}/s"
 
     def _end(self, unknown: str) -> str:
-        """Return the time left, or that it is unknown; of finished or endless work, the time."""
+        """Return the time left, or that it is unknown; for finished or endless work, the time."""
         if not self.total or self.n >= self.total or self.disable:
             return f"in {tqdm.format_interval(time.time() - self.start_t)}"
         left = self.seconds_left()
@@ -134,7 +134,7 @@ class Progress(tqdm):
 
 
 class _Lines:
-    """Writes what a bar draws as whole lines, without carriage returns; a repeated one once."""
+    """Writes a bar's output as whole lines, without carriage returns and repeated lines."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -64,9 +64,7 @@ class TranslationInspector:
             divided by GNMT's length penalty, by which beam search compares texts.
         """
         whole_number("num_beams", num_beams, 1, MOST_BEAMS)
-        encoded_pair(
-            self.model, self.tokenizer, text, target or ""
-        )  # names the text that does not fit
+        encoded_pair(self.model, self.tokenizer, text, target or "")  # refuses what does not fit
         with self._lock, torch.inference_mode():
             if target is None:
                 [target] = translate(
