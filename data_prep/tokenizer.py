@@ -173,7 +173,7 @@ class Sample:
 
     Args:
         folder: Folder of the scratch files.
-        records: What `read_candidates` returned for each file.
+        records: Result of `read_candidates` for each file.
         sample_bytes: Approximate size of the sample.
     """
 

@@ -1,8 +1,8 @@
 """Records of a web archive (WARC or ARC) as they are stored, even if the archive is damaged.
 
-A record is believed if its length leads to the next record or to the end. If it does not, the next
-record is searched for, and reading continues there: in a plain archive at the next line that
-begins a record, in a compressed one (a gzip member for each record) at the next such member.
+A record is accepted if its length leads to the next record or to the end. If it does not, reading
+continues at the next record that can be found: in a plain archive at the next line that begins a
+record, in a compressed one (a gzip member for each record) at the next such member.
 """
 
 import re
@@ -53,8 +53,8 @@ class Record:
     Attributes:
         kind: WARC-Type. Records of ARC files are `response` or `arc_header`.
         headers: The other fields of its header, names in lower case.
-        block: What it holds, None if that is longer than asked for.
-        faults: What was wrong with it.
+        block: Its contents; None if they are longer than asked for.
+        faults: Faults that were found in it.
     """
 
     kind: str
@@ -234,10 +234,10 @@ class _Parser:
         return bool(window.match(_BLANK_TO_END, _LINES))
 
     def _find(self, position: int) -> tuple[int, bool]:
-        """Move on to where a record begins, or to the end; return where, and whether it does."""
+        """Move to the next record, or to the end; return the position, and whether it is one."""
         window = self._window
         window.seek(position)
-        size = _LINES  # the next record is near, mostly
+        size = _LINES  # the next record is usually near
         while True:
             if found := window.search(self._next, size):
                 window.seek(window.position + found[0])

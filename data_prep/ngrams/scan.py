@@ -15,7 +15,7 @@ from data_prep.ngrams.hashing import ngrams
 from data_prep.stage.readers import Layout, TextBatch, batches
 
 HOLDERS = 8
-"""Training documents per file that are recorded for one 8-gram; all of them are counted."""
+"""Maximum training documents per file that are recorded for one 8-gram; all are counted."""
 
 
 @dataclass
