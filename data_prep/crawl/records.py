@@ -37,13 +37,13 @@ _ARC_WITHIN = rb"(?:https?|ftp|dns|filedesc)" + _ARC.removeprefix(rb"[A-Za-z][A-
 _ARC_FIELDS = re.compile(rb"(.+?) \S+ \d{14} (?:[^\r\n]* )?(\d{1,18})\s*$")
 _EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
 _SEARCHED = 1 << 18  # bytes that are searched for a gzip member at a time
-_MEMBER_HEAD = 1 << 14  # bytes of a member that are decompressed to know what it holds
-_STEP = 1 << 8  # of these at a time
-_SILENT = 1 << 10  # of these at most without any decompressed byte
+_MEMBER_HEAD = 1 << 14  # stored bytes of a member that are decompressed to see its contents
+_STEP = 1 << 8  # stored bytes at a time
+_SILENT = 1 << 10  # maximum stored bytes that may give no decompressed byte
 _FIRST_LINE = 1 << 14  # decompressed bytes that hold the first line of a record
 _BLANK_TO_END = re.compile(rb"[\r\n]*\Z")
 _LENGTH = re.compile(r"[0-9]{1,18}")
-_LINES = 1 << 16  # bytes of a record's header at most
+_LINES = 1 << 16  # maximum bytes of a record's header
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class _Parser:
         end, is_next = self._find(begin)
         if not is_next and window.damage:
             return None
-        if is_whole and end >= declared:  # what follows the record may be the part that is wrong
+        if is_whole and end >= declared:  # the damage may be after the record
             window.seek(declared)
             if window.peek(len(self._terminator)) == self._terminator:
                 return replace(record, block=self._between(begin, declared))

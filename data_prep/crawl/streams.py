@@ -67,7 +67,7 @@ class Window:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._buffer = b""
-        self._at = 0  # of the next byte, in the buffer
+        self._at = 0  # offset of the next byte in the buffer
         self.position = 0
         self.damage: DamagedError | None = None
 
@@ -119,7 +119,7 @@ class Window:
 
     def seek(self, position: int) -> None:
         """Move to a position, or to the end if that comes first."""
-        begin = self.position - self._at  # what was read may be in the buffer still
+        begin = self.position - self._at  # the bytes may still be in the buffer
         if begin <= position <= begin + len(self._buffer):
             self._at, self.position = position - begin, position
             return
@@ -173,7 +173,7 @@ class GzipSource:
         """Return the next bytes, all of one member.
 
         Raises:
-            DamagedError: What follows is no member, or it is damaged or cut.
+            DamagedError: The next bytes are not a gzip member, or it is damaged or cut.
         """
         while not self._is_damaged:
             if self._decompressor.eof:

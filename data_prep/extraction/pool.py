@@ -112,7 +112,7 @@ def _limited(extract: Extractor, page: Page, rules: TextRules, seconds: float) -
     """Extract one page; SIGPROF ends the process if that takes too long."""
     done = threading.Event()
     threading.Thread(target=_end_if_asleep, args=(done, seconds), daemon=True).start()
-    signal.setitimer(signal.ITIMER_PROF, seconds)  # of CPU time
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # CPU seconds
     try:
         return extract(page, rules)
     finally:

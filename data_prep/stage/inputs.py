@@ -90,7 +90,7 @@ def find_inputs(
     files = []
     found = expand(patterns, suffixes, key, any_name=any_name, out=out)
     for path in found:
-        file = path.resolve()  # of a link, where its target is
+        file = path.resolve()  # the target, if it is a link
         if file.parent not in recorded:
             recorded[file.parent] = recorded_outputs(file.parent)
         known = recorded[file.parent].get(file.name)

@@ -291,7 +291,7 @@ class Ledger:
         used = rows_out if rows_used is None else rows_used
         if rows_in != used + rejected.total():
             raise RuntimeError(f"{rows_in} rows in, but {used} used + {rejected.total()} rejected")
-        self._remove_leftovers()  # of nodes that have failed
+        self._remove_leftovers()  # files of nodes that have failed
         files = [p for p in self.out.rglob("*") if p.is_file() and self.work not in p.parents]
         manifest = {
             **self._plan,

@@ -85,7 +85,7 @@ def batches(
 
     Args:
         path: The file.
-        layout: How documents are stored in it.
+        layout: Layout of the documents in it.
         on_bytes: Called with the number of bytes read since its last call.
         columns: Columns to give as text in `rows`, null where there is none. None gives the rows
             as they are stored.

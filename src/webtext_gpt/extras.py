@@ -1,4 +1,4 @@
-"""Optional dependencies: says which extra of pyproject.toml brings a missing package."""
+"""Optional dependencies: find the extra of pyproject.toml that has a missing package."""
 
 import re
 import shlex
@@ -35,7 +35,7 @@ def check_installed(package: str) -> None:
 def require(extra: str) -> None:
     """Exit with a message and code 1 if a package of an extra is not installed.
 
-    For scripts, before they import what the extra brings. An import that fails later is explained
+    For scripts, before they import packages of the extra. An import that fails later is explained
     by `missing_extra`.
     """
     for name in sorted(_extras().get(extra, ())):

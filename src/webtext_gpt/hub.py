@@ -17,7 +17,7 @@ from webtext_gpt.paths import local_path
 TIMEOUT = 3.0
 """Seconds within which the hub has to accept a connection."""
 OFFLINE_MODULES = ("huggingface_hub.constants", "datasets.config")
-"""Modules whose `HF_HUB_OFFLINE` has their libraries use what was downloaded before."""
+"""Modules with a constant `HF_HUB_OFFLINE`, which makes their libraries use earlier downloads."""
 
 NAME = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
 

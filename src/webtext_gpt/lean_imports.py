@@ -125,7 +125,7 @@ def _defer_compiler_in_optimizers() -> None:
         method = getattr(torch.optim.Optimizer, name)
         if (plain := getattr(method, "__wrapped__", None)) is not None:
             setattr(torch.optim.Optimizer, name, _until_compiler(plain, method))
-    step = torch.optim.Adam.step  # of AdamW too
+    step = torch.optim.Adam.step  # AdamW inherits it
     plain_step = inspect.unwrap(step)
 
     def step_without_graph(self: torch.optim.Adam, closure: object = None) -> object:

@@ -256,7 +256,7 @@ def _cuts(text: str) -> list[int]:
         return [len(text)]
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     edges = np.flatnonzero(np.diff(character_classes()[points])) + 1
-    starts, ends = np.append(0, edges), np.append(edges, len(text))  # of runs of one class
+    starts, ends = np.append(0, edges), np.append(edges, len(text))  # bounds of runs of one class
     long = ends - starts > LONGEST_TRAINED
     cuts = [
         cut

@@ -51,7 +51,7 @@ def is_writing() -> bool:
 class BackgroundWriter:
     """A thread that writes while training goes on.
 
-    Python does not exit before the thread has finished what it was given.
+    Python does not exit before the thread has finished its writes.
     """
 
     def __init__(self) -> None:

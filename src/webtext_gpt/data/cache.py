@@ -53,7 +53,7 @@ class Entry:
         folder: its folder.
         size: size of its files in bytes.
         built: time at which it was finished, in seconds since 1970.
-        source: what it was made from.
+        source: description of the text and the tokenizer that it was made from.
     """
 
     folder: Path

@@ -155,7 +155,7 @@ def cached_shards(
 def _cached_folder(
     source: TextSource | SplitSource, recipe: TokenizerRecipe, cache: str | Path
 ) -> tuple[Path, dict[str, Any]]:
-    """Return the folder of a source's token shards, and what they are made from."""
+    """Return the folder of a source's token shards, and the description of their origin."""
     fingerprint = source.fingerprint()
     provenance = {
         "source": fingerprint,

@@ -85,7 +85,7 @@ def make_plan(settings: Train) -> Plan:
 
 
 def describe(settings: Train) -> str:
-    """Return in one line what the dial chose for a run.
+    """Return one line on the model and length that the dial chose for a run.
 
     Raises:
         UserError: the settings are not those that `derive` gives.

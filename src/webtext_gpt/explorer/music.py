@@ -86,7 +86,7 @@ class MusicInspector(Inspector):
     def compose(
         self, text: str, n_words: int, seed: int, temperature: float = 1.0
     ) -> dict[str, Any]:
-        """Return a piece with what the model writes after it; see `generation.music.compose`.
+        """Return a piece and the model's continuation of it; see `generation.music.compose`.
 
         Args:
             text: words of the piece so far; none begin a new piece.
@@ -159,7 +159,7 @@ def _events(words: Sequence[str], notes: Sequence[Note]) -> dict[tuple[int, Note
         notes: the notes that `Encoding.to_notes` returns for them.
     """
     found: dict[tuple[int, int], list[int]] = defaultdict(list)  # by start and pitch
-    starts: dict[int, int] = {}  # of the newest note of each pitch
+    starts: dict[int, int] = {}  # start of the newest note of each pitch
     now = 0
     for position, word in enumerate(words):
         kind = word.rstrip("0123456789")

@@ -47,7 +47,7 @@ def compose(
         UserError: a setting is out of range, or the given words do not fit into the context, or
             are no music.
     """
-    encoding.to_notes(given)  # refuses what is no music
+    encoding.to_notes(given)  # refuses words that are not music
     tokenizer = encoding.tokenizer
     prompt = [tokenizer.end_of_text, *tokenizer.encode(" ".join(given))]
     grammars = [grammar_of(encoding) for _ in seeds]

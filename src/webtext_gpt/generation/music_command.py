@@ -113,7 +113,7 @@ def write_piece(
         file: MIDI file to write; the others have its name and another ending.
         encoding: of the words.
         given: words of the piece before the sample.
-        sample: what the model wrote.
+        sample: the words that the model wrote.
         synthesizer: writes the sound; None writes none.
     """
     voices = encoding.to_notes([*given, *sample.words])

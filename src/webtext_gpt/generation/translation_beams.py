@@ -84,7 +84,7 @@ class _Search:
         self.totals = torch.full((N, K), NEVER, device=device)  # log-probabilities of the texts
         self.totals[:, 0] = 0  # all K are the empty text, and only one of them may grow
         self.ended = self.texts
-        self.scores = torch.full((N, K), NEVER, device=device)  # of the ended texts
+        self.scores = torch.full((N, K), NEVER, device=device)  # scores of the ended texts
 
     def step(self) -> None:
         """Add a token to every growing text, and drop the sources that are done."""

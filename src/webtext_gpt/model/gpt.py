@@ -24,7 +24,7 @@ IGNORED = -100
 """Target id that marks a position to leave out of the loss."""
 
 NORM_EPSILON = 1e-5
-"""Added to the variance, or the mean square, of what is normalized; GPT-2's."""
+"""Epsilon of normalization, added to the variance or the mean square; GPT-2's value."""
 
 
 class SquaredReLU(nn.Module):

@@ -83,7 +83,7 @@ class PerformanceGrammar(Grammar):
         self._shifts = self._tokens("shift", range(1, LONGEST_SHIFT + 1))
         self._velocities = self._tokens("vel", range(N_VELOCITIES))
         self._now = 0
-        self._starts: dict[int, int] = {}  # of the pitches that sound, in ticks
+        self._starts: dict[int, int] = {}  # start of each sounding pitch, in ticks
         self._level: int | None = None
         self._ended = -1  # highest pitch that has ended in this tick
         self._begun: int | None = None  # highest pitch that has begun in this tick

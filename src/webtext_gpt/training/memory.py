@@ -119,7 +119,7 @@ def check_memory(
 def device_memory(devices: Devices) -> float | None:
     """Return the memory of one device in bytes; None if it is unknown.
 
-    CPU processes share the machine's memory, or what the control group of this process allows.
+    CPU processes share the machine's memory, or the limit of this process's control group.
     """
     if devices.kind == "cuda":
         return float(torch.cuda.get_device_properties(0).total_memory)

@@ -108,7 +108,7 @@ class TrainingModule(L.LightningModule):
         self.parameter_names: list[list[str]] = []
         self._optimizer_settings: list[dict[str, Any]] = []
         self.checks = StepChecks(guard, lambda: self._batch_info(self._step))
-        self._step_losses: list[Tensor] = []  # of the current step's micro-batches
+        self._step_losses: list[Tensor] = []  # losses of the current step's micro-batches
         self._step = 0  # number of the current step, from 1
         self._earlier_seconds = 0.0
         self._began: float | None = None
@@ -275,7 +275,7 @@ class TrainingModule(L.LightningModule):
             norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit)
         skip = self._check_norm(norm)
         give_found_inf(optimizer, skip)
-        if skip is None and self.guard.skipping:  # an optimizer skips what has no gradient
+        if skip is None and self.guard.skipping:  # optimizers skip parameters without a gradient
             optimizer.zero_grad(set_to_none=True)
 
     def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:

@@ -75,7 +75,7 @@ PRE_TOKENIZERS = (
 
 
 def save(model: GPT | GPTClassifier, tokenizer: Tokenizer, path: Path, force: bool = False) -> None:
-    """Write a `.gguf` file. It appears only once it is complete, and replaces what is there.
+    """Write a `.gguf` file. It appears only once it is complete, and replaces an existing file.
 
     Args:
         model: a language model; missing biases are written as zeros.

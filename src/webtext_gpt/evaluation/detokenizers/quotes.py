@@ -23,8 +23,8 @@ def quotation_marks(tokens: Sequence[str], quote: str = '"') -> dict[int, Side]:
     is taken.
     """
     places = [i for i, token in enumerate(tokens) if token == quote]
-    totals = {Side.LEFT: 0, Side.RIGHT: _WITHIN}  # of the cheapest reading that ends so
-    steps: list[dict[Side, Side]] = []  # the side before it in that reading
+    totals = {Side.LEFT: 0, Side.RIGHT: _WITHIN}  # lowest cost of a reading by its last side
+    steps: list[dict[Side, Side]] = []  # the previous side in that reading
     for place in places:
         step, reached = {}, {}
         for side, other, cost in (

@@ -26,7 +26,7 @@ def profiler(kind: str) -> Profiler | None:
 
 
 class Profile(L.Callback):
-    """Writes what the trainer's profiler measured when training ends, is interrupted or fails.
+    """Writes the trainer's profile when training ends, is interrupted or fails.
 
     The file is `profile.txt`; other ranks write `profile-rank1.txt` and so on, and a resumed run
     `profile-2.txt`.

@@ -30,7 +30,7 @@ class Taken(TypedDict):
 
 
 def taken(data: PretrainingData, steps: int) -> dict[str, Taken]:
-    """Return what the first `steps` optimizer steps take from each source of a mixture, by name."""
+    """Return the amounts that the first `steps` steps take from each source of a mixture."""
     samples = steps * data.global_batch_size
     counts, passes = data.sample_counts(samples), data.passes(samples)
     return {
