@@ -25,6 +25,7 @@ UNITS = {
     "perplexity": "ppl",
     "last_token_perplexity": "ppl",
     "accuracy": "%",
+    "accuracy_full": "%",
     "accuracy_stop_words": "%",
     "last_token_accuracy": "%",
     "last_token_accuracy_stop_words": "%",
