@@ -27,7 +27,7 @@ The loss of a step is computed before the model learns from its batch.
 """
 
 LEAST_RATIO = 1.5
-"""Smallest ratio of the largest to the smallest model to which a law is fitted."""
+"""Minimum ratio of the largest to the smallest model for a law to be fitted."""
 
 
 @dataclass(frozen=True)
