@@ -68,14 +68,18 @@ LINK = re.compile(r"(\]\()([^)\s#]+)")
 ITEM = re.compile(r"(?:[-*+]|\d+[.)]) +")
 STARTS = re.compile(r"(?:[-*+]|1[.)]) +")
 FENCE = re.compile(r" *(```|~~~)")
+TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+CODE = re.compile(r"(?<=<code>)[^<]+")
+JOINT = re.compile(r"(?:::|[._/=,])(?=\w)")
 MATH = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages whose sources are outside of docs/."""
     for source, page in TOP.items():
-        text = (REPOSITORY / source).read_text(encoding="utf-8")
-        files.append(File.generated(config, page, content=LINK.sub(_from_docs, text)))
+        text = LINK.sub(_from_docs, (REPOSITORY / source).read_text(encoding="utf-8"))
+        head = "---\nhide: [navigation]\n---\n" if page == "index.md" else ""  # it is alone there
+        files.append(File.generated(config, page, content=head + text))
     for file in list(files.documentation_pages()):
         for link in LINK.finditer(file.content_string):
             path = _outside(link[2], Path(file.src_uri).parent)
@@ -135,9 +139,17 @@ def as_github(markdown: str) -> str:
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Draw formulas, and let wide tables scroll by themselves."""
+    """Draw formulas, and let wide tables scroll by themselves, with names that break in places."""
     content = MATH.sub(_mathml, content)
-    return re.sub(r"<table>.*?</table>", r'<div class="wide">\g<0></div>', content, flags=re.DOTALL)
+    return TABLE.sub(lambda table: f'<div class="wide">{breakable(table[0])}</div>', content)
+
+
+def breakable(table: str) -> str:
+    """Return the HTML of a table in whose code a line may break after `.`, `_`, `/`, `=`, `,`.
+
+    A bar that is escaped, as tables on GitHub need it, loses its backslash.
+    """
+    return CODE.sub(lambda code: JOINT.sub(r"\g<0><wbr>", code[0].replace(r"\|", "|")), table)
 
 
 def _text(path: str) -> str:
