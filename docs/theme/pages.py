@@ -70,7 +70,7 @@ STARTS = re.compile(r"(?:[-*+]|1[.)]) +")
 FENCE = re.compile(r" *(```|~~~)")
 TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 CODE = re.compile(r"(?<=<code>)[^<]+")
-JOINT = re.compile(r"(?:::|[._/=,])(?=\w)")
+JOINT = re.compile(r"::(?=\w)|[./=,](?=\w{5})|(?<=\w{5})_(?=\w{4})")
 MATH = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -145,7 +145,7 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
 
 
 def breakable(table: str) -> str:
-    """Return the HTML of a table in whose code a line may break after `.`, `_`, `/`, `=`, `,`.
+    """Return the HTML of a table in whose code a line may break between the parts of a name.
 
     A bar that is escaped, as tables on GitHub need it, loses its backslash.
     """
