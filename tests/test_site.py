@@ -3,9 +3,10 @@
 import re
 import time
 from collections import Counter
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -57,6 +58,20 @@ class _Parser(HTMLParser):
             self.cells[-1] += data
 
 
+SCROLLING = """
+const wider = (element) => element.scrollWidth > element.clientWidth + 1;
+const longest = (code) => Math.max(...code.textContent.split("\\n").map((line) => line.length));
+const code = [...document.querySelectorAll("article pre > code")].filter(wider);
+const cut = arguments[0] < 500
+  ? code.filter((one) => one.closest(".language-bash"))
+  : code.filter((one) => longest(one) <= 100);
+const tables = arguments[0] < 500 ? [] : [...document.querySelectorAll(".wide")].filter(wider);
+const pictures = [...document.querySelectorAll("article img")].filter((i) => i.clientWidth < 480);
+return [...cut, ...tables, ...pictures].map((element) => element.outerHTML.slice(0, 200));
+"""
+"""What should fit but does not: commands on a phone, elsewhere tables and code of 100 columns."""
+
+
 class _Loader(yaml.SafeLoader):
     """Reads mkdocs.yml, without the one Python object in it."""
 
@@ -84,6 +99,36 @@ def test_a_page_has_the_same_blocks_on_github(page: Path, monkeypatch: pytest.Mo
     assert [NOT_TEXT.sub("", cell) for cell in here.cells] == [
         NOT_TEXT.sub("", cell) for cell in there.cells
     ]
+
+
+def test_the_navigation_names_each_page_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(REPOSITORY / "docs" / "theme")
+    pages = pytest.importorskip("pages", reason="needs the extra docs")
+    made = {*pages.TOP.values(), *(f"reference/{pages.api_page(title)}" for title in pages.API)}
+    docs = REPOSITORY / "docs"
+    for file in docs.rglob(".nav.yml"):
+        named = [*_entries(yaml.safe_load(file.read_text())["nav"])]
+        assert len(set(named)) == len(named), file
+        for name in named:
+            path = (file.parent / name).relative_to(docs).as_posix()
+            assert name == "*" or (docs / path).exists() or path in made, f"{file}: {name}"
+
+
+def _entries(nav: list[Any] | str) -> Iterator[str]:
+    if isinstance(nav, str):
+        yield nav
+        return
+    for entry in nav:
+        for inner in entry.values() if isinstance(entry, dict) else [entry]:
+            yield from _entries(inner)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_site_shows_every_block_of_code_as_such(page: Path) -> None:
+    """A diagram in a language of diagrams would be shown as its source."""
+    lexers = pytest.importorskip("pygments.lexers", reason="needs the extra docs")
+    for language in re.findall(r"^ *```(\w+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        lexers.get_lexer_by_name(language)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +189,7 @@ def test_the_site_needs_no_network(site: Path, chromium: "Chrome") -> None:
             chromium.get((site / f"{page}.html").as_uri())
             overflow = "return document.documentElement.scrollWidth - innerWidth"
             assert chromium.execute_script(overflow) <= 0, (page, width)
+            assert chromium.execute_script(SCROLLING, width) == [], (page, width)
     field = chromium.find_element(By.CSS_SELECTOR, ".md-search__input")
     chromium.execute_script("arguments[0].focus()", field)
     field.send_keys("perplexity")

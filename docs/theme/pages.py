@@ -86,7 +86,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             if path and files.get_file_from_path(_copy(path)) is None:
                 files.append(File.generated(config, _copy(path), content=_text(path)))
     for title, (about, modules) in API.items():
-        page = f"reference/api/{title.lower().replace(' ', '-')}.md"
+        page = f"reference/{api_page(title)}"
         files.append(File.generated(config, page, content=_api(title, about, modules)))
     return files
 
@@ -177,6 +177,11 @@ def _from_docs(link: re.Match[str]) -> str:
     """Return the start of a link of a page at the top, as seen from docs/."""
     path = TOP.get(link[2], link[2].removeprefix("docs/"))
     return link[1] + path
+
+
+def api_page(title: str) -> str:
+    """Return the file of a page of the API, as seen from reference/."""
+    return f"api/{title.lower().replace(' ', '-')}.md"
 
 
 def _api(title: str, about: str, modules: str) -> str:
