@@ -342,7 +342,8 @@ for (name, (_, accuracies)), colour in zip(
     runs.items(), ("#0072B2", "#56B4E9", "#D55E00", "#009E73")
 ):
     axes.plot([100 * value for value in accuracies], color=colour, linewidth=2, label=name)
-axes.axhline(50, color="#999999", linestyle=":")
+axes.axhline(50, color="#767676", linestyle=":")
+axes.text(47.5, 51, "chance", color="#767676", ha="right")
 axes.set(xlabel="fine-tuning step", ylabel="test accuracy in %", ylim=(0, 104), xlim=(0, 48))
 axes.set_title("Words that never had a label: only the pretrained model knows them", loc="left")
 axes.legend(frameon=False, loc="lower right")

@@ -494,13 +494,16 @@ strongest = max(
     ((layer, head) for layer in range(2) for head in range(2)),
     key=lambda place: every[place[0]][place[1], question, answer],
 )
-figure, panels = plt.subplots(1, 2, figsize=(7.6, 4.3), sharey=True)
+figure, panels = plt.subplots(1, 2, figsize=(7, 4.4), sharey=True)
+figure.suptitle("To predict the colour, 'is' looks back at it", x=0.01, ha="left")
 for panel, (layer, head) in zip(panels, ((0, 0), strongest)):
     panel.imshow(every[layer][head], cmap="Blues", vmin=0, vmax=1)
     panel.set_title(f"block {layer}, head {head}", loc="left", fontsize=11)
     panel.set_xticks(range(len(labels)), labels, rotation=90)
     panel.set_yticks(range(len(labels)), labels)
     panel.tick_params(length=0)
+    panel.set_xlabel("position that is looked at")
+panels[0].set_ylabel("position that looks")
 panels[1].add_patch(
     plt.Rectangle(
         (answer - 0.5, question - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=2
