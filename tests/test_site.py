@@ -79,8 +79,8 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
 EXTENSIONS = yaml.load((REPOSITORY / "mkdocs.yml").read_text(), _Loader)["markdown_extensions"]
 CONFIGS = {"pymdownx.arithmatex": {"generic": True}}
-NOT_TEXT = re.compile(r"\\[()]|\$|\s")
-"""Space, and what encloses a formula, in a cell of a table."""
+NOT_TEXT = re.compile(r"\\[()]|\\(?!\|)|\$|\s")
+"""Space, and what marks a formula, in a cell of a table."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
