@@ -29,6 +29,20 @@ def _prose(page: Path) -> str:
     return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
 
 
+GENERATED = ("configuration.md", "performance.md")
+RECORDS = ("CHANGELOG.md", "decisions.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_line_of_prose_has_over_100_characters(page: Path) -> None:
+    """But for tables, pictures, indented code, and names that cannot be broken."""
+    if page.name in (*GENERATED, *RECORDS):
+        pytest.skip("made by a program, or a record that is only added to")
+    long = [line for line in _prose(page).split("\n") if len(line) > 100]
+    prose = [line for line in long if not line.startswith(("|", "!", "    "))]
+    assert [line for line in prose if " " in line.strip(" -,.`")] == []
+
+
 def _found(path: str) -> Path | None:
     return next((root / path for root in ROOTS if (root / path).exists()), None)
 

@@ -54,6 +54,8 @@ def draw_losses(
     panels = {n: t for n, t in (extra | SMALL_PANELS).items() if any(n in row for row in rows)}
     heights = [2.3, *(1.2 if name == metric else 0.75 for name in panels)]
     with picture(file, height=0.9 + sum(heights)) as figure:
+        from matplotlib.ticker import MaxNLocator
+
         headline(figure, finding(rows, metric, total_steps))
         grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)
         all_axes: list[Axes] = grid[:, 0].tolist()
@@ -67,6 +69,7 @@ def draw_losses(
             if name != metric and axes.get_yscale() == "linear":
                 axes.set_ylim(bottom=0)
         all_axes[-1].set_xlabel("optimizer steps")
+        all_axes[-1].xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         all_axes[-1].xaxis.set_major_formatter("{x:,.0f}")
         figure.align_ylabels(all_axes)
 
@@ -114,7 +117,7 @@ def _draw_losses(axes: "Axes", rows: Rows) -> None:
     if len(values):
         ends.append(End(values[-1], "training", BLUE))
     names = list(dict.fromkeys(n for row in rows for n in row if n.startswith("val_loss_")))
-    others = cycle((GREEN, PURPLE, ORANGE, SKY))
+    others = cycle((PURPLE, ORANGE, GREY, SKY))  # green are averaged weights
     lines = {"val_loss": ("validation", VERMILION, "-")}
     for name in names:
         short = name.removeprefix("val_loss_")
@@ -167,4 +170,4 @@ def _draw_small(axes: "Axes", steps: np.ndarray, values: np.ndarray, color: str)
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(3))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
