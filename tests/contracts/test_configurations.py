@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 import yaml
 
+from webtext_gpt.cli import parse
+from webtext_gpt.commands import COMMANDS
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.run import open_task
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.model.config import GPT2_VOCAB_SIZE
 from webtext_gpt.model.transformer import TransformerConfig
 from webtext_gpt.settings.saved import save
+from webtext_gpt.sweep import jobs
 from webtext_gpt.training.batch import plan_batch
 from webtext_gpt.training.chosen_callbacks import build_callbacks
 from webtext_gpt.training.distributed.devices import Devices
@@ -204,7 +207,10 @@ def test_commands_of_the_documents_compose(
     if any(argument.startswith("resume=") for argument in arguments):
         save(compose(name), tmp_path / "run")  # a run to resume, with the default settings
     given = [f"resume={tmp_path / 'run'}" if a.startswith("resume=") else a for a in arguments]
-    if "--help" not in arguments:
+    if "-m" in arguments:
+        for job in jobs(parse(given, COMMANDS[name]), has_run_dir=True):
+            compose(name, *(f"{key}={value}" for key, value in job.arguments.pairs))
+    elif "--help" not in arguments:
         compose(name, *given)
 
 

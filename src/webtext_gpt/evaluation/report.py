@@ -24,12 +24,24 @@ COLUMNS = {
 UNITS = {
     "perplexity": "ppl",
     "last_token_perplexity": "ppl",
-    "accuracy": "%",
-    "accuracy_stop_words": "%",
-    "last_token_accuracy": "%",
-    "last_token_accuracy_stop_words": "%",
     "bits_per_byte": "bits",
     "bits_per_character": "bits",
+    **dict.fromkeys(
+        (
+            "accuracy",
+            "accuracy_full",
+            "accuracy_stop_words",
+            "last_token_accuracy",
+            "last_token_accuracy_stop_words",
+            "acc",
+            "acc_norm",
+            "completion_acc",
+            "completion_acc_norm",
+            "f1",
+            "exact_match",
+        ),
+        "%",
+    ),
 }
 """Units of metrics, as they are printed."""
 

@@ -151,7 +151,7 @@ def plot(fits: Sequence[Fit], file: Path) -> None:
         values = [*trained, *held_out]
         axes.set_ylim(min(values) / 1.15, max(values) * 1.15)
         apart = [size for size, next_one in pairwise([*sizes, inf]) if next_one > 1.15 * size]
-        axes.set_xticks(apart, [_millions(size) for size in apart])
+        axes.set_xticks(apart, [_parameters(size) for size in apart])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         axes.yaxis.set_major_formatter("{x:,.3g}")
@@ -167,5 +167,8 @@ def plot(fits: Sequence[Fit], file: Path) -> None:
         )
 
 
-def _millions(number: float) -> str:
+def _parameters(number: float) -> str:
+    """Return a number of parameters as 58K, 2.9M or 124M."""
+    if number < 1e6:
+        return f"{number / 1e3:.0f}K"
     return f"{number / 1e6:.0f}M" if number >= 1e7 else f"{number / 1e6:.2g}M"

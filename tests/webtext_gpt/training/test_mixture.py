@@ -116,8 +116,14 @@ def test_losses_by_source_are_those_of_each_source_alone(
     assert {f"val_loss_{n}" for n in WORDS} | {f"val_bits_per_byte_{n}" for n in WORDS} <= {
         *columns
     }
-    print_summary(str(tmp_path / "run"), summary)
-    assert re.search(r"^animals +50\.0% +24 +768 ", capsys.readouterr().out, re.MULTILINE)
+    text = "=== step 6\n=== ===\n1   2\n\n=== step 6\nthe second\n\n"
+    (tmp_path / "run" / "samples.txt").write_text(text)
+    print_summary(str(tmp_path / "run"), summary, prompt="Return the")
+    printed = capsys.readouterr().out
+    assert re.search(r"^animals +50\.0% +24 +768 ", printed, re.MULTILINE)
+    assert "--- text from the model, 1\n=== ===\n1   2\n\n" in printed
+    assert "--- text from the model, 2\nthe second\n\n" in printed
+    assert "'prompt=Return the'" in printed
 
 
 @pytest.mark.slow

@@ -90,7 +90,8 @@ def _pairs(differences: Sequence[Difference]) -> list[list[str]]:
     """Return the table of the comparisons of one figure."""
     rows = [["better", "worse", "difference", "error: seeds", "examples", "p (Holm)", ""]]
     for one in differences:
-        p = "-" if one.p_corrected is None else f"{one.p_corrected:.2g}"
+        value = one.p_corrected
+        p = "-" if value is None else f"{value:.2g}" if value > 1e-16 else "<1e-16"
         errors = map(_error, (one.error_of_seeds, one.error_of_examples))
         verdict = "" if one.is_distinguishable else "not distinguishable"
         verdict = "one seed, no test" if one.p is None else verdict
