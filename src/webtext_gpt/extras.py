@@ -105,8 +105,9 @@ def _advice(name: str, extra: str) -> str:
     checkout = Path(__file__).parents[2]
     what = f"[{extra}]" if extra else ""
     if (checkout / "pyproject.toml").is_file():
-        where = "." if checkout == Path.cwd() else str(checkout)
-        target = f"-e {_quoted(where + what)}"
+        here = checkout == Path.cwd()
+        pins = _quoted("constraints.txt" if here else str(checkout / "constraints.txt"))
+        target = f"-c {pins} -e {_quoted(('.' if here else str(checkout)) + what)}"
     else:
         target = _quoted(OURS + what)
     return (

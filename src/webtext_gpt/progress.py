@@ -75,14 +75,13 @@ class Progress(tqdm):
         shown: bool | None = super().update(n)
         return shown
 
-    def refresh(self, *arguments: Any, **options: Any) -> bool | None:
+    def refresh(self, *arguments: Any, **options: Any) -> None:
         """Draw the bar, unless the work began less than `delay` seconds ago."""
         now = time.time()
-        if now - getattr(self, "start_t", 0.0) < self.delay:
-            return None
+        if self.delay and now - getattr(self, "start_t", 0.0) < self.delay:
+            return
         self.last_print_t = now  # `close` ends the line of a bar that was drawn
-        shown: bool | None = super().refresh(*arguments, **options)
-        return shown
+        super().refresh(*arguments, **options)
 
     def close(self) -> None:
         """Draw the bar for the last time; a log gets no line that repeats the one before."""

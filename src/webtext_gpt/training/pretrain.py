@@ -298,7 +298,7 @@ def _plan_text(
 ) -> str:
     """Describe the run in a few lines."""
     training = [source.training for source in data.sources]
-    targets = [source.validation.n_tokens - 1 for source in data.sources]
+    targets = [source.validation.n_tokens - 1 for source in data.sources]  # all but the first
     sample = settings.validate_tokens
     scored = sum(n if sample is None else min(n, sample) for n in targets)
     validation = (
