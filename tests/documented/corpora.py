@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from tests.data_prep.test_documents import archive, article
+from tests.data_prep.test_documents import archive
+from tests.data_prep.test_end_to_end import article
 from tests.documented.inputs import Inputs, makes
 from tests.documented.tables import changes_of
 
@@ -61,7 +62,9 @@ def _shards(inputs: Inputs, path: Path) -> None:
 @makes("crawl")
 def _crawl(_: Inputs, path: Path) -> None:
     path.mkdir()
-    archive(path / "a.warc.gz", [(f"http://a.example/{n}", article(n)) for n in range(6)])
+    numbers = range(1, N_LINKS + 1)
+    pages = [(f"http://a.example/page/{n}", article(f"/page/{n}")) for n in numbers]
+    archive(path / "a.warc.gz", pages)
 
 
 @makes("1.bloom", "2.bloom", "train.bloom", uses=["part1", "part2"])
