@@ -87,8 +87,7 @@ def two(one: Path, overrides: list[str], tmp_path_factory: pytest.TempPathFactor
     return run
 
 
-QUICK = ("ddp", "deepspeed_zero2")
-STRATEGIES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TWO]
+STRATEGIES = [pytest.param(name, marks=() if name == "ddp" else pytest.mark.slow) for name in TWO]
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -37,6 +37,7 @@ def _losses(run: Path) -> list[float]:
     return [row["train_loss"] for row in read_metrics(run / "metrics.csv") if "train_loss" in row]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_undisturbed_one(train: Train, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     constant = "scheduler=constant"

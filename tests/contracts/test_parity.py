@@ -74,7 +74,11 @@ def _check_round_trip(model: GPT, tokenizer: Tokenizer, folder: Path, remarks: l
 
 
 @pytest.mark.parametrize(
-    ("size", "n_layer"), [("small", 2), ("medium", 2), ("large", 2), ("xl", 2)]
+    ("size", "n_layer"),
+    [
+        ("small", 2),
+        *(pytest.param(size, 2, marks=pytest.mark.slow) for size in ("medium", "large", "xl")),
+    ],
 )
 def test_gpt2_survives_export_and_import(
     size: str, n_layer: int, tokenizer: Tokenizer, tmp_path: Path, transformers_remarks: list[str]
@@ -107,7 +111,9 @@ def test_larger_gpt2_of_full_size(
     _check_round_trip(model, tokenizer, tmp_path, transformers_remarks)
 
 
-@pytest.mark.parametrize("n_layer", [2, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "n_layer", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 12))]
+)
 def test_greedy_text_of_200_tokens(n_layer: int, tokenizer: Tokenizer, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 

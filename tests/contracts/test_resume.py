@@ -29,6 +29,7 @@ def _finished(run: Path) -> tuple[list[tuple[float, float]], dict[str, torch.Ten
     return losses, read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_the_resumed_run_equals_an_uninterrupted_one(
     small_run: list[str], tmp_path: Path
 ) -> None:

@@ -76,6 +76,7 @@ def test_training_prints_its_plan_before_it_imports_what_only_its_steps_need(
     assert not imported & (NEVER_NEEDED | NEEDED_LATER)
 
 
+@pytest.mark.slow
 def test_training_never_imports_the_compiler_that_it_does_not_use(small_run: list[str]) -> None:
     """A whole run: AdamW's steps, Lightning's logs, validation, checkpoint and summary."""
     imported, lines = modules_of(HELP, "train.py", *small_run, "callbacks.loss_curve=null")

@@ -87,10 +87,11 @@ def test_a_run_that_stops_within_an_epoch_and_resumes_equals_one_that_does_not(
 
 
 FEW = ["trainer.max_steps=9", "model.dropout=0"]
-SLOW = [pytest.param(f"deepspeed_zero{s}", marks=pytest.mark.slow) for s in (1, 2, 3)]
+ZERO = [f"deepspeed_zero{s}" for s in (1, 2, 3)]
 
 
-@pytest.mark.parametrize("strategy", ["ddp", *SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", *ZERO])
 def test_two_processes_give_the_losses_of_one(
     train: Callable[..., dict[str, Any]], options: list[str], tmp_path: Path, strategy: str
 ) -> None:

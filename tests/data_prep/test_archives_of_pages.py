@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from .conftest import corpus_bytes, manifest_of
 from .crawl.archives import url_of, warc, written
@@ -57,6 +58,7 @@ def long_page(number: int) -> bytes:
     )
 
 
+@pytest.mark.slow
 def test_damaged_archives_are_named_and_the_exit_code_says_if_most_is_lost(
     tmp_path: Path, stage: Stage
 ) -> None:

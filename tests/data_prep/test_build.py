@@ -162,6 +162,7 @@ def test_a_killed_build_resumes_to_the_same_bytes(
         assert corpus_bytes(tmp_path / "whole" / name) == corpus_bytes(tmp_path / "again" / name)
 
 
+@pytest.mark.slow
 def test_shards_alone_are_built_from_own_documents_and_tokenizer(
     tmp_path: Path, own_texts: Path, stage: Stage, prose: str
 ) -> None:

@@ -194,6 +194,7 @@ def test_files_that_are_not_archives_are_refused_by_name(tmp_path: Path) -> None
         build_documents([str(tmp_path)], tmp_path / "new", TextRules())
 
 
+@pytest.mark.slow
 def test_every_real_archive_is_read(tmp_path: Path, realdata: Path) -> None:
     names = [str(p) for p in sorted((realdata / "web/warc").iterdir())]
     build_documents(names, tmp_path / "out", TextRules(min_tokens=1, language=""))

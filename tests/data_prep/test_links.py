@@ -141,6 +141,7 @@ def many_dumps(folder: Path, files: int, rows: int) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 def test_order_and_workers_change_nothing(tmp_path: Path) -> None:
     names = many_dumps(tmp_path, 3, 500)
     build_links(names, tmp_path / "one", rules_of([]), workers_at_once=1)

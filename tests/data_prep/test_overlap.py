@@ -257,7 +257,9 @@ def test_one_training_file_given_twice_is_refused_by_filters_and_overlap(
     assert not (tmp_path / "f.bloom").exists()
 
 
-@pytest.mark.parametrize("direction", ["train", "test", "both"])
+@pytest.mark.parametrize(
+    "direction", [*(pytest.param(d, marks=pytest.mark.slow) for d in ("train", "test")), "both"]
+)
 def test_one_process_and_two_give_the_same_bytes(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, direction: str
 ) -> None:

@@ -62,6 +62,7 @@ def archived(out: Path) -> dict[str, bytes]:
     return bodies
 
 
+@pytest.mark.slow
 def test_every_url_of_a_bad_site_ends_with_a_status(tmp_path: Path, stage: Stage) -> None:
     with socket.socket() as closed, Site() as site:
         closed.bind(("127.0.0.1", 0))  # bound, but not listening

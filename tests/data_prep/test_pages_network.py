@@ -159,6 +159,7 @@ def test_dead_hosts_among_live_ones_are_counted(tmp_path: Path, crawl: Crawl, re
         assert statuses(tmp_path / "out") == expected
 
 
+@pytest.mark.slow
 def test_more_dead_hosts_in_a_row_than_make_an_outage(tmp_path: Path, crawl: Crawl) -> None:
     (tmp_path / "online").touch()
     with Site() as site:
@@ -187,6 +188,7 @@ def test_a_list_of_dead_hosts_ends_only_by_choice(tmp_path: Path, crawl: Crawl) 
         assert statuses(tmp_path / "out") == found
 
 
+@pytest.mark.slow
 def test_an_earlier_run_tells_which_host_may_answer(tmp_path: Path, crawl: Crawl) -> None:
     """The network is lost when only a dead host is left; the crawl ends once it is back."""
     online = tmp_path / "online"
@@ -210,6 +212,7 @@ def test_an_earlier_run_tells_which_host_may_answer(tmp_path: Path, crawl: Crawl
         assert set(statuses(tmp_path / "out").values()) == {"fetched", "no such host"}
 
 
+@pytest.mark.slow
 def test_proxies_of_the_environment(tmp_path: Path, crawl: Crawl) -> None:
     """The site is the proxy. No name is known here, and the addresses of links are private."""
     with Site() as proxy:

@@ -250,6 +250,7 @@ def test_the_sample_is_the_same_in_any_order_and_read_once(
     assert stored < len(texts) or share >= 0.9
 
 
+@pytest.mark.slow
 def test_many_small_files_use_the_loops_as_one_large_one(
     tmp_path: Path, corpus: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ def run(code: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_a_compiled_module_is_recognized_by_lightning() -> None:
     run("""
 assert "torch._dynamo" not in sys.modules and "torchmetrics.metric" in sys.modules
@@ -33,6 +34,7 @@ assert type(compiled) is torch._dynamo.OptimizedModule
 """)
 
 
+@pytest.mark.slow
 def test_a_logged_value_is_kept_out_of_a_compiled_graph() -> None:
     """`torch.compiler.disable`, in its deferred form, still ends the graph."""
     run("""
@@ -85,6 +87,7 @@ assert not any(type(f).__module__ == "webtext_gpt.lean_imports" for f in sys.met
 """)
 
 
+@pytest.mark.slow
 def test_every_name_of_torchmetrics_is_there_when_it_is_asked() -> None:
     """By attribute, by `from`, by star and as submodule; classes are one and the same."""
     run("""
@@ -113,6 +116,7 @@ else:
 """)
 
 
+@pytest.mark.slow
 def test_metrics_still_plot() -> None:
     run("""
 assert "matplotlib" not in sys.modules

@@ -169,6 +169,7 @@ def harness(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.slow
 def test_finished_tasks_are_kept_if_another_fails(
     harness: Callable[..., tuple[int, str, dict]], tasks: Path
 ) -> None:
@@ -271,6 +272,7 @@ def test_generation_settings_that_are_refused(given: dict, message: str) -> None
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.slow
 def test_beams_equal_the_harness_with_transformers(
     small_checkpoint: Path, tmp_path: Path, tasks: Path
 ) -> None:

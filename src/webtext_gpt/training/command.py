@@ -28,4 +28,6 @@ def train(settings: Train, call: Call) -> None:
     summary = pretrain(settings, call)
     if summary:
         is_music = settings.data.target in OWN_TOKENIZER
-        print_summary(settings.run_dir, summary, is_music=is_music)
+        samples = settings.callbacks.samples
+        prompt = samples.prompt if samples and samples.prompt else "The"
+        print_summary(settings.run_dir, summary, prompt=prompt, is_music=is_music)

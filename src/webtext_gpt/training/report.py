@@ -11,6 +11,7 @@ from webtext_gpt.evaluation.tables import escaped, markdown_table, one_line
 from webtext_gpt.files import write_text
 from webtext_gpt.page import write_page
 from webtext_gpt.settings.base import TARGET, Settings
+from webtext_gpt.training.callbacks.samples import last_samples
 from webtext_gpt.training.loss_picture import finding
 from webtext_gpt.training.metrics import METRICS, read_metrics
 
@@ -52,7 +53,7 @@ def write_run_report(
     if sources := summary.get("sources"):
         parts += ["## Sources", markdown_table(_sources(sources))]
     parts += ["## Settings that differ from the defaults", *_settings(settings, command)]
-    parts += _sample(run_dir / SAMPLE)
+    parts += _samples(run_dir / SAMPLE)
     write_text(run_dir / "report.md", "\n\n".join(parts) + "\n")
     write_page(run_dir / "report.md")
 
@@ -125,14 +126,15 @@ def _changed_group(name: str, value: Settings, default: object) -> Iterator[tupl
         yield f"{name}.{key}", inner
 
 
-def _sample(file: Path) -> list[str]:
-    """Return the last sample of a run, if it has one, as a block of text."""
-    if not file.is_file():
+def _samples(file: Path) -> list[str]:
+    """Return the last samples of a run, if it has any, as blocks of text under a heading."""
+    found = last_samples(file)
+    if found is None:
         return []
-    *_, last = re.split(r"^=== ", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    head, _, text = last.strip().partition("\n")
-    if not text:
-        return []
-    longest = max(map(len, re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return [f"## Sample after {head}", f"{fence}text\n{text}\n{fence}"]
+    step, texts = found
+    blocks = []
+    for text in texts:
+        longest = max(map(len, re.findall("`+", text)), default=0)
+        fence = "`" * max(3, longest + 1)
+        blocks.append(f"{fence}text\n{text}\n{fence}")
+    return [f"## Text from the model after step {step:,}", *blocks]

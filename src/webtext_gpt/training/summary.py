@@ -18,6 +18,7 @@ from webtext_gpt.terminal import quoted, say, say_rows
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.early_stopping import Patience
+from webtext_gpt.training.callbacks.samples import last_samples
 from webtext_gpt.training.callbacks.sources import Taken, taken
 from webtext_gpt.training.callbacks.throughput import Throughput
 from webtext_gpt.training.module import TrainingModule
@@ -127,17 +128,21 @@ def decoded_documents(stream: TokenStream, tokenizer: Tokenizer) -> Iterator[str
 
 
 @rank_zero_only
-def print_summary(run_dir: str, summary: Summary, *, is_music: bool = False) -> None:
-    """Print the figures of a pretraining run, its last sample, and what to do next.
+def print_summary(
+    run_dir: str, summary: Summary, *, prompt: str = "The", is_music: bool = False
+) -> None:
+    """Print the figures of a pretraining run, its last samples, and what to do next.
 
     Args:
         run_dir: the run's folder.
         summary: its figures.
+        prompt: what the suggested command to generate text continues.
         is_music: whether the model is one of notes, whose bits per byte mean nothing.
     """
-    samples = Path(run_dir) / "samples.txt"
-    if samples.exists() and not is_music:  # a model of notes has none
-        say(f"\n--- sample text\n{samples.read_text(encoding='utf-8').split('=== ')[-1].strip()}")
+    samples = last_samples(Path(run_dir) / "samples.txt")
+    if samples and not is_music:  # a model of notes has none
+        for number, text in enumerate(samples[1], start=1):
+            say(f"\n--- text from the model{f', {number}' if len(samples[1]) > 1 else ''}\n{text}")
     model = summary["val_bits_per_byte"]
     compressors = {name: summary[f"{name}_bits_per_byte"] for name in ("gzip", "xz")}
     beaten = [name for name, bits in compressors.items() if model < bits]
@@ -162,7 +167,7 @@ def print_summary(run_dir: str, summary: Summary, *, is_music: bool = False) -> 
             "loss curve": quoted(Path(run_dir) / "loss.png"),
             "report": quoted(Path(run_dir) / "report.html"),
             "try it": shell_command(
-                "generate", checkpoint, "out=piece.mid" if is_music else "prompt=The"
+                "generate", checkpoint, "out=piece.mid" if is_music else f"prompt={prompt}"
             ),
             "look inside": shell_command("serve", checkpoint),
         },

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from data_prep.crawl.warc import Page
 from data_prep.extraction.page import Document, TextRules, document_of
 from data_prep.extraction.pool import ExtractorPool
@@ -70,6 +72,7 @@ def test_a_page_that_sleeps_is_ended_by_the_clock() -> None:
         assert outcomes(pool, [page("asleep"), page("a")]) == ["extractor hung", "a"]
 
 
+@pytest.mark.slow
 def test_a_busy_machine_and_slow_imports_are_not_the_fault_of_a_page() -> None:
     """Each page needs half of its time, and takes several times as long by the clock."""
     with busy_machine(), ExtractorPool(judge, TextRules(), 2, 0.8, MEMORY) as pool:

@@ -109,6 +109,7 @@ def test_a_suites_error_comes_from_its_members() -> None:
     assert (same.value, same.standard_error, same.p_value) == (0, 0, 1)
 
 
+@pytest.mark.slow
 def test_blocks_are_the_texts_own(scorer: Scorer, tmp_path: Path) -> None:
     """Every token's nats are in the block where its text is; the figures are as without blocks."""
     text = "the cat sat on the mat , é☃ and the dog saw the cat . \n" * 170

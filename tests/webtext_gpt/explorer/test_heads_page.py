@@ -280,6 +280,7 @@ Promise.all([text, map]).then(([{ tokenText }, { heatMap }]) => {
 """
 
 
+@pytest.mark.slow
 def test_1024_tokens_have_the_strongest_200_lines_and_no_weight_is_lost(
     browser: Browser, served: str
 ) -> None:
@@ -438,6 +439,7 @@ def test_error_is_shown_and_goes(browser: Browser, served: str, heads: Heads) ->
     assert_weights(browser, heads.weights[1, 1, CHOSEN, : CHOSEN + 1])
 
 
+@pytest.mark.slow
 def test_model_to_compare_may_have_another_shape(
     browser: Browser, small_checkpoint: Path, loaded: LoadedModel, tmp_path: Path
 ) -> None:

@@ -244,7 +244,7 @@ def test_labels_and_tokens_that_decided(
     assert browser.run("return document.querySelector('.panel b')") is None
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("view", ["learning", "classifier"])
 def test_views_are_accessible_narrow_and_quiet(
     browser: Browser,
@@ -297,6 +297,7 @@ def test_pictures_are_drawn(
         assert len(texts) >= 3
 
 
+@pytest.mark.slow
 def test_the_list_of_checkpoints_grows_while_the_run_trains(
     browser: Browser, run: Path, tmp_path: Path
 ) -> None:

@@ -45,7 +45,9 @@ ALL: dict[str, Any] = {"rules": {"label-content-name-mismatch": {"enabled": True
 COLOURS: dict[str, Any] = {"runOnly": ["color-contrast"]}
 
 
-@pytest.mark.parametrize(("scheme", "rules"), [("light", ALL), ("dark", COLOURS)])
+@pytest.mark.parametrize(
+    ("scheme", "rules"), [("light", ALL), pytest.param("dark", COLOURS, marks=pytest.mark.slow)]
+)
 def test_no_serious_finding_of_axe(
     browser: Browser, served: str, axe: str, scheme: str, rules: dict[str, Any]
 ) -> None:
@@ -106,7 +108,7 @@ def test_no_request_elsewhere_and_no_console_error(browser: Browser, served: str
     assert [address for address in asked if not address.startswith(ours)] == []
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.slow)])
 def test_page_does_not_scroll_sideways(browser: Browser, served: str, width: int) -> None:
     browser.size(width)
     for view in views(browser, served):
@@ -160,6 +162,7 @@ def test_first_visit_has_an_introduction(browser: Browser, served: str) -> None:
 
 
 @pytest.mark.parametrize("view", ["next", "tokens"])
+@pytest.mark.slow
 def test_pictures_look_the_same_elsewhere(
     browser: Browser, served: str, view: str, tmp_path: Path
 ) -> None:

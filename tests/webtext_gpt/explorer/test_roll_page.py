@@ -288,7 +288,13 @@ def test_a_performance_by_its_loudness(browser: Browser, addresses: dict[str, st
 
 @pytest.mark.parametrize(
     ("scheme", "rules", "width"),
-    [("light", ALL, 1280), ("dark", COLOURS, 1280), ("light", ALL, 390)],
+    [
+        ("light", ALL, 390),
+        *(
+            pytest.param(scheme, rules, 1280, marks=pytest.mark.slow)
+            for scheme, rules in (("light", ALL), ("dark", COLOURS))
+        ),
+    ],
 )
 @pytest.mark.parametrize("name", ["chorale", "performance"])
 def test_accessible_quiet_and_narrow(

@@ -185,7 +185,9 @@ def test_an_empty_sentence_and_one_that_is_too_long(page: Browser) -> None:
     assert page.run("return document.getElementById('error').hidden")
 
 
-@pytest.mark.parametrize(("scheme", "rules"), [("light", ALL), ("dark", COLOURS)])
+@pytest.mark.parametrize(
+    ("scheme", "rules"), [("light", ALL), pytest.param("dark", COLOURS, marks=pytest.mark.slow)]
+)
 def test_no_serious_finding_of_axe(
     page: Browser,
     axe: str,  # noqa: F811 - the fixture
@@ -204,13 +206,14 @@ def test_no_request_elsewhere_and_no_console_error(page: Browser, served: str) -
     assert [address for address in page.requests() if not address.startswith(ours)] == []
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.slow)])
 def test_page_does_not_scroll_sideways(page: Browser, width: int) -> None:
     page.size(width)
     type_target(page, "the " * 15 + "c" * 7)
     assert page.run("return document.documentElement.scrollWidth - innerWidth") <= 0
 
 
+@pytest.mark.slow
 def test_two_checkpoints_translate_the_same_sentence(
     browser: Browser,
     loaded: LoadedModel,

@@ -104,8 +104,8 @@ def test_embeddings_and_scalars_are_frozen_with_the_rest(
 @pytest.mark.parametrize(
     "choice",
     [
-        "lora.rank=2",
-        *(pytest.param(c, marks=pytest.mark.slow) for c in ("layers=1", "optimizer=muon")),
+        pytest.param(c, marks=pytest.mark.slow)
+        for c in ("lora.rank=2", "layers=1", "optimizer=muon")
     ],
 )
 def test_a_classifier_is_trained_saved_and_resumed(

@@ -32,7 +32,7 @@ def test_parameter_counts(name: str, parameters: int) -> None:
         assert GPT(GPTConfig(**arguments)).num_parameters == parameters
 
 
-@pytest.mark.parametrize("size", ["tiny", "small"])
+@pytest.mark.parametrize("size", ["tiny", pytest.param("small", marks=pytest.mark.slow)])
 def test_initial_loss_is_that_of_a_uniform_guess(size: str) -> None:
     arguments = yaml.safe_load((CONF / f"{size}.yaml").read_text())
     arguments.pop("_target_")

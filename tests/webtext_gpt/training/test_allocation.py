@@ -21,6 +21,7 @@ print(faults() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is Linux's")
+@pytest.mark.slow
 def test_freed_memory_is_not_paged_in_again() -> None:
     """In processes of their own, since the setting stays."""
 

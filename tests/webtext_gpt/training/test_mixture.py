@@ -115,8 +115,14 @@ def test_losses_by_source_are_those_of_each_source_alone(
     assert {f"val_loss_{n}" for n in WORDS} | {f"val_bits_per_byte_{n}" for n in WORDS} <= {
         *columns
     }
-    print_summary(str(tmp_path / "run"), summary)
-    assert "animals   50.0%         24             768" in capsys.readouterr().out
+    text = "=== step 6\n=== ===\n1   2\n\n=== step 6\nthe second\n\n"
+    (tmp_path / "run" / "samples.txt").write_text(text)
+    print_summary(str(tmp_path / "run"), summary, prompt="Return the")
+    printed = capsys.readouterr().out
+    assert "animals   50.0%         24             768" in printed
+    assert "--- text from the model, 1\n=== ===\n1   2\n\n" in printed
+    assert "--- text from the model, 2\nthe second\n\n" in printed
+    assert "'prompt=Return the'" in printed
 
 
 @pytest.mark.slow

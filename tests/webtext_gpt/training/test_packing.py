@@ -38,6 +38,7 @@ def train(compose: Callable[..., Any], small_run: list[str], corpus: Path) -> Ca
     return lambda *more: pretrain(compose("train", *fixed, *more))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_undisturbed_one(
     train: Callable[..., dict],
     compose: Callable[..., Any],

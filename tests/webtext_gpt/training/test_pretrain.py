@@ -124,6 +124,7 @@ def test_compiled_training_has_the_same_losses_and_names(
     load_language_model(tmp_path / "compiled")
 
 
+@pytest.mark.slow
 def test_recomputed_activations_change_nothing(
     compose: Callable[..., Any], small_run: list[str], tmp_path: Path
 ) -> None:

@@ -16,12 +16,15 @@ SUMMARY = {
 }
 
 
-def test_a_report_has_figures_settings_and_the_last_sample(
+def test_a_report_has_figures_settings_and_the_last_samples(
     compose: Callable[..., Any], tmp_path: Path
 ) -> None:
     settings = compose("train", "model.n_layer=3", "optimizer.lr=1e-2", f"run_dir={tmp_path}")
     (tmp_path / "metrics.csv").write_text("step,val_loss\n4,3.5\n8,3.25\n", newline="\r\n")
-    samples = "=== step 4\nearly\n\n=== step 8\n# late\n```\n<b>\n\n"
+    samples = (
+        "=== step 4\nearly\n\n=== step 8\n# late\n```\n<b>\n\n"
+        "=== step 8\nA table:\n=== ===\n1   2\n\n"
+    )
     (tmp_path / "samples.txt").write_text(samples)
     write_run_report(tmp_path, settings, SUMMARY)
     text = (tmp_path / "report.md").read_text()
@@ -33,7 +36,10 @@ def test_a_report_has_figures_settings_and_the_last_sample(
     assert "| model.n\\_layer | 3 |\n" in text
     assert "| optimizer.lr | 0.01 |\n" in text
     assert "run\\_dir" not in text
-    assert "early" not in text.partition("## Sample")[2]
+    shown = text.partition("## Text from the model after step 8\n")[2]
+    assert "\n````text\n# late\n```\n<b>\n````\n" in shown
+    assert "\n```text\nA table:\n=== ===\n1   2\n```\n" in shown
+    assert "early" not in shown
     page = (tmp_path / "report.html").read_text()
     assert "# late\n```\n&lt;b&gt;" in page
 

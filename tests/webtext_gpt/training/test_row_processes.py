@@ -44,7 +44,7 @@ def _batch(rows: int) -> tuple[Tensor, Tensor]:
     return tokens[:, :-1], targets
 
 
-@pytest.mark.parametrize("end_of_text", [None, END])
+@pytest.mark.parametrize("end_of_text", [pytest.param(None, marks=pytest.mark.slow), END])
 def test_loss_and_gradients_are_those_of_the_whole_batch(end_of_text: int | None) -> None:
     """Also of batches with fewer rows than processes, and of accumulated ones."""
     plain, divided = _model(), _model()

@@ -309,6 +309,7 @@ def test_shards_need_the_checkpoints_tokenizer(
             pretrain(compose("train", *kept, *given))
 
 
+@pytest.mark.slow
 def test_a_run_resumes_without_the_checkpoint_it_started_from(
     small_checkpoint: Path,
     tmp_path: Path,

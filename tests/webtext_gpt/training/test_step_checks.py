@@ -124,7 +124,7 @@ slow = pytest.mark.slow
     ("optimizer", "kind"),
     [
         ("adamw", "nan"),
-        ("muon", "gradient"),
+        pytest.param("muon", "gradient", marks=slow),
         pytest.param("adamw", "gradient", marks=slow),
         pytest.param("muon", "nan", marks=slow),
     ],
@@ -196,6 +196,7 @@ def test_a_bad_step_is_found_before_it_is_saved(
     assert not [*(tmp_path / "run" / "checkpoints").glob("step-*")]
 
 
+@pytest.mark.slow
 def test_ten_late_steps_in_a_row_stop(
     late: None,
     compose: Callable[..., Any],

@@ -10,6 +10,8 @@ from webtext_gpt.files import write_text
 from webtext_gpt.generation import Sampling, complete
 from webtext_gpt.training.distributed.gather import whole_model
 
+HEAD = re.compile(r"^=== step (\d+)$", re.MULTILINE)
+
 
 class Samples(L.Callback):
     """Appends sampled texts to `samples.txt` after every validation.
@@ -80,7 +82,18 @@ def remove_later_samples(path: Path, step: int) -> None:
     if not path.is_file():
         return
     text = path.read_text(encoding="utf-8")
-    heads = re.finditer(r"^=== step (\d+)$", text, re.MULTILINE)
-    later = [head.start() for head in heads if int(head[1]) > step]
+    later = [head.start() for head in HEAD.finditer(text) if int(head[1]) > step]
     if later:
         write_text(path, text[: later[0]])
+
+
+def last_samples(path: Path) -> tuple[int, list[str]] | None:
+    """Return the step of the last samples in a file, and their texts; None if it has none."""
+    if not path.is_file():
+        return None
+    _, *parts = HEAD.split(path.read_text(encoding="utf-8"))
+    samples = list(zip(map(int, parts[::2]), parts[1::2], strict=True))
+    if not samples:
+        return None
+    last = samples[-1][0]
+    return last, [text.strip() for step, text in samples if step == last]
