@@ -39,11 +39,14 @@ class Documented:
     words: tuple[str, ...]
     here: str | None = None
 
-    @property
-    def script(self) -> str | None:
-        """Path of the script that Python is to run, or None."""
-        is_script = self.words[0].endswith("python") and self.words[1].endswith(".py")
-        return self.words[1] if is_script else None
+    def call(self) -> tuple[str, list[str]] | None:
+        """Return name and arguments of a command of ours, by its script or by the program."""
+        words = [self.words[0].removeprefix(".venv/bin/"), *self.words[1:]]
+        for command in COMMANDS.values():
+            for called in (command.script.split(), [PROGRAM, command.name]):
+                if words[: len(called)] == called:
+                    return command.name, words[len(called) :]
+        return None
 
 
 @cache
