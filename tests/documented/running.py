@@ -18,7 +18,7 @@ from tests.documented.pages import REPOSITORY
 from webtext_gpt.commands import PROGRAM
 
 OWN_PROCESS = re.compile(
-    r"^(?:echo|cat)|devices=[24]|logger=wandb|pages\.py|build\.py|://|benchmarks/|lm_eval"
+    r"^(?:echo|cat)|devices=[24]|logger=wandb|pages\.py|build\.py|://|python benchmarks/|lm_eval"
 )
 """Commands of the shell; those that start processes by calling themselves again or leave services
 behind; a crawl, whose reactor starts once; and those whose imports change other programs' state."""

@@ -66,6 +66,19 @@ NOT_RUN = {
     "python benchmarks/translation.py multi30k/ --longest 12 model.positions=learned": (
         "scores a test set of 1,000 sentences, which takes minutes; needs Multi30k"
     ),
+    "python benchmarks/corpus_scale.py base=0.25 out=docs/pictures/corpus_scale.png": (
+        "measures seven stages at four sizes for minutes; the stages' commands are run"
+    ),
+    "python benchmarks/ablations.py --accelerator cuda --corpora DOCSTRINGS NOVELS": (
+        "trains for hours on a GPU; tests/test_benchmarks.py tests its parts"
+    ),
+    "python benchmarks/modern_recipe.py --corpora DOCSTRINGS NOVELS --steps 320 "
+    "--shares 0.55 0.45 0.4 0.25 0.2 0.15 --accelerator cuda": (
+        "trains for hours on a GPU; tests/test_benchmarks.py tests its parts"
+    ),
+    "python benchmarks/memory_by_model.py": (
+        "makes 72 estimates, which takes over 30 s; tests/test_benchmarks.py tests its cells"
+    ),
     "python benchmarks/finetuning.py CHECKPOINT DATA OUT": "needs four data sets, and minutes",
 }
 """Commands that are not run, each with the reason and where else its work is tested."""
@@ -177,7 +190,7 @@ CHANGES = (
     Change(r"^python data_prep/tokenizer\.py", "the texts of the test have too few words for more",
            ("vocab_size=280",)),
     Change(r"filters\.py train=", "the filter would have 45 GB", ("ngrams=100000",)),
-    Change(r"benchmarks/(?:mask|training_speed|explorer|generation|evaluation|modern)",
+    Change(r"benchmarks/(?:mask|training_speed|explorer|generation|evaluation)",
            "measures GPT-2 small for minutes",
            ("--n-layer", "1", "--n-head", "2", "--n-embd", "32")),
     Change(r"benchmarks/(?:mask|training_speed|explorer|evaluation)",
@@ -194,13 +207,6 @@ CHANGES = (
     Change(r"benchmarks/checkpoint_stall", "needs 4 GB",
            ("--gib", "0.5", "--rounds", "1", "--tokens", "1")),
     Change(r"benchmarks/midi_round_trip", "converts 433 scores for minutes", ("--limit", "2")),
-    Change(r"benchmarks/ablations", "trains for a day on a GPU",
-           ("--accelerator", "cpu", "--steps", "8", "--seeds", "1", "--options", "muon",
-            "--corpora", "my_texts/a.txt", "--out", "ablations", "--jobs", "1")),
-    Change(r"benchmarks/modern_recipe", "trains for a day on a GPU",
-           ("--accelerator", "cpu", "--steps", "8", "--seeds", "1", "--shares", "0.5",
-            "--corpora", "my_texts/a.txt", "--out", "modern")),
-    Change(r"benchmarks/corpus_scale", "measures for an hour", ("base=0.02", "out=scale.png")),
 )  # fmt: skip
 
 
