@@ -77,7 +77,7 @@ NOT_RUN = {
         "trains for hours on a GPU; tests/test_benchmarks.py tests its parts"
     ),
     "python benchmarks/memory_by_model.py": (
-        "makes 72 estimates, which takes over 30 s; tests/test_benchmarks.py tests its cells"
+        "estimates a whole table for over 30 s; tests/test_benchmarks.py tests its cells"
     ),
     "python benchmarks/finetuning.py CHECKPOINT DATA OUT": "needs four data sets, and minutes",
 }
