@@ -80,7 +80,7 @@ OUTCOMES = (
     Outcome(r"evaluate=", (), ("accuracy",)),
     Outcome(r"webtext_gpt\.weights.*out=(?:exported|FOLDER)",
             ("exported/config.json", "exported/model.safetensors", "exported/tokenizer.json")),
-    Outcome(r"webtext_gpt\.weights.*out=exported(?!.*tokenizer=)(?!.*my_classifier)",
+    Outcome(r"webtext_gpt\.weights checkpoint=(?!runs/my_classifier).*out=exported$",
             ("exported/generation_config.json", "exported/tokenizer_config.json",
              "exported/special_tokens_map.json", "exported/vocab.json", "exported/merges.txt")),
     Outcome(r"webtext_gpt\.weights.*out=\S*\.", ("{out}",)),
