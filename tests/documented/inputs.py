@@ -81,9 +81,11 @@ class Inputs:
         for used in MAKERS[name].uses:
             self.copy(used, folder)
         source, target = self.path(name), folder / (called or name.rpartition("=")[2])
+        if target.exists():
+            return  # another input uses it, too
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+            shutil.copytree(source, target, symlinks=True)
         else:
             shutil.copy(source, target)
 
