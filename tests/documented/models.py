@@ -22,7 +22,7 @@ CONTEXT = 1024
 
 def _pretrain(inputs: Inputs, path: Path, *settings: str) -> None:
     inputs.run("python", "train.py", "data=files", "data.path=my_texts", "tokenizer.vocab_size=280",
-               *SHAPE, f"model.block_size={CONTEXT}", *SHORT, f"global_batch_tokens={CONTEXT}",
+               *SHAPE, f"model.block_size={CONTEXT}", *SHORT, f"global_batch_tokens={2 * CONTEXT}",
                f"run_dir={path}", *settings)  # fmt: skip
 
 
