@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 REASONS = 5
-"""Reasons of a stage that have a bar of their own; the rest have one together."""
+"""Maximum reasons of a stage with a bar of their own; the others share one."""
 ROW = 0.24
 """Height of a row of the funnel, in inches."""
 

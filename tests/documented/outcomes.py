@@ -49,7 +49,7 @@ OUTCOMES = (
     Outcome(r"--help scheduler", (), (r"scheduler=cosine|cosine", r"scheduler\.warmup_steps")),
     Outcome(r"webtext-gpt --help", (), (r"\btrain\b", r"\bfinetune\b", r"\blinks\b")),
     Outcome(r"data\.path=my texts.*--cfg", (), (r"my texts/\[1\]\.txt", r"max_steps: 1000\b")),
-    Outcome(r"budget=30 --cfg", (), (r"n_layer: \d", r"max_minutes: 30")),
+    Outcome(r"(?:budget|size)=\S+ --cfg", (), (r"n_layer: \d", r"global_batch_tokens: \d")),
     Outcome(r"next=10", (), (r"(?m)(?:^ +\d+\.\d\d% .*\n){10}",)),
     Outcome(r"next=10 steps=5$", (), (r"(?:'.*' is followed by\n(?:    .*\n){10}){5}",)),
     Outcome(r"generate\.py(?!.*(?:out=|my_translator))", (), (r"\w",)),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_WITH_SHARES = 8
-"""Maximum number of classes for which the cells show per cents besides counts."""
+"""Maximum number of classes for which the cells show percentages besides counts."""
 FEW = 4
 """Maximum number of classes for which the cells are as wide as the names."""
 MOST_COUNTED = 30
@@ -26,8 +26,8 @@ MOST_NAMED = 60
 def draw_confusion(file: Path, title: str, confusion: Tensor, labels: Sequence[str]) -> None:
     """Draw a confusion matrix, each cell shaded by its share of the true class's rows.
 
-    The cells of few classes show this share, in per cent, and the number of rows. A class whose
-    name no installed font can display is shown by its number, from 1.
+    With few classes, the cells show this share as a percentage, and the number of rows. A class
+    whose name no installed font can display is shown by its number, from 1.
 
     Args:
         file: PNG file to write, whatever its suffix.
@@ -79,7 +79,7 @@ def draw_confusion(file: Path, title: str, confusion: Tensor, labels: Sequence[s
 
 
 def _write_cells(axes: "Axes", confusion: Tensor, shares: Tensor) -> None:
-    """Write each cell's number of rows; of few classes, above it its share of the true class."""
+    """Write each cell's number of rows and, with few classes, its share of the true class."""
     n = len(confusion)
     for row, column in torch.cartesian_prod(torch.arange(n), torch.arange(n)).tolist():
         share, count = float(shares[row, column]), f"{int(confusion[row, column]):,}"

@@ -53,25 +53,6 @@ def test_one_split_is_read_from_the_hubs_folders(tmp_path: Path) -> None:
         absent.rows(None)
 
 
-def test_the_page_lists_exactly_the_names_that_are_read() -> None:
-    page = Path(__file__).parents[3] / "docs" / "how-to" / "evaluation.md"
-    rows = [line.split("|")[1:-1] for line in page.read_text().splitlines() if "| `" in line]
-    listed = {
-        task: set(re.findall(r"`([^`]+)`", row[-1])) for row in rows for task in tasks_of(row)
-    }
-    assert len(listed) >= 15
-    for task, names in listed.items():
-        source = BENCHMARKS[task].source
-        originals = (name for original in source.originals for name in original.files)
-        assert names == {*source.files, *originals, *(f"{f}/" for f in source.folders)}, task
-
-
-def tasks_of(row: list[str]) -> list[str]:
-    """The tasks in the first cell of a row of the page's table of files."""
-    names = re.findall(r"`([^`]+)`", row[0])
-    return names if len(row) == 2 and set(names) <= set(BENCHMARKS) else []
-
-
 def test_names_are_found_in_the_folder_of_the_archive_and_gzipped(tmp_path: Path) -> None:
     source = DataSource(("a.txt", "b.txt"), ("text",), folders=("deep/er",))
     (tmp_path / "deep" / "er").mkdir(parents=True)

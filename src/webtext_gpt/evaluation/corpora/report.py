@@ -46,9 +46,9 @@ def write_report(
     suites: Sequence[Suite],
     run_dir: Path,
 ) -> None:
-    """Write the report on all seeds of which every corpus has its model, and print it.
+    """Write and print the report on the seeds for which every corpus has a model.
 
-    Without such a seed nothing is written.
+    If there is no such seed, nothing is written.
     """
     seeds = [s for s in settings.seeds if all(_has(measured[name, s], heldout) for name in corpora)]
     if not seeds:
@@ -90,7 +90,8 @@ def _pairs(differences: Sequence[Difference]) -> list[list[str]]:
     """Return the table of the comparisons of one figure."""
     rows = [["better", "worse", "difference", "error: seeds", "examples", "p (Holm)", ""]]
     for one in differences:
-        p = "-" if one.p_corrected is None else f"{one.p_corrected:.2g}"
+        value = one.p_corrected
+        p = "-" if value is None else f"{value:.2g}" if value > 1e-16 else "<1e-16"
         errors = map(_error, (one.error_of_seeds, one.error_of_examples))
         verdict = "" if one.is_distinguishable else "not distinguishable"
         verdict = "one seed, no test" if one.p is None else verdict

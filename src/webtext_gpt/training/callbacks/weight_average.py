@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from webtext_gpt.checkpoint.absent import FOLDER
 from webtext_gpt.checkpoint.store import LAST, open_checkpoint
 from webtext_gpt.data.rows import plural
-from webtext_gpt.terminal import say
+from webtext_gpt.terminal import from_here, quoted, say
 from webtext_gpt.training.averaging import Average, forget, write_average
 
 
@@ -114,7 +114,7 @@ class WeightAverage(L.Callback):
             path = write_average(open_checkpoint(last), self.average, listed)
             steps = plural(self.steps, "step")
             none = f"none is written after {steps}, fewer than average.interval"
-            say(f"average     {none if path is None else f'{path}, of {steps}'}")
+            say(f"average     {none if path is None else f'{quoted(from_here(path))}, of {steps}'}")
 
 
 def weight_average(trainer: L.Trainer) -> WeightAverage | None:
@@ -131,7 +131,7 @@ def inner_optimizer(trainer: L.Trainer) -> Optimizer:
 
 
 def _publish(trainer: L.Trainer) -> None:
-    """Let the model compute with changed fp32 weights, if a strategy keeps them apart."""
+    """Copy changed fp32 weights to the parameters used for computation, if these are separate."""
     publish = getattr(trainer.strategy, "publish_weights", None)
     if publish is not None:
         publish()
