@@ -126,7 +126,7 @@ CHANGES = (
         rf"{TRAIN}.*checkpoint=", "a step of the batch takes minutes on a CPU",
         ("global_batch_tokens=1024",),
     ),
-    Change(rf"{TRAIN}(?!.*(?:{OWN_WEIGHTS}|{PAIRS}|size=))", "a step takes seconds on a CPU", SHAPE),
+    Change(rf"{TRAIN}(?!.*(?:{OWN_WEIGHTS}|{PAIRS}|size=))", "a step takes seconds on CPUs", SHAPE),
     Change(rf"{TRAIN}.*(?:{PAIRS})", "a step takes seconds on a CPU", TRANSLATOR),
     Change(
         rf"{TRAIN}(?!.*(?:{OWN_WEIGHTS}|{GIVEN_TOKENIZER}|{MUSIC}))",
