@@ -96,7 +96,9 @@ def report_costs(
 
 
 def figure(value: float) -> str:
-    """Return a number with three significant digits, in full: 0.0123, 4.56, 7,890."""
+    """Return a number with three significant digits, in full: 0.0123, 4.56, 7,890; NaN is "-"."""
+    if math.isnan(value):  # such as the mean time of steps of which there were none
+        return "-"
     digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{value:,.{digits}f}"
 
