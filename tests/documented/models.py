@@ -26,12 +26,12 @@ def _pretrain(inputs: Inputs, path: Path, *settings: str) -> None:
                f"run_dir={path}", *settings)  # fmt: skip
 
 
-@makes("runs/my_run", "runs/gpt2", "runs/b", "runs/tiny", "runs/small", "runs/medium",
-       "runs/DATE_TIME", "checkpoint=novels", "checkpoint=mixed", "resume=runs/small",
-       uses=["my_texts"])  # fmt: skip
+@makes("runs/my_run", "runs/gpt2", "runs/b", "runs/docstrings", "runs/tiny", "runs/small",
+       "runs/medium", "runs/DATE_TIME", "checkpoint=novels", "checkpoint=mixed",
+       "resume=runs/small", uses=["my_texts"])  # fmt: skip
 def _run(inputs: Inputs, path: Path) -> None:
     layers = {"small": 2, "medium": 3}.get(path.name, 1)
-    _pretrain(inputs, path, f"model.n_layer={layers}")
+    _pretrain(inputs, path, f"model.n_layer={layers}", "average=ema")
 
 
 @makes("runs/a", "resume=runs/a", uses=["my_texts"])

@@ -56,6 +56,7 @@ NOT_RUN = {
         MACHINES + "tests/hosts/test_slurm.py"
     ),
     "python benchmarks/gpu_training.py --devices 8": "needs eight GPUs",
+    "python train.py budget=30": "trains for 30 minutes; tests/webtext_gpt/dial/ tests the choice",
     "python benchmarks/ladder.py runs/ladder": "trains for hours, and writes into the checkout",
     "python benchmarks/installation.py HEAD:.venv/.base-up-to-date a3d1839:setup": PIP,
     "python benchmarks/shakespeare.py nanoGPT tinyshakespeare.txt --rounds 1": "needs nanoGPT",
