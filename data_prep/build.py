@@ -51,7 +51,7 @@ from webtext_gpt.paths import (
 )
 from webtext_gpt.remote.addresses import is_address, under
 from webtext_gpt.settings.base import Settings
-from webtext_gpt.terminal import LABELS, quoted, say, say_rows
+from webtext_gpt.terminal import LABEL_WIDTH, quoted, say, say_rows
 from webtext_gpt.tokenizer import load_gpt2
 
 
@@ -170,6 +170,6 @@ def main(settings: Build, call: Call) -> None:
     for command in train_commands(under(settings.out, "shards"), tokens):
         say(f"  {command}")
     report = under(settings.out, "report/report.md")
-    say_rows({"report": quoted(report)}, least=LABELS - 2)
+    say_rows({"report": quoted(report)}, least=LABEL_WIDTH)
     if "documents" in manifests:
         refuse_lost_archives(manifests["documents"])

@@ -44,7 +44,7 @@ from webtext_gpt.cli import Call
 from webtext_gpt.data.rows import plural
 from webtext_gpt.paths import readable_path
 from webtext_gpt.remote.addresses import under
-from webtext_gpt.terminal import LABELS, quoted, say, say_rows
+from webtext_gpt.terminal import LABEL_WIDTH, quoted, say, say_rows
 
 
 def measure_overlap(
@@ -205,4 +205,4 @@ def run(settings: Overlap) -> Manifest:
 def main(settings: Overlap, call: Call) -> None:
     """Measure, and print the figures and the path of the report."""
     print_overlap(run(settings))
-    say_rows({"report": quoted(under(settings.out, "overlap.md"))}, least=LABELS - 2)
+    say_rows({"report": quoted(under(settings.out, "overlap.md"))}, least=LABEL_WIDTH)

@@ -36,7 +36,7 @@ from webtext_gpt.files import read_text, write_text
 from webtext_gpt.page import write_page
 from webtext_gpt.paths import place_of, readable_path
 from webtext_gpt.remote.uploads import written_folder
-from webtext_gpt.terminal import LABELS, quoted, say_rows
+from webtext_gpt.terminal import LABEL_WIDTH, quoted, say_rows
 
 TOP = 20  # rows of the tables of domains and languages
 
@@ -250,4 +250,4 @@ def _tokens(manifest: Manifest) -> list[str]:
 def main(settings: Report, call: Call) -> None:
     """Write the report and print its path."""
     report = write_report(settings.stages, settings.out, settings.webtext_domains)
-    say_rows({"report": quoted(report)}, least=LABELS - 2)
+    say_rows({"report": quoted(report)}, least=LABEL_WIDTH)

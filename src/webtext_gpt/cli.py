@@ -22,7 +22,7 @@ from webtext_gpt.settings.kinds import NULL
 from webtext_gpt.settings.lengths import replace_length
 from webtext_gpt.settings.lookup import is_optional, leaves, shown, unknown_key
 from webtext_gpt.settings.reading import assign, read
-from webtext_gpt.terminal import LABELS, columns, quoted, say_rows, wrapped
+from webtext_gpt.terminal import LABEL_WIDTH, columns, quoted, say_rows, wrapped
 
 NOT_RUNS = ("", "null", "auto")
 """Values of `resume` that do not name a run's folder."""
@@ -107,7 +107,7 @@ def run_command(command: Command, arguments: Sequence[str], called: str) -> None
             run_jobs(command, made, checked, lambda settings: work(settings, call))
         else:
             work(checked[0], call)
-            _name_output(checked[0], LABELS - 2 if command.is_stage else 0)
+            _name_output(checked[0], LABEL_WIDTH if command.is_stage else 0)
 
 
 def _name_output(settings: Settings, least: int) -> None:

@@ -13,8 +13,8 @@ LABEL = re.compile(r"\S+(?: \S+)* {2,}")
 """A label and the spaces between it and its text."""
 QUOTED = re.compile(r"(?<!\S)'[^'\n]*'(?=[\s,;.:)]|$)")
 """A word in quotes, such as a path with a space in it."""
-LABELS = 12
-"""Columns of a label and the spaces after it."""
+LABEL_WIDTH = 10
+"""Columns of a label; two spaces and its text follow."""
 NARROWEST = 40
 """Minimum columns for a terminal's reported width to be used."""
 
@@ -67,7 +67,7 @@ def say(text: str, stream: TextIO | None = None, label: str = "") -> None:
     from tqdm import tqdm
 
     if label:
-        text = f"{label:{LABELS - 2}}  {text}"
+        text = f"{label:{LABEL_WIDTH}}  {text}"
     stream = sys.stdout if stream is None else stream
     width = columns(stream)
     tqdm.write(text if width is None else wrapped(text, width), file=stream)

@@ -230,8 +230,8 @@ def train_bpe(texts: Iterable[str], vocab_size: int, show_progress: bool = False
                     yield text[start:end]
         size = f"{bar.n / 1e6:,.1f} MB" if bar.n >= 5e4 else f"{bar.n / 1e3:,.1f} kB"
         say(
-            f"tokenizer   learning {vocab_size:,} ids from {size} of text, "
-            f"which takes {_how_long(bar.n)}"
+            f"learning {vocab_size:,} ids from {size} of text, which takes {_how_long(bar.n)}",
+            label="tokenizer",
         )
 
     backend.train_from_iterator(bounded(), trainer)

@@ -326,7 +326,7 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_near_copies_without_spaces_are_found(tmp_path: Path, script: str) -> None:
-    """Of 400 letters 10 are changed: 14 of the 396 5-grams on each side differ."""
+    """10 of 400 letters are changed, so 14 of the 396 5-grams on each side differ."""
     rng = random.Random(3)
     low, high = SCRIPTS[script]
     letters = [chr(c) for c in range(low, high + 1) if chr(c).isalpha()]

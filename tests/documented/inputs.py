@@ -20,7 +20,7 @@ Run = Callable[..., object]
 
 
 class Maker(NamedTuple):
-    """How an input is made.
+    """A function that makes an input, and the inputs it needs.
 
     Attributes:
         make: called with all inputs and the path to write.

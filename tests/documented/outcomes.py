@@ -1,4 +1,4 @@
-"""What the pages say that their commands write and print."""
+"""Files and output that the pages promise for their commands."""
 
 import fnmatch
 import json
@@ -13,7 +13,7 @@ MANIFEST = "{out}/manifest.json"
 
 
 class Outcome(NamedTuple):
-    """What a command leaves behind.
+    """Files and output that a command has to leave.
 
     Attributes:
         pattern: regular expression that is searched in the text of a command.

@@ -1,4 +1,4 @@
-"""What the test of the documented commands changes in a command, and what it does not run.
+"""Changes to the documented commands in their test, and the commands that it does not run.
 
 Everything is keyed by the text of a command, never by its page.
 """

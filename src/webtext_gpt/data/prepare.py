@@ -86,7 +86,7 @@ def prepare_shards(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with lock_of(folder):
         if not folder.exists():
-            say(f"data        building token shards, once, in {quoted(folder)}")
+            say(f"building token shards, once, in {quoted(folder)}", label="data")
             try:
                 _build(source, recipe, folder, provenance)
             except OSError as error:
@@ -138,9 +138,10 @@ def _report(folder: Path) -> None:
     """Print the size of a new entry and of the cache."""
     sizes = {entry.folder: entry.size for entry in entries(folder.parent)}
     say(
-        f"data        token shards of {size_text(sizes[folder])}; to list or empty the cache of "
+        f"token shards of {size_text(sizes[folder])}; to list or empty the cache of "
         f"{size_text(sum(sizes.values()))}:\n"
-        f"  {shell_command('cache', f'cache_dir={folder.parent}')}"
+        f"  {shell_command('cache', f'cache_dir={folder.parent}')}",
+        label="data",
     )
 
 

@@ -41,8 +41,9 @@ def serve(settings: Serve, call: Call) -> None:
     n = sum(p.numel() for p in opened.loaded.model.parameters())
     print(f"model       {quoted(settings.checkpoint)}: {n:,} parameters")
     say(
-        f"memory      {opened.n_bytes / 2**20:,.1f} MiB for the weights of a checkpoint; at most "
-        f"{MOST_LOADED} are kept"
+        f"{opened.n_bytes / 2**20:,.1f} MiB for the weights of a checkpoint; at most "
+        f"{MOST_LOADED} are kept",
+        label="memory",
     )
     if (forwarding := port_forwarding(port)) is not None:
         print(f"over ssh    {forwarding}")

@@ -115,4 +115,4 @@ def _missing_compiler(kind: str) -> str | None:
 
 def _report(message: str) -> None:
     if rank_zero_only.rank == 0:
-        say(f"compile     {message}")
+        say(message, label="compile")

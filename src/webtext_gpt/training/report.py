@@ -11,7 +11,7 @@ from webtext_gpt.evaluation.tables import escaped, markdown_table, one_line
 from webtext_gpt.files import write_text
 from webtext_gpt.page import write_page
 from webtext_gpt.settings.base import TARGET, Settings
-from webtext_gpt.training.callbacks.samples import last_samples
+from webtext_gpt.training.callbacks.samples import SAMPLES, last_samples
 from webtext_gpt.training.loss_picture import finding
 from webtext_gpt.training.metrics import METRICS, read_metrics
 
@@ -19,7 +19,6 @@ PLACES = ("run_dir", "resume", "cache_dir")
 """Settings that say where files are, and change nothing else."""
 LONGEST = 200
 """Maximum number of characters of a setting's value in the table."""
-SAMPLE = "samples.txt"
 PICTURES = {
     "loss.png": "losses by optimizer step",
     "validation/confusion.png": "confusion matrix of the validation rows",
@@ -53,7 +52,7 @@ def write_run_report(
     if sources := summary.get("sources"):
         parts += ["## Sources", markdown_table(_sources(sources))]
     parts += ["## Settings that differ from the defaults", *_settings(settings, command)]
-    parts += _samples(run_dir / SAMPLE)
+    parts += _samples(run_dir / SAMPLES)
     write_text(run_dir / "report.md", "\n\n".join(parts) + "\n")
     write_page(run_dir / "report.md")
 

@@ -206,7 +206,8 @@ def fit(
         for logger in trainer.loggers:
             save_run_id(logger, run.folder)
         if run.checkpoint is not None:
-            say(f"resume      after step {run.step:,}, from {quoted(run.checkpoint.path)}")
+            begins = f"after step {run.step:,}, from {quoted(run.checkpoint.path)}"
+            say(begins, label="resume")
         say(plan_text)
     path = run.checkpoint.path if run.checkpoint else None
     on_cpu = trainer.strategy.root_device.type == "cpu"
@@ -251,12 +252,13 @@ def conclude(run: Run, trainer: L.Trainer, summary: dict[str, Any]) -> None:
     save_summary(summary, run.folder)
     write_run_report(run.folder, run.settings, summary, metric)
     if skipped := summary["skipped_steps"]:
-        say(f"guard       {skipped:,} of {plural(summary['step'], 'step')} skipped")
+        say(f"{skipped:,} of {plural(summary['step'], 'step')} skipped", label="guard")
     norms = trainer.lightning_module.guard.norms
     if norms.spikes:
         say(
-            f"spikes      {plural(norms.spikes, 'step')} with a gradient norm above "
-            f"guard.spike={norms.factor:g} times its median"
+            f"{plural(norms.spikes, 'step')} with a gradient norm above "
+            f"guard.spike={norms.factor:g} times its median",
+            label="spikes",
         )
     for line in filter(None, map(location, trainer.loggers)):
         say(line)

@@ -19,7 +19,7 @@ from webtext_gpt.terminal import quoted, say, say_rows
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.callbacks.early_stopping import Patience
-from webtext_gpt.training.callbacks.samples import last_samples
+from webtext_gpt.training.callbacks.samples import SAMPLES, last_samples
 from webtext_gpt.training.callbacks.sources import Taken, taken
 from webtext_gpt.training.callbacks.throughput import Throughput
 from webtext_gpt.training.module import TrainingModule
@@ -140,7 +140,7 @@ def print_summary(
         prompt: the prompt of the suggested command that generates text.
         is_music: whether the model generates notes, whose bits per byte mean nothing.
     """
-    samples = last_samples(Path(run_dir) / "samples.txt")
+    samples = last_samples(Path(run_dir) / SAMPLES)
     if samples and not is_music:  # a model of notes has none
         for number, text in enumerate(samples[1], start=1):
             say(f"\n--- text from the model{f', {number}' if len(samples[1]) > 1 else ''}\n{text}")
@@ -186,6 +186,6 @@ def _source_table(summary: Summary) -> str:
     for name, own in sources.items():
         loss, *bits = (summary[f"{figure}_{name}"] for figure in PRINTED)
         counts = [f"{own['share']:.1%}", f"{own['samples']:,}", f"{own['tokens']:,}"]
-        rows.append([name, *counts, f"{own['epochs']:.2f}", f"{loss:.4f}"])
-        rows[-1] += [f"{value:.3f}" for value in bits]
+        figures = [f"{own['epochs']:.2f}", f"{loss:.4f}", *(f"{value:.3f}" for value in bits)]
+        rows.append([name, *counts, *figures])
     return aligned(rows)

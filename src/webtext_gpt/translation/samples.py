@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.data.pairs import Pair
 from webtext_gpt.generation.translate import translate
-from webtext_gpt.training.callbacks.samples import remove_later_samples
+from webtext_gpt.training.callbacks.samples import SAMPLES, STEP, remove_later_samples
 from webtext_gpt.training.distributed.gather import whole_model
 
 
@@ -23,7 +23,7 @@ class Translations(L.Callback):
     """
 
     def __init__(self, run_dir: Path, pairs: Sequence[Pair]) -> None:
-        self.path = run_dir / "samples.txt"
+        self.path = run_dir / SAMPLES
         self.pairs = pairs
 
     @rank_zero_only
@@ -39,7 +39,7 @@ class Translations(L.Callback):
             texts = [pair.source for pair in self.pairs]
             translated = translate(model, pl_module.tokenizer, texts, num_beams=1)
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(f"=== step {trainer.global_step}\n")
+            stream.write(f"{STEP}{trainer.global_step}\n")
             for pair, text in zip(self.pairs, translated, strict=True):
                 stream.write(f"source      {pair.source}\nmodel       {text}\n")
                 stream.write(f"reference   {pair.target}\n\n")

@@ -52,7 +52,7 @@ def test_a_machine_that_lacks_the_data(tmp_path: Path) -> None:
 
 
 def test_the_hash_of_the_code_is_that_of_its_text() -> None:
-    """Of what git lists and what is new, so that no file is left out or added."""
+    """The hash covers the files that git lists and new ones, no more and no fewer."""
     import xxhash
 
     root = Path(__file__).parents[3]

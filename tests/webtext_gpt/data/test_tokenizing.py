@@ -107,7 +107,7 @@ def test_the_files_are_those_that_tokenizers_gives(
 
 @pytest.mark.usefixtures("small_batches")
 def test_text_files_json_and_the_hub_give_the_same_tokens(tmp_path: Path, prose: str) -> None:
-    """What `train.py` caches for data=files and data=hub, against the ids of `tokenizers`."""
+    """The cached ids of data=files and data=hub equal those of `tokenizers`."""
     texts = [prose[at : at + 400] for at in range(0, 20_000, 400)]
     (tmp_path / "texts").mkdir()
     for number, text in enumerate(texts):

@@ -17,7 +17,7 @@ ACTIVATIONS: dict[str, Any] = {
 
 
 class Layer(NamedTuple):
-    """What one block computes: heads first, then positions."""
+    """Values computed in one block: heads first, then positions."""
 
     queries: np.ndarray
     keys: np.ndarray
@@ -28,7 +28,7 @@ class Layer(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """What a model computes for a text."""
+    """Values that a model computes for a text."""
 
     embedding: np.ndarray
     layers: list[Layer]

@@ -43,7 +43,7 @@ def loaded(small_checkpoint: Path) -> LoadedModel:
 
 @pytest.fixture(scope="module")
 def heads(loaded: LoadedModel) -> Heads:
-    """What the model does with TEXT: queries, keys and values of its layers, the rest in NumPy."""
+    """Queries, keys and values of the layers for TEXT; the rest is computed in NumPy."""
     model = loaded.model
     assert isinstance(model, GPT)
     config = model.config

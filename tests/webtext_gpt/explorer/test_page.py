@@ -1,4 +1,4 @@
-"""What holds of the page as a whole: accessible, narrow, quiet, harmless, and its pictures kept."""
+"""The page as a whole: accessible, narrow, quiet, harmless, with pictures to save."""
 
 import importlib.util
 import re

@@ -121,7 +121,7 @@ def test_beams_apply_the_repetition_penalty(model: GPT, tokenizer: Tokenizer) ->
 
 
 def test_beams_end_at_stop_strings(model: GPT, tokenizer: Tokenizer) -> None:
-    """Of texts that differ only after a stop string, one is kept."""
+    """Texts that differ only after a stop string are kept once."""
     for stop in ("a", "b", "cd"):
         texts = complete(
             model, tokenizer, ["ab"], num_beams=5, num_samples=5, max_new_tokens=5, stop=[stop]

@@ -1,4 +1,4 @@
-"""What the grammars allow, refuse, and do with a long random piece."""
+"""The grammars: events they allow and refuse, and a long random piece."""
 
 import random
 from pathlib import Path

@@ -20,7 +20,7 @@ def _columns(picture: Path, color: tuple[int, int, int]) -> tuple[int, int]:
 
 
 def test_voices_are_bars_over_time(tmp_path: Path) -> None:
-    """Of two seconds, one voice sounds in the first, the other in the last half second."""
+    """In two seconds, one voice sounds in the first, the other in the last half second."""
     voices = [[Note(0, 100, 72, 80)], [], [Note(150, 200, 60, 80)]]
     draw_roll(tmp_path / "a.png", "a $title", voices, names=("high", "none", "low"), prompt_end=150)
     blue, orange = _columns(tmp_path / "a.png", BLUE), _columns(tmp_path / "a.png", ORANGE)

@@ -1,4 +1,4 @@
-"""What each kind of setting reads, and what it refuses with which words."""
+"""Each kind of setting: values it reads, and messages about those it refuses."""
 
 import math
 from typing import Any

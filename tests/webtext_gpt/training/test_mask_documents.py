@@ -84,7 +84,7 @@ def test_a_run_keeps_its_masks(
 
 @pytest.mark.parametrize("recompute", [False, True])
 def test_the_estimate_counts_the_masks(recompute: bool) -> None:
-    """What autograd keeps: each block the mask in fp32, a value for every pair of positions."""
+    """Autograd keeps the mask of each block in fp32, a value for every pair of positions."""
     config = GPTConfig(n_layer=3, n_head=2, n_embd=8, block_size=64, vocab_size=50)
     plain = activation_bytes(config, 4, half=False, recompute=recompute)
     masked = activation_bytes(config, 4, half=False, recompute=recompute, masked=True)

@@ -47,7 +47,7 @@ def test_newton_schulz_flattens_the_singular_values(columns: int) -> None:
 
 @pytest.mark.usefixtures("exact")
 def test_newton_schulz_maps_each_singular_value_by_the_quintic() -> None:
-    """Of 8 rows and 12 or 40 columns, the latter iterated as Gram matrices; nearly singular."""
+    """Nearly singular matrices of 8 rows and 12 or 40 columns; the latter use Gram matrices."""
     generator = torch.Generator().manual_seed(2)
     U, _ = torch.linalg.qr(torch.randn(8, 8, generator=generator, dtype=torch.float64))
     V, _ = torch.linalg.qr(torch.randn(40, 8, generator=generator, dtype=torch.float64))

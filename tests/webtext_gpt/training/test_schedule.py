@@ -51,7 +51,7 @@ def test_inverse_sqrt_is_vaswanis_formula(n: int) -> None:
     ],
 )
 def test_wsd(form: str, quarter: float, half: float) -> None:
-    """Of 100 steps, 10 of warm-up and the last 20 of decay, to a tenth of the peak."""
+    """100 steps: 10 of warm-up, and the last 20 of decay to a tenth of the peak."""
 
     def at(step: int) -> float:
         share = {"warmup_steps": 10, "decay_ratio": 0.2}

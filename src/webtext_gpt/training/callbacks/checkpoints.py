@@ -109,8 +109,9 @@ class Checkpoints(L.Callback):
         kept = max(0, max_steps) // self.keep_every if self.keep_every else 0
         if needed + kept * size > free:
             say(
-                f"note        callbacks.checkpoints.keep_every={self.keep_every} keeps {kept} "
-                f"checkpoints of {in_gib(size)}; the disk has {in_gib(free)} free"
+                f"callbacks.checkpoints.keep_every={self.keep_every} keeps {kept} checkpoints of "
+                f"{in_gib(size)}; the disk has {in_gib(free)} free",
+                label="note",
             )
 
     def state_dict(self) -> dict[str, Any]:

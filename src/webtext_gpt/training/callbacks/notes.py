@@ -43,8 +43,9 @@ class Notes(L.Callback):
         steps, (key, warmup) = trainer.global_step, self._warmup(self._planned_steps)
         if trainer.is_global_zero and steps < warmup < self._planned_steps:
             say(
-                f"note        training ended at step {steps}, within the {warmup} warm-up steps of "
-                f"{key}; the learning rate never reached its peak"
+                f"training ended at step {steps}, within the {warmup} warm-up steps of {key}; "
+                "the learning rate never reached its peak",
+                label="note",
             )
 
     def lines(self, steps: int) -> Iterator[str]:

@@ -69,7 +69,7 @@ class Profile(L.Callback):
         with replaced(self.path) as partial:
             partial.write_text(f"Training {steps}\n\n{text}\n", encoding="utf-8")
         if trainer.is_global_zero:
-            say(f"profile     {self.path}")
+            say(str(self.path), label="profile")
 
 
 class TraceProfile(Profile):
@@ -103,8 +103,9 @@ class TraceProfile(Profile):
         self._profiler.start()
         if trainer.is_global_zero:
             say(
-                f"profile     {RECORDED} micro-batches, from step "
-                f"{trainer.global_step + skipped + 1}, will be recorded in {self._trace}"
+                f"{RECORDED} micro-batches, from step {trainer.global_step + skipped + 1}, "
+                f"will be recorded in {self._trace}",
+                label="profile",
             )
 
     def on_train_batch_end(self, *args: object) -> None:

@@ -10,7 +10,11 @@ from webtext_gpt.files import write_text
 from webtext_gpt.generation import Sampling, complete
 from webtext_gpt.training.distributed.gather import whole_model
 
-HEAD = re.compile(r"^=== step (\d+)$", re.MULTILINE)
+SAMPLES = "samples.txt"
+"""File of the texts in a run's folder."""
+STEP = "=== step "
+"""Begins the line above a text; the optimizer step follows."""
+HEAD = re.compile(rf"^{STEP}(\d+)$", re.MULTILINE)
 
 
 class Samples(L.Callback):
@@ -37,7 +41,7 @@ class Samples(L.Callback):
         top_k: int | None = 40,
         seed: int = 0,
     ) -> None:
-        self.path = Path(run_dir) / "samples.txt"
+        self.path = Path(run_dir) / SAMPLES
         self.prompt = prompt
         self.num_samples = num_samples
         self.max_new_tokens = max_new_tokens
@@ -74,7 +78,7 @@ class Samples(L.Callback):
         self.latest = [self.prompt + text for text in continuations]
         with self.path.open("a", encoding="utf-8") as stream:
             for text in self.latest:
-                stream.write(f"=== step {trainer.global_step}\n{text}\n\n")
+                stream.write(f"{STEP}{trainer.global_step}\n{text}\n\n")
 
 
 def remove_later_samples(path: Path, step: int) -> None:

@@ -69,7 +69,7 @@ class StableCheckpoint(L.Callback):
                 aside = later.with_name(later.name.replace("step-", DECAYED, 1))
                 remove(aside)
                 later.rename(aside)
-                say(f"note        {later.name} is now {aside.name}")
+                say(f"{later.name} is now {aside.name}", label="note")
         for link in (self.folder / LAST, self.folder / BEST):
             if link.is_symlink() and not link.exists():
                 link.unlink()

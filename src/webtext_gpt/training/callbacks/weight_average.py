@@ -114,7 +114,8 @@ class WeightAverage(L.Callback):
             path = write_average(open_checkpoint(last), self.average, listed)
             steps = plural(self.steps, "step")
             none = f"none is written after {steps}, fewer than average.interval"
-            say(f"average     {none if path is None else f'{quoted(from_here(path))}, of {steps}'}")
+            written = none if path is None else f"{quoted(from_here(path))}, of {steps}"
+            say(written, label="average")
 
 
 def weight_average(trainer: L.Trainer) -> WeightAverage | None:

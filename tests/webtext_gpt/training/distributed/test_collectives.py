@@ -1,4 +1,4 @@
-"""What processes exchange in a step, and how often."""
+"""Collectives of a step: the data that processes exchange, and how often."""
 
 from collections.abc import Callable
 from typing import Any
