@@ -11,10 +11,15 @@ from webtext_gpt.cli import Call
 from webtext_gpt.commands import shell_command
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
-from webtext_gpt.finetuning.data.examples import iter_texts, read_file
+from webtext_gpt.finetuning.data.examples import column_names, iter_texts, read_file
 from webtext_gpt.finetuning.data.splits import check_labels
 from webtext_gpt.finetuning.data.task import Task
-from webtext_gpt.finetuning.predict import TextClassifier, check_out, predict_file
+from webtext_gpt.finetuning.predict import (
+    TextClassifier,
+    check_out,
+    output_names,
+    predict_file,
+)
 from webtext_gpt.finetuning.report import CONFUSION, REPORT, SCATTER, report_examples
 from webtext_gpt.model import GPTClassifier
 from webtext_gpt.paths import local_path
@@ -80,7 +85,7 @@ def _train(
     from webtext_gpt.finetuning.run import finetune, open_task
 
     if uses_classifier:
-        _check_files(open_task(settings.task), settings.evaluate, settings.predict)
+        _check_files(open_task(settings.task), settings.evaluate, settings.predict, _out(settings))
     finetuned = finetune(settings, call, start)
     summary = finetuned.summary
     if summary:
@@ -91,11 +96,12 @@ def _train(
     return summary
 
 
-def _check_files(task: Task, evaluate: str | None, predict: str | None) -> None:
+def _check_files(task: Task, evaluate: str | None, predict: str | None, out: Path) -> None:
     """Check the files to be used after training before training starts.
 
     Raises:
-        UserError: a file does not exist or lacks a column; or the task does not make a classifier.
+        UserError: a file does not exist or lacks a column, or its columns leave no names for those
+            of `out`; or the task does not make a classifier.
     """
     if task.kind == "completion":
         raise UserError(
@@ -106,6 +112,7 @@ def _check_files(task: Task, evaluate: str | None, predict: str | None) -> None:
         read_file(task, evaluate)
     if predict is not None:
         next(iter(iter_texts(task, predict)), None)
+        output_names(column_names(task, predict), ("", ""), out)
 
 
 def _use_classifier(settings: Finetune, checkpoint: str, loaded: LoadedModel) -> dict[str, float]:
@@ -174,7 +181,15 @@ def label_file(classifier: TextClassifier, task: Task, file: str | Path, out: Pa
         UserError: the file cannot be read, or `out` cannot be written.
     """
     before = classifier.truncated
-    rows = predict_file(classifier, iter_texts(task, file), out)
+    columns = column_names(task, file)
+    names = output_names(columns, classifier.labels, out)
+    if renamed := [name for name in names if name.removeprefix("predicted_") in columns]:
+        say(
+            f"{file} has {'a column' if len(renamed) == 1 else 'columns'} of the same name, so "
+            f"predictions are in {', '.join(renamed)}",
+            label="data",
+        )
+    rows = predict_file(classifier, iter_texts(task, file), out, columns)
     say(f"{plural(rows)} with their labels")
     if cut := classifier.truncated - before:
         say(f"{cut:,} of them do not fit the model's context and were truncated")

@@ -15,7 +15,10 @@ Finetune = Callable[..., dict]
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["task.label=lable"], "no column 'lable'.*text, other, label, score"),
+        (
+            ["task.label=lable"],
+            "no column 'lable'; did you mean 'label'.*'other', 'label', 'score'; set task.label=label$",
+        ),
         (["checkpoint=null"], "checkpoint has no value"),
         (["batch_size=7", "trainer.devices=2"], "batch_size=7 does not divide by 2 devices"),
         (["layers=3"], "layers=3: the model has 2"),
@@ -90,7 +93,8 @@ def test_rows_that_are_cut_or_left_out_are_counted_in_every_split(
     for line in ("3 of the 5 training rows", "2 of the 4 validation rows", "1 of the 3 test rows"):
         assert said.count(f"{line} do not fit the context and are truncated") == 1
     for name, (cut, empty) in counts.items():
-        assert f"{name}.tsv: {empty} of {2 + cut + empty} rows skipped" in said
+        n = 2 + cut + empty
+        assert f"{name}.tsv: {empty} of {n} rows skipped, with an empty text" in said
     used = [f"checkpoint={tmp_path / 'run'}", f"evaluate={tmp_path / 'test.tsv'}"]
     figures = run_command(compose("finetune", *used, f"run_dir={tmp_path / 'used'}"))
     assert (figures["truncated"], figures["skipped"]) == (1, 3)
