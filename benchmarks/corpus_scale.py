@@ -1,15 +1,18 @@
 """Time and peak memory of each stage of a corpus at 1, 2, 4 and 8 times the same input.
 
     python benchmarks/corpus_scale.py [out=PICTURE.png] [base=1.0] [stages=links,dedup]
+    python benchmarks/corpus_scale.py draw=docs/pictures/corpus_scale.csv
 
-The inputs are synthetic and a fixed seed makes them: Reddit posts, a web site on loopback, web
-archives, and documents whose words follow Zipf's law, a tenth of which are copies and another
-tenth pages that share a frame (Jaccard similarity about 0.6, below the threshold). `base`
+The inputs are synthetic, with a fixed seed: Reddit posts, a web site on loopback, web archives, and
+documents whose words follow Zipf's law. A tenth of the documents are copies, and another tenth are
+pages that share a frame (Jaccard similarity about 0.6, below the threshold). `base`
 multiplies the smallest input. Memory is the peak of the proportional set size (PSS) of all
 processes of a stage. The growth is the slope of log(time) or log(memory) over log(input) from
 the second size to the last: 1 is linear, below 1 means that a part does not grow with the input.
+`out=` also writes the figures, as CSV beside the picture, from which `draw=` draws it again.
 """
 
+import csv
 import io
 import json
 import multiprocessing
@@ -180,7 +183,7 @@ def run(stage: str, arguments: list[str]) -> Cost:
 
 
 def _memory(pid: int) -> float:
-    """Return the memory of a process and its descendants in MB, pages that they share once."""
+    """Return the memory of a process and its descendants in MB; shared pages count once."""
     total = 0
     try:
         one = psutil.Process(pid)
@@ -235,24 +238,27 @@ def growth(values: list[float]) -> float:
 
 def draw(costs: dict[str, list[Cost]], file: Path) -> None:
     """Draw time and memory over the size of the input, both axes logarithmic."""
-    steepest = max(growth([cost.cpu for cost in found]) for found in costs.values())
+    n_times = FACTORS[-1] // FACTORS[0]
+    time, memory = (
+        max(getattr(found[-1], key) / getattr(found[0], key) for found in costs.values())
+        for key in Cost._fields
+    )
     with picture(file, height=6.4) as figure:
         headline(
-            figure, f"No stage's time grows faster than the input to the power of {steepest:.2f}"
+            figure,
+            f"{n_times} times the input takes at most {time:.1f} times the CPU time "
+            f"and {memory:.1f} times the memory",
         )
-        for axes, key, label in zip(
-            figure.subplots(2, 1), ("cpu", "memory"), ("CPU seconds", "peak memory (MB)"),
-            strict=True,
-        ):  # fmt: skip
-            ends = []
+        panels = figure.subplots(2, 1)
+        for axes, key in zip(panels, Cost._fields, strict=True):
             low = min(getattr(found[0], key) for found in costs.values())
             axes.plot(FACTORS, [low * f for f in FACTORS], ":", color=GREY)
-            ends.append(End(low * FACTORS[-1], "linear (1.00)", GREY))
+            ends = [End(low * FACTORS[-1], f"linear {n_times}x", GREY)]
             looks = zip(cycle((*COLORS, "black")), cycle("osD^vP"), strict=False)
             for (stage, found), (color, marker) in zip(costs.items(), looks, strict=False):
                 values = [getattr(cost, key) for cost in found]
                 axes.plot(FACTORS, values, marker=marker, color=color, markersize=5)
-                ends.append(End(values[-1], f"{stage} ({growth(values):.2f})", color))
+                ends.append(End(values[-1], f"{stage} {values[-1] / values[0]:.1f}x", color))
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
             axes.set_xlim(FACTORS[0] * 0.97, FACTORS[-1] * 1.03)
@@ -260,14 +266,37 @@ def draw(costs: dict[str, list[Cost]], file: Path) -> None:
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter("{x:,.0f}")
             axes.minorticks_off()
-            axes.set_ylabel(label)
             label_ends(axes, ends)
-        axes.set_xlabel("size of the input (growth in parentheses)")
+        panels[0].set_ylabel("CPU time (seconds)")
+        panels[1].set_ylabel("peak memory (MB)")
+        panels[1].set_xlabel(f"size of the input; right: growth from 1x to {FACTORS[-1]}x")
+
+
+def save(costs: dict[str, list[Cost]], file: Path) -> None:
+    """Write the costs as CSV, a row for each stage and size."""
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("stage", "factor", *Cost._fields))
+        for stage, found in costs.items():
+            writer.writerows((stage, f, *cost) for f, cost in zip(FACTORS, found, strict=True))
+
+
+def saved(file: Path) -> dict[str, list[Cost]]:
+    """Return the costs that `save` wrote."""
+    costs: dict[str, list[Cost]] = {}
+    with file.open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            costs.setdefault(row["stage"], []).append(Cost(float(row["cpu"]), float(row["memory"])))
+    return costs
 
 
 def main() -> None:
     """Measure the stages one after another and print the table."""
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    if "draw" in given:
+        table = Path(given["draw"])
+        draw(saved(table), table.with_suffix(".png"))
+        return
     base = float(given.get("base", 1))
     costs: dict[str, list[Cost]] = {}
     rows = []
@@ -294,6 +323,7 @@ def main() -> None:
     ]
     report("How do the time and memory of each stage grow with the corpus?", ("", *columns), rows)
     if "out" in given:
+        save(costs, Path(given["out"]).with_suffix(".csv"))
         draw(costs, Path(given["out"]))
 
 

@@ -9,7 +9,7 @@ same held-out windows. A finished rung is not repeated, so that the same command
 interrupted ladder; delete the folder after the recipe has changed. Arguments `key=value` go to
 every run. The law is fitted to all runs but those of the largest model, whose loss it predicts.
 
-Written are docs/pictures/ladder.csv, docs/pictures/ladder.png and the constants,
+It writes docs/pictures/ladder.csv, docs/pictures/ladder.png and the constants,
 src/webtext_gpt/dial/fitted.py. `--fit-only` makes the last two from the first.
 """
 
@@ -226,12 +226,12 @@ def _draw(law: LossLaw, fitted: list[dict[str, float]], held_out: list[dict[str,
             points = [row["tokens"] for row in own], [row["val_loss"] for row in own]
             marker, size = ("*", 11) if is_held_out else ("o", 5)
             axes.plot(*points, marker, markersize=size, color=color)
-            label = f"{shape.size / 1e6:.2f} M{', held out' if is_held_out else ''}"
+            label = f"N = {shape.size / 1e6:.2f} M{', held out' if is_held_out else ''}"
             ends.append(End(losses[-1], label, color))
-        axes.set_title(
-            f"L = {law.irreducible:.2f} + {law.size_factor:.3g} / N^{law.size_exponent:.2f} + "
-            f"{law.tokens_factor:.3g} / D^{law.tokens_exponent:.2f}, N: weights in the blocks"
-        )
+        size_term = rf"{law.size_factor:.3g}\,/\,N^{{{law.size_exponent:.2f}}}"
+        tokens_term = rf"{law.tokens_factor:.3g}\,/\,D^{{{law.tokens_exponent:.2f}}}"
+        formula = f"$L = {law.irreducible:.2f} + {size_term} + {tokens_term}$"
+        axes.set_title(f"{formula}, $N$: weights in the blocks", parse_math=True)
         axes.set_xscale("log")
         axes.set_xlim(tokens[0], tokens[-1])
         axes.set_xticks([2.0**power * 1e6 for power in range(6)])

@@ -1,18 +1,20 @@
-"""Whole stages of the corpus on a made-up WebText, by the size of their input in gigabytes.
+"""Whole stages of the corpus on a synthetic WebText, by the size of their input in gigabytes.
 
     python benchmarks/webtext_stages.py stage=dedup gigabytes=0.1,1
     python benchmarks/webtext_stages.py stage=overlap gigabytes=0.1,1 filter_memory=200M
-    python benchmarks/webtext_stages.py draw=PICTURE.png results=RESULTS.jsonl
+    python benchmarks/webtext_stages.py draw=docs/pictures/scale.png \\
+        results=docs/pictures/scale.jsonl
 
 `common/webtext.py` makes the input: rows of a dump for `links`, archived pages for `documents`, and
 documents of 5 kB for the others. Each stage runs as its own command with one worker. Memory is the
-peak of the proportional set size of all its processes. The last row is what the stage would need
-for WebText itself if the line through the two largest sizes goes on. `results=FILE` appends each
-measurement to a file, from which the picture is drawn.
+peak of the proportional set size of all its processes. The last row extrapolates the line through
+the two largest sizes to WebText itself. `results=FILE` appends each measurement to a file, from
+which the picture is drawn.
 """
 
 import io
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -69,7 +71,7 @@ def dump(folder: Path, n_bytes: float) -> list[str]:
 
 
 def archives(folder: Path, n_bytes: float) -> list[str]:
-    """Write archives of pages whose texts have so many bytes."""
+    """Write archives of pages whose texts have `n_bytes` bytes in total."""
     from warcio.statusandheaders import StatusAndHeaders
     from warcio.warcwriter import WARCWriter
 
@@ -153,36 +155,59 @@ def measure(stage: str, sizes: Sequence[float], more: Sequence[str]) -> Iterator
         yield point
 
 
+def growth(points: Sequence[Point], key: str) -> float:
+    """Return how often a cost of one stage grows when its input grows tenfold."""
+    first, last = min(points, key=_size), max(points, key=_size)
+    ratio = math.log(getattr(last, key) / getattr(first, key))
+    return float(10 ** (ratio / math.log(last.gigabytes / first.gigabytes)))
+
+
+def _size(point: Point) -> float:
+    return point.gigabytes
+
+
 def draw(points: Sequence[Point], file: Path) -> None:
     """Draw CPU time and peak memory of all stages over the size of the input."""
-    from webtext_gpt.pictures import COLORS, End, headline, label_ends, picture
+    from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
-    stages = [stage for stage in STAGES if any(point.stage == stage for point in points)]
+    from webtext_gpt.pictures import COLORS, End, headline, ink, label_ends, picture
+
+    stages = {name: [p for p in points if p.stage == name] for name in STAGES}
+    stages = {name: sorted(own, key=_size) for name, own in stages.items() if own}
+    largest = max(map(_size, points))
+    time, memory = (max(growth(own, key) for own in stages.values()) for key in ("cpu", "memory"))
     with picture(file, height=6.4) as figure:
-        headline(figure, "Time grows with the input; memory grows far less")
-        for axes, key, title in zip(
-            figure.subplots(2, 1, sharex=True),
-            ("cpu", "memory"),
-            ("CPU time, seconds", "peak memory of all processes, MB"),
-            strict=True,
-        ):
-            axes.set(xscale="log", yscale="log", title=title)
-            largest = max(point.gigabytes for point in points)
+        headline(
+            figure,
+            f"Ten times the input takes at most {time:.1f} times the CPU time "
+            f"and {memory:.1f} times the memory",
+        )
+        panels = figure.subplots(2, 1, sharex=True)
+        for axes, key in zip(panels, ("cpu", "memory"), strict=True):
+            axes.set(xscale="log", yscale="log")
             ends = []
-            for stage, color in zip(stages, COLORS, strict=False):
-                mine = sorted(point for point in points if point.stage == stage)
-                values = [getattr(point, key) for point in mine]
-                axes.plot([point.gigabytes for point in mine], values, marker="o", color=color)
-                to_label = (mine[-1].gigabytes, largest), (values[-1], values[-1])
-                axes.plot(*to_label, linestyle=":", linewidth=1, color=color)
-                ends.append(End(values[-1], stage, color))
-            if key == "memory":
-                axes.set(ylim=(100, 10_000), xlabel="input, GB (of text; links: of raw posts)")
+            for (stage, own), color in zip(stages.items(), COLORS, strict=False):
+                values = [getattr(point, key) for point in own]
+                axes.plot([*map(_size, own)], values, marker="o", color=color)
+                if own[-1].gigabytes == largest:
+                    ends.append(End(values[-1], stage, color))
+                else:
+                    axes.annotate(
+                        *(stage, (own[-1].gigabytes, values[-1]), (0, 5)),
+                        textcoords="offset points",
+                        color=ink(color),
+                        ha="center",
+                    )
+            axes.margins(y=0.12)
+            axes.xaxis.set_major_locator(FixedLocator(sorted(set(map(_size, points)))))
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.xaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_formatter("{x:,.0f}")
-            axes.yaxis.set_minor_formatter("")
-            axes.xaxis.set_minor_formatter("")
             label_ends(axes, ends)
+        panels[0].set_ylabel("CPU time (seconds)")
+        panels[1].set(ylabel="peak memory (MB)", xlabel="input (GB of text; links: of raw posts)")
 
 
 def main() -> None:

@@ -197,7 +197,7 @@ def _languages(files: Sequence[Path]) -> list[str]:
 
 
 def _quality(manifest: Manifest, files: Sequence[Path], out: Path) -> list[str]:
-    """Return how good the classifier is and what it dropped, and plot the scores that are left."""
+    """Return the classifier's figures and what it dropped, and plot the remaining scores."""
     scores = np.concatenate([np.empty(0, np.float32), *map(np.asarray, _column(files, "quality"))])
     quality = manifest["quality"]
     rows = [

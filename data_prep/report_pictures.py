@@ -8,15 +8,17 @@ import numpy as np
 
 from data_prep.stage.manifest import Manifest
 from webtext_gpt.data.rows import plural
-from webtext_gpt.pictures import BLUE, GREY, ORANGE, SKY, VERMILION, headline, ink, picture
+from webtext_gpt.pictures import BLUE, GREY, ORANGE, SKY, VERMILION, headline, ink, picture, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 REASONS = 5
-"""Reasons of a stage that have a bar of their own; the rest have one together."""
+"""Maximum reasons of a stage with a bar of their own; the others share one."""
 ROW = 0.24
 """Height of a row of the funnel, in inches."""
+NAME_LETTERS = 30
+"""Letters of a domain's name; a longer one is cut, to leave room for the bars."""
 
 
 def draw_funnel(file: Path, manifests: Mapping[str, Manifest]) -> None:
@@ -32,7 +34,7 @@ def draw_funnel(file: Path, manifests: Mapping[str, Manifest]) -> None:
     first, *_, last = [*manifests.values(), *manifests.values()]
     rows = sum(len(block) + 1 for block in blocks.values())
     with picture(file, height=0.9 + ROW * rows) as figure:
-        headline(figure, f"{first['rows_in']:,} rows in, {last['rows_out']:,} rows out")
+        headline(figure, f"{plural(first['rows_in'])} in, {plural(last['rows_out'])} out")
         axes = figure.add_subplot()
         place, ticks, names = 0, [], []
         for stage, block in blocks.items():
@@ -107,23 +109,26 @@ def draw_domains(
         theirs = [(100 * w, at) for at, (_, _, w) in enumerate(shares) if w is not None]
         if theirs:
             axes.plot(*zip(*theirs, strict=True), "D", color=ORANGE, markersize=6)
-            axes.set_xlabel("share of the documents (%); diamonds: share of WebText's top 1,000")
+            axes.set_xlabel("share of the documents (%)\ndiamonds: share of WebText's top 1,000")
         else:
             axes.set_xlabel("share of the documents (%)")
-        axes.set_yticks(places, [name for name, _, _ in shares])
+        axes.set_yticks(places, [short(name, NAME_LETTERS) for name, _, _ in shares])
         axes.tick_params(axis="y", length=0)
-        axes.invert_yaxis()
+        axes.set_ylim(len(shares) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
 
 
 def draw_lengths(file: Path, characters: np.ndarray) -> None:
     """Draw the distribution of the documents' lengths, on a logarithmic axis."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     low, middle, high = np.percentile(characters, (25, 50, 75))
-    ends = [float(np.log10(n)) for n in (max(characters.min(), 1), max(characters.max(), 1) + 1)]
+    shortest, longest = max(characters.min(), 1), max(characters.max(), 1)
+    same = f"{plural(len(characters), 'document')} of {plural(int(longest), 'character')}"
+    ends = [float(np.log10(n)) for n in (shortest / 1.1, longest * 1.1 + 1)]
     with picture(file, height=3.4) as figure:
-        headline(figure, f"Half of the documents have {low:,.0f} to {high:,.0f} characters")
+        half = f"Half of the documents have {low:,.0f} to {high:,.0f} characters"
+        headline(figure, half if shortest < longest else same)
         axes = figure.add_subplot()
         bins = np.logspace(ends[0], ends[1], min(50, 5 + len(characters)))
         axes.hist(np.maximum(characters, 1), bins=bins.tolist(), color=BLUE)
@@ -132,24 +137,32 @@ def draw_lengths(file: Path, characters: np.ndarray) -> None:
         axes.xaxis.set_major_locator(LogLocator(subs=parts))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter("{x:,.0f}")
-        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+        _count_documents(axes)
         mark_value(axes, middle, f"median {middle:,.0f}")
         axes.set_xlabel("characters of a document")
-        axes.set_ylabel("documents")
-        axes.yaxis.set_major_formatter("{x:,.0f}")
 
 
 def draw_quality(file: Path, scores: np.ndarray, lowest: float) -> None:
     """Draw the distribution of the quality scores of the documents kept, and the threshold."""
     with picture(file, height=3.4) as figure:
         middle = f"; half score {np.median(scores):.2f} or more" if len(scores) else ""
-        headline(figure, f"{len(scores):,} documents kept{middle}")
+        headline(figure, f"{plural(len(scores), 'document')} kept{middle}")
         axes = figure.add_subplot()
         axes.hist(scores, bins=50, range=(0, 1), color=BLUE)
+        _count_documents(axes)
         mark_value(axes, lowest, f"lowest that is kept, {lowest:.2f}")
         axes.set_xlabel("quality score")
-        axes.set_ylabel("documents")
-        axes.yaxis.set_major_formatter("{x:,.0f}")
+
+
+def _count_documents(axes: "Axes") -> None:
+    """Give a histogram an axis of whole numbers, and room above for the label of a value."""
+    from matplotlib.ticker import MaxNLocator
+
+    highest = axes.dataLim.ymax
+    axes.set_ylim(0, 1.15 * max(highest, 1))
+    axes.set_ylabel("documents")
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
 
 
 def draw_clusters(file: Path, sizes: Mapping[int, int]) -> None:
@@ -165,7 +178,9 @@ def draw_clusters(file: Path, sizes: Mapping[int, int]) -> None:
     pairs = sizes.get(2, 0) / clusters
     with picture(file, height=3.4) as figure:
         headline(
-            figure, f"{pairs:.0%} of the {clusters:,} clusters are pairs; largest: {max(sizes):,}"
+            figure,
+            f"Pairs are {pairs:.0%} of {plural(clusters, 'cluster')}; "
+            f"the largest has {max(sizes):,} documents",
         )
         axes = figure.add_subplot()
         axes.plot(list(sizes), list(sizes.values()), "o", color=BLUE, markersize=5)

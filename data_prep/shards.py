@@ -70,7 +70,7 @@ def build_shards(
         out: Folder to create.
         val_fraction: Fraction of the documents that is held out for validation; 0.05 in the paper.
         shard_tokens: Number of tokens after which a new file is started.
-        layout: How documents are stored in the files.
+        layout: Layout of the documents in the files.
         workers_at_once: Number of processes. None means one per core.
         engine: Where the processes run.
 

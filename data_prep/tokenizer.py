@@ -81,7 +81,7 @@ def build_tokenizer(
             the true size.
         seed: Seed of the sample.
         gpt2: Folder, `tokenizer.json` or Hugging Face Hub name of a tokenizer to use instead.
-        layout: How documents are stored in the files.
+        layout: Layout of the documents in the files.
         workers_at_once: Number of processes that read documents. None means one per core.
         engine: Where they run. The tokenizer is trained here.
 
@@ -174,7 +174,7 @@ class Sample:
 
     Args:
         folder: Folder of the scratch files.
-        records: What `read_candidates` returned for each file.
+        records: Result of `read_candidates` for each file.
         sample_bytes: Approximate size of the sample.
     """
 

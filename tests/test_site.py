@@ -3,9 +3,10 @@
 import re
 import time
 from collections import Counter
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -32,10 +33,15 @@ class _Parser(HTMLParser):
         self.links: list[str] = []
         self.loads: list[str] = []
         self.ids: set[str] = set()
+        self.cells: list[str] = []
+        self._is_cell = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags[tag] += 1
+        if tag in ("th", "td"):
+            self.cells.append("")
+            self._is_cell = True
         given = dict(attrs)
         self.ids |= {value for name in ("id", "name") if (value := given.get(name))}
         address = given.get("href") or given.get("src")
@@ -44,6 +50,28 @@ class _Parser(HTMLParser):
         elif address and given.get("rel") != "canonical":
             self.loads.append(address)
 
+    def handle_endtag(self, tag: str) -> None:
+        self._is_cell = self._is_cell and tag not in ("th", "td")
+
+    def handle_data(self, data: str) -> None:
+        if self._is_cell:
+            self.cells[-1] += data
+
+
+SCROLLING = """
+const wider = (element) => element.scrollWidth > element.clientWidth + 1;
+const longest = (code) => Math.max(...code.textContent.split("\\n").map((line) => line.length));
+const code = [...document.querySelectorAll("article pre > code")].filter(wider);
+const cut = arguments[0] < 500
+  ? code.filter((one) => one.closest(".language-bash"))
+  : code.filter((one) => longest(one) <= 100);
+const tables = arguments[0] < 500 ? [] : [...document.querySelectorAll(".wide")].filter(wider);
+const beyond = (element) => element.getBoundingClientRect().right > innerWidth;
+const pictures = [...document.querySelectorAll("article img")].filter(beyond);
+return [...cut, ...tables, ...pictures].map((element) => element.outerHTML.slice(0, 200));
+"""
+"""What should fit but does not: commands on a phone, elsewhere tables and code of 100 columns."""
+
 
 class _Loader(yaml.SafeLoader):
     """Reads mkdocs.yml, without the one Python object in it."""
@@ -51,11 +79,14 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
 EXTENSIONS = yaml.load((REPOSITORY / "mkdocs.yml").read_text(), _Loader)["markdown_extensions"]
+CONFIGS = {"pymdownx.arithmatex": {"generic": True}}
+NOT_TEXT = re.compile(r"\\[()]|\\(?!\|)|\$|\s")
+"""Space, and what marks a formula, in a cell of a table."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_has_the_same_blocks_on_github(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python-Markdown, which makes the site, reads lists and indentation in another way."""
+    """Python-Markdown, which makes the site, reads lists, indentation and bars differently."""
     markdown = pytest.importorskip("markdown", reason="needs the extra docs")
     pytest.importorskip("pymdownx", reason="needs the extra docs")
     github = pytest.importorskip("markdown_it").MarkdownIt("gfm-like", {"linkify": False})
@@ -63,9 +94,42 @@ def test_a_page_has_the_same_blocks_on_github(page: Path, monkeypatch: pytest.Mo
     pages = pytest.importorskip("pages", reason="needs the extra docs")
     text = page.read_text(encoding="utf-8")
     names = [entry if isinstance(entry, str) else min(entry) for entry in EXTENSIONS]
-    ours = _Parser(markdown.markdown(pages.as_github(text), extensions=names)).tags
-    theirs = _Parser(github.render(text)).tags
-    assert {tag: ours[tag] for tag in BLOCKS} == {tag: theirs[tag] for tag in BLOCKS}
+    ours = markdown.markdown(pages.as_github(text), extensions=names, extension_configs=CONFIGS)
+    here, there = _Parser(pages.breakable(ours)), _Parser(github.render(text))
+    assert {tag: here.tags[tag] for tag in BLOCKS} == {tag: there.tags[tag] for tag in BLOCKS}
+    assert [NOT_TEXT.sub("", cell) for cell in here.cells] == [
+        NOT_TEXT.sub("", cell) for cell in there.cells
+    ]
+
+
+def test_the_navigation_names_each_page_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(REPOSITORY / "docs" / "theme")
+    pages = pytest.importorskip("pages", reason="needs the extra docs")
+    made = {*pages.TOP.values(), *(f"reference/{pages.api_page(title)}" for title in pages.API)}
+    docs = REPOSITORY / "docs"
+    for file in docs.rglob(".nav.yml"):
+        named = [*_entries(yaml.safe_load(file.read_text())["nav"])]
+        assert len(set(named)) == len(named), file
+        for name in named:
+            path = (file.parent / name).relative_to(docs).as_posix()
+            assert name == "*" or (docs / path).exists() or path in made, f"{file}: {name}"
+
+
+def _entries(nav: list[Any] | str) -> Iterator[str]:
+    if isinstance(nav, str):
+        yield nav
+        return
+    for entry in nav:
+        for inner in entry.values() if isinstance(entry, dict) else [entry]:
+            yield from _entries(inner)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_site_shows_every_block_of_code_as_such(page: Path) -> None:
+    """A diagram in a language of diagrams would be shown as its source."""
+    lexers = pytest.importorskip("pygments.lexers", reason="needs the extra docs")
+    for language in re.findall(r"^ *```(\w+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        lexers.get_lexer_by_name(language)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +190,7 @@ def test_the_site_needs_no_network(site: Path, chromium: "Chrome") -> None:
             chromium.get((site / f"{page}.html").as_uri())
             overflow = "return document.documentElement.scrollWidth - innerWidth"
             assert chromium.execute_script(overflow) <= 0, (page, width)
+            assert chromium.execute_script(SCROLLING, width) == [], (page, width)
     field = chromium.find_element(By.CSS_SELECTOR, ".md-search__input")
     chromium.execute_script("arguments[0].focus()", field)
     field.send_keys("perplexity")

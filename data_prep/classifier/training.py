@@ -102,7 +102,7 @@ def train(read: Read, choice: Choice, *, ngram: int, buckets: int, l2: float) ->
 
     Args:
         read: Reads the labelled texts.
-        choice: Those to use.
+        choice: The texts to use.
         ngram: Words of the longest n-gram.
         buckets: Number of weights.
         l2: Strength of the penalty on the squared weights, relative to the sum of the losses.

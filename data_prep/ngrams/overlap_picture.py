@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from webtext_gpt.evaluation.tables import one_line
-from webtext_gpt.pictures import headline, picture
+from webtext_gpt.data.rows import plural
+from webtext_gpt.pictures import headline, picture, short
 
 CLASSES = ("none", "to 1 %", "to 10 %", "to 50 %", "to 100 %", "all")
 """Classes of a sample's overlap. Those between `none` and `all` exclude both."""
 COLORS = ("#e6e6e6", "#fdd9a0", "#f5a742", "#d55e00", "#8f3a00", "#000000")
-"""From light to dark, so that they differ without their hue."""
+"""Colors of the classes, from light to dark, so that they differ even without hue."""
 LABELLED = 7.0
-"""Smallest part of a bar, in per cent, that has its number inside."""
+"""Smallest part of a bar, in percent, whose number is written inside."""
 
 
 def classes_of(shares: np.ndarray) -> np.ndarray:
@@ -24,6 +24,14 @@ def classes_of(shares: np.ndarray) -> np.ndarray:
     """
     bins = np.digitize(shares, [1, 10, 50, 100]) + 1  # 1 to 5, where 5 is all
     return np.bincount(np.where(shares == 0, 0, bins), minlength=len(CLASSES))
+
+
+def _finding(touched: int, total: int) -> str:
+    if not total:
+        return "No sample has an 8-gram"
+    share = f"{touched / total:.1%}" if touched else "None"
+    verb = "shares" if total == 1 or not touched else "share"
+    return f"{share} of {plural(total, 'sample')} {verb} an 8-gram with the training set"
 
 
 def draw_overlap(file: Path, shares: Mapping[str, np.ndarray]) -> None:
@@ -38,12 +46,7 @@ def draw_overlap(file: Path, shares: Mapping[str, np.ndarray]) -> None:
     touched = total - sum(int(own[0]) for own in counts.values())
     percents = {name: 100 * own / max(own.sum(), 1) for name, own in counts.items()}
     with picture(file, height=1.7 + 0.42 * max(len(counts), 1)) as figure:
-        headline(
-            figure,
-            f"{touched / total:.1%} of {total:,} samples share an 8-gram with the training set"
-            if total
-            else "No sample has an 8-gram",
-        )
+        headline(figure, _finding(touched, total))
         axes = figure.add_subplot()
         left = np.zeros(len(counts))
         for number, (name, color) in enumerate(zip(CLASSES, COLORS, strict=True)):
@@ -55,7 +58,7 @@ def draw_overlap(file: Path, shares: Mapping[str, np.ndarray]) -> None:
                     ink = "white" if number > 2 else "black"
                     axes.text(start + width / 2, place, text, color=ink, ha="center", va="center")
             left += widths
-        axes.set_yticks(range(len(counts)), [one_line(name, 24) for name in counts])
+        axes.set_yticks(range(len(counts)), [short(name, 24) for name in counts])
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
         axes.set_xlim(0, 100)

@@ -74,7 +74,7 @@ def source_manifests(paths: Iterable[Path]) -> list[Manifest]:
     A stage stores them in its own manifest, so that every corpus can be traced back to the dumps,
     but not the lists of their files, which are its inputs.
     """
-    folders = {path.resolve().parent for path in paths}  # of a link, where its target is
+    folders = {path.resolve().parent for path in paths}  # of the target, if it is a link
     found = [read_manifest(f / MANIFEST) for f in folders if (f / MANIFEST).exists()]
     for manifest in found:
         manifest.pop("outputs", None)

@@ -9,11 +9,11 @@
 # %% [markdown]
 # # The classification head of GPT-1, statement by statement
 #
-# A language model becomes a classifier by one more matrix and a short training on labelled texts. The
-# recipe is in sections 3.2, 3.3 and 4.1 of "Improving Language Understanding by Generative
+# A language model becomes a classifier by one more matrix and a short training on labelled texts.
+# The recipe is in sections 3.2, 3.3 and 4.1 of "Improving Language Understanding by Generative
 # Pre-Training" (Radford et al. 2018), and `finetune.py` follows it for GPT-1 and GPT-2 alike. This
-# page goes through the statements of those sections (in indented blocks, in our own words), each with
-# the code that implements it and a run on a tiny model.
+# page goes through the statements of those sections (in indented blocks, in our own words), each
+# with the code that implements it and a run on a tiny model.
 #
 # Code headed by the name of a function and a file is read from `src/webtext_gpt/` when the page is
 # built. All other code was run to make this page, which is also a notebook,
@@ -31,12 +31,12 @@ plt.rcParams.update({"axes.spines.right": False, "figure.constrained_layout.use"
 # %% [markdown]
 # ## 1. Much text, few labels
 #
-# > **Section 1.** Unlabelled text is abundant and labelled data is scarce. Learn from the text first,
-# > then adapt to the task "with minimal changes to the model architecture".
+# > **Section 1.** Unlabelled text is abundant and labelled data is scarce. Learn from the text
+# > first, then adapt to the task "with minimal changes to the model architecture".
 #
-# The unlabelled text on this page is made up: what guests thought of a dish, and what they did then.
-# There are 12 words of praise and 12 of blame. No label says which is which, but guests who praise
-# ask for more, and guests who blame ask for a refund:
+# The unlabelled text on this page is made up: what guests thought of a dish, and what they did
+# then. There are 12 words of praise and 12 of blame. No label says which is which, but guests who
+# praise ask for more, and guests who blame ask for a refund:
 
 # %%
 from reviews import BLAME, PRAISE, labelled, reviews
@@ -47,9 +47,9 @@ for text in unlabelled[:4]:
     print(text)
 
 # %% [markdown]
-# The task is to classify an opinion, without what the guest did, as praise or blame. Labels exist for
-# 4 words of each kind only. The test consists of opinions with the other 8 words of each, which never
-# have a label:
+# The task is to classify an opinion, without what the guest did, as praise or blame. Labels exist
+# for 4 words of each kind only. The test consists of opinions with the other 8 words of each, which
+# never have a label:
 
 # %%
 training, test = labelled(slice(0, 4))[:512], labelled(slice(4, None))[:400]
@@ -109,10 +109,10 @@ for step, loss in enumerate(train(pretrained, blocks, steps=400)):
 # | entailment | start, premise, delimiter, hypothesis, extract |
 # | similarity | both orders of the two texts, each as above; the two states are added |
 #
-# (The paper has a fourth, multiple choice: one sequence for each answer. Here, such tasks are scored
-# without fine-tuning.) The end token is called *extract*, because the classifier reads the state
-# there. `add_head` adds the extract and delimiter tokens to the vocabulary. The start token is
-# `<|endoftext|>`, which the model knows from pretraining as the beginning of a document.
+# (The paper has a fourth, multiple choice: one sequence for each answer. Here, such tasks are
+# scored without fine-tuning.) The end token is called *extract*, because the classifier reads the
+# state there. `add_head` adds the extract and delimiter tokens to the vocabulary. The start token
+# is `<|endoftext|>`, which the model knows from pretraining as the beginning of a document.
 
 # %% tags=["source"]
 from webtext_gpt.finetuning.model import add_head
@@ -120,8 +120,9 @@ from webtext_gpt.finetuning.model import add_head
 show(add_head)
 
 # %% [markdown]
-# A new token needs a row in the embedding matrix. It begins near the mean of all rows, with some noise
-# added, so that the new tokens are unlikely as predictions, and the others nearly as likely as before.
+# A new token needs a row in the embedding matrix. It begins near the mean of all rows, with some
+# noise added, so that the new tokens are unlikely as predictions, and the others nearly as likely
+# as before.
 
 # %% tags=["source"]
 from webtext_gpt.finetuning.data.sequences import encode_texts
@@ -159,8 +160,8 @@ for order in two:
 # > **Section 3.2.** The final block's activation at the last token, $h_l^m$, is fed into an added
 # > linear layer: $P(y \mid x^1, \dots, x^m) = \mathrm{softmax}(h_l^m W_y)$.
 #
-# The last token is the right one to read, because attention is causal: its state is the only one that
-# has seen the whole text.
+# The last token is the right one to read, because attention is causal: its state is the only one
+# that has seen the whole text.
 
 # %% tags=["source"]
 from webtext_gpt.model import GPTClassifier
@@ -174,8 +175,8 @@ show(GPTClassifier.extract_states)
 show(GPTClassifier.classify)
 
 # %% [markdown]
-# Shorter texts of a batch are padded on the right, after their extract token. Since no position looks
-# to the right, padding changes nothing:
+# Shorter texts of a batch are padded on the right, after their extract token. Since no position
+# looks to the right, padding changes nothing:
 
 # %%
 from webtext_gpt.finetuning.data.sequences import pad_right
@@ -197,9 +198,9 @@ print("the same without padding:", torch.allclose(logits[:1], alone, atol=1e-5))
 # %% [markdown]
 # ## 5. The loss: labels and language (section 3.2)
 #
-# > **Section 3.2.** Maximize $L_2 = \sum_{(x, y)} \log P(y \mid x^1, \dots, x^m)$. Language modelling
-# > as an auxiliary objective improves generalization and speeds up convergence:
-# > $L_3 = L_2 + \lambda L_1$. **Section 4.1.** $\lambda = 0.5$.
+# > **Section 3.2.** Maximize $L_2 = \sum_{(x, y)} \log P(y \mid x^1, \dots, x^m)$. Language
+# > modelling as an auxiliary objective improves generalization and speeds up convergence: $L_3 =
+# > L_2 + \lambda L_1$. **Section 4.1.** $\lambda = 0.5$.
 #
 # The program minimizes, so its losses have the opposite sign, and are means. One pass through the
 # body serves both: the last state goes to the head, and all states go to the output layer of the
@@ -240,10 +241,10 @@ print(f"before fine-tuning: labels {of_labels:.2f} (ln 2 = 0.69), language {of_l
 # > **Section 3.2.** The only new parameters are $W_y$ and the embeddings of the delimiter tokens.
 # > **Section 4.1.** Dropout of 0.1 on the classifier; otherwise the settings of pre-training.
 #
-# All weights are trained, old and new. The head has no bias. `dropout` in `classify` sets a tenth of
-# the values of the last state to 0, at random, in training only. `finetune.py layers=1` trains the
-# last block and the head alone, and `layers=0` the head; the rows of the new tokens are trained in any
-# case.
+# All weights are trained, old and new. The head has no bias. `dropout` in `classify` sets a tenth
+# of the values of the last state to 0, at random, in training only. `finetune.py layers=1` trains
+# the last block and the head alone, and `layers=0` the head; the rows of the new tokens are trained
+# in any case.
 
 # %% tags=["source"]
 from webtext_gpt.finetuning.model import choose_trained, freeze
@@ -262,11 +263,12 @@ for layers in ("all", 1, 0):
 # %% [markdown]
 # ## 7. Fine-tuning
 #
-# > **Section 4.1.** Learning rate 6.25e-5, batches of 32, 3 epochs. The rate decays linearly, after a
-# > warm-up over 0.2 % of the training.
+# > **Section 4.1.** Learning rate 6.25e-5, batches of 32, 3 epochs. The rate decays linearly, after
+# > a warm-up over 0.2 % of the training.
 #
-# 6.25e-5 is for width 768. The project's default for other widths is 6.25e-5 $(768 / C)^{1.5}$, which
-# is 2.6e-3 here. The runs below take 1e-3, and one of them the default. The schedule is `linear`:
+# 6.25e-5 is for width 768. The project's default for other widths is 6.25e-5 $(768 / C)^{1.5}$,
+# which is 2.6e-3 here. The runs below take 1e-3, and one of them the default. The schedule is
+# `linear`:
 
 # %% tags=["source"]
 from webtext_gpt.training.schedule import linear
@@ -340,23 +342,24 @@ for (name, (_, accuracies)), colour in zip(
     runs.items(), ("#0072B2", "#56B4E9", "#D55E00", "#009E73")
 ):
     axes.plot([100 * value for value in accuracies], color=colour, linewidth=2, label=name)
-axes.axhline(50, color="#999999", linestyle=":")
+axes.axhline(50, color="#767676", linestyle=":")
+axes.text(47.5, 51, "chance", color="#767676", ha="right")
 axes.set(xlabel="fine-tuning step", ylabel="test accuracy in %", ylim=(0, 104), xlim=(0, 48))
 axes.set_title("Words that never had a label: only the pretrained model knows them", loc="left")
 axes.legend(frameon=False, loc="lower right")
 plt.show()
 
 # %% [markdown]
-# All of them fit the training texts. The words of the test had no label, so only a model that has read
-# about them can classify them. In pretraining, `rotten` was followed by the same reactions as `awful`.
-# To predict them, the model had to represent the two words alike; a few labels then name the two
-# groups. This is how fine-tuning works with little data, in its simplest case: one cannot tell from
-# labels alone that a word which they do not contain is bad.
+# All of them fit the training texts. The words of the test had no label, so only a model that has
+# read about them can classify them. In pretraining, `rotten` was followed by the same reactions as
+# `awful`. To predict them, the model had to represent the two words alike; a few labels then name
+# the two groups. This is how fine-tuning works with little data, in its simplest case: one cannot
+# tell from labels alone that a word which they do not contain is bad.
 #
-# The auxiliary objective does not help here, and the high learning rate does harm with it, probably since the labelled
-# texts contain 8 of the 24 words, and a language model that is trained on them alone unlearns the
-# other 16. The paper found that the objective helps with larger datasets and not with smaller ones
-# (section 5). `lm_weight=0` turns it off.
+# The auxiliary objective does not help here, and the high learning rate does harm with it, probably
+# since the labelled texts contain 8 of the 24 words, and a language model that is trained on them
+# alone unlearns the other 16. The paper found that the objective helps with larger datasets and not
+# with smaller ones (section 5). `lm_weight=0` turns it off.
 #
 # ## 8. Classifying a new text
 #
@@ -376,8 +379,8 @@ for text, probabilities in zip(new, classifier.logits(new).softmax(dim=1).tolist
 # %% [markdown]
 # ## The same by one command
 #
-# `finetune.py` does all of this for files and datasets of your own, with validation, metrics, several
-# seeds and devices. Labels are any column of a CSV:
+# `finetune.py` does all of this for files and datasets of your own, with validation, metrics,
+# several seeds and devices. Labels are any column of a CSV:
 #
 # ```bash
 # python finetune.py checkpoint=gpt2 task=file task.train=reviews.csv task.text=review task.label=opinion run_dir=my_classifier

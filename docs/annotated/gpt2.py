@@ -64,15 +64,15 @@ for text in seen[:3]:
     print(text)
 
 # %% [markdown]
-# The stories are all combinations of 12 names, 12 colours and 12 things. No label marks the colour as
-# an answer. Section 14 asks the trained model about stories that it has not seen.
+# The stories are all combinations of 12 names, 12 colours and 12 things. No label marks the colour
+# as an answer. Section 14 asks the trained model about stories that it has not seen.
 #
 # ## 2. From text to tokens
 #
-# > **GPT-2, section 2.2.** Byte-level BPE (byte pair encoding): the base vocabulary is the 256 bytes,
-# > so that every string can be encoded. Then the most frequent pair of neighbours becomes a new
-# > token, again and again. Merges "across character categories" are prevented, with "an exception for
-# > spaces".
+# > **GPT-2, section 2.2.** Byte-level BPE (byte pair encoding): the base vocabulary is the 256
+# > bytes, so that every string can be encoded. Then the most frequent pair of neighbours becomes a
+# > new token, again and again. Merges "across character categories" are prevented, with "an
+# > exception for spaces".
 #
 # A regular expression enforces the categories. It cuts a text into pieces before any merge, and
 # merges happen only within a piece. Its alternatives are, in order: English contractions, letters,
@@ -89,9 +89,10 @@ split = Split(Regex(GPT2_PATTERN), behavior="isolated")
 print([piece for piece, _ in split.pre_tokenize_str("Ann's kite is 100% red!!  Yes.")])
 
 # %% [markdown]
-# Without this rule, `dog`, `dog.`, `dog!` and `dog?` would each take a place in the vocabulary, which
-# is the paper's example. `_byte_level` puts the expression and the mapping to bytes before the merges.
-# Counting and merging are left to the library `tokenizers`, which is fast enough for a whole corpus:
+# Without this rule, `dog`, `dog.`, `dog!` and `dog?` would each take a place in the vocabulary,
+# which is the paper's example. `_byte_level` puts the expression and the mapping to bytes before
+# the merges. Counting and merging are left to the library `tokenizers`, which is fast enough for a
+# whole corpus:
 
 # %% tags=["source"]
 from webtext_gpt import tokenizer as tokenizer_module
@@ -123,8 +124,8 @@ for text in (seen[0], "Zoë's naïve 🪁"):
 #
 # ## 3. From tokens to training samples
 #
-# > **GPT-1, section 3.1.** Maximize $L_1 = \sum_i \log P(u_i \mid u_{i-k}, \dots, u_{i-1})$ over the
-# > tokens $u_i$ of the corpus; $k$ is the size of the context.
+# > **GPT-1, section 3.1.** Maximize $L_1 = \sum_i \log P(u_i \mid u_{i-k}, \dots, u_{i-1})$ over
+# > the tokens $u_i$ of the corpus; $k$ is the size of the context.
 # >
 # > **GPT-2, section 2.3.** The context grows from 512 to 1,024 tokens; a batch has 512 sequences.
 #
@@ -158,9 +159,9 @@ for t in range(6):
 # > $h_l = \mathrm{block}(h_{l-1})$ for each layer $l$; $P(u) = \mathrm{softmax}(h_n W_e^\top)$.
 #
 # These three equations are `GPT.hidden_states` and `GPT.forward`. For GPT-2, `table` is the matrix
-# $W_p$ of learned position embeddings, `self.wpe.weight`. You can skip `scale_embeddings`, `rotary`,
-# `residual_scalars` and `value_embeddings`, which are options of other models, and `layout` and
-# `cache`, which section 13 explains.
+# $W_p$ of learned position embeddings, `self.wpe.weight`. You can skip `scale_embeddings`,
+# `rotary`, `residual_scalars` and `value_embeddings`, which are options of other models, and
+# `layout` and `cache`, which section 13 explains.
 
 # %% tags=["source"]
 from webtext_gpt.model import GPT
@@ -197,9 +198,9 @@ print("logits              (B, T, V)", tuple(logits.shape))
 #
 # ## 5. Causal self-attention
 #
-# > **Vaswani et al. 2017, section 3.2.**
-# > $\mathrm{Attention}(Q, K, V) = \mathrm{softmax}(Q K^\top / \sqrt{d}) V$, in several heads at once.
-# > **GPT-1, section 3.1.** The self-attention is *masked*: a position sees itself and earlier ones.
+# > **Vaswani et al. 2017, section 3.2.** $\mathrm{Attention}(Q, K, V) = \mathrm{softmax}(Q K^\top /
+# > \sqrt{d}) V$, in several heads at once. **GPT-1, section 3.1.** The self-attention is *masked*:
+# > a position sees itself and earlier ones.
 #
 # Attention is the only place where positions exchange information. Each position has a query, a key
 # and a value, all linear functions of its state. A query is compared with the keys of the positions
@@ -215,8 +216,8 @@ show(CausalSelfAttention.heads, "B, T, C =", "q, k, v =")
 show(CausalSelfAttention.forward, "B, T, C = x.shape")
 
 # %% [markdown]
-# `attention` is the formula. PyTorch's `scaled_dot_product_attention` computes it without storing the
-# (T, T) matrix of weights. Here it is step by step, for the first block:
+# `attention` is the formula. PyTorch's `scaled_dot_product_attention` computes it without storing
+# the (T, T) matrix of weights. Here it is step by step, for the first block:
 
 # %%
 block = model.blocks[0]
@@ -256,8 +257,8 @@ print("token 6 changed; logits that differ:", differs.nonzero().flatten().tolist
 # %% [markdown]
 # ## 6. The MLP
 #
-# > **GPT-1, section 4.1.** A position-wise feed-forward network with an inner width of 3,072 = 4 C and
-# > the GELU activation.
+# > **GPT-1, section 4.1.** A position-wise feed-forward network with an inner width of 3,072 = 4 C
+# > and the GELU activation.
 #
 # Each position by itself: to four times the width, an activation, and back. GELU is $x \Phi(x)$,
 # where $\Phi$ is the normal distribution function. Both GPTs compute an approximation with tanh.
@@ -277,13 +278,13 @@ print("model  ", *(f"{value:7.3f}" for value in model.blocks[0].mlp.activation(p
 # %% [markdown]
 # ## 7. The block, normalized at its input
 #
-# > **GPT-2, section 2.3.** Layer normalization is "moved to the input of each sub-block", and one more
-# > is added "after the final self-attention block".
+# > **GPT-2, section 2.3.** Layer normalization is "moved to the input of each sub-block", and one
+# > more is added "after the final self-attention block".
 #
 # This is the main change from GPT-1, whose branch is the second one. With `pre_norm`, the residual
-# stream itself is never normalized: both sub-blocks read a normalized copy and add their output. The
-# gradient reaches every block through a chain of plain sums, which keeps deep models trainable. The
-# normalization that was added is `ln_f`, at the end of `hidden_states` above.
+# stream itself is never normalized: both sub-blocks read a normalized copy and add their output.
+# The gradient reaches every block through a chain of plain sums, which keeps deep models trainable.
+# The normalization that was added is `ln_f`, at the end of `hidden_states` above.
 
 # %% tags=["source"]
 from webtext_gpt.model.gpt import Block
@@ -304,8 +305,8 @@ print(f"mean {normalized.mean().abs():.2f}, variance {normalized.var(unbiased=Fa
 #
 # > **GPT-1, section 3.1.** The logits are $h_n W_e^\top$, with the same matrix $W_e$ that embeds.
 #
-# The logit of a token is thus the scalar product of the last state and the token's own embedding. One
-# tensor has both names, so its gradient is the sum of both uses:
+# The logit of a token is thus the scalar product of the last state and the token's own embedding.
+# One tensor has both names, so its gradient is the sum of both uses:
 
 # %%
 with torch.no_grad():
@@ -314,9 +315,9 @@ print("one tensor:", model.lm_head.weight is model.wte.weight)
 print("equal:", torch.allclose(by_hand, logits, atol=1e-5))
 
 # %% [markdown]
-# Now every weight is known. A block has $3C^2 + C^2$ for attention and $8C^2$ for the MLP, and biases
-# and gains. Counted for the four models of the paper's table 2, whose own totals were too low (its
-# first row says 117M):
+# Now every weight is known. A block has $3C^2 + C^2$ for attention and $8C^2$ for the MLP, and
+# biases and gains. Counted for the four models of the paper's table 2, whose own totals were too
+# low (its first row says 117M):
 
 # %%
 from webtext_gpt.model.config import GPT2_VOCAB_SIZE
@@ -336,13 +337,13 @@ for name, n_layer, n_head, C in (
 # %% [markdown]
 # ## 9. Initial weights
 #
-# > **GPT-1, section 4.1.** Weights are drawn from N(0, 0.02).
-# > **GPT-2, section 2.3.** The weights of residual layers are scaled "by a factor of $1/\sqrt{N}$ where
-# > N is the number of residual layers".
+# > **GPT-1, section 4.1.** Weights are drawn from N(0, 0.02). **GPT-2, section 2.3.** The weights
+# > of residual layers are scaled "by a factor of $1/\sqrt{N}$ where N is the number of residual
+# > layers".
 #
-# Each block adds to the residual stream twice, so $N = 2\,n_{layer}$. Sums of N independent terms grow
-# like $\sqrt{N}$; the factor compensates that. It applies to the last matrix of each sub-block, which
-# is called `c_proj` in both:
+# Each block adds to the residual stream twice, so $N = 2\,n_{layer}$. Sums of N independent terms
+# grow like $\sqrt{N}$; the factor compensates that. It applies to the last matrix of each
+# sub-block, which is called `c_proj` in both:
 
 # %% tags=["source"]
 show(GPT.init_weights, "std = self.config.init_std", "nn.init.normal_(module.weight, std=std)")
@@ -365,8 +366,9 @@ for n_layer in (6, 12, 24):
     print(f"{n_layer:2} blocks: {added[0]:5.2f} {added[1]:6.3f}")
 
 # %% [markdown]
-# Without the factor, the variance grows with the depth; with it, it stays about the same. (0.02 suits a width of 768. For narrower models, this page multiplies it by
-# $\sqrt{768 / C}$, so that the sums have the size that they have in GPT-2 small.)
+# Without the factor, the variance grows with the depth; with it, it stays about the same. (0.02
+# suits a width of 768. For narrower models, this page multiplies it by $\sqrt{768 / C}$, so that
+# the sums have the size that they have in GPT-2 small.)
 #
 # ## 10. The loss
 #
@@ -387,20 +389,20 @@ print("inputs", tuple(inputs.shape))
 print(f"loss before training {loss:.1f}; ln V = {torch.tensor(V).log():.1f}")
 
 # %% [markdown]
-# An untrained model gives every token about the same probability, 1 / V, and so a loss of about ln V.
-# A first loss far from ln V is a sign of an error.
+# An untrained model gives every token about the same probability, 1 / V, and so a loss of about ln
+# V. A first loss far from ln V is a sign of an error.
 #
 # ## 11. Optimizer and learning rate
 #
-# > **GPT-1, section 4.1.** Adam; the learning rate rises linearly to 2.5e-4 over 2,000 updates, then
-# > falls to 0 along a cosine. Weight decay of 0.01 "on all non bias or gain weights".
-# > **GPT-2, section 2.3.** The learning rate was tuned by hand, for the perplexity on 5 % of WebText
-# > that was held out. No values are given.
+# > **GPT-1, section 4.1.** Adam; the learning rate rises linearly to 2.5e-4 over 2,000 updates,
+# > then falls to 0 along a cosine. Weight decay of 0.01 "on all non bias or gain weights". **GPT-2,
+# > section 2.3.** The learning rate was tuned by hand, for the perplexity on 5 % of WebText that
+# > was held out. No values are given.
 #
-# The missing values are taken from GPT-3 (Brown et al. 2020, section 2 and appendix B), which is the
-# next paper in the series: a peak of 6e-4 for width 768, $\beta = (0.9, 0.95)$, weight decay 0.1, and
-# gradients clipped to a norm of 1. Decay is separate from the gradient (AdamW). Matrices have two
-# dimensions, biases and gains one, which is how they are told apart:
+# The missing values are taken from GPT-3 (Brown et al. 2020, section 2 and appendix B), which is
+# the next paper in the series: a peak of 6e-4 for width 768, $\beta = (0.9, 0.95)$, weight decay
+# 0.1, and gradients clipped to a norm of 1. Decay is separate from the gradient (AdamW). Matrices
+# have two dimensions, biases and gains one, which is how they are told apart:
 
 # %% tags=["source"]
 from webtext_gpt.training import optim
@@ -450,8 +452,8 @@ for step, loss in enumerate(train(model, blocks, steps=300)):
 # are chosen from 12 each, and each of them is written twice.
 #
 # - A model that knows nothing: $\ln V$ at each token, 5.9 nats.
-# - A model that knows which words come where, but cannot look back, guesses a word of 12 six times in
-#   12 tokens: $6 \ln 12 / 12 = 1.24$.
+# - A model that knows which words come where, but cannot look back, guesses a word of 12 six times
+#   in 12 tokens: $6 \ln 12 / 12 = 1.24$.
 # - A model that looks back guesses three times only: $3 \ln 12 / 12 = 0.62$. Nothing can do better.
 
 # %% tags=["measured"] picture="loss" alt="Loss against training step: it falls steeply from 5.9 to a plateau at 1.24 nats, stays there until about step 100, then falls to 0.62"
@@ -470,14 +472,14 @@ axes.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# The plateau is real: embeddings and MLPs learn the words within a few dozen steps, but copying a word
-# needs an attention head that has learned where to look.
+# The plateau is real: embeddings and MLPs learn the words within a few dozen steps, but copying a
+# word needs an attention head that has learned where to look.
 #
 # ### Where it looks
 #
-# These are attention weights of the trained model for a story that it has not seen, in the first head
-# and in the head that looks at the colour most. Row t shows where position t looks while it predicts
-# token t + 1. `is`, third from the bottom, has to predict the colour.
+# These are attention weights of the trained model for a story that it has not seen, in the first
+# head and in the head that looks at the colour most. Row t shows where position t looks while it
+# predicts token t + 1. `is`, third from the bottom, has to predict the colour.
 
 # %% tags=["measured"] picture="attention" alt="Attention weights of two heads, as matrices over the tokens of an unseen story. In the row of the second 'is', one head puts most of its weight on the colour in the first sentence"
 story = held[:1]
@@ -492,13 +494,16 @@ strongest = max(
     ((layer, head) for layer in range(2) for head in range(2)),
     key=lambda place: every[place[0]][place[1], question, answer],
 )
-figure, panels = plt.subplots(1, 2, figsize=(7.6, 4.3), sharey=True)
+figure, panels = plt.subplots(1, 2, figsize=(7, 4.4), sharey=True)
+figure.suptitle("To predict the colour, 'is' looks back at it", x=0.01, ha="left")
 for panel, (layer, head) in zip(panels, ((0, 0), strongest)):
     panel.imshow(every[layer][head], cmap="Blues", vmin=0, vmax=1)
     panel.set_title(f"block {layer}, head {head}", loc="left", fontsize=11)
     panel.set_xticks(range(len(labels)), labels, rotation=90)
     panel.set_yticks(range(len(labels)), labels)
     panel.tick_params(length=0)
+    panel.set_xlabel("position that is looked at")
+panels[0].set_ylabel("position that looks")
 panels[1].add_patch(
     plt.Rectangle(
         (answer - 0.5, question - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=2
@@ -510,8 +515,9 @@ print(f"weight from 'is' to the colour: {every[strongest[0]][strongest[1], quest
 # %% [markdown]
 # ## 13. Sampling
 #
-# > **GPT-2, section 3.6 and the released samples.** Top-k random sampling (Fan et al. 2018): the next
-# > token is drawn from the k most probable ones, with k = 40 for the samples, and k = 2 for summaries.
+# > **GPT-2, section 3.6 and the released samples.** Top-k random sampling (Fan et al. 2018): the
+# > next token is drawn from the k most probable ones, with k = 40 for the samples, and k = 2 for
+# > summaries.
 #
 # Small probabilities of many unlikely tokens add up, and one of them can derail a text. Top-k sets
 # them to 0 before the softmax:
@@ -535,14 +541,14 @@ for new in generate(
     )
 
 # %% [markdown]
-# A sample can go wrong, as one with another colour in its second sentence does: the model still gives
-# some probability to other colours, and sampling sometimes draws one.
+# A sample can go wrong, as one with another colour in its second sentence does: the model still
+# gives some probability to other colours, and sampling sometimes draws one.
 #
 # ### The cache changes nothing
 #
 # To write token t + 1, attention needs the keys and values of all tokens up to t. They depend on
-# earlier tokens only, so those of the text so far never change. `KeyValueCache` keeps them, and each
-# step passes a single new token through the model. This is the `cache` of the code above:
+# earlier tokens only, so those of the text so far never change. `KeyValueCache` keeps them, and
+# each step passes a single new token through the model. This is the `cache` of the code above:
 
 # %% tags=["source"]
 from webtext_gpt.model import KeyValueCache
@@ -564,11 +570,11 @@ print(
 # %% [markdown]
 # ## 14. The task in the text
 #
-# > **GPT-2, section 2 and 3.** Tasks are tested "zero-shot": no weight is changed, the task is given
-# > as a text to continue.
+# > **GPT-2, section 2 and 3.** Tasks are tested "zero-shot": no weight is changed, the task is
+# > given as a text to continue.
 #
-# The model was trained to predict stories. Cut off before its last word, a story is a question. Each
-# of these combinations of name, colour and thing is new to the model:
+# The model was trained to predict stories. Cut off before its last word, a story is a question.
+# Each of these combinations of name, colour and thing is new to the model:
 
 # %% tags=["measured"]
 with torch.no_grad():
@@ -581,14 +587,14 @@ for ids, answer in [*zip(held, answers)][:3]:
     print(f"{tokenizer.decode(ids[1:-2])} ->{tokenizer.decode([answer])}")
 
 # %% [markdown]
-# By chance it would be one in 12. GPT-2 does the same with questions, summaries and translations that
-# it met in WebText, with far lower scores: its text does not consist of one task, and its tasks are
-# harder.
+# By chance it would be one in 12. GPT-2 does the same with questions, summaries and translations
+# that it met in WebText, with far lower scores: its text does not consist of one task, and its
+# tasks are harder.
 #
 # ## 15. The real weights
 #
-# OpenAI's weights fit this model, because its parts and names are theirs. Hugging Face's folders are
-# the common format for them. Here is one, with the tiny model in it:
+# OpenAI's weights fit this model, because its parts and names are theirs. Hugging Face's folders
+# are the common format for them. Here is one, with the tiny model in it:
 
 # %%
 import tempfile
@@ -619,8 +625,8 @@ for ours in ("wte.weight", "blocks.{}.attn.c_attn.weight", "blocks.{}.mlp.c_fc.w
 print("transposed:", *LINEAR)
 
 # %% [markdown]
-# Read back, the model is the same. As a check from outside, Hugging Face's own `GPT2LMHeadModel` reads
-# the folder and computes the same logits:
+# Read back, the model is the same. As a check from outside, Hugging Face's own `GPT2LMHeadModel`
+# reads the folder and computes the same logits:
 
 # %%
 from webtext_gpt.checkpoint.load import load

@@ -9,15 +9,16 @@
 # %% [markdown]
 # # The Transformer of 2017, statement by statement
 #
-# "Attention Is All You Need" (Vaswani et al. 2017) introduced the Transformer: an encoder that reads a
-# sentence and a decoder that writes its translation. This page goes through sections 3 to 6 of the
-# paper. Its statements are given in our own words, in indented blocks. Each is followed by the code
-# of this project that implements it and by a run on a model small enough to print.
+# "Attention Is All You Need" (Vaswani et al. 2017) introduced the Transformer: an encoder that
+# reads a sentence and a decoder that writes its translation. This page goes through sections 3 to 6
+# of the paper. Its statements are given in our own words, in indented blocks. Each is followed by
+# the code of this project that implements it and by a run on a model small enough to print.
 #
 # Code headed by the name of a function and a file is read from `src/webtext_gpt/` when the page is
 # built. All other code was run to make this page, which is also a notebook,
-# `docs/annotated/transformer.ipynb`. [The annotated GPT-2](annotated_gpt2.md) treats the decoder alone,
-# and in more detail; [translation](../how-to/translation.md) is about training on real sentences.
+# `docs/annotated/transformer.ipynb`. [The annotated GPT-2](annotated_gpt2.md) treats the decoder
+# alone, and in more detail; [translation](../how-to/translation.md) is about training on real
+# sentences.
 #
 # | symbol | meaning |
 # |---|---|
@@ -33,9 +34,9 @@ from showing import show
 # ## The task
 #
 # The model reads a sequence in one language and writes it in another. Here the languages are Arabic
-# and Roman numerals, which a tiny model can learn while this page is built. Characters are its tokens;
-# one vocabulary serves both languages, as in section 5.1. `<|endoftext|>` ends each source, and begins
-# and ends each target.
+# and Roman numerals, which a tiny model can learn while this page is built. Characters are its
+# tokens; one vocabulary serves both languages, as in section 5.1. `<|endoftext|>` ends each source,
+# and begins and ends each target.
 
 # %%
 import math
@@ -94,9 +95,9 @@ show(Transformer._embedded)
 # %% [markdown]
 # ## 3.5 Positional encoding
 #
-# > Attention does not depend on the order of its inputs, so a vector for the position is added to each
-# > token's embedding: $PE(p, 2i) = \sin(p / 10000^{2i/C})$ and $PE(p, 2i + 1)$ the cosine of the same
-# > angle. The wavelengths grow from $2\pi$ to $10000 \cdot 2\pi$.
+# > Attention does not depend on the order of its inputs, so a vector for the position is added to
+# > each token's embedding: $PE(p, 2i) = \sin(p / 10000^{2i/C})$ and $PE(p, 2i + 1)$ the cosine of
+# > the same angle. The wavelengths grow from $2\pi$ to $10000 \cdot 2\pi$.
 
 # %% tags=["source"]
 from webtext_gpt.model.gpt import sinusoidal_positions
@@ -106,8 +107,8 @@ show(sinusoidal_positions)
 # %% [markdown]
 # > For a fixed offset $k$, the encoding of position $p + k$ is a linear function of that of $p$.
 #
-# The function is a rotation of each pair of a sine and a cosine, by an angle that depends on $k$ but
-# not on $p$:
+# The function is a rotation of each pair of a sine and a cosine, by an angle that depends on $k$
+# but not on $p$:
 
 # %%
 table = sinusoidal_positions(64, 8)
@@ -120,10 +121,11 @@ print("equal:", torch.allclose(moved, sines[k:], atol=1e-6))
 # %% [markdown]
 # ## 3.2.1 Scaled dot-product attention
 #
-# > $\mathrm{Attention}(Q, K, V) = \mathrm{softmax}(Q K^\top / \sqrt{d_k}) V$, with queries Q, keys K and
-# > values V of width $d_k$.
+# > $\mathrm{Attention}(Q, K, V) = \mathrm{softmax}(Q K^\top / \sqrt{d_k}) V$, with queries Q, keys
+# > K and values V of width $d_k$.
 #
-# PyTorch computes it without storing the weights. (The branch for bf16 on CPUs is only about speed.)
+# PyTorch computes it without storing the weights. (The branch for bf16 on CPUs is only about
+# speed.)
 
 # %% tags=["source"]
 from webtext_gpt.model.gpt import attention
@@ -141,8 +143,8 @@ print("equal to the formula:", torch.allclose(attention(q, k, v), weights @ v, a
 # > Queries, keys and values are projected once for each head. The heads attend in parallel; their
 # > outputs are concatenated and projected again.
 #
-# A single matrix, `c_attn`, holds the projections of all heads. `values`, `qk_norm` and `rotation` are
-# options of later models; `cache` is used in generation.
+# A single matrix, `c_attn`, holds the projections of all heads. `values`, `qk_norm` and `rotation`
+# are options of later models; `cache` is used in generation.
 
 # %% tags=["source"]
 from webtext_gpt.model.gpt import CausalSelfAttention
@@ -156,7 +158,8 @@ show(CausalSelfAttention.forward)
 # ## 3.1 Encoder
 #
 # > The encoder is a stack of identical layers. Each has two sub-layers, self-attention and a
-# > feed-forward network. The output of a sub-layer is $\mathrm{LayerNorm}(x + \mathrm{Sublayer}(x))$.
+# > feed-forward network. The output of a sub-layer is $\mathrm{LayerNorm}(x +
+# > \mathrm{Sublayer}(x))$.
 #
 # This is the second branch. In the first, which GPT-2 uses, each sub-layer normalizes its input.
 
@@ -187,8 +190,8 @@ print("equal:", torch.allclose(together.keys[0][:1, :, :3], alone.keys[0], atol=
 # %% [markdown]
 # ## 3.3 Position-wise feed-forward network
 #
-# > $\mathrm{FFN}(x) = \max(0, x W_1 + b_1) W_2 + b_2$, applied to each position separately, with an inner
-# > width of 4 C.
+# > $\mathrm{FFN}(x) = \max(0, x W_1 + b_1) W_2 + b_2$, applied to each position separately, with an
+# > inner width of 4 C.
 
 # %% tags=["source"]
 from webtext_gpt.model.gpt import MLP
@@ -200,7 +203,8 @@ show(MLP.forward)
 #
 # > 1. In the encoder, every position attends to all positions of the source.
 # > 2. In the decoder, a position attends to itself and to earlier ones.
-# > 3. From decoder to encoder: queries come from the decoder, keys and values from the encoder's output.
+# > 3. From decoder to encoder: queries come from the decoder, keys and values from the encoder's
+# >    output.
 #
 # A decoder layer has the second use (`attn`), the third (`cross`), and the feed-forward network:
 
@@ -239,8 +243,8 @@ print("unchanged positions:", [t for t, is_same in enumerate(same) if is_same])
 # > Sentence pairs of similar length are batched together; a batch has about 25,000 tokens of each
 # > language.
 #
-# The pairs are shuffled, sorted by length, and cut into batches of a given number of tokens. The order
-# of the batches is random again:
+# The pairs are shuffled, sorted by length, and cut into batches of a given number of tokens. The
+# order of the batches is random again:
 
 # %%
 import numpy as np
@@ -264,12 +268,12 @@ print(f"{batches.per_epoch} batches an epoch; {filled:.0%} of the targets' posit
 # %% [markdown]
 # ## 5.4 Regularization
 #
-# > Dropout is applied to the output of each sub-layer before it is added to its input, and to the sums
-# > of embeddings and positions. Label smoothing of 0.1 makes the model less sure, which raises its
-# > perplexity but improves its translations.
+# > Dropout is applied to the output of each sub-layer before it is added to its input, and to the
+# > sums of embeddings and positions. Label smoothing of 0.1 makes the model less sure, which raises
+# > its perplexity but improves its translations.
 #
-# Dropout is `dropout` in the blocks and in `_embedded` above. With label smoothing $e$, the target is
-# the right token with probability $1 - e$, and any token of the vocabulary with probability $e$:
+# Dropout is `dropout` in the blocks and in `_embedded` above. With label smoothing $e$, the target
+# is the right token with probability $1 - e$, and any token of the vocabulary with probability $e$:
 
 # %% tags=["source"]
 from webtext_gpt.translation.module import summed_loss
@@ -305,8 +309,8 @@ for step in (1, 4000, 100_000):
 
 # %% [markdown]
 # All parts are together, and the training loop is short. `train.py experiment=translation` runs the
-# same loss with validation, checkpoints and several devices. The learning rate is higher here and the
-# warm-up shorter, because the model is small.
+# same loss with validation, checkpoints and several devices. The learning rate is higher here and
+# the warm-up shorter, because the model is small.
 
 # %% tags=["measured"]
 from webtext_gpt.translation.encoding import PairBatch
@@ -345,11 +349,11 @@ for step in range(501):
 # %% [markdown]
 # ## 6.1 Beam search
 #
-# > Beam search with a beam of 4 and a length penalty of $\alpha = 0.6$. A translation has at most 50
-# > tokens more than its source.
+# > Beam search with a beam of 4 and a length penalty of $\alpha = 0.6$. A translation has at most
+# > 50 tokens more than its source.
 #
-# The log-probability of a text is a sum over its tokens, so a longer text has a lower one. Beam search
-# compares texts by their log-probability divided by a penalty that grows with the length:
+# The log-probability of a text is a sum over its tokens, so a longer text has a lower one. Beam
+# search compares texts by their log-probability divided by a penalty that grows with the length:
 
 # %% tags=["source"]
 from webtext_gpt.generation.translation_beams import length_penalty_of
@@ -369,8 +373,8 @@ for n, text in [*zip(unseen, written)][:5]:
 # %% [markdown]
 # ## What it attends to
 #
-# The paper's figures 3 to 5 show the attention of single heads. The decoder's attention to the source
-# shows which digit each Roman letter comes from. Each row is the step that writes a letter:
+# The paper's figures 3 to 5 show the attention of single heads. The decoder's attention to the
+# source shows which digit each Roman letter comes from. Each row is the step that writes a letter:
 
 # %% tags=["measured"]
 from webtext_gpt.generation.alignment import alignment

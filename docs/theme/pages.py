@@ -24,6 +24,9 @@ TOP = {
 }
 """Pages at the top of the repository, and their names in the site."""
 
+BOOST = {"tutorials": 4, "how-to": 4, "reference/api": 0.2, ".": 0.2}
+"""Weights of folders in the search: how to do something first, internals last."""
+
 API = {
     "Models": (
         "GPT-2 and GPT-1, the Transformer of 2017, classification heads and LoRA.",
@@ -68,28 +71,33 @@ LINK = re.compile(r"(\]\()([^)\s#]+)")
 ITEM = re.compile(r"(?:[-*+]|\d+[.)]) +")
 STARTS = re.compile(r"(?:[-*+]|1[.)]) +")
 FENCE = re.compile(r" *(```|~~~)")
+TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+CODE = re.compile(r"(?<=<code>)[^<]+")
+JOINT = re.compile(r"::(?=\w)|[./=,](?=\w{5})|(?<=\w{5})_(?=\w{4})")
 MATH = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages whose sources are outside of docs/."""
     for source, page in TOP.items():
-        text = (REPOSITORY / source).read_text(encoding="utf-8")
-        files.append(File.generated(config, page, content=LINK.sub(_from_docs, text)))
+        text = LINK.sub(_from_docs, (REPOSITORY / source).read_text(encoding="utf-8"))
+        head = "---\nhide: [navigation]\n---\n" if page == "index.md" else ""  # it is alone there
+        files.append(File.generated(config, page, content=head + text))
     for file in list(files.documentation_pages()):
         for link in LINK.finditer(file.content_string):
             path = _outside(link[2], Path(file.src_uri).parent)
             if path and files.get_file_from_path(_copy(path)) is None:
                 files.append(File.generated(config, _copy(path), content=_text(path)))
     for title, (about, modules) in API.items():
-        page = f"reference/api/{title.lower().replace(' ', '-')}.md"
+        page = f"reference/{api_page(title)}"
         files.append(File.generated(config, page, content=_api(title, about, modules)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Return a page as Python-Markdown has to be given it."""
+    """Return a page as Python-Markdown has to be given it, and rank it in the search."""
     folder = Path(page.file.src_uri).parent
+    page.meta["search"] = {"boost": BOOST.get(folder.as_posix(), 1)}
 
     def to_copy(link: re.Match[str]) -> str:
         path = _outside(link[2], folder)
@@ -135,9 +143,17 @@ def as_github(markdown: str) -> str:
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Draw formulas, and let wide tables scroll by themselves."""
+    """Draw formulas, and let wide tables scroll by themselves, with names that break in places."""
     content = MATH.sub(_mathml, content)
-    return re.sub(r"<table>.*?</table>", r'<div class="wide">\g<0></div>', content, flags=re.DOTALL)
+    return TABLE.sub(lambda table: f'<div class="wide">{breakable(table[0])}</div>', content)
+
+
+def breakable(table: str) -> str:
+    """Return the HTML of a table in whose code a line may break between the parts of a name.
+
+    A bar that is escaped, as tables on GitHub need it, loses its backslash.
+    """
+    return CODE.sub(lambda code: JOINT.sub(r"\g<0><wbr>", code[0].replace(r"\|", "|")), table)
 
 
 def _text(path: str) -> str:
@@ -165,6 +181,11 @@ def _from_docs(link: re.Match[str]) -> str:
     """Return the start of a link of a page at the top, as seen from docs/."""
     path = TOP.get(link[2], link[2].removeprefix("docs/"))
     return link[1] + path
+
+
+def api_page(title: str) -> str:
+    """Return the file of a page of the API, as seen from reference/."""
+    return f"api/{title.lower().replace(' ', '-')}.md"
 
 
 def _api(title: str, about: str, modules: str) -> str:

@@ -1,4 +1,4 @@
-"""The command line: `key=value` arguments to typed settings, and errors as one short message."""
+"""The command line: turn `key=value` arguments into typed settings, and errors into one message."""
 
 import contextlib
 import os
@@ -47,7 +47,7 @@ class Arguments:
 
     Attributes:
         pairs: keys or groups, and the text given for each, in order.
-        help: what `--help` asks for: empty for the usual keys; None if help is not wanted.
+        help: the topic of `--help`, empty for the usual keys; None without `--help`.
         version: whether `--version` was given.
         show: whether `--cfg` was given: print the settings and exit.
         sweep: whether `-m` was given: one run for each combination of comma-separated values.
@@ -204,14 +204,14 @@ def _replaced_groups(
     arguments: Arguments,
     chosen: Mapping[str, str],
 ) -> list[str]:
-    """Return the groups of which the call chooses none, and whose default does not apply."""
+    """Return the groups whose default does not apply and for which the call gives no choice."""
     replaced = model.replaced_groups(values, [key for key, _ in arguments.pairs])
     return [group for group in replaced if chosen.get(group, "null").lower() in NULL]
 
 
 @contextlib.contextmanager
 def _naming(chosen: dict[str, str]) -> Iterator[None]:
-    """Say that an unknown key is set by the experiment, for another choice than this call's."""
+    """Explain an unknown key that the experiment sets for another choice than the call's."""
     try:
         yield
     except UserError as error:
@@ -278,7 +278,7 @@ def clear_errors() -> Iterator[None]:
 
 
 def _in_touch_with_other_hosts() -> contextlib.AbstractContextManager[None]:
-    """Return a context in which processes that torchrun started elsewhere learn of an error."""
+    """Return a context that reports an error to the processes that torchrun started elsewhere."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return contextlib.nullcontext()
     from webtext_gpt.training.distributed.joining import in_touch_with_other_hosts

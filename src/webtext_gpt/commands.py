@@ -54,9 +54,9 @@ class Command:
 
 @contextlib.contextmanager
 def many_imports() -> Iterator[None]:
-    """Import packages in the block without searching their many new objects for garbage.
+    """Disable garbage collection in the block, which imports packages with many objects.
 
-    They stay to the end, so later searches leave them out, too.
+    These objects stay until the process ends, so later collections skip them, too.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -149,8 +149,8 @@ COMMANDS = {
 def shell_command(name: str, *arguments: str) -> str:
     """Return a call of a command for the user to type, quoted for the shell.
 
-    It is called as this process was: by a script of the checkout with this process's Python, or by
-    the installed program. Each is named by the shortest name that the user's shell finds.
+    The call has the form that started this process: a script of the checkout with its Python, or
+    the installed program. Each has the shortest name that the user's shell finds.
     """
     called = _script(COMMANDS[name].script) if sys.argv[0].endswith(".py") else None
     if called is None:
@@ -195,7 +195,7 @@ def run(name: str) -> None:
 
 
 def _leave_memory_to_the_system() -> None:
-    """Search for no garbage when the process ends, which takes a second with torch imported."""
+    """Skip the garbage collection at exit, which takes a second with torch imported."""
     atexit.register(gc.freeze)
 
 

@@ -28,9 +28,16 @@ def _width() -> int:
     return min(columns(sys.stdout) or MOST_COLUMNS, MOST_COLUMNS)
 
 
-def _wrapped(text: str, width: int, **indents: str) -> list[str]:
-    """Break a text at its spaces, not at hyphens."""
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False, **indents)
+def _wrapped(text: str, width: int, first: str = "", others: str = "") -> list[str]:
+    """Break a text at its spaces, not at hyphens, and indent its first and its other lines."""
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def help_text(command: Command, topic: str, called: str) -> str:
@@ -135,7 +142,7 @@ def _usual(
         *broken, line = _broken(f"  {call.replace('{command}', called)}")
         fits = len(line) + len(meaning) <= _width() - 4
         if not fits and _width() < MOST_COLUMNS:
-            yield from _wrapped(f"# {meaning}", _width() - 2, initial_indent="  ")
+            yield from _wrapped(f"# {meaning}", _width() - 2, "  ")
         yield from broken
         yield f"{line}  # {meaning}" if fits else line
     if command.config:
@@ -208,7 +215,7 @@ def _explained(leaf: Leaf, given: dict[str, Any]) -> Iterator[str]:
         lines = _wrapped(assignment.replace(",", ", "), _width())
         yield from (line.replace(" ", "") for line in lines)
     text = f"{leaf.meaning}. {leaf.kind.describe()}."
-    yield from _wrapped(text, _width(), initial_indent=" " * 4, subsequent_indent=" " * 4)
+    yield from _wrapped(text, _width(), " " * 4, " " * 4)
 
 
 def _broken(line: str) -> list[str]:

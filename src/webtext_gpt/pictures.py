@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webtext_gpt.commands import many_imports
@@ -25,16 +26,18 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = (
     *("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9"),
 )
 COLORS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
-"""Colors of Okabe and Ito (2008) that are seen on white."""
+"""Colors of Okabe and Ito (2008) that are visible on white."""
 GREY = "#767676"
-"""Color of what is only for comparison."""
+"""Color of lines that are only for comparison."""
 WIDTH = 6.0
 """Width of a picture in inches; 600 pixels are then 100 an inch."""
 DPI = 150
 TITLE_LETTERS = 11
-"""Letters of a title in an inch."""
+"""Characters of a title per inch."""
 LABEL_INCHES = 0.17
 """Height of a line of labels."""
+LABEL_LETTERS = 22
+"""Letters of the label of a line; a longer one is cut, to leave room for the lines."""
 
 _STYLE: Any = {
     "font.size": 9.5,
@@ -51,7 +54,7 @@ _STYLE: Any = {
     "axes.edgecolor": GREY,
     "grid.color": "#e4e4e4",
     "lines.markersize": 4,
-    "text.parse_math": False,  # a dollar sign starts no formula
+    "text.parse_math": False,  # a dollar sign does not start a formula
 }
 
 
@@ -84,7 +87,22 @@ def picture(file: Path, *, height: float = 3.8, width: float = WIDTH) -> Iterato
 def headline(figure: "Figure", finding: str) -> None:
     """Write what a figure shows above it, in as many lines as it needs."""
     width = int(figure.get_figwidth() * TITLE_LETTERS)
-    figure.suptitle(textwrap.fill(one_line(finding, 3 * width), width), x=0.01, ha="left")
+    figure.suptitle(balanced(one_line(finding, 3 * width), width), x=0.01, ha="left")
+
+
+def balanced(text: str, width: int) -> str:
+    """Return a text in as few lines of `width` letters as it needs, of similar lengths."""
+    lines = textwrap.wrap(text, width)
+    while width > 1 and len(narrower := textwrap.wrap(text, width - 1)) == len(lines):
+        lines, width = narrower, width - 1
+    return "\n".join(lines)
+
+
+def short(name: str, letters: int) -> str:
+    """Return a name in one line of at most so many letters, without its middle if it is longer."""
+    line = one_line(name, max(letters, len(name)))
+    half = letters // 2
+    return line if len(line) <= letters else f"{line[: letters - half - 1]}…{line[-half:]}"
 
 
 class End(NamedTuple):
@@ -109,7 +127,7 @@ def label_ends(axes: "Axes", ends: Sequence[End]) -> None:
     wanted = [float(place) for _, place in to_axes.transform(inside)] if inside else []
     for end, place in zip(shown, spread(wanted, gap), strict=True):
         axes.text(
-            *(1.015, place, end.text),
+            *(1.015, place, short(end.text, LABEL_LETTERS)),
             transform=axes.transAxes,
             color=ink(end.color),
             va="center",
@@ -118,15 +136,20 @@ def label_ends(axes: "Axes", ends: Sequence[End]) -> None:
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Return ascending places moved apart to distances of at least `gap`, the highest at most 1."""
-    moved: list[float] = []
-    for place in places:
-        moved.append(max(place, moved[-1] + gap) if moved else place)
-    limit = 1.0
-    for index in reversed(range(len(moved))):
-        moved[index] = min(moved[index], limit)
-        limit = moved[index] - gap
-    return moved
+    """Return ascending places moved apart to distances of at least `gap`, as little as possible.
+
+    The sum of the squared moves is the least (isotonic regression). The lowest place is at least 0
+    if there is room, and the highest at most 1.
+    """
+    groups: list[list[float]] = []  # neighbours that touch, less the gaps below them
+    for index, place in enumerate(places):
+        groups.append([place - index * gap])
+        while len(groups) > 1 and fmean(groups[-2]) > fmean(groups[-1]):
+            last = groups.pop()
+            groups[-1] += last
+    highest = 1 - (len(places) - 1) * gap
+    moved = [min(max(fmean(group), 0), highest) for group in groups for _ in group]
+    return [place + index * gap for index, place in enumerate(moved)]
 
 
 def ink(color: str) -> tuple[float, float, float]:

@@ -15,9 +15,9 @@ LOG_SECONDS = 10
 SETTLED = 2.0
 """Seconds of measured work before an estimate of the time left is shown."""
 UNKNOWN, UNKNOWN_SHORT = "time left not known yet", "time left ?"
-"""Instead of an estimate, in a log and on a terminal."""
+"""Text in place of an estimate, in a log and on a terminal."""
 DAYS_FROM = 100
-"""Hours from which the time left is given in days."""
+"""Hours from which the time left is shown in days."""
 NARROWEST_BAR = 5
 
 
@@ -43,14 +43,14 @@ def progress_bar(description: str, **options: Any) -> "Progress":
 
 
 class Progress(tqdm):
-    """A `tqdm` bar with figures of the work, and an estimate of the time left that is never wild.
+    """A `tqdm` bar with figures of the work, and a steady estimate of the time left.
 
-    The estimate is made from the mean speed since the first update, since the first step of some
-    work takes much longer than the others.
+    The estimate uses the mean speed after the first update, since the first step of some work takes
+    much longer than the others.
 
     Attributes:
-        figures: what else to show, the most important first; on a narrow terminal the last are
-            left out.
+        figures: further figures to show, the most important first; a narrow terminal leaves the
+            last ones out.
         limit: returns the seconds after which the work ends even if it is not complete.
     """
 
@@ -75,14 +75,13 @@ class Progress(tqdm):
         shown: bool | None = super().update(n)
         return shown
 
-    def refresh(self, *arguments: Any, **options: Any) -> bool | None:
+    def refresh(self, *arguments: Any, **options: Any) -> None:
         """Draw the bar, unless the work began less than `delay` seconds ago."""
         now = time.time()
-        if now - getattr(self, "start_t", 0.0) < self.delay:
-            return None
+        if self.delay and now - getattr(self, "start_t", 0.0) < self.delay:
+            return
         self.last_print_t = now  # `close` ends the line of a bar that was drawn
-        shown: bool | None = super().refresh(*arguments, **options)
-        return shown
+        super().refresh(*arguments, **options)
 
     def close(self) -> None:
         """Draw the bar for the last time; a log gets no line that repeats the one before."""
@@ -147,7 +146,7 @@ class Progress(tqdm):
         return f"{self._size(speed)}/s" if speed >= 10 else f"{speed:.2g}/s"
 
     def _end(self, unknown: str) -> str:
-        """Return the time left, or that it is unknown; of finished or endless work, the time."""
+        """Return the time left, or that it is unknown; for finished or endless work, the time."""
         if not self.total or self.n >= self.total or self.disable:
             taken = tqdm.format_interval(time.time() - self.start_t)
             return f"in {taken}" if self.total else f"after {taken}"
@@ -160,7 +159,7 @@ class Progress(tqdm):
 
 
 class _Lines:
-    """Writes what a bar draws as whole lines, without carriage returns; a repeated one once."""
+    """Writes a bar's output as whole lines, without carriage returns and repeated lines."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

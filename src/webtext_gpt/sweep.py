@@ -1,4 +1,4 @@
-"""Sweeps (`-m`): a run for each combination of comma-separated values; one may fail by itself."""
+"""Sweeps (`-m`): a run for each combination of comma-separated values, in turn, failed or not."""
 
 import itertools
 import json
@@ -128,7 +128,7 @@ def _say_results(made: Sequence[Job]) -> None:
 
 
 def _problem(error: BaseException) -> str | None:
-    """Return what went wrong in a job, after the traceback of a bug; None if nothing did."""
+    """Return why a job failed, after printing a bug's traceback; None if it did not fail."""
     if isinstance(error, SystemExit):
         return None if error.code in (None, 0) else f"it has ended with code {error.code}"
     missing = missing_extra(error)
@@ -141,7 +141,7 @@ def _problem(error: BaseException) -> str | None:
 
 
 def _left(command: Command, made: Sequence[Job], number: int) -> Iterator[str]:
-    """Yield lines on what is left of a sweep that was stopped in one of its jobs."""
+    """Yield lines on the remaining jobs of a sweep that was stopped, and how to resume it."""
     yield f"the sweep is stopped in {made[number].name}"
     for job in made[number + 1 :]:
         yield f"not begun: {job.name}"

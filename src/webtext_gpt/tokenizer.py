@@ -41,11 +41,11 @@ _BYTE_OF_LETTER = {chr(byte): byte for byte in _PRINTED} | {
 """The byte of each letter in the names of byte-level tokens (GPT-2's `bytes_to_unicode`)."""
 
 LONGEST_TRAINED = 1000
-"""Longest piece, in characters without its leading space, that a tokenizer is trained on."""
+"""Maximum characters of a piece, without its leading space, that a tokenizer is trained on."""
 
 
 LONGEST_SHOWN = 40
-"""Characters of an unknown word that a message shows."""
+"""Maximum characters of an unknown word that a message shows."""
 
 
 class EncodingError(UserError):
@@ -257,7 +257,7 @@ def _cuts(text: str) -> list[int]:
         return [len(text)]
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     edges = np.flatnonzero(np.diff(character_classes()[points])) + 1
-    starts, ends = np.append(0, edges), np.append(edges, len(text))  # of runs of one class
+    starts, ends = np.append(0, edges), np.append(edges, len(text))  # bounds of runs of one class
     long = ends - starts > LONGEST_TRAINED
     cuts = [
         cut

@@ -6,7 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_prep.report_pictures import draw_clusters, draw_domains, draw_funnel, draw_lengths
+from data_prep.report_pictures import (
+    draw_clusters,
+    draw_domains,
+    draw_funnel,
+    draw_lengths,
+    draw_quality,
+)
 from data_prep.report_pictures import waterfall as bars_of
 
 LINKS = {
@@ -64,6 +70,26 @@ def test_domains_have_marks_of_webtext(tmp_path: Path, figures: list[Any]) -> No
     )
     assert [bar.get_width() for bar in axes.patches] == [50, 25]
     assert axes.lines[0].get_xydata().tolist() == [[1.0, 0.0]]
+
+
+def test_one_document_has_a_bar(tmp_path: Path, figures: list[Any]) -> None:
+    draw_lengths(tmp_path / "lengths.png", np.array([512]))
+    draw_quality(tmp_path / "quality.png", np.array([]), 1.0)
+    assert figures[0]._suptitle.get_text() == "1 document of 512 characters"
+    assert sum(bar.get_height() for bar in figures[0].axes[0].patches) == 1
+    assert figures[1]._suptitle.get_text() == "0 documents kept"
+    for figure in figures:
+        ticks = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+        assert ticks[:2] == ["0", "1"]
+
+
+def test_long_domains_leave_room_for_the_bars(tmp_path: Path, figures: list[Any]) -> None:
+    name = f"{'very-' * 12}long-name.com"
+    draw_domains(tmp_path / "domains.png", [(name, 0.5, 0.01)] * 3, 3)
+    (axes,) = figures[0].axes
+    assert axes.bbox.width > figures[0].bbox.width / 2
+    label = axes.xaxis.label.get_window_extent()
+    assert 0 <= label.x0 < label.x1 <= figures[0].bbox.width
 
 
 @pytest.mark.parametrize("sizes", [{2: 2}, {2: 900, 3: 20, 120: 1}])

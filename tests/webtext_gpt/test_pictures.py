@@ -6,15 +6,27 @@ from typing import Any
 import pytest
 from matplotlib.image import imread
 
-from webtext_gpt.pictures import COLORS, End, headline, ink, label_ends, picture, spread
+from webtext_gpt.pictures import (
+    COLORS,
+    End,
+    balanced,
+    headline,
+    ink,
+    label_ends,
+    picture,
+    short,
+    spread,
+)
 
 
 @pytest.mark.parametrize(
     ("places", "moved"),
     [
         ([0.2, 0.5], [0.2, 0.5]),
-        ([0.2, 0.25], [0.2, 0.3]),
+        ([0.2, 0.25], [0.175, 0.275]),
+        ([0.1, 0.5, 0.5, 0.5], [0.1, 0.4, 0.5, 0.6]),
         ([0.95, 0.96, 1.0], [0.8, 0.9, 1.0]),
+        ([0.0, 0.01], [0.0, 0.1]),
         ([], []),
     ],
 )
@@ -32,6 +44,25 @@ def test_labels_are_beside_the_axes_and_apart(tmp_path: Path, figures: list[Any]
     assert len(boxes) == len(names)
     assert not any(a.overlaps(b) for at, a in enumerate(boxes) for b in boxes[:at])
     assert min(box.x0 for box in boxes) > figures[0].axes[0].bbox.x1
+
+
+@pytest.mark.parametrize(
+    ("title", "lines"),
+    [
+        ("short", ["short"]),
+        ("one two three four five six", ["one two three", "four five six"]),
+        ("aaaa bbbb cccc dddd at most", ["aaaa bbbb", "cccc dddd", "at most"]),
+        ("", [""]),
+    ],
+)
+def test_the_lines_of_a_title_have_similar_lengths(title: str, lines: list[str]) -> None:
+    assert balanced(title, 24 if "five" in title else 12).split("\n") == lines
+
+
+def test_a_long_name_keeps_its_ends() -> None:
+    assert short("business\nnews", 13) == "business news"
+    assert short("the long name of class 12", 13) == "the lo…ass 12"
+    assert len(short("x" * 500, 13)) == 13
 
 
 def test_a_long_title_stays_inside(tmp_path: Path, figures: list[Any]) -> None:

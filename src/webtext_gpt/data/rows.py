@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 
 Report = Callable[[str, int], None]
-"""Called with the place of a fault that is allowed, and how often it occurs there."""
+"""Called with the place of a tolerated fault, and the number of its occurrences there."""
 
 
 class MissingColumnError(UserError):
@@ -158,7 +158,7 @@ def texts_value(row: Row, column: str, place: str) -> list[str]:
 
 
 def decoded(raw: bytes, encoding: str, place: str, on_replaced: Report) -> str:
-    """Return decoded bytes, with U+FFFD, reported by their number, for those that cannot be."""
+    """Return decoded bytes; replace those that cannot be by U+FFFD, and report their number."""
     text = raw.decode(encoding, "replace")
     on_replaced(place, text.count("\ufffd") - raw.decode(encoding, "ignore").count("\ufffd"))
     return text
@@ -200,7 +200,7 @@ def _json_row(line: bytes, place: str, on_replaced: Report | None) -> object:
 
 
 def _conversion(file: Path) -> str:
-    """Say how to convert a JSONL file that is not UTF-8, or that it is damaged."""
+    """Return how to convert a JSONL file that is not UTF-8, or that it is damaged."""
     lines = (line for lines in numbered_lines(file, lambda _: None) for _, line in lines)
     found = diagnose(lines)
     if found == "damaged UTF-8":

@@ -33,12 +33,12 @@ SAME_TEXT = ("words", "bytes", "characters")
 """Counts of a text that do not depend on the tokenizer."""
 
 OF_TOKENIZER = ("token", "note")
-"""Units that depend on the tokenizer: a note is not the same in each encoding of music."""
+"""Units that depend on the tokenizer; encodings of music differ in what they count as a note."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A figure of both models; `note` says why it has no difference, or no test."""
+    """A figure of both models; `note` says why the difference or the test is missing."""
 
     task: str
     metric: str

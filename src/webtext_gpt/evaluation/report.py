@@ -46,7 +46,7 @@ UNITS = {
 """Units of metrics, as they are printed."""
 
 OWN_TITLES = {TRANSLATION.name: "Translation", MUSIC.name: "Music"}
-"""Titles of reports on a single task of which the paper has no figures."""
+"""Titles of reports on a single task that the paper has no figures for."""
 
 
 def nearest_size(n_parameters: int) -> str:
@@ -69,8 +69,8 @@ def table3(
         results: the figures.
         title: name of this model.
         n_parameters: its number of parameters.
-        only_measured: for the terminal: leave out the columns of which there is no figure, and
-            add a row of units; no rows if there is no figure at all.
+        only_measured: for the terminal: leave out columns without a figure and add a row of units;
+            return no rows if there is no figure at all.
     """
     values = {(result.task, result.metric): result.value for result in results}
     size = nearest_size(n_parameters)
@@ -103,7 +103,7 @@ def all_results(results: Sequence[Result], n_parameters: int) -> list[list[str]]
 
 
 def suite_tables(results: Sequence[Result], n_parameters: int) -> dict[str, list[list[str]]]:
-    """Return the tables of the suites of which a member was measured, by the suite's name."""
+    """Return the tables of the suites with a measured member, by the suite's name."""
     values = {(result.task, result.metric): result for result in results}
     size = nearest_size(n_parameters)
     tables = {name: suite.table(values, size) for name, suite in SUITES.items()}
@@ -127,7 +127,7 @@ def notes(results: Sequence[Result]) -> str:
 
 
 def _title_of_own(results: Sequence[Result]) -> str | None:
-    """Return the title of results that the paper's models have none of; None if they are theirs."""
+    """Return the title of results that the paper has none of; None for the paper's tasks."""
     tasks = {result.task for result in results}
     return next((title for name, title in OWN_TITLES.items() if tasks == {name}), None)
 
@@ -178,7 +178,7 @@ def _error(value: float | None) -> str:
 
 
 def format_value(value: float | None) -> str:
-    """Format a figure; None, one that is missing, is a dash."""
+    """Format a figure; None, a missing one, becomes a dash."""
     if value is None:
         return "-"
     if not math.isfinite(value):

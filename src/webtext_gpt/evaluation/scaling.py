@@ -27,7 +27,7 @@ The loss of a step is computed before the model learns from its batch.
 """
 
 LEAST_RATIO = 1.5
-"""Smallest ratio of the largest to the smallest model to which a law is fitted."""
+"""Minimum ratio of the largest to the smallest model for a law to be fitted."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,16 @@ def plot(fits: Sequence[Fit], file: Path) -> None:
             moves = "lowers" if change < 0 else "raises"
             headline(figure, f"Doubling the parameters {moves} perplexity by {abs(change):.1%}")
             shown = f"{factor:,.0f}" if factor >= 100 else f"{factor:.3g}"
-            axes.set_title(f"held-out perplexity = {shown} · parameters^{exponent:.3f}")
+            axes.set_title(
+                f"held-out perplexity = {shown} · parameters$^{{{exponent:.3f}}}$", parse_math=True
+            )
             ends = np.array([min(sizes) / 1.3, max(sizes) * 1.3])
             axes.plot(ends, factor * ends**exponent, color=GREY, linestyle="--", linewidth=1)
+        else:
+            low, high = min(held_out), max(held_out)
+            headline(
+                figure, f"Sizes too close for a law: held-out perplexity {low:.1f} to {high:.1f}"
+            )
         axes.set_xlim(min(sizes) / 1.3, max(sizes) * 1.3)
         axes.plot(sizes, trained, "s", color=BLUE, markersize=6)
         axes.plot(sizes, held_out, "o", color=VERMILION, markersize=6)

@@ -1,33 +1,36 @@
 """Plots of a classifier's predictions: a confusion matrix, or predicted over true numbers."""
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from webtext_gpt.data.rows import plural
 from webtext_gpt.evaluation.tables import one_line
-from webtext_gpt.pictures import BLUE, GREY, WIDTH, fonts_for, headline, picture
+from webtext_gpt.pictures import BLUE, GREY, WIDTH, fonts_for, headline, picture, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_WITH_SHARES = 8
-"""Maximum number of classes for which the cells show per cents besides counts."""
-FEW = 4
-"""Maximum number of classes for which the cells are as wide as the names."""
-MOST_COUNTED = 30
-"""Maximum number of classes for which the cells show their counts."""
-MOST_NAMED = 60
-"""Maximum number of class names on an axis. With more classes, only every k-th is named."""
+"""Maximum number of classes for which the cells show percentages besides counts."""
+WIDEST_CELL = 1.3
+"""Width of a cell of few classes, in inches."""
+LETTER, SMALL_LETTER = 0.075, 0.065
+"""Width of a letter in inches, of few and of many classes."""
+NAME_PITCH = 0.13
+"""Smallest distance of two names on an axis, in inches; closer classes are named in part."""
 
 
 def draw_confusion(file: Path, title: str, confusion: Tensor, labels: Sequence[str]) -> None:
     """Draw a confusion matrix, each cell shaded by its share of the true class's rows.
 
-    The cells of few classes show this share, in per cent, and the number of rows. A class whose
-    name no installed font can display is shown by its number, from 1.
+    The cells of few classes show this share, in per cent, and the number of rows, those of more
+    classes the number if it fits. A class whose name no installed font can display is shown by its
+    number, from 1.
 
     Args:
         file: PNG file to write, whatever its suffix.
@@ -36,37 +39,32 @@ def draw_confusion(file: Path, title: str, confusion: Tensor, labels: Sequence[s
         labels: names of the n classes.
     """
     n = len(labels)
-    widest = len(f"{int(confusion.max()):,}") if n <= MOST_COUNTED else 0
-    cell = max(0.85 if n <= MOST_WITH_SHARES else 0.4, 0.075 * widest + 0.1)
-    side = max(cell * n, 2.0) if n <= MOST_COUNTED else 10.0  # inches
-    names = [one_line(label, 20) for label in labels]
+    is_small = n <= MOST_WITH_SHARES
+    names = [short(label, 20 if is_small else 15) for label in labels]
     fonts, missing = fonts_for("".join(names))
     names = [
         f"class {number}" if missing.intersection(name) else name
         for number, name in enumerate(names, start=1)
     ]
-    if n <= FEW:
-        cell = max(cell, min(0.075 * max(map(len, names)) + 0.1, 1.3))
-        side = max(cell * n, 2.0)
-    lying = n <= MOST_WITH_SHARES and 0.075 * max(map(len, names)) < side / n
-    margin = 1.0 + 0.075 * max(map(len, names))
-    width = max(side + margin + 1, WIDTH * (n <= MOST_WITH_SHARES))
-    height = side + (1.2 if lying else margin)
+    letter = LETTER if is_small else SMALL_LETTER
+    margin = letter * max(map(len, names))
+    cell = min((WIDTH - margin - (0.8 if is_small else 1.4)) / n, WIDEST_CELL)
+    lying = is_small and margin < cell
+    height = cell * n + 0.85 + (0.25 if lying else margin)
     shares = confusion.double() / confusion.sum(dim=1, keepdim=True).clamp(min=1)
     right, total = int(confusion.trace()), int(confusion.sum())
-    with picture(file, width=width, height=height) as figure:
-        headline(
-            figure, f"{one_line(title, 60)}: {right / max(total, 1):.1%} of {total:,} rows right"
-        )
+    with picture(file, height=height) as figure:
+        share = f"{right / max(total, 1):.1%} of {plural(total)}"
+        headline(figure, f"{one_line(title, 60)}: {share} right")
         axes = figure.add_subplot()
         image = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
-        if n > MOST_WITH_SHARES:
+        if not is_small:
             figure.colorbar(image, ax=axes, label="share of the true class's rows", shrink=0.8)
-        if n <= MOST_COUNTED:
-            _write_cells(axes, confusion, shares)
-        shown = range(0, n, -(-n // MOST_NAMED))
+        if is_small or letter * len(f"{int(confusion.max()):,}") < 0.9 * cell:
+            _write_cells(axes, confusion, shares, cell)
+        shown = range(0, n, ceil(NAME_PITCH / cell))
         plain: dict[str, Any] = {
-            "fontsize": 9.5 if n <= MOST_WITH_SHARES else 8,
+            "fontsize": 9.5 if is_small else 8,
             "fontfamily": fonts,
             "parse_math": False,  # a dollar sign does not start a formula
         }
@@ -78,14 +76,15 @@ def draw_confusion(file: Path, title: str, confusion: Tensor, labels: Sequence[s
         axes.grid(visible=False)
 
 
-def _write_cells(axes: "Axes", confusion: Tensor, shares: Tensor) -> None:
+def _write_cells(axes: "Axes", confusion: Tensor, shares: Tensor, cell: float) -> None:
     """Write each cell's number of rows; of few classes, above it its share of the true class."""
     n = len(confusion)
+    letters = max(len("100.0%"), len(f"{int(confusion.max()):,}"))
+    size = min(10, 10 * 0.95 * cell / (LETTER * letters)) if n <= MOST_WITH_SHARES else 8
     for row, column in torch.cartesian_prod(torch.arange(n), torch.arange(n)).tolist():
         share, count = float(shares[row, column]), f"{int(confusion[row, column]):,}"
         text = f"{share:.1%}\n{count}" if n <= MOST_WITH_SHARES else count
         color = "white" if share > 0.5 else "black"
-        size = 10 if n <= MOST_WITH_SHARES else 8
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
 
 

@@ -150,7 +150,7 @@ def _finetune(run: Run, settings: Finetune, start: LoadedModel | None) -> Finetu
             settings,
             corpus=encoded.sha256(),
             tokens_per_step=round(orders * float(lengths.mean()) * plan.global_batch_size),
-            compile_model=settings.compile is True,  # batches of many lengths: never by itself
+            compile_model=settings.compile is True,  # not for `auto`: batches have many lengths
         ),
     )
     if settings.activation_checkpointing:
@@ -227,7 +227,7 @@ def _model(
 
 
 def _froze_new_tokens(run: Run, settings: Finetune) -> bool:
-    """Return whether the run to resume is of an earlier version, which froze them with the rest."""
+    """Return whether the run to resume is of an earlier version, which froze the new tokens."""
     is_earlier = run.state is not None and "new_tokens" not in run.state
     return is_earlier and "train_new_tokens" not in settings.model_fields_set
 
@@ -244,7 +244,7 @@ def _lora(settings: Lora) -> LoraSettings | None:
 
 
 def _steps(settings: Finetune, n: int) -> int | None:
-    """Return the optimizer steps for `n` examples; `None` if the trainer's settings say them."""
+    """Return the optimizer steps for `n` examples; `None` if the trainer's settings give them."""
     trainer, epochs = settings.trainer, settings.epochs
     if trainer.max_steps is not None or (epochs is None and trainer.max_minutes is not None):
         return None

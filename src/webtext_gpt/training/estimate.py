@@ -27,7 +27,7 @@ from webtext_gpt.training.strategy import Parallelism
 
 ADVICE = f"name one, as in estimate={NAMES[0]}"
 ROWS = ("ZeRO-0 (DDP)", "ZeRO-1", "ZeRO-2", "ZeRO-3, FSDP")
-"""Rows of the time, by ZeRO stage."""
+"""Titles of the rows of the time table, by ZeRO stage."""
 
 
 def estimate(settings: Train) -> str:
@@ -85,7 +85,7 @@ def _expected_config(settings: Train) -> GPTConfig:
     if settings.checkpoint is None:
         return model_config(settings.model, expected_vocabulary(settings))
     if settings.resume not in (None, AUTO):
-        return model_config(settings.model, settings.model.vocab_size or 0)  # of its config.yaml
+        return model_config(settings.model, settings.model.vocab_size or 0)  # from its config.yaml
     start = open_start(settings)
     assert start is not None  # noqa: S101 - a checkpoint is given
     return start.config

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FEW = 40
-"""Points up to which each is marked; more training losses have a running mean."""
+"""Curves of at most this many points mark each one; longer ones get a running mean."""
 WINDOWS = 40
-"""A running mean is over this fraction of the points."""
+"""The running mean's window is the number of points divided by this."""
 BEGINNING, LITTLE = 0.05, 0.7
-"""The first steps, and the part of the axis; losses that need less are shown on it alone."""
+"""The first 5 % of the steps are cut off if the rest needs less than 70 % of the axis."""
 SMALL_PANELS = {"lr": "learning\nrate", "grad_norm": "gradient\nnorm"}
 
 Rows = Sequence[Mapping[str, float]]
@@ -54,6 +54,8 @@ def draw_losses(
     panels = {n: t for n, t in (extra | SMALL_PANELS).items() if any(n in row for row in rows)}
     heights = [2.3, *(1.2 if name == metric else 0.75 for name in panels)]
     with picture(file, height=0.9 + sum(heights)) as figure:
+        from matplotlib.ticker import MaxNLocator
+
         headline(figure, finding(rows, metric, total_steps))
         grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)
         all_axes: list[Axes] = grid[:, 0].tolist()
@@ -67,12 +69,13 @@ def draw_losses(
             if name != metric and axes.get_yscale() == "linear":
                 axes.set_ylim(bottom=0)
         all_axes[-1].set_xlabel("optimizer steps")
+        all_axes[-1].xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         all_axes[-1].xaxis.set_major_formatter("{x:,.0f}")
         figure.align_ylabels(all_axes)
 
 
 def finding(rows: Rows, metric: str = "val_loss", total_steps: int | None = None) -> str:
-    """Return in a sentence how far the run came, and with which result."""
+    """Return one sentence that says how far the run came, and with which result."""
     if not rows:
         return "No step has been logged yet"
     step = int(max(row["step"] for row in rows))
@@ -114,7 +117,7 @@ def _draw_losses(axes: "Axes", rows: Rows) -> None:
     if len(values):
         ends.append(End(values[-1], "training", BLUE))
     names = list(dict.fromkeys(n for row in rows for n in row if n.startswith("val_loss_")))
-    others = cycle((GREEN, PURPLE, ORANGE, SKY))
+    others = cycle((PURPLE, ORANGE, GREY, SKY))  # green are averaged weights
     lines = {"val_loss": ("validation", VERMILION, "-")}
     for name in names:
         short = name.removeprefix("val_loss_")
@@ -133,7 +136,7 @@ def _draw_losses(axes: "Axes", rows: Rows) -> None:
 
 
 def _leave_out_beginning(axes: "Axes", rows: Rows) -> None:
-    """End the axis below the losses of the first steps, which would flatten all that follows."""
+    """Cut the losses of the first steps off at the top, if they would flatten the later ones."""
     steps, values = _points(rows, "train_loss")
     if len(values) <= FEW:
         return
@@ -167,4 +170,4 @@ def _draw_small(axes: "Axes", steps: np.ndarray, values: np.ndarray, color: str)
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(3))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))

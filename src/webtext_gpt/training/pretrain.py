@@ -45,7 +45,7 @@ class PretrainingModule(TrainingModule):
     Args:
         model: the model to train.
         tokenizer: the corpus's tokenizer.
-        sources: the sources of the corpus, whose validation splits are scored each by itself.
+        sources: the sources of the corpus; each validation split is scored separately.
         mask_documents: whether attention and positions stay inside each document, in training and
             validation.
         packing: how the training samples are made from documents, for the checkpoint.
@@ -136,7 +136,7 @@ class PretrainingModule(TrainingModule):
         return figures
 
     def description(self) -> dict[str, Any]:
-        """See `TrainingModule.description`; a run with neither option is described as ever."""
+        """See `TrainingModule.description`; options at their defaults are left out."""
         masked = {"mask_documents": True} if self.mask_documents else {}
         packed = {"packing": self.packing} if self.packing != "stream" else {}
         return {**super().description(), **masked, **packed}
@@ -191,7 +191,7 @@ def _pretrain(run: Run, settings: Train) -> Summary:
     run = before_decay(run, run_length(run, plan.tokens))
     L.seed_everything(settings.seed, verbose=False)
     asked = asked_vocabulary(settings) if start is None else None
-    if asked is not None:  # before minutes of tokenizing, if the vocabulary is known by now
+    if asked is not None:  # before minutes of tokenizing, if the vocabulary is known already
         _check_memory(run, settings, model_config(settings.model, asked), plan)
     shards = open_shards(settings, start.tokenizer if start else None, plan.block_size)
     config = start.config if start else model_config(settings.model, shards.vocab_size)
@@ -280,7 +280,7 @@ def _row_processes(settings: Train, trainer: L.Trainer, plan: BatchPlan) -> int:
 
 
 def _packing_text(data: PretrainingData) -> str:
-    """Return a line for each source on what packing leaves out; none of a stream."""
+    """Return a line per source on the tokens that packing leaves out; empty without packing."""
     return "".join(
         f"packing     {f'{name}: ' if name else ''}{rows.n_rows:,} rows an epoch; "
         f"{1 - rows.epoch_tokens / rows.stream.n_tokens:.1%} of the training tokens are left out, "
@@ -298,7 +298,7 @@ def _plan_text(
 ) -> str:
     """Describe the run in a few lines."""
     training = [source.training for source in data.sources]
-    targets = [source.validation.n_tokens - 1 for source in data.sources]
+    targets = [source.validation.n_tokens - 1 for source in data.sources]  # all but the first
     sample = settings.validate_tokens
     scored = sum(n if sample is None else min(n, sample) for n in targets)
     validation = (

@@ -106,7 +106,7 @@ def compose_trainer(
 
 
 def _refuse_average(trainer: L.Trainer) -> None:
-    """Refuse an average where the optimizer's weights are not whole fp32 values, or unsaved."""
+    """Refuse an average of weights that are partitioned, not in fp32, or never saved."""
     if partitions_parameters(trainer.strategy):
         raise UserError(
             "average= does not work with a strategy that partitions parameters (fsdp, "
@@ -120,8 +120,8 @@ def _refuse_average(trainer: L.Trainer) -> None:
         )
     if not any(isinstance(callback, Checkpoints) for callback in trainer.callbacks):
         raise UserError(
-            "average= is saved from the last checkpoint, and callbacks.checkpoints=null leaves "
-            "checkpoints out; set one of the two"
+            "average= is saved from the last checkpoint, and callbacks.checkpoints=null writes "
+            "none; leave one of the two out"
         )
 
 
@@ -151,7 +151,7 @@ def module_options(
 
     Args:
         settings: the settings of the run.
-        corpus: hash of the training data, of a mixture by source.
+        corpus: hash of the training data; for a mixture, hashes by source.
         tokens_per_step: tokens of the global batch.
         compile_model: whether to compile; see `TrainingModule`.
     """
@@ -220,7 +220,7 @@ def fit(
         # Lightning ends the process at a Ctrl-C that no handler of ours takes.
         if not isinstance(end.__context__, KeyboardInterrupt) or not trainer.is_global_zero:
             raise
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning has it ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning ignores it by now
         step = max(run.step, trainer.global_step)
         message = stopped_at_once(run.folder, step, resume_command(run))
         raise Stopped(message, exit_code=1) from None

@@ -80,7 +80,7 @@ def progress_figures(trainer: L.Trainer, module: TrainingModule) -> Summary:
 
 
 def compressed_sources(sources: Sequence[Source], tokenizer: Tokenizer) -> dict[str, float]:
-    """Return the compressors' figures of the validation text, as the model's are made.
+    """Return the compressors' figures of the validation text, averaged as the model's are.
 
     Over several sources, they are means, weighted by the bytes that each source has in a text of
     their shares; `gzip_bits_per_byte_NAME` is the figure of one source.
@@ -137,8 +137,8 @@ def print_summary(
     Args:
         run_dir: the run's folder.
         summary: its figures.
-        prompt: what the suggested command to generate text continues.
-        is_music: whether the model is one of notes, whose bits per byte mean nothing.
+        prompt: the prompt of the suggested command that generates text.
+        is_music: whether the model generates notes, whose bits per byte mean nothing.
     """
     samples = last_samples(Path(run_dir) / "samples.txt")
     if samples and not is_music:  # a model of notes has none

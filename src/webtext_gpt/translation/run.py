@@ -96,7 +96,7 @@ def _train(run: Run, settings: Train) -> Summary:
             settings,
             corpus=training.sha256(),
             tokens_per_step=plan.tokens,
-            compile_model=settings.compile is True,  # batches of many lengths: never by itself
+            compile_model=settings.compile is True,  # not for `auto`: batches have many lengths
         ),
     )
     module.validates_first = settings.checkpoint is not None and run.checkpoint is None
@@ -127,7 +127,7 @@ def _model(
         resumed = LoadedModel(*empty_model(run.state))
         _refuse_other_tokenizer(run, settings, resumed.tokenizer)
         model = only_translator(resumed, run.folder)
-        if settings.checkpoint is None:  # whatever this call changes is refused with the others
+        if settings.checkpoint is None:  # changes are refused later, all in one message
             model = Transformer(_config(settings, resumed.tokenizer))
         return model.train(), resumed.tokenizer
     if settings.checkpoint is not None:
@@ -163,7 +163,7 @@ def _vocabulary_choice(settings: Train) -> str:
 
 
 def _tokenizer(recipe: TokenizerRecipe, files: Sequence[Files], vocabulary: str) -> Tokenizer:
-    """Return the tokenizer of both sides of the pairs, or of each, trained if it is to be trained.
+    """Return the tokenizer of both sides of the pairs, or one of each side; train it if asked to.
 
     Args:
         recipe: the tokenizer, or how to train it.
@@ -193,7 +193,7 @@ def _config(settings: Train, tokenizer: Tokenizer) -> TransformerConfig:
 
 
 def _plan(batches: TokenBatches, tokens: int, devices: int) -> BatchPlan:
-    """Return how a step is divided; its sizes count target tokens, of which a batch has many.
+    """Return the division of a step; its sizes count target tokens instead of sequences.
 
     A device reads at most about `MICRO_BATCH_TOKENS` of each side at once.
     """

@@ -35,3 +35,12 @@ def test_bars_add_up_to_all_samples(tmp_path: Path, figures: list[Any]) -> None:
 def test_without_samples_there_is_a_picture(tmp_path: Path, figures: list[Any]) -> None:
     draw_overlap(tmp_path / "overlap.png", {"empty": np.empty(0)})
     assert figures[0]._suptitle.get_text() == "No sample has an 8-gram"
+
+
+def test_the_title_of_one_sample_and_of_no_overlap(tmp_path: Path, figures: list[Any]) -> None:
+    for shares in ([100.0], [0.0, 0.0]):
+        draw_overlap(tmp_path / "overlap.png", {"test": np.array(shares)})
+    assert [figure._suptitle.get_text().replace("\n", " ") for figure in figures] == [
+        "100.0% of 1 sample shares an 8-gram with the training set",
+        "None of 2 samples shares an 8-gram with the training set",
+    ]

@@ -19,6 +19,7 @@ from webtext_gpt.finetuning import report
 from webtext_gpt.finetuning.data.examples import Examples
 from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.finetuning.metrics import Predictions
+from webtext_gpt.finetuning.plots import draw_confusion
 from webtext_gpt.finetuning.report import report_examples
 
 
@@ -240,6 +241,26 @@ def test_a_regression_that_predicts_one_number_is_remarked_on() -> None:
     targets = torch.tensor([1.0, 2.0, 3.0])
     assert "every row is predicted as 2:" in _terminal("x", torch.full((3, 1), 2.0), targets, ["y"])
     assert "warning" not in _terminal("x", torch.tensor([[2.0], [2.0], [2.1]]), targets, ["y"])
+
+
+@pytest.mark.parametrize("n", [2, 8, 20, 70])
+def test_a_confusion_matrix_is_readable_at_600_pixels(
+    tmp_path: Path, figures: list[Any], n: int
+) -> None:
+    """Its width is 6 inches, so 9.5 points are 13 pixels; cells hold their text."""
+    names = [f"a class with a very long name {number}" for number in range(n)]
+    draw_confusion(tmp_path / "a.png", "validation", torch.full((n, n), 12_345), names)
+    axes = figures[0].axes[0]
+    assert figures[0].get_figwidth() == 6
+    cell = axes.bbox.width / n
+    for text in (*axes.texts, *axes.get_xticklabels()):
+        box = text.get_window_extent()
+        assert text.get_fontsize() >= 6.5
+        assert box.width < cell or n > 8
+        assert figures[0].bbox.contains(box.x0, box.y0)
+    assert len(axes.texts) == (n**2 if n <= 8 else 0)
+    ticks = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert len(set(ticks)) == len(ticks) <= 30
 
 
 def test_a_confusion_matrix_has_names_counts_and_per_cents(

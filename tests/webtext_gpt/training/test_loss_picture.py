@@ -62,6 +62,19 @@ def test_high_losses_of_the_first_steps_do_not_flatten_the_rest(
     assert "training begins at 10.8, above the picture" in _texts(figures[0].axes[0])
 
 
+def test_one_step_has_whole_ticks_and_a_long_source_room(
+    tmp_path: Path, figures: list[Any]
+) -> None:
+    values = {"val_loss_a source of texts with a very long name": 3.0, "val_loss_average": 2.0}
+    _draw(tmp_path, [TEN[0] | values | {"step": 1}])
+    losses = figures[0].axes[0]
+    ticks = figures[0].axes[-1].get_xticklabels()
+    assert [tick.get_text() for tick in ticks][:2] == ["0", "1"]
+    assert losses.bbox.width > figures[0].bbox.width / 2
+    colors = [line.get_color() for line in losses.lines]
+    assert len(set(colors)) == len(colors) == 4
+
+
 def test_sources_averages_and_the_metric_of_a_task_are_labelled(
     tmp_path: Path, figures: list[Any]
 ) -> None:

@@ -16,9 +16,9 @@ from webtext_gpt.evaluation.corpora.ranking import (
     error_between_seeds,
     ranked,
 )
-from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table, one_line
+from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table
 from webtext_gpt.files import write_json, write_text
-from webtext_gpt.pictures import SKY, headline, picture
+from webtext_gpt.pictures import SKY, headline, picture, short
 from webtext_gpt.settings.corpora import Corpora
 from webtext_gpt.terminal import quoted, say_rows
 
@@ -46,9 +46,9 @@ def write_report(
     suites: Sequence[Suite],
     run_dir: Path,
 ) -> None:
-    """Write the report on all seeds of which every corpus has its model, and print it.
+    """Write and print the report on the seeds for which every corpus has a model.
 
-    Without such a seed nothing is written.
+    If there is no such seed, nothing is written.
     """
     seeds = [s for s in settings.seeds if all(_has(measured[name, s], heldout) for name in corpora)]
     if not seeds:
@@ -182,7 +182,7 @@ def plot(figures: Sequence[Figure], file: Path) -> None:
                 axes.plot(values, [place] * len(values), "o", color=SKY, markersize=5)
                 error = error_between_seeds(figure) or 0.0
                 axes.errorbar(values.mean(), place, xerr=error, fmt="|k", capsize=4, markersize=12)
-            axes.set_yticks(range(len(names)), [one_line(name, 24) for name in names])
+            axes.set_yticks(range(len(names)), [short(name, 24) for name in names])
             axes.set_ylim(len(names) - 0.5, -0.5)
             better = "lower" if figure.lower_is_better else "higher"
             axes.set_xlabel(f"{figure.name} ({better} is better)")

@@ -34,7 +34,7 @@ class Console(L.Callback):
                 self._bar.limit = partial(_rest, pl_module, 60 * callback.minutes)
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: object) -> None:
-        """Advance the bar if it is time to draw it; figures are read no oftener than drawn."""
+        """Advance the bar if it is time to redraw it; only then are figures read."""
         bar = self._bar
         if bar is None or bar.disable or trainer.global_step <= bar.n:
             return
@@ -112,5 +112,5 @@ class Console(L.Callback):
 
 
 def _rest(module: L.LightningModule, end: float) -> float:
-    """Return the seconds of training that are left of a budget."""
+    """Return the seconds left until the time budget ends."""
     return end - float(module.seconds)
