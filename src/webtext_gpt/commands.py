@@ -6,7 +6,6 @@ that one command does not import what another needs.
 
 import atexit
 import contextlib
-import difflib
 import gc
 import shlex
 import shutil
@@ -17,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import UserError, did_you_mean
 from webtext_gpt.terminal import from_here
 
 PROGRAM = "webtext-gpt"
@@ -230,6 +229,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif name in COMMANDS:
             run_command(COMMANDS[name], rest, f"{PROGRAM} {name}")
         else:
-            near = difflib.get_close_matches(name, [*COMMANDS, "lm-eval"], n=2)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise UserError(f"{name!r} is not a command{hint or ';'} {PROGRAM} --help lists them")
+            near = did_you_mean(name, [*COMMANDS, "lm-eval"])
+            hint = f"; {near}" if near else ";"
+            raise UserError(f"{name!r} is not a command{hint} {PROGRAM} --help lists them")

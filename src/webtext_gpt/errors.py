@@ -1,6 +1,8 @@
 """Exceptions for bad input and for a requested stop; the system's errors in plain words."""
 
+import difflib
 import errno
+from collections.abc import Iterable
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable; `1` keeps the traceback of errors."""
@@ -18,6 +20,33 @@ class UserError(ValueError):
     """
 
     exit_code = 1
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return a hint for a message about an unknown name, `did you mean A or B?`, or "".
+
+    For the arguments see `close_names`.
+    """
+    near = close_names(name, known, cutoff=cutoff)
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def close_names(
+    name: str, known: Iterable[str], *, most: int = 2, cutoff: float = 0.6
+) -> list[str]:
+    """Return the known names that are similar to `name`, the most similar first.
+
+    Args:
+        name: what was given; its case and the white space around it do not count.
+        known: the names that exist.
+        most: maximum number of names.
+        cutoff: least similarity, from 0 to 1, see `difflib.get_close_matches`.
+    """
+    folded: dict[str, str] = {}
+    for other in known:
+        folded.setdefault(other.strip().casefold(), other)
+    near = difflib.get_close_matches(name.strip().casefold(), folded, n=most, cutoff=cutoff)
+    return [folded[other] for other in near]
 
 
 class Stopped(UserError):  # noqa: N818 - not an error

@@ -13,7 +13,7 @@ from glob import glob
 from pathlib import Path
 from typing import Literal
 
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import UserError, close_names
 from webtext_gpt.remote.addresses import (
     PATTERN_CHARACTERS,
     is_address,
@@ -208,7 +208,27 @@ def absence(given: str | Path) -> str:
     hint = ""
     if "$" in str(given):
         hint = "; variables such as $HOME are expanded by the shell alone, outside single quotes"
-    return f"does not exist (looked from {Path.cwd()}){hint}"
+    near = " or ".join(map(shown, _near(path)))
+    similar = f"; did you mean {near}?" if near else ""
+    return f"does not exist (looked from {Path.cwd()}{similar}){hint}"
+
+
+def _near(path: Path) -> list[Path]:
+    """Return existing paths that differ from an absent one in one name, which is similar.
+
+    Endings are not compared, so that `a.csv` is not similar to `b.csv`.
+    """
+    parts = (path, *path.parents)
+    wrong = next((part for part in parts if part.parent.is_dir() and not part.exists()), None)
+    if wrong is None or wrong.name in ("", ".."):
+        return []
+    try:
+        stems = {place.stem: place for place in sorted(wrong.parent.iterdir(), reverse=True)}
+    except OSError:
+        return []
+    found = [stems[stem] for stem in close_names(wrong.stem, stems)]
+    rest = path.relative_to(wrong)
+    return [place / rest for place in found if (place / rest).exists()]
 
 
 def check_output_folder(folder: Path, key: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.paths import (
+    absence,
     check_output_file,
     check_output_folder,
     find_files,
@@ -183,3 +184,19 @@ def test_an_output_that_cannot_be_written_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "access", lambda path, mode: path != Path("d").absolute())
     with pytest.raises(UserError, match="run_dir=d/run cannot be created: no permission to write"):
         check_output_folder(Path("d/run"), "run_dir")
+
+
+def test_an_absent_path_has_a_similar_one(tmp_path: Path) -> None:
+    """A part of the path may be wrong; the ending is not compared, and what is named exists."""
+    for name in ("tickets.csv", "a.csv", "runs/tickets/x.ckpt", "runs/taxes/y.ckpt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for given, near in (
+        ("ticket2.csv", "tickets.csv"),
+        ("Tickets.tsv", "tickets.csv"),
+        ("runs/tikets", "runs/tickets"),
+        ("runs/tikets/x.ckpt", "runs/tickets/x.ckpt"),
+    ):
+        assert f"; did you mean {tmp_path / near}?)" in absence(tmp_path / given)
+    for given in ("b.csv", "runs/tikets/z.ckpt", "none/at/all"):
+        assert "did you mean" not in absence(tmp_path / given)

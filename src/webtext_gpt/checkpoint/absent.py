@@ -20,7 +20,7 @@ def no_checkpoint(path: Path) -> str:  # noqa: PLR0911 - one a case
         path: it does not exist, or is a folder without checkpoints of ours.
     """
     if not path.exists():
-        return f"{path} {absence(path)}"
+        return f"checkpoint={shown(path)} {absence(path)}"
     start = f"{path} holds no checkpoint"
     if path.name == FOLDER:
         return f"{start}; name the run folder: {path.parent}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from webtext_gpt.data.endings import kind_of_file
 from webtext_gpt.data.json_row import decode_row, is_unicode
 from webtext_gpt.data.lines import numbered_lines, whole_text
-from webtext_gpt.data.rows import MissingColumnError, Row, other_case
+from webtext_gpt.data.rows import MissingColumnError, Row, missing_columns
 from webtext_gpt.data.tally import MALFORMED, NO_TEXT, Tally
 from webtext_gpt.files import CONVERT
 
@@ -168,8 +168,8 @@ def _text_of(row: Row, key: str, number: int, tally: Tally) -> str | None:
         tally.fault("is Unicode", f"line {number:,}: {key!r} has half of a surrogate pair")
         return None
     if key not in row:
-        found = f"line {number:,} has no key {key!r}, only {', '.join(row)}{other_case([key], row)}"
-        tally.fault(f"has a key {key!r}", found, MissingColumnError)
+        found = missing_columns(f"line {number:,}", [key], list(row), "key")
+        tally.fault(f"has a key {key!r}", str(found), MissingColumnError)
     elif text is not None:
         found = f"line {number:,}: {key!r} is {type(text).__name__}, not text"
         tally.fault(f"has text in {key!r}", found)

@@ -18,6 +18,11 @@ from webtext_gpt.signatures import head_of, other_kind
 ROWS_AT_ONCE = 1024
 DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 """Errors that Arrow raises on a damaged file; the last one, on text that is not UTF-8."""
+NOT_IN_JSON = (
+    *(pa.types.is_temporal, pa.types.is_decimal, pa.types.is_binary),
+    *(pa.types.is_large_binary, pa.types.is_fixed_size_binary),
+)
+"""Kinds of columns whose values neither JSON nor CSV has."""
 
 
 @dataclass
@@ -103,6 +108,14 @@ def table_batches(
             yield found
             on_bytes(round(share * len(batch)))
         tally.check(ended=True)
+
+
+def with_plain_values(batch: pa.RecordBatch, kept: Sequence[str]) -> pa.RecordBatch:
+    """Return a batch whose dates, times, decimals and bytes are text, except in columns `kept`."""
+    for at, field in enumerate(batch.schema):
+        if field.name not in kept and any(is_kind(field.type) for is_kind in NOT_IN_JSON):
+            batch = batch.set_column(at, field.name, as_text(batch.column(at)))
+    return batch
 
 
 def _refuse_twins(path: Path, names: list[str], name: str) -> None:

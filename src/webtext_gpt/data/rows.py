@@ -1,5 +1,6 @@
 """Rows of JSONL and Parquet files, each with its location for error messages."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,19 +9,33 @@ from webtext_gpt.data.diagnosis import diagnose
 from webtext_gpt.data.endings import JSON_LINES, PARQUET, ends_in
 from webtext_gpt.data.json_row import HugeInteger, decode_row
 from webtext_gpt.data.lines import numbered_lines
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import UserError, close_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Row = dict[str, Any]
 
+
 Report = Callable[[str, int], None]
 """Called with the place of a tolerated fault, and the number of its occurrences there."""
 
 
 class MissingColumnError(UserError):
-    """A row lacks a column; the message lists the columns it has."""
+    """A row lacks columns; the message lists those it has.
+
+    Args:
+        message: the message.
+        missing: the columns that it lacks.
+        present: the columns that it has.
+    """
+
+    def __init__(
+        self, message: str, missing: Sequence[str] = (), present: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.missing = missing
+        self.present = present
 
 
 class NotUnicodeError(UserError):
@@ -33,28 +48,72 @@ def plural(number: float, noun: str = "row") -> str:
     return f"{text} {noun}" + ("" if text == "1" else "s")
 
 
-def other_case(missing: Iterable[str], present: Iterable[str]) -> str:
-    """Return a hint for a message: missing columns that are present in another case."""
-    names = {name.casefold(): name for name in present}
-    pairs = [
-        f"{column!r} is spelled {names[column.casefold()]!r} there"
-        for column in missing
-        if column.casefold() in names
-    ]
-    return f" ({', '.join(pairs)})" if pairs else ""
+def missing_columns(
+    place: str, missing: Sequence[str], present: Sequence[str], word: str = "column"
+) -> MissingColumnError:
+    """Return the error about columns that a row lacks, with similar names among those it has.
+
+    Args:
+        place: the file, and the line if there is one.
+        missing: at least one column.
+        present: the columns that are there.
+        word: `column` or `key`.
+    """
+    near = [repr(name) for name in close_columns(missing, present).values()]
+    likely = f"did you mean {' and '.join(near)}?" if near else ""
+    names = ", ".join(repr(short(name)) for name in present[:20])
+    more = f" and {len(present) - 20:,} more" if len(present) > 20 else ""
+    return MissingColumnError(
+        f"{place} has no {word} {', '.join(map(repr, missing))}"
+        f"{f'; {likely} Its' if likely else '; its'} {word}s are {names}{more}",
+        missing,
+        present,
+    )
+
+
+def short(name: str, most: int = 40) -> str:
+    """Return a column's name for a message, cut after `most` characters."""
+    return name if len(name) <= most else f"{name[:most]}..."
+
+
+def close_columns(missing: Iterable[str], present: Sequence[str]) -> dict[str, str]:
+    """Return the most similar present column of each missing one that has such a one."""
+    near = {column: close_names(column, present, most=1) for column in missing}
+    return {column: names[0] for column, names in near.items() if names}
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """Return column names with a number after each that occurred before: `a, a` are `a, a.2`."""
+    names = list(names)
+    taken, seen = set(names), Counter[str]()
+    result = []
+    for name in names:
+        seen[name] += 1
+        chosen = name
+        while seen[name] > 1 and (chosen := f"{name}.{seen[name]}") in taken:
+            seen[name] += 1
+        taken.add(chosen)
+        result.append(chosen)
+    return result
 
 
 def read_rows(
-    file: Path, columns: Sequence[str], on_replaced: Report | None = None
+    file: Path,
+    columns: Sequence[str],
+    on_replaced: Report | None = None,
+    *,
+    every_column: bool = False,
 ) -> Iterator[tuple[str, Row]]:
     """Yield `(place, row)` in file order; `place` names the file and row, for error messages.
 
     Args:
         file: Parquet if its ending says so, else JSONL, compressed or not. Empty lines of JSONL are
             skipped.
-        columns: columns that every row must have; a Parquet file's other columns are not read.
+        columns: columns that every row must have.
         on_replaced: called for each row with bytes that are replaced by U+FFFD because they are
             not UTF-8; `None` refuses such a row.
+        every_column: read all columns of a Parquet file, and not just `columns`; dates, times,
+            decimals and bytes of the others become text.
 
     Raises:
         UserError: the file does not have the format of its suffix.
@@ -62,9 +121,9 @@ def read_rows(
         MissingColumnError: a row lacks a column.
     """
     if ends_in(file, PARQUET):
-        yield from _parquet_rows(file, columns, on_replaced)
+        yield from _parquet_rows(file, columns, on_replaced, every_column)
     else:
-        yield from _json_lines_rows(file, columns, on_replaced)
+        yield from _json_lines_rows(file, columns, on_replaced, every_column)
 
 
 def holds_rows(file: Path) -> bool:
@@ -106,7 +165,7 @@ def decoded(raw: bytes, encoding: str, place: str, on_replaced: Report) -> str:
 
 
 def _json_lines_rows(
-    file: Path, columns: Sequence[str], on_replaced: Report | None
+    file: Path, columns: Sequence[str], on_replaced: Report | None, every_column: bool
 ) -> Iterator[tuple[str, Row]]:
     for lines in numbered_lines(file, lambda _: None):
         for number, line in lines:
@@ -125,7 +184,7 @@ def _json_lines_rows(
             if not isinstance(row, dict):
                 raise UserError(f"{place} is {type(row).__name__}, not an object with keys")
             _check_columns(place, row, columns, "key")
-            for column in columns:
+            for column in row if every_column else columns:
                 if isinstance(row[column], HugeInteger):
                     raise UserError(f"{place}: {column!r} is an integer of more than 4,300 digits")
             yield place, row
@@ -151,9 +210,9 @@ def _conversion(file: Path) -> str:
 
 
 def _parquet_rows(
-    file: Path, columns: Sequence[str], on_replaced: Report | None
+    file: Path, columns: Sequence[str], on_replaced: Report | None, every_column: bool
 ) -> Iterator[tuple[str, Row]]:
-    from webtext_gpt.data.parquet import DAMAGE, open_parquet
+    from webtext_gpt.data.parquet import DAMAGE, open_parquet, with_plain_values
 
     with open_parquet(file) as table:
         names = table.schema_arrow.names
@@ -161,11 +220,15 @@ def _parquet_rows(
         for column in columns:
             if names.count(column) > 1:
                 raise UserError(f"{file}: {names.count(column)} columns are named {column!r}")
-        batches = table.iter_batches(columns=list(columns), batch_size=1024)
+        read = None if every_column else list(columns)
+        batches = table.iter_batches(columns=read, batch_size=1024)
+        new_names = distinct(names)
         number = 0
         while True:
             try:
                 batch = next(batches, None)
+                if batch is not None and every_column:
+                    batch = with_plain_values(batch.rename_columns(new_names), columns)
                 rows = [] if batch is None else _plain_rows(file, number, batch, on_replaced)
             except DAMAGE as error:
                 raise UserError(
@@ -214,9 +277,5 @@ def _decoded_rows(
 
 
 def _check_columns(place: str, row: Row, columns: Sequence[str], word: str) -> None:
-    for column in columns:
-        if column not in row:
-            raise MissingColumnError(
-                f"{place} has no {word} {column!r}, only {', '.join(row)}"
-                f"{other_case([column], row)}"
-            )
+    if missing := [column for column in columns if column not in row]:
+        raise missing_columns(place, missing, list(row), word)

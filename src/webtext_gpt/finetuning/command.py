@@ -11,10 +11,15 @@ from webtext_gpt.cli import Call
 from webtext_gpt.commands import shell_command
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
-from webtext_gpt.finetuning.data.examples import iter_texts, read_file
-from webtext_gpt.finetuning.data.splits import check_labels
+from webtext_gpt.finetuning.data.examples import column_names, iter_texts, read_file
+from webtext_gpt.finetuning.data.splits import check_labels, warn_of_trained
 from webtext_gpt.finetuning.data.task import Task
-from webtext_gpt.finetuning.predict import TextClassifier, check_out, predict_file
+from webtext_gpt.finetuning.predict import (
+    TextClassifier,
+    check_out,
+    output_names,
+    predict_file,
+)
 from webtext_gpt.finetuning.report import CONFUSION, REPORT, SCATTER, report_examples
 from webtext_gpt.model import GPTClassifier
 from webtext_gpt.paths import local_path
@@ -80,7 +85,7 @@ def _train(
     from webtext_gpt.finetuning.run import finetune, open_task
 
     if uses_classifier:
-        _check_files(open_task(settings.task), settings.evaluate, settings.predict)
+        _check_files(open_task(settings.task), settings.evaluate, settings.predict, _out(settings))
     finetuned = finetune(settings, call, start)
     summary = finetuned.summary
     if summary:
@@ -91,11 +96,12 @@ def _train(
     return summary
 
 
-def _check_files(task: Task, evaluate: str | None, predict: str | None) -> None:
+def _check_files(task: Task, evaluate: str | None, predict: str | None, out: Path) -> None:
     """Check the files to be used after training before training starts.
 
     Raises:
-        UserError: a file does not exist or lacks a column; or the task does not make a classifier.
+        UserError: a file does not exist or lacks a column, or its columns leave no names for those
+            of `out`; or the task does not make a classifier.
     """
     if task.kind == "completion":
         raise UserError(
@@ -106,6 +112,7 @@ def _check_files(task: Task, evaluate: str | None, predict: str | None) -> None:
         read_file(task, evaluate)
     if predict is not None:
         next(iter(iter_texts(task, predict)), None)
+        output_names(column_names(task, predict), ("", ""), out)
 
 
 def _use_classifier(settings: Finetune, checkpoint: str, loaded: LoadedModel) -> dict[str, float]:
@@ -132,7 +139,8 @@ def _use_classifier(settings: Finetune, checkpoint: str, loaded: LoadedModel) ->
     figures: dict[str, float] = {}
     if settings.evaluate is not None:
         out = Path(settings.run_dir) / "evaluation"
-        figures = evaluate_file(classifier, task, settings.evaluate, out)
+        trained = Task(**loaded.task) if loaded.task is not None else None
+        figures = evaluate_file(classifier, task, settings.evaluate, out, trained)
         save_summary({"checkpoint": str(checkpoint), "file": settings.evaluate, **figures}, out)
         print()
         say_rows({"written": quoted(out)})
@@ -144,9 +152,20 @@ def _use_classifier(settings: Finetune, checkpoint: str, loaded: LoadedModel) ->
 
 
 def evaluate_file(
-    classifier: TextClassifier, task: Task, file: str | Path, out: Path
+    classifier: TextClassifier,
+    task: Task,
+    file: str | Path,
+    out: Path,
+    trained: Task | None = None,
 ) -> dict[str, float]:
     """Measure a classifier on a file of labeled rows; write the report into a folder.
+
+    Args:
+        classifier: the classifier.
+        task: names the columns and the format.
+        file: the labeled rows.
+        out: the report's folder.
+        trained: the task that the classifier was trained on, for a warning about rows of it.
 
     Returns:
         The figures, and the numbers of rows that were skipped and truncated.
@@ -156,6 +175,8 @@ def evaluate_file(
     """
     examples = read_file(task, file)
     check_labels(examples, classifier.labels, task)
+    if trained is not None:
+        warn_of_trained(trained, examples, str(file))
     before = classifier.truncated
     figures = report_examples(
         classifier, examples, out, positive=task.positive, class_names=task.class_names
@@ -174,7 +195,15 @@ def label_file(classifier: TextClassifier, task: Task, file: str | Path, out: Pa
         UserError: the file cannot be read, or `out` cannot be written.
     """
     before = classifier.truncated
-    rows = predict_file(classifier, iter_texts(task, file), out)
+    columns = column_names(task, file)
+    names = output_names(columns, classifier.labels, out)
+    if renamed := [name for name in names if name.removeprefix("predicted_") in columns]:
+        say(
+            f"{file} has {'a column' if len(renamed) == 1 else 'columns'} of the same name, so "
+            f"predictions are in {', '.join(renamed)}",
+            label="data",
+        )
+    rows = predict_file(classifier, iter_texts(task, file), out, columns)
     say(f"{plural(rows)} with their labels")
     if cut := classifier.truncated - before:
         say(f"{cut:,} of them do not fit the model's context and were truncated")
@@ -204,13 +233,13 @@ def _out(settings: Finetune) -> Path:
 
 
 def _print_summary(run_dir: str, summary: "Summary") -> None:
-    """Print the figures that no report has shown yet, and the files of the run."""
+    """Print the figures that no table has shown yet, the files of the run, and what to do next."""
     from webtext_gpt.finetuning.run import PREFIXES
 
     folder = Path(run_dir)
-    say(f"\n--- {summary['task']} after {summary['step']:,} steps, {summary['seconds']:,.0f} s")
+    say(f"\n--- after {plural(summary['step'], 'step')}, {summary['seconds']:,.0f} s")
     rows: dict[str, str] = {}
-    files = {"run": folder, "loss curve": folder / "loss.png"}
+    files = {"run": folder, "loss curve": folder / "loss.png", "report": folder / "report.html"}
     for split, prefix in PREFIXES.items():
         if (folder / split / REPORT).exists():
             files[f"{split} report"] = folder / split / REPORT
@@ -229,4 +258,5 @@ def _print_summary(run_dir: str, summary: "Summary") -> None:
         try_it = shell_command("generate", checkpoint, "prompt=...")
     else:
         try_it = shell_command("finetune", checkpoint, "predict=FILE", "out=labels.csv")
-    say_rows(rows | {label: quoted(path) for label, path in files.items()} | {"try it": try_it})
+    commands = {"try it": try_it, "look inside": shell_command("serve", checkpoint)}
+    say_rows(rows | {label: quoted(path) for label, path in files.items()} | commands)

@@ -3,9 +3,9 @@
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import torch
@@ -106,53 +106,72 @@ class Prediction(NamedTuple):
     """The prediction for one row."""
 
     row: TextRow
-    label: str | float
-    """The most probable class, or a regression's predicted number."""
+    label: str | float | None
+    """The most probable class, or a regression's predicted number; `None` for an empty text."""
     probabilities: list[float]
-    """Probabilities of all classes; empty for a regression."""
+    """Probabilities of all classes; empty for a regression, and for an empty text."""
 
 
 def predict(classifier: TextClassifier, rows: Iterable[TextRow]) -> Iterator[Prediction]:
     """Yield the prediction for each row, in order; `CHUNK` rows are held in memory at a time."""
     rows = iter(rows)
     while chunk := list(islice(rows, CHUNK)):
-        seconds = [second or "" for _, _, second in chunk] if chunk[0][2] is not None else None
-        logits = classifier.logits([text for _, text, _ in chunk], seconds)
-        if len(classifier.labels) == 1:
-            for row, value in zip(chunk, logits[:, 0].tolist(), strict=True):
-                yield Prediction(row, value, [])
-            continue
-        every = logits.softmax(dim=1)
-        for row, probabilities, best in zip(
-            chunk, every.tolist(), every.argmax(dim=1).tolist(), strict=True
-        ):
-            yield Prediction(row, classifier.labels[best], probabilities)
+        found = iter(_predictions(classifier, [row for row in chunk if not row.is_empty]))
+        for row in chunk:
+            yield Prediction(row, None, []) if row.is_empty else next(found)
 
 
-def predict_file(classifier: TextClassifier, rows: Iterable[TextRow], out: Path) -> int:
-    """Write the label, its probability and all classes' probabilities of each row to a file.
+def _predictions(classifier: TextClassifier, rows: list[TextRow]) -> list[Prediction]:
+    """Return the predictions of rows that have texts."""
+    if not rows:
+        return []
+    seconds = None if rows[0].second is None else [row.second or "" for row in rows]
+    logits = classifier.logits([row.text for row in rows], seconds)
+    if len(classifier.labels) == 1:
+        values = logits[:, 0].tolist()
+        return [Prediction(row, value, []) for row, value in zip(rows, values, strict=True)]
+    every = logits.softmax(dim=1)
+    names = [classifier.labels[best] for best in every.argmax(dim=1).tolist()]
+    return list(map(Prediction, rows, names, every.tolist()))
+
+
+def predict_file(
+    classifier: TextClassifier,
+    rows: Iterable[TextRow],
+    out: Path,
+    columns: Sequence[str] | None = None,
+) -> int:
+    """Write each row with its label, the label's probability and all classes' probabilities.
+
+    The row's own columns come first, as they were read.
 
     Args:
         classifier: see `TextClassifier`.
         rows: rows to label, in the order of the output.
         out: a `.csv` or `.jsonl` file, which appears only once it is complete.
+        columns: names of all columns of the rows; `None` takes those of the first row.
 
     Returns:
         The number of rows.
 
     Raises:
-        UserError: see `check_out`; or there are no rows, or one cannot be read.
+        UserError: see `check_out` and `output_names`; or there are no rows, or one cannot be read.
     """
     check_out(out)
-    write = _WRITERS[out.suffix.lower()]
     count = 0
+    rows = iter(rows)
+    first = list(islice(rows, 1))
+    if columns is None:
+        columns = list(first[0].columns) if first else ()
+    names = output_names(columns, classifier.labels, out)
     with replaced(out) as partial:
         with (
-            partial.open("w", encoding="utf-8", newline="") as stream,
+            # A half of a surrogate pair, which JSON can hold, is written as JSON's escape of it.
+            partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
             progress_bar("predicting", unit="rows") as bar,
         ):
-            put = write(stream, classifier.labels)
-            for prediction in predict(classifier, rows):
+            put = _WRITERS[out.suffix.lower()](stream, classifier.labels, columns, names)
+            for prediction in predict(classifier, chain(first, rows)):
                 put(prediction)
                 count += 1
                 bar.update(1)
@@ -174,41 +193,77 @@ def check_out(out: Path) -> None:
     check_output_file(out, "out")
 
 
+def output_names(columns: Sequence[str], labels: Sequence[str], out: Path) -> list[str]:
+    """Return the names of the columns that predictions add to those of the input.
+
+    They are `label` and, for classes, `probability` and one `p(CLASS)` for each, or in JSONL
+    `probabilities`. A name that the input has already gets `predicted_` ahead of it.
+
+    Args:
+        columns: the input's columns.
+        labels: the classifier's labels; a single one means a regression.
+        out: the file to write, whose suffix says the format.
+
+    Raises:
+        UserError: the input has a name both with and without `predicted_`.
+    """
+    names = ["label"]
+    if len(labels) > 1:
+        is_csv = out.suffix.lower() == ".csv"
+        every = [f"p({label})" for label in labels] if is_csv else ["probabilities"]
+        names += ["probability", *every]
+    taken = set(columns)
+    for name in names:
+        if taken.issuperset((name, f"predicted_{name}")):
+            raise UserError(
+                f"the file to predict has the columns {name!r} and {f'predicted_{name}'!r}, and "
+                f"one of them has to be free for {out}; rename one, or remove it"
+            )
+    return [f"predicted_{name}" if name in taken else name for name in names]
+
+
 Put = Callable[[Prediction], None]
 
 
-def _csv(stream: TextIO, labels: Sequence[str]) -> Put:
+def _csv(
+    stream: TextIO, labels: Sequence[str], columns: Sequence[str], names: Sequence[str]
+) -> Put:
     writer = csv.writer(stream)
-    header_written = False
+    writer.writerow([*columns, *names])
 
     def put(prediction: Prediction) -> None:
-        nonlocal header_written
-        (_, *texts), label, probabilities = prediction
-        cells = [text for text in texts if text is not None]
-        if not header_written:
-            names = ["text", "text_pair"][: len(cells)]
-            columns = ["probability", *(f"p({name})" for name in labels)] if probabilities else []
-            writer.writerow([*names, "label", *columns])
-            header_written = True
+        row, label, probabilities = prediction
+        cells = [_cell(row.columns.get(column)) for column in columns]
         shown = [f"{p:.6g}" for p in (max(probabilities), *probabilities)] if probabilities else []
-        writer.writerow([*cells, label, *shown])
+        added = [_cell(label), *shown]
+        writer.writerow([*cells, *added, *[""] * (len(names) - len(added))])
 
     return put
 
 
-def _json_lines(stream: TextIO, labels: Sequence[str]) -> Put:
+def _json_lines(
+    stream: TextIO, labels: Sequence[str], columns: Sequence[str], names: Sequence[str]
+) -> Put:
     def put(prediction: Prediction) -> None:
-        (_, text, second), label, probabilities = prediction
-        row: dict[str, object] = {"text": text}
-        if second is not None:
-            row["text_pair"] = second
-        row["label"] = label
+        row, label, probabilities = prediction
+        added: list[Any] = [label, None, None]
         if probabilities:
-            row["probability"] = max(probabilities)
-            row["probabilities"] = dict(zip(labels, probabilities, strict=True))
-        stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            added[1:] = max(probabilities), dict(zip(labels, probabilities, strict=True))
+        values = {**row.columns, **dict(zip(names, added, strict=False))}
+        stream.write(_json(values) + "\n")
 
     return put
+
+
+def _cell(value: object) -> object:
+    """Return a value for a cell of CSV: nothing for null, and JSON for a list or an object."""
+    if isinstance(value, list | dict):
+        return _json(value)
+    return "" if value is None else value
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)  # a time in a Parquet file's list
 
 
 _WRITERS = {".csv": _csv, ".jsonl": _json_lines}

@@ -4,7 +4,6 @@ Hydra chooses and merges the YAML files of `conf/`. Single keys are set afterwar
 `webtext_gpt.settings.reading.assign`, so that paths and texts need no escapes of Hydra's grammar.
 """
 
-import difflib
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -13,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import UserError, did_you_mean
 from webtext_gpt.settings.kinds import NULL
 
 
@@ -68,8 +67,8 @@ def compose(config: str, chosen: Mapping[str, str], extra: Path | None = None) -
             continue
         overrides.append(f"{group}={choice}")
         if choice not in known:
-            near = difflib.get_close_matches(choice, known, n=2, cutoff=0.5)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            near = did_you_mean(choice, known, cutoff=0.5)
+            hint = f"; {near}" if near else ""
             raise UserError(
                 f"{group}={choice} is not a choice{hint}\nchoices of {group}: {', '.join(known)}"
             )

@@ -7,7 +7,6 @@ returns one Python type. A field names its kind in its annotation:
     limit: Annotated[int | None, Whole(1, unit="examples", null="all")]
 """
 
-import difflib
 import math
 import re
 from abc import ABC, abstractmethod
@@ -18,6 +17,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from webtext_gpt.errors import did_you_mean
 from webtext_gpt.remote.addresses import is_address
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -185,9 +185,7 @@ class OneOf(Kind):
         text = str(value).lower() if isinstance(value, bool) else str(value).strip()
         words = self.choices + self.unlisted
         if text not in words or isinstance(value, list | dict):
-            near = difflib.get_close_matches(text, words, n=2, cutoff=0.6)
-            similar = f"did you mean {' or '.join(near)}?" if near else ""
-            raise self.refused((self.instead or {}).get(text, similar))
+            raise self.refused((self.instead or {}).get(text, did_you_mean(text, words)))
         return text
 
     def _name(self) -> str:

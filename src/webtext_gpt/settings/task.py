@@ -112,7 +112,7 @@ class Task(Settings):
         False, "run both orders of a pair and add their states, as GPT-1 does for similarity"
     )
     skip_empty: Annotated[bool, Switch()] = setting(
-        False, "skip rows with an empty text; otherwise they are an error"
+        False, "skip rows with an empty text or label; otherwise they are an error"
     )
     metrics: Annotated[list[str] | None, Listed(OneOf(METRICS), null="the kind's defaults")] = (
         setting(

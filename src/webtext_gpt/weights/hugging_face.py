@@ -17,7 +17,7 @@ from webtext_gpt.hub import hub_access, hub_problem
 from webtext_gpt.model import GPT, GPTClassifier, GPTConfig, language_model
 from webtext_gpt.model.empty import SkipRandomInit, empty_gpt
 from webtext_gpt.model.transformer import Transformer
-from webtext_gpt.paths import local_path
+from webtext_gpt.paths import absence, local_path
 from webtext_gpt.signatures import why_unreadable
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.weights import marian, vocabulary
@@ -137,8 +137,8 @@ def download(name: str) -> Path:
                 folder = Path(snapshot_download(name, allow_patterns=[*TEXTS, *PICKLES]))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{name} does not exist (looked from {Path.cwd()}), and cannot be loaded from "
-            f"Hugging Face's hub: {hub_problem(error)}; give a run, a checkpoint, or a folder "
+            f"checkpoint={name} {absence(name)}, and cannot be loaded from Hugging "
+            f"Face's hub: {hub_problem(error)}; give a run, a checkpoint, or a folder "
             "that holds the model's files"
         ) from error
     return folder

@@ -251,8 +251,8 @@ def test_a_column_without_any_text(tmp_path: Path) -> None:
         (b'{"text": "\xff"}', "is a JSON object: line 1 is not JSON"),
         (b"[1]", "is a JSON object: line 1 is list"),
         (b'{"text": "\\ud800"}', "is Unicode: line 1: 'text' has half of a surrogate pair"),
-        (b'{"body": "x"}', "has a key 'text': line 1 has no key 'text', only body; set"),
-        (b'{"Text": "x"}', r"only Text \('text' is spelled 'Text' there\); set"),
+        (b'{"body": "x"}', "has a key 'text': line 1 has no key 'text'; its keys are 'body'; set"),
+        (b'{"Text": "x"}', r"'text'; did you mean 'Text'\? Its keys are 'Text'; set"),
         (b'{"text": 1}', "has text in 'text': line 1: 'text' is int, not text"),
     ],
 )

@@ -38,4 +38,6 @@ def test_a_folder_inside_a_run_leads_to_the_run(tmp_path: Path) -> None:
     assert run_of(inside) == run_of(inside / "last.ckpt") == tmp_path / "run"
     assert run_of(inside / "step-1.ckpt" / "part") == tmp_path / "run"
     assert run_of(tmp_path) is None
-    assert no_checkpoint(tmp_path / "gone").startswith(f"{tmp_path / 'gone'} does not exist")
+    assert no_checkpoint(tmp_path / "gone").startswith(
+        f"checkpoint={tmp_path / 'gone'} does not exist"
+    )

@@ -221,7 +221,7 @@ def test_predicting_reads_the_classifier_once(
     )
     assert (counts.models, counts.reads) == (1, 1)
     rows = list(csv.DictReader((tmp_path / "predictions.csv").open()))
-    assert [row["text"] for row in rows] == ["the cat", "the dog"]
+    assert [row["sentence"] for row in rows] == ["the cat", "the dog"]
 
 
 @pytest.mark.parametrize("dropout", [None, 0.25])

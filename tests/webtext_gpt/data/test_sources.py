@@ -64,7 +64,11 @@ def test_the_fingerprint_follows_the_content(folder: Path) -> None:
         ("latin.txt", b"caf\xe9", "latin.txt is not UTF-8: byte 0xe9 at position 3"),
         ("a.jsonl", b'{"text": "\xff"}\n', r"a.jsonl: none .* line 1 is not JSON: 'utf-8'"),
         ("a.jsonl", b'\n{"text"\n', "a.jsonl: none .* line 2 is not JSON"),
-        ("a.jsonl", b'{"body": "x"}\n', "line 1 has no key 'text', only body; set data.text_key"),
+        (
+            "a.jsonl",
+            b'{"body": "x"}\n',
+            "line 1 has no key 'text'; its keys are 'body'; set data.text_key",
+        ),
         ("a.jsonl", b'{"text": 3}\n', "line 1: 'text' is int, not text"),
         ("a.parquet", b"PAR0", "a.parquet: not a readable Parquet file"),
     ],

@@ -115,7 +115,7 @@ def test_the_command(
     ("arguments", "message"),
     [
         ([], "checkpoint has no value; give checkpoint=..., compare=[A,B] or report=[RUN,RUN]"),
-        (["checkpoint=gone"], "gone "),
+        (["checkpoint=gone"], "checkpoint=gone "),
         (["checkpoint=damaged.ckpt", "tasks=lamda"], "tasks=lamda: expected a list [a,b] of "),
         (["checkpoint=damaged.ckpt", "tasks=[]"], "tasks=[]: expected a list [a,b] of values"),
         (["checkpoint=damaged.ckpt", "data_dir=gone"], "data_dir=gone is not a folder"),

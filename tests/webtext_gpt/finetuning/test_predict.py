@@ -11,8 +11,14 @@ import torch
 
 from webtext_gpt.checkpoint.load import load_language_model, save_model
 from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.data.examples import TextRow
 from webtext_gpt.finetuning.model import add_head
-from webtext_gpt.finetuning.predict import CHUNK, TextClassifier, predict_file
+from webtext_gpt.finetuning.predict import (
+    CHUNK,
+    TextClassifier,
+    output_names,
+    predict_file,
+)
 from webtext_gpt.weights import hugging_face
 
 LABELS = ("no", "yes", "may, be")
@@ -30,13 +36,13 @@ def _classifier(
     return TextClassifier(model.eval(), tokenizer)
 
 
-def _rows(texts: list[str]) -> list[tuple[str, str, None]]:
-    return [(f"row {n}", text, None) for n, text in enumerate(texts)]
+def _rows(texts: list[str]) -> list[TextRow]:
+    return [TextRow(f"row {n}", text, None, {"text": text}) for n, text in enumerate(texts)]
 
 
 def test_rows_keep_their_order_over_chunks(small_checkpoint: Path, tmp_path: Path) -> None:
     classifier = _classifier(small_checkpoint)
-    texts = [("the cat " * (n * 7 % 11))[: n % 60] for n in range(CHUNK + 50)]
+    texts = [("the cat " * (1 + n * 7 % 11))[: 1 + n % 60] for n in range(CHUNK + 50)]
     assert predict_file(classifier, iter(_rows(texts)), tmp_path / "a.csv") == len(texts)
     rows = list(csv.DictReader((tmp_path / "a.csv").open(newline="")))
     assert [row["text"] for row in rows] == texts
@@ -50,18 +56,66 @@ def test_rows_keep_their_order_over_chunks(small_checkpoint: Path, tmp_path: Pat
 
 
 def test_json_lines_and_numbers_and_pairs(small_checkpoint: Path, tmp_path: Path) -> None:
-    texts = ['a "quoted", text\nof two lines', "", "the cat"]
+    texts = ['a "quoted", text\nof two lines', "a", "the cat"]
     predict_file(_classifier(small_checkpoint), _rows(texts), tmp_path / "a.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert [row["text"] for row in rows] == texts
     assert all(row["probabilities"][row["label"]] == row["probability"] for row in rows)
     number = _classifier(small_checkpoint, ("score",), pairs=True)
-    pairs = [("row 0", "a cat", "a dog"), ("row 1", "a dog", "")]
+    texts = [("a cat", "a dog"), ("a dog", ""), ("a dog", "a cat")]
+    pairs = [TextRow("", a, b, {"first": a, "second": b}) for a, b in texts]
     predict_file(number, pairs, tmp_path / "b.csv")
-    rows = list(csv.DictReader((tmp_path / "b.csv").open()))
-    assert [(row["text"], row["text_pair"]) for row in rows] == [pair[1:] for pair in pairs]
-    expected = number.logits(["a cat", "a dog"], ["a dog", ""])[:, 0].tolist()
-    assert [float(row["label"]) for row in rows] == pytest.approx(expected)
+    header, *rows = csv.reader((tmp_path / "b.csv").open())
+    assert header == ["first", "second", "label"]
+    assert [tuple(row[:2]) for row in rows] == texts
+    expected = number.logits(["a cat", "a dog"], ["a dog", "a cat"])[:, 0].tolist()
+    assert [float(rows[n][2]) for n in (0, 2)] == pytest.approx(expected)
+    assert rows[1][2] == ""
+
+
+def test_an_empty_text_gets_no_label(small_checkpoint: Path, tmp_path: Path) -> None:
+    classifier = _classifier(small_checkpoint)
+    for name in ("a.csv", "a.jsonl"):
+        assert predict_file(classifier, _rows(["a", " \t", "b"]), tmp_path / name) == 3
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    nothing = {"text": " \t", "label": None, "probability": None, "probabilities": None}
+    assert rows[1] == nothing
+    assert None not in rows[0].values()
+    cells = list(csv.reader((tmp_path / "a.csv").open()))
+    assert cells[2] == [" \t", "", "", "", "", ""]
+    assert [row[1] for row in cells[1::2]] == [row["label"] for row in rows[::2]]
+    assert predict_file(classifier, _rows([""]), tmp_path / "b.csv") == 1
+
+
+def test_names_of_the_input_s_columns_are_kept(tmp_path: Path) -> None:
+    names = output_names(["id", "label", "p(no)"], ("no", "yes"), tmp_path / "a.csv")
+    assert names == ["predicted_label", "probability", "predicted_p(no)", "p(yes)"]
+    names = output_names(["probabilities"], ("no", "yes"), tmp_path / "a.jsonl")
+    assert names == ["label", "probability", "predicted_probabilities"]
+    assert output_names(["probability"], ("score",), tmp_path / "a.csv") == ["label"]
+    with pytest.raises(UserError, match="'label' and 'predicted_label', .* rename one"):
+        output_names(["label", "predicted_label"], ("no", "yes"), tmp_path / "a.csv")
+
+
+def test_rows_with_other_keys_and_values_are_written(
+    small_checkpoint: Path, tmp_path: Path
+) -> None:
+    columns = [{"text": "a", "n": None, "x": {"y": [1, "é"]}}, {"more": True, "text": "\ud800b"}]
+    rows = [TextRow("", "a", None, row) for row in columns]
+    classifier = _classifier(small_checkpoint, ("no", "yes"))
+    predict_file(classifier, rows, tmp_path / "a.csv", ["text", "n", "x", "more"])
+    cells = [row[:4] for row in csv.reader((tmp_path / "a.csv").open(encoding="utf-8"))]
+    assert cells == [
+        ["text", "n", "x", "more"],
+        ["a", "", '{"y": [1, "é"]}', ""],
+        ["\\ud800b", "", "", "True"],
+    ]
+    predict_file(classifier, rows, tmp_path / "a.jsonl")
+    lines = (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [list(row.items())[: len(given)] for row, given in zip(found, columns, strict=True)] == [
+        list(given.items()) for given in columns
+    ]
 
 
 def test_long_texts_are_cut_and_counted(small_checkpoint: Path) -> None:
@@ -132,7 +186,7 @@ def test_a_saved_classifier_is_measured_and_labels_files(
     path = tmp_path / "classifier.ckpt"
     save_model(classifier.model, classifier.tokenizer, path)
     file = tmp_path / "texts.csv"
-    file.write_text("review,stars\nthe cat,yes\na dog,no\nthe river,no\n")
+    file.write_text(",review,stars,label\n7,the cat,yes,x\n8,a dog,no,y\n9,the river,no,z\n")
     columns = ["task=file", "task.text=review", "task.label=stars"]
     run, out = tmp_path / "run", tmp_path / "labels.jsonl"
     done = call(
@@ -143,22 +197,33 @@ def test_a_saved_classifier_is_measured_and_labels_files(
     assert done.returncode == 0, done.stderr
     logits = classifier.logits(["the cat", "a dog", "the river"])
     predicted = [LABELS[i] for i in logits.argmax(dim=1)]
-    assert [json.loads(line)["label"] for line in out.read_text().splitlines()] == predicted
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["predicted_label"] for row in rows] == predicted
+    assert [list(row.values())[:4] for row in rows] == [
+        *(["7", "the cat", "yes", "x"], ["8", "a dog", "no", "y"], ["9", "the river", "no", "z"])
+    ]
+    assert "a column of the same name, so predictions are in predicted_label" in done.stdout
     hits = sum(p == t for p, t in zip(predicted, ["yes", "no", "no"], strict=True))
     figures = json.loads((run / "evaluation" / "summary.json").read_text())
     assert figures["accuracy"] == pytest.approx(hits / 3)
     for arguments, message in (
         ([f"predict={file}"], "does not say which columns it reads"),
-        ([f"predict={file}", "task.text=revue"], "no column 'revue'.*review, stars"),
+        (
+            [f"predict={file}", "task.text=revue"],
+            "'revue'; did you mean 'review'.*; set task.text=review$",
+        ),
         ([f"predict={file}", "task.texd=review"], "task.*texd"),
-        ([f"predict={file}", "task=file"], "no column 'text'.*review, stars"),
-        ([f"evaluate={file}", "task=file", "task.text=review"], "no column 'label'"),
+        (
+            [f"predict={file}", "task=file"],
+            r"no column 'text'; its columns are '', 'review', 'stars', 'label'; set task.text=",
+        ),
+        ([f"evaluate={file}", "task=file", "task.text=review", "task.label=a"], "no column 'a'"),
         ([f"predict={file}", *columns, "out=a.parquet"], "must end in .csv or .jsonl"),
         ([f"predict={tmp_path}/none.csv", *columns], "none.csv does not exist"),
     ):
         failed = call("finetune.py", f"checkpoint={path}", *arguments, f"run_dir={tmp_path}/x")
         assert failed.returncode == 1
-        assert re.search(message, failed.stderr), failed.stderr
+        assert re.search(message, failed.stderr.strip()), failed.stderr
         assert not (tmp_path / "x").exists()
 
 

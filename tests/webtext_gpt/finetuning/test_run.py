@@ -15,7 +15,10 @@ Finetune = Callable[..., dict]
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["task.label=lable"], "no column 'lable'.*text, other, label, score"),
+        (
+            ["task.label=lable"],
+            "no column 'lable'; did you mean 'label'.*'label', 'score'; set task.label=label$",
+        ),
         (["checkpoint=null"], "checkpoint has no value"),
         (["batch_size=7", "trainer.devices=2"], "batch_size=7 does not divide by 2 devices"),
         (["layers=3"], "layers=3: the model has 2"),
@@ -90,8 +93,35 @@ def test_rows_that_are_cut_or_left_out_are_counted_in_every_split(
     for line in ("3 of the 5 training rows", "2 of the 4 validation rows", "1 of the 3 test rows"):
         assert said.count(f"{line} do not fit the context and are truncated") == 1
     for name, (cut, empty) in counts.items():
-        assert f"{name}.tsv: {empty} of {2 + cut + empty} rows skipped" in said
+        n = 2 + cut + empty
+        assert f"{name}.tsv: {empty} of {n} rows skipped, with an empty text" in said
     used = [f"checkpoint={tmp_path / 'run'}", f"evaluate={tmp_path / 'test.tsv'}"]
     figures = run_command(compose("finetune", *used, f"run_dir={tmp_path / 'used'}"))
     assert (figures["truncated"], figures["skipped"]) == (1, 3)
     assert "1 of the 3 rows do not fit the context and are truncated" in capsys.readouterr().out
+
+
+def test_measuring_on_training_rows_is_reported(
+    finetune: Finetune,
+    compose: Callable[..., Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """Four rows, of which two were trained on, in another case and with other spaces."""
+    rows = [f"{text} {n},{text}" for n in range(20) for text in ("cat", "dog")]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    (tmp_path / "test.csv").write_text("text,label\nCAT  3,cat\ndog 7,dog\nbat,cat\nbear,dog\n")
+    files = [f"task.train={tmp_path}/train.csv", f"task.validation={tmp_path}/test.csv"]
+    finetune(*files, "trainer.max_steps=1")
+    said = capsys.readouterr().out
+    assert "\n--- after 1 step, " in said
+    assert f"\nreport              {tmp_path}/run/report.html\n" in said
+    assert f"serve.py checkpoint={tmp_path}/run\n" in said
+    used = [f"checkpoint={tmp_path}/run", f"run_dir={tmp_path}/used", "device=cpu"]
+    run_command(compose("finetune", *used, f"evaluate={tmp_path}/test.csv"))
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"warning: 2 of the 4 rows of {tmp_path}/test.csv are in the training data too" in said
+    assert "mean nothing" not in said
+    (tmp_path / "train.csv").unlink()
+    run_command(compose("finetune", *used, f"evaluate={tmp_path}/test.csv"))
+    assert "in the training data too" not in capsys.readouterr().out

@@ -22,7 +22,7 @@ def test_prompts_of_files(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text('{"prompt": "a\\nb", "id": 1}\n\n{"prompt": "c"}\n')
     assert read_prompts(tmp_path / "p.jsonl") == ["a\nb", "c"]
     (tmp_path / "bad.jsonl").write_text('{"prompt": "a"}\n{"text": "c"}\n')
-    with pytest.raises(UserError, match=r"bad.jsonl, line 2 has no key 'prompt', only text"):
+    with pytest.raises(UserError, match=r"bad.jsonl, line 2 has no key 'prompt'; its keys are"):
         read_prompts(tmp_path / "bad.jsonl")
     (tmp_path / "empty.txt").write_text("")
     with pytest.raises(UserError, match="empty.txt holds no prompt"):

@@ -10,7 +10,15 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from webtext_gpt.data.rows import MissingColumnError, Report, Row, other_case, plural
+from webtext_gpt.data.rows import (
+    MissingColumnError,
+    Report,
+    Row,
+    distinct,
+    missing_columns,
+    plural,
+    short,
+)
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.decoding import check_encoding, decoded_lines
 
@@ -37,7 +45,8 @@ def read_delimited(
 ) -> Iterator[tuple[str, Row]]:
     r"""Yield `(place, row)` in file order; the place is the file and the line the row begins on.
 
-    If the first row contains all of `columns`, it is the header. A line `sep=;`, which Excel
+    If the first row contains all of `columns`, it is the header; of other columns with one name,
+    the second is called `NAME.2`, and so on. A line `sep=;`, which Excel
     writes, may precede it. Empty lines are skipped, as are lines of white space if there are
     several columns. Line ends are read as `\n`.
 
@@ -135,7 +144,7 @@ def _checked_header(place: str, header: list[str], columns: Sequence[str]) -> li
     for column in columns:
         if header.count(column) > 1:
             raise UserError(f"{place}: {header.count(column)} columns are named {column!r}")
-    return header
+    return distinct(header)
 
 
 def _given_names(
@@ -150,15 +159,20 @@ def _given_names(
     folded = {cell.casefold() for cell in first}
     if names is None or all(column.casefold() in folded for column in columns):
         lacking = [column for column in columns if column not in first]
-        cells = ", ".join(cell if len(cell) <= 40 else f"{cell[:40]}..." for cell in first[:20])
+        if separated := _other_separator(first, separator, has_settings):
+            raise MissingColumnError(
+                f"{place} has no column {', '.join(map(repr, lacking))}, only the cell "
+                f"{short(first[0])!r}; {separated}"
+            )
+        error = missing_columns(place, lacking, first)
+        advice = "" if has_settings else "; the first row must name the columns"
+        raise MissingColumnError(f"{error}{advice}", lacking, first)
+    if missing := [column for column in columns if column not in names]:
         raise MissingColumnError(
-            f"{place} is the first row and has no column {', '.join(map(repr, lacking))}, only the "
-            f"cells: {cells}"
-            f"{other_case(lacking, first) or _advice(first, separator, has_settings)}"
-        )
-    if missing := ", ".join(repr(column) for column in columns if column not in names):
-        raise MissingColumnError(
-            f"{place} is not a header, and task.columns=[{','.join(names)}] has no column {missing}"
+            f"{place} is not a header, and task.columns=[{','.join(names)}] has no column "
+            f"{', '.join(map(repr, missing))}",
+            missing,
+            names,
         )
     return list(names)
 
@@ -175,17 +189,15 @@ def _advice_on_cells(surplus: int, separator: str, quotes: bool, has_settings: b
     )
 
 
-def _advice(first: list[str], separator: str, has_settings: bool) -> str:
-    """Suggest a fix for a first row that lacks the columns."""
+def _other_separator(first: list[str], separator: str, has_settings: bool) -> str:
+    """Suggest a separator for a first row of one cell that may be several; "" if it is not."""
     for word, other in SEPARATOR_NAMES.items():
         if len(first) == 1 and other in first[0] and other not in (separator, " ", ","):
             how = (
                 f"set task.separator={word}" if has_settings else f"put the line sep={other} first"
             )
-            return f"; if its cells are separated by {other!r}, {how}"
-    if not has_settings:
-        return "; the first row must name the columns"
-    return "; if this row is not a header, name the columns with task.columns=[...]"
+            return f"if its cells are separated by {other!r}, {how}"
+    return ""
 
 
 def _unquoted_rows(

@@ -7,17 +7,41 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
+from webtext_gpt.data.endings import JSON_LINES, ends_in
 from webtext_gpt.data.rows import Row, plural, text_value
 from webtext_gpt.errors import UserError
-from webtext_gpt.finetuning.data.labels import class_name, label_to_skip, regression_target
+from webtext_gpt.finetuning.data.labels import (
+    class_name,
+    is_missing,
+    label_to_skip,
+    regression_target,
+)
 from webtext_gpt.finetuning.data.rows import RowSource, file_source
 from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.terminal import say
 
-TextRow = tuple[str, str, str | None]
-"""Place, text and second text (`None` unless texts come in pairs) of a row without its label."""
+UNLABELED = "warning: rows with an empty text, which get no label"
+
+
+class TextRow(NamedTuple):
+    """A row to predict."""
+
+    place: str
+    """The file and the line or row, for messages."""
+    text: str
+    second: str | None = None
+    """The second text; `None` unless texts come in pairs."""
+    columns: Row = {}  # noqa: RUF012 - never changed
+    """All columns of the row, as the file has them."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether a text holds nothing but white space."""
+        return not all(part is None or part.strip() for part in (self.text, self.second))
 
 
 @dataclass(frozen=True)
@@ -72,33 +96,49 @@ def read_file(task: Task, file: str | Path) -> Examples:
 
 
 def iter_texts(task: Task, file: str | Path) -> Iterator[TextRow]:
-    """Yield the texts of a file's rows, reading them one at a time.
+    """Yield the texts of a file's rows with all its columns, reading them one at a time.
 
-    Labels are not read, and texts may be empty. A file without a header may omit the label column.
-    If cells are separated by spaces, it is assumed to be omitted, so that each line is one text.
+    Labels are not needed. Texts may be empty; these rows are counted in a warning. A file without a
+    header may omit the label column. If cells are separated by spaces, it is assumed to be omitted,
+    so that each line is one text.
 
     Raises:
         UserError: the file or one of its rows cannot be read.
     """
-    source = file_source(task, file, labeled=False, key="predict")
+    source = file_source(task, file, labeled=False, key="predict", every_column=True)
     for place, row in source.rows:
         second = None if task.text_pair is None else _text_or_empty(row, task.text_pair, place)
-        yield place, _text_or_empty(row, task.text, place), second
+        found = TextRow(place, _text_or_empty(row, task.text, place), second, row)
+        if found.is_empty:
+            source.faults.add(UNLABELED, place, 1)
+        yield found
     print_once(*source.faults.remarks(source.name))
+
+
+def column_names(task: Task, file: str | Path) -> list[str]:
+    """Return the names of a file's columns; JSONL is read to its end, since any row may have more.
+
+    Raises:
+        UserError: see `iter_texts`.
+    """
+    source = file_source(task, file, labeled=False, key="predict", every_column=True)
+    n_rows = None if ends_in(Path(file), JSON_LINES) else 1
+    return list(dict.fromkeys(name for _, row in islice(source.rows, n_rows) for name in row))
 
 
 def collect_examples(task: Task, source: RowSource) -> Examples:
     """Read all rows of a source.
 
     Raises:
-        UserError: there are no rows; a text is empty and `task.skip_empty` is false; or a label
-            does not fit `task.kind`. The message names the rows.
+        UserError: there are no rows; a text or a label is empty and `task.skip_empty` is false;
+            or a label does not fit `task.kind`. The message names the rows.
     """
     texts: list[str] = []
     seconds: list[str] = []
     labels: list = []
     places: list[str] = []
     empty: list[str] = []
+    unlabeled: list[str] = []
     skipped: Counter[str] = Counter()
     for place, row in source.rows:
         if (to_skip := label_to_skip(row, task, source.classes)) is not None:
@@ -106,13 +146,15 @@ def collect_examples(task: Task, source: RowSource) -> Examples:
             continue
         text = _text_or_empty(row, task.text, place)
         second = None if task.text_pair is None else _text_or_empty(row, task.text_pair, place)
-        completion = _text_or_empty(row, task.label, place) if task.kind == "completion" else None
-        if not all(part is None or part.strip() for part in (text, second, completion)):
+        if TextRow(place, text, second).is_empty:
             empty.append(place)
             continue
+        if is_missing(row, task):
+            unlabeled.append(place)
+            continue
         label: str | float
-        if completion is not None:
-            label = completion
+        if task.kind == "completion":
+            label = text_value(row, task.label, place)
         elif task.kind == "regression":
             label = regression_target(row, task, place)
         else:
@@ -127,11 +169,10 @@ def collect_examples(task: Task, source: RowSource) -> Examples:
         print_once(f"{source.name}: {plural(count)} left out, the label is {label!r}")
     if skipped and not texts:
         raise UserError(f"{source.name} has no row with a label that task.skip_labels keeps")
-    _check_empty(task, source.name, empty, len(texts))
+    _check_empty(task, source.name, empty, unlabeled, len(texts))
     pairs = seconds if task.text_pair is not None else None
-    return Examples(
-        texts, pairs, labels, places, source.classes, skipped=len(empty) + skipped.total()
-    )
+    n_skipped = len(empty) + len(unlabeled) + skipped.total()
+    return Examples(texts, pairs, labels, places, source.classes, n_skipped)
 
 
 def collapsed(text: str) -> str:
@@ -152,15 +193,30 @@ def _text_or_empty(row: Row, column: str, place: str) -> str:
     return "" if row[column] is None else text_value(row, column, place)
 
 
-def _check_empty(task: Task, name: str, empty: list[str], kept: int) -> None:
-    if not kept:
-        raise UserError(
-            f"{name} has no text in {plural(len(empty))}" if empty else f"{name} has no rows"
-        )
-    if empty and not task.skip_empty:
-        raise UserError(
-            f"{len(empty)} of {len(empty) + kept} rows of {name} have an empty text "
-            f"({'; '.join(empty[:3])}); set task.skip_empty=true to skip them"
-        )
-    if empty:
-        print_once(f"{name}: {len(empty)} of {len(empty) + kept} rows skipped, their text is empty")
+def _check_empty(task: Task, name: str, empty: list[str], unlabeled: list[str], kept: int) -> None:
+    """Refuse rows with an empty text or label, or print how many of them are skipped."""
+    total = len(empty) + len(unlabeled) + kept
+    if not total:
+        raise UserError(f"{name} has no rows")
+    if len(empty) == total:
+        raise UserError(f"{name} has no text in {plural(total)}")
+    if len(unlabeled) == total:
+        raise UserError(f"{name} has no label in {plural(total)}: {task.label!r} is empty")
+    left_out = {"an empty text": empty, f"no label, {task.label!r} is empty": unlabeled}
+    parts = [
+        f"{len(places):,} {'has' if len(places) == 1 else 'have'} {what} ({_listed(name, places)})"
+        for what, places in left_out.items()
+        if places
+    ]
+    if parts and (not task.skip_empty or not kept):
+        advice = "set task.skip_empty=true to skip them" if kept else "no row has both"
+        raise UserError(f"{name}: of {plural(total)}, {' and '.join(parts)}; {advice}")
+    for what, places in left_out.items():
+        if places:
+            print_once(f"{name}: {len(places):,} of {plural(total)} skipped, with {what}")
+
+
+def _listed(name: str, places: list[str]) -> str:
+    """Return the first places of a file or split, without its name."""
+    first = "; ".join(place.removeprefix(f"{name}, ") for place in places[:3])
+    return first + ("; ..." if len(places) > 3 else "")

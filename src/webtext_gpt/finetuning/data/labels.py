@@ -26,18 +26,19 @@ def class_name(row: Row, task: Task, place: str, classes: tuple[str, ...] | None
     """Return the class name in a row's label column, without surrounding white space.
 
     Args:
-        row: the row. Its label may be text, a whole number or a boolean; all become text. 1.0 and
-            1.0e+00 are read as 1, whether they are numbers or text, because file formats differ
-            in this. For the same reason a fraction is refused as text too.
+        row: the row, whose label is not missing (see `is_missing`). It may be text, a whole number
+            or a boolean; all become text. 1.0 and 1.0e+00 are read as 1, whether they are numbers
+            or text, because file formats differ in this. For the same reason a fraction is refused
+            as text too.
         task: names the column, and the mark before which the name ends.
         place: location of the row, for messages.
         classes: class names to look the label up in, if labels are class numbers. GLUE's -1 means
             that the label is withheld.
 
     Raises:
-        UserError: the label is missing or cannot be a class name.
+        UserError: the label cannot be a class name.
     """
-    value = _present(row, task, place)
+    value = row[task.label]
     if classes is not None:
         if value == -1:
             raise UserError(
@@ -59,9 +60,17 @@ def class_name(row: Row, task: Task, place: str, classes: tuple[str, ...] | None
     if task.label_until is not None:
         name = name.partition(task.label_until)[0]
     name = name.strip()
-    if not name:
-        raise _missing(task, place)
     return name if classes is not None else _as_whole(name, task, place)
+
+
+def is_missing(row: Row, task: Task) -> bool:
+    """Return whether a row has no label: it is null, NaN, white space, or ends before it begins."""
+    value = row[task.label]
+    if isinstance(value, str):
+        return not (
+            value if task.label_until is None else value.partition(task.label_until)[0]
+        ).strip()
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def label_to_skip(row: Row, task: Task, classes: tuple[str, ...] | None = None) -> str | None:
@@ -86,9 +95,9 @@ def regression_target(row: Row, task: Task, place: str) -> float:
     """Return the number in a row's label column.
 
     Raises:
-        UserError: the label is missing, or is not a finite number that float32 holds.
+        UserError: the label is not a finite number that float32 holds.
     """
-    value, hint = _present(row, task, place), ""
+    value, hint = row[task.label], ""
     if isinstance(value, str):
         text = _with_point(value.strip(), task)
         if _NUMBER.fullmatch(text):
@@ -188,15 +197,3 @@ def _no_class(value: object, task: Task, place: str) -> UserError:
         f"{place}: {task.label!r} is {_shown(value)}, which cannot be a class name; a "
         "classification needs text or whole numbers, task.kind=regression takes any number"
     )
-
-
-def _present(row: Row, task: Task, place: str) -> object:
-    value = row[task.label]
-    empty = isinstance(value, str) and not value.strip()
-    if value is None or empty or (isinstance(value, float) and math.isnan(value)):
-        raise _missing(task, place)
-    return value
-
-
-def _missing(task: Task, place: str) -> UserError:
-    return UserError(f"{place}: the label is missing: {task.label!r} is empty")

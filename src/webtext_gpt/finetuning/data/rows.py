@@ -11,8 +11,9 @@ from webtext_gpt.data.rows import (
     MissingColumnError,
     NotUnicodeError,
     Row,
+    close_columns,
     holds_rows,
-    other_case,
+    missing_columns,
     read_rows,
 )
 from webtext_gpt.errors import UserError
@@ -21,6 +22,7 @@ from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.hub import hub_access, hub_problem
 from webtext_gpt.paths import absence, readable_path, shown
 from webtext_gpt.signatures import head_of, refuse_other_kind, wide_encoding
+from webtext_gpt.terminal import quoted
 
 DELIMITED = {".csv", ".tsv"}
 REPLACED = "bytes that are not in its encoding, read as U+FFFD"
@@ -36,18 +38,20 @@ class Faults:
     """Faults of a file that the task allows, counted while its rows are read."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    first: dict[str, str] = field(default_factory=dict)
-    """Place of the first fault of each kind."""
+    first: dict[str, list[str]] = field(default_factory=dict)
+    """Places of the first faults of each kind, at most three."""
 
     def add(self, what: str, place: str, count: int) -> None:
         """Count a fault."""
         self.counts[what] += count
-        self.first.setdefault(what, place)
+        places = self.first.setdefault(what, [])
+        if len(places) < 3:
+            places.append(place)
 
     def remarks(self, name: str) -> list[str]:
         """Return a line for each kind of fault in the file of this name."""
         return [
-            f"{name}: {what}: {count:,}, the first in {self.first[what]}"
+            f"{name}: {what}: {count:,}, the first in {'; '.join(self.first[what])}"
             for what, count in self.counts.items()
         ]
 
@@ -76,7 +80,11 @@ def wanted_columns(task: Task, labeled: bool = True) -> list[str]:
 
 
 def file_source(
-    task: Task, file: str | Path, labeled: bool = True, key: str = "task.train"
+    task: Task,
+    file: str | Path,
+    labeled: bool = True,
+    key: str = "task.train",
+    every_column: bool = False,
 ) -> RowSource:
     """Open a CSV, TSV, JSONL or Parquet file; with `task.separator`, any file of delimited cells.
 
@@ -85,6 +93,7 @@ def file_source(
         file: the file to read.
         labeled: whether the label column is needed.
         key: the setting that names the file, for messages.
+        every_column: read all columns, also those that the task does not name.
 
     Raises:
         UserError: the file does not exist, or its suffix is unknown. For errors while rows are
@@ -104,7 +113,7 @@ def file_source(
             "as task.separator=tab"
         )
     faults = Faults()
-    rows = _file_rows(task, path, wanted_columns(task, labeled), faults)
+    rows = _file_rows(task, path, wanted_columns(task, labeled), faults, every_column)
     return RowSource(str(file), rows, faults=faults)
 
 
@@ -132,25 +141,22 @@ def hub_source(task: Task, split: str) -> RowSource:
         ) from error
     name = f"{task.hub}, split {split}"
     columns = wanted_columns(task)
-    for column in columns:
-        if column not in dataset.column_names:
-            raise UserError(
-                f"task.hub={task.hub} has no column {column!r}, only "
-                f"{', '.join(dataset.column_names)}{other_case([column], dataset.column_names)}; "
-                f"{_advice(task, columns)}"
-            )
+    if missing := [column for column in columns if column not in dataset.column_names]:
+        raise _with_keys(
+            task, missing_columns(f"task.hub={task.hub}", missing, dataset.column_names)
+        )
     label = dataset.features[task.label]
     classes = tuple(label.names) if isinstance(label, datasets.ClassLabel) else None
     return RowSource(name, _hub_rows(dataset.select_columns(columns), name), classes)
 
 
 def _file_rows(
-    task: Task, file: Path, columns: Sequence[str], faults: Faults
+    task: Task, file: Path, columns: Sequence[str], faults: Faults, every_column: bool
 ) -> Iterator[tuple[str, Row]]:
     on_replaced = partial(faults.add, REPLACED) if task.on_error == "replace" else None
     try:
         if holds_rows(file):
-            yield from read_rows(file, columns, on_replaced)
+            yield from read_rows(file, columns, on_replaced, every_column=every_column)
         else:
             yield from read_delimited(
                 file,
@@ -167,7 +173,8 @@ def _file_rows(
     except NotUnicodeError as error:
         raise UserError(f"{error}; task.on_error=replace reads U+FFFD for the bytes") from error
     except MissingColumnError as error:
-        raise MissingColumnError(f"{error}; {_advice(task, columns)}") from error
+        has_header = holds_rows(file) or task.columns is not None
+        raise _with_keys(task, error, has_header) from error
 
 
 def _hub_rows(dataset: Any, name: str) -> Iterator[tuple[str, Row]]:
@@ -178,8 +185,23 @@ def _hub_rows(dataset: Any, name: str) -> Iterator[tuple[str, Row]]:
             number += 1
 
 
-def _advice(task: Task, columns: Sequence[str]) -> str:
-    """Return advice that names the settings of the columns."""
+def _with_keys(
+    task: Task, error: MissingColumnError, has_header: bool = True
+) -> MissingColumnError:
+    """Return the error with the keys that name the missing columns, as the shell takes them.
+
+    Args:
+        task: names the columns.
+        error: says which columns are missing.
+        has_header: whether the columns surely have names; otherwise the first row may be data.
+    """
     given = {"text": task.text, "text_pair": task.text_pair, "label": task.label}
-    keys = [f"task.{key}={column}" for key, column in given.items() if column in columns]
-    return f"set {', '.join(keys)} to the names of the columns"
+    missing = {key: column for key, column in given.items() if column in error.missing}
+    if not missing:
+        return error
+    near = close_columns(error.missing, error.present)
+    keys = (quoted(f"task.{key}={near.get(column, '...')}") for key, column in missing.items())
+    advice = f"; set {' '.join(keys)}"
+    if not (has_header or near or set(given.values()) & set(error.present)):
+        advice += "; if this row is not a header, name its columns: 'task.columns=[...]'"
+    return MissingColumnError(f"{error}{advice}", error.missing, error.present)

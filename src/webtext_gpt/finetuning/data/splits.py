@@ -11,6 +11,7 @@ from webtext_gpt.finetuning.data.examples import Examples, collapsed, collect_ex
 from webtext_gpt.finetuning.data.labels import class_numbers
 from webtext_gpt.finetuning.data.rows import DELIMITED, RowSource, file_source, hub_source
 from webtext_gpt.finetuning.data.task import Task
+from webtext_gpt.paths import place_of
 
 NO_LABEL = "-"
 
@@ -100,6 +101,38 @@ def warn_of_overlap(train: Examples, examples: Examples, name: str) -> None:
             f"warning: {len(same):,} of the {len(examples):,} {name} rows are in the training data "
             f"too, the first {examples.places[same[0]]}; {name} figures are inflated"
             + (" and mean nothing" if len(same) > len(examples) / 2 else "")
+        )
+
+
+def warn_of_trained(trained: Task, examples: Examples, name: str) -> None:
+    """Print a warning if a classifier is measured on rows that it was trained on.
+
+    The training file is read again, if it is still there; rows that were held out of it are not
+    counted. Nothing is read from the hub.
+
+    Args:
+        trained: the task that the classifier was trained on.
+        examples: rows to be measured.
+        name: their file.
+    """
+    if trained.train is None or not place_of(trained.train).is_file():
+        return
+    source = file_source(trained, trained.train)
+    seen = set[tuple[str, str]]()
+    try:
+        for _, row in source.rows:
+            second = None if trained.text_pair is None else row[trained.text_pair]
+            key = collapsed(str(row[trained.text])), collapsed(str(second or ""))
+            if not (_holds_out(trained) and held_out(key[0], trained.val_fraction)):
+                seen.add(key)
+    except UserError:  # the file has changed since, and is not the one of training
+        return
+    keys = examples.keys()
+    if same := sum(key in seen for key in keys):
+        print_once(
+            f"warning: {same:,} of the {len(examples):,} rows of {name} are in the training data "
+            f"too, task.train={trained.train}; the figures are inflated"
+            + (" and mean nothing" if same > len(examples) / 2 else "")
         )
 
 

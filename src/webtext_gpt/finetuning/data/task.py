@@ -66,7 +66,7 @@ class Task:
             all rows weigh the same.
         symmetric: run both orders of a pair and add their states (Radford et al. 2018,
             section 3.3).
-        skip_empty: skip rows with an empty text; otherwise they are an error.
+        skip_empty: skip rows with an empty text or label; otherwise they are an error.
         metrics: names from `METRICS`; the first chooses the best checkpoint. null:
             `DEFAULT_METRICS` of the kind.
         positive: the class whose F1 is `f1_positive`; null: the last of two classes.

@@ -75,5 +75,5 @@ def test_texts_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         open_corpora([str(tmp_path / "blank.txt")], "text", 0.1)
     with pytest.raises(UserError, match=r"heldout=.*blank\.txt holds no text"):
         read_heldout([str(tmp_path / "blank.txt")], "text")
-    with pytest.raises(UserError, match="has a key 'body'.*only text"):
+    with pytest.raises(UserError, match="has a key 'body'.*its keys are 'text'"):
         read_heldout([_write(tmp_path / "rows.jsonl", "a")], "body")

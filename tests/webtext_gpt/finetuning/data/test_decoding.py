@@ -70,7 +70,7 @@ def test_damaged_utf_8_is_not_called_another_encoding(
     assert read_file(task, file).texts == ["über", "naïve \ufffd", "”", "\ufffdc\ufffd"]
     remark = f"{name}: bytes that are not in its encoding, read as U+FFFD: 2, the first in"
     assert remark in capsys.readouterr().out
-    assert [text for _, text, _ in iter_texts(task, file)][-1] == "\ufffdc\ufffd"
+    assert [row.text for row in iter_texts(task, file)][-1] == "\ufffdc\ufffd"
     assert remark in capsys.readouterr().out
 
 

@@ -250,5 +250,5 @@ def test_a_boolean_label_is_left_out(write: Callable[..., str]) -> None:
     rows = [{"text": "a", "label": True}, {"text": "b", "label": "x"}, {"text": "c", "label": None}]
     task = Task(name="mine", skip_labels=("true",))
     assert read_file(task, write("a.jsonl", rows[:2])).texts == ["b"]
-    with pytest.raises(UserError, match="line 3: the label is missing"):
+    with pytest.raises(UserError, match=r"1 has no label, 'label' is empty \(line 3\)"):
         read_file(task, write("a.jsonl", rows))

@@ -33,7 +33,7 @@ def test_a_label_can_be_cut_at_a_mark(write: Write) -> None:
     task = Task(name="mine", label_until=":")
     file = write("a.tsv", "text\tlabel\na\tDESC:manner:x\nb\tNUM\n")
     assert read_file(task, file).labels == ["DESC", "NUM"]
-    with pytest.raises(UserError, match="line 2: the label is missing"):
+    with pytest.raises(UserError, match="b.tsv has no label in 1 row"):
         read_file(task, write("b.tsv", "text\tlabel\na\t:manner\n"))
 
 
@@ -42,7 +42,9 @@ def test_a_missing_label_is_located(write: Write, value: object) -> None:
     present = 1.0 if isinstance(value, float) else "1"
     rows = [{"text": "a", "label": present}, {"text": "b", "label": value}]
     for task in (TASK, NUMBERS):
-        with pytest.raises(UserError, match="a.parquet, row 1: the label is missing: 'label'"):
+        with pytest.raises(
+            UserError, match=r"of 2 rows, 1 has no label, 'label' is empty \(row 1\)"
+        ):
             read_file(task, write("a.parquet", rows))
 
 
