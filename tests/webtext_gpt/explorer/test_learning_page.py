@@ -271,7 +271,9 @@ def classifier_run(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFact
     for step, std in ((2, 0.1), (6, 1.0)):
         body, tokenizer = load_language_model(small_checkpoint)
         torch.manual_seed(step)
-        model, tokenizer = add_head(body, tokenizer, ("no", "yes"), pairs=False, dropout=0.1)
+        model, tokenizer = add_head(
+            body, tokenizer, ("no", "yes"), pairs=False, both_orders=False, dropout=0.1
+        )
         torch.nn.init.normal_(model.head.weight, std=std)
         save_model(model, tokenizer, folder / "checkpoints" / f"step-{step:08d}.ckpt")
     (folder / "metrics.csv").write_text(METRICS)
