@@ -25,7 +25,7 @@ _PAGE = """<!doctype html>
 :root {{ color-scheme: light dark; --line: #d0d0d0; --soft: #f4f4f4; --shade: #bbb; }}
 @media (prefers-color-scheme: dark) {{ :root {{
   --line: #4a4a4a; --soft: #262626; --shade: #666; }} }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 1rem; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 0 auto; padding: 1rem; }}
 h1, h2, h3 {{ line-height: 1.2; margin: 1.6em 0 0.5em; overflow-wrap: anywhere; }}
 img {{ width: 100%; max-width: 600px; height: auto; background: #fff; }}
 .wide {{ overflow-x: auto; background: /* a shadow at an edge beyond which there is more */
