@@ -22,7 +22,7 @@ define install
 endef
 
 $(BASE): pyproject.toml constraints.txt Makefile | $(BIN)/python
-	$(call install,.)
+	$(call install,.[explorer])
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt Makefile | $(BIN)/python
@@ -62,6 +62,7 @@ format: $(DEV)
 # The site of the documentation, in site/: open site/index.html. A broken link ends the build.
 docs: $(DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open site/index.html"
 
 # make bench [quick=1] [only=NAME,...] [realdata=FOLDER] [nanogpt=FOLDER] [datatrove=PYTHON]
 bench: $(BENCH)

@@ -9,8 +9,8 @@ Differences of the validation loss are paired by seed: to the faithful run for a
 for the modern recipe, to the modern one for a recipe without an option. Below 0 is better.
 
 - Equal tokens: the losses at the end.
-- Equal time: the loss where a run has taken the CPU seconds of its base of the same seed, read from
-  its curve between two validations. The schedule is planned for the tokens: a slower run is read
+- Equal time: the loss when a run has taken the CPU seconds of its base with the same seed,
+  interpolated between two validations. The schedule is planned for the tokens: a slower run is read
   before its learning rate has come down, so its figure is too high, and a faster one is read at its
   end. `--equal-time` trains every variant again, for the steps that fit into the faithful run's
   time, and with the schedule planned for them.
@@ -18,10 +18,10 @@ for the modern recipe, to the modern one for a recipe without an option. Below 0
 With `--accelerator cuda` the losses come from a GPU, in fp32, and the CPU seconds of a step from a
 run of `TIMED_STEPS` steps of each variant on a core of this machine.
 
-Each run has one thread on one core of its own, and `--jobs` run at a time. Runs take turns by seed,
-so an interrupted table has whole seeds: with fewer `--seeds`, it can be written. Finished runs are
-kept in `--out`, and the same call goes on where it was stopped; take another folder after a change
-of the code. Writes `ablations.csv` (a row for each run) and `ablations.md`.
+Each run has one thread on one core of its own, and `--jobs` run at a time. All variants of one seed
+run before the next seed, so the table of an interrupted call can be written with fewer `--seeds`.
+Finished runs are kept in `--out`, and the same call continues where it was stopped; give another
+folder after a change of the code. Writes `ablations.csv` (a row for each run) and `ablations.md`.
 """
 
 import argparse
@@ -110,7 +110,7 @@ def base_of(variant: str) -> str:
 
 
 def at_time(curve: Sequence[Point], cpu: float) -> float:
-    """Return the loss of a run after so many CPU seconds, or at its end if that was earlier.
+    """Return the loss of a run after `cpu` CPU seconds, or at its end if that was earlier.
 
     Between two validations, the loss is interpolated; before the first, it is that of the first.
     """

@@ -2,7 +2,7 @@
 
 To add one: a script in this folder that measures ours and the peers in turn
 (`common/timing.py::alternate`) and calls `common/report.py::report_costs` or `report`, and its line
-here. Of a script that reports nothing, the page shows what it prints.
+here. The page shows the output of a script that reports nothing.
 """
 
 from typing import NamedTuple
@@ -12,15 +12,15 @@ class Benchmark(NamedTuple):
     """Call of a script.
 
     Attributes:
-        name: of the script, without `.py`; or another, if a script is run in more than one way.
+        name: name of the script, without `.py`; or another, if a script runs in more than one way.
         title: heading on the page.
-        arguments: of the script. `{realdata}`, `{nanogpt}` and `{datatrove}` are replaced by the
-            paths that `run_all.py` is given; without the path, the benchmark is skipped.
-        quick: arguments of a trial that takes seconds, after `arguments`; of an option given
-            twice, the last value counts.
-        minutes: it is ended after so long.
+        arguments: arguments of the script. `{realdata}`, `{nanogpt}` and `{datatrove}` are replaced
+            by the paths that `run_all.py` is given; without the path, the benchmark is skipped.
+        quick: arguments of a trial that takes seconds, added after `arguments`; the last value of
+            an option counts.
+        minutes: time limit.
         peers: modules that have to be installed.
-        gpu: needs a GPU.
+        gpu: whether it needs a GPU.
         on_request: runs only if `--only` names it, because it takes hours.
         source: the script's name, if it is not `name`.
     """

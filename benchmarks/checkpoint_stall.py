@@ -1,16 +1,16 @@
-"""Seconds for which writing a checkpoint holds training up.
+"""Seconds for which writing a checkpoint delays training.
 
 python benchmarks/checkpoint_stall.py [--gib 2 --device cuda --rounds 3 --tokens 64 --out FOLDER]
 
 Trains a GPT of GPT-2 small's width, with as many layers as its weights and AdamW's moments need to
 take `--gib`, on random tokens. Each round measures:
 
-- step: a training step with nothing being written (median of three);
-- before: a write that training waits for, to the disk (fsync), from the same functions;
+- step: a training step while nothing is written (median of three);
+- before: a write to the disk (fsync) that training waits for, by the same functions;
 - copy: a plain copy of every tensor to CPU memory;
-- after: what training waits for now, and how long the file then takes;
-- a step while it is written: mean of the steps until the file is complete. The thread takes memory
-  bandwidth, and on a machine with few cores also time.
+- after: the time that training waits now, and the time until the file is complete;
+- a step while it is written: mean of the steps until the file is complete. The writing thread uses
+  memory bandwidth and, on a machine with few cores, also CPU time.
 
 The table has medians over the rounds.
 """

@@ -2,7 +2,7 @@
 
     python benchmarks/corpus_ranking.py REALDATA OUT [key=value ...]
 
-Two source texts (novels; web articles and news), and of each four corpora of the same size:
+There are two source texts (novels; web articles and news), and four corpora of each, equally large:
 
 - clean: documents of about a thousand characters;
 - boilerplate: 30 % of the text are lines of navigation, cookie notices and footers;
@@ -90,7 +90,7 @@ def taken(documents: list[str], size: int) -> list[str]:
 
 
 def with_boilerplate(documents: list[str], draw: random.Random) -> list[str]:
-    """Return fewer documents, with so many lines of boilerplate between their own."""
+    """Return fewer documents, with lines of boilerplate between their own lines."""
     damaged = []
     size = sum(map(len, documents))
     for document in documents:

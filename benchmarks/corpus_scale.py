@@ -3,9 +3,9 @@
     python benchmarks/corpus_scale.py [out=PICTURE.png] [base=1.0] [stages=links,dedup]
     python benchmarks/corpus_scale.py draw=docs/pictures/corpus_scale.csv
 
-The inputs are synthetic and a fixed seed makes them: Reddit posts, a web site on loopback, web
-archives, and documents whose words follow Zipf's law, a tenth of which are copies and another
-tenth pages that share a frame (Jaccard similarity about 0.6, below the threshold). `base`
+The inputs are synthetic, with a fixed seed: Reddit posts, a web site on loopback, web archives, and
+documents whose words follow Zipf's law. A tenth of the documents are copies, and another tenth are
+pages that share a frame (Jaccard similarity about 0.6, below the threshold). `base`
 multiplies the smallest input. Memory is the peak of the proportional set size (PSS) of all
 processes of a stage. The growth is the slope of log(time) or log(memory) over log(input) from
 the second size to the last: 1 is linear, below 1 means that a part does not grow with the input.
@@ -183,7 +183,7 @@ def run(stage: str, arguments: list[str]) -> Cost:
 
 
 def _memory(pid: int) -> float:
-    """Return the memory of a process and its descendants in MB, pages that they share once."""
+    """Return the memory of a process and its descendants in MB; shared pages count once."""
     total = 0
     try:
         one = psutil.Process(pid)

@@ -1,11 +1,11 @@
-"""One training with its validation loss by tokens and by seconds: `curve.json`.
+"""Train once and record the validation loss by tokens and by seconds in `curve.json`.
 
     python benchmarks/curve.py FOLDER [key=value ...]
 
 Runs `train.py` with the given settings in FOLDER, without checkpoints and samples. Each point of
 the curve is a validation: step, tokens, CPU and elapsed seconds of the process since training
-began, validations left out, and the validation loss in nats a token. A folder with a `curve.json`
-is finished; one without is begun anew.
+began, without validations, and the validation loss in nats a token. A folder with a `curve.json`
+is finished; one without it starts again.
 """
 
 import json
@@ -33,7 +33,7 @@ ALWAYS = (
 
 
 class Point(NamedTuple):
-    """A validation, and what training had taken until then."""
+    """A validation, and the cost of training until then."""
 
     step: int
     tokens: int
@@ -55,7 +55,7 @@ def device_settings(accelerator: str) -> list[str]:
 
 
 def available_cores() -> list[int | None]:
-    """Return the numbers of the cores that a run can be bound to; None each where it cannot."""
+    """Return the cores that runs can be bound to; None for each if the system cannot bind them."""
     if not hasattr(os, "sched_getaffinity"):
         return [None] * cores()
     return sorted(os.sched_getaffinity(0))
@@ -85,10 +85,10 @@ def run_curve(
     """Run a training in a process of its own, unless it is finished, and return its curve.
 
     Args:
-        folder: of the run; what an unfinished run left there is removed.
+        folder: folder of the run; files of an unfinished run there are removed.
         settings: arguments of `train.py`.
         core: the only CPU core it may use; None for all.
-        threads: of torch; None for its default.
+        threads: number of torch's threads; None for its default.
 
     Raises:
         RuntimeError: it failed; its output is in `output.txt` of the folder. Or the folder has a
@@ -122,7 +122,7 @@ def train(folder: Path, settings: Sequence[str]) -> None:
     from webtext_gpt.training import pretrain
 
     class Recorder(L.Callback):
-        """Records the curve. The clock stands still during validations."""
+        """Records the curve. The clock is stopped during validations."""
 
         def __init__(self) -> None:
             self.points: list[Point] = []

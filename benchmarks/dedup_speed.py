@@ -9,7 +9,7 @@ datatrove needs an environment of its own (`pip install "datatrove[processing]" 
 its version pins conflict with ours.
 
 `templated` measures pages that share a frame of 300 words and have 100 of their own (similarity
-about 0.6, so all are kept), on one core: CPU seconds of the search for clusters, and of it all.
+about 0.6, so all are kept), on one core: CPU seconds of the search for clusters, and in total.
 """
 
 import random
@@ -92,7 +92,7 @@ def jaccard(one: str, other: str, n: int = 5) -> float:
 
 
 def templated(sizes: list[int]) -> None:
-    """Print the time of de-duplicating pages of one template, by their number."""
+    """Print the time of de-duplicating different numbers of pages of one template."""
     rows = []
     for pages in sizes:
         rng = random.Random(0)

@@ -3,7 +3,7 @@
 python benchmarks/explorer.py [--tokens 1024 --rounds 5 --n-layer 12 --n-head 12 ...]
 
 By default: GPT-2 small's shape with random weights. The first view is that of next words and
-tokens together, with nothing kept from before; the views after it use its forward pass.
+tokens together, with no forward pass in memory; the later views use its forward pass.
 """
 
 import functools

@@ -3,9 +3,9 @@
     python benchmarks/extractors.py REALDATA [--pages 181]
 
 The first table has precision, recall and F1 over 4-grams, as in the pages' benchmark (F1 of mean
-precision and mean recall), and pages per CPU second. The second has what `documents.py` keeps with
-each extractor: pages and tokens, precision, recall and F1 with nothing for a page that is not kept.
-Extractors take turns page by page, so that other load meets all alike. One core.
+precision and mean recall), and pages per CPU second. The second has the pages and tokens that
+`documents.py` keeps with each extractor, and precision, recall and F1 if the text of a dropped page
+is empty. Extractors take turns page by page, so that other load affects all alike. One core.
 """
 
 import gzip

@@ -3,9 +3,9 @@
 python benchmarks/generation_speed.py [--threads 1 2 --batch-size 1 --rounds 3 --n-layer 12 ...]
 
 By default: GPT-2 small's shape with random weights, from 1 token to 512, batch size 1, with one
-thread and with two. For each, the median and the CPU time of the rounds. Greedy text of random
-weights soon repeats itself, so the figure with drafts is the best case; `--checkpoint` and
-`--prompt` give that of a text. `--without-cache` adds a pass over the whole text for each token.
+thread and with two. It prints the median and the CPU time of each. Greedy text of random weights
+soon repeats itself, so the figure with drafts is the best case; `--checkpoint` and `--prompt`
+measure a real text. `--without-cache` adds a pass over the whole text for each token.
 """
 
 import argparse

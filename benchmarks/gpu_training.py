@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def _without_waiting(keys: list[str]) -> None:
-    """Train, and fail at the first wait of the CPU in a step that is not logged."""
+    """Train, and fail if the CPU waits for the GPU in a step that is not logged."""
     advance = EpochLoop.advance
     steps = set()
 
@@ -98,7 +98,7 @@ def _without_waiting(keys: list[str]) -> None:
 
 
 def _padding(device: str) -> None:
-    """Print the milliseconds of the output layer and its loss, as GPT-2 small has them."""
+    """Print the milliseconds of the output layer and its loss in GPT-2 small's shape."""
     on_gpu = device == "cuda"
     shape = {"n_layer": 1, "n_head": 12, "n_embd": 768} if on_gpu else {"n_layer": 1, "n_embd": 48}
     model = GPT(GPTConfig(**shape, block_size=1024)).to(device)

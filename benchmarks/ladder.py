@@ -9,7 +9,7 @@ same held-out windows. A finished rung is not repeated, so that the same command
 interrupted ladder; delete the folder after the recipe has changed. Arguments `key=value` go to
 every run. The law is fitted to all runs but those of the largest model, whose loss it predicts.
 
-Written are docs/pictures/ladder.csv, docs/pictures/ladder.png and the constants,
+It writes docs/pictures/ladder.csv, docs/pictures/ladder.png and the constants,
 src/webtext_gpt/dial/fitted.py. `--fit-only` makes the last two from the first.
 """
 

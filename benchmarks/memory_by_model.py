@@ -1,4 +1,4 @@
-"""Which model fits which GPU: the largest micro-batch by model, strategy and memory, by `estimate`.
+"""Table of the models that fit each GPU: the largest micro-batch by `estimate`, for each strategy.
 
     python benchmarks/memory_by_model.py
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def table() -> Iterator[str]:
-    """Yield the lines of a Markdown table: micro-batch, and GiB by the estimate."""
+    """Yield the lines of a Markdown table: largest micro-batch, and its estimated GiB."""
     yield f"| model | settings | {' | '.join(f'{size} GB' for size in GIB)} |"
     yield f"|---|---|{'---|' * len(GIB)}"
     for model in MODELS:

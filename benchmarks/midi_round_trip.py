@@ -1,4 +1,4 @@
-"""Does every piece survive the way from MIDI to words and back, and does our reader read it right?
+"""Check that pieces survive the way from MIDI to words and back, and that our reader is right.
 
     python benchmarks/midi_round_trip.py [--limit N] [--midi FOLDER]
 
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def check(file: Path, folder: Path, counts: Counter[str], faults: list[str]) -> None:
-    """Count what holds for a file, and note what does not."""
+    """Count the checks that a file passes, and note those that it fails."""
     counts["files"] += 1
     words = PERFORMANCE.from_midi(file)
     counts["words, as a performance"] += len(words)

@@ -3,8 +3,8 @@
     python benchmarks/modern_recipe.py [--minutes 30 --seeds 3 --shares 0.55 0.45 --out FOLDER
                                         --corpora docstrings NOVELS --threads N]
 
-For each corpus and seed in turn: trains a model of 10 M parameters with the faithful recipe for so
-many steps as fit into `--minutes` (the speed is measured first, and the schedule planned for these
+For each corpus and seed in turn, it trains a model of 10 M parameters with the faithful recipe, for
+the steps that fit into `--minutes` (the speed is measured first, and the schedule planned for these
 steps), then with the modern recipe for each of `--shares` of the steps, its schedule planned for
 them. The loss is that of the whole validation split at the end, in nats a token. A share is reached
 if the modern loss is at most the faithful one. The time is that of all steps, without validation.
@@ -88,7 +88,7 @@ def _steps_in_time(folder: Path, common: list[str], args: argparse.Namespace) ->
 
 
 def _run(folder: Path, settings: list[str], steps: int, args: argparse.Namespace) -> Point:
-    """Train for so many steps, with one validation at the end."""
+    """Train for `steps` steps, with one validation at the end."""
     length = [f"trainer.max_steps={steps}", f"validate_every={steps}"]
     length.append(f"scheduler.warmup_steps={min(100, steps // 10)}")
     return run_curve(folder, [*settings, *length], threads=args.threads)[-1]

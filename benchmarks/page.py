@@ -52,7 +52,7 @@ def page(results: Sequence[dict[str, Any]]) -> str:
     """Return the text of docs/reference/performance.md.
 
     Args:
-        results: of each machine, as `run_all.py` writes them.
+        results: the results of each machine, as `run_all.py` writes them.
     """
     lines = [INTRODUCTION, "## Machines\n"]
     for number, result in enumerate(results):

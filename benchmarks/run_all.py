@@ -4,9 +4,9 @@
                                    [--datatrove PYTHON]
 
 Each script of `CATALOGUE` runs by itself, ours and the peers in turn within it, and is ended if it
-takes too long. What it reports (`common/report.py`), or else what it prints, goes to
-`results/MACHINE.json` with the date, the commit and the load, and docs/reference/performance.md is
-written anew (`page.py`). A benchmark that cannot run keeps the result it had. `--quick` only tries
+takes too long. Its report (`common/report.py`), or else its output, goes to `results/MACHINE.json`
+with the date, the commit and the load, and docs/reference/performance.md is written again
+(`page.py`). A benchmark that cannot run keeps its earlier result. `--quick` only tries
 whether the scripts work: small shapes, few rounds, and results in `results/quick/`, which the page
 leaves out.
 """
@@ -79,7 +79,7 @@ def cannot_run(benchmark: Benchmark, given: dict[str, str]) -> str | None:
 
     Args:
         benchmark: the benchmark.
-        given: folders and programs by the name that the arguments have, empty if there is none.
+        given: paths of folders and programs by their name in the arguments, empty if not given.
     """
     for name in benchmark.needs:
         if not given[name]:
@@ -97,7 +97,7 @@ def cannot_run(benchmark: Benchmark, given: dict[str, str]) -> str | None:
 def measure(
     benchmark: Benchmark, given: dict[str, str], *, quick: bool
 ) -> tuple[dict[str, Any], str | None]:
-    """Run a script; return its record, and what went wrong or None."""
+    """Run a script; return its record, and its failure or None."""
     arguments = benchmark.quick_arguments if quick else benchmark.arguments
     command = [sys.executable, benchmark.script, *(a.format(**given) for a in arguments)]
     record = {"command": f"python {benchmark.script} {' '.join(arguments)}".strip(), **moment()}

@@ -1,8 +1,8 @@
 """CPU seconds that commands take to start: `python benchmarks/start_up.py [repeats=5]`.
 
-Prints the least of the repeats, in seconds of user and system time of the process and its children:
-for imports, `--help` and the whole of two steps to the end, for the other commands to their first
-line of output. Each line of training contains the ones above it.
+Prints the lowest of the repeats, in seconds of user and system time of the process and its
+children. Imports, `--help` and two whole steps are measured to the end, other commands to their
+first line of output. Each line of training contains the ones above it.
 """
 
 import itertools

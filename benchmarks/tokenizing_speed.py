@@ -2,8 +2,8 @@
 
     python benchmarks/tokenizing_speed.py REALDATA [--rounds 3 --training --novels 40]
 
-`--training` measures what `train.py` does alone: the novels as data=files and the docstrings of the
-installed packages as data=docstrings, tokenized with `tokenizers` and with the compiled loops in
+`--training` measures only the preparation for training: the novels as data=files and the docstrings
+of installed packages as data=docstrings, tokenized with `tokenizers` and with the compiled loops in
 turn; then the same with reading the text and training a tokenizer of 4,096 ids. The time includes
 loading the loops, which numba has compiled before.
 

@@ -4,7 +4,7 @@ python benchmarks/training_speed.py [--nanogpt FOLDER] [--eager] [--n-layer 6 --
 
 A step is forward, loss, backward, clipping and fused AdamW, compiled by torch.compile unless
 --eager is given, in bf16 where the hardware multiplies it. Each side is a process of its own, so
-that its memory can be told, and takes its steps while the others wait. FOLDER is a checkout of
+that its memory can be measured, and takes its steps while the others wait. FOLDER is a checkout of
 nanoGPT.
 """
 
@@ -27,7 +27,7 @@ from benchmarks.common.report import report_costs
 from benchmarks.common.timing import Cost, median, timed
 
 WARM_UP = 3
-"""Steps that do not count; the first compiles."""
+"""Steps that are not counted; the first one compiles."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 class Side:
-    """A process that does what it is asked to, and nothing meanwhile.
+    """A process that answers requests, and is idle between them.
 
     Args:
         name: a model, or `peak` for the machine's speed of matrix products.
@@ -198,7 +198,7 @@ MODELS = {"webtext-gpt": _ours, "transformers": _transformers, "nanoGPT": _nanog
 
 
 def _reset_peak(device: torch.device) -> None:
-    """Forget the peak of memory so far, that of compilation included."""
+    """Reset the peak of memory, which includes that of compilation."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     elif os.access("/proc/self/clear_refs", os.W_OK):

@@ -51,7 +51,7 @@ def pairs_of(paths: Sequence[Path]) -> list[Pair]:
 
 
 def shortened(paths: Sequence[Path], longest: int, folder: Path) -> list[Path]:
-    """Write the pairs with at most so many words on each side; return their files."""
+    """Write the pairs with at most `longest` words on each side; return their files."""
     kept = [p for p in pairs_of(paths) if max(len(text.split()) for text in p[:2]) <= longest]
     made = [folder / f"short.{path.name}" for path in paths]
     for side, path in enumerate(made):

@@ -4,12 +4,12 @@
     python benchmarks/webtext_scale.py stage=bloom sizes=10_000_000_000
     python benchmarks/webtext_scale.py stage=tokens sizes=10_000_000_000
 
-`signatures` clusters so many documents. One in 40 is made up by `common/webtext.py` and signed by
-the stage's own code; a third of these are copies of each other, with known similarities. The
-others have random signatures, as unrelated texts do. `bloom` sizes a filter of so many 8-grams and
-builds the first of its parts of 2 GB. `tokens` opens shards of so many tokens (sparse files) and
-draws samples. Each size runs in a process of its own; its memory is the peak resident size from the
-process's start, mapped files included.
+`signatures` clusters documents. One in 40 is made by `common/webtext.py` and signed by the stage's
+own code; a third of these are copies of each other, with known similarities. The others have random
+signatures, as unrelated texts do. `bloom` sizes a filter of 8-grams and builds the first of its
+parts of 2 GB. `tokens` opens shards of sparse files and draws samples. `sizes` are the numbers of
+documents, 8-grams or tokens. Each size runs in a process of its own; its memory is the peak
+resident size from the process's start, mapped files included.
 """
 
 import json
@@ -85,7 +85,7 @@ def cluster(folder: Path) -> Figures:
 
 
 def signatures(folder: Path, documents: int) -> Figures:
-    """Cluster so many documents, and look for each planted pair."""
+    """Cluster documents, and look for each planted pair."""
     alone(make_signatures, folder, documents)
     figures = {"documents": documents, **alone(cluster, folder)}
     table = pq.read_table(folder / "out/clusters.parquet")
@@ -107,7 +107,7 @@ def signatures(folder: Path, documents: int) -> Figures:
 
 
 def bloom(folder: Path, items: int) -> Figures:
-    """Size a filter of so many 8-grams, and build its first part, as `overlap` does."""
+    """Size a filter of `items` 8-grams, and build its first part, as `overlap` does."""
     from data_prep.ngrams.bloom_part import FilterPart, part_ranges
     from data_prep.ngrams.bloom_size import HALVES, blocks_for, rate_of_load
 
@@ -135,7 +135,7 @@ def bloom(folder: Path, items: int) -> Figures:
 
 
 def tokens(folder: Path, count: int) -> Figures:
-    """Open shards of so many tokens, draw 2,000 samples, and order all documents by length."""
+    """Open shards of `count` tokens, draw 2,000 samples, and order all documents by length."""
     from webtext_gpt.data.sampler import GlobalBatchSampler, block_start
     from webtext_gpt.data.shards import TokenShards
 

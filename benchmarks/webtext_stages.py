@@ -1,4 +1,4 @@
-"""Whole stages of the corpus on a made-up WebText, by the size of their input in gigabytes.
+"""Whole stages of the corpus on a synthetic WebText, by the size of their input in gigabytes.
 
     python benchmarks/webtext_stages.py stage=dedup gigabytes=0.1,1
     python benchmarks/webtext_stages.py stage=overlap gigabytes=0.1,1 filter_memory=200M
@@ -7,9 +7,9 @@
 
 `common/webtext.py` makes the input: rows of a dump for `links`, archived pages for `documents`, and
 documents of 5 kB for the others. Each stage runs as its own command with one worker. Memory is the
-peak of the proportional set size of all its processes. The last row is what the stage would need
-for WebText itself if the line through the two largest sizes goes on. `results=FILE` appends each
-measurement to a file, from which the picture is drawn.
+peak of the proportional set size of all its processes. The last row extrapolates the line through
+the two largest sizes to WebText itself. `results=FILE` appends each measurement to a file, from
+which the picture is drawn.
 """
 
 import io
@@ -71,7 +71,7 @@ def dump(folder: Path, n_bytes: float) -> list[str]:
 
 
 def archives(folder: Path, n_bytes: float) -> list[str]:
-    """Write archives of pages whose texts have so many bytes."""
+    """Write archives of pages whose texts have `n_bytes` bytes in total."""
     from warcio.statusandheaders import StatusAndHeaders
     from warcio.warcwriter import WARCWriter
 

@@ -51,7 +51,7 @@ from webtext_gpt.paths import (
 )
 from webtext_gpt.remote.addresses import is_address, under
 from webtext_gpt.settings.base import Settings
-from webtext_gpt.terminal import quoted, say, say_rows
+from webtext_gpt.terminal import LABELS, quoted, say, say_rows
 from webtext_gpt.tokenizer import load_gpt2
 
 
@@ -86,7 +86,7 @@ def build(settings: Build) -> dict[str, Manifest]:
 
 
 def _run(stage: PlannedStage) -> Manifest:
-    """Run one stage. Those before it are finished, so an error must tell which one it is."""
+    """Run one stage, and name it in errors, since the stages before it have finished."""
     try:
         manifest: Manifest = import_module(f"data_prep.{stage.name}").run(stage.settings)
     except UserError as error:
@@ -96,7 +96,7 @@ def _run(stage: PlannedStage) -> Manifest:
 
 
 def _check_inputs(settings: Build) -> None:
-    """Refuse inputs that are not there, under the key that `build` has for them."""
+    """Refuse missing inputs, and name them by the key that `build` has for them."""
     key = "dumps" if settings.first == "links" else "inputs"
     for pattern in getattr(settings, key) or []:
         path = place_of(pattern, key)
@@ -106,7 +106,7 @@ def _check_inputs(settings: Build) -> None:
 
 
 def _check_files(settings: Settings, whole: Build) -> None:
-    """Look for the files that a stage reads besides its inputs, before the first stage starts.
+    """Check the files that a stage reads besides its inputs, before the first stage starts.
 
     Raises:
         UserError: A file cannot be read.
@@ -130,7 +130,7 @@ def _check_files(settings: Settings, whole: Build) -> None:
 
 
 def _layout(shards: object) -> Layout:
-    """Return how the documents of the last stage are stored, which a trial build assumes of all."""
+    """Return the layout of the last stage's documents; a trial build assumes it for all stages."""
     assert isinstance(shards, Shards)  # noqa: S101 - for the type checker
     return Layout(shards.lines, shards.text_key)
 
@@ -170,6 +170,6 @@ def main(settings: Build, call: Call) -> None:
     for command in train_commands(under(settings.out, "shards"), tokens):
         say(f"  {command}")
     report = under(settings.out, "report/report.md")
-    say_rows({"report": quoted(report)}, least=len("written"))
+    say_rows({"report": quoted(report)}, least=LABELS - 2)
     if "documents" in manifests:
         refuse_lost_archives(manifests["documents"])

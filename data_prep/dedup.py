@@ -6,9 +6,10 @@ MinHash of word n-grams (Broder 1997) proposes pairs: a signature is divided int
 `rows` minima and each group into `split` parts, and two documents are candidates if one of these
 parts is equal. The Jaccard similarity of their n-gram sets then decides. Connected components of
 the similar pairs are clusters; each cluster keeps the document with the smallest id.
-Rows of the same id and the same words are one document, counted as `repeated id`; different texts
-under one id are different documents, see `identity`.
 `clusters.parquet` names, for each dropped document, the one that was kept.
+
+Rows with the same id and the same words are one document, counted as `repeated id`; different texts
+under one id are different documents, see `identity`.
 """
 
 if __name__ == "__main__":
@@ -47,7 +48,7 @@ from webtext_gpt.files import replaced
 from webtext_gpt.terminal import say
 
 IDENTITY = "id-and-words"
-"""Name of the rule by which rows are the same document, in the manifest."""
+"""Name, in the manifest, of the rule that decides which rows are the same document."""
 
 SMALL_INPUT = 256 << 20  # bytes that one process reads before worker processes would have started
 
@@ -92,7 +93,7 @@ def deduplicate(
         carry: Further columns to keep, as text.
         part_characters: Characters of text in a part of the output, which is held in memory.
         workers_at_once: Number of processes that read the inputs. None means one per core.
-        engine: Where documents are read, parted, signed and written. Clusters are found here.
+        engine: Where documents are read, partitioned, signed and written. Clusters are found here.
 
     Returns:
         The manifest.

@@ -62,9 +62,9 @@ class ArchiveRecord(TypedDict):
     Attributes:
         rows: Records read.
         rejected: Records rejected, by reason.
-        repaired: Pages that were not as they should be, by fault.
+        repaired: Pages whose faults were repaired, by fault.
         broken: Name of the archive if it is damaged, or "".
-        damage: Where and how much.
+        damage: Where the archive is damaged, and how much.
     """
 
     rows: int
@@ -94,7 +94,7 @@ def build_documents(
     Args:
         pages: Files, folders or globs of WARC or ARC archives.
         out: Folder to create.
-        rules: Which texts are kept, and how they are changed.
+        rules: Rules for keeping and changing texts.
         keep_dropped: Whether to write dropped texts and their reasons to `out/dropped`.
         max_page_bytes: Larger pages are rejected.
         page_seconds: Time limit of a page: CPU time, or time asleep.
@@ -104,7 +104,7 @@ def build_documents(
             a cluster, each has an archive of its own.
         extract: Turns a page into a document. It runs in another process, which imports it.
         model: Gives the column `quality`. None means that there is none.
-        limit: Which documents are dropped for their quality. None means none.
+        limit: Rule for dropping documents by quality. None drops none.
 
     Returns:
         The manifest. Its `repaired` counts the faults of pages that were kept, `broken` names the
@@ -282,18 +282,18 @@ def run(settings: Documents) -> Manifest:
 
 
 def print_documents(manifest: Manifest) -> None:
-    """Print the counts, and what was wrong with pages and archives."""
+    """Print the counts, and the faults of pages and archives."""
     print_counts(manifest)
     for fault, count in sorted(manifest.get("repaired", {}).items(), key=lambda item: -item[1]):
         say(f"  {count:>12,}  repaired: {fault}")
     for damage in manifest.get("damage", []):
-        say(f"damage      {_described(damage)}")
+        say(_described(damage), label="damage")
 
 
 def refuse_lost_archives(manifest: Manifest) -> None:
-    """Name the archives of which more than half of the bytes could not be read.
+    """Refuse archives of which more than half of the bytes could not be read.
 
-    Less is what a flipped bit or a cut download costs; more means that most pages are missing.
+    A flipped bit or a cut download costs less; more means that most pages are missing.
 
     Raises:
         UserError: There is such an archive.

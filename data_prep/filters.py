@@ -64,6 +64,8 @@ def run(settings: Filters) -> BloomFilter:
 def main(settings: Filters, call: Call) -> None:
     """Build or merge a filter, and print its size and false-positive rate."""
     bloom = run(settings)
-    say(f"{settings.out}: {bloom.added:,} 8-grams added, about {bloom.distinct():,.0f} of them "
-          f"distinct, {bloom.n_bytes / 1e6:,.1f} MB, "
-          f"false-positive rate {bloom.false_positive_rate():.3g}")  # fmt: skip
+    say(
+        f"{bloom.added:,} 8-grams added, about {bloom.distinct():,.0f} of them distinct, "
+        f"{bloom.n_bytes / 1e6:,.1f} MB, false-positive rate {bloom.false_positive_rate():.3g}",
+        label="filter",
+    )

@@ -72,9 +72,9 @@ def build_links(
     Args:
         dumps: Files, folders or globs.
         out: Folder to create.
-        rules: Which posts are kept.
-        workers_at_once: Number of processes, at most. None means one per core. Fewer run where
-            memory does not suffice for the windows of the dumps.
+        rules: Rules for keeping posts.
+        workers_at_once: Maximum number of processes. None means one per core. Fewer run if memory
+            does not suffice for the windows of the dumps.
         engine: Where dumps are read and posts merged.
 
     Returns:
@@ -110,7 +110,7 @@ def build_links(
 
 
 def _processes(needs: Sequence[int], wanted: int | None) -> int:
-    """Return the number of processes at once; say so if memory allows fewer than wanted."""
+    """Return the number of processes at once; print a line if memory allows fewer than wanted."""
     available = available_memory()
     most = min(wanted or workers.cores(), len(needs))
     fit = min(processes_that_fit(needs, available), most)
@@ -211,7 +211,7 @@ def merge_posts(
         target: Parquet file to write.
         low: First id, or a prefix of it.
         high: First id after the range. None means the range has no end.
-        rules: How karma is computed, and how much karma a link needs.
+        rules: They say how karma is computed, and how much of it a link needs.
     """
     start_daft()
     import daft

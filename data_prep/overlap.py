@@ -41,9 +41,10 @@ from data_prep.stage.manifest import Manifest, source_manifests
 from data_prep.stage.outputs import fingerprint
 from data_prep.stage.readers import SUFFIXES, Layout
 from webtext_gpt.cli import Call
+from webtext_gpt.data.rows import plural
 from webtext_gpt.paths import readable_path
 from webtext_gpt.remote.addresses import under
-from webtext_gpt.terminal import quoted, say, say_rows
+from webtext_gpt.terminal import LABELS, quoted, say, say_rows
 
 
 def measure_overlap(
@@ -162,11 +163,13 @@ def print_overlap(manifest: Manifest) -> None:
     if figures := manifest.get("filter"):
         room = "" if figures["room"] is None else f", room for {figures['room']:,}"
         say(
-            f"filter: about {figures['distinct']:,} distinct 8-grams{room}, false-positive rate "
-            f"{figures['false_positive_rate']:.3g}"
+            f"about {figures['distinct']:,} distinct 8-grams{room}, false-positive rate "
+            f"{figures['false_positive_rate']:.3g}",
+            label="filter",
         )
     if manifest["config"]["remove"]:
-        say(f"removed {manifest['over_threshold']:,} of {manifest['rows_in']:,} documents")
+        removed = f"{manifest['over_threshold']:,} of {plural(manifest['rows_in'], 'document')}"
+        say(removed, label="removed")
 
 
 def run(settings: Overlap) -> Manifest:
@@ -202,4 +205,4 @@ def run(settings: Overlap) -> Manifest:
 def main(settings: Overlap, call: Call) -> None:
     """Measure, and print the figures and the path of the report."""
     print_overlap(run(settings))
-    say_rows({"report": quoted(under(settings.out, "overlap.md"))}, least=len("written"))
+    say_rows({"report": quoted(under(settings.out, "overlap.md"))}, least=LABELS - 2)

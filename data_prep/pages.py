@@ -77,7 +77,7 @@ def fetch_pages(
             one machine talks to a host.
         archive_bytes: Size after which a new archive is started.
         proxies: Whether to connect through the proxies that the environment names.
-        accept_unreachable: Whether a link is counted as dead even if no other host answers.
+        accept_unreachable: Whether to count a failed link as dead even if no other host answers.
 
     Returns:
         The manifest.

@@ -134,5 +134,5 @@ def main(settings: Quality, call: Call) -> None:
     manifest = run(settings)
     print_counts(manifest)
     for key, name in (("trained", "trained on"), ("held_out", "held out")):
-        say(f"{name}: {manifest[key]['good']:,} good, {manifest[key]['bad']:,} bad")
-    say(f"area under the ROC curve on the texts held out: {manifest['auc']:.4f}")
+        say(f"{manifest[key]['good']:,} good, {manifest[key]['bad']:,} bad", label=name)
+    say(f"{manifest['auc']:.4f}, area under the ROC curve of the texts held out", label="AUC")

@@ -36,7 +36,7 @@ from webtext_gpt.files import read_text, write_text
 from webtext_gpt.page import write_page
 from webtext_gpt.paths import place_of, readable_path
 from webtext_gpt.remote.uploads import written_folder
-from webtext_gpt.terminal import quoted, say_rows
+from webtext_gpt.terminal import LABELS, quoted, say_rows
 
 TOP = 20  # rows of the tables of domains and languages
 
@@ -197,7 +197,7 @@ def _languages(files: Sequence[Path]) -> list[str]:
 
 
 def _quality(manifest: Manifest, files: Sequence[Path], out: Path) -> list[str]:
-    """Return how good the classifier is and what it dropped, and plot the scores that are left."""
+    """Return the classifier's figures and what it dropped, and plot the remaining scores."""
     scores = np.concatenate([np.empty(0, np.float32), *map(np.asarray, _column(files, "quality"))])
     quality = manifest["quality"]
     rows = [
@@ -250,4 +250,4 @@ def _tokens(manifest: Manifest) -> list[str]:
 def main(settings: Report, call: Call) -> None:
     """Write the report and print its path."""
     report = write_report(settings.stages, settings.out, settings.webtext_domains)
-    say_rows({"report": quoted(report)}, least=len("written"))
+    say_rows({"report": quoted(report)}, least=LABELS - 2)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 REASONS = 5
-"""Reasons of a stage that have a bar of their own; the rest have one together."""
+"""Maximum reasons of a stage with a bar of their own; the others share one."""
 ROW = 0.24
 """Height of a row of the funnel, in inches."""
 NAME_LETTERS = 30
@@ -158,7 +158,7 @@ def _count_documents(axes: "Axes") -> None:
     """Give a histogram an axis of whole numbers, and room above for the label of a value."""
     from matplotlib.ticker import MaxNLocator
 
-    highest = max((bar.get_height() for bar in axes.patches), default=0)
+    highest = axes.dataLim.ymax
     axes.set_ylim(0, 1.15 * max(highest, 1))
     axes.set_ylabel("documents")
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))

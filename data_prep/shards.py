@@ -32,9 +32,10 @@ from data_prep.stage.records import Records
 from webtext_gpt.cli import Call
 from webtext_gpt.data.encoding import FastEncoder, slow_because
 from webtext_gpt.data.prepare import held_out
+from webtext_gpt.data.rows import plural
 from webtext_gpt.data.shard_writer import SHARD_TOKENS, manifest_of, write_files
 from webtext_gpt.data.shards import FORMAT, TOKENIZER, ShardFile, Split
-from webtext_gpt.data.tokenizing import FAST_FROM, tokenized
+from webtext_gpt.data.tokenizing import FAST_FROM, SLOW, tokenized
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
 from webtext_gpt.machine import cores
@@ -69,7 +70,7 @@ def build_shards(
         out: Folder to create.
         val_fraction: Fraction of the documents that is held out for validation; 0.05 in the paper.
         shard_tokens: Number of tokens after which a new file is started.
-        layout: How documents are stored in the files.
+        layout: Layout of the documents in the files.
         workers_at_once: Number of processes. None means one per core.
         engine: Where the processes run.
 
@@ -107,7 +108,7 @@ def build_shards(
     ) as ledger:
         if not ledger.finished:
             if reason := slow_because(encoder):
-                say(f"shards: {reason}, so `tokenizers` encodes, several times slower")
+                say(SLOW.format(reason=reason), label="note")
             start_engine(engine, files, ledger.out)
             # Here, cores that are left over encode by threads; Ray gives each task a core.
             at_once = (workers_at_once or cores()) if engine["name"] == "native" else 1
@@ -204,7 +205,7 @@ def print_shards(manifest: Manifest) -> None:
     for split in ("train", "validation"):
         files = [file for file in manifest["files"] if file["split"] == split]
         tokens, documents = (sum(f[key] for f in files) for key in ("n_tokens", "n_documents"))
-        say(f"shards: {tokens:>16,} tokens of {documents:,} documents, {split}")
+        say(f"{tokens:,} tokens of {plural(documents, 'document')}, {split}", label="shards")
 
 
 def run(settings: Shards) -> Manifest:

@@ -38,6 +38,7 @@ from data_prep.stage.ledger import Ledger
 from data_prep.stage.manifest import Manifest, source_manifests
 from data_prep.stage.readers import SUFFIXES, Layout, batches
 from webtext_gpt.cli import Call
+from webtext_gpt.data.rows import plural
 from webtext_gpt.data.shards import TOKENIZER
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
@@ -80,7 +81,7 @@ def build_tokenizer(
             the true size.
         seed: Seed of the sample.
         gpt2: Folder, `tokenizer.json` or Hugging Face Hub name of a tokenizer to use instead.
-        layout: How documents are stored in the files.
+        layout: Layout of the documents in the files.
         workers_at_once: Number of processes that read documents. None means one per core.
         engine: Where they run. The tokenizer is trained here.
 
@@ -173,7 +174,7 @@ class Sample:
 
     Args:
         folder: Folder of the scratch files.
-        records: What `read_candidates` returned for each file.
+        records: Result of `read_candidates` for each file.
         sample_bytes: Approximate size of the sample.
     """
 
@@ -226,6 +227,7 @@ def main(settings: TokenizerSettings, call: Call) -> None:
 def print_tokenizer(manifest: Manifest) -> None:
     """Print the size and the origin of a tokenizer."""
     how = "GPT-2's" if manifest["config"]["gpt2"] else (
-        f"trained on {manifest['rows_out']:,} documents, {manifest['sampled_bytes']:,} bytes"
+        f"trained on {plural(manifest['rows_out'], 'document')}, "
+        f"{manifest['sampled_bytes']:,} bytes"
     )  # fmt: skip
-    say(f"tokenizer: {manifest['vocab_size']:,} ids, {how}")
+    say(f"{manifest['vocab_size']:,} ids, {how}", label="tokenizer")

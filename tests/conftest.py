@@ -7,6 +7,7 @@ import logging
 import random
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import unittest.mock
@@ -56,6 +57,14 @@ def _shared(name: str) -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the token shards of tests out of the user's cache."""
     monkeypatch.setenv("WEBTEXT_GPT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _interrupt() -> Iterator[None]:
+    """Restore Python's reaction to Ctrl-C, which a command that ends with a message gives up."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The frame of `benchmarks/`: alternation, reports, the list of benchmarks and the page."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,14 @@ def test_cpu_seconds_include_those_of_children() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.012345, "0.0123"), (4.5678, "4.57"), (45.678, "45.7"), (7890.4, "7,890"), (0.0, "0")],
+    [
+        (0.012345, "0.0123"),
+        (4.5678, "4.57"),
+        (45.678, "45.7"),
+        (7890.4, "7,890"),
+        (0.0, "0"),
+        (math.nan, "-"),
+    ],
 )
 def test_figures_have_three_digits(value: float, text: str) -> None:
     assert figure(value) == text

@@ -2,14 +2,10 @@
 
 import ast
 import re
-import shlex
 from functools import cache
 from pathlib import Path
 
 import pytest
-
-from webtext_gpt.cli import parse, read_settings
-from webtext_gpt.commands import COMMANDS, PROGRAM
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [
@@ -105,23 +101,3 @@ def test_the_architecture_page_names_the_code() -> None:
     page = REPOSITORY / "docs" / "explanation" / "architecture.md"
     architecture = page.read_text(encoding="utf-8")
     assert len(CODE.findall(architecture)) >= 100
-
-
-def _installed_calls() -> list[list[str]]:
-    """Return the words after `webtext-gpt` of each line of a shell block that calls it."""
-    calls = []
-    for page in PAGES:
-        for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S):
-            for line in block.replace("\\\n", " ").splitlines():
-                if line.startswith(f"{PROGRAM} "):
-                    calls.append(shlex.split(line, comments=True)[1:])
-    return calls
-
-
-@pytest.mark.parametrize("words", _installed_calls(), ids=" ".join)
-def test_installed_commands_read_their_settings(words: list[str]) -> None:
-    """Contract 8, for `webtext-gpt COMMAND ...`; test_configurations.py has the scripts."""
-    name, *arguments = words
-    if name != "--help":
-        command = COMMANDS[name]
-        read_settings(command, parse(arguments, command))

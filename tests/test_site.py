@@ -66,7 +66,8 @@ const cut = arguments[0] < 500
   ? code.filter((one) => one.closest(".language-bash"))
   : code.filter((one) => longest(one) <= 100);
 const tables = arguments[0] < 500 ? [] : [...document.querySelectorAll(".wide")].filter(wider);
-const pictures = [...document.querySelectorAll("article img")].filter((i) => i.clientWidth < 480);
+const beyond = (element) => element.getBoundingClientRect().right > innerWidth;
+const pictures = [...document.querySelectorAll("article img")].filter(beyond);
 return [...cut, ...tables, ...pictures].map((element) => element.outerHTML.slice(0, 200));
 """
 """What should fit but does not: commands on a phone, elsewhere tables and code of 100 columns."""

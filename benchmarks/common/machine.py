@@ -20,7 +20,7 @@ INSTRUCTIONS = {  # torch's name of a capability, and the usual one
 
 
 def machine() -> dict[str, Any]:
-    """Return what stays the same between two runs: processor, cores, memory, GPU and versions."""
+    """Return the facts that two runs share: processor, cores, memory, GPU and versions."""
     import torch  # here, since the page is made without it
 
     found = torch.cpu.get_capabilities()
@@ -38,7 +38,7 @@ def machine() -> dict[str, Any]:
 
 
 def moment() -> dict[str, Any]:
-    """Return what changes: the date, and the mean number of busy processes in the last minute."""
+    """Return the facts of this moment: the date, and the mean load of the last minute."""
     load = round(os.getloadavg()[0], 1)
     return {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "load": load}
 

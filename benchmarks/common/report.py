@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.common.timing import Cost, median
 
 RESULT = "BENCHMARK_RESULT"
-"""Environment variable: the file to which `make bench` has each report appended, one a line."""
+"""Environment variable with the file that each report is appended to, one per line."""
 
 
 def report(
@@ -31,13 +31,13 @@ def report(
     notes: Sequence[str] = (),
     costs: Mapping[str, Sequence[Cost]] | None = None,
 ) -> None:
-    """Print a table, and hand it over to `make bench` if that runs the script.
+    """Print a table, and pass it to `make bench` if that runs the script.
 
     Args:
-        question: what the table answers, in a line.
+        question: the question that the table answers, in one line.
         columns: heading of the table; the first column names the rows.
         rows: cells, as many as there are columns.
-        ratios: figures that sum up the table, by what they are.
+        ratios: figures that sum up the table, by description.
         notes: sentences below the table.
         costs: every measurement, kept in the record.
     """
@@ -69,10 +69,10 @@ def report_costs(
     """Report the medians of an alternating measurement; the first side is ours.
 
     Args:
-        question: what the table answers, in a line.
+        question: the question that the table answers, in one line.
         costs: the measurements of each side, from `alternate`.
         amount: size of the work, the same for every side; gives a column of speeds.
-        unit: of the amount.
+        unit: unit of the amount.
         more: further columns, each with a cell for every side.
         notes: sentences below the table.
     """
@@ -96,7 +96,9 @@ def report_costs(
 
 
 def figure(value: float) -> str:
-    """Return a number with three significant digits, in full: 0.0123, 4.56, 7,890."""
+    """Return a number with three significant digits, in full: 0.0123, 4.56, 7,890; NaN is "-"."""
+    if math.isnan(value):  # such as the mean time of steps of which there were none
+        return "-"
     digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{value:,.{digits}f}"
 

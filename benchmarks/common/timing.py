@@ -14,7 +14,7 @@ class Cost(NamedTuple):
     Attributes:
         wall: elapsed time.
         cpu: user and system time of all threads of this process, and of the child processes that
-            have ended meanwhile. Other programs on the machine change it less.
+            have ended meanwhile. Other programs on the machine affect it less.
     """
 
     wall: float
@@ -28,7 +28,7 @@ def cpu_seconds() -> float:
 
 
 def timed(work: Callable[[], object]) -> Cost:
-    """Do some work, on the GPU to its end, and return its cost."""
+    """Do some work, wait for the GPU, and return the cost."""
     wall, cpu = time.perf_counter(), cpu_seconds()
     work()
     torch = sys.modules.get("torch")  # not imported here, since a benchmark may measure memory
@@ -40,7 +40,7 @@ def timed(work: Callable[[], object]) -> Cost:
 def alternate(
     sides: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1
 ) -> dict[str, list[Cost]]:
-    """Measure the sides in turn, so that drift in the machine's speed meets all of them.
+    """Measure the sides in turn, so that drift in the machine's speed affects all of them.
 
     Args:
         sides: the work of each, by name.

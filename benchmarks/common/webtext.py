@@ -1,8 +1,8 @@
-"""A made-up WebText of any size: posts, pages and documents, whose copies are known.
+"""A synthetic WebText of any size: posts, pages and documents, whose copies are known.
 
 Everything is a function of a seed and a number. A large corpus therefore begins with the documents
 of a small one, and any part of it can be made alone. Ranks of words and of sites follow Zipf's law
-as refined by Mandelbrot (1953): the probability of rank r is in proportion to 1 / (r + 2.7).
+as refined by Mandelbrot (1953): the probability of rank r is proportional to 1 / (r + 2.7).
 
 In each `GROUP` of documents, numbers 1, 3, 5 and 7 are made from numbers 0, 2, 4 and 6 by changing
 about the share `CHANGED` of their 5-grams.
@@ -23,7 +23,7 @@ DOCUMENT_BYTES = 5_000
 """Mean size of a document: WebText has 40 GB in 8 million (Radford et al. 2019, section 2.1)."""
 GROUP = 20
 CHANGED = (0.0, 0.05, 0.1, 0.15)
-"""Shares of changed 5-grams of the copies in a group: Jaccard 1, 0.90, 0.82 and 0.74."""
+"""Share of changed 5-grams of each copy in a group, for Jaccard 1, 0.90, 0.82 and 0.74."""
 BLOCK = 4_000
 """Documents that are made at once; a multiple of `GROUP`."""
 VOCABULARY = 200_000
@@ -71,17 +71,17 @@ class WebText:
         return below
 
     def changes(self, kind: int) -> int:
-        """Return how many words differ in a copy; each is in five 5-grams of its own."""
+        """Return how many words differ in a copy; each of them is in five 5-grams."""
         return round(CHANGED[kind] * (self.words - NGRAM + 1) / NGRAM)
 
     def copies(self, kind: int, documents: int) -> Copies:
-        """Return the copies of one kind among the first so many documents."""
+        """Return the copies of one kind among the first `documents` documents."""
         grams, lost = self.words - NGRAM + 1, NGRAM * self.changes(kind)
         original = np.arange(0, documents - documents % GROUP, GROUP) + 2 * kind
         return Copies(original, original + 1, (grams - lost) / (grams + lost))
 
     def tables(self, documents: int) -> Iterator[pa.Table]:
-        """Yield the first so many documents, `id` and `text`, a block at a time."""
+        """Yield the first `documents` documents, `id` and `text`, a block at a time."""
         for number in range(-(-documents // BLOCK)):
             start = number * BLOCK
             count = min(BLOCK, documents - start)
@@ -125,7 +125,7 @@ def spelled(rank: int) -> str:
 def posts(start: int, count: int, seed: int = 0) -> Iterator[bytes]:
     """Yield rows of a Reddit dump: links to sites that follow Zipf's law.
 
-    Of each 20 posts, number 1 has the link of number 0 in another form, and number 2 has karma 1.
+    In each 20 posts, number 1 has the link of number 0 in another form, and number 2 has karma 1.
     The others have karma of 3 and above, and pages of their own: 18 of 20 posts are links.
     """
     below = np.cumsum(1 / (np.arange(SITES) + 2.7))

@@ -32,7 +32,7 @@ class LabelledBatch:
     Attributes:
         texts: The texts, a string array without nulls.
         labels: GOOD or BAD for each, (texts,).
-        rejected: Rows that are not among them, by reason.
+        rejected: Rows left out, by reason.
     """
 
     texts: pa.Array
@@ -104,7 +104,7 @@ def by_karma(links: Sequence[InputFile], good: int, bad: int) -> LabelOf:
                 keys.append(np.array([key for key, _ in pairs], np.uint64))
                 karmas.append(np.array([karma for _, karma in pairs], np.int64))
     every, karma = np.concatenate(keys), np.concatenate(karmas)
-    order = np.lexsort((karma, every))  # of several links of one page, the lowest karma counts
+    order = np.lexsort((karma, every))  # if a page has several links, the lowest karma counts
     every, karma = every[order], karma[order]
 
     def one(url: str | None) -> int | str:

@@ -1,4 +1,4 @@
-"""Quality scores of the documents of a stage, and the documents below a limit dropped.
+"""Score the documents of a stage by quality, and drop those below a limit.
 
 A score depends on the document's text alone, and the limit on the scores of all documents, so the
 order of the files and the number of processes change nothing.
@@ -71,7 +71,7 @@ def score_documents(
         folder: Where the documents without scores are, and in `dropped/H.parquet` the texts that
             were dropped before, if they are kept.
         model: The classifier.
-        limit: Which documents are dropped.
+        limit: Rule for dropping documents.
         sample: Characters kept of each text in `dropped`.
         by_part: `Ledger.run_parts`, with its engine.
 

@@ -13,6 +13,7 @@ from data_prep.classifier.features import buckets_of
 from data_prep.classifier.labels import BAD, GOOD, LabelledBatch
 from data_prep.classifier.model import QualityModel
 from data_prep.ngrams.arrays import Integers
+from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 
 Read = Callable[[], Iterator[LabelledBatch]]
@@ -87,7 +88,7 @@ def _check_sizes(
         out = int((held_out & (labels == which)).sum())
         if out in (0, count):
             raise UserError(
-                f"{count:,} {name} texts are too few: held_out={fraction:g} leaves "
+                f"too few texts, {plural(count, f'{name} text')}: held_out={fraction:g} leaves "
                 f"{count - out:,} to train on and {out:,} to measure on; give more texts, or "
                 "change held_out"
             )
@@ -101,7 +102,7 @@ def train(read: Read, choice: Choice, *, ngram: int, buckets: int, l2: float) ->
 
     Args:
         read: Reads the labelled texts.
-        choice: Those to use.
+        choice: The texts to use.
         ngram: Words of the longest n-gram.
         buckets: Number of weights.
         l2: Strength of the penalty on the squared weights, relative to the sum of the losses.

@@ -14,7 +14,7 @@ from data_prep.crawl.streams import inflated
 
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _SLICE = 512  # bytes that are decompressed at a time
-_BLOCK = 1 << 16  # bytes that become of them at most
+_BLOCK = 1 << 16  # maximum bytes of the result
 _GZIP = b"\x1f\x8b\x08"
 _ZSTD_FRAME = b"\x28\xb5\x2f\xfd"
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame, also one to be skipped
@@ -76,7 +76,8 @@ def _dechunked(body: bytes) -> tuple[bytes, str]:
 def _decompressed(body: bytes, coding: str, most: int) -> tuple[bytes, str]:
     """Decompress a body up to `most` bytes.
 
-    If nothing can be decompressed, it is returned unchanged if it is text, else as what it is.
+    If that fails, a body that is text is returned unchanged, and one that has another coding is
+    decompressed by that.
     """
     if not body:
         return body, ""

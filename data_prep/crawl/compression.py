@@ -1,6 +1,6 @@
-"""Downloader middleware that decompresses responses as `documents.py` does those of an archive.
+"""Downloader middleware that decompresses responses as `documents.py` decompresses archived ones.
 
-Scrapy's own drops a page whose body is not what Content-Encoding says.
+Scrapy's own middleware drops a page whose body contradicts Content-Encoding.
 """
 
 import scrapy
@@ -13,7 +13,7 @@ from scrapy.responsetypes import responsetypes
 from data_prep.crawl.body import undo_codings
 
 FAULTS = "faults"
-"""Key of a request's `meta` that holds what was wrong with the body of its response."""
+"""Key of a request's `meta` that holds the faults of the response's body."""
 
 
 class Decompression(HttpCompressionMiddleware):

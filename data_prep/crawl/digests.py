@@ -1,4 +1,4 @@
-"""Digests of archived records: whether a record is still what was archived."""
+"""Digests of archived records, by which altered ones are recognized."""
 
 import base64
 import hashlib
@@ -9,8 +9,8 @@ from data_prep.crawl.records import Record
 def is_altered(record: Record, block: bytes, body: bytes) -> bool:
     """Return whether the block of a record, or else its payload, contradicts its digest.
 
-    Writers disagree whether a payload is meant with its codings or without, so that either may
-    match. A record without a digest, or with one of an unknown kind, is not altered.
+    Writers disagree on whether a payload includes its codings, so either form may match. A record
+    without a digest, or with one of an unknown kind, counts as not altered.
     """
     if digest := record.headers.get("warc-block-digest"):
         return not _matches(digest, [block])
@@ -21,7 +21,7 @@ def is_altered(record: Record, block: bytes, body: bytes) -> bool:
 
 
 def _matches(digest: str, contents: list[bytes]) -> bool:
-    """Return whether one of some contents has a digest, in base 32 or hexadecimal."""
+    """Return whether one of the contents has the digest, given in base 32 or hexadecimal."""
     name, _, value = digest.strip().partition(":")
     name = name.lower().replace("-", "")
     if name not in hashlib.algorithms_guaranteed or name.startswith("shake"):

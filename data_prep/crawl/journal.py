@@ -51,7 +51,7 @@ class Journal:
         return self._folder / f"pages-{self._number:05d}.warc.gz"
 
     def _recover(self) -> tuple[int, int, npt.NDArray[np.uint64]]:
-        """Cut off from an incomplete line on; return the last archive, its length, finished ids."""
+        """Truncate at an incomplete line; return the last archive, its length, finished ids."""
         number = length = complete = 0
         ids: list[str] = []
         if self._path.exists():

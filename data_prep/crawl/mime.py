@@ -11,7 +11,7 @@ TEXTUAL = ("text/html", "application/xhtml+xml", "text/plain")
 """Content types of pages."""
 
 HEAD_BYTES = 1445
-"""Bytes of a body that decide (section 5.2, reading the resource header)."""
+"""Maximum bytes of a body that are examined (section 5.2, reading the resource header)."""
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _TYPE = re.compile(rf"[ \t\r\n]*({_NAME}/{_NAME})[ \t\r\n]*(?:;|$)")
@@ -38,7 +38,7 @@ _APACHE = ("text/plain", "text/plain; charset=ISO-8859-1", "text/plain; charset=
 def declared_type(header: str) -> tuple[str, str]:
     """Return the content type that a Content-Type header declares, and its charset, each or "".
 
-    Of a list, as several headers make it, the last valid type counts. Types that mean nothing,
+    In a list of types, as several headers make, the last valid one counts. Types that mean nothing,
     such as `*/*`, count as absent (Fetch Standard, "extract a MIME type").
     """
     kind = charset = ""

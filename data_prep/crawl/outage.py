@@ -1,10 +1,9 @@
 """Tell hosts that are gone from a network that is down.
 
-A link that failed in the lookup of its name or in connecting is believed to be dead if some host
-answered a request that was sent between two of its failures, so that the network was up in the
-meantime. Until then it is held. When an answer comes, it is tried again. If links to many hosts are
-held, or nothing else is left to do, hosts that answered before are asked once more; without an
-answer the network is down.
+A link whose name lookup or connection failed counts as dead if some host answered a request that
+was sent between two of its failures, so that the network was up in the meantime. Until then it is
+held. When an answer comes, it is tried again. If links to many hosts are held, or nothing else is
+left to do, hosts that answered before are asked once more; without an answer the network is down.
 """
 
 import time
@@ -46,9 +45,9 @@ class Outage:
         """Note that a host answered.
 
         Args:
-            url: What was requested.
-            sent: `time.monotonic()` when it was. The network was up then; when an answer ends that
-                was under way already, it may be down.
+            url: The URL that was requested.
+            sent: `time.monotonic()` of the request. The network was up then, but may be down by
+                the end of an answer.
         """
         self._last_answer = max(self._last_answer, sent)
         self._remember(url)
@@ -84,7 +83,7 @@ class Outage:
 
     @property
     def suspected(self) -> bool:
-        """Whether so many hosts are held that no more links should be tried."""
+        """Whether links to so many hosts are held that no more should be tried."""
         return len(self._held) >= HOSTS and self._hosts() >= HOSTS
 
     @property

@@ -61,7 +61,7 @@ def environment_proxies() -> list[str]:
 
 
 def proxy_endpoints(proxies: list[str]) -> set[tuple[str, int]]:
-    """Return the addresses and ports of proxies; of one whose name is not found, none."""
+    """Return the addresses and ports of proxies; a proxy whose name is not found has none."""
     endpoints = set()
     for proxy in proxies:
         parts = urlsplit(proxy)
@@ -74,9 +74,9 @@ def proxy_endpoints(proxies: list[str]) -> set[tuple[str, int]]:
 
 
 class ProxyGuard:
-    """Downloader middleware that gives no request for a private address to a proxy.
+    """Downloader middleware that refuses to send requests for private addresses to a proxy.
 
-    A name that is not found from here is given to the proxy, which looks it up in its own network.
+    A name that cannot be resolved here goes to the proxy, which looks it up in its own network.
     """
 
     async def process_request(self, request: scrapy.Request) -> None:

@@ -1,8 +1,8 @@
 """Records of a web archive (WARC or ARC) as they are stored, even if the archive is damaged.
 
-A record is believed if its length leads to the next record or to the end. If it does not, the next
-record is searched for, and reading continues there: in a plain archive at the next line that
-begins a record, in a compressed one (a gzip member for each record) at the next such member.
+A record is accepted if its length leads to the next record or to the end. If it does not, reading
+continues at the next record that can be found: in a plain archive at the next line that begins a
+record, in a compressed one (a gzip member for each record) at the next such member.
 """
 
 import re
@@ -37,13 +37,13 @@ _ARC_WITHIN = rb"(?:https?|ftp|dns|filedesc)" + _ARC.removeprefix(rb"[A-Za-z][A-
 _ARC_FIELDS = re.compile(rb"(.+?) \S+ \d{14} (?:[^\r\n]* )?(\d{1,18})\s*$")
 _EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
 _SEARCHED = 1 << 18  # bytes that are searched for a gzip member at a time
-_MEMBER_HEAD = 1 << 14  # bytes of a member that are decompressed to know what it holds
-_STEP = 1 << 8  # of these at a time
-_SILENT = 1 << 10  # of these at most without any decompressed byte
+_MEMBER_HEAD = 1 << 14  # stored bytes of a member that are decompressed to see its contents
+_STEP = 1 << 8  # stored bytes at a time
+_SILENT = 1 << 10  # maximum stored bytes that may give no decompressed byte
 _FIRST_LINE = 1 << 14  # decompressed bytes that hold the first line of a record
 _BLANK_TO_END = re.compile(rb"[\r\n]*\Z")
 _LENGTH = re.compile(r"[0-9]{1,18}")
-_LINES = 1 << 16  # bytes of a record's header at most
+_LINES = 1 << 16  # maximum bytes of a record's header
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Record:
     Attributes:
         kind: WARC-Type. Records of ARC files are `response` or `arc_header`.
         headers: The other fields of its header, names in lower case.
-        block: What it holds, None if that is longer than asked for.
-        faults: What was wrong with it.
+        block: Its contents; None if they are longer than asked for.
+        faults: Faults that were found in it.
     """
 
     kind: str
@@ -201,7 +201,7 @@ class _Parser:
         end, is_next = self._find(begin)
         if not is_next and window.damage:
             return None
-        if is_whole and end >= declared:  # what follows the record may be the part that is wrong
+        if is_whole and end >= declared:  # the damage may be after the record
             window.seek(declared)
             if window.peek(len(self._terminator)) == self._terminator:
                 return replace(record, block=self._between(begin, declared))
@@ -234,10 +234,10 @@ class _Parser:
         return bool(window.match(_BLANK_TO_END, _LINES))
 
     def _find(self, position: int) -> tuple[int, bool]:
-        """Move on to where a record begins, or to the end; return where, and whether it does."""
+        """Move to the next record, or to the end; return the position, and whether it is one."""
         window = self._window
         window.seek(position)
-        size = _LINES  # the next record is near, mostly
+        size = _LINES  # the next record is usually near
         while True:
             if found := window.search(self._next, size):
                 window.seek(window.position + found[0])

@@ -148,7 +148,7 @@ class RobotsBody:
 def _inflated(body: bytes) -> tuple[bytes, bool]:
     """Decompress up to ROBOTS_BYTES; return them, and whether more follows or is missing.
 
-    A body that says it is compressed, but is not, is returned as it is.
+    A body that is not compressed, although it is declared to be, is returned unchanged.
     """
     for window in (47, -15):  # gzip or zlib by its header, then raw deflate
         decompressor = zlib.decompressobj(window)

@@ -123,7 +123,7 @@ class PageSpider(scrapy.Spider):
                     await asyncio.sleep(0.05)
 
     def _is_stuck(self, more: bool) -> bool:
-        """Return whether nothing goes on but links that are held, and no probe.
+        """Return whether only held links remain, and no probe is under way.
 
         Args:
             more: Whether another link can be taken.
@@ -144,7 +144,7 @@ class PageSpider(scrapy.Spider):
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
-        """End the crawl at an error, which Scrapy would log and then wait for pages, or end."""
+        """End the crawl at an error in the block, which Scrapy would only log."""
         try:
             yield
         except Exception as error:
@@ -183,7 +183,7 @@ class PageSpider(scrapy.Spider):
             raise StopDownload(fail=True)
 
     def check_answer(self, response: Response, request: scrapy.Request, **_: Any) -> None:
-        """Note a host's answer through a proxy, which has its own answer for a dead host."""
+        """Note that a host answered, unless a proxy answered in its place."""
         if not refused_by_proxy(response.replace(request=request)):
             self._outage.answer(request.url, request.meta["sent"])
 

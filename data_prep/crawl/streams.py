@@ -44,7 +44,7 @@ class DamagedError(Exception):
 
 
 class Source(Protocol):
-    """Bytes that are read in order."""
+    """A source of bytes, which are read in order."""
 
     def read(self, size: int, /) -> bytes:
         """Return some bytes, about `size`; b"" at the end. DamagedError if they are damaged."""
@@ -53,7 +53,7 @@ class Source(Protocol):
         """Move to a position, or to a place before it; return the place."""
 
     def in_file(self, length: int, /) -> int:
-        """Return about how many bytes of the file so many decompressed bytes take."""
+        """Return roughly how many bytes of the file `length` decompressed bytes take."""
 
 
 class Window:
@@ -67,7 +67,7 @@ class Window:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._buffer = b""
-        self._at = 0  # of the next byte, in the buffer
+        self._at = 0  # offset of the next byte in the buffer
         self.position = 0
         self.damage: DamagedError | None = None
 
@@ -84,16 +84,16 @@ class Window:
     def search(
         self, pattern: re.Pattern[bytes], size: int, skipped: int = 0
     ) -> tuple[int, int] | None:
-        """Search the next `size` bytes but for some; return where a match begins and ends.
+        """Search the next `size` bytes without the first `skipped`; return where a match is.
 
-        Positions count from the next byte.
+        Its begin and end count from the next byte.
         """
         self._fill(size)
         found = pattern.search(self._buffer, self._at + skipped, self._at + size)
         return (found.start() - self._at, found.end() - self._at) if found else None
 
     def held(self, size: int) -> int:
-        """Return how many of the next `size` bytes there are before the end or damage."""
+        """Return how many of the next `size` bytes can be read before the end or damage."""
         self._fill(size)
         return min(len(self._buffer) - self._at, size)
 
@@ -119,7 +119,7 @@ class Window:
 
     def seek(self, position: int) -> None:
         """Move to a position, or to the end if that comes first."""
-        begin = self.position - self._at  # what was read may be in the buffer still
+        begin = self.position - self._at  # the bytes may still be in the buffer
         if begin <= position <= begin + len(self._buffer):
             self._at, self.position = position - begin, position
             return
@@ -173,7 +173,7 @@ class GzipSource:
         """Return the next bytes, all of one member.
 
         Raises:
-            DamagedError: What follows is no member, or it is damaged or cut.
+            DamagedError: The next bytes are not a gzip member, or it is damaged or cut.
         """
         while not self._is_damaged:
             if self._decompressor.eof:

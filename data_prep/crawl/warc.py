@@ -11,7 +11,7 @@ from data_prep.crawl.mime import TEXTUAL, page_type
 from data_prep.crawl.records import WRONG_LENGTH, Lost, Record, stored_records
 
 REPAIRED_FIELD = "X-Repaired"
-"""WARC field in which our crawler says what was wrong with a body before it was stored."""
+"""WARC field in which our crawler records the faults of a body before it was stored."""
 
 _PAGES = ("response", "resource", "conversion")
 _ZEROS = bytes(32)  # no page has them, but disks and failed downloads
@@ -29,7 +29,7 @@ class Page:
         content_type: Its content type, as declared, or by its first bytes.
         charset: The label of its encoding in the Content-Type header, or "".
         body: Its bytes.
-        faults: What was wrong with it, and could be repaired.
+        faults: Faults that were repaired.
     """
 
     url: str
@@ -61,7 +61,7 @@ def archived_pages(
 
     A body longer than `max_bytes`, compressed or not, is not held in memory. A damaged record is a
     `broken record`, a part of the archive in which no record can be recognized a `broken archive`.
-    Both cost nothing else.
+    Other records are not affected.
 
     Args:
         path: The archive.

@@ -33,7 +33,7 @@ _WHITE_SPACE = str.maketrans({LINE: "\n", SPACE: " ", TAB: "\t"})
 
 
 def with_blocks(html: str, extract: Callable[[str], str]) -> str:
-    """Return the text that an extractor finds in a page, with its code blocks as they are there."""
+    """Return the text that an extractor finds in a page, with the white space of code blocks."""
     if _SYMBOL.search(html):
         return extract(html)
     return _shown(extract(_hidden(html)))
@@ -90,7 +90,7 @@ def _blocks(html: str) -> Iterator[tuple[int, int]]:
 
 def _text(content: str) -> str:
     text = content.replace("\r\n", "\n")
-    end = text.rfind("-->") + 1  # behind the last end no comment is closed: a search is in vain
+    end = text.rfind("-->") + 1  # no comment ends after the last "-->", so none is searched for
     text = _COMMENT.sub("", text[: end + 2]) + text[end + 2 :] if end else text
     text = _PROGRAM.sub("", text)
     end = text.rfind(">") + 1
@@ -99,7 +99,7 @@ def _text(content: str) -> str:
 
 
 def _is_gutter(text: str) -> bool:
-    """Return whether a text counts its own lines."""
+    """Return whether a text consists of line numbers."""
     numbers = text.split()
     if len(numbers) < 2 or not all(n.isdecimal() and len(n) < 7 for n in numbers):
         return False

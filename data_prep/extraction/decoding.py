@@ -1,8 +1,8 @@
 """Bytes of a page to text, as browsers do it (WHATWG HTML, section 13.2.3, and Encoding Standard).
 
-A byte order mark wins over the Content-Type header, the header over `<meta>`, and that over a
-guess. Unlike browsers, which believe what is declared, a declaration that the bytes contradict is
-not followed: pages whose header says ISO-8859-1 are often UTF-8.
+A byte order mark takes precedence over the Content-Type header, the header over `<meta>`, and that
+over a guess. Browsers follow any declaration; here, one that the bytes contradict is ignored, since
+pages whose header says ISO-8859-1 are often UTF-8.
 """
 
 import codecs
@@ -27,7 +27,7 @@ _CODECS = {
     "iso-8859-8-i": "iso8859-8", "macintosh": "mac-roman", "x-mac-cyrillic": "mac-cyrillic",
     "windows-874": "cp874", "x-user-defined": "cp1252",
 }  # fmt: skip
-"""Python's codecs that decode as the Encoding Standard does, where its names mean others there."""
+"""Python's codec for each name of the Encoding Standard that means another codec in Python."""
 
 _C1 = {0xDC00 + byte: byte if byte < 0xA0 else 0xFFFD for byte in range(0x80, 0x100)}
 _NOT_ASCII = re.compile(r"[^\x00-\x7f\ufffd]")
@@ -37,7 +37,7 @@ MISFIT = "charset does not fit the bytes"
 
 
 class Decoded(NamedTuple):
-    """Text of a page, and what was wrong with its encoding."""
+    """Text of a page, and the faults of its encoding."""
 
     text: str
     faults: tuple[str, ...] = ()

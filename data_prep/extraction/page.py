@@ -48,8 +48,8 @@ class TextRules:
 class Document:
     """Text of a page.
 
-    `reason` says why it is rejected; "" means that it is kept. `faults` says what was wrong with
-    the encoding of the page, and could be repaired.
+    `reason` says why it is rejected; "" means that it is kept. `faults` lists the repaired faults
+    of the page's encoding.
     """
 
     text: str = ""

@@ -112,7 +112,7 @@ def _limited(extract: Extractor, page: Page, rules: TextRules, seconds: float) -
     """Extract one page; SIGPROF ends the process if that takes too long."""
     done = threading.Event()
     threading.Thread(target=_end_if_asleep, args=(done, seconds), daemon=True).start()
-    signal.setitimer(signal.ITIMER_PROF, seconds)  # of CPU time
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # CPU seconds
     try:
         return extract(page, rules)
     finally:
@@ -121,7 +121,7 @@ def _limited(extract: Extractor, page: Page, rules: TextRules, seconds: float) -
 
 
 def _end_if_asleep(done: threading.Event, seconds: float) -> None:
-    """End the process if it sleeps for so long: if it neither runs nor waits for a core."""
+    """End the process if it sleeps for `seconds`, neither running nor waiting for a core."""
     step = min(seconds / 4, 0.5)
     asleep, before = 0.0, time.process_time()
     while not done.wait(step):
@@ -133,7 +133,7 @@ def _end_if_asleep(done: threading.Event, seconds: float) -> None:
 
 
 def _main_thread_sleeps() -> bool:
-    """Return whether the main thread waits for something other than a core, as far as known."""
+    """Return whether the main thread waits for something other than a core, if that is known."""
     try:
         status = Path("/proc/self/stat").read_text()
     except OSError:  # another system than Linux

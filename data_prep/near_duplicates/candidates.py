@@ -10,7 +10,7 @@ from data_prep.near_duplicates.sets import Sets
 from data_prep.ngrams.arrays import Flags, Hashes, Integers
 
 CROWD = 64
-"""Documents in the largest bucket whose pairs are all compared."""
+"""Maximum documents of a bucket whose pairs are all compared."""
 
 
 def band_keys(signatures: npt.NDArray[np.integer], bands: int) -> Hashes:

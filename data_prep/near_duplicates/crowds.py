@@ -1,11 +1,11 @@
 """Near-duplicates among documents that share large buckets, without comparing all pairs.
 
-Many pages of one template meet in the same buckets but are less similar than the threshold. They
-are joined by prefixes (AllPairs, Bayardo, Ma and Srikant 2007; PPJoin, Xiao et al. 2008): order all
-n-grams by how rare they are; then two sets that share as many members as the threshold demands
-also share one of their rarest, of which each has only `size - needed + 1`. An inverted index of
-these is looked up for each set, in ascending order of size. Documents that are already joined are
-not compared, and their entries are skipped together.
+Many pages of one template meet in the same buckets but are less similar than the threshold. Similar
+ones among them are found by prefixes (AllPairs, Bayardo, Ma and Srikant 2007; PPJoin, Xiao et al.
+2008): order all n-grams by rarity; then two sets that share the `needed` members that the threshold
+demands also share one of the rarest `size - needed + 1` members of each. Each set, in ascending
+order of size, is looked up in an inverted index of these. Documents that are already joined are not
+compared, and their entries are skipped together.
 
 If a set's lists are longer than the number of sets of similar size, these are compared by their
 sketches instead. This bounds the work where all n-grams are frequent.
@@ -106,7 +106,7 @@ def _build(
 
 @njit(nogil=True, cache=True)
 def root(parents: Integers, number: int) -> int:
-    """Return the representative of a set's component, and shorten the way to it."""
+    """Return the representative of a set's component, and shorten the path to it."""
     while parents[number] != number:
         parents[number] = parents[parents[number]]
         number = parents[number]

@@ -2,8 +2,8 @@
 
 Different texts under one id are different documents. Their ids are extended by a hash of their
 words, as in `7#text-0123456789abcdef`, so that ids are unique whichever files the rows were in. An
-id that already ends so keeps it only if the hash is that of its own words; therefore an extended id
-never meets that of another text.
+id that already ends like this is kept only if the hash is that of its own words, so that an
+extended id never equals the id of another text.
 """
 
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class Distinct(NamedTuple):
 
 
 def comparable(texts: pa.Array) -> pa.Array:
-    """Return what exact copies have in common: the words, joined by one space.
+    """Return the words of each text, joined by one space; exact copies agree in this.
 
     A text without words (punctuation, emoji) is only a copy of the very same text.
     """

@@ -54,7 +54,7 @@ def sketch(grams: Hashes) -> Hashes:
 
 @njit(nogil=True, cache=True)
 def needed(one: int, other: int, threshold: float) -> int:
-    """Return how many members two sets of these sizes share at least if they are similar."""
+    """Return the minimum number of members that two similar sets of these sizes share."""
     both = one + other
     shared = max(int(threshold / (1 + threshold) * both) - 1, 0)
     while shared / (both - shared) < threshold:

@@ -13,7 +13,7 @@ from data_prep.ngrams.bloom_size import HALVES, WORDS
 
 _AHEAD = 32  # a power of two
 _ELSEWHERE = U(2**64 - 1)
-"""Line of a block that is not among those in memory."""
+"""Line number of a block that is not in memory."""
 _BLOCK, _PATTERN = U(0x9E3779B97F4A7C15), U(0xC2B2AE3D27D4EB4F)
 
 

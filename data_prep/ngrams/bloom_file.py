@@ -1,9 +1,9 @@
-"""File of a Bloom filter, in which any damage is found before a bit of it is used.
+"""File of a Bloom filter; damage is found before any bit of it is used.
 
 A file is a header of 4,096 bytes, the words of the filter, little-endian, and one checksum for
 each block of `BLOCK_BYTES` of them. The header begins with a hash of its own text, and holds a hash
-of the checksums. Every block is checked when a filter is opened, because a cleared bit makes a
-filter deny what it holds, and a set one makes it find what it does not.
+of the checksums. Every block is checked when a filter is opened, because a bit wrongly cleared
+makes the filter deny items that it holds, and one wrongly set makes it find items that it does not.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""How full a Bloom filter is: its false-positive rate and its distinct items, by its bits.
+"""Fill of a Bloom filter: its false-positive rate and distinct items, computed from its bits.
 
 A hash that was never added passes a block with probability prod(f_w) * mean(f_0..f_3) *
 mean(f_4..f_7), where f_w is the share of bits set in word w of the block. Multiplied by 2^64, that

@@ -1,7 +1,7 @@
 """Consecutive blocks of a Bloom filter: all of them, or a part that fits into memory.
 
-An item is in a filter if every part finds it. Each part holds the bits of its own blocks only, so
-the parts of a filter can be built and asked one after the other.
+An item is in a filter if every part finds it. Each part holds only the bits of its own blocks, so
+the parts of a filter can be built and queried one after the other.
 """
 
 from concurrent.futures import ThreadPoolExecutor

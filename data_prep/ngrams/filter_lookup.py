@@ -1,4 +1,4 @@
-"""The paper's direction: which 8-grams of the test sets a Bloom filter of train finds."""
+"""The paper's direction: look up the test sets' 8-grams in a Bloom filter of train."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from data_prep.ngrams.overlap_result import overlap_of
 from webtext_gpt.errors import UserError
 
 CHANCE = 1e-9
-"""Probability at most with which a sound filter is taken for a wrong one."""
+"""Maximum probability of refusing a sound filter."""
 
 
 def open_filter(path: Path) -> BloomFilter:
@@ -62,9 +62,9 @@ def _exactly(run: Measurement) -> Flags:
 def compare(found: Flags, exactly: Flags, rate: float, given: Path | None, out: Path) -> None:
     """Refuse answers of the filter that no sound filter of train can give.
 
-    It finds all that train holds. Of the others it finds a number that is distributed
-    binomially with the rate by its bits; one that is exceeded with a probability below `CHANCE`
-    is refused.
+    A sound filter finds every 8-gram that train holds. The number of others that it finds is
+    binomial, with the rate computed from its bits. It is refused if one at least as large has a
+    probability below `CHANCE`.
     """
     from scipy.special import bdtrc
 

@@ -1,7 +1,7 @@
 """The test sets' 8-grams, looked up in the filter of train one part at a time.
 
 A filter that does not fit into memory is divided into parts of equal size. Each is built from all
-stored hashes (or read from a file), asked for all 8-grams of the tests, counted, and dropped. The
+stored hashes (or read from a file), queried for all 8-grams of the tests, counted, and dropped. The
 answers and counts do not depend on the number of parts.
 """
 
@@ -50,7 +50,7 @@ class Answer:
 
     @property
     def false_positive_rate(self) -> float:
-        """Its rate, by its bits."""
+        """The filter's false-positive rate, computed from its bits."""
         return self.fill.false_positive_rate(self.added)
 
     def figures(self) -> FilterFigures:
@@ -90,9 +90,9 @@ def ask_file(run: Measurement, path: Path) -> Answer:
 
 
 def ask_train(run: Measurement, train: TrainPass, keep: bool) -> Answer:
-    """Build the filter of train from the hashes that the pass over it stored, and ask it.
+    """Build the filter of train from the stored hashes, and look up the tests' 8-grams in it.
 
-    A part that an earlier call finished is not built again, unless the division is another one.
+    A part that an earlier call finished is not built again, unless the division has changed.
 
     Args:
         run: The measurement.

@@ -29,8 +29,8 @@ class OverlapRules:
         remove: Whether to write a copy of the corpus without documents over the threshold.
         threshold: A training document is over the threshold if it has at least this many distinct
             8-grams of one test set.
-        layout: How documents are stored in the training files.
-        tests_layout: How samples are stored in the test files. None means as in train.
+        layout: Layout of the documents in the training files.
+        tests_layout: Layout of the samples in the test files. None means as in train.
         worst: Number of samples of each test set that the report shows.
     """
 

@@ -11,9 +11,9 @@ from webtext_gpt.pictures import headline, picture, short
 CLASSES = ("none", "to 1 %", "to 10 %", "to 50 %", "to 100 %", "all")
 """Classes of a sample's overlap. Those between `none` and `all` exclude both."""
 COLORS = ("#e6e6e6", "#fdd9a0", "#f5a742", "#d55e00", "#8f3a00", "#000000")
-"""From light to dark, so that they differ without their hue."""
+"""Colors of the classes, from light to dark, so that they differ even without hue."""
 LABELLED = 7.0
-"""Smallest part of a bar, in per cent, that has its number inside."""
+"""Smallest part of a bar, in percent, whose number is written inside."""
 
 
 def classes_of(shares: np.ndarray) -> np.ndarray:

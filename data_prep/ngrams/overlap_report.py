@@ -22,9 +22,9 @@ DOCUMENTS = pa.schema([
     ("shared", pa.int64()), ("ngrams", pa.int64()), ("over_threshold", pa.bool_()),
 ])  # fmt: skip
 PASSAGES = 5
-"""Passages of a sample that overlap.md shows; `samples.parquet` has all."""
+"""Maximum passages of a sample in overlap.md; `samples.parquet` has all."""
 LONGEST_PASSAGE = 400
-"""Characters of a passage that overlap.md shows."""
+"""Maximum characters of a passage in overlap.md."""
 
 
 def write_report(

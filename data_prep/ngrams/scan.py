@@ -15,7 +15,7 @@ from data_prep.ngrams.hashing import ngrams
 from data_prep.stage.readers import Layout, TextBatch, batches
 
 HOLDERS = 8
-"""Training documents per file that are recorded for one 8-gram; all of them are counted."""
+"""Maximum training documents per file that are recorded for one 8-gram; all are counted."""
 
 
 @dataclass
@@ -87,7 +87,7 @@ def scan_file(
 
     Args:
         path: The training file.
-        layout: How documents are stored in it.
+        layout: Layout of the documents in it.
         exact: The set of the test sets' 8-grams.
         members: Which test sets hold which 8-gram, (tests, len(exact)).
         threshold: A document is over the threshold if it has at least this many distinct 8-grams

@@ -55,7 +55,7 @@ def load_test_set(
         where: A path or glob of text, JSONL or Parquet; else the name, with or without suffix, of
             a file in `evalsets` (`wikitext2_test`); else `NAME[:CONFIG[:SPLIT]]` of the `datasets`
             library, where SPLIT defaults to `test`.
-        layout: How samples are stored in the files.
+        layout: Layout of the samples in the files.
         evalsets: Folder of evaluation sets. None means no folder.
 
     Raises:

@@ -56,7 +56,7 @@ def build_filter(
 
     Args:
         paths: The training files.
-        layout: How documents are stored in them.
+        layout: Layout of the documents in them.
         blocks: Blocks of each half; see `blocks_for`.
         workers_at_once: Natively, the number of threads that fill one filter; None means one per
             core. On Ray, the number of workers, each of which builds a filter of its own; None

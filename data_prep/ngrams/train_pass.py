@@ -26,7 +26,7 @@ from webtext_gpt.files import replaced
 from webtext_gpt.remote.uploads import WORK
 
 PROCESS_BYTES = 1 << 27
-"""Training data for which another process is started, which costs two seconds of imports."""
+"""Bytes of training data per process, since starting one costs two seconds of imports."""
 
 
 class ScanRecord(TypedDict):

@@ -26,7 +26,7 @@ WORDS_VERSION = "nfc-lower-alnum-v2"
 UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 
 SEPARATOR, LETTER, ALONE, REWRITE = 0, 1, 2, 3
-"""Classes of a character: between words, part of a word, a word, or decided by its neighbors."""
+"""Classes of a character: a separator, part of a word, a word, or decided by its neighbors."""
 
 Classes = npt.NDArray[np.uint8]
 Lower = npt.NDArray[np.uint32]

@@ -18,7 +18,7 @@ _HEAD_BYTES = 1 << 12
 
 
 def scan_memory(path: Path) -> int:
-    """Return the bytes of memory that a process needs to scan a dump, at most.
+    """Return the maximum bytes of memory that a process needs to scan a dump.
 
     Raises:
         UserError: The file is no dump (see `lines.compression`), or its window is too large.
@@ -53,7 +53,7 @@ def _zstd_memory(path: Path) -> int:
 def _stated_window(head: bytes) -> int:
     """Return the window size in a frame's header (RFC 8878, 3.1.1.1.2); 0 if it states none.
 
-    The library does not tell a size that it refuses.
+    The library does not report a size that it refuses.
     """
     single_segment = 0x20
     if len(head) < 6 or head[4] & single_segment:
@@ -63,7 +63,7 @@ def _stated_window(head: bytes) -> int:
 
 
 def _xz_memory(path: Path) -> int:
-    """Return the smallest limit, a power of two and some, at which liblzma takes the header."""
+    """Return the smallest limit of the form 2^n + 1 MiB with which liblzma reads the header."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     for power in range(16, 33):

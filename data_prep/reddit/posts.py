@@ -87,7 +87,7 @@ def scan_dump(
     Args:
         path: The dump.
         target: Parquet file to write.
-        rules: Which posts are kept.
+        rules: Rules for keeping posts.
         on_bytes: Called with the number of compressed bytes read since its last call.
 
     Raises:
@@ -175,7 +175,7 @@ _decode = msgspec.json.Decoder(Submission).decode
 
 
 def _decoded(line: bytes) -> Submission:
-    """Return the post of a line; what is in a field that is not read costs nothing.
+    """Return the post of a line; faults in fields that are not read do not matter.
 
     Raises:
         ValueError: The line is not UTF-8 or not JSON, or the text of a field is not Unicode.

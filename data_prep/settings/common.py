@@ -40,7 +40,7 @@ class Engine(Settings):
 
 
 class TextRows(Settings):
-    """Where the documents of a file are."""
+    """Layout of the documents in a file."""
 
     lines: Annotated[bool, Switch()] = setting(False, "read each line of a text file as a document")
     text_key: Annotated[str, Text("the name of a column")] = setting(

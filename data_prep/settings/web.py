@@ -1,4 +1,4 @@
-"""Settings of `links.py` and `pages.py`: which links are kept, and how they are fetched."""
+"""Settings of `links.py` and `pages.py`: rules for links, and for fetching them."""
 
 from typing import Annotated, ClassVar, Self
 

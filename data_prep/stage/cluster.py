@@ -29,7 +29,7 @@ HEAD_SECONDS = 20.0
 NODE_SECONDS = 60.0
 """Seconds in which all nodes have to answer, which start a process for it."""
 RETRIES = 3
-"""How often a task is run again whose process or node has ended."""
+"""Maximum reruns of a task whose process or node has ended."""
 QUEUED = 2
 """Tasks that are handed to Ray for each core of the cluster."""
 
@@ -99,7 +99,7 @@ _ADVICE = (
 
 
 def _refuse_bad_head(address: str) -> None:
-    """Connect in a process of its own, which Ray may block for minutes, or abort."""
+    """Try to connect in a separate process, since Ray may block it for minutes, or abort it."""
     try:
         done = subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-c", CONNECT, address],
@@ -119,7 +119,7 @@ def _refuse_bad_head(address: str) -> None:
 
 
 def _explained(output: str, address: str) -> str:
-    """Return in words why `CONNECT` failed."""
+    """Return a message that explains why `CONNECT` failed."""
     lines = [line for line in output.splitlines() if line.strip()]
     said = next((line[7:] for line in reversed(lines) if line.startswith("error: ")), "")
     if "ersion mismatch" in said:
@@ -137,7 +137,7 @@ def _explained(output: str, address: str) -> str:
 
 
 def check_nodes(files: Sequence[tuple[Path, int]], folder: Path) -> None:
-    """Let each node look at the code and the data, before any work.
+    """Check the code and the data on each node, before any work.
 
     Args:
         files: Files that the tasks read, and their sizes in bytes.
@@ -221,7 +221,7 @@ def each(
         host = socket.gethostname()
         try:
             return host, cloudpickle.loads(pickled)(task)
-        except OSError as error:  # such as a folder that a node lacks which has joined late
+        except OSError as error:  # such as a folder that is missing on a node that joined late
             raise UserError(f"on {host}: {explain(error)}") from error
 
     room = max(int(node["Resources"].get("memory", 0)) for node in _nodes())
@@ -252,7 +252,7 @@ def each(
 
 
 def _user_error(error: Any, label: str) -> UserError:
-    """Return what stopped a task as an error for the user; raise it if it is a bug."""
+    """Return the error of a task as one for the user; raise it if it is a bug."""
     ray = _ray()
 
     cause = getattr(error, "cause", None)

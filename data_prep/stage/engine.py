@@ -25,7 +25,7 @@ NATIVE: Engine = {"name": "native"}
 
 
 def start_engine(engine: Engine, inputs: Sequence[InputFile], folder: Path) -> None:
-    """Connect to the Ray cluster, if there is one, and let each of its nodes look at the data.
+    """Connect to the Ray cluster, if there is one, and check the data on each of its nodes.
 
     Args:
         engine: Where the tasks of a stage run.
@@ -44,7 +44,7 @@ def start_engine(engine: Engine, inputs: Sequence[InputFile], folder: Path) -> N
 
 
 def start_daft() -> None:
-    """Select Daft's native runner for this process, be it a worker of Ray or not."""
+    """Select Daft's native runner for this process, which may be a worker of Ray."""
     os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
     os.environ.setdefault("DAFT_SHOW_QUERY_ID", "0")
     os.environ.setdefault("DO_NOT_TRACK", "true")
@@ -56,7 +56,7 @@ def start_daft() -> None:
 
 
 def daft_paths(paths: Iterable[str | Path]) -> list[str]:
-    """Return paths as Daft reads them: it takes a path for a URL or a glob pattern."""
+    """Return paths in the form that Daft needs, since it reads a path as a URL or glob pattern."""
     return [re.sub(r"([*?!\[\]{}\\])", r"\\\1", str(Path(path).absolute())) for path in paths]
 
 

@@ -90,7 +90,7 @@ def find_inputs(
     files = []
     found = expand(patterns, suffixes, key, any_name=any_name, out=out)
     for path in found:
-        file = path.resolve()  # of a link, where its target is
+        file = path.resolve()  # the target, if it is a link
         if file.parent not in recorded:
             recorded[file.parent] = recorded_outputs(file.parent)
         known = recorded[file.parent].get(file.name)
@@ -167,17 +167,17 @@ def expand(
 ) -> list[Path]:
     """Return the files that paths, folders and glob patterns name, sorted, each once.
 
-    A folder stands for its files that end in one of `suffixes`, in any case, and those of its
-    folders; see `webtext_gpt.paths.search_files`. The folder of a stage stands for its parts, see
-    `webtext_gpt.data.stage_folders`. Files with other endings are left out, and a line is printed.
+    A folder stands for its files, and those of its folders, that end in one of `suffixes` in upper
+    or lower case; see `webtext_gpt.paths.search_files`. The folder of a stage stands for its parts,
+    see `webtext_gpt.data.stage_folders`. A line is printed about files with other endings.
 
     Args:
         patterns: Paths, folders and patterns.
         suffixes: Suffixes of the files that are read in folders.
         key: The setting that gives the patterns, for messages.
         any_name: Whether a file that is named, or that a pattern matches, may have another ending.
-        out: The folder that the stage makes. A search of a folder around it passes it by, so that
-            the stage finds the same files when it is run again.
+        out: The folder that the stage makes. A search of a folder around it skips it, so that the
+            stage finds the same files when it is run again.
 
     Raises:
         UserError: A pattern is empty, or matches nothing; or a file named has another ending.

@@ -7,7 +7,7 @@ was killed and is run again repeats only the unfinished units. When everything i
 was made with other settings or inputs, is refused.
 
 A folder at an address (`s3://...`) is made in the cache by these rules, on the machine that began
-it, and then sent; there, too, `_work/plan.json` is first and `manifest.json` last.
+it, and then uploaded; there, too, `_work/plan.json` is first and `manifest.json` last.
 """
 
 import fcntl
@@ -291,7 +291,7 @@ class Ledger:
         used = rows_out if rows_used is None else rows_used
         if rows_in != used + rejected.total():
             raise RuntimeError(f"{rows_in} rows in, but {used} used + {rejected.total()} rejected")
-        self._remove_leftovers()  # of nodes that have failed
+        self._remove_leftovers()  # files of nodes that have failed
         files = [p for p in self.out.rglob("*") if p.is_file() and self.work not in p.parents]
         manifest = {
             **self._plan,
@@ -324,7 +324,7 @@ class Ledger:
             self._upload.keep_as_copy()
 
     def discard(self) -> None:
-        """Delete the unfinished folder, whose units are of no use to a call that may succeed."""
+        """Delete the unfinished folder, whose units a corrected call could not use."""
         shutil.rmtree(self.out)
         if self._upload is not None:
             self._upload.remove(PLAN)
@@ -360,7 +360,7 @@ class Ledger:
         return None
 
     def _look_at(self, upload: Upload) -> Manifest | None:
-        """Return the manifest at an address if it is there; else lay claim to the address.
+        """Return the manifest at an address if it is there; else claim the address.
 
         The plan is written there before any work, which shows that the store lets us write.
         """
@@ -383,7 +383,7 @@ class Ledger:
         return None
 
     def _forget_if_nothing_is_done(self) -> None:
-        """Remove the plan of a stage that bad input stopped, so that the corrected call may run."""
+        """Remove the plan if bad input stopped the stage, so that a corrected call can run."""
         ours = {self.work / "lock", self.out / PLAN, self.work / "done"}
         if (
             not self.finished

@@ -34,7 +34,7 @@ def take(inputs: Sequence[str], out: str | Path, limit: int, layout: Layout) -> 
             its rows are written unchanged. Any other file is read as documents.
         out: Folder to create.
         limit: Number of rows, at least 1.
-        layout: How documents are stored in the files.
+        layout: Layout of the documents in the files.
 
     Returns:
         The manifest.

@@ -74,7 +74,7 @@ def source_manifests(paths: Iterable[Path]) -> list[Manifest]:
     A stage stores them in its own manifest, so that every corpus can be traced back to the dumps,
     but not the lists of their files, which are its inputs.
     """
-    folders = {path.resolve().parent for path in paths}  # of a link, where its target is
+    folders = {path.resolve().parent for path in paths}  # of the target, if it is a link
     found = [read_manifest(f / MANIFEST) for f in folders if (f / MANIFEST).exists()]
     for manifest in found:
         manifest.pop("outputs", None)
@@ -83,7 +83,8 @@ def source_manifests(paths: Iterable[Path]) -> list[Manifest]:
 
 def print_counts(manifest: Manifest) -> None:
     """Print the rows in, the rows out and the rejected rows by reason."""
-    say(f"{manifest['stage']}: {manifest['rows_in']:,} rows in, {manifest['rows_out']:,} out")
+    counts = f"{manifest['rows_in']:,} rows in, {manifest['rows_out']:,} out"
+    say(counts, label=manifest["stage"])
     for reason, count in sorted(manifest["rejected"].items(), key=lambda item: -item[1]):
         say(f"  {count:>12,}  {reason}")
     if manifest["rows_used"] != manifest["rows_out"]:

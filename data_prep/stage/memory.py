@@ -1,4 +1,4 @@
-"""Memory that this process may still use, and how many processes fit into it."""
+"""Memory that this process may still use, and the number of processes that fit into it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +11,8 @@ OWN_GROUPS = Path("/proc/self/cgroup")
 def available_memory() -> int | None:
     """Return the bytes that can be used without swapping; None if unknown.
 
-    They are what the system has available, or what is left of the limit of a control group (v1 or
-    v2) of this process, whichever is less. Cached files do not count as used.
+    The result is the smaller of the system's available memory and the rest of the limit of a
+    control group (v1 or v2) of this process. Cached files do not count as used.
     """
     found = [_available_in_system(), *_left_in_groups()]
     return min((number for number in found if number is not None), default=None)
@@ -29,7 +29,7 @@ def _available_in_system() -> int | None:
 
 
 def _left_in_groups() -> list[int | None]:
-    """Return what is left of the limits of this process's groups and of those above them."""
+    """Return the unused rest of the limit of each group of this process, and of those above."""
     left: list[int | None] = []
     try:
         lines = OWN_GROUPS.read_text().splitlines()
@@ -62,7 +62,7 @@ def _left(folder: Path, *, v1: bool) -> int | None:
 
 
 def processes_that_fit(needs: Sequence[int], available: int | None) -> int:
-    """Return how many tasks may run at once, whichever they are; at least 1.
+    """Return the number of tasks, at least 1, that fit into memory at once, whichever they are.
 
     Args:
         needs: Memory that each task needs, in bytes.

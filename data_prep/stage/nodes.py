@@ -1,4 +1,4 @@
-"""A look at the code and the data from each node of a cluster."""
+"""Check of the code and the data on each node of a cluster."""
 
 import contextlib
 import uuid
@@ -29,7 +29,7 @@ def code_hash() -> str:
 
 @contextlib.contextmanager
 def node_check(files: Sequence[tuple[Path, int]], folder: Path) -> Iterator[Callable[[], str]]:
-    """Yield a function that says what a node lacks for the work on some files; "" if nothing.
+    """Yield a function that returns what a node lacks for the work on some files, or "".
 
     It may be sent to nodes that do not have this project. While the block runs, there is a hidden
     file in the folder, by which a node recognizes it.
@@ -73,7 +73,7 @@ def node_check(files: Sequence[tuple[Path, int]], folder: Path) -> Iterator[Call
 
 
 def data_fault(files: Sequence[tuple[Path, int]], mark: Path) -> str:
-    """Return what is wrong with the data on this machine; "" if nothing.
+    """Return the fault of the data on this machine, or "".
 
     Args:
         files: Files to read, and their sizes in bytes.

@@ -1,4 +1,4 @@
-"""Hashes of the files that a stage wrote: taken once, and believed only after a check.
+"""Hashes of the files that a stage wrote: computed once, and verified when a file is read.
 
 A stage hashes each file that it writes while the system still has it in memory, and lists it in its
 manifest. The next stage takes the name and the hash from there, so that it starts at once, and
@@ -47,7 +47,7 @@ def fingerprint(path: Path, name: str = "") -> Fingerprint:
 
 
 def recorded_outputs(folder: Path) -> dict[str, Fingerprint]:
-    """Return what the manifest of a finished stage says of the files in its folder, by name.
+    """Return the fingerprints that a finished stage's manifest has of its files, by name.
 
     Other folders, and those of earlier versions, have no such record.
 
@@ -66,7 +66,7 @@ def recorded_outputs(folder: Path) -> dict[str, Fingerprint]:
 
 
 def refuse_changed(path: Path, found: int | str, recorded: int | str) -> None:
-    """Refuse a file that is not as its manifest says.
+    """Refuse a file that differs from its entry in the manifest.
 
     Raises:
         UserError: The size or hash found differs from the recorded one.
@@ -85,13 +85,13 @@ class OutputHashes:
 
     Args:
         folder: The folder.
-        leave_out: Name of a folder in it whose files do not count.
+        leave_out: Name of a folder in it whose files are left out.
     """
 
     def __init__(self, folder: Path, leave_out: str) -> None:
         self._folder, self._leave_out = folder, leave_out
         self._known: dict[Path, tuple[tuple[int, int], Fingerprint]] = {}
-        self._changed: dict[Path, int] = {}  # folders with their time of change at the last look
+        self._changed: dict[Path, int] = {}  # modification time of each folder at the last call
 
     def take_new(self) -> None:
         """Hash the files that appeared since the last call."""

@@ -20,7 +20,8 @@ class PlannedStage:
     Attributes:
         name: Its name.
         settings: Its settings.
-        all_inputs: In a trial build, the inputs of which this stage reads only a part; else None.
+        all_inputs: In a trial build, the complete inputs, of which this stage reads a part; else
+            None.
     """
 
     name: str

@@ -52,7 +52,7 @@ class TextBatch:
 
     @cached_property
     def names(self) -> pa.Array:
-        """Names of the documents for a reader: the id of the row, else the file and its line."""
+        """Names of the documents for people: the id of the row, else the file and its line."""
         if not self._numbers and len(self.texts):
             return pa.array([self._file], pa.string())
         places = pa.array([f"{self._file}:{number}" for number in self._numbers], pa.string())
@@ -85,11 +85,11 @@ def batches(
 
     Args:
         path: The file.
-        layout: How documents are stored in it.
+        layout: Layout of the documents in it.
         on_bytes: Called with the number of bytes read since its last call.
         columns: Columns to give as text in `rows`, null where there is none. None gives the rows
             as they are stored.
-        advice: What to do about a missing text column; ends the message.
+        advice: End of the message about a missing text column: what to do.
 
     Raises:
         UserError: See `webtext_gpt.data.documents.row_batches` and
@@ -138,7 +138,7 @@ def _of_rows(path: Path, found: RowBatch, columns: Sequence[str] | None) -> Text
 
 
 def _id(row: Row) -> str | None:
-    """Return the id of a JSON row; None for what names nothing: null, NaN, "", lists and such."""
+    """Return the id of a JSON row; None for values that identify nothing: null, NaN, "", lists."""
     value = row.get("id")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None

@@ -1,4 +1,4 @@
-"""Whether a folder holds the corpus of this call: plans of stages, compared key by key."""
+"""Compare the plan of a folder with that of this call, key by key: are they the same corpus?"""
 
 from collections.abc import Sequence
 

@@ -20,7 +20,7 @@ from data_prep.stage.readers import Layout, batches
 
 RUN_CHARACTERS = 64 << 20  # characters of text in a run, which is held in memory and sorted
 ROW_GROUP = 1024
-SLOT = "slot of the id"  # not the name of a column that anyone carries
+SLOT = "slot of the id"  # unlikely to be the name of a carried column
 # Texts do not repeat, so dictionaries would only cost time. Statistics let a reader skip slots.
 SCRATCH: dict[str, Any] = {
     "compression": "lz4", "use_dictionary": False, "write_statistics": [SLOT],

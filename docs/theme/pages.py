@@ -24,6 +24,9 @@ TOP = {
 }
 """Pages at the top of the repository, and their names in the site."""
 
+BOOST = {"tutorials": 4, "how-to": 4, "reference/api": 0.2, ".": 0.2}
+"""Weights of folders in the search: how to do something first, internals last."""
+
 API = {
     "Models": (
         "GPT-2 and GPT-1, the Transformer of 2017, classification heads and LoRA.",
@@ -92,8 +95,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Return a page as Python-Markdown has to be given it."""
+    """Return a page as Python-Markdown has to be given it, and rank it in the search."""
     folder = Path(page.file.src_uri).parent
+    page.meta["search"] = {"boost": BOOST.get(folder.as_posix(), 1)}
 
     def to_copy(link: re.Match[str]) -> str:
         path = _outside(link[2], folder)

@@ -1,9 +1,10 @@
-"""The command line: `key=value` arguments to typed settings, and errors as one short message."""
+"""The command line: turn `key=value` arguments into typed settings, and errors into one message."""
 
 import contextlib
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from webtext_gpt.commands import Command
-from webtext_gpt.errors import FULL_ERROR, UserError, explain
+from webtext_gpt.errors import FULL_ERROR, Stopped, UserError, explain
 from webtext_gpt.extras import missing_extra
 from webtext_gpt.paths import local_path
 from webtext_gpt.remote.addresses import is_address
@@ -21,7 +22,7 @@ from webtext_gpt.settings.kinds import NULL
 from webtext_gpt.settings.lengths import replace_length
 from webtext_gpt.settings.lookup import is_optional, leaves, shown, unknown_key
 from webtext_gpt.settings.reading import assign, read
-from webtext_gpt.terminal import columns, quoted, say_rows, wrapped
+from webtext_gpt.terminal import LABELS, columns, quoted, say_rows, wrapped
 
 NOT_RUNS = ("", "null", "auto")
 """Values of `resume` that do not name a run's folder."""
@@ -48,7 +49,7 @@ class Arguments:
 
     Attributes:
         pairs: keys or groups, and the text given for each, in order.
-        help: what `--help` asks for: empty for the usual keys; None if help is not wanted.
+        help: the topic of `--help`, empty for the usual keys; None without `--help`.
         version: whether `--version` was given.
         show: whether `--cfg` was given: print the settings and exit.
         sweep: whether `-m` was given: one run for each combination of comma-separated values.
@@ -108,14 +109,14 @@ def run_command(command: Command, arguments: Sequence[str], called: str) -> None
             run_jobs(command, made, checked, lambda settings: work(settings, call))
         else:
             work(checked[0], call)
-            _name_output(checked[0])
+            _name_output(checked[0], LABELS - 2 if command.is_stage else 0)
 
 
-def _name_output(settings: Settings) -> None:
+def _name_output(settings: Settings, least: int) -> None:
     """Print the file or folder that a command was told to write, `out=`, once it is there."""
     out = getattr(settings, "out", None)
     if out is not None and (is_address(out) or local_path(out).exists()):
-        say_rows({"written": quoted(out)})
+        say_rows({"written": quoted(out)}, least)
 
 
 def parse(arguments: Sequence[str], command: Command) -> Arguments:
@@ -205,14 +206,14 @@ def _replaced_groups(
     arguments: Arguments,
     chosen: Mapping[str, str],
 ) -> list[str]:
-    """Return the groups of which the call chooses none, and whose default does not apply."""
+    """Return the groups whose default does not apply and for which the call gives no choice."""
     replaced = model.replaced_groups(values, [key for key, _ in arguments.pairs])
     return [group for group in replaced if chosen.get(group, "null").lower() in NULL]
 
 
 @contextlib.contextmanager
 def _naming(chosen: dict[str, str]) -> Iterator[None]:
-    """Say that an unknown key is set by the experiment, for another choice than this call's."""
+    """Explain an unknown key that the experiment sets for another choice than the call's."""
     try:
         yield
     except UserError as error:
@@ -271,14 +272,15 @@ def clear_errors() -> Iterator[None]:
         is_ours = missing or not isinstance(error, ModuleNotFoundError)
         if os.environ.get(FULL_ERROR) == "1" or not is_ours:
             raise
-        message = explain(error) if isinstance(error, OSError) else str(error)
-        _exit(missing or message, getattr(error, "exit_code", 1))
+        message = missing or (explain(error) if isinstance(error, OSError) else str(error))
+        was_asked = isinstance(error, Stopped)
+        _exit(message if was_asked else f"error: {message}", getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         _exit("interrupted")
 
 
 def _in_touch_with_other_hosts() -> contextlib.AbstractContextManager[None]:
-    """Return a context in which processes that torchrun started elsewhere learn of an error."""
+    """Return a context that reports an error to the processes that torchrun started elsewhere."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return contextlib.nullcontext()
     from webtext_gpt.training.distributed.joining import in_touch_with_other_hosts
@@ -287,8 +289,11 @@ def _in_touch_with_other_hosts() -> contextlib.AbstractContextManager[None]:
 
 
 def _exit(message: str, code: int = 1) -> NoReturn:
+    with contextlib.suppress(ValueError):  # not the main thread
+        # Another Ctrl-C ends the process without a traceback of what it is leaving.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.stdout.flush()
     width = columns(sys.stderr)
-    text = f"\nerror: {message}"
+    text = f"\n{message}"
     print(text if width is None else wrapped(text, width), file=sys.stderr, flush=True)
     sys.exit(code)

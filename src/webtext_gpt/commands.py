@@ -41,6 +41,11 @@ class Command:
     work: str
     config: str | None = None
 
+    @property
+    def is_stage(self) -> bool:
+        """Whether it is a command of data_prep, which prints its counts beside labels."""
+        return self.settings.startswith("data_prep.")
+
     def load(self, what: str) -> Any:
         """Import `settings` or `work`."""
         module, _, name = getattr(self, what).partition(":")
@@ -50,9 +55,9 @@ class Command:
 
 @contextlib.contextmanager
 def many_imports() -> Iterator[None]:
-    """Import packages in the block without searching their many new objects for garbage.
+    """Disable garbage collection in the block, which imports packages with many objects.
 
-    They stay to the end, so later searches leave them out, too.
+    These objects stay until the process ends, so later collections skip them, too.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -145,12 +150,12 @@ COMMANDS = {
 def shell_command(name: str, *arguments: str) -> str:
     """Return a call of a command for the user to type, quoted for the shell.
 
-    It is called as this process was: by a script of the checkout with this process's Python, or by
-    the installed program. Each is named by the shortest name that the user's shell finds.
+    The call has the form that started this process: a script of the checkout with its Python, or
+    the installed program. Each has the shortest name that the user's shell finds.
     """
     called = _script(COMMANDS[name].script) if sys.argv[0].endswith(".py") else None
     if called is None:
-        called = f"{_program()} {name}"
+        called = f"{program()} {name}"
     return " ".join([called, *map(shlex.quote, arguments)])
 
 
@@ -176,12 +181,10 @@ def _interpreter() -> str:
     return shlex.quote(from_here(Path(sys.executable)))
 
 
-def _program() -> str:
-    """Return the installed program's name if the shell finds it, or else its path."""
-    beside = Path(sys.executable).parent / PROGRAM
-    return (
-        PROGRAM if shutil.which(PROGRAM) or not beside.exists() else shlex.quote(from_here(beside))
-    )
+def program(name: str = PROGRAM) -> str:
+    """Return an installed program's name if the shell finds it, or else its path."""
+    beside = Path(sys.executable).parent / name
+    return name if shutil.which(name) or not beside.exists() else shlex.quote(from_here(beside))
 
 
 def run(name: str) -> None:
@@ -193,7 +196,7 @@ def run(name: str) -> None:
 
 
 def _leave_memory_to_the_system() -> None:
-    """Search for no garbage when the process ends, which takes a second with torch imported."""
+    """Skip the garbage collection at exit, which takes a second with torch imported."""
     atexit.register(gc.freeze)
 
 

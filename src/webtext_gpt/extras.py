@@ -1,4 +1,4 @@
-"""Optional dependencies: says which extra of pyproject.toml brings a missing package."""
+"""Optional dependencies: find the extra of pyproject.toml that has a missing package."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ DISTRIBUTIONS = {"hydra": "hydra-core", "yaml": "pyyaml"}
 """Distributions whose packages are imported under another name."""
 
 PREFERRED = {"data_prep": "corpus", "finetuning": "finetuning"}
-"""Extras to install, where several bring a package, for the folders whose code needs it."""
+"""Extra to suggest, by folder of the code that needs a package, if several extras have it."""
 
 BUNDLES = ("all", "bench", "dev")
 """Extras that are never suggested, because they bring far more than one package."""
@@ -35,7 +35,7 @@ def check_installed(package: str) -> None:
 def require(extra: str) -> None:
     """Exit with a message and code 1 if a package of an extra is not installed.
 
-    For scripts, before they import what the extra brings. An import that fails later is explained
+    For scripts, before they import packages of the extra. An import that fails later is explained
     by `missing_extra`.
     """
     for name in sorted(_extras().get(extra, ())):
@@ -101,12 +101,13 @@ def _folders(traceback: TracebackType | None) -> list[str]:
 
 
 def _advice(name: str, extra: str) -> str:
-    """Return what to install for a missing distribution, and how from here."""
+    """Return the command that installs a missing distribution, for this installation."""
     checkout = Path(__file__).parents[2]
     what = f"[{extra}]" if extra else ""
     if (checkout / "pyproject.toml").is_file():
-        where = "." if checkout == Path.cwd() else str(checkout)
-        target = f"-e {_quoted(where + what)}"
+        here = checkout == Path.cwd()
+        pins = _quoted("constraints.txt" if here else str(checkout / "constraints.txt"))
+        target = f"-c {pins} -e {_quoted(('.' if here else str(checkout)) + what)}"
     else:
         target = _quoted(OURS + what)
     return (

@@ -28,6 +28,18 @@ def _width() -> int:
     return min(columns(sys.stdout) or MOST_COLUMNS, MOST_COLUMNS)
 
 
+def _wrapped(text: str, width: int, first: str = "", others: str = "") -> list[str]:
+    """Break a text at its spaces, not at hyphens, and indent its first and its other lines."""
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def help_text(command: Command, topic: str, called: str) -> str:
     """Return the help of a command.
 
@@ -122,7 +134,7 @@ def _usual(
     command: Command, model: type[Settings], known: list[Leaf], given: dict[str, Any], called: str
 ) -> Iterator[str]:
     for paragraph in about(model):
-        yield from textwrap.wrap(paragraph, _width())
+        yield from _wrapped(paragraph, _width())
     yield ""
     yield "Examples"
     examples: dict[str, str] = getattr(model, "examples", {})
@@ -130,7 +142,7 @@ def _usual(
         *broken, line = _broken(f"  {call.replace('{command}', called)}")
         fits = len(line) + len(meaning) <= _width() - 4
         if not fits and _width() < MOST_COLUMNS:
-            yield from textwrap.wrap(f"# {meaning}", _width() - 2, initial_indent="  ")
+            yield from _wrapped(f"# {meaning}", _width() - 2, "  ")
         yield from broken
         yield f"{line}  # {meaning}" if fits else line
     if command.config:
@@ -151,12 +163,13 @@ def _usual(
     yield ""
     rest = len(known) - len(common)
     page = "docs/reference/configuration.md"
+    more = f"--help all: {rest} more {'key' if rest == 1 else 'keys'}, also in" if rest else "see"
     ends = (
-        f"--help all: {rest} more keys; --help KEY or GROUP: explains it. {page}",
+        f"--help KEY or GROUP: explains it; {more} {page}",
         "--cfg: print the settings of a call; -m: run every combination of values a,b,c",
     )
     for end in ends:
-        yield from textwrap.wrap(end, _width(), break_on_hyphens=False)
+        yield from _wrapped(end, _width())
 
 
 def _all(command: Command, known: list[Leaf], given: dict[str, Any]) -> Iterator[str]:
@@ -197,12 +210,12 @@ def _assignment(leaf: Leaf, given: dict[str, Any]) -> str:
 def _explained(leaf: Leaf, given: dict[str, Any]) -> Iterator[str]:
     assignment = _assignment(leaf, given)
     if " " in assignment:
-        yield from textwrap.wrap(assignment, _width())
+        yield from _wrapped(assignment, _width())
     else:  # a long list breaks after a comma
-        lines = textwrap.wrap(assignment.replace(",", ", "), _width())
+        lines = _wrapped(assignment.replace(",", ", "), _width())
         yield from (line.replace(" ", "") for line in lines)
     text = f"{leaf.meaning}. {leaf.kind.describe()}."
-    yield from textwrap.wrap(text, _width(), initial_indent=" " * 4, subsequent_indent=" " * 4)
+    yield from _wrapped(text, _width(), " " * 4, " " * 4)
 
 
 def _broken(line: str) -> list[str]:
@@ -216,7 +229,7 @@ def _broken(line: str) -> list[str]:
 def _columns(left: str, right: str, width: int) -> Iterator[str]:
     """Yield lines with `left` at the margin and `right` in a column of its own."""
     room = max(20, _width() - width - 2)
-    first, *rest = textwrap.wrap(right, room) or [""]
+    first, *rest = _wrapped(right, room) or [""]
     if len(left) > width:
         yield f"  {left}" if len(left) <= _width() - 2 else f"  {left[: _width() - 5]}..."
         if first:

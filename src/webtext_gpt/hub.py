@@ -1,4 +1,4 @@
-"""Access to Hugging Face's hub, and why it did not give a dataset, model or tokenizer."""
+"""Access to Hugging Face's hub, and explanations of failed downloads."""
 
 import contextlib
 import functools
@@ -17,7 +17,7 @@ from webtext_gpt.paths import local_path
 TIMEOUT = 3.0
 """Seconds within which the hub has to accept a connection."""
 OFFLINE_MODULES = ("huggingface_hub.constants", "datasets.config")
-"""Modules whose `HF_HUB_OFFLINE` has their libraries use what was downloaded before."""
+"""Modules with a constant `HF_HUB_OFFLINE`, which makes their libraries use earlier downloads."""
 
 NAME = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
 
@@ -39,7 +39,7 @@ REASONS = {
 
 @functools.cache
 def can_connect() -> bool:
-    """Return whether the hub accepts connections; asked once, and taken for granted of a proxy."""
+    """Return whether the hub accepts connections, tested once; behind a proxy, assume so."""
     if urllib.request.getproxies():
         return True
     address = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")

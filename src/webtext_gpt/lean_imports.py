@@ -1,12 +1,12 @@
 """`import lightning` without the parts of its dependencies that training does not use.
 
-Lightning asks torchmetrics for two classes and torch's compiler for one. The packages' own
+Lightning needs two classes of torchmetrics and one of torch's compiler. The packages' own
 `__init__` then import scipy.signal for audio metrics, transformers for text metrics, matplotlib for
 plots and all of `torch._dynamo`: 7 of the 10 seconds of CPU time that `import lightning` takes.
 `install` makes the first `import lightning` of a process defer them to their first use:
 
-- `torchmetrics` and `torchmetrics.functional` run their `__init__` when a name is asked of them
-  that Lightning does not need; their submodules are imported as usual;
+- `torchmetrics` and `torchmetrics.functional` run their `__init__` when a name is looked up that
+  Lightning does not need; their submodules are imported as usual;
 - `torchmetrics.utilities.plot` imports matplotlib when it plots;
 - Lightning gets a stand-in for `torch._dynamo.OptimizedModule`, which it only uses in instance
   checks, and a form of `torch.compiler.disable` that does nothing until `torch._dynamo` is
@@ -14,7 +14,7 @@ plots and all of `torch._dynamo`: 7 of the 10 seconds of CPU time that `import l
 - the methods of torch's optimizers that import `torch._dynamo`, to be left out of compiled code,
   do that only once it is imported.
 
-Where another version of these packages lacks a name used here, its import is only slow again.
+If another version of these packages lacks a name used here, its import is merely slow again.
 """
 
 import builtins
@@ -73,7 +73,7 @@ class _Finder:
 
 @contextlib.contextmanager
 def _lean() -> Iterator[None]:
-    """Defer, while Lightning is imported, what this module's docstring lists."""
+    """Defer the imports that this module's docstring lists while Lightning is imported."""
     import torch
 
     import_module, disable = builtins.__import__, torch.compiler.disable
@@ -118,14 +118,14 @@ def _until_compiler(plain: Callable[P, T], compilable: Callable[P, T]) -> Callab
 
 
 def _defer_compiler_in_optimizers() -> None:
-    """Let the methods of torch's optimizers not import the compiler that they hide from."""
+    """Stop torch's optimizers from importing the compiler just to be left out of compiled code."""
     import torch
 
     for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
         method = getattr(torch.optim.Optimizer, name)
         if (plain := getattr(method, "__wrapped__", None)) is not None:
             setattr(torch.optim.Optimizer, name, _until_compiler(plain, method))
-    step = torch.optim.Adam.step  # of AdamW too
+    step = torch.optim.Adam.step  # AdamW inherits it
     plain_step = inspect.unwrap(step)
 
     def step_without_graph(self: torch.optim.Adam, closure: object = None) -> object:
@@ -159,7 +159,7 @@ class OptimizedModule(metaclass=_InstanceOfDynamo):
 
 
 def _defer_init(package: str, sources: Mapping[str, Sequence[str]], **values: object) -> None:
-    """Enter a package into `sys.modules`, and run its `__init__` when an unknown name is asked.
+    """Enter a package into `sys.modules`; run its `__init__` when an unknown name is looked up.
 
     Args:
         package: the package's full name. Nothing is done if it has been imported or is missing.
@@ -195,7 +195,7 @@ def _defer_init(package: str, sources: Mapping[str, Sequence[str]], **values: ob
 
 @contextlib.contextmanager
 def _deferred_matplotlib() -> Iterator[None]:
-    """Import `torchmetrics.utilities.plot` as if matplotlib were missing, and add it lazily."""
+    """Import `torchmetrics.utilities.plot` without matplotlib, which it imports on first use."""
     imports = sys.modules.get("torchmetrics.utilities.imports")
     installed = getattr(imports, "_MATPLOTLIB_AVAILABLE", None)
     if not installed:

@@ -149,7 +149,7 @@ class WebtextGPT(TemplateLM):
 
 
 def main() -> None:
-    """Run the harness's command line, in which our model is registered."""
+    """Run the harness's command line with our model registered."""
     # The harness estimates standard errors in forked processes. A fork of a process with threads,
     # such as PyTorch's, can hang; one process draws the same samples in its stead.
     os.environ.setdefault("DISABLE_MULTIPROC", "1")

@@ -14,17 +14,17 @@ GENERATION_LIMIT = 256
 """New tokens if the task does not set a limit; the harness's own default."""
 
 UNUSED = {"top_k": (None, 0), "top_p": (None, 1), "temperature": (None, 0), "do_sample": (False,)}
-"""Values that say that nothing is drawn at random."""
+"""Values of settings that mean greedy decoding."""
 
 
 def generation_settings(given: Mapping[str, Any]) -> CompletionSettings:
     """Return the arguments of `complete` for the `generation_kwargs` of a task.
 
     The harness's own function reads them, so that aliases (`max_new_tokens`, `max_tokens`, ...)
-    and missing values mean here what they mean to its other models.
+    and missing values have the same meaning as for its other models.
 
     Raises:
-        UserError: a setting is not supported, has a wrong value, or does not go with another.
+        UserError: a setting is not supported, has a wrong value, or excludes another one.
     """
     try:
         left: dict[str, Any] = dict(normalize_gen_kwargs(dict(given), GENERATION_LIMIT))
@@ -66,7 +66,7 @@ def _sampling(
     top_k: int | None,
     top_p: float | None,
 ) -> Sampling:
-    """Return the settings of transformers as ours: 0 of `top_k` and greedy decoding included."""
+    """Convert transformers' settings to ours, including `top_k=0` and greedy decoding."""
     if not do_sample:
         temperature = 0.0
     elif temperature is None:

@@ -1,8 +1,8 @@
-"""Run lm-eval's tasks so that one that fails does not cost the results of the others.
+"""Run lm-eval's tasks so that the results of the others are kept if one fails.
 
 The harness collects the requests of all tasks, answers them together, and returns results only
-when every task has succeeded. `KeepFinished` takes the place of its `simple_evaluate`: it runs all
-tasks together too, and if that fails, finds the tasks that do and returns the results of the rest.
+when every task has succeeded. `KeepFinished` replaces its `simple_evaluate`: it runs all tasks
+together too, and if that fails, finds the failing tasks and returns the results of the others.
 Answers that were given before the failure are read from the harness's own cache of answers.
 """
 
@@ -31,7 +31,7 @@ _PROBE = {
     "check_integrity": False,
     "delete_requests_cache": False,
 }
-"""Arguments of a run that only finds out whether a task succeeds."""
+"""Arguments of a run that only tests whether a task succeeds."""
 
 
 class KeepFinished:
@@ -93,7 +93,7 @@ class KeepFinished:
             raise UserError(f"these tasks failed; the results are those of the others{lines}")
 
     def _loadable(self, task: Spec, manager: TaskManager) -> list[Spec]:
-        """Return a task if its data can be read, else the parts of a group that can."""
+        """Return a task if its data can be read; for a group, the parts whose data can be."""
         try:
             manager.load([task])
         except Exception as error:  # a task may run any code

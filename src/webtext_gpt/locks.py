@@ -1,4 +1,4 @@
-"""Locks on files, which the system releases when a process ends, also a killed one."""
+"""Locks on files, which the system releases when a process ends, even if it is killed."""
 
 import fcntl
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class InUse:
-    """Mark a file as in use, as others may too, for as long as this object exists.
+    """Shared lock that marks a file as in use for as long as this object exists.
 
     Args:
         path: the file.
@@ -25,8 +25,8 @@ class InUse:
 
 @contextmanager
 def unused(path: Path) -> Iterator[bool]:
-    """Yield whether no process has marked a file as in use; none can inside the block."""
-    with path.open("r+b") as file:  # a network file system locks only what may be written
+    """Yield whether no process has marked a file as in use; if so, none can inside the block."""
+    with path.open("r+b") as file:  # network file systems lock only files opened for writing
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

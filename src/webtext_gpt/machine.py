@@ -14,7 +14,7 @@ def cores() -> int:
 def free_memory() -> int | None:
     """Return the bytes of memory that can be used without swapping; `None` if it is unknown.
 
-    The limit of this process's control group counts, as in a container.
+    It is at most what the limit of this process's control group leaves, as in a container.
     """
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""Manifests: JSON objects that hold a hash of themselves, so that no altered figure is believed."""
+"""Manifests: JSON objects that hold a hash of themselves, by which altered ones are refused."""
 
 import hashlib
 import json
@@ -24,8 +24,8 @@ def refuse_altered(path: Path, manifest: Mapping[str, Any], advice: str) -> None
 
     Args:
         path: Its file, for the message.
-        manifest: What the file holds.
-        advice: What to do; ends the message.
+        manifest: Contents of the file.
+        advice: End of the message: how to repair it.
     """
     if CHECKSUM in manifest and manifest[CHECKSUM] != _hash(manifest):
         raise UserError(f"{path} was altered: it differs from the hash in it; {advice}")

@@ -1,4 +1,4 @@
-"""Tokenizers of a translation model: one of both languages, or one for each."""
+"""Tokenizers of a translation model: one for both languages, or one for each."""
 
 import tokenizers
 
@@ -6,7 +6,7 @@ from webtext_gpt.tokenizer import Tokenizer
 
 
 class PairTokenizer(Tokenizer):
-    """The tokenizer of a model's targets, with another one of its sources.
+    """The tokenizer of a model's targets, and a second one of its sources.
 
     Args:
         source: tokenizer of the sources.
@@ -19,5 +19,5 @@ class PairTokenizer(Tokenizer):
 
 
 def source_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
-    """Return the tokenizer of the sources, which is that of the targets unless each has its own."""
+    """Return the tokenizer of the sources: the targets' tokenizer, unless there are two."""
     return tokenizer.source if isinstance(tokenizer, PairTokenizer) else tokenizer

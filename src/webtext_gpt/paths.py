@@ -2,8 +2,8 @@
 
 A name that exists is taken literally, whatever characters it holds; only then does a leading `~/`
 mean the home folder, and do `*`, `?`, `[...]` and `**` mean a pattern. Environment variables are
-left to the shell. What is read may also be the address of something in an object store, see
-`webtext_gpt.remote`; of that, the functions here return copies on this machine.
+left to the shell. Inputs may also be addresses in an object store, see `webtext_gpt.remote`; the
+functions here return the copies of these on this machine.
 """
 
 import os
@@ -51,9 +51,9 @@ def local_path(given: str | Path, key: str = "") -> Path:
 
 
 def readable_path(given: str | Path, key: str = "") -> Path:
-    """Return a path of this machine, which need not exist, or the copy of what an address names.
+    """Return a path of this machine, which need not exist; for an address, of its copy.
 
-    A folder is copied with all its files.
+    A remote folder is copied with all its files.
 
     Raises:
         UserError: see `local_path` and `webtext_gpt.remote.mirror.fetch`.
@@ -80,7 +80,7 @@ def find_files(
 ) -> list[Path]:
     """Return the files that paths, folders and glob patterns name, sorted, each file once.
 
-    See `search_files`, whose `files` these are, with files named explicitly read whatever they are.
+    They are the `files` of `search_files`; files named explicitly are returned whatever they are.
     """
     return search_files(given, wanted, key=key, kinds=kinds, recursive=recursive).files
 
@@ -119,10 +119,10 @@ def search_files(
 
     A folder stands for the files in it that are `wanted`. In folders and patterns, files and
     folders whose names begin with a dot are left out unless the pattern spells the dot. A file
-    that is reached several times, also by symbolic links, counts once, under its own name if that
-    is among those found. Links to folders are followed, and each folder is read once.
+    that is found several times, also through symbolic links, counts once, under its real name if
+    that was found. Links to folders are followed, and each folder is read once.
 
-    Of an address, the files to read are copied to this machine, with the manifests beside them.
+    The remote files of an address are copied to this machine, with the manifests beside them.
 
     Args:
         given: a path, pattern or address, or several.
@@ -130,9 +130,9 @@ def search_files(
         key: the setting that gives the paths, for messages.
         kinds: the files that `wanted` accepts, for messages.
         recursive: whether a folder also stands for the files in its folders.
-        refusal: why a file that is named is not read, None if it is; patterns then match wanted
-            files alone. Without it, files that are named or matched are always read.
-        ignored: files and folders that a search of a folder passes by without a word.
+        refusal: returns why a named file is not read, or None; patterns then match only wanted
+            files. Without it, named and matched files are always read.
+        ignored: returns whether a search skips a file or folder without reporting it.
 
     Raises:
         UserError: a path is empty, or names no file, or one that is refused.
@@ -195,7 +195,7 @@ def names_files(pattern: str) -> bool:
 
 
 def shown(given: str | Path) -> str:
-    """Return a path for a message; in quotes if its ends or its line breaks would be invisible."""
+    """Return a path for a message, in quotes if it has spaces at its ends or line breaks."""
     text = str(given)
     return text if text and text.isprintable() and text == text.strip() else repr(text)
 
@@ -221,7 +221,7 @@ def check_output_folder(folder: Path, key: str) -> None:
 
 
 def check_output_file(file: Path, key: str) -> None:
-    """Refuse a file that cannot be written: a folder, or a file in a folder that is unusable.
+    """Refuse an output file whose path is a folder, or whose folder cannot be written to.
 
     Raises:
         UserError: the path is a folder; or see `check_output_folder`.
@@ -254,7 +254,7 @@ def _remote_files(
     recursive: bool,
     ignored: Callable[[Path], bool],
 ) -> tuple[list[Path], _How]:
-    """Return the copies of the files of one address, and how it gives them."""
+    """Return the copies of the files of one address, and how it names them."""
     from webtext_gpt.remote.mirror import fetch
 
     copies = fetch(address, key, takes, ignored=ignored, recursive=recursive)
@@ -264,7 +264,7 @@ def _remote_files(
 def _files(
     pattern: str, key: str, recursive: bool, ignored: Callable[[Path], bool]
 ) -> tuple[list[Path], _How]:
-    """Return the files of one path or pattern, and how it gives them."""
+    """Return the files of one path or pattern, and how it names them."""
     path = local_path(pattern, key)
     name = f"{key}={shown(pattern)}" if key else shown(pattern)
     if path.is_dir():
@@ -303,9 +303,9 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _folders(top: Path, ignored: Callable[[Path], bool] = lambda _: False) -> Iterator[Path]:
-    """Yield a folder and those below it; one that links lead to comes last, and once.
+    """Yield a folder and those below it; folders behind links come last, each once.
 
-    A link to a folder that it lies in is a loop, and is not followed.
+    A link to a folder that contains it would be a loop, and is not followed.
     """
     seen: set[Path] = set()
     waiting = [top]

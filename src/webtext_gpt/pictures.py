@@ -28,14 +28,14 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = (
     *("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9"),
 )
 COLORS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
-"""Colors of Okabe and Ito (2008) that are seen on white."""
+"""Colors of Okabe and Ito (2008) that are visible on white."""
 GREY = "#767676"
-"""Color of what is only for comparison."""
+"""Color of lines that are only for comparison."""
 WIDTH = 6.0
 """Width of a picture in inches; 600 pixels are then 100 an inch."""
 DPI = 150
 TITLE_LETTERS = 11
-"""Letters of a title in an inch."""
+"""Characters of a title per inch."""
 LABEL_INCHES = 0.17
 """Height of a line of labels."""
 MOST_DECIMALS = 5
@@ -58,7 +58,7 @@ _STYLE: Any = {
     "axes.edgecolor": GREY,
     "grid.color": "#e4e4e4",
     "lines.markersize": 4,
-    "text.parse_math": False,  # a dollar sign starts no formula
+    "text.parse_math": False,  # a dollar sign does not start a formula
 }
 
 

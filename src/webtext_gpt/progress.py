@@ -1,8 +1,9 @@
 """Progress bars for terminals, and a line every ten seconds for log files."""
 
+import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -14,9 +15,9 @@ LOG_SECONDS = 10
 SETTLED = 2.0
 """Seconds of measured work before an estimate of the time left is shown."""
 UNKNOWN, UNKNOWN_SHORT = "time left not known yet", "time left ?"
-"""Instead of an estimate, in a log and on a terminal."""
+"""Text in place of an estimate, in a log and on a terminal."""
 DAYS_FROM = 100
-"""Hours from which the time left is given in days."""
+"""Hours from which the time left is shown in days."""
 NARROWEST_BAR = 5
 
 
@@ -42,14 +43,14 @@ def progress_bar(description: str, **options: Any) -> "Progress":
 
 
 class Progress(tqdm):
-    """A `tqdm` bar with figures of the work, and an estimate of the time left that is never wild.
+    """A `tqdm` bar with figures of the work, and a steady estimate of the time left.
 
-    The estimate is made from the mean speed since the first update, since the first step of some
-    work takes much longer than the others.
+    The estimate uses the mean speed after the first update, since the first step of some work takes
+    much longer than the others.
 
     Attributes:
-        figures: what else to show, the most important first; on a narrow terminal the last are
-            left out.
+        figures: further figures to show, the most important first; a narrow terminal leaves the
+            last ones out.
         limit: returns the seconds after which the work ends even if it is not complete.
     """
 
@@ -57,17 +58,39 @@ class Progress(tqdm):
         self.figures: list[str] = []
         self.limit: Callable[[], float] | None = None
         self._first: tuple[float, float] | None = None  # time and count after the first update
+        self._drawn: tuple[float, list[str]] | None = None  # count and figures, as drawn last
         super().__init__(*arguments, **options)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over `iterable`; `tqdm` itself would count its items only when it draws."""
+        for item in self.iterable:
+            yield item
+            self.update()
+        self.close()
 
     def update(self, n: float | None = 1) -> bool | None:
         """Advance the count."""
+        if self._first is None and n:
+            self._first = (time.monotonic(), self.n + n)
         shown: bool | None = super().update(n)
-        self._note_first()
         return shown
+
+    def refresh(self, *arguments: Any, **options: Any) -> None:
+        """Draw the bar, unless the work began less than `delay` seconds ago."""
+        now = time.time()
+        if self.delay and now - getattr(self, "start_t", 0.0) < self.delay:
+            return
+        self.last_print_t = now  # `close` ends the line of a bar that was drawn
+        super().refresh(*arguments, **options)
+
+    def close(self) -> None:
+        """Draw the bar for the last time; a log gets no line that repeats the one before."""
+        if self._drawn == (self.n, self.figures) and not sys.stderr.isatty():
+            self.leave = False
+        super().close()
 
     def seconds_left(self) -> float | None:
         """Return the estimated seconds to the end; None while it is not known."""
-        self._note_first()
         if self._first is None or not self.total:
             return None
         now, (started, before) = time.monotonic(), self._first
@@ -76,35 +99,36 @@ class Progress(tqdm):
         left = max(0.0, (self.total - self.n) * (now - started) / (self.n - before))
         return left if self.limit is None else min(left, max(0.0, self.limit()))
 
-    def _note_first(self) -> None:
-        # An iteration over the bar advances `n` without `update`.
-        if self._first is None and self.n > self.initial:
-            self._first = (time.monotonic(), self.n)
-
     def __str__(self) -> str:
         """Return what to show: a bar that fits the terminal, or a line of a log."""
+        self._drawn = (self.n, list(self.figures))
         width = columns(sys.stderr) if sys.stderr.isatty() else None
         if width is None:
-            share = f" ({self._share:.0%})" if self.total else ""
+            share = f" ({self._percent}%)" if self.total else ""
             parts = [f"{self.desc}: {self._count(' of ')}{share}", *self.figures, self._rate()]
             return ", ".join(filter(None, [*parts, self._end(UNKNOWN)]))
         end = self._end(UNKNOWN_SHORT)
         figures = list(self.figures)
         while True:
             rest = "  ".join(filter(None, [self._count("/"), *figures, self._rate(), end]))
-            percent = f" {self._share:4.0%} " if self.total else " "
+            percent = f" {self._percent:3}% " if self.total else " "
             room = width - 1 - len(self.desc) - len(percent) - len(rest) - 3
             if room >= NARROWEST_BAR or not figures:
                 break
             figures.pop()
         if not self.total or room < NARROWEST_BAR:
-            return f"{self.desc}{percent} {rest}"[: width - 1]
+            return f"{self.desc}{percent} {rest}"[: width - 1].ljust(width - 1)
         full = int(room * self._share)
         return f"{self.desc}{percent}|{'█' * full}{' ' * (room - full)}| {rest}"
 
     @property
     def _share(self) -> float:
         return min(1.0, self.n / self.total) if self.total else 0.0
+
+    @property
+    def _percent(self) -> int:
+        """Percent that are done; 100 means all."""
+        return math.floor(100 * self._share)
 
     def _count(self, of: str) -> str:
         unit = "" if self.unit in ("B", "it") else f" {self.unit.removesuffix('s')}s"
@@ -119,12 +143,13 @@ class Progress(tqdm):
         if self.figures or self._first is None:
             return ""
         speed = (self.n - self.initial) / max(time.time() - self.start_t, 1e-3)
-        return f"{self._size(speed)}/s" if speed >= 1 else f"{speed:.2g}/s"
+        return f"{self._size(speed)}/s" if speed >= 10 else f"{speed:.2g}/s"
 
     def _end(self, unknown: str) -> str:
-        """Return the time left, or that it is unknown; of finished or endless work, the time."""
+        """Return the time left, or that it is unknown; for finished or endless work, the time."""
         if not self.total or self.n >= self.total or self.disable:
-            return f"in {tqdm.format_interval(time.time() - self.start_t)}"
+            taken = tqdm.format_interval(time.time() - self.start_t)
+            return f"in {taken}" if self.total else f"after {taken}"
         left = self.seconds_left()
         if left is None:
             return unknown
@@ -134,7 +159,7 @@ class Progress(tqdm):
 
 
 class _Lines:
-    """Writes what a bar draws as whole lines, without carriage returns; a repeated one once."""
+    """Writes a bar's output as whole lines, without carriage returns and repeated lines."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

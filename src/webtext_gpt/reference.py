@@ -137,7 +137,7 @@ def _table(known: list[Leaf], given: dict[str, object], group: str) -> Iterator[
 
 
 def _choice_of(leaf: Leaf) -> str:
-    """Return the choice whose key it is, if its class describes only one: `data=files`: ..."""
+    """Return the choice that has a key, if its class describes only one, as `data=files: `."""
     choice, colon, _ = (leaf.owner.__doc__ or "").partition(": ")
     return f"{choice}: " if colon and choice.startswith("`") and choice.endswith("`") else ""
 

@@ -1,4 +1,4 @@
-"""Kinds of files by their first bytes, so that a message says what was found and what to do."""
+"""Recognize files by their first bytes, for messages that say what a file is and what to do."""
 
 import codecs
 import shlex
@@ -9,11 +9,11 @@ from typing import NamedTuple
 from webtext_gpt.errors import UserError
 
 HEAD_BYTES = 4096
-"""Bytes that are enough to recognize a file."""
+"""Number of bytes that is enough to recognize a file."""
 
 
 A_MODEL = "a model is a run folder, a .ckpt file, or a folder or hub name in Hugging Face's format"
-"""Advice where a path holds no model."""
+"""Advice in messages about a path that holds no model."""
 
 
 class Kind(NamedTuple):
@@ -61,7 +61,7 @@ _POINTER = Kind("a Git LFS pointer", "the content was not downloaded: run git lf
 
 
 def kind_of(head: bytes) -> Kind | None:
-    """Return what a file that begins with `head` is; `None` for text and for unknown bytes."""
+    """Return the kind of a file that begins with `head`; `None` for text and unknown bytes."""
     if head.startswith(_LFS) and b"\noid " in head:
         return _POINTER
     if is_text(head):  # a text may begin with the letters of a signature

@@ -1,11 +1,13 @@
-"""Sweeps (`-m`): a run for each combination of comma-separated values; one may fail by itself."""
+"""Sweeps (`-m`): a run for each combination of comma-separated values, in turn, failed or not."""
 
 import itertools
+import json
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webtext_gpt.commands import Command, shell_command
@@ -14,7 +16,7 @@ from webtext_gpt.extras import missing_extra
 from webtext_gpt.settings.base import Settings
 from webtext_gpt.settings.lists import split_items
 from webtext_gpt.settings.lookup import shown
-from webtext_gpt.terminal import say
+from webtext_gpt.terminal import quoted, say, say_rows
 
 if TYPE_CHECKING:
     from webtext_gpt.cli import Arguments
@@ -31,6 +33,8 @@ class Job:
     """The arguments of the sweep."""
     folder: str | None
     """Its folder, inside the `run_dir` of the sweep; None if the command has none."""
+    varied: str = ""
+    """The values that distinguish it, for the table at the end; empty leaves that table out."""
 
 
 def jobs(arguments: "Arguments", *, has_run_dir: bool) -> list[Job]:
@@ -54,12 +58,13 @@ def jobs(arguments: "Arguments", *, has_run_dir: bool) -> list[Job]:
     for number, pairs in enumerate(combinations):
         varied = [f"{k}={v}" for (k, v), of in zip(pairs, values, strict=True) if len(of) > 1]
         chosen = f" ({', '.join(varied)})" if varied else ""
+        short = ", ".join(varied) or str(number + 1)
         name = f"job {number + 1} of {len(combinations)}{chosen}"
         folder = f"{parent}/{number}" if has_run_dir else None
         own = pairs
         if folder is not None:
             own = (*(pair for pair in pairs if pair[0] != "run_dir"), ("run_dir", folder))
-        made.append(Job(replace(arguments, pairs=own), name, arguments, folder))
+        made.append(Job(replace(arguments, pairs=own), name, arguments, folder, short))
     return made
 
 
@@ -102,12 +107,28 @@ def run_jobs(
             failed.append(f"{job.name} has failed: {problem.splitlines()[0]}{where}")
             sys.stdout.flush()
             say(f"\nerror: {job.name} has failed: {problem}", sys.stderr)
+    _say_results(made)
     if failed:
         raise UserError("\n".join([f"{len(failed)} of {len(made)} jobs have failed", *failed]))
 
 
+def _say_results(made: Sequence[Job]) -> None:
+    """Print the folder of each job that has one, with the validation loss if there is one."""
+    rows = {}
+    for job in made:
+        if job.folder is None or not job.varied:
+            return
+        summary = Path(job.folder) / "summary.json"
+        found = json.loads(summary.read_text()) if summary.is_file() else {}
+        loss = found.get("val_loss")
+        figure = "-" if loss is None else f"{loss:.4f}"
+        rows[job.varied] = f"{figure:>8}  {quoted(job.folder)}"
+    say("\n--- the jobs, with their validation losses")
+    say_rows(rows)
+
+
 def _problem(error: BaseException) -> str | None:
-    """Return what went wrong in a job, after the traceback of a bug; None if nothing did."""
+    """Return why a job failed, after printing a bug's traceback; None if it did not fail."""
     if isinstance(error, SystemExit):
         return None if error.code in (None, 0) else f"it has ended with code {error.code}"
     missing = missing_extra(error)
@@ -120,7 +141,7 @@ def _problem(error: BaseException) -> str | None:
 
 
 def _left(command: Command, made: Sequence[Job], number: int) -> Iterator[str]:
-    """Yield lines on what is left of a sweep that was stopped in one of its jobs."""
+    """Yield lines on the remaining jobs of a sweep that was stopped, and how to resume it."""
     yield f"the sweep is stopped in {made[number].name}"
     for job in made[number + 1 :]:
         yield f"not begun: {job.name}"
@@ -129,4 +150,4 @@ def _left(command: Command, made: Sequence[Job], number: int) -> Iterator[str]:
         given = [f"{k}={v}" for k, v in sweep.pairs if k not in ("run_dir", "resume")]
         more = [f"--config-dir={sweep.folder}"] if sweep.folder is not None else []
         again = shell_command(command.name, "-m", *more, *given, "resume=auto", f"run_dir={folder}")
-        yield f"resume it, and run what is left: {again}"
+        yield f"resume it, and run what is left:\n  {again}"

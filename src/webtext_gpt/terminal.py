@@ -13,8 +13,10 @@ LABEL = re.compile(r"\S+(?: \S+)* {2,}")
 """A label and the spaces between it and its text."""
 QUOTED = re.compile(r"(?<!\S)'[^'\n]*'(?=[\s,;.:)]|$)")
 """A word in quotes, such as a path with a space in it."""
+LABELS = 12
+"""Columns of a label and the spaces after it."""
 NARROWEST = 40
-"""Columns below which a terminal's width is not believed."""
+"""Minimum columns for a terminal's reported width to be used."""
 
 
 def columns(stream: TextIO) -> int | None:
@@ -29,9 +31,8 @@ def columns(stream: TextIO) -> int | None:
 def wrapped(text: str, width: int) -> str:
     """Break lines at spaces where they are wider than the terminal.
 
-    A line that begins with `label  text` goes on under its text. A line that is indented is left
-    as it is: it is a command to copy, or a row of a table. Words are never broken, and quoted paths
-    neither.
+    A line that begins with `label  text` continues below its text. Indented lines are not changed:
+    they are commands to copy, or rows of a table. Words and quoted paths are never broken.
 
     Args:
         text: one or more lines.
@@ -55,15 +56,18 @@ def wrapped(text: str, width: int) -> str:
     return "\n".join(lines).replace("\0", " ")
 
 
-def say(text: str, stream: TextIO | None = None) -> None:
+def say(text: str, stream: TextIO | None = None, label: str = "") -> None:
     """Print lines for people, above an open progress bar.
 
     Args:
         text: the lines, without a newline at the end.
         stream: where to print; None means standard output.
+        label: begins the first line, in a column of its own.
     """
     from tqdm import tqdm
 
+    if label:
+        text = f"{label:{LABELS - 2}}  {text}"
     stream = sys.stdout if stream is None else stream
     width = columns(stream)
     tqdm.write(text if width is None else wrapped(text, width), file=stream)
@@ -75,7 +79,7 @@ def say_rows(rows: Mapping[str, str], least: int = 0) -> None:
 
     Args:
         rows: the text of each label.
-        least: characters that the column of labels has at least.
+        least: minimum width of the column of labels, in characters.
     """
     from tqdm import tqdm
 
@@ -85,11 +89,11 @@ def say_rows(rows: Mapping[str, str], least: int = 0) -> None:
 
 
 def quoted(*paths: str | PathLike[str]) -> str:
-    """Return paths as the shell takes them, separated by spaces."""
+    """Return paths quoted for the shell, separated by spaces."""
     return shlex.join(map(str, paths))
 
 
 def from_here(path: Path) -> str:
-    """Return a path relative to the current folder if it is inside, or else as it is."""
+    """Return a path relative to the current folder if it is inside, else unchanged."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -41,11 +41,11 @@ _BYTE_OF_LETTER = {chr(byte): byte for byte in _PRINTED} | {
 """The byte of each letter in the names of byte-level tokens (GPT-2's `bytes_to_unicode`)."""
 
 LONGEST_TRAINED = 1000
-"""Longest piece, in characters without its leading space, that a tokenizer is trained on."""
+"""Maximum characters of a piece, without its leading space, that a tokenizer is trained on."""
 
 
 LONGEST_SHOWN = 40
-"""Characters of an unknown word that a message shows."""
+"""Maximum characters of an unknown word that a message shows."""
 
 
 class EncodingError(UserError):
@@ -228,8 +228,9 @@ def train_bpe(texts: Iterable[str], vocab_size: int, show_progress: bool = False
                 bar.update(len(text))
                 for start, end in pairwise([0, *ends]):
                     yield text[start:end]
+        size = f"{bar.n / 1e6:,.1f} MB" if bar.n >= 5e4 else f"{bar.n / 1e3:,.1f} kB"
         say(
-            f"tokenizer   learning {vocab_size:,} ids from {bar.n / 1e6:,.1f} MB of text, "
+            f"tokenizer   learning {vocab_size:,} ids from {size} of text, "
             f"which takes {_how_long(bar.n)}"
         )
 
@@ -256,7 +257,7 @@ def _cuts(text: str) -> list[int]:
         return [len(text)]
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     edges = np.flatnonzero(np.diff(character_classes()[points])) + 1
-    starts, ends = np.append(0, edges), np.append(edges, len(text))  # of runs of one class
+    starts, ends = np.append(0, edges), np.append(edges, len(text))  # bounds of runs of one class
     long = ends - starts > LONGEST_TRAINED
     cuts = [
         cut

@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from webtext_gpt.cli import parse
+from tests.documented.pages import commands
+from webtext_gpt.cli import parse, read_settings
 from webtext_gpt.commands import COMMANDS
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.run import open_task
@@ -29,7 +29,6 @@ from webtext_gpt.training.trainer import build_trainer
 REPOSITORY = Path(__file__).parents[2]
 CONF = REPOSITORY / "conf"
 PAIRS = ["data=pairs", "data.source=a.en", "data.target=a.de"]
-DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 
 
 def _choices(group: str) -> list[str]:
@@ -185,34 +184,28 @@ def test_quickstart_is_the_small_speedrun(compose: Callable[..., Any]) -> None:
     assert quickstart["trainer"]["max_minutes"] == 6
 
 
-def _commands() -> list[list[str]]:
-    """Every `python SCRIPT ...` line of the documents' shell blocks."""
-    found = []
-    for document in DOCUMENTS:
-        for block in re.findall(r"```bash\n(.*?)```", document.read_text(), flags=re.S):
-            for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                if words and words[0].endswith("python") and words[1].endswith(".py"):
-                    found.append(words[1:])
-    return found
+CALLS = [call for command in commands() if (call := command.call()) is not None]
 
 
-@pytest.mark.parametrize("words", _commands(), ids=" ".join)
+@pytest.mark.parametrize(
+    ("name", "arguments"), CALLS, ids=[" ".join([name, *given]) for name, given in CALLS]
+)
 def test_commands_of_the_documents_compose(
-    words: list[str], compose: Callable[..., Any], tmp_path: Path
+    name: str, arguments: list[str], compose: Callable[..., Any], tmp_path: Path
 ) -> None:
-    script, *arguments = words
-    assert (REPOSITORY / script).is_file()
-    name = script.removesuffix(".py")
-    if any(argument.startswith("resume=") for argument in arguments):
+    resumed = [a for a in arguments if a.startswith("resume=") and a != "resume=auto"]
+    if resumed:
         save(compose(name), tmp_path / "run")  # a run to resume, with the default settings
-    given = [f"resume={tmp_path / 'run'}" if a.startswith("resume=") else a for a in arguments]
-    if "-m" in arguments:
-        for job in jobs(parse(given, COMMANDS[name]), has_run_dir=True):
-            compose(name, *(f"{key}={value}" for key, value in job.arguments.pairs))
-    elif "--help" not in arguments:
+    given = [f"resume={tmp_path / 'run'}" if a in resumed else a for a in arguments]
+    parsed = parse(given, COMMANDS[name])
+    if parsed.help is not None:
+        return
+    if parsed.sweep:
+        for job in jobs(parsed, has_run_dir=True):
+            read_settings(COMMANDS[name], job.arguments)
+    else:
         compose(name, *given)
 
 
-def test_the_readme_has_commands() -> None:
-    assert len(_commands()) >= 8
+def test_the_documents_have_commands() -> None:
+    assert len(CALLS) >= 150

@@ -1,168 +1,103 @@
-"""Contract 8: commands of the documents are run, where their inputs can be made in a test.
+"""Contract 8: every command of the documents is run, with small inputs, or listed with a reason.
 
-The rest composes (test_configurations.py). `_reason` says why a command is not run.
+The commands are read from the pages (`tests/documented/pages.py`). `tests/documented/tables.py`
+says what is added to a command so that it is short, and which commands are not run;
+`tests/documented/outcomes.py` says what a command has to write and print, by the pages.
 """
 
-import csv
-import json
+import email
 import re
-import shlex
-import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+from tests.data_prep.site import Site
+from tests.data_prep.test_end_to_end import article
+from tests.documented import corpora, models, sets, texts  # noqa: F401 - they declare inputs
+from tests.documented.inputs import Inputs
+from tests.documented.outcomes import OUTCOMES, check_outcomes, says_nothing_is_promised
+from tests.documented.pages import REPOSITORY, Documented, commands
+from tests.documented.running import run
+from tests.documented.stores import store_of
+from tests.documented.tables import CHANGES, NOT_RUN, changes_of
+from webtext_gpt.data import docstrings
 
-INPUTS = {
-    *("RS_2013-01.zst", "my_texts.jsonl", "novels.jsonl", "prompts.txt", "test.en", "input.txt"),
-    *("reviews.csv", "new.csv", "wanted.jsonl", "unwanted.jsonl", "wiki.test.raw"),
-    *("lambada_test.jsonl", "part1", "part2", "corpus/dedup", "corpus/tokenizer"),
-    *("runs/my_run", "runs/my_translator"),
-}
-"""Files and folders of `inputs`, under the names that the documents give to inputs."""
-
-RESULTS = {"out", "run_dir", "export", "cache_dir", "prompt", "task", "name", "stop"}
-"""Keys whose values name no input."""
-
-SMALL: dict[str, list[str]] = {
-    "data_prep/tokenizer.py": ["vocab_size=280"],
-    "data_prep/build.py": ["tokenizer.vocab_size=280"],
-    "data_prep/filters.py": ["ngrams=100000"],
-}
-"""Settings that make a command short, after its own."""
-
-
-def _commands() -> list[list[str]]:
-    """Return the words after `python` of every command that runs a script, without repetitions."""
-    found: dict[str, list[str]] = {}
-    for document in DOCUMENTS:
-        for block in re.findall(r"```bash\n(.*?)```", document.read_text("utf-8"), flags=re.S):
-            for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                if words[:1] == ["python"] and words[1].endswith(".py"):
-                    found[line] = words[1:]
-    return list({tuple(words): words for words in found.values()}.values())
-
-
-def _inputs_of(words: list[str]) -> list[str]:
-    """Return the values of a command that name inputs."""
-    found = []
-    for key, _, values in (word.partition("=") for word in words if "=" in word):
-        for value in values.strip("[]").split(","):
-            names = "/" in value or re.search(r"\.[a-z]{2,6}$", value)
-            if key not in RESULTS and (names or key in ("checkpoint", "evalsets")):
-                found.append(value.rstrip("/"))
-    return found
-
-
-def _reason(words: list[str]) -> str | None:  # noqa: PLR0911
-    """Return why a command is not run here, or None if it is."""
-    script, *arguments = words
-    text = " ".join(arguments)
-    if any(flag in arguments for flag in ("--help", "--cfg")):
-        return None
-    if script == "train.py":
-        return (
-            None if "estimate=true" in arguments else "trains: tests/contracts/test_experiments.py"
-        )
-    if script.startswith(("benchmarks/", "docs/")):
-        return "a measurement or a page, which has its own tests"
-    if script == "serve.py" and "export=" not in text:
-        return "serves until it is stopped: tests/webtext_gpt/explorer"
-    if re.search(
-        r"(checkpoint|task|data)=(gpt2|openai|sst2|hub)|s3://|politeness|dumps=\[s3", text
-    ):
-        return "the hub, a store, or the network"
-    if script == "eval.py":
-        return "needs a benchmark's data: tests/webtext_gpt/evaluation"
-    missing = [value for value in _inputs_of(arguments) if value not in INPUTS]
-    return f"its input {missing[0]} is not made here" if missing else None
-
-
-RUN = [words for words in _commands() if _reason(words) is None]
+RUN = [command for command in commands() if command.text not in NOT_RUN]
+SAMPLE = re.compile(r"^python train\.py data=files data\.path=my_texts/$|my_run prompt=.*next=10$")
+"""Commands that also run in the quick suite."""
+PACKAGE = Path(email.__file__).parent
+"""Its docstrings stand for those of all packages, which take a minute to read."""
 
 
 @pytest.fixture(scope="module")
-def inputs(prose: str, small_checkpoint: Path, tmp_path_factory: Any) -> Path:
-    """A folder with `INPUTS`."""
-    import zstandard
-
-    from data_prep.build import build
-    from webtext_gpt.checkpoint.load import load, save_model
-    from webtext_gpt.cli import parse, read_settings
-    from webtext_gpt.commands import COMMANDS
-    from webtext_gpt.model.transformer import Transformer, TransformerConfig
-
-    folder = tmp_path_factory.mktemp("workspace")
-    sentences = [f"{sentence}." for sentence in prose.split(". ")]
-    texts = [" ".join(sentences[start : start + 12]) for start in range(0, 480, 12)]
-
-    def jsonl(name: str, rows: list[str]) -> None:
-        (folder / name).parent.mkdir(exist_ok=True)
-        lines = [json.dumps({"text": row, "id": str(number)}) for number, row in enumerate(rows)]
-        (folder / name).write_text("\n".join(lines) + "\n")
-
-    for name in ("my_texts", "novels", "lambada_test", "wanted", "part1/a", "part2/b"):
-        jsonl(f"{name}.jsonl", texts)
-    jsonl("unwanted.jsonl", [text[::-1] for text in texts])
-    for name in ("prompts.txt", "test.en", "wiki.test.raw", "input.txt"):
-        (folder / name).write_text("\n".join(sentences[:4]) + "\n")
-    for name in ("reviews.csv", "new.csv"):
-        with (folder / name).open("w", newline="") as stream:
-            rows = ([text, ("good", "bad")[n % 2]] for n, text in enumerate(sentences[:60]))
-            csv.writer(stream).writerows([["review", "stars"], *rows])
-    posts = [
-        {"id": f"p{n}", "url": f"https://example.com/{n}", "score": 5, "subreddit": "a",
-         "created_utc": 1357000000 + n, "is_self": False, "over_18": False, "title": "x"}
-        for n in range(20)
-    ]  # fmt: skip
-    lines = "\n".join(json.dumps(post) for post in posts) + "\n"
-    (folder / "RS_2013-01.zst").write_bytes(zstandard.compress(lines.encode()))
-    (folder / "runs").mkdir()
-    shutil.copy(small_checkpoint, folder / "runs/my_run.ckpt")
-    shape = {"n_encoder_layer": 1, "n_decoder_layer": 1, "n_head": 2, "n_embd": 32}
-    translator = Transformer(TransformerConfig(**shape, block_size=128, vocab_size=280))
-    save_model(translator, load(small_checkpoint).tokenizer, folder / "runs/my_translator.ckpt")
-    command = COMMANDS["build"]
-    arguments = ["from=dedup", f"inputs=[{folder}/my_texts.jsonl]", f"out={folder}/corpus"]
-    build(read_settings(command, parse([*arguments, "tokenizer.vocab_size=280"], command)))
-    return folder
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inputs]:
+    with Site(article) as site:
+        yield Inputs(tmp_path_factory.mktemp("inputs"), site.root)
 
 
-@pytest.mark.parametrize("words", RUN, ids=" ".join)
+@pytest.fixture(autouse=True)
+def _surroundings(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of the commands' own, and the docstrings of one package."""
+    monkeypatch.setenv("WEBTEXT_GPT_CACHE", str(inputs.root / "cache"))
+    monkeypatch.setattr(docstrings, "_python_files", lambda: sorted(PACKAGE.rglob("*.py")))
+
+    def make(*words: str) -> None:
+        done = run(" ".join(words), words, None, inputs.root)
+        is_interrupted = done.returncode == 1 and " is saved" in done.stderr
+        assert is_interrupted or done.returncode == 0, done.stdout + done.stderr
+
+    monkeypatch.setattr(inputs, "run", make)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=() if SAMPLE.search(command.text) else pytest.mark.slow)
+        for command in RUN
+    ],
+    ids=[command.text[:120] for command in RUN],
+)
 def test_a_documented_command_runs(
-    words: list[str],
-    inputs: Path,
-    call: Callable[..., Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    command: Documented, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "work"
-    shutil.copytree(inputs, folder)
-    monkeypatch.chdir(folder)
-    script, *arguments = words
-    given = [re.sub(r"(runs/my_(run|translator))\b", r"\1.ckpt", word) for word in arguments]
-    if not ("--help" in arguments or "--cfg" in arguments or "estimate=true" in arguments):
-        out = next((a.removeprefix("out=") for a in given if a.startswith("out=")), None)
-        if out and (folder / out).is_dir():
-            shutil.rmtree(folder / out)  # the stage makes it anew
-        given = [word for word in given if not word.startswith("ngrams=")]
-        given += SMALL.get(script, [])
-    ran = call(script, *given)
-    assert ran.returncode in (0, None), ran.stderr
-    for word in given:
-        if word.startswith(("out=", "export=")):
-            assert (folder / word.partition("=")[2]).exists(), word
+    folder, beside = tmp_path / "work", tmp_path / "beside"
+    folder.mkdir()
+    beside.mkdir()
+    added = [word for change in changes_of(command.text) for word in change.arguments]
+    words = [*command.words, *added]
+    inputs.provide(words, folder)
+    checkout = sorted(REPOSITORY.iterdir())
+    with store_of(command.text, inputs, beside) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        started = time.time()
+        done = run(command.text, words, command.here, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = [
+        str(path.relative_to(folder))
+        for path in sorted(folder.rglob("*"))
+        if (path.is_file() or path.is_symlink()) and path.lstat().st_mtime >= started
+    ]
+    check_outcomes(command.text, words, done.stdout, folder, written)
+    assert sorted(REPOSITORY.iterdir()) == checkout, "it wrote into the checkout"
 
 
-def test_commands_that_are_run_cover_the_programs() -> None:
-    scripts = {words[0] for words in RUN}
-    assert {"generate.py", "serve.py", "train.py"} <= scripts
-    stages = {
-        f"data_prep/{name}.py" for name in ("links", "build", "tokenizer", "shards", "filters")
-    }
-    assert stages <= scripts
+def test_the_tables_are_those_of_the_pages() -> None:
+    """Every row belongs to a command that is there, and every command that runs is checked."""
+    documented = {command.text for command in commands()}
+    assert NOT_RUN.keys() <= documented
+    ran = [command.text for command in RUN]
+    for row in (*CHANGES, *OUTCOMES):
+        assert any(re.search(row.pattern, text) for text in ran), row
+    assert [text for text in ran if says_nothing_is_promised(text)] == []
+
+
+def test_most_commands_are_run() -> None:
+    """The page reader finds commands of blocks, of sentences, and here-documents."""
+    texts_of = [command.text for command in commands()]
+    assert len(texts_of) == len(set(texts_of)) >= 200
+    assert len(RUN) >= 0.8 * len(texts_of)
+    for text in ("webtext-gpt cache empty=true", "python - <<'END'", "make bench quick=1"):
+        assert text in texts_of

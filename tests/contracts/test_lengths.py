@@ -153,7 +153,7 @@ def test_a_run_that_its_time_has_ended_is_finished(
     """It plans six steps; the time is over after the third, the first past two minutes."""
     both = ["trainer.max_steps=6", "trainer.max_minutes=2"]
     assert train(*both)["step"] == 3
-    said = "training ends at step 3, before the last, 6: trainer.max_minutes=2 is over"
+    said = "training ends at step 3 of 6: the time of trainer.max_minutes=2 is over"
     assert said in capsys.readouterr().out
     assert train("resume=auto", *both) == {}
     assert "has trained for 3.00 minutes, past trainer.max_minutes=2" in capsys.readouterr().out
@@ -242,6 +242,6 @@ def test_a_warm_up_that_is_cut_short_is_said(
     train("scheduler.warmup_steps=5", "trainer.max_steps=6", "trainer.max_minutes=2")
     printed = capsys.readouterr().out
     assert "is not shorter" not in printed
-    assert "training ended after 3 steps of warm-up, of which scheduler.warmup_steps=5" in printed
+    assert "ended at step 3, within the 5 warm-up steps of scheduler.warmup_steps=5" in printed
     resume("trainer.max_minutes=4")  # the steps are known when it starts
     assert "scheduler.warmup_steps=5 is not shorter than the run" in capsys.readouterr().out

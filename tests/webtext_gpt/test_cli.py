@@ -1,6 +1,7 @@
 """The command line: help, unknown names, and short error messages."""
 
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
+from webtext_gpt import cli
 from webtext_gpt.checkpoint.load import load_language_model
 from webtext_gpt.cli import parse, read_settings
 from webtext_gpt.commands import COMMANDS
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.help import help_text
 
 REPOSITORY = Path(__file__).parents[2]
@@ -178,3 +180,26 @@ def test_a_sweep_makes_every_combination(
     wrong = call("generate.py", "-m", *arguments[:2], "max_new_tokens=1,two")
     assert "max_new_tokens=two: expected a whole number" in wrong.stderr
     assert wrong.stdout == ""  # all are checked before the first begins
+
+
+@pytest.mark.parametrize(
+    ("raised", "printed"),
+    [
+        (UserError("data.path is missing"), "\nerror: data.path is missing\n"),
+        (Stopped("interrupted; step 3 is saved", 1), "\ninterrupted; step 3 is saved\n"),
+        (KeyboardInterrupt(), "\ninterrupted\n"),
+    ],
+)
+def test_a_stop_is_no_error_and_another_ctrl_c_has_no_traceback(
+    raised: BaseException,
+    printed: str,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After the message, Ctrl-C has the system's effect: the process ends at once, silently."""
+    monkeypatch.setenv(cli.FULL_ERROR, "0")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(SystemExit), cli.clear_errors():
+        raise raised
+    assert capsys.readouterr().err == printed
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL

@@ -66,7 +66,7 @@ def test_the_extra_is_named(
     package = module.partition(".")[0].replace("_", "-")
     assert message == (
         f"this needs the package {package}, which is not installed; install it with: "
-        f"pip install -e '.{extra}'"
+        f"pip install -c constraints.txt -e '.{extra}'"
     )
 
 
@@ -74,7 +74,7 @@ def test_a_package_of_the_base_needs_no_extra(in_checkout: Path) -> None:
     message = extras.missing_extra(missing("hydra"))
     assert message is not None
     assert "the package hydra-core," in message
-    assert message.endswith("pip install -e .")
+    assert message.endswith("pip install -c constraints.txt -e .")
 
 
 def test_code_of_the_corpus_is_told_to_install_its_extra(in_checkout: Path) -> None:

@@ -22,6 +22,19 @@ bar.close()
 print("done")
 """
 
+SAID = """
+from webtext_gpt.progress import progress_bar
+from webtext_gpt.terminal import say
+import time
+with progress_bar("quick", total=1):
+    say("first")
+print("second")
+with progress_bar("slow", total=2) as bar:
+    time.sleep(1.1)
+    say("")
+print("third")
+"""
+
 
 def _bar(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, **options: object) -> Progress:
     monkeypatch.setattr(sys, "stderr", stream)
@@ -55,6 +68,53 @@ def test_a_log_has_lines_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(re.fullmatch(step, line) for line in lines)
     assert lines[0].startswith("training: 20 of 200 steps (10%)")
     assert lines[-1].startswith("training: 200 of 200 steps (100%)")
+
+
+def test_a_log_says_the_end_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last item draws a line; closing the bar a second later does not draw it again."""
+    stream = io.StringIO()
+    bar = _bar(monkeypatch, stream, total=2)
+    bar.last_print_t -= 20
+    bar.update(2)
+    bar.start_t -= 1
+    bar.close()
+    (line,) = stream.getvalue().splitlines()
+    assert line.startswith("training: 2 of 2 steps (100%), ")
+
+
+def test_new_figures_are_drawn_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    bar = _bar(monkeypatch, stream, total=2)
+    for figure in ("val 2.0", "val 1.5"):
+        bar.figures = [figure]
+        bar.last_print_t -= 20
+        bar.update()
+    bar.figures = ["val 1.0"]
+    bar.close()
+    assert [line.split(", ")[1] for line in stream.getvalue().splitlines()] == [
+        "val 2.0", "val 1.5", "val 1.0",
+    ]  # fmt: skip
+
+
+def test_only_a_finished_count_is_100_percent(monkeypatch: pytest.MonkeyPatch) -> None:
+    bar = _bar(monkeypatch, io.StringIO(), total=1164)
+    bar.n = 1163
+    assert "1,163 of 1,164 steps (99%)" in str(bar)
+    bar.n = 1164
+    assert "1,164 of 1,164 steps (100%)" in str(bar)
+
+
+def test_items_of_an_iteration_are_counted_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    """Items that take a second each: after 5 of 10 the estimate is 5 seconds, not unknown."""
+    bar = _bar(monkeypatch, io.StringIO(), iterable=range(10), total=10)
+    for number in bar:
+        if number == 5:
+            assert bar.n == 5
+            assert bar.seconds_left() == pytest.approx(5)  # 4 in 4 seconds since the first
+        clock[0] += 1
+    assert bar.n == 10
 
 
 def test_the_time_left_is_unknown_until_it_is_measured(
@@ -95,6 +155,16 @@ def test_lines_are_whole_and_not_repeated() -> None:
     for text in ("\rone   ", "\rone", "\n", "\rtwo", "\r   \r"):
         lines.write(text)
     assert stream.getvalue() == "one\ntwo\n"
+
+
+def test_text_printed_meanwhile_leaves_no_bar_without_an_end() -> None:
+    """Text draws the bar again: not before its first second, and never without a line's end."""
+    code, lines = run_on_terminal([sys.executable, "-c", SAID], 80)
+    assert code == 0
+    shown = [line for line in lines if line.strip()]
+    assert shown[:2] == ["first", "second"]  # no bar yet
+    assert [line for line in shown if line.startswith("slow")]
+    assert shown[-1] == "third"
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -1,5 +1,6 @@
 """Sweeps: a failed job is named, the others run, and a stop says what is left."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_a_stopped_sweep_says_what_is_left(
 ) -> None:
     assert sweep("train", _fails_at_2(stop)) == (code, [(1, f"{tmp_path}/0")])
     message = capsys.readouterr().err
-    assert f"error: {str(stop) or 'interrupted'}\n" in message
+    assert message.startswith(f"\n{str(stop) or 'interrupted'}\n")  # no error
     assert "the sweep is stopped in job 2 of 3 (optimizer.lr=2)\n" in message
     assert "not begun: job 3 of 3 (optimizer.lr=3)\n" in message
     again = f"-m optimizer.lr=1,2,3 seed=4 resume=auto run_dir={tmp_path}"
@@ -116,7 +117,12 @@ def test_a_sweep_trains_around_data_that_does_not_exist(
     ended = call("train.py", *arguments)
     assert ended.returncode == 1
     assert "1 of 2 jobs have failed\njob 1 of 2 (data.path=" in ended.stderr
-    assert (tmp_path / "run" / "1" / "summary.json").is_file()
+    loss = json.loads((tmp_path / "run" / "1" / "summary.json").read_text())["val_loss"]
+    first, second = ended.stdout.rstrip().splitlines()[-2:]
+    assert first.startswith(f"data.path={tmp_path / 'nothing.txt'}  ")
+    assert first.endswith(f"         -  {tmp_path / 'run' / '0'}")
+    assert second.startswith(f"data.path={prose_file}  ")
+    assert second.endswith(f"    {loss:.4f}  {tmp_path / 'run' / '1'}")
     ended = call("train.py", *arguments, "resume=auto")  # a finished job is left as it is
     assert ended.returncode == 1
     assert "has taken its 1 steps" in ended.stdout

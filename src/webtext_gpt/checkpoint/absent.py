@@ -1,4 +1,4 @@
-"""Where no model or run is found: say what is there instead, and what to name."""
+"""Messages about paths that hold no model or run: what is there instead, and what to name."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def no_checkpoint(path: Path) -> str:  # noqa: PLR0911 - one a case
 
 
 def no_run(path: Path) -> str:
-    """Return the message about a path that cannot be resumed, and what to name instead."""
+    """Return the message about a path that is no run to resume; it says what to name instead."""
     start = f"resume={shown(path)}"
     if (run := run_of(path)) is not None and (run / CONFIG).is_file():
         return f"{start} is inside a run; name the run's folder: resume={shown(run)}"

@@ -1,4 +1,4 @@
-"""Write checkpoints in a thread, one at a time, and bring its errors back to the caller."""
+"""Write checkpoints in a thread, one at a time, and raise its errors in the caller."""
 
 import contextlib
 import sys
@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from webtext_gpt.terminal import say
 
 LONG_SECONDS = 2.0
-"""A wait that is longer is announced."""
+"""Seconds after which a wait is announced."""
 SLOW_SECONDS = 10.0
-"""A write for which training waits is announced if it takes longer."""
+"""Seconds after which a write that training waits for is reported as slow."""
 
 
 _writers: weakref.WeakSet["BackgroundWriter"] = weakref.WeakSet()
@@ -21,7 +21,7 @@ _writers: weakref.WeakSet["BackgroundWriter"] = weakref.WeakSet()
 
 @contextlib.contextmanager
 def announced_if_slow(what: str) -> Iterator[None]:
-    """Say that training waits for the block, which writes, if that takes long.
+    """Print that training waits, if the block, which writes a file or folder, takes long.
 
     Args:
         what: the file or folder that is being written.
@@ -51,7 +51,7 @@ def is_writing() -> bool:
 class BackgroundWriter:
     """A thread that writes while training goes on.
 
-    Python does not exit before the thread has finished what it was given.
+    Python does not exit before the thread has finished its writes.
     """
 
     def __init__(self) -> None:
@@ -60,13 +60,13 @@ class BackgroundWriter:
         _writers.add(self)
 
     def start(self, work: Callable[[], None]) -> None:
-        """Begin to write; nothing else may be being written, see `finish`."""
+        """Start writing. The previous write has to be finished, see `finish`."""
         self._submit(work)
 
     def then(self, work: Callable[[], None]) -> None:
-        """Do something when what was begun is finished; at once if nothing was begun.
+        """Call a function after the current write, or at once if there is none.
 
-        It is not done if that fails.
+        If the write fails, the function is not called.
         """
         if not self.pending:
             work()
@@ -80,18 +80,18 @@ class BackgroundWriter:
         self._submit(after)
 
     def check(self) -> None:
-        """Raise the error of what is finished, if there is one; do not wait for the rest."""
+        """Raise the error of a finished write, if there is one; do not wait for the others."""
         while self.pending and self.pending[0].done():
             self.pending.pop(0).result()
 
     def finish(self, message: str = "the checkpoint is still being written") -> None:
-        """Wait until nothing is being written.
+        """Wait for all writes.
 
         Args:
             message: printed if that takes long.
 
         Raises:
-            Exception: the error of what was begun.
+            Exception: the error of a write.
         """
         if wait(self.pending, LONG_SECONDS).not_done:
             began = time.monotonic()

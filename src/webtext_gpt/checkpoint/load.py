@@ -212,7 +212,7 @@ def _filled(checkpoint: Checkpoint) -> LoadedModel:
 
 
 def _merge(model: GPT | GPTClassifier, contents: Mapping[str, Any]) -> None:
-    """Fold what fine-tuning has added into the model's own weights."""
+    """Merge LoRA's updates and the new tokens' embeddings into the model's own weights."""
     if contents.get("lora"):
         merge_lora(model)
     if contents.get("new_tokens"):

@@ -1,4 +1,4 @@
-"""Disk space that checkpoints take, checked before it is needed."""
+"""Size of checkpoints, and the check that the disk has room for them."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ from torch import nn
 from webtext_gpt.errors import UserError
 
 PLAIN_BYTES = 4 * 2**20
-"""Room for what a checkpoint holds besides tensors, such as the tokenizer."""
+"""Bytes allowed for the plain values of a checkpoint, such as the tokenizer."""
 
 
 class NoSpace(UserError):  # noqa: N818 - names the state of the disk
@@ -32,7 +32,7 @@ def free_bytes(folder: Path) -> int | None:
     """Return the bytes that this user may still write; `None` if the file system does not say.
 
     Args:
-        folder: it, or a folder above it, exists.
+        folder: it need not exist, but a folder above it has to.
     """
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:

@@ -99,7 +99,7 @@ class Checkpoint:
         return consolidated(self.state, self._pieces(), with_optimizer)
 
     def parameters(self, names: list[list[str]]) -> SavedParameters:
-        """Return parameters and optimizer states, of which a process can read just a range.
+        """Return parameters and optimizer states; a process can read just a range of each.
 
         Args:
             names: names of the parameters in each parameter group of the optimizer.
@@ -197,7 +197,7 @@ def open_verified(path: str | Path) -> Checkpoint:
 
 
 def damage(path: str | Path) -> str | None:
-    """Return what is wrong with a checkpoint, or `None`. Every byte of it is read."""
+    """Return the damage to a checkpoint, or `None` if there is none. Every byte is read."""
     try:
         open_verified(path)
     except DamagedCheckpoint as found:

@@ -2,8 +2,8 @@
 
 Text is split into pieces as GPT-2's pattern splits it, from a table of character classes. A piece
 of at most `SHORT` bytes is looked up, byte by byte, in a cache of recent pieces. On a miss, and for
-longer pieces, the bytes are merged, lowest rank first and leftmost among equals: by trying all
-pairs for a short piece, from a heap for a long one, in time n log n of its length n.
+longer pieces, the bytes are merged, lowest rank first and leftmost among equals: a short piece by
+trying all pairs, a long one of n bytes with a heap, in time n log n.
 """
 
 from heapq import heapify, heappop, heappush

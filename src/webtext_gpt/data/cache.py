@@ -1,6 +1,6 @@
 """Cache of the token shards that `train.py` builds from text: its entries, their sizes, removal.
 
-The copies of remote files are in it, too, a folder a bucket: see `webtext_gpt.remote.mirror`.
+It also holds the copies of remote files, one folder per bucket: see `webtext_gpt.remote.mirror`.
 
 An entry is a folder `KIND-HASH`, made by `webtext_gpt.data.prepare` under the hidden name
 `.KIND-HASH.partial`, while `KIND-HASH.lock` is locked. A process that reads an entry holds a shared
@@ -53,7 +53,7 @@ class Entry:
         folder: its folder.
         size: size of its files in bytes.
         built: time at which it was finished, in seconds since 1970.
-        source: what it was made from.
+        source: description of the text and the tokenizer that it was made from.
     """
 
     folder: Path
@@ -147,7 +147,7 @@ def _entry(folder: Path) -> Entry:
 
 
 def _origin(provenance: dict[str, Any]) -> str:
-    """Return in a few words what an entry was made from."""
+    """Return a few words on the text and the tokenizer that an entry was made from."""
     source, tokenizer = provenance["source"], provenance["tokenizer"]
     kind = source["kind"]
     what = str(kind)
@@ -173,8 +173,8 @@ def main(settings: "Cache", call: "Call") -> None:
         state = ""
         if settings.empty:
             state = "removed" if remove(entry) else "kept: a process is using it"
-        print(f"{size_text(entry.size):>9}  {age:>13}  {entry.folder.name}  {entry.source}  {state}"
-              .rstrip())  # fmt: skip
+        print(f"{size_text(entry.size):>9}  {entry.folder.name}  {state}".rstrip())
+        print(f"{'':11}{entry.source}; {age}")
     for bucket, size in copies.items():
         state = ""
         if settings.empty:

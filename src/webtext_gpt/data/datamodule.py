@@ -14,9 +14,9 @@ from webtext_gpt.data.sampler import GlobalBatchSampler
 class TrainingDataModule(L.LightningDataModule):
     """Serve an endless sequence of training samples.
 
-    A subclass adds `val_dataloader`; `validated_tokens`, how many tokens a validation scores and
-    how many the last; and `documents(sample)`: numbers or names of what a training sample was read
-    from, for messages.
+    A subclass adds `val_dataloader`; `validated_tokens`, the numbers of tokens that a validation
+    during the run and the last one score; and `documents(sample)`, the numbers or names of the
+    documents that a training sample was read from, for messages.
 
     Args:
         blocks: training samples by number.
@@ -78,7 +78,7 @@ class TrainingDataModule(L.LightningDataModule):
         Args:
             dataset: samples by number.
             batches: the numbers of each batch.
-            keep_workers: whether its worker processes stay until it is read again.
+            keep_workers: whether its worker processes stay for the next pass over it.
         """
         assert self.trainer is not None  # noqa: S101 - Lightning sets it before this call
         return DataLoader(

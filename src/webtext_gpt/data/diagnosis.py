@@ -1,4 +1,4 @@
-"""Diagnosis of text that is not UTF-8: damaged UTF-8, or another encoding, and which."""
+"""Diagnosis of text that is not UTF-8: it is damaged UTF-8, or has another encoding."""
 
 import re
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ _C1 = re.compile("[\udc80-\udc9f]")  # printable in cp1252, control characters i
 
 
 def diagnose(lines: Iterable[bytes]) -> Diagnosis:
-    """Return what lines of text are encoded in, as far as their bytes tell.
+    """Return the likely encoding of lines of text, judged by their bytes.
 
     Text with more valid multi-byte sequences of UTF-8 than invalid runs of bytes is damaged UTF-8,
     since text of another encoding contains valid ones only by accident. Other text is cp1252 if

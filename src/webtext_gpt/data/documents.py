@@ -2,9 +2,9 @@ r"""Documents in text, JSONL and Parquet files: the one reader of training and o
 
 A text file is one document, or one document per line if `lines` is set; `\r\n` ends a line as `\n`
 does. JSONL and Parquet files hold one document per row, with its text in the column `text_key`. A
-row of which no document can be made is left out and counted: "malformed row" if it is not JSON, or
-its text is not Unicode; "no text" if its text is blank, null, missing, or of another type. What
-the other fields hold costs no row. A file without one usable row is refused.
+row without a usable text is left out and counted: "malformed row" if it is not JSON, or its text is
+not Unicode; "no text" if its text is blank, null, missing, or of another type. Faults in other
+fields reject no row. A file without one usable row is refused.
 """
 
 from collections import Counter

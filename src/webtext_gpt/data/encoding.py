@@ -1,8 +1,8 @@
-"""Token ids of `Tokenizer.encode_batch` from compiled loops, several times as fast on one core.
+"""The token ids of `Tokenizer.encode_batch`, computed by compiled loops several times as fast.
 
 The loops (`webtext_gpt.data.bpe_loops`) implement byte-level BPE with GPT-2's pre-tokenization.
 `FastEncoder` recognizes the tokenizers they are exact for and turns their vocabularies into
-arrays. Other tokenizers are used as they are, and so are all where numba is not installed.
+arrays. It calls other tokenizers directly, and every tokenizer if numba is not installed.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Endings of the files that hold documents, in any case, and the format that each stands for.
+"""File name endings of documents, in upper or lower case, and the format that each stands for.
 
 A file without any ending (`text8`) is plain text, but is read only if it is named.
 """
@@ -25,7 +25,7 @@ _SHOWN = ".parquet, .pq, .jsonl, .ndjson, .txt, .text, .md, .raw, .tokens (the l
 
 
 def ends_in(path: Path, suffixes: tuple[str, ...]) -> bool:
-    """Return whether a file's name has one of some endings, in any case."""
+    """Return whether a file's name has one of the endings, in upper or lower case."""
     return path.name.strip().lower().endswith(suffixes)
 
 
@@ -50,7 +50,7 @@ def listed(suffixes: tuple[str, ...]) -> str:
 
 
 def refusal(path: Path) -> str | None:
-    """Return why a file that is named is not read as documents; None if it is."""
+    """Return why a file that a setting names cannot be read as documents; None if it can."""
     if ends_in(path, SUFFIXES):
         return None
     if path.suffix:

@@ -9,7 +9,7 @@ from webtext_gpt.paths import other_endings
 
 
 class LeftOut(TypedDict, total=False):
-    """Counts of what was left out, as plain values; nothing to tell, no key.
+    """Counts of what was left out, as plain values; a count of 0 has no key.
 
     Attributes:
         rows: rows read, if some were rejected.
@@ -30,7 +30,7 @@ SHOWN_FAULTS = 5
 
 
 def left_out(rows: int, rejected: Counter[str], other_files: list[str]) -> LeftOut:
-    """Return what was left out of a number of rows."""
+    """Return the description of rows and files that were left out."""
     found: LeftOut = {}
     if rejected:
         found |= {"rows": rows, "rejected": dict(rejected)}
@@ -40,7 +40,7 @@ def left_out(rows: int, rejected: Counter[str], other_files: list[str]) -> LeftO
 
 
 def left_out_lines(found: LeftOut) -> list[str]:
-    """Return what was left out as lines to print: `1 of 3 rows was malformed`."""
+    """Return the description as lines to print: `1 of 3 rows was malformed`."""
     lines = []
     for reason, count in found.get("rejected", {}).items():
         was = "was" if count == 1 else "were"

@@ -96,14 +96,14 @@ def line_batches(path: Path, on_bytes: Callable[[int], object]) -> Iterator[list
 def every_line(
     path: Path, on_bytes: Callable[[int], object], longest: int
 ) -> Iterator[list[bytes | None]]:
-    """Like `line_batches`, but keep blank lines and replace one of over `longest` bytes by None."""
+    """Like `line_batches`, but keep blank lines, and replace lines over `longest` bytes by None."""
     begun: list[bytes] = []  # start of the line whose end is not read yet
     length, overlong = 0, False
     blocks: list[bytes] = []
     held = 0
 
     def split() -> list[bytes | None]:
-        """Split what is held into lines; the end of the last one is not read yet."""
+        """Split the buffered bytes into lines; the end of the last one is not read yet."""
         first, *lines = b"".join([*begun, *blocks]).split(b"\n")
         cut = overlong or len(first) > longest  # overlong: its start was dropped already
         return [None if cut else first, *lines]
@@ -182,7 +182,7 @@ def _refuse_disguised(path: Path) -> None:
 
 
 def _blocks(path: Path, on_bytes: Callable[[int], object]) -> Iterator[bytes]:
-    """Yield the decompressed bytes of a file; what was compressed must be text."""
+    """Yield the decompressed bytes of a file, which must be text."""
     kind, head, checked = compression(path), b"", False
     for block in _decompressed(path, kind, on_bytes):
         if kind and not checked:

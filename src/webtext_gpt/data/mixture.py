@@ -12,7 +12,7 @@ from webtext_gpt.tokenizer import Tokenizer
 
 
 class Mixture:
-    """Sources of tokens with one tokenizer, in alphabetical order, so that theirs plays no part.
+    """Sources of tokens with one tokenizer; the order in which they are given does not matter.
 
     Args:
         sources: the token shards of each source, by name.
@@ -45,7 +45,7 @@ class Mixture:
 
     @property
     def hash(self) -> dict[str, str]:
-        """Facts that fix the samples, by source: its share, and the hash of its tokens."""
+        """By source, the share and the hash of its tokens, which determine the samples."""
         return {
             name: f"{part}/{self.pattern.period} of tokens {shards.hash}"
             for part, (name, shards) in zip(self.pattern.parts, self.sources.items(), strict=True)
@@ -59,7 +59,7 @@ def source_seed(seed: int, name: str) -> int:
 
 @contextmanager
 def naming_source(name: str) -> Iterator[None]:
-    """Begin the message of an error raised in the block with the source, unless one is named."""
+    """Prefix errors raised in the block with the source's key, unless they name a source."""
     prefix = "data.sources."
     try:
         yield

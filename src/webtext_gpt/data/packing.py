@@ -1,15 +1,15 @@
-"""Best-fit packing: training rows that begin with the beginning of a document.
+"""Best-fit packing: every training row begins at the beginning of a document.
 
 A row is filled with the longest document that still fits, again and again; where none fits, the
-shortest one that is left is cut to fill it. No row has padding, so that every row has as many
-targets. A document longer than a row gives its beginning. What is cut off is left out in this
+shortest one left is cut to fill it. No row has padding, so all rows have equally many targets. Only
+the beginning of a document longer than a row is used. The tokens cut off are left out in this
 epoch; between epochs, documents of the same length change places.
 
-nanochat's loader does the same in a buffer of 1,000 documents. Here all documents of the corpus are
-the buffer, which can be had for the price of a histogram: documents of the same length are
-interchangeable, so a plan says how many of each length a row takes, and for how many rows. Ding et
-al. 2024 ("Fewer Truncations Improve Language Modeling") pack all documents in this way too, but
-begin rows within those that are longer than a row, and pad.
+nanochat's loader does the same in a buffer of 1,000 documents. Here the buffer is the whole corpus,
+at the cost of a histogram: documents of the same length are interchangeable, so a plan says how
+many of each length a row takes, and for how many rows. Ding et al. 2024 ("Fewer Truncations Improve
+Language Modeling") pack all documents in this way too, but also begin rows inside documents that
+are longer than a row, and pad.
 """
 
 from bisect import bisect_right
@@ -34,9 +34,9 @@ class Part(NamedTuple):
 
     length: int
     first: int
-    """Number, among the documents of this length, of the first that the pattern takes."""
+    """Index, among the documents of this length, of the first one that the pattern takes."""
     documents: int
-    """Documents for each row."""
+    """Documents per row."""
     tokens: int
     """Tokens of each document; fewer than `length` if it is cut."""
 
@@ -50,7 +50,7 @@ class Pattern(NamedTuple):
 
 
 def best_fit(counts: npt.NDArray[np.int64]) -> list[Pattern]:
-    """Return the rows that documents are packed into; those left at the end do not fill a row.
+    """Return the rows that documents are packed into; the last few, too short for a row, are left.
 
     Args:
         counts: the number of documents of each length from 0 to that of a row, `(length + 1,)`;
@@ -92,7 +92,7 @@ def best_fit(counts: npt.NDArray[np.int64]) -> list[Pattern]:
 
 
 class PackedRows(Dataset[tuple[Tensor, Tensor]]):
-    """Endless sequence of training samples, each of which begins with the beginning of a document.
+    """Endless sequence of training samples, each of which begins at the beginning of a document.
 
     An epoch reads each row once, in a pseudo-random order. Sample k is found without the samples
     before it; this keeps four bytes for each document in memory.
@@ -105,7 +105,7 @@ class PackedRows(Dataset[tuple[Tensor, Tensor]]):
     Attributes:
         n_rows: samples in an epoch.
         epoch_tokens: tokens that an epoch reads.
-        beyond: tokens that are in no epoch, since their document fills a row before them.
+        beyond: tokens that no epoch reads, since they are beyond the length of a row.
 
     Raises:
         UserError: packing would leave out more than nine tenths of the split.

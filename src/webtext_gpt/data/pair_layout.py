@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 
 def source_ids(ids: Sequence[int], end_of_text: int) -> list[int]:
-    """Return the encoder's input: the source and its end."""
+    """Return the encoder's input: the source, then the end token."""
     return [*ids, end_of_text]
 
 
 def decoder_input(ids: Sequence[int], end_of_text: int) -> list[int]:
-    """Return the decoder's input: the begin of the target, and the target."""
+    """Return the decoder's input: the begin token, then the target."""
     return [end_of_text, *ids]
 
 

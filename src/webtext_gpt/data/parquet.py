@@ -17,7 +17,7 @@ from webtext_gpt.signatures import head_of, other_kind
 
 ROWS_AT_ONCE = 1024
 DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
-"""Errors that Arrow raises on a damaged file, the last on text that is not UTF-8."""
+"""Errors that Arrow raises on a damaged file; the last one, on text that is not UTF-8."""
 
 
 @dataclass
@@ -26,7 +26,7 @@ class TableBatch:
 
     Attributes:
         texts: their texts, a string or large string array without nulls.
-        ids: the column `id` as text, null where it has none; None without such a column.
+        ids: the column `id` as text, null where a row has none; None if there is no such column.
         numbers: their numbers in the file, from 1.
         rows: the rows as stored, of the columns that were asked for.
         rejected: the rows left out, by reason.
@@ -199,7 +199,7 @@ def _is_textual(kind: pa.DataType) -> bool:
 
 
 def _ids(column: pa.Array) -> pa.Array:
-    """Return ids as text; null for what names nothing: no value, NaN, "", lists and the like."""
+    """Return ids as text; null for values that identify nothing: null, NaN, "", lists, ..."""
     column = _flat(column)
     if pa.types.is_nested(column.type) or pa.types.is_boolean(column.type):
         return pa.nulls(len(column), pa.string())

@@ -74,8 +74,8 @@ def prepare_shards(
 
     Args:
         source: the documents.
-        recipe: the tokenizer, or how to train it on the training split; that of the source, if it
-            has one.
+        recipe: the tokenizer, or how to train it on the training split; must be the source's own
+            tokenizer if it has one.
         cache: parent folder; each combination of source and recipe gets a folder in it.
 
     Raises:
@@ -129,7 +129,7 @@ def _build(
         if isinstance(source, SplitSource):
             provenance["summary"] = source.summary
             for line in source.summary:
-                say(f"data: {line}")
+                say(line, label="data")
 
     write_shards(counted(), tokenizer, folder, provenance, total_bytes=source.total_bytes())
 
@@ -155,7 +155,7 @@ def cached_shards(
 def _cached_folder(
     source: TextSource | SplitSource, recipe: TokenizerRecipe, cache: str | Path
 ) -> tuple[Path, dict[str, Any]]:
-    """Return the folder of a source's token shards, and what they are made from."""
+    """Return the folder of a source's token shards, and the description of their origin."""
     fingerprint = source.fingerprint()
     provenance = {
         "source": fingerprint,

@@ -150,11 +150,11 @@ class ValidationWindows(Dataset[Batch]):
         return self.n_windows
 
     def spread(self, tokens: int, multiple: int = 1) -> list[int]:
-        """Return windows at even distances that have at least so many tokens, or all windows.
+        """Return evenly spaced windows with at least `tokens` tokens, or all windows.
 
         Args:
             tokens: tokens to score.
-            multiple: as of the class; the windows added have ignored targets, too.
+            multiple: as in the class; the windows added have ignored targets, too.
         """
         n = min(-(-tokens // self.block_size), self.n_filled)
         windows = [i * self.n_filled // n for i in range(n)]
@@ -175,9 +175,9 @@ class ValidationBatches:
     """Numbers of the windows of each batch of a validation, by one process.
 
     Args:
-        whole: all batches.
-        sample: those of a validation within the run.
-        is_last: returns whether a validation that begins now is the last, which reads all batches.
+        whole: batches of the last validation, which reads all windows.
+        sample: batches of a validation during the run.
+        is_last: returns whether a validation that begins now is the last one.
     """
 
     def __init__(
@@ -224,8 +224,8 @@ class PretrainingData(TrainingDataModule):
         seed: selects the order of the samples.
         packing: a name in `PACKINGS`.
         num_workers: data-loading worker processes per training process.
-        validate_tokens: least tokens of each source that a validation before the last scores;
-            None means the complete split.
+        validate_tokens: minimum tokens of each source that a validation before the last one
+            scores; None means the complete split.
 
     Attributes:
         sources: the sources of the corpus; a single one without a name, unless it is a mixture.
@@ -262,12 +262,14 @@ class PretrainingData(TrainingDataModule):
         )
         self.block_size = block_size
         self.validate_tokens = validate_tokens
+        self._validation: list[Iterable[list[int]]] = []  # the batches of each source
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """Return this process's validation windows of each source, the same number on each."""
         assert self.trainer is not None  # noqa: S101 - Lightning sets it before this call
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
         loaders = []
+        self._validation = []
         for source in self.sources:
             windows = ValidationWindows(source.validation, self.block_size, multiple=world_size)
             whole = self._batches(range(rank, len(windows), world_size))
@@ -276,12 +278,18 @@ class PretrainingData(TrainingDataModule):
                 sample = windows.spread(self.validate_tokens, multiple=world_size)
                 shorter = self._batches(sample[rank::world_size])
                 batches = ValidationBatches(whole, shorter, self._ends)
+            self._validation.append(batches)
             loaders.append(self.loader(windows, batches, keep_workers=len(self.sources) == 1))
         return loaders
 
     @property
+    def validation_batches(self) -> int:
+        """Batches of this process in a validation that begins now; the last one has the most."""
+        return sum(1 for batches in self._validation for _ in batches)
+
+    @property
     def validated_tokens(self) -> tuple[int, int]:
-        """Tokens that a validation scores, over all processes, and those of the last one."""
+        """Tokens of a validation over all processes: of one during the run, of the last one."""
         sizes = [source.validation.n_tokens for source in self.sources]
         return sum(min(size, self.validate_tokens or size) for size in sizes), sum(sizes)
 
@@ -304,7 +312,7 @@ class PretrainingData(TrainingDataModule):
         return bool(trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step)
 
     def documents(self, sample: int) -> list[int] | list[str]:
-        """Return the numbers of the documents that a sample reads, of a mixture with the source."""
+        """Return the numbers of the documents that a sample reads, with the source in a mixture."""
         return self.training.documents(sample)
 
     def passes(self, samples: int) -> dict[str, float]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 Report = Callable[[str, int], None]
-"""Called with the place of a fault that is allowed, and how often it occurs there."""
+"""Called with the place of a tolerated fault, and the number of its occurrences there."""
 
 
 class MissingColumnError(UserError):
@@ -27,9 +27,10 @@ class NotUnicodeError(UserError):
     """Bytes of a file are not UTF-8."""
 
 
-def plural(number: int, noun: str = "row") -> str:
-    """Return a number with its noun: `1 row`, `2,000 rows`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def plural(number: float, noun: str = "row") -> str:
+    """Return a number with its noun: `1 row`, `2,000 rows`, `0.465 epochs`."""
+    text = f"{number:,}" if isinstance(number, int) else f"{number:.3g}"
+    return f"{text} {noun}" + ("" if text == "1" else "s")
 
 
 def other_case(missing: Iterable[str], present: Iterable[str]) -> str:
@@ -98,7 +99,7 @@ def texts_value(row: Row, column: str, place: str) -> list[str]:
 
 
 def decoded(raw: bytes, encoding: str, place: str, on_replaced: Report) -> str:
-    """Return decoded bytes, with U+FFFD, reported by their number, for those that cannot be."""
+    """Return decoded bytes; replace those that cannot be by U+FFFD, and report their number."""
     text = raw.decode(encoding, "replace")
     on_replaced(place, text.count("\ufffd") - raw.decode(encoding, "ignore").count("\ufffd"))
     return text
@@ -140,7 +141,7 @@ def _json_row(line: bytes, place: str, on_replaced: Report | None) -> object:
 
 
 def _conversion(file: Path) -> str:
-    """Say how to convert a JSONL file that is not UTF-8, or that it is damaged."""
+    """Return how to convert a JSONL file that is not UTF-8, or that it is damaged."""
     lines = (line for lines in numbered_lines(file, lambda _: None) for _, line in lines)
     found = diagnose(lines)
     if found == "damaged UTF-8":

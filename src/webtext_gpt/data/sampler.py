@@ -38,7 +38,7 @@ def epoch_key(seed: int, epoch: int) -> int:
 
 
 def derived_key(key: int, number: int) -> int:
-    """Return one of many keys that are made from one."""
+    """Return key `number` of the independent keys that are derived from one."""
     return _mix(key ^ number)
 
 

@@ -1,4 +1,4 @@
-"""Manifest of token shards: what it must hold, and the check of every key that is read."""
+"""Manifest of token shards: the keys that it must hold, and their check."""
 
 import json
 from collections import Counter

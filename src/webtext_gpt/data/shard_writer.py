@@ -70,6 +70,7 @@ def write_shards(
                 files = write_files(
                     encoded, tokenizer, partial, bar.update, shard_tokens=shard_tokens
                 )
+                bar.total = bar.n  # files with other ends of lines than \n hold more bytes
             tokenizer.save(partial / TOKENIZER)
             write_json(partial / MANIFEST, sealed(manifest_of(tokenizer, files, source)))
     except OSError as error:

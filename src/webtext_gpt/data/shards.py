@@ -55,9 +55,9 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 
 READ_AHEAD_BYTES = 4 << 30
-"""Tokens of a split up to which the system reads ahead, and so has all of them in memory soon.
+"""Largest split, in bytes, that the system reads ahead, so that it is soon in memory.
 
-In a larger split, whose samples lie far apart, reading ahead would read 128 KiB to 8 MiB for each
+In a larger split, samples are far apart, and reading ahead would read 128 KiB to 8 MiB for each
 sample of 2 KiB.
 """
 
@@ -65,8 +65,8 @@ sample of 2 KiB.
 class TokenShards:
     """A shard folder opened for reading.
 
-    The manifest, the sizes of files, document starts and the tokenizer are checked here, the other
-    contents by `verify`.
+    Opening it checks the manifest, the files' sizes, the document starts and the tokenizer;
+    `verify` checks the other contents.
 
     Args:
         path: a folder that `write_shards` wrote, or its address in an object store; its files are
@@ -207,7 +207,7 @@ def holds_shards(folder: Path) -> bool:
 
 
 def _problem(folder: Path, key: str) -> str:
-    """Say why a folder without a manifest cannot be read as shards, and what to do."""
+    """Return why a folder without a manifest cannot be read as shards, and what to do."""
     advice = f"; to train on texts, set {'data=files' if key == 'data' else f'{key}.kind=files'}"
     if not folder.exists():
         return f"{key}.path={shown(folder)} {absence(folder)}{advice}"

@@ -1,13 +1,12 @@
 """Source of each training sample of a mixture: counted, not drawn.
 
-Weights become whole parts of a period, such as 2 + 1 + 1 = 4, and the samples follow one pattern
-of that length again and again. Sample k is found by a look-up, so a run resumes at any sample at
-once.
+Weights become whole parts of a period, such as 2 + 1 + 1 = 4, and the samples repeat one pattern of
+that length. Sample k is found by a look-up, so a run can resume at any sample.
 
-The pattern is Tijdeman's (1980, "The chairman assignment problem"): after n samples, a source with
-m of P parts has given n m / P of them, give or take 1 - 1 / (2 s - 2), for every n and any number
-s of sources. A source may give its next sample as soon as it is at least 1 / (2 s - 2) behind; of
-those that may, the one comes next that would be the first to fall too far behind.
+The pattern is Tijdeman's (1980, "The chairman assignment problem"): with s sources, a source with m
+of P parts has given n m / P of the first n samples, up to an error of 1 - 1 / (2 s - 2), for every
+n. A source may give its next sample as soon as it is at least 1 / (2 s - 2) behind; among those,
+the next is the one that would be the first to fall too far behind.
 """
 
 import heapq

@@ -30,7 +30,7 @@ class TextSource(Protocol):
     """A source of documents for token shards."""
 
     val_fraction: float
-    """Fraction of the documents held out for validation; of a single document, its end."""
+    """Fraction of the documents held out for validation; of a single document, its last part."""
 
     left_out: LeftOut
     """Rows left out by the last call of `documents` that was read to its end."""
@@ -53,13 +53,13 @@ class SplitSource(Protocol):
     """A source that has a tokenizer of its own, and splits its documents itself."""
 
     tokenizer: Tokenizer
-    """The tokenizer of its documents; they have no other."""
+    """The only tokenizer for its documents."""
 
     left_out: LeftOut
-    """What was left out by the last call of `split_documents` that was read to its end."""
+    """Text left out by the last call of `split_documents` that was read to its end."""
 
     summary: list[str]
-    """What that call made of the source, in lines to print."""
+    """Description of the documents of that call, as lines to print."""
 
     def split_documents(self) -> Iterator[tuple[Split, str]]:
         """Yield each document and its split, in the same order in every call."""
@@ -113,8 +113,8 @@ class Files:
         path: a file, a folder, a glob pattern, or a list of these, see `search_files`. In folders,
             files with endings other than `endings.SUFFIXES` are left out, and are listed.
         text_key: column of JSONL and Parquet files that holds the text.
-        val_fraction: fraction of the documents held out for validation; of a single document,
-            its end.
+        val_fraction: fraction of the documents held out for validation; of a single document, its
+            last part.
         key: prefix of the settings' keys, for messages.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Folders that a stage of `data_prep` made or is making, where texts are looked for."""
+"""Search for documents in folders that a stage of `data_prep` made or is making."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ PLAN = "_work/plan.json"
 
 
 def stage_rule() -> Callable[[Path], bool]:
-    """Return whether a search for documents passes a file or folder by.
+    """Return a function that tells whether a search for documents skips a file or folder.
 
     The folder of a stage stands for its parts (`documents-00000.parquet`), not for the tables and
     folders beside them (`clusters.parquet`, `dropped/`). Each folder is looked at once.

@@ -1,4 +1,4 @@
-"""Rows that hold no document, by reason, and the refusal of a file that holds nothing else."""
+"""Count the rows of a file that hold no document, and refuse a file that has no other rows."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ FIRST_ROWS = 1000  # rows after which a file without a usable one is not read on
 
 
 class Tally:
-    """Rows of one file, and those of which no document could be made whatever they held.
+    """Counts of the rows of one file, and of those that could not be read as documents.
 
     Args:
         source: the file, or another name for messages.
@@ -26,7 +26,7 @@ class Tally:
         self._first: tuple[type[UserError], str] | None = None
 
     def fault(self, expected: str, found: str, error: type[UserError] = UserError) -> None:
-        """Count a row that is not what every row should be, completing "none of the rows ..."."""
+        """Count a faulty row; `expected` completes the message "none of the first rows ..."."""
         self._unusable += 1
         self._first = self._first or (error, f"{expected}: {found}")
 

@@ -23,10 +23,11 @@ FAST_FROM = 4_000_000
 """Characters below which loading the compiled loops takes longer than they save; also the size of
 a batch for `tokenizers`, which encodes the documents of a batch on all cores."""
 BATCH = 1_000_000
-"""Characters of a batch for the compiled loops, which a thread encodes in a few hundredths of a
-second."""
+"""Characters of a batch for the compiled loops, a few hundredths of a second for one thread."""
 CHECKED = 100_000
 """Characters at the beginning whose token ids are compared with those of `tokenizers`."""
+SLOW = "`tokenizers` encodes, several times slower than possible: {reason}"
+"""Note on tokenizing without the compiled loops."""
 
 
 def tokenized(
@@ -42,8 +43,8 @@ def tokenized(
         documents: split and text of each document.
         tokenizer: encodes the documents.
         threads: number of batches that the compiled loops encode at once.
-        encoder: encodes instead, if it exists already, for a stream that is one of many. Otherwise
-            one is made if there are enough documents.
+        encoder: an encoder to reuse, for a stream that is one of many. By default one is made if
+            there are enough documents.
 
     Raises:
         UserError: the tokenizer refuses a text.
@@ -53,9 +54,9 @@ def tokenized(
     first = _batch(rest, FAST_FROM)
     if encoder is None and sum(len(text) for _, text in first) >= FAST_FROM:
         encoder = FastEncoder(tokenizer)
-        # Words of music are few; nobody waits for them.
+        # Corpora of music are small, so speed does not matter there.
         if (reason := slow_because(tokenizer)) and encoding_of(tokenizer) is None:
-            say(f"`tokenizers` encodes, several times slower than possible: {reason}")
+            say(SLOW.format(reason=reason), label="note")
     batch = first
     if encoder is None or not encoder.is_fast:
         while batch:

@@ -8,7 +8,7 @@ from webtext_gpt.dial.laws import Shape, nearest_shape
 from webtext_gpt.errors import UserError
 
 STEP = 1.01
-"""Ratio of the minutes among which the longest usable budget is searched."""
+"""Ratio of successive budgets, in minutes, in the search for the longest usable one."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def shape_of(size: int) -> Shape:
 
 
 def plan_budget(minutes: float, tokens_per_minute: Callable[[Shape], float]) -> Plan:
-    """Return the model with the least predicted loss after so many minutes of training.
+    """Return the model with the lowest predicted loss after a time of training.
 
     Args:
         minutes: the time.
@@ -77,7 +77,7 @@ def plan_budget(minutes: float, tokens_per_minute: Callable[[Shape], float]) -> 
     least = most = fitted.FEWEST_TOKENS / tokens_per_minute(fitted.SMALLEST)
     while most < max(minutes, least) and not is_too_large(best(most * STEP)):
         most *= STEP
-    # Of a budget that is too short, the longest usable one does not matter.
+    # If the budget is too short, the message does not need the longest one.
     bounds = f"{least:.2g} minutes or more" if plan is None else f"{most:.3g} minutes or less"
     raise UserError(
         f"budget={minutes:g} is outside the range of its laws, which at this machine's speed is "

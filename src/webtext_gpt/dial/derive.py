@@ -1,4 +1,4 @@
-"""Values of single keys that `size=` and `budget=` set, from the settings of a call."""
+"""Derive the values of the keys that `size=` and `budget=` set, from the settings of a call."""
 
 from collections.abc import Callable, Collection
 
@@ -59,7 +59,7 @@ def derive(settings: Train, given: Collection[str]) -> dict[str, object]:
 
 
 def make_plan(settings: Train) -> Plan:
-    """Return the model and the length of training that `size` or `budget` means.
+    """Return the model and the length of training that `size` or `budget` stands for.
 
     A length that the settings give replaces the one that is best for the size.
 
@@ -85,7 +85,7 @@ def make_plan(settings: Train) -> Plan:
 
 
 def describe(settings: Train) -> str:
-    """Return in one line what the dial chose for a run.
+    """Return one line on the model and length that the dial chose for a run.
 
     Raises:
         UserError: the settings are not those that `derive` gives.
@@ -124,7 +124,7 @@ def _devices(settings: Train) -> Devices:
 
 
 def _tokens_per_minute(settings: Train, cost: Cost) -> Callable[[Shape], float]:
-    """Return the speed of training by shape, by what this machine takes for a few passes.
+    """Return the speed of training by shape, measured by a few passes on this machine.
 
     Raises:
         UserError: an external launcher has started several processes, which would each measure.

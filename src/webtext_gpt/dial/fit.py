@@ -16,13 +16,13 @@ fits of this form (Hoffmann et al. 2022: 0.34 and 0.28; Besiroglu et al. 2024: 0
 EXPONENTS = (0.28, 0.35, 0.4, 0.5, 0.7, 0.9)
 """Grid of a and of b; the other constants are linear, and solved for each pair."""
 N_STARTS = 5
-"""Best pairs of the grid from which the fit starts; the best of its ends counts."""
+"""Number of the best pairs of the grid that the fit starts from; the best result is kept."""
 
 
 def fit(sizes: Sequence[float], tokens: Sequence[float], losses: Sequence[float]) -> LossLaw:
     """Return the law that fits the losses of several runs, by L-BFGS from the best of a grid.
 
-    Minimized is the sum of Huber losses of log L's residuals, over log E, log A, log B, a and b.
+    It minimizes the sum of the Huber losses of log L's residuals over log E, log A, log B, a and b.
 
     Args:
         sizes: weights of the blocks of each run, N.

@@ -11,7 +11,7 @@ from webtext_gpt.dial.laws import LossLaw, Shape
 LOSS = LossLaw(1.52646, 26.9435, 0.28, 136.353, 0.28)
 """Fitted to all runs but the largest model's."""
 VOCAB_SIZE = 4096
-"""Vocabulary of the ladder, and that of the cost of another corpus whose own is not yet known."""
+"""Vocabulary of the ladder; also used for the cost on a corpus whose vocabulary is not known."""
 FEWEST_TOKENS = 1_048_576
 """Shortest training of the ladder."""
 SMALLEST, LARGEST = Shape(2), Shape(8)

@@ -69,7 +69,7 @@ class Cost:
         return sum(self._terms(shape))
 
     def growth(self, shape: Shape) -> float:
-        """Return the exponent p with which they grow with depth here: d log F / d log k."""
+        """Return the exponent p of their growth with depth at this shape: d log F / d log k."""
         blocks, head, attention = self._terms(shape)
         return (3 * blocks + head + 2 * attention) / (blocks + head + attention)
 
@@ -98,10 +98,10 @@ class LossLaw:
         return self.irreducible + of_size + self.tokens_factor * tokens**-self.tokens_exponent
 
     def optimal_tokens(self, shape: Shape, cost: Cost) -> float:
-        """Return the length of training for which a shape is the best use of the operations.
+        """Return the training tokens for which this shape is compute-optimal.
 
-        Among depths k that spend C = F(k) D operations, the loss is least where the derivatives of
-        both terms by log k are opposite: 3 a A / N^a = p b B / D^b, N ~ k^3, F ~ k^p.
+        Among depths k that spend C = F(k) D operations, the loss is lowest where the derivatives
+        of its two terms by log k cancel: 3 a A / N^a = p b B / D^b, with N ~ k^3 and F ~ k^p.
         """
         of_size = 3 * self.size_exponent * self.size_factor * shape.size**-self.size_exponent
         of_tokens = cost.growth(shape) * self.tokens_exponent * self.tokens_factor
@@ -121,7 +121,7 @@ def batch_tokens(tokens: float, block_size: int, group: int = 1) -> int:
 
 
 def tokens_of_steps(steps: int) -> float:
-    """Return the tokens of so many steps, each of the batch for these tokens: D = n c sqrt(D)."""
+    """Return the training tokens D of n steps, whose batch is c sqrt(D) tokens: D = (n c)^2."""
     return (BATCH_FACTOR * steps) ** 2
 
 
@@ -131,8 +131,8 @@ def warmup_steps(steps: float) -> int:
 
 
 def embedding_lr(reference_lr: float, n_embd: int) -> float:
-    """Return AdamW's rate, for embeddings and head, from the one for `REFERENCE_WIDTH`.
+    """Return AdamW's learning rate for embeddings and head, given the one at `REFERENCE_WIDTH`.
 
-    It falls with the square root of the width, as in nanochat; Muon's is the same for all widths.
+    It is inverse to the square root of the width, as in nanochat; Muon's is the same at all widths.
     """
     return reference_lr * math.sqrt(REFERENCE_WIDTH / n_embd)

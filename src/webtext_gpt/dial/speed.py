@@ -24,7 +24,7 @@ N_PASSES = 4
 class Speed:
     """Seconds per token of forward and backward passes: c k + s F(k) for depth k.
 
-    c is what a block costs whatever its width, such as the start of kernels on a GPU.
+    c is the time of a block that does not depend on its width, such as kernel launches on a GPU.
     """
 
     seconds_per_layer: float

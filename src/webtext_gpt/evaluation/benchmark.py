@@ -81,10 +81,10 @@ class Measurement:
     written: Sequence[tuple[str, str]] = ()
 
     def standard_error(self, metric: str) -> float | None:
-        """Return the standard error of a metric, or None if it has none or is of one example.
+        """Return the standard error of a metric, or None if it has none or only one example.
 
-        That of a mean is s / sqrt(n), where s is the sample standard deviation (n - 1) over the
-        examples. That of exp(mean) is exp(mean) times the mean's (the delta method).
+        The error of a mean is s / sqrt(n), where s is the sample standard deviation (n - 1) over
+        the examples. The error of exp(mean) is exp(mean) times the mean's (the delta method).
         """
         if metric in self.standard_errors:
             return self.standard_errors[metric]
@@ -96,7 +96,7 @@ class Measurement:
     def linear_values(self, metric: str) -> list[float]:
         """Return a value per example, whose mean is the metric; empty if it has none.
 
-        Those of exp(mean) are the first-order terms, exp(mean) * (1 + value - mean).
+        For exp(mean), they are the first-order terms, exp(mean) * (1 + value - mean).
         """
         values = self.per_example.get(metric, [])
         if metric not in self.exponential or not values:
@@ -116,7 +116,7 @@ class Result:
         examples: number of examples evaluated.
         seconds: total wall-clock time of the benchmark.
         standard_error: standard error of `value`, or None if it has none.
-        note: how the value was computed, if that has to be said.
+        note: how the value was computed, if the report has to say it.
     """
 
     task: str

@@ -32,7 +32,7 @@ class ScoredText:
     sizes: list[int]
 
     def per_part(self, units: float) -> list[float]:
-        """Return values by part whose mean is the nats per unit, of which the text has `units`."""
+        """Return a value per part; their mean is the nats per unit of a text of `units` units."""
         return ratio_values(self.nats, self.sizes, units)
 
 

@@ -11,13 +11,13 @@ from webtext_gpt.evaluation.scoring import Scorer, Window
 
 @dataclass(frozen=True)
 class Choice:
-    """One choice: its prompt and answer as token ids, of which those from `start` on are scored."""
+    """One choice: token ids of its prompt and answer; those from `start` on are scored."""
 
     tokens: Sequence[int]
     start: int
 
     def cut(self, longest: int) -> "Choice":
-        """Return the last `longest` tokens. One token at least stays ahead of the scored ones."""
+        """Return the last `longest` tokens. At least one of them precedes the scored ones."""
         n_cut = max(0, len(self.tokens) - longest)
         return Choice(self.tokens[n_cut:], max(1, self.start - n_cut))
 
@@ -66,10 +66,10 @@ def common_suffix(rows: Sequence[Sequence[int]]) -> int:
 
 
 def first_least(losses: Sequence[float]) -> int:
-    """Return the index of the least loss, the first of equal ones.
+    """Return the index of the lowest loss, the first of equal ones.
 
-    NaN, the mean loss of a choice without tokens of its own, is chosen if it is the first and
-    never otherwise, which is how Python's `min` orders it in the published evaluation of CORE.
+    NaN, the mean loss of a choice without tokens of its own, is chosen if it is the first loss and
+    never otherwise: Python's `min` does this in the published evaluation of CORE.
     """
     return losses.index(min(losses))
 

@@ -21,19 +21,19 @@ from webtext_gpt.model import GPT
 from webtext_gpt.model.transformer import Transformer
 from webtext_gpt.music.vocabulary import encoding_of
 from webtext_gpt.paths import absence, check_output_folder, local_path, shown
-from webtext_gpt.terminal import quoted, say_rows
+from webtext_gpt.terminal import quoted, say, say_rows
 from webtext_gpt.training.precision import place_for_inference, usable_device
 
 RESULTS = "evaluation.json"
 REPORT = "evaluation.md"
 
 NEEDED = {TRANSLATION.name: "a translation model", MUSIC.name: "a model of music"}
-"""Kinds of models that tasks need, where it is not a language model."""
+"""Kinds of models that some tasks need instead of a language model."""
 OTHERWISE = {
     TRANSLATION.name: "wmt14_en_fr asks a language model for translations",
     MUSIC.name: "data=midi and data=chorales train one",
 }
-"""Advice for those who give a language model to such a task."""
+"""Advice in the message about a language model that is given to such a task."""
 
 
 class Evaluation(TypedDict):
@@ -114,7 +114,7 @@ def evaluate_checkpoint(
             write(results, out, title, num_parameters)
     finally:
         if results:
-            print(terminal(results, title, num_parameters))
+            say(terminal(results, title, num_parameters))
             print()
             say_rows({"written": quoted(out / RESULTS), "": quoted(out / REPORT)})
 
@@ -136,7 +136,7 @@ def evaluate(
     Args:
         scorer: the model.
         benchmarks: benchmarks to run.
-        suites: suites whose figures are wanted; their members are among `benchmarks`.
+        suites: suites to compute figures for; their members are among `benchmarks`.
         data_dir: folder with the benchmarks' files. None loads them from the hub.
         options: see `Options`. None means the defaults.
         measured: filled with the measurements by task, those of the suites too, if given.
@@ -181,7 +181,7 @@ def evaluate(
 def fitting_model(
     loaded: LoadedModel, checkpoint: str, benchmarks: Sequence[Benchmark]
 ) -> GPT | Transformer:
-    """Return the model that was loaded, if it is of the kind that the tasks need.
+    """Return the loaded model, if it is of the kind that the tasks need.
 
     Raises:
         UserError: a task is for models of another kind, or the model is a classifier.

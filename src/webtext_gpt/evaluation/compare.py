@@ -20,10 +20,10 @@ from webtext_gpt.evaluation.command import (
 from webtext_gpt.evaluation.confidence import Difference, difference, suite_difference
 from webtext_gpt.evaluation.registry import SUITES, select_benchmarks
 from webtext_gpt.evaluation.report import format_value
-from webtext_gpt.evaluation.tables import aligned, markdown_table, two_digits
+from webtext_gpt.evaluation.tables import aligned, by_task, markdown_table, two_digits
 from webtext_gpt.files import write_json, write_text
 from webtext_gpt.paths import check_output_folder
-from webtext_gpt.terminal import quoted, say_rows
+from webtext_gpt.terminal import quoted, say, say_rows
 from webtext_gpt.training.precision import usable_device
 
 COMPARISON = "comparison.json"
@@ -33,12 +33,12 @@ SAME_TEXT = ("words", "bytes", "characters")
 """Counts of a text that do not depend on the tokenizer."""
 
 OF_TOKENIZER = ("token", "note")
-"""Units that depend on the tokenizer: a note is not the same in each encoding of music."""
+"""Units that depend on the tokenizer; encodings of music differ in what they count as a note."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A figure of both models; `note` says why it has no difference, or no test."""
+    """A figure of both models; `note` says why the difference or the test is missing."""
 
     task: str
     metric: str
@@ -85,7 +85,7 @@ def compare_checkpoints(
     measured: dict[str, dict[str, Measurement]] = {side: {} for side in SIDES}
     failures = []
     for side, checkpoint in zip(SIDES, checkpoints, strict=True):
-        print(f"{side}: {checkpoint}\n")
+        print(f"--- {side}: {quoted(checkpoint)}\n")
         try:
             evaluate_checkpoint(
                 checkpoint,
@@ -99,11 +99,17 @@ def compare_checkpoints(
     rows = differences(measured["A"], measured["B"], same_tokenizer=len(tokenizers) == 1)
     if rows:
         write_comparison(rows, checkpoints, len(tokenizers) == 1, out)
-        print(aligned(table(rows)))
+        print("--- A and B\n")
+        _, *figures = table(rows)
+        heads = ["task", "metric", "A", "B", "B - A", "\N{PLUS-MINUS SIGN}error", "p"]
+        print(aligned(by_task([heads, *(cells[:-2] for cells in figures)])))
+        print(f"\np is two-sided, of the paired test that {REPORT} names.")
+        if remarks := notes(rows):
+            say(f"\n{remarks}")
         if how_computed := signatures(rows):
-            print(f"\n{how_computed}")
+            say(f"\n{how_computed}")
         if len(tokenizers) > 1:
-            print(f"\n{OTHER_TOKENIZERS}")
+            say(f"\n{OTHER_TOKENIZERS}")
         print()
         say_rows({"written": quoted(out / COMPARISON), "": quoted(out / REPORT)})
     if failures:
@@ -180,6 +186,19 @@ def table(rows: list[Row]) -> list[list[str]]:
             ]
         lines.append([*cells, row.note])
     return lines
+
+
+def notes(rows: list[Row]) -> str:
+    """Return a line for each note, with the figures that it is on, or an empty text."""
+    noted: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row.note:
+            metrics = noted.setdefault(row.note, {})
+            before = metrics.get(row.task)
+            metrics[row.task] = (
+                f"{row.task} {row.metric}" if not before else f"{before}, {row.metric}"
+            )
+    return "\n".join(f"- {'; '.join(tasks.values())}: {note}" for note, tasks in noted.items())
 
 
 def signatures(rows: list[Row]) -> str:

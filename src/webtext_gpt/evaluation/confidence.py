@@ -1,6 +1,6 @@
 """Standard errors of figures, and paired tests of the differences between two models.
 
-The examples of a benchmark are taken as a sample of all that could have been asked. Running text is
+The examples of a benchmark are treated as a random sample of all possible examples. Running text is
 divided into blocks, because neighbouring words depend on one another.
 """
 
@@ -37,12 +37,12 @@ class Difference:
 def ratio_values(amounts: Sequence[float], sizes: Sequence[float], total: float) -> list[float]:
     """Return a value for each example whose mean is `sum(amounts) / total`.
 
-    Examples differ in size, so an amount is compared with the one that is expected of its size:
+    Examples differ in size, so an amount is compared with the amount expected for its size:
     value = mean + n / total * (amount - size * sum(amounts) / sum(sizes)). The standard error of
     the values is that of the ratio estimator (Cochran 1977, section 2.11).
 
     Args:
-        amounts: what is summed, for instance an example's nats.
+        amounts: the summed quantity, for instance each example's nats.
         sizes: the examples' sizes, in any unit.
         total: the denominator in the metric's own unit, taken to be spread as the sizes are.
     """
@@ -104,10 +104,10 @@ def suite_measurement(suite: Suite, measured: Sequence[Measurement]) -> Measurem
 def propagated(
     suite: Suite, measured: Sequence[Measurement], errors: Sequence[dict[str, float | None]]
 ) -> dict[str, float]:
-    """Return the standard errors of a suite's figures, its members taken as independent.
+    """Return the standard errors of a suite's figures, assuming that its members are independent.
 
-    A figure's change when one member's metric changes by its standard error is that member's part;
-    the parts add as squares. Figures that depend on a metric without a standard error have none.
+    Each member contributes the change of a figure when its metric changes by its standard error;
+    the squares of these add up. Figures that depend on a metric without a standard error have none.
     """
     figures = suite.combine(measured).metrics
     squares = dict.fromkeys(figures, 0.0)
@@ -148,7 +148,7 @@ def paired_t(differences: Sequence[float]) -> float:
 def student_t(t: float, freedom: int) -> float:
     """Return the probability that |T| exceeds `t`, to about 1e-13 absolutely.
 
-    The finite series for whole degrees of freedom (Abramowitz & Stegun 26.7.3 and 26.7.4).
+    By the finite series for whole degrees of freedom (Abramowitz & Stegun 26.7.3 and 26.7.4).
     """
     angle = math.atan(t / math.sqrt(freedom))
     cosine, sine = math.cos(angle), math.sin(angle)

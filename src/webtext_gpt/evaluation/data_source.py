@@ -28,7 +28,7 @@ class Original:
     Attributes:
         files: names in `data_dir`; all of them are needed. `*.story` stands for all files with
             that ending, in the folder or up to two folders below.
-        read: reads the files, which it gets in the order of the names.
+        read: reads the files, given in the order of the names.
     """
 
     files: tuple[str, ...]
@@ -49,8 +49,8 @@ class DataSource:
             dataset that is a loading script, which `datasets` no longer runs.
         origin: address at which the authors publish the data.
         originals: the authors' own formats, read if there is none of `files`.
-        folders: folders below `data_dir` in which the names are also looked for: those that the
-            published archive unpacks to.
+        folders: folders below `data_dir` that are also searched: those that the published archive
+            unpacks to.
     """
 
     files: tuple[str, ...]

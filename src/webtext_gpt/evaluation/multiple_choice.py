@@ -1,4 +1,4 @@
-"""Multiple choice as lm-eval measures it: the likeliest of several continuations of a context."""
+"""Multiple choice as lm-eval measures it: the most likely of several continuations of a context."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from webtext_gpt.evaluation.scoring import Scorer
 
 @dataclass(frozen=True)
 class Question:
-    """A context, its continuations without the space ahead of them, and the right one's index."""
+    """A context, its continuations without their leading space, and the index of the right one."""
 
     context: str
     choices: Sequence[str]
@@ -22,8 +22,8 @@ def sums(
 ) -> list[float]:
     """Return the log-probability of each choice, in nats, after the context and a space.
 
-    White space at the end of the context is scored with the choice. There is no end-of-text token
-    ahead of the context.
+    White space at the end of the context is scored with the choice. No end-of-text token precedes
+    the context.
     """
     stripped = context.rstrip()
     ahead = context[len(stripped) :] + " "

@@ -57,7 +57,7 @@ def answers(
 
 
 def reference_texts(place: str, column: str, value: object) -> list[str]:
-    """Return a question's reference answers, which a row gives as one text or as a list.
+    """Return a question's reference answers, given in a row as one text or as a list.
 
     Raises:
         UserError: there is none, or one is not text.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from webtext_gpt.evaluation.benchmark import Result
 from webtext_gpt.evaluation.registry import BENCHMARKS, SUITES, published_figures
-from webtext_gpt.evaluation.tables import aligned, markdown_table, two_digits
+from webtext_gpt.evaluation.tables import aligned, by_task, markdown_table, two_digits
 from webtext_gpt.evaluation.tasks.music import MUSIC
 from webtext_gpt.evaluation.tasks.parallel_text import TRANSLATION
 
@@ -46,7 +46,7 @@ UNITS = {
 """Units of metrics, as they are printed."""
 
 OWN_TITLES = {TRANSLATION.name: "Translation", MUSIC.name: "Music"}
-"""Titles of reports on a single task of which the paper has no figures."""
+"""Titles of reports on a single task that the paper has no figures for."""
 
 
 def nearest_size(n_parameters: int) -> str:
@@ -69,8 +69,8 @@ def table3(
         results: the figures.
         title: name of this model.
         n_parameters: its number of parameters.
-        only_measured: for the terminal: leave out the columns of which there is no figure, and
-            add a row of units; no rows if there is no figure at all.
+        only_measured: for the terminal: leave out columns without a figure and add a row of units;
+            return no rows if there is no figure at all.
     """
     values = {(result.task, result.metric): result.value for result in results}
     size = nearest_size(n_parameters)
@@ -103,7 +103,7 @@ def all_results(results: Sequence[Result], n_parameters: int) -> list[list[str]]
 
 
 def suite_tables(results: Sequence[Result], n_parameters: int) -> dict[str, list[list[str]]]:
-    """Return the tables of the suites of which a member was measured, by the suite's name."""
+    """Return the tables of the suites with a measured member, by the suite's name."""
     values = {(result.task, result.metric): result for result in results}
     size = nearest_size(n_parameters)
     tables = {name: suite.table(values, size) for name, suite in SUITES.items()}
@@ -127,7 +127,7 @@ def notes(results: Sequence[Result]) -> str:
 
 
 def _title_of_own(results: Sequence[Result]) -> str | None:
-    """Return the title of results that the paper's models have none of; None if they are theirs."""
+    """Return the title of results that the paper has none of; None for the paper's tasks."""
     tasks = {result.task for result in results}
     return next((title for name, title in OWN_TITLES.items() if tasks == {name}), None)
 
@@ -144,15 +144,15 @@ def terminal(results: Sequence[Result], title: str, n_parameters: int) -> str:
 
 
 def _narrow(figures: list[list[str]]) -> list[list[str]]:
-    """Return the table of all figures as a terminal shows it: short headings, each task once."""
+    """Return the table of all figures as a terminal shows it: short headings, a line a task."""
     _, *rows = figures
-    table = [["task", "metric", "value", "\N{PLUS-MINUS SIGN}error", "paper", "examples", "s"]]
-    for row, before in zip(rows, [[""], *rows], strict=False):
-        task, metric, *numbers = row
+    table = [["task", "", "value", "\N{PLUS-MINUS SIGN}error", "paper"]]
+    for task, metric, *numbers, examples, seconds in rows:
+        of = f"{examples} {'example' if examples == '1' else 'examples'}"
         unit = f", {UNITS[metric]}" if UNITS.get(metric) == "%" else ""
-        table.append([task if task != before[0] else "", metric + unit, *numbers])
+        table.append([f"{task}, {of}, {seconds} s", metric + unit, *numbers])
     without_paper = all(row[4] == "-" for row in table[1:])
-    return [row[:4] + row[5:] for row in table] if without_paper else table
+    return by_task([row[:4] for row in table] if without_paper else table)
 
 
 def markdown(results: Sequence[Result], title: str, n_parameters: int) -> str:
@@ -178,7 +178,7 @@ def _error(value: float | None) -> str:
 
 
 def format_value(value: float | None) -> str:
-    """Format a figure; None, one that is missing, is a dash."""
+    """Format a figure; None, a missing one, becomes a dash."""
     if value is None:
         return "-"
     if not math.isfinite(value):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from webtext_gpt.errors import UserError
-from webtext_gpt.evaluation.tables import markdown_table
+from webtext_gpt.evaluation.tables import aligned, markdown_table
 from webtext_gpt.files import read_text, write_text
 from webtext_gpt.paths import absence, check_output_folder, shown
 from webtext_gpt.pictures import (
@@ -36,7 +36,7 @@ The loss of a step is computed before the model learns from its batch.
 """
 
 LEAST_RATIO = 1.5
-"""Smallest ratio of the largest to the smallest model to which a law is fitted."""
+"""Minimum ratio of the largest to the smallest model for a law to be fitted."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def write_scaling_report(runs: Sequence[Path], out: Path) -> str:
     """Write `scaling.md` and `scaling.png` for several runs, smallest model first.
 
     Returns:
-        The table in `scaling.md`.
+        The table in `scaling.md`, for the terminal.
 
     Raises:
         UserError: there are fewer than two runs, or a folder does not contain a finished run.
@@ -109,16 +109,13 @@ def write_scaling_report(runs: Sequence[Path], out: Path) -> str:
         raise UserError(f"report= needs two runs or more, not {len(runs)}")
     check_output_folder(out, "run_dir")
     fits = sorted((read_fit(run) for run in runs), key=lambda fit: fit.parameters)
-    table = markdown_table(
-        [["run", "parameters", "train perplexity", "held-out perplexity"]]
-        + [
-            [f.run, f"{f.parameters:,}", f"{f.train_perplexity:.2f}", f"{f.val_perplexity:.2f}"]
-            for f in fits
-        ]
-    )
-    write_text(out / "scaling.md", table + "\n")
+    table = [["run", "parameters", "train perplexity", "held-out perplexity"]] + [
+        [f.run, f"{f.parameters:,}", f"{f.train_perplexity:.2f}", f"{f.val_perplexity:.2f}"]
+        for f in fits
+    ]
+    write_text(out / "scaling.md", f"{markdown_table(table)}\n")
     plot(fits, out / "scaling.png")
-    return table
+    return aligned(table)
 
 
 def power_law(sizes: Sequence[int], values: Sequence[float]) -> tuple[float, float] | None:

@@ -25,7 +25,7 @@ LOGIT_ROWS = 512
 
 @dataclass(frozen=True)
 class Window:
-    """A sequence of token ids, of which the last `scored` are predicted from all before them."""
+    """A sequence of token ids; each of the last `scored` is predicted from all before it."""
 
     tokens: Sequence[int] | NDArray[np.int64]
     scored: int
@@ -56,8 +56,8 @@ class Scorer:
         stride: tokens by which the sliding window moves. None means half the model's context.
 
     Attributes:
-        cut_prompts: number of texts so far that lost a part because the model's context is too
-            short for them. The choices after one context count once.
+        cut_prompts: number of texts so far that were cut because the model's context is too short
+            for them. The choices after one context count once.
 
     Raises:
         UserError: `batch_tokens` or `stride` is out of range.

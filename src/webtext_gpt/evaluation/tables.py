@@ -1,11 +1,40 @@
 """Formatting tables for the terminal and for Markdown."""
 
+import itertools
 import re
+import sys
 from collections.abc import Sequence
+
+from webtext_gpt.terminal import columns
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Format a table for the terminal: first column left-aligned, the others right-aligned."""
+    """Format a table for the terminal: first column left-aligned, the others right-aligned.
+
+    On a terminal that is too narrow, rows become columns if that takes less room.
+    """
+    text, width = _lined_up(rows), columns(sys.stdout)
+    if width is None or _widest(text) <= width:
+        return text
+    return min(text, _lined_up([*zip(*rows, strict=True)]), key=_widest)
+
+
+def by_task(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return a table of figures with a line for each task, and its metrics indented below.
+
+    Args:
+        rows: the header, and figures in the order of their tasks; the first column is the task,
+            the second the metric.
+    """
+    (first, _, *heads), *figures = rows
+    table = [[first, *heads]]
+    for task, group in itertools.groupby(figures, key=lambda row: row[0]):
+        table.append([task, *[""] * len(heads)])
+        table += [[f"  {metric}", *cells] for _, metric, *cells in group]
+    return table
+
+
+def _lined_up(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
@@ -14,6 +43,10 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def _widest(text: str) -> int:
+    return max(map(len, text.split("\n")))
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:

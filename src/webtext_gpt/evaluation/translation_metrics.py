@@ -1,9 +1,9 @@
-"""Scores of translations, each with the signature that sacreBLEU makes it comparable by.
+"""Scores of translations, each with sacreBLEU's signature of how it was computed.
 
 Two models' scores of the same sentences are compared by paired bootstrap resampling (Koehn 2004).
 sacreBLEU's own test is not used: it has no standard error, and where the scores differ it counts
-one tail of the resampled differences, so that its p is about half of a two-sided one. The resampled
-test sets are those that it draws.
+one tail of the resampled differences, so that its p is about half of a two-sided one. But the same
+test sets are drawn.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
 
 RESAMPLES, SEED = 1000, 12345
-"""Resampled test sets, and their seed; both are sacreBLEU's defaults."""
+"""Number of resampled test sets, and their seed; both are sacreBLEU's defaults."""
 
 
 class Scored(NamedTuple):
@@ -35,8 +35,8 @@ class Resampled(NamedTuple):
 
     Attributes:
         standard_error: standard deviation of the difference.
-        p_value: two-sided: twice the share of test sets in which the better model is not better;
-            one test set of no difference is added, so that it is never 0.
+        p_value: two-sided: twice the share of test sets in which the better model is not better.
+            One test set without a difference is added, so that it is never 0.
         signature: sacreBLEU's, with the number of test sets (`bs`) and their `seed`.
     """
 
@@ -47,7 +47,7 @@ class Resampled(NamedTuple):
 
 @dataclass(frozen=True)
 class _Metric:
-    """One of sacreBLEU's metrics, the form of text that it is computed of, and a remark on it."""
+    """One of sacreBLEU's metrics, the form of the text that it scores, and a remark on it."""
 
     of: "Metric"
     prepared: Callable[[str], str] = str
@@ -97,8 +97,8 @@ def translation_scores(translations: Sequence[str], references: Sequence[str]) -
 
     `bleu` and `bleu_lowercase` are sacreBLEU's (Post 2018) of running text, `chrf` is chrF2
     (Popovic 2015). `bleu_tokenized` is for comparison with papers that report BLEU of tokens, as
-    those on Multi30k do: of lower-cased text split by Moses' rules for English, and not smoothed,
-    as multi-bleu.perl computes it. It depends on the tokenization, so only similar ones compare.
+    those on Multi30k do: lower-cased text split by Moses' rules for English, and no smoothing, as
+    in multi-bleu.perl. It depends on the tokenization, so compare it only with similar ones.
 
     Args:
         translations: at least one.
@@ -110,10 +110,10 @@ def translation_scores(translations: Sequence[str], references: Sequence[str]) -
 def bootstrap_errors(
     translations: Sequence[str], references: Sequence[str], metrics: Iterable[str]
 ) -> dict[str, float]:
-    """Return the standard errors of corpus scores (Koehn 2004): none of a single sentence.
+    """Return the standard errors of corpus scores (Koehn 2004); empty for a single sentence.
 
-    A standard error is the standard deviation of the score over test sets of as many sentences,
-    drawn with replacement.
+    A standard error is the standard deviation of the score over test sets of the same size, drawn
+    with replacement.
 
     Args:
         translations: texts of one model.
@@ -138,7 +138,7 @@ def paired_bootstrap(
     references: Sequence[str],
     n_resamples: int = RESAMPLES,
 ) -> Resampled:
-    """Return how the difference of a score, B minus A, varies over resampled test sets.
+    """Return the variation of a score's difference, B minus A, over resampled test sets.
 
     Each test set has as many sentences as the original, drawn with replacement; both models are
     scored on the same ones.

@@ -1,4 +1,4 @@
-"""The explorer's web application: the page's files, and what they ask under `/api/`."""
+"""The explorer's web application: the page's files, and its requests under `/api/`."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial

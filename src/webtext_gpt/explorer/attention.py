@@ -1,7 +1,7 @@
 """Attention weights of a kept forward pass: softmax(Q K^T / sqrt(d)) (Vaswani et al. 2017, 3.2.1).
 
-Queries and keys are those that the model multiplies, after their normalization and rotation where
-it has them.
+Queries and keys are those that the model multiplies, after their normalization and rotation, if the
+model has these.
 """
 
 import math
@@ -48,7 +48,7 @@ def rows(trace: Trace, position: int) -> Array:
 
 
 def numbers(trace: Trace, layer: int, head: int, position: int, n: int) -> dict[str, Any]:
-    """Return how one head makes its output at one position, number by number.
+    """Return the numbers by which one head computes its output at one position.
 
     Returns:
         `query` `(head_dim,)`; `scale`, 1 / sqrt(head_dim); `scores`, the products of the query with

@@ -1,4 +1,4 @@
-"""A classifier's probabilities of a text, and the tokens that decided."""
+"""A classifier's probabilities for a text, and each token's part in the decision."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from webtext_gpt.model import GPTClassifier
 
 
 def classify(loaded: LoadedModel, text: str, second: str | None = None) -> dict[str, Any]:
-    """Return logits and probabilities of a text, or of a pair of texts.
+    """Return the logits and class probabilities of a text or a pair of texts.
 
     Args:
         loaded: a classifier.
@@ -26,7 +26,7 @@ def classify(loaded: LoadedModel, text: str, second: str | None = None) -> dict[
     Returns:
         `classes`, each with `label`, `logit` and `probability` (`None` for a regression), in the
         order of the logits; `tokens`, the sequence that the model reads; and `n_cut`, the number
-        of tokens that the context has no room for, at the texts' ends.
+        of tokens cut from the texts' ends to fit the context.
 
     Raises:
         UserError: the model is no classifier, or takes pairs and `second` is `None`, or the
@@ -55,12 +55,13 @@ def attributions(
         loaded: a classifier.
         text: the text, or the first one of a pair.
         second: the second text of a pair.
-        label: whose logit; by default that of the likeliest.
+        label: the label of the logit; by default the likeliest.
 
     Returns:
-        `label`; `tokens`, each with its `attribution` in units of the logit: both orders of a pair
-        added up, and 0 for the start, delimiter and extract tokens; their `sum`; the `difference`
-        of the logits of the text and the baseline; `steps`, the number of gradients; and `n_cut`.
+        `label`; `tokens`, each with its `attribution` in units of the logit: summed over both
+        orders of a pair, and 0 for the start, delimiter and extract tokens; their `sum`; the
+        `difference` between the logits of the text and of the baseline; `steps`, the number of
+        gradients; and `n_cut`.
 
     Raises:
         UserError: as `classify` and `integrated_gradients`; or there is no such label.
@@ -99,7 +100,7 @@ def _read(loaded: LoadedModel, text: str, second: str | None) -> tuple[GPTClassi
     seconds = None if second is None else [second]
     encoded = encode_texts(tokenizer, config, model.body.config.block_size, [text], seconds)
     ids = np.atleast_2d(encoded.tokens[0])  # (orders, T)
-    if not ids.size:  # as in prediction: nothing to read, and no special token
+    if not ids.size:  # as in prediction: an empty text without special tokens
         ids = np.array([[config.pad_token_id]])
     sequence = torch.from_numpy(ids).to(model.head.weight.device)
     given = sum(len(tokenizer.encode(one)) for one in (text, second or ""))
@@ -107,7 +108,7 @@ def _read(loaded: LoadedModel, text: str, second: str | None) -> tuple[GPTClassi
 
 
 def _is_text(model: GPTClassifier, sequence: Tensor) -> Tensor:
-    """Return which tokens `(orders, T)` are the texts'; no text is encoded to the others."""
+    """Return which tokens `(orders, T)` belong to the texts; the others are special tokens."""
     config = model.config
     given = (config.start_token_id, config.delimiter_token_id, config.extract_token_id)
     special = [token for token in given if token is not None]

@@ -1,4 +1,4 @@
-"""The checkpoints that the explorer offers of one model: all that a run has kept, or just one."""
+"""The checkpoints of one model that the explorer offers: all that a run has kept, or just one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from webtext_gpt.weights import find_format
 from webtext_gpt.weights.foreign import ForeignPath
 
 ONLY = "model"
-"""Id of the checkpoint of a model that has one."""
+"""Id of the checkpoint of a model that has only one."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Kept:
     Attributes:
         id: its name in addresses and requests.
         label: its name on the page.
-        step: optimizer steps that it was trained for; None if its name does not tell.
-        path: what `webtext_gpt.checkpoint.load.load` takes.
+        step: optimizer steps that it was trained for; None if its name does not contain them.
+        path: argument of `webtext_gpt.checkpoint.load.load`.
     """
 
     id: str
@@ -33,15 +33,15 @@ class Kept:
 
 
 class Checkpoints:
-    """The checkpoints of what the user named.
+    """The checkpoints of the model that the user named.
 
     Args:
-        given: what `checkpoint=` takes in every command.
+        given: a value of `checkpoint=`, as in every command.
         prefix: beginning of their ids.
 
     Attributes:
         name: the model's name on the page.
-        run_dir: the run that they are of; None if they are not in a run's folder.
+        run_dir: folder of their run; None if they are not in a run's folder.
     """
 
     def __init__(self, given: str, prefix: str = "") -> None:
@@ -90,7 +90,7 @@ class Checkpoints:
 
 
 def _target(link: Path) -> str:
-    """Return the name of the checkpoint that a link of a run stands for; empty if it is absent."""
+    """Return the name of the checkpoint that a run's link points to; empty if it is absent."""
     return link.readlink().name if link.is_symlink() else link.name if link.exists() else ""
 
 

@@ -80,7 +80,7 @@ def open_browser(address: str) -> None:
 
 
 def has_display() -> bool:
-    """Return whether a browser can show itself to the user of this process."""
+    """Return whether a browser can open a window for the user of this process."""
     if any(name in os.environ for name in ("SSH_CONNECTION", "SSH_TTY")):
         return False
     return sys.platform == "darwin" or bool(

@@ -13,7 +13,7 @@ from webtext_gpt.training.run_folder import SUMMARY
 from webtext_gpt.training.run_lock import FRESH_SECONDS, is_held
 
 MOST_POINTS = 2000
-"""Points of one curve; of a longer one, evenly spaced ones are returned, and the last."""
+"""Maximum points of a curve; from a longer one, evenly spaced points and the last are returned."""
 
 
 class Curve:
@@ -57,7 +57,7 @@ class Curve:
     def _is_running(self, written: float) -> bool:
         """Return whether the run is training: by its lock, or because it has just written.
 
-        The latter is for a folder that is copied or mounted without its lock.
+        The second test is for a folder that is copied or mounted without its lock.
         """
         if is_held(self.run_dir):
             return True

@@ -1,4 +1,4 @@
-"""Texts that the explorer opens with."""
+"""The texts that the explorer shows first."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ def phrases(encoding: Encoding) -> list[str]:
 
 
 def example(tokenizer: Tokenizer, texts: Sequence[str] = EXAMPLES, most: int | None = None) -> str:
-    """Return the first text that a tokenizer can encode, into at most so many tokens."""
+    """Return the first text that a tokenizer can encode, in at most `most` tokens."""
     for text in texts:
         try:
             n_tokens = len(tokenizer.encode(text))

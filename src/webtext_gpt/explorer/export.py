@@ -1,11 +1,11 @@
 """The explorer as one HTML file with a small language model inside, which opens from disk.
 
 The file holds the style, the scripts, and the model: weights in float16, the vocabulary and the
-tokenizer's rules. Its scripts compute in plain JavaScript what the server computes otherwise. Its
-policy allows these very scripts, by their hashes, and no request to anywhere.
+tokenizer's rules. Its scripts do the server's computations in plain JavaScript. Its policy allows
+only these scripts, by their hashes, and no requests.
 
 Weights are in float16, not in 8 bits: after 300 prompts, the quickstart's model has the same ten
-likeliest tokens as in fp32 in 99.7 % of the cases, with 8 bits and a scale per row in 87 %.
+likeliest tokens as in fp32 in 99.7 % of the cases; with 8 bits and a scale per row, in 87 %.
 """
 
 import base64
@@ -41,7 +41,7 @@ def export_page(loaded: LoadedModel, name: str, path: Path) -> None:
 
     Args:
         loaded: the model and its tokenizer.
-        name: what the page calls the model.
+        name: the model's name on the page.
         path: the HTML file to write. It appears when it is complete.
 
     Raises:
@@ -68,7 +68,7 @@ def export_page(loaded: LoadedModel, name: str, path: Path) -> None:
 
 
 def _described(loaded: LoadedModel, model: GPT, name: str) -> dict[str, Any]:
-    """Return what `/api/model` says about a model; the page adds the views that it has."""
+    """Return the answer to `/api/model`; the page adds the names of its views."""
     return {
         "name": name,
         "kind": "language_model",
@@ -106,7 +106,7 @@ def _float16(model: GPT, name: str, path: Path) -> bytes:
 
 
 def _page(contents: dict[str, Any], weights: bytes) -> str:
-    """Return the HTML file: static/index.html with everything that it names inside."""
+    """Return the HTML file: static/index.html with all files that it refers to inside."""
     page = (STATIC / "index.html").read_text(encoding="utf-8")
     classic = [file for options, file in _SCRIPT.findall(page) if "module" not in options]
     scripts = [(STATIC / file).read_text(encoding="utf-8") for file in classic]
@@ -143,7 +143,7 @@ def _hashes(texts: list[str]) -> str:
 
 
 def _inline(tag: str, attributes: str, text: str) -> str:
-    """Return an element with a text, which must not hold what ends or changes it."""
+    """Return an element with a text, which must not contain the element's end or a comment."""
     if re.search(rf"</{tag}|<!--", text, re.IGNORECASE):
         raise ValueError(f"a {tag} inside the page holds its own end, or a comment of HTML")
     return f"<{tag}{attributes}>{text}</{tag}>\n"

@@ -1,8 +1,8 @@
-"""What the server lets through: its own page on this machine, requests of bounded size and number.
+"""Guards of the server: only its own page may ask, and requests are bounded in size and number.
 
 Any page that is open in the browser can send requests to 127.0.0.1. Those of other sites carry
 another `Origin`, or another `Host` if their name was made to point here (DNS rebinding); both are
-refused. The page itself may load nothing from elsewhere, and run no script that a text brings in.
+refused. The page itself may load nothing from elsewhere, nor run a script contained in a text.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HOSTS = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
-"""Names of this machine, at any port: a tunnel may end at another one."""
+"""Accepted names of this machine, at any port, since a tunnel may use another port."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -32,7 +32,7 @@ HEADERS = {
 }
 
 BODY_SECONDS = 10.0
-"""A request's body has to arrive within so long."""
+"""Seconds within which a request's body has to arrive."""
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Guard:
 
 
 def refusal(headers: Headers, path: str) -> str | None:
-    """Return why a request is refused, if it is not of this machine and of our page."""
+    """Return why a request is refused; None if it comes from this machine and our page."""
     host, origin = headers.get("host", ""), headers.get("origin")
     if not HOSTS.fullmatch(host):
         return f"the host {host!r} is not this machine; open http://127.0.0.1 with the port"
@@ -75,7 +75,7 @@ async def read_body(request: Request, most: int) -> bytes:
     """Return a request's body.
 
     Raises:
-        HTTPException: it is not JSON by its type, too long, or too slow.
+        HTTPException: its type is not JSON, it is too long, or it arrives too slowly.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -98,8 +98,8 @@ class Queue:
     """Runs computations in threads, a few at a time; the others wait, and too many are refused.
 
     Args:
-        at_once: computations at a time.
-        most: requests that compute or wait.
+        at_once: maximum number of computations at a time.
+        most: maximum number of requests that compute or wait.
     """
 
     def __init__(self, at_once: int = 2, most: int = 32) -> None:
@@ -112,7 +112,7 @@ class Queue:
 
         Raises:
             HTTPException: too many requests wait already.
-            ClientDisconnect: the client has gone away while it waited.
+            ClientDisconnect: the client disconnected while it waited.
         """
         if self._inside >= self._most:
             busy = "the server is busy with other requests; ask again in a moment"

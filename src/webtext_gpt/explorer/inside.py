@@ -14,19 +14,19 @@ from webtext_gpt.model import GPT
 from webtext_gpt.tokenizer import Tokenizer
 
 PROMOTED = 3
-"""Tokens shown for each unit of an MLP."""
+"""Number of tokens shown for each unit of an MLP."""
 
 
 def lens(trace: Trace, tokenizer: Tokenizer, position: int, n: int) -> dict[str, Any]:
-    """Return what the model would predict if each block were the last (nostalgebraist 2020).
+    """Return the predictions after each block, as if it were the last (nostalgebraist 2020).
 
     The final normalization and the output layer are applied to the residual stream after the
     embedding and after each block. A post-norm model has no final normalization.
 
     Returns:
         `layers`, each with its `name`, the `norm` (L2) of the stream, the n likeliest `tokens`, and
-        `next_probability`, that of the token that follows in the text; and `next`, that token. Both
-        are None at the end of the text.
+        `next_probability`, the probability of the token that follows in the text; and `next`, that
+        token. The last two are None at the end of the text.
     """
     names = ["embedding", *(f"block {number}" for number in range(1, len(trace.blocks) + 1))]
     streams = [trace.embedding, *(block.output for block in trace.blocks)]
@@ -83,8 +83,8 @@ def units(trace: Trace, tokenizer: Tokenizer, position: int, n: int) -> dict[str
 def straight_to_logits(model: GPT, directions: Tensor) -> Tensor:
     """Return the logits `(n, vocab_size)` that directions `(n, n_embd)` of the stream add.
 
-    The last normalization is taken as linear: it centres (LayerNorm only) and applies its gains,
-    without its division by the stream's size, which does not change the order of the tokens.
+    The last normalization is treated as linear: it centres (LayerNorm only) and applies its gains.
+    Its division by the stream's size is left out, which does not change the order of the tokens.
     """
     pre_norm = model.config.norm == "pre"
     norm = model.ln_f if pre_norm else blocks_of(model)[-1].ln_2
@@ -98,7 +98,7 @@ def straight_to_logits(model: GPT, directions: Tensor) -> Tensor:
 def positions(model: GPT) -> NDArray[np.float32]:
     """Return the position encodings, `(block_size, n_embd)`, or `(block_size, head_dim)` if rotary.
 
-    Those of rotary positions are the sine and the cosine of each pair's angle, in turn.
+    Rotary encodings alternate the sine and the cosine of each pair's angle.
     """
     is_learned = model.config.positions == "learned"
     table = model.wpe.weight if is_learned else model.get_buffer("sinusoids")

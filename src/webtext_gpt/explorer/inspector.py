@@ -1,4 +1,4 @@
-"""What a model does with a text, in numbers: the calls of the page, with their arguments checked.
+"""Compute the numbers that the page shows of a model and a text, with arguments checked.
 
 A call that needs a forward pass keeps it (`explorer.trace`), so that the next call about the same
 text computes only what it shows. A classifier is shown as the language model inside it, reading
@@ -27,9 +27,9 @@ from webtext_gpt.settings import whole_number
 from webtext_gpt.tokenizer import EncodingError
 
 MOST = 1000
-"""Rows of a list, at most."""
+"""Maximum rows of a list."""
 MOST_LEVELS, MOST_PASSES = 10, 200
-"""Levels of a tree, and nodes above its lowest level, each of which is a forward pass."""
+"""Maximum levels of a tree, and of nodes above its lowest level; each node is a forward pass."""
 
 VIEWS = ("tokens", "attention", "heads", "head", "lens", "units", "positions", "neighbours")
 PREDICTIONS = ("next", "tree")
@@ -41,7 +41,7 @@ R = TypeVar("R")
 def _alone(
     method: Callable[Concatenate["Inspector", P], R],
 ) -> Callable[Concatenate["Inspector", P], R]:
-    """Let one thread at a time in, without gradients."""
+    """Let one thread at a time run a method, without gradients."""
 
     @functools.wraps(method)
     def call(self: "Inspector", *args: P.args, **kwargs: P.kwargs) -> R:
@@ -52,7 +52,7 @@ def _alone(
 
 
 class Inspector:
-    """Computes what the page shows of one model; any number of threads may call it.
+    """Computes the page's views of one model; any number of threads may call it.
 
     Texts longer than the context lose their beginning, those of classifiers their end, as in
     prediction. An empty text is the beginning of a new document. All methods raise a `UserError`
@@ -86,7 +86,7 @@ class Inspector:
 
         Returns:
             `tokens` with their `probability`, 0 if the settings exclude them, and `rank` from 1;
-            `n_tokens`, the number of tokens that the model read; and `n_cut`, of those left out.
+            `n_tokens`, the number of tokens that the model read; and `n_cut`, the number left out.
         """
         self._only_language_model("next")
         whole_number("n", n, 1, MOST)
@@ -125,7 +125,7 @@ class Inspector:
 
     @_alone
     def tokens(self, text: str) -> dict[str, Any]:
-        """Return how the text is cut, and how much each token surprises the model.
+        """Return the tokens of the text, and the surprise of each one.
 
         Returns:
             `tokens` with their `surprise`, -log2 p(token | those before it) in bits, None for the
@@ -159,7 +159,7 @@ class Inspector:
 
     @_alone
     def head(self, text: str, layer: int, head: int, position: int, n: int = 6) -> dict[str, Any]:
-        """Return how one head makes its output at one position, see `attention.numbers`."""
+        """Return the numbers behind one head's output at one position, see `attention.numbers`."""
         self._check_layer(layer)
         self._check_head(head)
         whole_number("n", n, 1, MOST)
@@ -167,7 +167,7 @@ class Inspector:
 
     @_alone
     def lens(self, text: str, position: int, n: int = 5) -> dict[str, Any]:
-        """Return what each block would say next, see `inside.lens`."""
+        """Return the predictions after each block, see `inside.lens`."""
         whole_number("n", n, 1, MOST)
         return inside.lens(self._trace_with(text, position), self.tokenizer, position, n)
 
@@ -184,7 +184,7 @@ class Inspector:
 
     @_alone
     def neighbours(self, id: int, n: int = 12) -> dict[str, Any]:
-        """Return the n tokens whose input embeddings are most similar to one's, by cosine."""
+        """Return the n tokens whose input embeddings are most similar to `id`'s, by cosine."""
         whole_number("id", id, 0, self.model.config.vocab_size - 1)
         whole_number("n", n, 1, MOST)
         return inside.neighbours(self.model, self.tokenizer, id, n)
@@ -204,7 +204,7 @@ class Inspector:
         return self._traces.get(kept), max(0, len(ids) - n_kept)
 
     def _encoded(self, text: str) -> list[int]:
-        """Return the tokens of a text, also those that the context has no room for."""
+        """Return all tokens of a text, including those that do not fit the context."""
         if not isinstance(text, str):
             raise UserError(f"text must be text, not {type(text).__name__}")
         try:
@@ -213,7 +213,7 @@ class Inspector:
             raise UserError(f"text: {error}") from error
 
     def _trace_with(self, text: str, position: int) -> Trace:
-        """Return the forward pass of a text that has a position."""
+        """Return the forward pass of a text; check that the text has the position."""
         trace, _ = self._trace(text)
         whole_number("position", position, 0, len(trace.ids) - 1)
         return trace

@@ -7,12 +7,12 @@ The attributions sum to F(x) - F(x').
 
 The baseline gives each token of the text the zero vector, as the paper does for text (section 2).
 Positions and the start, delimiter and extract tokens stay, since they are the same for each text
-and so decide nothing. A padding token would serve less well: its embedding is either untrained or
-that of the start token. Value embeddings belong to the token and move with it.
+and so decide nothing. A padding token would be a worse baseline: its embedding is either untrained
+or that of the start token. Value embeddings belong to the token and move with it.
 
-The integral is a Clenshaw-Curtis sum over t with a = t^3. Its points crowd near the baseline,
+The integral is a Clenshaw-Curtis sum over t with a = t^3. Its points are dense near the baseline,
 where the norms of nearly zero embeddings change fastest; they include both ends; and all of them
-are used again when their number doubles.
+are reused when their number doubles.
 """
 
 import copy
@@ -28,7 +28,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTClassifier
 
 TOLERANCE = 0.01
-"""Largest part of the difference of logits by which the attributions' sum may miss it."""
+"""Maximum error of the attributions' sum, as a fraction of the difference of logits."""
 FIRST, LAST = 8, 1024
 """Numbers of intervals of the first and the last sum."""
 BATCH_TOKENS = 2048
@@ -42,8 +42,8 @@ def integrated_gradients(
 ) -> tuple[Array, float, int]:
     """Return attributions, the difference of logits that they sum to, and the number of gradients.
 
-    The sum meets the difference within `TOLERANCE` of it; a difference of nearly zero, under
-    `TOLERANCE` times the largest attribution, within `TOLERANCE` of that attribution.
+    The relative error of the sum is at most `TOLERANCE`. If the difference is nearly zero, under
+    `TOLERANCE` times the largest attribution, the error is relative to that attribution.
 
     Args:
         model: in evaluation mode; not changed.
@@ -65,14 +65,14 @@ def integrated_gradients(
 
 
 def integral(along: Callable[[Array], tuple[Array, Array]]) -> tuple[Array, float, int]:
-    """Double the number of intervals until the sum of the integrals meets the difference.
+    """Double the number of intervals until the integrals add up to the function's difference.
 
     Args:
-        along: maps points `(n,)` of the line to function values `(n,)` and to slopes `(n, ...)`,
-            the parts of the function's derivative along the line.
+        along: maps points `(n,)` of the line to function values `(n,)` and slopes `(n, ...)`,
+            the terms of the function's derivative along the line.
 
     Returns:
-        The parts' integrals, the difference of the function's values, and the number of points.
+        The terms' integrals, the difference of the function's values, and the number of points.
 
     Raises:
         UserError: `LAST` intervals do not suffice.
@@ -105,7 +105,7 @@ def integral(along: Callable[[Array], tuple[Array, Array]]) -> tuple[Array, floa
 def clenshaw_curtis(n: int) -> tuple[Array, Array]:
     """Return n + 1 points in [0, 1] and their weights, for an even n (Waldvogel 2006, section 2).
 
-    The points of n are every second one of 2 n. Polynomials up to degree n are integrated exactly.
+    The points for n are every second point for 2 n. Polynomials up to degree n are exact.
     """
     angles = np.arange(n + 1) * (math.pi / n)
     j = np.arange(1, n // 2 + 1)
@@ -159,7 +159,7 @@ class _Given(nn.Module):
 
 
 def _with_embeddings(body: GPT, given: Mapping[str, Tensor]) -> GPT:
-    """Return a body that shares all other weights; other threads go on with the original."""
+    """Return a copy of a body with other embeddings; it shares the other weights, unchanged."""
     changed = copy.copy(body)
     layers = {name: _Given(vectors) for name, vectors in given.items()}
     changed._modules = {

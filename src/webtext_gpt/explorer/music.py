@@ -1,4 +1,4 @@
-"""A model of music in numbers: the notes of a piece with their tokens, and how it goes on."""
+"""Compute the page's views of a model of music: a piece's notes with their tokens, and its end."""
 
 import tempfile
 from collections import defaultdict
@@ -17,14 +17,14 @@ from webtext_gpt.music.vocabulary import Encoding
 from webtext_gpt.settings import whole_number
 
 MOST_NEW_WORDS = 512
-"""Words that the model writes for one request, at most."""
+"""Maximum words that the model writes for one request."""
 
 Part = tuple[int, int, list[int]]
 """Part of a note: its start and end in ticks, and the indices of its words."""
 
 
 class MusicInspector(Inspector):
-    """Computes what the page shows of a model of music, whose texts are words of an encoding.
+    """Computes the page's views of a model of music, whose texts are words of an encoding.
 
     The model reads end-of-text before the words, as in training and in `generate`.
 
@@ -48,8 +48,8 @@ class MusicInspector(Inspector):
             `voices`, names of the voices, of which there may be none; `beat`, seconds of a beat,
             None if the encoding has no beats; and `notes`, each with its `voice` (an index),
             `start` and `end` in seconds, `pitch`, `velocity` and `parts`. A part has its `start`,
-            `end` and `tokens`: indices among those that the model reads, none if the context has
-            no room for the first. A note of a chorale has a part a sixteenth, with one token; a
+            `end` and `tokens`: indices among those that the model reads, none if the first one does
+            not fit the context. A note of a chorale has one part per sixteenth, with one token; a
             note of a performance has one part, with the tokens that begin and end it.
         """
         ids = self._encoded(text)
@@ -86,7 +86,7 @@ class MusicInspector(Inspector):
     def compose(
         self, text: str, n_words: int, seed: int, temperature: float = 1.0
     ) -> dict[str, Any]:
-        """Return a piece with what the model writes after it; see `generation.music.compose`.
+        """Return a piece and the model's continuation of it; see `generation.music.compose`.
 
         Args:
             text: words of the piece so far; none begin a new piece.
@@ -95,7 +95,7 @@ class MusicInspector(Inspector):
             temperature: see `generation.Sampling`.
 
         Returns:
-            `text`, all of the piece; and `is_ended`, whether the model ended it.
+            `text`, the whole piece; and `is_ended`, whether the model ended it.
         """
         whole_number("n_words", n_words, 1, MOST_NEW_WORDS)
         given = [self.encoding.words[token] for token in self._encoded(text)[1:]]
@@ -111,10 +111,10 @@ class MusicInspector(Inspector):
         return {"text": " ".join([*given, *sample.words]), "is_ended": sample.is_ended}
 
     def midi(self, name: str, data: bytes) -> dict[str, Any]:
-        """Return the words of a MIDI file, as many as the context has room for.
+        """Return the words of a MIDI file, as many as fit the context.
 
         Args:
-            name: what messages call the file.
+            name: the file's name, for messages.
             data: its contents.
 
         Returns:
@@ -138,7 +138,7 @@ class MusicInspector(Inspector):
 
 
 def _sixteenths(voices: Sequence[Sequence[Note]]) -> dict[tuple[int, Note], list[Part]]:
-    """Return the parts of the notes of a chorale, by voice and note: one a sixteenth."""
+    """Return the parts of a chorale's notes by voice and note: one part per sixteenth."""
     n_voices = len(voices)
     parts: dict[tuple[int, Note], list[Part]] = defaultdict(list)
     for voice, notes in enumerate(voices):
@@ -155,11 +155,11 @@ def _events(words: Sequence[str], notes: Sequence[Note]) -> dict[tuple[int, Note
     """Return the parts of the notes of a performance, by voice and note: the note itself.
 
     Args:
-        words: of the performance, without contradictions.
-        notes: what `Encoding.to_notes` makes of them.
+        words: words of the performance, which follow the grammar.
+        notes: the notes that `Encoding.to_notes` returns for them.
     """
     found: dict[tuple[int, int], list[int]] = defaultdict(list)  # by start and pitch
-    starts: dict[int, int] = {}  # of the newest note of each pitch
+    starts: dict[int, int] = {}  # start of the newest note of each pitch
     now = 0
     for position, word in enumerate(words):
         kind = word.rstrip("0123456789")

@@ -1,4 +1,4 @@
-"""What the page may ask: the fields of each request, their types and their ranges.
+"""The requests of the page: the fields of each, their types and their ranges.
 
 The names and fields are those of the methods of `webtext_gpt.explorer.inspector.Inspector`,
 `webtext_gpt.explorer.music.MusicInspector` and
@@ -17,11 +17,11 @@ from webtext_gpt.explorer.translation import MOST_BEAMS
 from webtext_gpt.generation.translate import LENGTH_PENALTY, NUM_BEAMS
 
 MOST_CHARACTERS = 100_000
-"""Characters of a text. The model reads no more of it than fits its context."""
+"""Maximum characters of a text. The model reads no more of it than fits its context."""
 MOST_BYTES = 1 << 20
-"""Bytes of a request's body: enough for the longest text, four bytes a character."""
+"""Maximum bytes of a request's body: enough for the longest text at four bytes a character."""
 MOST_MIDI_BYTES = 700_000
-"""Bytes of a MIDI file, which a request holds in base64."""
+"""Maximum bytes of a MIDI file, which a request holds in base64."""
 
 Text = Annotated[str, Meta(max_length=MOST_CHARACTERS)]
 Index = Annotated[int, Meta(ge=0, le=10_000_000)]

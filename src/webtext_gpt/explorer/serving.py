@@ -1,4 +1,4 @@
-"""The server: a socket on 127.0.0.1, and HTTP/1.1 that waits for nobody too long."""
+"""The server: a socket on 127.0.0.1, and HTTP/1.1 with time limits."""
 
 import asyncio
 import errno
@@ -14,13 +14,13 @@ from webtext_gpt.errors import UserError
 ADDRESS = "127.0.0.1"
 PORT = 8000
 HEAD_SECONDS = 10.0
-"""The head of a request has to arrive within so long of its first byte, or of the connection."""
+"""Seconds within which a request's head has to arrive, from the connection or its first byte."""
 MOST_CONNECTIONS = 200
-"""Connections at a time; a browser opens six."""
+"""Maximum connections at a time; a browser opens six."""
 
 
 def listen(port: int | None) -> socket.socket:
-    """Return a socket that listens on this machine; it is answered once the server runs.
+    """Return a socket that listens on this machine; connections wait until the server runs.
 
     Args:
         port: 0 for a free one; None for `PORT`, or a free one if that is taken.
@@ -73,17 +73,17 @@ class PatientProtocol(H11Protocol):
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Start the time limit of the first request."""
         super().connection_made(transport)
         self._late = self.loop.call_later(HEAD_SECONDS, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
+        """Cancel the time limit."""
         self._stop_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; while they do not make up a head, the time runs."""
+        """Take bytes; the time limit runs until they complete a request's head."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop_waiting()

@@ -14,9 +14,9 @@ from webtext_gpt.weights.gguf import gpt2_differences
 def tokenizer_rules(tokenizer: Tokenizer) -> dict[str, Any]:
     """Return a tokenizer as plain values.
 
-    Always `kind` (`bytes` or `characters`), `tokens` (the text of each id, null for an id without
-    one), `special` (ids that stand for no part of a text) and `end_of_text`. For byte-level BPE
-    also `merges` (left, right and merged id, in order of rank), and the first and last code points
+    They are `kind` (`bytes` or `characters`), `tokens` (the text of each id, null for an id without
+    one), `special` (ids that stand for no part of a text) and `end_of_text`. Byte-level BPE also
+    has `merges` (left, right and merged id, in order of rank), and the first and last code points
     of the ranges of `letters`, `numbers` and `spaces`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Tokens as the page shows them: id, text, bytes, and what was computed of each."""
+"""Tokens as the page shows them: id, text, bytes, and values computed for each."""
 
 from collections.abc import Sequence
 from typing import Any

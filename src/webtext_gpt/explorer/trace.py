@@ -1,8 +1,8 @@
-"""A forward pass that is kept, so that every number of it can be shown afterwards.
+"""A forward pass that is kept in memory, so that the page can show every number of it later.
 
 Hooks keep five vectors of each position in each block: query, key and value as `c_attn` gives them,
-the input of the MLP, and the output. The pass is that of the model itself and takes no longer;
-attention weights, MLP units and the rest follow from these vectors when they are asked for. GPT-2
+the input of the MLP, and the output. The forward pass is the model's own and takes no longer;
+attention weights, MLP units and the rest are computed from these vectors on request. GPT-2
 small with 1,024 tokens needs (5 x 12 + 2) x 768 x 1,024 values in fp32, 195 MB. All attention
 weights at once would need 604 MB and grow with the square of the length.
 """
@@ -24,7 +24,7 @@ from webtext_gpt.model import GPT
 from webtext_gpt.model.gpt import Block
 
 KEPT_BYTES = 400 * 2**20
-"""Memory for the traces of one model: two of 1,024 tokens of GPT-2 small, hundreds of short ones.
+"""Bytes for the traces of one model: two of 1,024 tokens of GPT-2 small, hundreds of short ones.
 The newest is kept even if it needs more."""
 
 LOGIT_ROWS = 128
@@ -35,7 +35,7 @@ LN_2 = 0.6931471805599453
 
 @dataclass
 class BlockTrace:
-    """What one block computed, for each of T positions."""
+    """Values that one block computed for T positions."""
 
     qkv: Tensor
     """`(1, T, 3 n_embd)` output of `c_attn`."""
@@ -51,7 +51,7 @@ class BlockTrace:
 
 @dataclass
 class Trace:
-    """What a model computed for a text of T tokens; to be used under `torch.inference_mode`.
+    """Values that a model computed for a text of T tokens; use it under `torch.inference_mode`.
 
     Attributes:
         model: the model.
@@ -109,7 +109,7 @@ class Trace:
 
 @torch.inference_mode()
 def trace(model: GPT, ids: Sequence[int]) -> Trace:
-    """Run the model on a text and keep what it computes.
+    """Run the model on a text and keep the vectors that it computes.
 
     Args:
         model: in evaluation mode.
@@ -160,7 +160,7 @@ def trace(model: GPT, ids: Sequence[int]) -> Trace:
 
 
 class Traces:
-    """The traces of the texts that were asked for last.
+    """The traces of the most recently requested texts.
 
     Args:
         model: in evaluation mode.
@@ -173,7 +173,7 @@ class Traces:
         self._kept: OrderedDict[tuple[int, ...], Trace] = OrderedDict()
 
     def get(self, ids: Sequence[int]) -> Trace:
-        """Return the trace of a text, which is computed if it is not kept."""
+        """Return the trace of a text; compute it if it is not in memory."""
         key = tuple(ids)
         if key not in self._kept:
             self._kept[key] = trace(self.model, ids)

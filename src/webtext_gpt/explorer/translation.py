@@ -1,4 +1,4 @@
-"""A translation model in numbers: a translation, how probable it is, and what it attends to."""
+"""Compute the page's views of a translation model: a text, its probability and attention."""
 
 import threading
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from webtext_gpt.pair_tokenizer import source_tokenizer
 from webtext_gpt.settings import whole_number
 
 MOST_BEAMS = 20
-"""Beams of a search, at most."""
+"""Maximum beams of a search."""
 
 
 class TranslationInspector:
-    """Computes what the page shows of a translation model; any number of threads may call it.
+    """Computes the page's views of a translation model; any number of threads may call it.
 
     All methods raise a `UserError` if an argument is out of range, or a text cannot be encoded or
     does not fit in the model's context.
@@ -53,18 +53,18 @@ class TranslationInspector:
 
         Args:
             text: a sentence; white space around it is ignored, as with all texts.
-            target: its translation; None: what beam search finds.
+            target: its translation; None means the result of beam search.
             num_beams: see `generation.translate.translate`.
             length_penalty: see `generation.translate.translate`.
 
         Returns:
             `translation`, the text; the `source` tokens that the encoder reads; the `target`
             tokens with their `probability` given the source and the tokens before them; both end
-            with end-of-text. `log_probability` of all target tokens in nats, and `score`, that
+            with end-of-text. `log_probability` of all target tokens in nats, and `score`, the same
             divided by GNMT's length penalty, by which beam search compares texts.
         """
         whole_number("num_beams", num_beams, 1, MOST_BEAMS)
-        encoded_pair(self.model, self.tokenizer, text, target or "")  # names what does not fit
+        encoded_pair(self.model, self.tokenizer, text, target or "")  # refuses what does not fit
         with self._lock, torch.inference_mode():
             if target is None:
                 [target] = translate(

@@ -16,21 +16,21 @@ def continuations(
 ) -> list[dict[str, Any]]:
     """Return the `width` likeliest next tokens, each with those after it, and so on.
 
-    The keys and values of the text are taken from its trace, and one cache holds the way to the
+    The keys and values of the text are taken from its trace, and one cache holds the path to the
     current node. So each node above the lowest level costs the forward pass of its own token, and
     the memory does not grow with the tree.
 
     Args:
         tokenizer: the model's.
-        trace: of the text, which gives the first level.
-        shorter: the same, or if that does not leave room for `depth - 1` more tokens in the
-            context, of the end of the text that does; it gives the levels below.
+        trace: trace of the text, which gives the first level.
+        shorter: trace of the text or, if that leaves no room for `depth - 1` more tokens in the
+            context, of as much of its end as does; it gives the levels below.
         width: number of tokens after each node.
         depth: number of levels.
 
     Returns:
-        Tokens with their `probability` after the text and the tokens on the way, the `joint`
-        probability of the way and the token, and their `children`.
+        Tokens with their `probability` after the text and the tokens on the path, the `joint`
+        probability of the path and the token, and their `children`.
     """
     model, cache = trace.model, _filled(shorter, depth - 1)
 

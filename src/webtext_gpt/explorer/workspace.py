@@ -1,4 +1,4 @@
-"""The models that the explorer shows: which checkpoints there are, and the few in memory."""
+"""The models that the explorer shows: their checkpoints, a few of which are kept in memory."""
 
 import dataclasses
 import sys
@@ -25,7 +25,7 @@ from webtext_gpt.terminal import say
 from webtext_gpt.tokenizer import Tokenizer
 
 MOST_LOADED = 2
-"""Checkpoints in memory at a time: as many as stand side by side."""
+"""Maximum checkpoints in memory at a time: as many as the page shows side by side."""
 COMPARED = "compare-"
 """Beginning of the ids of the second model's checkpoints."""
 
@@ -34,7 +34,7 @@ OF_CLASSIFIERS = ("classify", "attributions")
 
 
 class UnknownCheckpoint(UserError):  # noqa: N818 - names what was asked for
-    """There is no checkpoint of an id."""
+    """There is no checkpoint with this id."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Opened:
 
     @property
     def kind(self) -> str:
-        """Kind of the model; see `kind_of`. A language model of music is a kind of its own."""
+        """Kind of the model; see `kind_of`. Language models of music are a separate kind."""
         if isinstance(self.inspector, MusicInspector):
             return "music model"
         return kind_of(self.loaded.model)
@@ -58,7 +58,7 @@ class Opened:
 
     @property
     def views(self) -> tuple[str, ...]:
-        """Names of what can be asked."""
+        """Names of the views that the model has."""
         is_classifier = isinstance(self.loaded.model, GPTClassifier)
         return (*self.inspector.views, *(OF_CLASSIFIERS if is_classifier else ()))
 
@@ -105,7 +105,7 @@ class Workspace:
         return next((id for id in preferred if id not in self._damaged), preferred[0])
 
     def checkpoints(self) -> list[Kept]:
-        """Return the checkpoints that there are now, by step, the second model's last."""
+        """Return the current checkpoints by step; those of the second model come last."""
         found: list[Kept] = []
         for source in self.sources:
             one = source.kept()
@@ -115,7 +115,7 @@ class Workspace:
         return found
 
     def describe(self, checkpoint: str | None = None) -> dict[str, Any]:
-        """Return what the page has to know of a checkpoint's model, the answer to `/api/model`.
+        """Return the page's description of a checkpoint's model, the answer to `/api/model`.
 
         Raises:
             UserError: there is no such checkpoint, or it cannot be loaded.
@@ -145,7 +145,7 @@ class Workspace:
         """Return the loss curve and the steps of the checkpoints, the answer to `/api/curve`.
 
         Raises:
-            UserError: the model is not of a run, or its metrics cannot be read.
+            UserError: the model is not in a run's folder, or its metrics cannot be read.
         """
         if self.curve is None:
             raise UserError("the model is not in a run's folder, so there is no loss curve")
@@ -153,7 +153,7 @@ class Workspace:
         return {**self.curve.points(), "checkpoints": steps}
 
     def compute(self, name: str, checkpoint: str | None, arguments: Mapping[str, Any]) -> Any:
-        """Return what a method gives for a checkpoint, plain values or an array.
+        """Return a method's result for a checkpoint: plain values or an array.
 
         Raises:
             UserError: there is no such checkpoint, its model has no such view, or an argument is
@@ -171,7 +171,7 @@ class Workspace:
         return getattr(opened.inspector, name)(**arguments)
 
     def open(self, checkpoint: str | None = None) -> Opened:
-        """Return a checkpoint, loaded; of those in memory, the one least recently used goes.
+        """Return a checkpoint, loaded; the least recently used one leaves memory if need be.
 
         Args:
             checkpoint: its id; None, or `default`, for the default one.

@@ -162,7 +162,8 @@ def evaluate_file(
     )
     cut = classifier.truncated - before
     if cut:
-        say(f"{cut:,} of the {len(examples):,} rows do not fit the context and are truncated")
+        rows = f"{cut:,} of the {plural(len(examples))}"
+        say(f"{rows} do not fit the context and are truncated", label="data")
     return {**figures, "skipped": examples.skipped, "truncated": cut}
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning on prompts and completions, in which only the completions are learned."""
+"""Fine-tuning on prompts and completions; only the tokens of completions count in the loss."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,8 +85,8 @@ class Completion:
             long prompt has less room.
 
     Raises:
-        UserError: a number is out of range, or the first metric is not the loss. The others need
-            generated text, so they cannot choose the best checkpoint.
+        UserError: a number is out of range, or the first metric is not the loss. The other metrics
+            need generated text, so they cannot choose the best checkpoint.
     """
 
     def __init__(self, task: Task, *, score_limit: int | None, max_new_tokens: int | None) -> None:

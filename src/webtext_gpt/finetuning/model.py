@@ -128,8 +128,8 @@ def choose_trained(
         lora: arguments of `add_lora`, or `None`.
         lm_weight: weight of the auxiliary loss. If it is 0, a classifier's untied output layer is
             frozen, because nothing uses it.
-        train_new_tokens: if the embedding of a classifier is frozen, train the rows of its
-            delimiter and extract tokens all the same.
+        train_new_tokens: train the embeddings of a classifier's delimiter and extract tokens even
+            if the other embeddings are frozen.
 
     Returns:
         The tokens whose embeddings are trained apart from the others; `None` if there are none.

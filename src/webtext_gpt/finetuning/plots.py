@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_WITH_SHARES = 8
-"""Maximum number of classes for which the cells show per cents besides counts."""
+"""Maximum number of classes for which the cells show percentages besides counts."""
 WIDEST_CELL = 1.3
 """Width of a cell of few classes, in inches."""
 LETTER, SMALL_LETTER = 0.075, 0.065

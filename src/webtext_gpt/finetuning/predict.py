@@ -33,7 +33,7 @@ class TextClassifier:
         batch_tokens: maximum tokens of a forward pass, padding included.
 
     Attributes:
-        truncated: number of texts so far that did not fit the context and lost their end.
+        truncated: number of texts so far that were cut at their end to fit the context.
     """
 
     def __init__(

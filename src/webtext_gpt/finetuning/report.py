@@ -44,11 +44,11 @@ def report_examples(
         examples: examples whose labels the classifier knows.
         out: the report's folder, whose name is the report's title.
         positive: the class of `f1_positive`; see `Task`.
-        class_names: names that the report has instead of some labels.
+        class_names: names that the report shows instead of some labels.
 
     Returns:
         The figures, see `Predictions.figures`, and `constant`: whether every row has the same
-        prediction though true values differ.
+        prediction although the true values differ.
     """
     logits = classifier.logits(examples.texts, examples.seconds)
     targets = torch.from_numpy(encode_labels(examples.labels, classifier.labels))

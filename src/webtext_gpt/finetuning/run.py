@@ -9,6 +9,7 @@ import torch
 
 from webtext_gpt.checkpoint.load import LoadedModel, empty_model, load, only_gpt
 from webtext_gpt.cli import Call
+from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.classification import Classification
 from webtext_gpt.finetuning.completion import Completion
@@ -150,7 +151,7 @@ def _finetune(run: Run, settings: Finetune, start: LoadedModel | None) -> Finetu
             settings,
             corpus=encoded.sha256(),
             tokens_per_step=round(orders * float(lengths.mean()) * plan.global_batch_size),
-            compile_model=settings.compile is True,  # batches of many lengths: never by itself
+            compile_model=settings.compile is True,  # not for `auto`: batches have many lengths
         ),
     )
     if settings.activation_checkpointing:
@@ -227,7 +228,7 @@ def _model(
 
 
 def _froze_new_tokens(run: Run, settings: Finetune) -> bool:
-    """Return whether the run to resume is of an earlier version, which froze them with the rest."""
+    """Return whether the run to resume is of an earlier version, which froze the new tokens."""
     is_earlier = run.state is not None and "new_tokens" not in run.state
     return is_earlier and "train_new_tokens" not in settings.model_fields_set
 
@@ -244,7 +245,7 @@ def _lora(settings: Lora) -> LoraSettings | None:
 
 
 def _steps(settings: Finetune, n: int) -> int | None:
-    """Return the optimizer steps for `n` examples; `None` if the trainer's settings say them."""
+    """Return the optimizer steps for `n` examples; `None` if the trainer's settings give them."""
     trainer, epochs = settings.trainer, settings.epochs
     if trainer.max_steps is not None or (epochs is None and trainer.max_minutes is not None):
         return None
@@ -280,7 +281,7 @@ def _truncated(name: str, encoded: EncodedExamples) -> int:
 def _plan_text(trainer: L.Trainer, module: FinetuningModule, data: FinetuningData) -> str:
     """Describe the run in a few lines."""
     n, steps = len(data.training.places), trainer.max_steps
-    epochs = f", {steps * module.batch_size / n:.3g} epochs," if steps > 0 else ""
+    epochs = f", {plural(steps * module.batch_size / n, 'epoch')}," if steps > 0 else ""
     length = f"{steps:,} steps" if steps > 0 else "as many steps as fit the time"
     labels = module.model.config.labels if isinstance(module.model, GPTClassifier) else ()
     shown = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")

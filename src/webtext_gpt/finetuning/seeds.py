@@ -131,8 +131,8 @@ def _finetune_one(settings: Finetune, folder: Path) -> None:
         finetune(settings)
     except Stopped as stopped:
         raise Stopped(
-            f"{stopped}. That resumes only this seed; to resume all seeds: "
-            f"{shell_command('finetune', f'resume={folder}')}",
+            f"{stopped}\nThat resumes only this seed; to resume all seeds:\n"
+            f"  {shell_command('finetune', f'resume={folder}')}",
             exit_code=stopped.exit_code,
         ) from stopped
     except UserError:

@@ -174,7 +174,7 @@ def print_samples(
     overflow = settings.get("overflow", "slide")
     most, block_size = settings["max_new_tokens"], model.config.block_size
     encoded, cut = _encoded(model, tokenizer, prompts, between, overflow, most)
-    check_prompts(encoded, most, overflow, block_size)  # all, before the first is continued
+    check_prompts(encoded, most, overflow, block_size)  # check all prompts before continuing any
     given = [prompt for prompt in prompts for _ in range(num_samples)]
     if searches:  # one search gives all texts of a prompt
         jobs, settings = encoded, {**settings, "num_samples": num_samples}

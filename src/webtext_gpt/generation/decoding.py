@@ -41,7 +41,7 @@ def generate(
         sampling: how to choose tokens; None samples from the unmodified probabilities.
         seeds: random seed of each prompt; None draws new random numbers in every call.
         finished: called with a prompt's index and its newest token; True ends that prompt.
-        overflow: what to do if a text outgrows the context. `slide` shows the model the last
+        overflow: handling of texts that outgrow the context. `slide` shows the model the last
             `block_size` tokens; every position then changes, so each token costs a full forward
             pass, unless `slide_by` is above 1. `refuse` raises before anything is generated.
             `shorten` ends the text where it fills the context.
@@ -107,7 +107,7 @@ def _continue(
     finished: Callable[[int, int], bool],
     allowed: Callable[[int], Tensor] | None,
 ) -> None:
-    """Append tokens to the texts of these rows until each is finished or as long as `ends` says."""
+    """Append tokens to the texts of these rows until each is finished or has the length `ends`."""
     n_steps = max((ends[row] - len(texts[row]) for row in rows), default=0)
     for step in range(n_steps):
         growing = [texts[row] for row in rows]
@@ -175,8 +175,8 @@ class CachedDecoder:
     """Next-token logits of a batch of growing texts, with a key-value cache.
 
     A text that outgrows the model's context loses the smallest multiple of `slide_by` tokens at
-    its beginning that makes it fit. All positions then shift, and are recomputed: with `slide_by=1`
-    at every token. What a text loses depends on its own length alone.
+    its beginning that makes it fit. All positions then shift and are recomputed, with `slide_by=1`
+    at every token. The number of tokens that a text loses depends only on its own length.
 
     Args:
         model: in evaluation mode.
@@ -217,7 +217,7 @@ class CachedDecoder:
         return logits
 
     def _lost(self, length: int) -> int:
-        """Return how many tokens at its beginning a text of this length loses."""
+        """Return how many tokens a text of this length loses at its beginning."""
         beyond = max(0, length - self.block_size)
         return -(-beyond // self.slide_by) * self.slide_by
 

@@ -4,7 +4,7 @@ The last tokens of a text are looked up earlier in the text, and the tokens that
 are the draft ("prompt lookup decoding", Saxena 2023). The model computes the logits of all drafted
 positions in one pass, which takes little longer than a single token, since both read every weight
 once. Each token is then chosen as without a draft, and the draft is used up to the first difference
-(Leviathan et al. 2023), so a text is the same as without drafts, also of a seed.
+(Leviathan et al. 2023), so the text is the same as without drafts, sampled texts included.
 """
 
 from collections.abc import Sequence

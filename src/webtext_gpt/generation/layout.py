@@ -7,9 +7,9 @@ def store_by_input(model: nn.Module) -> None:
     """Store the weights of linear layers by input, in place, so that a product reads them faster.
 
     A layer's weight keeps its shape `(out, in)` and its values. MKL then adds multiples of rows
-    instead of taking scalar products, a quarter faster for a single vector. The results differ by
-    rounding only. For a model that only generates: formats of weights expect the usual layout, and
-    rows of a tied embedding are no longer contiguous.
+    instead of taking scalar products, which is a quarter faster for a single vector. The results
+    differ only by rounding. Use it only for models that just generate: weight formats expect the
+    usual layout, and the rows of a tied embedding are no longer contiguous.
     """
     for layer in model.modules():
         if isinstance(layer, nn.Linear):

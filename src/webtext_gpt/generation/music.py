@@ -1,4 +1,4 @@
-"""Pieces that a model of music composes, each of which its encoding can turn into notes."""
+"""Compose pieces with a model of music, under a grammar that keeps every piece valid."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ and all but a few of the tokens of a long piece use the cache."""
 
 
 class Sample(NamedTuple):
-    """Words that a model wrote after given ones."""
+    """The words that a model wrote after the given words."""
 
     words: list[str]
     is_ended: bool
@@ -47,7 +47,7 @@ def compose(
         UserError: a setting is out of range, or the given words do not fit into the context, or
             are no music.
     """
-    encoding.to_notes(given)  # refuses what is no music
+    encoding.to_notes(given)  # refuses words that are not music
     tokenizer = encoding.tokenizer
     prompt = [tokenizer.end_of_text, *tokenizer.encode(" ".join(given))]
     grammars = [grammar_of(encoding) for _ in seeds]

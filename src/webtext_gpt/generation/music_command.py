@@ -105,7 +105,7 @@ def write_piece(
     sample: Sample,
     synthesizer: Synthesizer | None,
 ) -> str:
-    """Write a piece and its pictures, and return a line that names the files and sums them up.
+    """Write a piece and its pictures, and return one line with the files, length and notes.
 
     A synthesizer that fails is reported on standard error; the other files are written.
 
@@ -113,8 +113,8 @@ def write_piece(
         file: MIDI file to write; the others have its name and another ending.
         encoding: of the words.
         given: words of the piece before the sample.
-        sample: what the model wrote.
-        synthesizer: what writes the sound; None writes none.
+        sample: the words that the model wrote.
+        synthesizer: writes the sound; None writes none.
     """
     voices = encoding.to_notes([*given, *sample.words])
     prompt_end = max((note.end for notes in encoding.to_notes(given) for note in notes), default=0)
@@ -135,7 +135,7 @@ def write_piece(
 
 
 def _checked_out(settings: Generate) -> Path:
-    """Return the MIDI file to write, after settings that do not apply were refused."""
+    """Return the MIDI file to write, after refusing settings that do not apply."""
     holds = f"{settings.checkpoint} holds a model of music"
     if names := sorted(settings.model_fields_set - APPLY):
         is_one = len(names) == 1
@@ -166,7 +166,7 @@ def _prompt_file(settings: Generate) -> Path:
 
 
 def _refuse_existing(file: Path, synthesizer: Synthesizer | None) -> None:
-    """Refuse to overwrite a piece or what goes with it, or to write where nothing can be made."""
+    """Refuse to overwrite a piece, its pictures or its sound, or to write where that fails."""
     check_output_file(file, "out")
     endings = [file.suffix, ".png", *([] if synthesizer is None else [".wav"])]
     for path in map(file.with_suffix, endings):

@@ -1,8 +1,8 @@
-"""Prompts as token ids: the text that ends them, and what is cut from those that do not fit.
+"""Prompts as token ids: the text that ends them, and the shortening of those that do not fit.
 
 A model that was fine-tuned on prompts and completions expects every prompt to end with the text
-that stood between the two. Training, scoring and `generate.py` encode prompts by these functions,
-so that they all show the model the same tokens.
+that was between the two. Training, scoring and `generate.py` encode prompts by these functions, so
+that the model sees the same tokens in all three.
 """
 
 from collections.abc import Sequence
@@ -88,7 +88,7 @@ def shortened(
 def remarks(
     name: str, prompts: int, shortened: int, unended: int, *, max_new_tokens: int, block_size: int
 ) -> list[str]:
-    """Return what has to be said about prompts and answers that were cut; nothing if none was.
+    """Return remarks on the prompts and answers that were cut; empty if none was.
 
     Args:
         name: name of the set of prompts, followed by a space; may be empty.

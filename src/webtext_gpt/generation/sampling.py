@@ -10,7 +10,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.settings import number, whole_number
 
 MIN_TEMPERATURE = 1e-5
-"""Below this temperature only the most probable token is left, so it is taken directly."""
+"""Below this temperature, take the most probable token: the others have no probability left."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ class Continuation(NamedTuple):
 
     text: str
     is_ended: bool
-    """Whether end-of-text or a stop string ended it, and not its maximum length."""
+    """Whether end-of-text or a stop string ended it, not its maximum length."""
 
 
 def complete(
@@ -78,7 +78,7 @@ def continuations(
     draft: str | None = None,
     show: Callable[[str], None] | None = None,
 ) -> list[Continuation]:
-    """Return what the model writes after each prompt.
+    """Return the text that the model writes after each prompt.
 
     A text ends before its end-of-text token, before the first occurrence of a string in `stop`,
     or after `max_new_tokens`.
@@ -99,7 +99,7 @@ def continuations(
         show: called with each piece of a single text as soon as it is final.
 
     Raises:
-        UserError: a setting is out of range or does not go with beam search, or a prompt is empty
+        UserError: a setting is out of range or does not apply to beam search, or a prompt is empty
             or does not fit.
     """
     for text in stop:
@@ -150,7 +150,7 @@ def continuations(
 
 
 def _drawing(sampling: Sampling, seed: int | None) -> list[str]:
-    """Return the names of settings that are given and that only a random choice would use."""
+    """Return the names of the given settings that apply only to sampling."""
     given = {"temperature": sampling.temperature, "top_k": sampling.top_k, "top_p": sampling.top_p}
     names = [name for name, value in given.items() if value != getattr(Sampling(), name)]
     return [*names, "seed"] if seed is not None else names

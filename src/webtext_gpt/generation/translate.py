@@ -13,9 +13,9 @@ from webtext_gpt.tokenizer import Tokenizer
 
 NUM_BEAMS = 5
 LENGTH_PENALTY = 0.6
-"""Of Vaswani et al. 2017, section 6.1."""
+"""Exponent of GNMT's length penalty in Vaswani et al. 2017, section 6.1."""
 EXTRA_TOKENS = 50
-"""A translation may have so many tokens more than `max_ratio` times its source has; the paper's."""
+"""Tokens that a translation may have beyond `max_ratio` times those of its source (the same)."""
 
 
 def translate(

@@ -2,8 +2,8 @@
 
 A text is a candidate's tokens with the end-of-text that ends it. Its score is its log-probability
 divided by GNMT's length penalty (Wu et al. 2016, section 7), as in Vaswani et al. 2017, section
-6.1. Each source keeps its `num_beams` best ended texts, and is done once there are so many and the
-best growing text scores no better than the worst of them at its present length.
+6.1. Each source keeps its `num_beams` best ended texts. It is done once it has that many, and the
+best growing text, at its present length, scores no better than the worst of them.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from webtext_gpt.model import KeyValueCache
 from webtext_gpt.model.transformer import Transformer
 
 NEVER = -torch.inf
-"""Log-probability of what must not be chosen."""
+"""Log-probability of tokens and texts that must not be chosen."""
 
 
 def length_penalty_of(length: int, alpha: float) -> float:
@@ -56,7 +56,7 @@ class _Search:
     """State of the sources that are not done; N of them, of `num_beams` K growing texts each.
 
     Attributes:
-        best: the result of each source, as far as it is done.
+        best: the result of each source that is done.
         rows: `(N,)` indices of the sources that are not done.
     """
 
@@ -84,7 +84,7 @@ class _Search:
         self.totals = torch.full((N, K), NEVER, device=device)  # log-probabilities of the texts
         self.totals[:, 0] = 0  # all K are the empty text, and only one of them may grow
         self.ended = self.texts
-        self.scores = torch.full((N, K), NEVER, device=device)  # of the ended texts
+        self.scores = torch.full((N, K), NEVER, device=device)  # scores of the ended texts
 
     def step(self) -> None:
         """Add a token to every growing text, and drop the sources that are done."""

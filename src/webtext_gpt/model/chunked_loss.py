@@ -1,9 +1,9 @@
 """Cross-entropy of a large vocabulary without the logits of a whole batch.
 
 With V = 50,257 the logits are by far the largest tensor of a step, and the plain loss makes four of
-them: logits, log-probabilities, and the gradients of both. Here the output layer and the loss of
-some positions at a time give their part of the gradients at once, since the gradient of the logits
-is softmax minus one-hot; it takes the place of the logits in one buffer.
+them: logits, log-probabilities, and the gradients of both. Here the output layer and the loss are
+computed for some positions at a time, together with their gradients: the gradient of the logits is
+softmax minus one-hot, and overwrites the logits in one buffer.
 """
 
 import math

@@ -144,7 +144,7 @@ class GPTConfig:
 
     @property
     def later_than_gpt2(self) -> dict[str, Any]:
-        """The options with values that GPT-2 does not have, and formats for GPT-2 cannot hold."""
+        """Options whose values GPT-2 does not have, so that formats for GPT-2 cannot hold them."""
         plain = GPTConfig()
         options = {name: getattr(self, name) for name in LATER_OPTIONS}
         changed = {name: v for name, v in options.items() if v != getattr(plain, name)}
@@ -161,8 +161,8 @@ class GPTConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return keyword arguments that recreate this configuration.
 
-        Options that came after GPT-2's are left out at their defaults, as they are in earlier
-        checkpoints, which thus describe the same model in the same words.
+        Options later than GPT-2 are left out at their defaults, as in earlier checkpoints, so that
+        the same model always has the same description.
         """
         plain = GPTConfig()
         added = (*LATER_OPTIONS, "zero_init_projections")

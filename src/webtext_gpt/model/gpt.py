@@ -24,7 +24,7 @@ IGNORED = -100
 """Target id that marks a position to leave out of the loss."""
 
 NORM_EPSILON = 1e-5
-"""Added to the variance, or the mean square, of what is normalized; GPT-2's."""
+"""Epsilon of normalization, added to the variance or the mean square; GPT-2's value."""
 
 
 class SquaredReLU(nn.Module):
@@ -53,8 +53,8 @@ def attention(
 ) -> Tensor:
     """Return softmax(Q K^T / sqrt(head_dim)) V (Vaswani et al. 2017, formula 1).
 
-    Training on a CPU computes it in fp32: torch 2.13 differentiates it in bf16 1.5 to 20 times as
-    slowly, the shorter the texts the more.
+    Training on a CPU computes it in fp32: in bf16, torch 2.13 needs 1.5 to 20 times as long for the
+    backward pass, and most for short texts.
 
     Args:
         q: queries, `(B, n_head, T, head_dim)`.

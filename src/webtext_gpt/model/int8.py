@@ -17,7 +17,7 @@ from webtext_gpt.model.gpt import Head, soft_cap
 from webtext_gpt.model.int8_loops import multiply
 
 FEW = 16
-"""Vectors up to which the int8 matrix is read directly; more are multiplied in fp32 by BLAS."""
+"""Maximum number of vectors for int8 products; more are multiplied in fp32 by BLAS."""
 
 
 class Int8Linear(nn.Module):

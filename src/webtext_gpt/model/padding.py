@@ -1,6 +1,6 @@
 """A vocabulary padded to a multiple of 128, inside the training loss on GPUs.
 
-GPT-2's 50,257 logits of a position begin at addresses that tensor cores cannot load at once. The
+With GPT-2's 50,257 tokens, most rows of logits begin at addresses that slow tensor cores down. The
 weights of the output layer are padded when they are multiplied, in the copy that mixed precision
 makes of them anyway. Parameters, checkpoints and optimizer states keep the true vocabulary.
 """

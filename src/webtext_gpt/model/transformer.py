@@ -244,7 +244,7 @@ class Transformer(nn.Module):
         """Draw the initial weights: Xavier's uniform for matrices, zero biases, unit gains.
 
         Embeddings are N(0, 1 / n_embd), so that those scaled by sqrt(n_embd) have unit variance
-        beside the positions. The paper does not say; this is how its authors' program begins.
+        like the positions. The paper does not say; this is the initialization of its authors' code.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear):

@@ -3,9 +3,9 @@
 `on60` and `off60` start and end a pitch, `shift100` moves 100 ticks of 10 ms ahead, `vel16` sets
 the velocity of the notes that follow: 128 + 128 + 100 + 32 words. All instruments are one stream.
 
-One list of notes has one form: within a tick, notes end before others begin, each in order of
-pitch; a silence is as few shifts as possible; a velocity is given where it changes. Silence after
-the last note is not kept.
+The words of a list of notes are unique: within a tick, notes end before others begin, each in order
+of pitch; a silence is as few shifts as possible; a velocity is given where it changes. Silence
+after the last note is left out.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ LONGEST_SHIFT = 100
 N_VELOCITIES = 32
 VELOCITIES_PER_WORD = 128 // N_VELOCITIES
 DEFAULT_VELOCITY = 64
-"""Velocity of notes before the first velocity word: MIDI's, for keyboards without it."""
+"""Velocity of notes before the first velocity word; MIDI's value for keyboards without velocity."""
 
 
 class Performance(Encoding):
@@ -63,8 +63,8 @@ class Performance(Encoding):
     def to_notes(self, words: Sequence[str]) -> list[list[Note]]:
         """Return the notes as one voice; see `Encoding.to_notes`.
 
-        A velocity word stands for four velocities, and becomes one in their middle. Notes that
-        have not ended at the end of the words end there; each lasts a tick at least.
+        A velocity word stands for four velocities, and becomes one in their middle. Notes still
+        sounding at the end of the words end there; each note lasts at least one tick.
         """
         notes: list[Note] = []
         sounding: dict[int, tuple[int, int]] = {}

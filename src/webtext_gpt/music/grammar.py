@@ -1,4 +1,4 @@
-"""Which word may come next in a piece, so that whatever a model samples is music.
+"""Grammars of music: the words that may come next in a piece, so that every sample is valid.
 
 A grammar follows one piece, word by word. It allows only words that the encoding writes itself, in
 the order in which it writes them, so the file of a finished sample gives the same words again. A
@@ -28,8 +28,8 @@ class Grammar(ABC):
     """The grammar of one piece, from its beginning to the newest word.
 
     Args:
-        encoding: whose words these are; a token is the index of its word, and the next number
-            ends the piece.
+        encoding: the encoding of the words; a token is the index of its word, and the id after the
+            last word ends the piece.
     """
 
     def __init__(self, encoding: Encoding) -> None:
@@ -39,7 +39,7 @@ class Grammar(ABC):
     def add(self, token: int) -> bool:
         """Add the next token of the piece, and return whether it ends the piece.
 
-        Words of a given piece may be added that would not be allowed, such as those of a long note.
+        Words of a given piece may break the rules of `allowed`, such as those of a long note.
         """
         if token == self._end_of_text:
             return True
@@ -61,7 +61,7 @@ class Grammar(ABC):
 
     @abstractmethod
     def _allowed(self) -> Iterable[int]:
-        """Return the tokens that may come next, but for the end."""
+        """Return the tokens that may come next, without the one that ends the piece."""
 
     @abstractmethod
     def _may_end(self) -> bool:
@@ -71,9 +71,9 @@ class Grammar(ABC):
 class PerformanceGrammar(Grammar):
     """The grammar of a performance.
 
-    Within a tick, notes end before others begin, each in order of pitch. Only a pitch that sounds
-    ends, only one that is silent begins. A velocity is another than before, and a note follows. A
-    silence is as few shifts as possible. A note that has reached its longest is ended first.
+    Within a tick, notes end before others begin, each in order of pitch. Only a sounding pitch
+    ends, and only a silent one begins. A velocity word changes the velocity, and a note follows it.
+    A silence is as few shifts as possible. A note that has reached its maximum length ends first.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class PerformanceGrammar(Grammar):
         self._shifts = self._tokens("shift", range(1, LONGEST_SHIFT + 1))
         self._velocities = self._tokens("vel", range(N_VELOCITIES))
         self._now = 0
-        self._starts: dict[int, int] = {}  # of the pitches that sound, in ticks
+        self._starts: dict[int, int] = {}  # start of each sounding pitch, in ticks
         self._level: int | None = None
         self._ended = -1  # highest pitch that has ended in this tick
         self._begun: int | None = None  # highest pitch that has begun in this tick
@@ -133,7 +133,7 @@ class PerformanceGrammar(Grammar):
             yield from self._shifts[: LONGEST_NOTE_TICKS - oldest]
 
     def _offs(self) -> Iterable[int]:
-        """Yield the ends of notes: up to the first that must end, for they end in order."""
+        """Yield the ends of notes that may come next: up to the lowest pitch that has to end."""
         for pitch in sorted(self._starts):
             if pitch > self._ended:
                 yield self._off[pitch]

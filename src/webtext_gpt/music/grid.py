@@ -1,7 +1,7 @@
-"""Scores of four voices on a grid of sixteenths, as Bach's chorales.
+"""Scores of four voices on a grid of sixteenths, such as Bach's chorales.
 
-Each sixteenth is a word a voice, `S60 A55 T50 B43`, from soprano to bass; a rest is `S-`. The word
-`beat` stands before every four sixteenths. A pitch that continues is repeated, and so is one that
+Each sixteenth has one word per voice, `S60 A55 T50 B43`, from soprano to bass; a rest is `S-`. The
+word `beat` precedes every four sixteenths. A pitch that continues is repeated, and so is one that
 is struck again: the grid does not tell them apart.
 """
 
@@ -102,7 +102,7 @@ class Chorale(Encoding):
 
 
 def out_of_range(frames: Sequence[Frame], semitones: int = 0) -> bool:
-    """Return whether a voice leaves its range, in the piece moved by semitones."""
+    """Return whether a voice leaves its range in the piece transposed by some semitones."""
     return any(
         pitch != REST and not lowest <= pitch + semitones <= highest
         for frame in frames
@@ -111,7 +111,7 @@ def out_of_range(frames: Sequence[Frame], semitones: int = 0) -> bool:
 
 
 def moved(frames: Sequence[Frame], semitones: int) -> list[Frame]:
-    """Return a piece moved by semitones."""
+    """Return a piece transposed by some semitones."""
     return [[pitch if pitch == REST else pitch + semitones for pitch in frame] for frame in frames]
 
 

@@ -1,6 +1,6 @@
 """Read and write MIDI files: the notes, and the tempo map that gives them their times.
 
-Notes that the file does not end are ended with it, and counted.
+Notes that the file does not end last until its end, and are counted.
 """
 
 import bisect
@@ -48,7 +48,7 @@ class Score:
     endless: int = 0
 
     def voices(self) -> list[list[Note]]:
-        """Return the notes of each track in ticks of 10 ms; each lasts a tick at least.
+        """Return the notes of each track in ticks of 10 ms; each lasts at least one tick.
 
         Raises:
             UserError: the piece lasts longer than `LONGEST_HOURS`.
@@ -86,8 +86,8 @@ def read_midi(path: str | Path) -> Score:
     """Read a MIDI file of type 0 or 1.
 
     A note lasts until its key is released and the sustain pedal is up (Oore et al. 2018, section
-    4); one that the pedal alone holds, until its pitch is struck again. Of several notes on one
-    pitch of a track and channel, all end with the first release after their beginning.
+    4). A note held only by the pedal also ends when its pitch is struck again. If several notes
+    sound on one pitch of a track and channel, a release ends all that began before it.
 
     Raises:
         UserError: the file cannot be read, see `read_tracks`; or it has no notes besides drums.
@@ -180,7 +180,7 @@ class _Performed:
                     key.lift(event.tick)
 
     def finished(self, path: Path, division: int) -> Score:
-        """End what still sounds, and return the notes."""
+        """End the notes that still sound, and return all notes."""
         score = Score(path, division, sorted(self.tempo.items()))
         for _, keys in sorted(self.keys.items()):
             for key in keys.values():
@@ -221,7 +221,7 @@ def write_midi(path: str | Path, voices: Sequence[Sequence[Note]]) -> None:
 
 
 def _number(value: int) -> bytes:
-    """Return a number as MIDI writes it: seven bits a byte, the highest bit set but in the last."""
+    """Return a number as MIDI writes it: seven bits a byte, the top bit set in all but the last."""
     digits = [value & 0x7F]
     while value := value >> 7:
         digits.insert(0, 0x80 | value & 0x7F)

@@ -1,7 +1,7 @@
 """The bytes of a standard MIDI file: its chunks, and the events of its tracks.
 
-The reader is our own, in place of a library's. It passes over broken names and key signatures, so
-that their files can be read, and it checks every length before use.
+The reader is our own instead of a library's, so that files with broken names and key signatures can
+be read, and every length is checked before use.
 """
 
 import struct
@@ -15,7 +15,7 @@ from webtext_gpt.errors import UserError
 SUSTAIN = 64
 """Controller of the sustain pedal."""
 LARGEST_NUMBER = 4
-"""Bytes of the largest number with a variable length."""
+"""Maximum bytes of a number of variable length."""
 ONE_VALUE = (0xC0, 0xD0)
 """Kinds of channel events with one value instead of two: program and pressure."""
 SYSTEM = (0xF0, 0xF7)
@@ -51,7 +51,7 @@ class Event(NamedTuple):
 
 
 def read_tracks(path: Path) -> tuple[int, list[list[Event]]]:
-    """Return the ticks in a quarter, and the events of each track, the last of which is its end.
+    """Return the ticks per quarter, and the events of each track; the last event is its end.
 
     Raises:
         UserError: the file is no MIDI file, is cut off or damaged, is of type 2, or counts time in

@@ -26,9 +26,9 @@ class Note(NamedTuple):
 def merged(voices: Iterable[Iterable[Note]]) -> list[Note]:
     """Return the notes of all voices as one list in which a pitch sounds at most once at a time.
 
-    Of notes that begin together on one pitch, the longest and the loudest velocity remain. A pitch
-    that is struck again while it sounds ends there, and the new note lasts until both would have
-    ended. So a pitch sounds exactly when one of the voices sounds it.
+    Notes that begin together on one pitch become one note, with the longest length and the loudest
+    velocity. A pitch that is struck again while it sounds ends there, and the new note lasts until
+    both would have ended. So a pitch sounds exactly when one of the voices sounds it.
 
     Returns:
         The notes, ordered by start, then by pitch.
@@ -49,14 +49,14 @@ def merged(voices: Iterable[Iterable[Note]]) -> list[Note]:
 
 
 def transposed(notes: Sequence[Note], semitones: int) -> list[Note] | None:
-    """Return notes moved by semitones, or None if one would leave the range of MIDI."""
+    """Return notes transposed by some semitones, or None if one would leave MIDI's range."""
     if any(not 0 <= note.pitch + semitones < N_PITCHES for note in notes):
         return None
     return [note._replace(pitch=note.pitch + semitones) for note in notes]
 
 
 def stretched(notes: Iterable[Note], tempo: float) -> list[Note]:
-    """Return notes played faster by a factor, at the nearest ticks; each lasts a tick at least."""
+    """Return notes played faster by a factor, at the nearest ticks; each lasts at least a tick."""
     played = []
     for note in notes:
         start = round(note.start / tempo)

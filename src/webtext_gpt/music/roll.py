@@ -12,9 +12,9 @@ from webtext_gpt.music.notes import TICKS_PER_SECOND, Note
 from webtext_gpt.pictures import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, headline, picture
 
 VOICE_COLORS = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)
-"""Colors of the voices, again from the first."""
+"""Colors of the voices; further voices repeat them from the first."""
 PALEST = 0.35
-"""Place in the color map of the softest notes, which still have to be seen on white."""
+"""Position in the color map of the softest notes, which must still be visible on white."""
 WIDE_RANGE = 30
 """Range in semitones above which only the Cs are named."""
 

@@ -22,7 +22,7 @@ from webtext_gpt.music.notes import Note, merged, stretched, transposed
 from webtext_gpt.paths import search_files
 
 VERSION = 1
-"""Version of the encodings; a new one makes cached shards be built again."""
+"""Version of the encodings; when it changes, cached shards are built again."""
 ENDINGS = (".mid", ".midi")
 KEYS = range(-5, 7)
 """Transpositions to all twelve keys, in semitones."""
@@ -39,7 +39,7 @@ class Midi:
     Args:
         path: a file, a folder, a glob pattern, or a list of these, see `search_files`.
         val_fraction: fraction of the pieces held out for validation, at least one.
-        transpose: semitones by which the training pieces are moved, up and down.
+        transpose: semitones by which the training pieces are transposed, up and down.
         tempo: speeds of the training pieces; 1 is their own.
         key: prefix of the settings' keys, for messages.
 
@@ -123,7 +123,7 @@ class Midi:
         return None
 
     def _pieces(self, faults: list[str]) -> Iterator[tuple[list[Note], int]]:
-        """Yield the notes of each file and how many it does not end; note those left out."""
+        """Yield the notes of each file and how many it does not end; record unreadable files."""
         for file in self.files:
             try:
                 score = read_midi(file)
@@ -165,7 +165,7 @@ class Chorales:
 
     Args:
         path: JSON files, or patterns or folders of them.
-        all_keys: whether training pieces are moved to all twelve keys.
+        all_keys: whether training pieces are transposed to all twelve keys.
         key: prefix of the settings' keys, for messages.
 
     Raises:
@@ -238,7 +238,7 @@ class Chorales:
 def _summary(
     pieces: str, training: int, variants: list[tuple[int, str]], validation: int
 ) -> list[str]:
-    """Return the line of what a source has become: `12 pieces: 10 for training x 12 keys, ...`."""
+    """Return a line on the pieces of a source: `12 pieces: 10 for training x 12 keys, ...`."""
     times = "".join(f" x {plural(count, name)}" for count, name in variants if count > 1)
     return [f"{pieces}: {training:,} for training{times}, {validation:,} for validation"]
 
@@ -260,5 +260,5 @@ def _is_json(file: Path) -> bool:
 
 
 def _refusal(file: Path) -> str | None:
-    """Return None: a file that is named is read, whatever its ending; its content tells."""
+    """Return None: a file that a setting names is read whatever its ending."""
     return None

@@ -18,7 +18,7 @@ class Encoding(ABC):
     Attributes:
         name: its name, as messages give it.
         words: all of its words, in the order of their token ids.
-        note_unit: what counts as one note in "nats a note".
+        note_unit: the unit counted as one note in "nats a note".
         voice_names: names of the voices, if they have some.
     """
 

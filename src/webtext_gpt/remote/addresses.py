@@ -1,4 +1,4 @@
-"""Addresses as the user gives them, and the places in the cache that stand for them."""
+"""Addresses as the user gives them, and the paths in the cache that correspond to them."""
 
 import os
 import re
@@ -12,13 +12,13 @@ PATTERN_CHARACTERS = "*?["
 REMOTE = "remote"
 """Folder of the cache that holds copies of remote files, and folders that are being made."""
 UNFINISHED = "unfinished"
-"""Folder in it that holds what is made here and not sent yet."""
+"""Folder in it with the folders that are made here and not uploaded yet."""
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
 
 
 def is_address(given: object) -> bool:
-    """Return whether a text names something in a store: `SCHEME://...`, except `file://`."""
+    """Return whether a text is an address in an object store: `SCHEME://...`, except `file://`."""
     return isinstance(given, str) and bool(_ADDRESS.match(given)) and given[:7] != "file://"
 
 
@@ -32,7 +32,7 @@ def checked_address(given: str, key: str = "") -> str:
 
     Raises:
         UserError: it holds a password or a query, which would be recorded; it chains stores; or
-            it has empty or dotted parts, which no folder of the cache can stand for.
+            it has empty or dotted parts, which cannot be folders of the cache.
     """
     scheme, _, rest = given.partition("://")
     named = f"{key}=" if key else ""
@@ -66,7 +66,7 @@ def remote_cache() -> Path:
 
 
 def mirrored(address: str, key: str = "") -> Path:
-    """Return the path in the cache that stands for an address. Nothing is read."""
+    """Return the path in the cache that corresponds to an address. Nothing is read."""
     scheme, _, rest = checked_address(address, key).partition("://")
     return remote_cache().joinpath(scheme.lower(), *rest.split("/"))
 

@@ -1,4 +1,4 @@
-"""Copies of each bucket in the cache: their sizes, their removal, and the lock of their users."""
+"""Copies of each bucket in the cache: their sizes, their removal, and their lock."""
 
 import shutil
 from functools import cache

@@ -1,4 +1,4 @@
-"""What an address names: a file, the files of a folder, or those that a pattern matches."""
+"""List the files of an address: a file, the files of a folder, or those that a pattern matches."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +16,11 @@ from webtext_gpt.remote.stores import (
 
 MANIFEST = "manifest.json"
 PLAN = "_work/plan.json"
-"""What a stage has in its folder until it is finished."""
+"""File that a stage's folder holds until the stage is finished."""
 
 How = Literal["named", "matched", "inside"]
 Info = Mapping[str, Any]
-"""What a store says of a file: `name`, `size`, `type` and more."""
+"""A store's description of a file: `name`, `size`, `type` and more."""
 
 
 def exists(address: str, key: str = "") -> bool:
@@ -45,7 +45,7 @@ def is_pattern(text: str) -> bool:
 
 
 def base_of(address: str) -> str:
-    """Return the folder in which a pattern is looked for: its parts before the first pattern.
+    """Return the folder that a pattern is searched in: the parts before the first wildcard.
 
     Raises:
         UserError: the bucket is a pattern.
@@ -58,7 +58,7 @@ def base_of(address: str) -> str:
 
 
 def list_address(store: Any, root: str, address: str, key: str) -> tuple[How, dict[str, Info]]:
-    """Return how an address gives files, and what the store says of each.
+    """Return how an address names files, and the store's description of each.
 
     Their names are relative to the address, or to the base of a pattern; "" for a file itself.
     """

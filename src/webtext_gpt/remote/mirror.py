@@ -1,8 +1,8 @@
-"""Copies of remote files in the cache, each as the store had it when it was last asked.
+"""Copies of remote files in the cache, each in the version that the store last reported.
 
-A copy stands at a path that repeats its address: `remote/s3/BUCKET/FOLDER/NAME`. Beside it,
-`.NAME.remote` records the size and version that the store gave for it, so that a file is downloaded
-once, and again only when it has changed. Its folder's manifest is copied with it.
+The path of a copy repeats its address: `remote/s3/BUCKET/FOLDER/NAME`. Beside it, `.NAME.remote`
+records the size and version that the store gave for it, so that a file is downloaded once, and
+again only when it has changed. Its folder's manifest is copied with it.
 """
 
 import hashlib
@@ -37,17 +37,17 @@ from webtext_gpt.remote.stores import open_store, reaching
 from webtext_gpt.remote.versions import record, record_of, recorded, version_of
 
 AT_ONCE = 8
-"""Files that are transferred at a time."""
+"""Number of files transferred at the same time."""
 
 
 @dataclass(frozen=True)
 class Copies:
-    """What an address names.
+    """Copies of the files of an address.
 
     Attributes:
-        path: its place in the cache; a pattern has none.
-        files: places of its files, sorted. Those that were not taken are not there.
-        how: how the address gives them.
+        path: path of the address in the cache; meaningless for a pattern.
+        files: paths of its files, sorted. Those that were not taken do not exist.
+        how: how the address names them.
     """
 
     path: Path
@@ -72,15 +72,15 @@ def fetch(
     ignored: Callable[[Path], bool] = lambda _: False,
     recursive: bool = True,
 ) -> Copies:
-    """Bring the copies of a remote file, of a folder's files, or of those that a pattern matches.
+    """Download a remote file, a folder's files, or those that a pattern matches; return the copies.
 
     Names that begin with a dot are left out in folders and patterns, as on disk.
 
     Args:
-        address: names what exists literally; only then are `*`, `?`, `[...]` and `**` a pattern.
+        address: a name with `*`, `?`, `[...]` or `**` is a pattern unless it exists literally.
         key: the setting that gives it, for messages.
-        takes: whether a file is downloaded, by its place in the cache.
-        ignored: files and folders that are passed by. It is asked when manifests are there.
+        takes: returns whether a file is downloaded, given its path in the cache.
+        ignored: returns whether a file or folder is skipped; called after manifests are copied.
         recursive: whether a folder also stands for the files in its folders.
 
     Raises:
@@ -122,7 +122,7 @@ def _remove_stale(folder: Path, current: set[Path]) -> None:
 
 
 def _manifests_beside(store: Any, copies: Mapping[Path, Info], address: str) -> dict[Path, Info]:
-    """Return the manifests in the folders of some files; forget the copies of others."""
+    """Return the manifests in the folders of some files; drop copies of those that are gone."""
     folders = {path.parent: info["name"].rpartition("/")[0] for path, info in copies.items()}
     manifests = {}
     for place, folder in folders.items():
@@ -136,7 +136,7 @@ def _manifests_beside(store: Any, copies: Mapping[Path, Info], address: str) -> 
 
 
 def _bring(store: Any, files: Mapping[Path, Info], address: str) -> None:
-    """Download the files whose copies are not of the store's version."""
+    """Download the files whose copies are out of date."""
     if files:
         hold(remote_cache().joinpath(*next(iter(files)).relative_to(remote_cache()).parts[:2]))
     due = {path: info for path, info in files.items() if _is_due(path, info)}

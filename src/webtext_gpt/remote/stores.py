@@ -1,4 +1,4 @@
-"""Access to object stores by fsspec, with short waits, and errors that name address and cause."""
+"""Access to object stores by fsspec, with short timeouts, and errors with address and cause."""
 
 import errno
 import os
@@ -125,11 +125,11 @@ def _not_there(error: FileNotFoundError) -> Any:
 
 
 class NotThereError(Exception):
-    """A store has nothing of that name; the message is the store's."""
+    """A store has no such file or bucket; the message is the store's."""
 
 
 def _cause(error: BaseException, address: str) -> str:
-    """Return why a store did not do what was asked, and what to do."""
+    """Return why a request to a store failed, and what to do."""
     names = {kind.__name__ for each in _chain(error) for kind in type(each).__mro__}
     lines = str(error).strip().splitlines()
     said = lines[0].rstrip(".") if lines else type(error).__name__
@@ -154,7 +154,7 @@ def absence_of(said: str) -> str:
 
 
 def _endpoint(address: str) -> str:
-    """Return where S3 is looked for, if the environment says it."""
+    """Return the S3 endpoint that the environment sets, for a message, or an empty text."""
     found = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if not found or not address.startswith("s3"):
         return ""

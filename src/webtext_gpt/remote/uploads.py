@@ -1,7 +1,7 @@
-"""Folders that are made here and sent to an object store when they are finished.
+"""Folders that are made here and uploaded to an object store when they are finished.
 
-A store has no rename, so a folder there is complete when its manifest is, which is sent last. Until
-then `_work/plan.json` says what is being made, as in a folder on disk.
+A store has no rename, so the manifest, which is sent last, marks a folder there as complete. Until
+then `_work/plan.json` describes the stage, as in a folder on disk.
 """
 
 import json
@@ -29,7 +29,7 @@ from webtext_gpt.remote.stores import NotThereError, first_answer, open_store, r
 from webtext_gpt.remote.versions import record, recorded, version_of
 
 WORK = "_work"
-"""Folder in that of a stage until the stage is finished."""
+"""Name of the folder that a stage's folder holds until the stage is finished."""
 
 
 class Upload:
@@ -131,7 +131,7 @@ class Upload:
         return size
 
     def keep_as_copy(self) -> None:
-        """Make the folder here the copy of the one at the address, which the next stage reads."""
+        """Turn the folder here into the cached copy of the address, for the next stage to read."""
         place = mirrored(self.address)
         remove(place)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -172,6 +172,6 @@ def written_folder(out: str | Path, key: str = "out") -> Iterator[Path]:
 
 
 def sent_files(folder: Path) -> list[Path]:
-    """Return the files of a stage's folder that are sent: all but hidden ones and its `_work`."""
+    """Return the files of a stage's folder to upload: all but hidden ones and its `_work`."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name[0] != "."]
     return sorted(path for path in files if folder / WORK not in path.parents)

@@ -1,4 +1,4 @@
-"""Versions of remote files: what a store tells of one, and the record beside its copy."""
+"""Versions of remote files, as a store reports them and as the record beside a copy keeps them."""
 
 import json
 from datetime import datetime
@@ -9,11 +9,11 @@ from webtext_gpt.files import write_json
 from webtext_gpt.remote.listing import Info
 
 VERSIONS = ("ETag", "etag", "generation", "md5Hash", "blob_id", "mtime", "LastModified", "created")
-"""Keys under which stores tell the version of a file, the surest first."""
+"""Keys under which stores report the version of a file, the most reliable first."""
 
 
 def version_of(info: Info) -> list[Any] | None:
-    """Return the size and version of a file; None if the store does not tell versions."""
+    """Return the size and version of a file; None if the store does not report versions."""
     version = next((info[name] for name in VERSIONS if info.get(name)), None)
     if isinstance(version, datetime):  # a store may list numbers, and then give dates
         version = version.timestamp()

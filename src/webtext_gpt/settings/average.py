@@ -26,7 +26,7 @@ class Window(Target):
     target: Literal["webtext_gpt.training.averaging.Window"] = setting(alias="_target_")
     steps: Annotated[int, Whole(1, unit="optimizer steps")] = setting(100, "length of the window")
     interval: Annotated[int, Whole(1, unit="optimizer steps")] = setting(
-        20, "distance of the weights that are averaged"
+        20, "distance between averaged weights"
     )
 
     @model_validator(mode="after")

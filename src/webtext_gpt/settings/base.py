@@ -28,7 +28,7 @@ def setting(
 
     Args:
         default: its default; `...` if it must be given; a function that returns it.
-        meaning: what the setting does.
+        meaning: one line that explains the setting.
         common: whether `--help` shows it.
         alias: its key, if that is not a name in Python.
         shown: how help shows a default that differs from call to call.
@@ -39,7 +39,7 @@ def setting(
 
 
 def keys(group: Any = ..., *, common: bool = True) -> Any:
-    """Return a field that holds settings of its own.
+    """Return a field that holds a group of settings.
 
     Args:
         group: their class, for all of its defaults; None if the group may be null; by default the
@@ -94,7 +94,7 @@ class Settings(BaseModel):
             given: the keys that the call gives, which keep their values.
 
         Raises:
-            UserError: nothing follows from them.
+            UserError: no values can be derived from them.
         """
         return {}
 

@@ -1,4 +1,4 @@
-"""Settings of what happens during training: `callbacks.NAME.KEY`; null leaves a callback out."""
+"""Settings of the callbacks of training: `callbacks.NAME.KEY`; null leaves a callback out."""
 
 from typing import Annotated, Literal
 

@@ -44,9 +44,9 @@ def beams(
 
     Args:
         num_beams: above 1.
-        num_samples: number of texts wanted, the best ones.
-        drawing: names of the given settings that only choose tokens at random.
-        draft: how tokens are drafted, if they are.
+        num_samples: number of texts asked for, the best ones.
+        drawing: names of the given settings that apply only to sampling.
+        draft: the method of drafting tokens, if any.
 
     Raises:
         UserError: some settings do not apply together; the message names them.
@@ -72,7 +72,7 @@ def int8_weights(weights: str, device: str, precision: str) -> None:
     """Check settings that are given together with weights in int8.
 
     Raises:
-        UserError: the weights are to be int8 and the device is no CPU, or the numbers not fp32.
+        UserError: the weights are int8, and the device is not a CPU or the precision not fp32.
     """
     if weights != "int8":
         return

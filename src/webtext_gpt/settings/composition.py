@@ -1,7 +1,7 @@
 """Composition of a command's values by Hydra, from the choices of its groups.
 
 Hydra chooses and merges the YAML files of `conf/`. Single keys are set afterwards, by
-`webtext_gpt.settings.reading.assign`, so that no grammar stands between a path and its file.
+`webtext_gpt.settings.reading.assign`, so that paths and texts need no escapes of Hydra's grammar.
 """
 
 import difflib
@@ -33,7 +33,7 @@ def groups(config: str) -> dict[str, str | None]:
 
 
 def is_a_choice(config: str, group: str) -> bool:
-    """Return whether a group leaves a choice: of several, or of one or none."""
+    """Return whether a group has more than one choice, where null counts if it is the default."""
     return len(choices(config, group)) > (groups(config)[group] is not None)
 
 

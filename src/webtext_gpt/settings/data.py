@@ -91,7 +91,7 @@ class Midi(Target):
         0.1, "fraction of the pieces held out, chosen by a hash of their notes"
     )
     transpose: Annotated[int, Whole(0, 12, unit="semitones")] = setting(
-        0, "train on each piece moved by up to so many semitones, up and down"
+        0, "train on each piece transposed by up to this many semitones, up and down"
     )
     tempo: Annotated[list[float], Listed(Number(least=0.25, most=4))] = setting(
         lambda: [1.0],
@@ -146,7 +146,7 @@ class Source(Target):
 
 
 def _fixed(target: str) -> Any:
-    """Return the field of a target that follows from the kind, and is not saved."""
+    """Return the field of a source's target, which its kind determines and which is not saved."""
     return Field(target, alias="_target_", exclude=True)
 
 
@@ -179,7 +179,7 @@ class ShardsSource(Shards, Source):
 
 
 def _tag(values: object) -> str:
-    """Return the kind of a source, with a dot, which marks it as no part of a key."""
+    """Return the tag of a source's kind; its dot tells it from the parts of a key."""
     kind = values.get("kind") if isinstance(values, Mapping) else getattr(values, "kind", None)
     return f"kind.{kind if kind in KINDS else 'files'}"
 

@@ -8,7 +8,7 @@ from webtext_gpt.settings.lengths import LENGTHS
 
 DIALS = ("size", "budget")
 RECIPE = "modern"
-"""The choice of `recipe=` whose laws the dial has."""
+"""The choice of `recipe=` that the dial's laws are fitted for."""
 SHAPE = ("model.n_layer", "model.n_head", "model.n_embd")
 """Keys that give the shape of the model."""
 

@@ -274,9 +274,9 @@ class Evaluate(Settings):
 class Serve(Settings):
     """Show what a model does, on a page that only this machine can open.
 
-    Next words, tokens and their surprise, attention, what each layer would say, the loss curve and
-    every kept checkpoint of a run, classifiers and what decided, translations and what they attend
-    to. The page makes no request to anywhere else.
+    It shows next words, the surprise of each token, attention, the prediction after each layer, the
+    loss curve and all checkpoints of a run, the tokens that decided a classifier's answer, and the
+    attention of translations. It makes no request to another machine.
     """
 
     examples: ClassVar[dict[str, str]] = {

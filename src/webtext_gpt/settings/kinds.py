@@ -1,4 +1,4 @@
-"""Kinds of settings: what a value may be, how its text is read, and how to say so.
+"""Kinds of settings: the values that are allowed, how to read and how to describe them.
 
 A value arrives as the text of a `key=value` argument or as a YAML value; `Kind.read` takes both and
 returns one Python type. A field names its kind in its annotation:
@@ -55,7 +55,7 @@ class Kind(ABC):
         """Return the typed value of anything but null."""
 
     def name(self) -> str:
-        """Return what a value may be, without null: `a whole number, 1 or above`."""
+        """Return a description of the values, without null: `a whole number, 1 or above`."""
         return self._name()
 
     @abstractmethod
@@ -63,7 +63,7 @@ class Kind(ABC):
         """Return the kind's `name`."""
 
     def describe(self) -> str:
-        """Return what a value may be, with null and its meaning."""
+        """Return a description of the values, with null and its meaning."""
         return self.name() + (f", or null ({self.null})" if self.null is not None else "")
 
     def refused(self, hint: str = "") -> ValueError:
@@ -173,8 +173,8 @@ class OneOf(Kind):
 
     Attributes:
         choices: the words.
-        instead: for words that people try, what to give instead.
-        unlisted: further words that are accepted. They are too many to be listed in messages.
+        instead: for words that people try, advice on what to give instead.
+        unlisted: further accepted words, too many to list in messages.
     """
 
     choices: tuple[str, ...]
@@ -200,7 +200,7 @@ class Text(Kind):
     """Text, taken as it is given.
 
     Attributes:
-        what: what the text is, for messages.
+        what: description of the text, for messages.
         empty: whether it may be empty.
         pattern: regular expression that the whole text has to match.
     """
@@ -273,7 +273,7 @@ def _integral(number: float, exact: int | float | None) -> int | None:
 
 
 def _computed(value: object) -> str:
-    """Return a hint for what is not computed: `2**16`, `1/3`, `10%` and `1,000`."""
+    """Return a hint for text that is not evaluated: `2**16`, `1/3`, `10%` and `1,000`."""
     text = str(value).strip()
     if re.fullmatch(r"\d{1,3}(,\d{3})+", text):
         return f"give {text.replace(',', '_')}"

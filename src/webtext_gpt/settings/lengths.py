@@ -1,4 +1,4 @@
-"""Length of training: what a call gives replaces what its run or experiment had."""
+"""Length of training: the one that a call gives replaces that of its run or experiment."""
 
 from collections.abc import Sequence
 from typing import Any

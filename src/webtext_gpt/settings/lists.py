@@ -24,9 +24,9 @@ class Listed(Kind):
 
     Attributes:
         item: kind of the items.
-        length: how many there have to be; None if any number will do.
-        empty: whether there may be none.
-        bare: whether a single value may stand without brackets.
+        length: required number of items; None allows any number.
+        empty: whether the list may be empty.
+        bare: whether a single value may be given without brackets.
     """
 
     item: Kind
@@ -85,7 +85,7 @@ class Named(Kind):
 
     Attributes:
         item: kind of the values.
-        names: the names; empty if the user may invent them.
+        names: the allowed names; empty if the user may choose them freely.
     """
 
     item: Kind

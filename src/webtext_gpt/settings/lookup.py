@@ -1,4 +1,4 @@
-"""The keys of a class of settings: find one, list all, and name those that are like a wrong one."""
+"""The keys of a class of settings: find one, list all, and suggest some for an unknown one."""
 
 import difflib
 import re
@@ -16,7 +16,7 @@ from webtext_gpt.settings.kinds import Kind
 from webtext_gpt.settings.lists import ItemError
 
 NAME = "NAME"
-"""Part of a key that stands for a name that the user gives, as in `data.sources.NAME.path`."""
+"""Placeholder in a key for a name that the user chooses, as in `data.sources.NAME.path`."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Leaf:
         return self.field.description or ""
 
     def matches(self, key: str) -> bool:
-        """Return whether a key that was given, in which names may be the user's, is this one."""
+        """Return whether a given key, which may contain names of the user's, is this one."""
         parts, given = self.key.split("."), key.split(".")
         return len(parts) == len(given) and all(
             part in (NAME, other) for part, other in zip(parts, given, strict=True)
         )
 
     def is_inside(self, key: str) -> bool:
-        """Return whether a group that was given, in which names may be the user's, has this key."""
+        """Return whether a given group, which may contain names of the user's, has this key."""
         parts = key.split(".")
         return len(parts) < self.key.count(".") + 1 and all(
             part in (NAME, other) for part, other in zip(self.key.split("."), parts, strict=False)
@@ -58,7 +58,7 @@ class Leaf:
 
     @property
     def default(self) -> Any:
-        """The value without a choice or a setting; as text if it differs from call to call."""
+        """The value if nothing sets it; as text if it differs from call to call."""
         extra = self.field.json_schema_extra
         text = extra.get("shown") if isinstance(extra, dict) else None
         return text or self.field.get_default(call_default_factory=True)
@@ -66,12 +66,12 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Changes(Kind):
-    """Some settings of a class, checked one by one; what is not given keeps its default elsewhere.
+    """Changes to a class of settings: only the given keys, checked one by one, without defaults.
 
     Attributes:
         model: the class.
         prefix: key of the group, for messages.
-        reserved: keys that are set elsewhere, and therefore not in help.
+        reserved: keys that are set elsewhere, and are therefore left out of help.
     """
 
     model: type[Settings]
@@ -217,7 +217,7 @@ def unknown_key(settings: type[Settings], key: str, others: Iterable[str] = ()) 
     Args:
         settings: the command's class.
         key: the key.
-        others: groups of the command that are no settings, such as `experiment`.
+        others: groups of the command that are not settings, such as `experiment`.
     """
     if instead := settings.elsewhere.get(key.partition(".")[0]):
         return f"unknown key {key!r}: {instead}"
@@ -248,7 +248,7 @@ HABITS = {
 
 
 def located(key: str, value: object, error: ValueError) -> str:
-    """Return the message of a kind with the key and value in front."""
+    """Return a kind's message, prefixed with the key and the value."""
     return f"{key}.{error}" if isinstance(error, ItemError) else f"{key}={shown(value)}: {error}"
 
 

@@ -167,7 +167,7 @@ class TransformerModel(Target):
 
 
 def _tag(values: object) -> str:
-    """Return the target of a choice of `model=`; keys without a choice are of a GPT."""
+    """Return the target of a choice of `model=`; keys without a choice belong to a GPT."""
     given = values.get(TARGET) if isinstance(values, Mapping) else getattr(values, "target", None)
     return str(given) if given == TRANSLATOR else GPT
 

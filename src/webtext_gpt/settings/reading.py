@@ -1,4 +1,4 @@
-"""From plain values to typed settings, with one line of explanation for each wrong value."""
+"""Turn plain values into typed settings, or explain each wrong value in one line."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -37,8 +37,8 @@ def read(settings: type[Class], values: Mapping[str, Any], *, source: str = "") 
         source: prefix of the keys in messages, such as `links.` in a build.
 
     Raises:
-        UserError: values are missing, unknown or wrong. There is a line for each, which names the
-            key, what was given and what is expected.
+        UserError: values are missing, unknown or wrong. The message has a line for each, with the
+            key, the value given and what is expected.
     """
     try:
         return settings.model_validate(values)
@@ -106,7 +106,7 @@ def assign(
 
 
 def _refuse_unknown(settings: type[Settings], key: str, others: Iterable[str]) -> None:
-    """Refuse a key of a named group that no kind of group has, and a value for a whole group.
+    """Refuse a key that no kind of a named group has, or a value for a whole group.
 
     Raises:
         UserError: names similar keys, or those of the group.
@@ -118,7 +118,7 @@ def _refuse_unknown(settings: type[Settings], key: str, others: Iterable[str]) -
 def _assign_by_name(groups: dict[str, Any], key: str, path: list[str], text: str) -> None:
     """Set one key of a named group, or the whole group to null, which removes it.
 
-    Which keys a group has depends on others, perhaps later ones, so `read` checks that.
+    The keys that a group has depend on other keys, perhaps later ones, so `read` checks them.
     """
     name, *inner = path
     if inner:
@@ -128,7 +128,7 @@ def _assign_by_name(groups: dict[str, Any], key: str, path: list[str], text: str
 
 
 def _several(settings: type[Settings], key: str, text: str) -> str:
-    """Return the message for one value of a key that holds several settings."""
+    """Return the message for a single value given to a key that holds several settings."""
     inside = [leaf for leaf in leaves(settings) if leaf.is_inside(key)]
     shown = ", ".join(f"{leaf.key}=..." for leaf in inside[:3])
     return f"{key}={text}: {key} holds several settings; give {shown}"
@@ -158,7 +158,7 @@ def _explain(details: ErrorDetails, settings: type[Settings], source: str) -> st
 
 
 def _refuse_group(key: str, details: ErrorDetails) -> str:
-    """Return the message for a value of a group that has no known target, or is not a group."""
+    """Return the message for a group's value that has no known target, or is no group."""
     value = details["input"]
     if details["type"] in ("union_tag_invalid", "literal_error"):
         found = details["ctx"].get("tag", value)
@@ -186,7 +186,7 @@ def _inner(node: dict[str, Any], part: str, key: str) -> dict[str, Any]:
 
 
 def _named(kind: Named, value: object, key: str) -> dict[str, Any]:
-    """Return the values by name that were given so far, also as text: `{a: 1, b: 2}`."""
+    """Return the values by name given so far, which may be text: `{a: 1, b: 2}`."""
     try:
         return dict(kind.read({} if value is None else value) or {})
     except ValueError as error:
@@ -210,7 +210,7 @@ def _unused(settings: type[Settings], key: str, others: Iterable[str] = ()) -> s
 def _other_kind(settings: type[Settings], key: str) -> str:
     """Return the message for a key of a named group that only another kind of group has.
 
-    It is empty if there is no such kind. Its description names it: `kind=hub`.
+    The message names that kind, as in `kind=hub`; it is empty if there is none.
     """
     owners = [leaf.owner for leaf in leaves(settings, repeat=True) if leaf.matches(key)]
     kinds = [kind for owner in owners for kind in re.findall(r"`(kind=\w+)`", owner.__doc__ or "")]
@@ -220,7 +220,7 @@ def _other_kind(settings: type[Settings], key: str) -> str:
 
 
 def _model_of(field: FieldInfo, node: object) -> type[Settings] | None:
-    """Return the class that a group's present choice has; None if the group is null."""
+    """Return the class of a group's current choice; None if the group is null."""
     models = models_of(field)
     target = node.get(TARGET) if isinstance(node, Mapping) else None
     for model in models:

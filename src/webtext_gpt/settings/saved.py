@@ -1,4 +1,4 @@
-"""The `config.yaml` of a run: write it, and read it again with the changes of a later call."""
+"""The `config.yaml` of a run: write it, and read it again when a call resumes the run."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,15 +21,15 @@ HEADER = "# Settings of a webtext-gpt run. Texts and paths are literal.\n"
 MAY_CHANGE = ("strategy", "logger", "average")
 """Groups whose choice may change when a run is resumed."""
 EXAMPLES = {"experiment": "trainer.max_steps", "recipe": "optimizer.lr"}
-"""For groups without keys of their own, a key that may change instead."""
+"""For groups without keys of their own, an example of a key that may change instead."""
 OUTPUTS = ("run_dir", "resume", "out")
-"""Paths that a run writes; all others are read, and may be relative to the first working folder."""
+"""Keys of paths that a run writes; all other paths are read, and are made absolute when saved."""
 MOVED = {"webtext_gpt.data.task.Task": "webtext_gpt.finetuning.data.task.Task"}
 """Targets in the `config.yaml` of earlier versions, and their current names."""
 REMOVED = ("_partial_", "run_dir", "metric")
-"""Keys below the top level that earlier versions wrote, and that now follow from other settings."""
+"""Keys below the top level that earlier versions wrote and that other settings imply now."""
 REMOVED_FROM = {"early_stopping": ("monitor", "lower_is_better")}
-"""The same, of single callbacks."""
+"""Such keys of single callbacks."""
 
 
 def holds_run(run_dir: Path) -> bool:
@@ -123,7 +123,7 @@ def plain(settings: Settings) -> dict[str, Any]:
 
 
 def _nodes(values: Any, parents: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield the plain values of a group; of groups by name, those of each."""
+    """Yield the plain values of a group, or those of each of several groups by name."""
     if not isinstance(values, dict):
         return
     if not parents:
@@ -162,7 +162,7 @@ def _rename_targets(node: Any) -> None:
 
 
 def _forget_unused_epochs(values: dict[str, Any]) -> None:
-    """Drop `epochs` beside another length: earlier versions always wrote it, and ignored it."""
+    """Drop `epochs` if another length is set: earlier versions always wrote it, and ignored it."""
     trainer = values.get("trainer") or {}
     if any(trainer.get(key) is not None for key in ("max_steps", "max_minutes")):
         values["epochs"] = None

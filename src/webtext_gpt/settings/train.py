@@ -64,8 +64,8 @@ class Train(RunSettings):
         int | None, Whole(1, unit="tokens", null="the complete validation split")
     ] = setting(
         None,
-        "length of a validation before the last, in windows spread evenly over each source's "
-        "validation split; val_share is their share of it",
+        "length of validations before the last one, in windows spread evenly over each source's "
+        "validation split; val_share is the fraction scored",
     )
     size: Annotated[int | None, Count(1, unit="weights in the blocks", null="as model=")] = setting(
         None,
@@ -81,10 +81,10 @@ class Train(RunSettings):
     )
     parallel_rows: Annotated[bool, Switch()] = setting(
         False,
-        "on a CPU, compute the rows of a micro-batch in a process for each core, instead of each "
-        "operation on all cores: a core that other programs use slows small models by half instead "
-        "of tenfold; otherwise a tenth slower, with other rounding; no effect on GPUs and with "
-        "several devices",
+        "on a CPU, divide the rows of a micro-batch among one process per core, instead of each "
+        "operation among all cores: a core that other programs use slows small models by half "
+        "instead of tenfold; if no core is busy, a tenth slower; rounding differs; no effect on "
+        "GPUs or with several devices",
     )
     mask_documents: Annotated[bool, Switch()] = setting(
         False,
@@ -143,7 +143,7 @@ class Train(RunSettings):
     def _keys_of_the_model(
         self, model: Model | TransformerModel, plain: SerializerFunctionWrapHandler
     ) -> dict[str, Any]:
-        """With a checkpoint, the keys that were not given are the checkpoint's."""
+        """With a checkpoint, leave out keys that were not given: the checkpoint has them."""
         kept = model.model_fields_set | {TARGET}
         keys: dict[str, Any] = plain(model)
         return {k: v for k, v in keys.items() if self.checkpoint is None or k in kept}

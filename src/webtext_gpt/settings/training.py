@@ -55,7 +55,7 @@ class Trainer(Settings):
     max_minutes: Annotated[float | None, Number(above=0, unit="minutes", null="no limit")] = (
         setting(
             None,
-            "limit of the time; if only this is set, as many steps as fit",
+            "time limit; if only this is set, as many steps as fit",
             common=True,
         )
     )

@@ -1,4 +1,4 @@
-"""Settings of `train.py` for `data=pairs`: what they imply, and which do not apply."""
+"""Settings of `train.py` with `data=pairs`: choices that they imply, keys that do not apply."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from webtext_gpt.settings.train import Train
 
 LABEL_SMOOTHING = 0.1
-"""Vaswani et al. 2017, section 5.4."""
+"""Label smoothing of Vaswani et al. 2017, section 5.4."""
 MODEL = "transformer_small"
 """The choice of `model=` that `data=pairs` makes."""
 OF_A_GPT = ("size", "budget", "recipe")
@@ -26,7 +26,7 @@ OF_TEXT = (
     "activation_checkpointing",
     "estimate",
 )
-"""Settings that pairs do not have."""
+"""Settings that do not apply to pairs."""
 
 
 def implied_model(given: Mapping[str, str], chosen: Mapping[str, str]) -> dict[str, str]:
@@ -49,7 +49,7 @@ def implied_model(given: Mapping[str, str], chosen: Mapping[str, str]) -> dict[s
 
 
 def check_pairs(settings: "Train") -> None:
-    """Refuse a model that does not fit the data, and settings that pairs do not have.
+    """Refuse a model that does not fit the data, and settings that do not apply to pairs.
 
     Raises:
         ValueError: names the settings.

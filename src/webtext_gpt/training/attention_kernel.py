@@ -1,7 +1,7 @@
-"""Report before training which of torch's attention kernels a GPU can use, unless the fast one.
+"""Warn before training if a GPU cannot use torch's fastest attention kernel.
 
-`scaled_dot_product_attention` falls back to slower kernels without a word. The slowest, "math",
-keeps T x T weights of every head.
+`scaled_dot_product_attention` falls back to slower kernels silently. The slowest, "math", stores
+the T x T attention weights of every head.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from webtext_gpt.model import GPTConfig
 
 FASTEST = "flash"
 LARGEST_HEAD = 256
-"""Widest head that flash attention takes (Dao 2023, FlashAttention-2)."""
+"""Largest head dimension that flash attention supports (Dao 2023, FlashAttention-2)."""
 
 
 def usable_kernels(

@@ -1,7 +1,7 @@
 """Averages of the weights, kept in the optimizer's state.
 
-There, each process averages just the fp32 values that it updates, and checkpoints of every strategy
-hold the averages exactly, as they hold Adam's moments.
+Each process averages only the fp32 values that it updates, and checkpoints of every strategy save
+the averages exactly, as they save Adam's moments.
 """
 
 from collections.abc import MutableMapping
@@ -15,7 +15,7 @@ from webtext_gpt.checkpoint.store import Checkpoint, save_checkpoint
 
 AVERAGE = "average"
 SNAPSHOT = "snapshot_"
-"""Keys of an average, and of the weights that a window holds, in the state of a parameter."""
+"""Keys in a parameter's optimizer state: its average, and the weights that a window keeps."""
 AVERAGE_FILE = "average.ckpt"
 OF_TRAINING = ("state_dict", "optimizer_states", "lr_schedulers", "callbacks", "loops")
 """Keys of the checkpoint that `average.ckpt` leaves out."""
@@ -127,7 +127,7 @@ def write_average(checkpoint: Checkpoint, average: Average, names: list[str]) ->
     (optimizer,) = contents["optimizer_states"]
     numbers = [number for group in optimizer["param_groups"] for number in group["params"]]
     weights: dict[str, Tensor] = contents["state_dict"]
-    means: dict[int, Tensor] = {}  # by the address of the weights, which tied ones share
+    means: dict[int, Tensor] = {}  # by address of the weights, since tied weights share one
     for index, name in zip(numbers, names, strict=True):
         mean = average.mean(optimizer["state"].get(index, {}))
         if mean is not None:

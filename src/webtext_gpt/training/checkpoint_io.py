@@ -1,4 +1,4 @@
-"""Lightning's reading and writing of checkpoint files, in our formats and off training's path."""
+"""Lightning's checkpoint I/O in our formats, written in the background of training."""
 
 import functools
 import sys
@@ -49,15 +49,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None
     ) -> None:
-        """Begin to write one file; see `webtext_gpt.checkpoint.store.save_checkpoint`.
+        """Start writing one file; see `webtext_gpt.checkpoint.store.save_checkpoint`.
 
         If memory is too short for a copy, the file is complete on return.
 
         Raises:
             UserError: the disk has too little room.
-            OSError: the file before could not be written.
+            OSError: the previous file could not be written.
         """
-        self.writer.finish("the checkpoint before is still being written; training waits for it")
+        self.writer.finish("the previous checkpoint is still being written; training waits for it")
         size = stored_bytes(checkpoint)
         check_space(Path(path), size)
         free = free_memory()

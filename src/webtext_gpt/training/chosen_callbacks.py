@@ -19,7 +19,7 @@ def build_callbacks(
     lower_is_better: bool | None,
     resume: str = "resume=...",
 ) -> list[L.Callback]:
-    """Return the callbacks that are not null.
+    """Return the callbacks that the settings do not switch off with null.
 
     Args:
         settings: which, and how.

@@ -1,4 +1,4 @@
-"""Whether `torch.compile` saves time within a run, and what happens where it fails."""
+"""Decide whether `torch.compile` saves time within a run, and continue without it if it fails."""
 
 import importlib.util
 import os
@@ -17,9 +17,9 @@ from webtext_gpt.training.precision import peak_flops
 COMPILE_SECONDS = {"cpu": 60.0, "cuda": 40.0}
 """Usual time of compilation, which hardly depends on the model's width."""
 SAVED = {"cpu": 0.1, "cuda": 0.4}
-"""Part of a step's time that compilation saves; few kernels of a CPU are bound by memory."""
+"""Fraction of a step's time that compilation saves; on CPUs, few kernels are memory-bound."""
 USUAL_SHARE = 0.3
-"""Part of a GPU's peak that an uncompiled step reaches."""
+"""Fraction of a GPU's peak that an uncompiled step reaches."""
 CPU_FLOPS = 4e10
 """FLOP/s of an uncompiled step for each thread of a CPU with AVX2."""
 
@@ -35,7 +35,7 @@ def chooses_compilation(
 ) -> bool:
     """Return whether a run compiles its model; print why not, if only a compiler is missing.
 
-    All processes of a run decide alike: nothing is measured.
+    Nothing is measured, so that all processes of a run decide alike.
 
     Args:
         setting: the value of `compile`: true, false, `auto` where it saves time within the run's
@@ -44,7 +44,7 @@ def chooses_compilation(
         flops_per_step: floating-point operations of one step over all devices.
         kind: `cpu`, `cuda` or `mps`.
         devices: number of devices.
-        partitions_parameters: whether the strategy does, which cannot be compiled.
+        partitions_parameters: whether the strategy partitions parameters, which rules it out.
     """
     if isinstance(setting, bool):
         return setting
@@ -65,7 +65,7 @@ def compiled(function: Callable[..., Tensor], setting: bool | str) -> Callable[.
     Args:
         function: the function, which does not change its arguments.
         setting: the value of `compile`. Unless it is true, a function that turns out not to
-            compile is called as it is, after one line that says so.
+            compile is called uncompiled, after one line that says so.
     """
     fast = torch.compile(function)
     if setting is True:
@@ -80,7 +80,7 @@ def compiled(function: Callable[..., Tensor], setting: bool | str) -> Callable[.
             except Exception as error:
                 first_line = str(error).strip().partition("\n")[0]
                 _report(
-                    f"failed, and the run goes on without ({type(error).__name__}: {first_line})"
+                    f"failed; the run continues uncompiled ({type(error).__name__}: {first_line})"
                 )
                 chosen = function
             else:
@@ -104,7 +104,7 @@ def _run_seconds(length: Length, flops_per_step: float, kind: str) -> float:
 
 
 def _missing_compiler(kind: str) -> str | None:
-    """Return what torch's compiler lacks here, by the names that it looks for."""
+    """Return a program or package that torch's compiler needs and does not find, if any."""
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(compiler) is None:
         return f"C++ compiler ({compiler})"

@@ -76,10 +76,10 @@ def open_shards(
 
 
 def _check(shards: TokenShards, source: str = "") -> None:
-    """Print what the shards' source has left out, and verify them, on rank 0."""
+    """On rank 0, print how much text the source left out, and verify the shards."""
     if rank_zero_only.rank == 0:
         for line in left_out_lines(shards.manifest.get("source", {}).get("left_out", {})):
-            say(f"data: {source}{line}")
+            say(f"{source}{line}", label="data")
         shards.verify()
 
 
@@ -132,7 +132,7 @@ def expected_vocabulary(settings: Train) -> int:
 
 
 def asked_vocabulary(settings: Train) -> int | None:
-    """Return the size of the vocabulary that the settings alone tell; None if the data decides."""
+    """Return the vocabulary size if the settings alone determine it; None if the data does."""
     tokenizer, data = settings.tokenizer, settings.data
     choices = data.sources.values() if isinstance(data, Mixed) else [data]
     if any(isinstance(choice, Shards) or choice.target in OWN_TOKENIZER for choice in choices):
@@ -160,12 +160,12 @@ def model_config(settings: Model | TransformerModel, vocab_size: int) -> GPTConf
 
 
 def vocabulary_size(settings: Model | TransformerModel, vocab_size: int) -> int:
-    """Return the size of the model's vocabulary; the arguments and errors of `model_config`."""
+    """Return the size of the model's vocabulary; arguments and errors as in `model_config`."""
     return at_least(settings.vocab_size, vocab_size, "model.vocab_size")
 
 
 def at_least(asked: int | None, vocab_size: int, key: str) -> int:
-    """Return the size of a vocabulary that a setting asks for, or else a tokenizer's.
+    """Return the vocabulary size that a setting asks for, or the tokenizer's if it is null.
 
     Raises:
         UserError: the tokenizer's ids do not fit.

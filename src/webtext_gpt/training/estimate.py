@@ -27,7 +27,7 @@ from webtext_gpt.training.strategy import Parallelism
 
 ADVICE = f"name one, as in estimate={NAMES[0]}"
 ROWS = ("ZeRO-0 (DDP)", "ZeRO-1", "ZeRO-2", "ZeRO-3, FSDP")
-"""Rows of the time, by ZeRO stage."""
+"""Titles of the rows of the time table, by ZeRO stage."""
 
 
 def estimate(settings: Train) -> str:
@@ -61,7 +61,7 @@ def estimate(settings: Train) -> str:
         averages=kept_averages(settings),
     )
     time = _time_lines(settings, config, plan, devices, precision, parallelism)
-    return "\n".join([memory, *time])
+    return "\n".join([memory, "", *time, "", f"{THIS_CALL:12}the strategy of this call"])
 
 
 def _devices(settings: Train) -> Devices:
@@ -85,7 +85,7 @@ def _expected_config(settings: Train) -> GPTConfig:
     if settings.checkpoint is None:
         return model_config(settings.model, expected_vocabulary(settings))
     if settings.resume not in (None, AUTO):
-        return model_config(settings.model, settings.model.vocab_size or 0)  # of its config.yaml
+        return model_config(settings.model, settings.model.vocab_size or 0)  # from its config.yaml
     start = open_start(settings)
     assert start is not None  # noqa: S101 - a checkpoint is given
     return start.config
@@ -103,12 +103,12 @@ def _time_lines(
     if devices.kind == "cpu":
         return [_cpu_line(settings, config, plan, devices)]
     if devices.kind != "cuda":
-        return [f"time: unknown for {devices.kind}; to estimate it for a GPU, {ADVICE}"]
+        return [f"time        unknown for {devices.kind}; to estimate it for a GPU, {ADVICE}"]
     if not precision.startswith("bf16"):
-        return [f"time: known for bf16 on GPUs only, not for trainer.precision={precision}"]
+        return [f"time        known for bf16 on GPUs only, not for trainer.precision={precision}"]
     found = _gpu(settings)
     if found is None:
-        return [f"time: the GPU is unknown; {ADVICE}"]
+        return [f"time        the GPU is unknown; {ADVICE}"]
     name, gpu = found
     bandwidth = gpu.link if devices.num_nodes == 1 else gpu.network
     speed = gpu.utilization * gpu.peak * devices.count
@@ -117,10 +117,10 @@ def _time_lines(
     )
     own = 3 if parallelism.zero_stage is None else parallelism.zero_stage
     lines = [
-        f"time on {devices.count} {name}, assumed to reach {gpu.utilization:.0%} of "
+        f"time        on {devices.count} {name}, assumed to reach {gpu.utilization:.0%} of "
         f"{gpu.peak / 1e12:.0f} TFLOP/s ({gpu.source}), to send {bandwidth / 1e9:g} GB/s each, and "
-        f"not to compute meanwhile; of a step of {plan.tokens:,} tokens:",
-        f"{'':12}  computing s  exchange s   share  GB sent   tokens/s     hours",
+        "not to compute meanwhile",
+        f"{'a step':12}  computing s  exchange s   share  GB sent   tokens/s     hours",
     ]
     for stage, title in enumerate(ROWS):
         sent = sent_bytes(
@@ -149,7 +149,7 @@ def _cpu_line(settings: Train, config: GPTConfig, plan: BatchPlan, devices: Devi
     )
     hours = _hours(settings, plan, seconds)
     return (
-        f"time: {seconds:,.3g} s a step of {plan.tokens:,} tokens, "
+        f"time        {seconds:,.3g} s a step of {plan.tokens:,} tokens, "
         f"{plan.tokens / seconds:,.0f} tokens/s{f', {hours} hours' if hours else ''}; assumed: "
         f"{CPU_FLOPS / 1e9:.0f} GFLOP/s a thread, and no time for what processes exchange"
     )

@@ -10,7 +10,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.tokenizer import EncodingError, Tokenizer
 
 COMPARED_DOCUMENTS, COMPARED = 100, 1000
-"""Documents, and tokens of each, by which two forms of a tokenizer are compared."""
+"""Number of documents, and of tokens of each, on which two tokenizers are compared."""
 
 
 def shards_with(

@@ -24,6 +24,8 @@ MOST_NAMED = 20
 """Maximum number of documents that one message names."""
 IN_A_ROW = 10
 """Number of steps skipped in a row that stops training: by then no document is to blame."""
+MOST_SPIKES = 10
+"""Number of spikes that are printed one by one."""
 LESS = "Lower optimizer.lr or lengthen scheduler.warmup_steps"
 
 
@@ -54,6 +56,7 @@ class Guard:
         self.skipping = False
         self.skipped = 0
         self.in_a_row = 0
+        self._reported = 0  # spikes, in this process
 
     def check_loss(self, loss: float, batch: "StepBatch", finite: Sequence[bool]) -> None:
         """Check the mean loss of a global batch, in nats, before the optimizer's step.
@@ -80,16 +83,29 @@ class Guard:
         if math.isfinite(norm):
             usual = self.norms.usual if self.norms.is_spike(norm) else None
             if usual is not None:
-                batch.report(
-                    f"step {batch.step:,}: the gradient norm, {norm:.3g}, is {norm / usual:.0f} "
-                    f"times its median, {usual:.3g}. One spike is often a strange batch; if the "
-                    f"loss rises or more follow: {LESS.lower()}"
-                )
+                self._report_spike(norm, usual, batch)
         elif not self.skipping:
             self.skipping = True
             self._refuse(f"the gradient's norm is {norm}", batch, None)
         if not self.skipping:
             self.in_a_row = 0
+
+    def _report_spike(self, norm: float, usual: float, batch: "StepBatch") -> None:
+        self._reported += 1
+        if self._reported > MOST_SPIKES:
+            return
+        advice = ""
+        if self._reported == 1:
+            advice = (
+                ". One spike is often a strange batch; if the loss rises or more follow: "
+                f"{LESS[0].lower()}{LESS[1:]}"
+            )
+        elif self._reported == MOST_SPIKES:
+            advice = ". Further ones are only counted"
+        batch.report(
+            f"spike       step {batch.step:,}: the gradient norm, {norm:.3g}, is "
+            f"{norm / usual:.0f} times its median, {usual:.3g}{advice}"
+        )
 
     def check_end(self, steps: int) -> None:
         """Check that a run has not skipped all of its steps, however few.

@@ -9,11 +9,11 @@ from webtext_gpt.model import GPT, Documents, cross_entropy
 from webtext_gpt.model.chunked_loss import chunked_cross_entropy
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Maps inputs and targets, both `(B, T)`, to the mean loss of the targets that count, in nats."""
+"""Maps inputs and targets, both `(B, T)`, to the mean loss of targets not ignored, in nats."""
 
 
 def documents_of(inputs: Tensor, end_of_text: int | None) -> Documents | None:
-    """Return the documents of `(B, T)` inputs; none without the token that begins each."""
+    """Return the documents in `(B, T)` inputs; `None` if no token marks where they begin."""
     return None if end_of_text is None else Documents(inputs, end_of_text)
 
 
@@ -39,7 +39,7 @@ def language_loss(model: GPT, end_of_text: int | None = None) -> Loss:
 
 
 def loss_to_compile(model: GPT, end_of_text: int | None = None) -> Loss:
-    """Return the loss in the form that `torch.compile` makes the most of; see `language_loss`.
+    """Return the loss in the form that `torch.compile` speeds up most; see `language_loss`.
 
     On CPUs the vocabulary is taken in chunks, outside the compiled graph, where products add to the
     gradient in place. Results of a compiled step differ from the plain one's by rounding anyway.

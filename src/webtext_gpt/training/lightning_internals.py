@@ -45,10 +45,10 @@ class FitLoop(_FitLoop):
 
 
 class EpochLoop(_TrainingEpochLoop):
-    """Epoch loop whose processes do not tell one another of a SIGTERM before each micro-batch.
+    """Epoch loop without Lightning's broadcast of SIGTERM before each micro-batch.
 
-    Lightning broadcasts a flag through the GPUs and waits for it. `GracefulInterrupt` has its own
-    handlers, and the processes agree once for each step.
+    That broadcast goes through the GPUs, and the CPU waits for it. `GracefulInterrupt` has its own
+    handlers, and the processes agree once per step.
     """
 
     def _broadcast_sigterm_tensor(self) -> None:

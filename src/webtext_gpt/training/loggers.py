@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.checkpoint.background import announced_if_slow
+from webtext_gpt.commands import program
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced, write_text
-from webtext_gpt.terminal import from_here, say
+from webtext_gpt.terminal import from_here, quoted, say
 from webtext_gpt.training.metrics import METRICS, read_metrics
 
 WANDB_ID = "wandb_id.txt"
@@ -134,12 +136,13 @@ def wandb(run_dir: str, project: str, name: str | None = None, first_step: int =
         try:
             mode = "online" if client.login(prompt=False) else "offline"
         except client.errors.Error as error:  # an account, but no connection
-            say(f"Weights & Biases cannot be reached, so the run is kept offline: {error}")
+            reason = f"Weights & Biases cannot be reached, so the run is kept offline: {error}"
+            say(reason, label="note")
             mode = "offline"
     elif mode not in WANDB_MODES:
         raise UserError(f"WANDB_MODE={mode} is not one of {', '.join(WANDB_MODES)}")
     kept = Path(run_dir) / WANDB_ID
-    logger = WandbLogger(
+    logger = _Wandb(
         project=project,
         name=name or Path(run_dir).name,
         save_dir=run_dir,
@@ -157,6 +160,25 @@ def wandb(run_dir: str, project: str, name: str | None = None, first_step: int =
     return logger
 
 
+class _Wandb(WandbLogger):
+    """Lightning's logger, which connects at the first use; a refusal is a message."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """See `WandbLogger.experiment`."""
+        from wandb.errors import Error
+
+        try:
+            return super().experiment
+        except Error as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"Weights & Biases cannot be reached: {reason}; WANDB_MODE=offline keeps the run "
+                "in its folder, to be uploaded later"
+            ) from error
+
+
 def save_run_id(logger: Logger, run_dir: Path) -> None:
     """Write a Weights & Biases id into the run's folder, so that a resumed run can reuse it."""
     if isinstance(logger, WandbLogger):
@@ -164,18 +186,19 @@ def save_run_id(logger: Logger, run_dir: Path) -> None:
 
 
 def location(logger: Logger) -> str | None:
-    """Return a line that says where a logger's output is and how to open it, if it has any."""
+    """Return lines that say where a logger's output is and how to open it, if it has any."""
     if isinstance(logger, TensorBoardLogger):
-        return f"TensorBoard:\n  tensorboard --logdir {shlex.quote(logger.log_dir)}"
+        opens = f"{program('tensorboard')} --logdir {shlex.quote(logger.log_dir)}"
+        return f"tensorboard\n  {opens}"
     if isinstance(logger, WandbLogger):
         run = logger.experiment
         if run.disabled:
-            return "Weights & Biases is disabled by WANDB_MODE"
+            return "wandb       disabled by WANDB_MODE"
         upload = wandb_sync(Path(logger.save_dir or "."), run.id)
         if run.offline:
-            return f"Weights & Biases, offline; upload it:\n  {upload}"
+            return f"wandb       offline; upload it:\n  {upload}"
         earlier = f"; upload its offline parts:\n  {upload}" if upload else ""
-        return f"Weights & Biases: {run.url}{earlier}"
+        return f"wandb       {run.url}{earlier}"
     return None
 
 
@@ -186,4 +209,6 @@ def wandb_sync(run_dir: Path, run_id: str) -> str:
     them in order as one run, and leaves out what is uploaded already.
     """
     parts = sorted((run_dir / "wandb").glob(f"offline-run-*-{glob.escape(run_id)}"))
-    return shlex.join(["wandb", "sync", *map(from_here, parts)]) if parts else ""
+    if not parts:
+        return ""
+    return f"{program('wandb')} sync {quoted(*map(from_here, parts))}"

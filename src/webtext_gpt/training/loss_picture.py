@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FEW = 40
-"""Points up to which each is marked; more training losses have a running mean."""
+"""Curves of at most this many points mark each one; longer ones get a running mean."""
 WINDOWS = 40
-"""A running mean is over this fraction of the points."""
+"""The running mean's window is the number of points divided by this."""
 BEGINNING, LITTLE = 0.05, 0.7
-"""The first steps, and the part of the axis; losses that need less are shown on it alone."""
+"""The first 5 % of the steps are cut off if the rest needs less than 70 % of the axis."""
 TITLE_LETTERS_OF_AXES = 62
 """Letters of a line of text above the losses."""
 SMALL_PANELS = {"lr": "learning\nrate", "grad_norm": "gradient\nnorm"}
@@ -91,7 +91,7 @@ def finding(
     total_steps: int | None = None,
     meaning: LossMeaning = PER_TOKEN,
 ) -> str:
-    """Return in a sentence how far the run came, and with which result."""
+    """Return one sentence that says how far the run came, and with which result."""
     if not rows:
         return "No step has been logged yet"
     step = int(max(row["step"] for row in rows))
@@ -153,7 +153,7 @@ def _draw_losses(axes: "Axes", rows: Rows) -> None:
 
 
 def _leave_out_beginning(axes: "Axes", rows: Rows) -> None:
-    """End the axis below the losses of the first steps, which would flatten all that follows."""
+    """Cut the losses of the first steps off at the top, if they would flatten the later ones."""
     steps, values = _points(rows, "train_loss")
     if len(values) <= FEW:
         return

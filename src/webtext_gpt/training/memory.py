@@ -1,9 +1,9 @@
-"""Each device's memory in training, by formulas, without starting a run.
+"""Estimate each device's memory in training by formulas, without starting a run.
 
 Model states follow Rajbhandari et al. 2020 (ZeRO, section 3.1). With Adam in fp32, a parameter
 takes 4 bytes, its gradient 4 and its two moments 8. DeepSpeed's bf16 takes 2 and 2, and 12 for the
 moments and an fp32 copy of the parameter. Stage 1 divides the last term over devices, stage 2 also
-the gradients, stage 3 also the parameters. Muon has one moment of a matrix, which takes 4 less.
+the gradients, stage 3 also the parameters. Muon keeps only one moment of a matrix, 4 bytes less.
 """
 
 import os
@@ -52,7 +52,7 @@ class Memory:
 HEADINGS = ("weights", "gradients", "optimizer", "buffers", "activations", "  total")
 """Columns of the table of memory; each is as wide as its heading."""
 THIS_CALL = "<-"
-"""Mark at the end of the row of the strategy of this call, in tables."""
+"""Marks the row of this call's strategy in a table."""
 
 
 def check_memory(
@@ -74,7 +74,7 @@ def check_memory(
         parallelism: how training is distributed over them.
 
     Raises:
-        UserError: by the estimate, it does not fit.
+        UserError: the estimate exceeds the device's memory.
     """
     available = device_memory(devices)
     if available is None:
@@ -119,7 +119,7 @@ def check_memory(
 def device_memory(devices: Devices) -> float | None:
     """Return the memory of one device in bytes; None if it is unknown.
 
-    CPU processes share the machine's memory, or what the control group of this process allows.
+    CPU processes share the machine's memory, or the limit of this process's control group.
     """
     if devices.kind == "cuda":
         return float(torch.cuda.get_device_properties(0).total_memory)
@@ -142,7 +142,7 @@ def single_moments(settings: RunSettings, config: GPTConfig) -> int:
 
 
 def kept_averages(settings: RunSettings) -> int:
-    """Return the values for each parameter that the chosen average of the weights keeps."""
+    """Return how many values per parameter the chosen average of the weights keeps."""
     return 0 if settings.average is None else settings.average.build().copies
 
 
@@ -207,10 +207,10 @@ def estimate_memory(
 
 
 def _buffered(n_parameters: int, stage: int, bucket: int, *, on_gpu: bool) -> int:
-    """Return the values that a device holds in DeepSpeed's buffers, when they are fullest."""
+    """Return the maximum number of values that DeepSpeed's buffers hold on a device."""
     filled = min(n_parameters, bucket)
     if stage < 3:
-        # A GPU fills one bucket while it sends the other. Of a CPU's, only what is filled counts.
+        # A GPU fills one bucket while it sends the other. On a CPU, only the filled part counts.
         return 2 * bucket if on_gpu else filled
     # Before a reduce-scatter, the bucket is copied in the order of the partitions, and what was
     # gathered is copied into the parameters; gloo communicates copies of both.
@@ -293,13 +293,15 @@ def memory_table(
     own_stage, offload = parallelism.zero_stage, parallelism.offload
     number = 2 if pure and own_stage in (0, None) else 4
     saved = number * (3 * n_parameters - one_moment)
+    recomputed = ", activation checkpointing" if recompute else ""
     lines = [
-        f"{n_parameters:,} parameters, vocabulary {config.vocab_size:,}, context "
-        f"{config.block_size}; {devices} {_devices_name(devices, on_gpu)} x "
-        f"{plan.micro_batch_size} sequences x {plan.accumulation}, {'bf16' if half else 'fp32'}"
-        + (", activation checkpointing" if recompute else "")
-        + f"; a checkpoint is {saved / 2**30:.3f} GiB, also of CPU memory while it "
-        f"is written. {THIS_CALL} marks this call",
+        f"model       {n_parameters:,} parameters, context {config.block_size:,}, vocabulary "
+        f"{config.vocab_size:,}",
+        f"step        {devices} {_devices_name(devices, on_gpu)} x {plan.micro_batch_size} "
+        f"sequences x {plan.accumulation}, {plan.tokens:,} tokens, "
+        f"{'bf16' if half else 'fp32'}{recomputed}",
+        f"checkpoint  {saved / 2**30:.3f} GiB, also of CPU memory while it is written",
+        "",
         f"{'GiB a device':15}{'  '.join(HEADINGS)}",
     ]
     for stage, name in enumerate(("0 (DDP)", "1", "2", "3")):
@@ -324,9 +326,7 @@ def memory_table(
     if offload:
         width = (2 if half else 4) if own_stage == 3 else 0
         offloaded = (12 + 4 * averages + width) * n_parameters - 4 * one_moment
-        lines.append(
-            f"CPU memory for offloaded states, over all machines: {offloaded / 2**30:.3f} GiB"
-        )
+        lines.append(f"offloaded   {offloaded / 2**30:.3f} GiB of CPU memory, over all machines")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""`metrics.csv`, the figures of a run by step: read it, without importing what training needs."""
+"""Read `metrics.csv`, the figures of a run by step, without the imports of training."""
 
 import csv
 from pathlib import Path

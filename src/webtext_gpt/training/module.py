@@ -67,7 +67,7 @@ class TrainingModule(L.LightningModule):
         guard: policy for losses and gradients that are not finite.
 
     Attributes:
-        validates_first: whether to validate before the first step, as of trained weights.
+        validates_first: whether to validate before the first step, as a run from trained weights.
         validation_metrics: figures of the last validation.
         validated_step: optimizer steps taken before the last validation; -1 if there was none.
         num_parameters: parameters of the model, before a strategy partitions them.
@@ -75,7 +75,7 @@ class TrainingModule(L.LightningModule):
     """
 
     BATCH = ("tokens_per_step", "global_batch_tokens")
-    """The attribute that holds the size of a global batch, and the setting it comes from."""
+    """Attribute with the size of the global batch, and the setting that gives it."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class TrainingModule(L.LightningModule):
         self.parameter_names: list[list[str]] = []
         self._optimizer_settings: list[dict[str, Any]] = []
         self.checks = StepChecks(guard, lambda: self._batch_info(self._step))
-        self._step_losses: list[Tensor] = []  # of the current step's micro-batches
+        self._step_losses: list[Tensor] = []  # losses of the current step's micro-batches
         self._step = 0  # number of the current step, from 1
         self._earlier_seconds = 0.0
         self._began: float | None = None
@@ -207,9 +207,9 @@ class TrainingModule(L.LightningModule):
             (torch.default_generator.manual_seed if on_cpu else torch.manual_seed)(seed)
 
     def log(self, name: str, *value: Any, **options: Any) -> None:
-        """Log a metric, of training steps only at those that are logged.
+        """Log a metric; in training, only at the steps whose metrics are written.
 
-        Lightning would note it at the others too, in as much time as a small layer takes.
+        Lightning would also process it at all others, which takes as long as a small layer.
         """
         if not self.trainer.training or self._step % self.trainer.log_every_n_steps == 0:
             super().log(name, *value, **options)
@@ -217,7 +217,7 @@ class TrainingModule(L.LightningModule):
     def timed_pass(self, probe: Any) -> tuple[Callable[[], None], int]:
         """Return a pass of a copy of the model, forward and backward, and its number of tokens.
 
-        By its time, `TimeBudget` plans the number of steps.
+        `TimeBudget` times it to plan the number of steps.
         """
         body = language_model(probe)
         tokens = random_tokens(self.trainer, body.config.vocab_size)
@@ -234,8 +234,8 @@ class TrainingModule(L.LightningModule):
         """Log and check the loss of the global batch, over all micro-batches and processes.
 
         Raises:
-            UserError: it, or a figure of the step before, is not finite, and the guard stops
-                training.
+            UserError: the loss, or a figure of the previous step, is not finite, and the guard
+                stops training.
         """
         if len(self._step_losses) < self.trainer.accumulate_grad_batches:
             return  # DeepSpeed calls this after every micro-batch
@@ -253,12 +253,12 @@ class TrainingModule(L.LightningModule):
         self.checks.check_loss(loss, losses.isfinite(), on_device=on_device, late=late)
 
     def _skips_on_device(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Whether a bad step is skipped without reading anything back, where that costs time."""
+        """Whether the GPU itself skips a bad step, so that the CPU need not wait for figures."""
         deepspeed = self.trainer.strategy.handles_gradient_accumulation  # it skips by itself
         return self.device.type == "cuda" and (deepspeed or supports_found_inf(optimizer))
 
     def _log(self, name: str, value: float) -> None:
-        """Log a number of the CPU. Lightning would copy a float to the GPU, and wait for that."""
+        """Log a number as a CPU tensor: Lightning copies a float to the GPU, and waits for it."""
         self.log(name, torch.tensor(float(value)))
 
     def configure_gradient_clipping(
@@ -281,7 +281,7 @@ class TrainingModule(L.LightningModule):
             norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit)
         skip = self._check_norm(norm)
         give_found_inf(optimizer, skip)
-        if skip is None and self.guard.skipping:  # an optimizer skips what has no gradient
+        if skip is None and self.guard.skipping:  # optimizers skip parameters without a gradient
             optimizer.zero_grad(set_to_none=True)
 
     def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
@@ -331,7 +331,7 @@ class TrainingModule(L.LightningModule):
         return sorted({d for s in shares.flatten().tolist() for d in data.documents(s)})
 
     def on_validation_start(self) -> None:
-        """Check the step before, so that no validation is of weights that stop a run."""
+        """Finish the checks of the last step, so that diverged weights are not validated."""
         self.checks.finish()
 
     @property
@@ -374,7 +374,7 @@ class TrainingModule(L.LightningModule):
             internals.validate_now(self.trainer)
 
     def on_train_end(self) -> None:
-        """Check, once everything is saved, that something was learned.
+        """Check, once everything is saved, that not every step was skipped.
 
         Raises:
             UserError: the guard has skipped every step.

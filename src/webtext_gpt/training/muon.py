@@ -52,7 +52,7 @@ class Muon(torch.optim.Optimizer):
     """
 
     found_inf: Tensor | None = None
-    _step_supports_amp_scaling = True  # that is, `found_inf`
+    _step_supports_amp_scaling = True  # torch's name for the support of `found_inf`
 
     def __init__(
         self,

@@ -13,9 +13,11 @@ from webtext_gpt.checkpoint.store import (
     Checkpoint,
     open_checkpoint,
     restore_replaced,
+    saved_checkpoints,
 )
 from webtext_gpt.cli import Call
-from webtext_gpt.errors import UserError
+from webtext_gpt.commands import COMMANDS, shell_command
+from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.extras import check_installed
 from webtext_gpt.paths import local_path
 from webtext_gpt.settings import saved
@@ -57,8 +59,20 @@ class Run:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        """Unlock the folder; a Ctrl-C before or after training says how to resume, too.
+
+        Raises:
+            Stopped: Ctrl-C has ended the block, and the run has a checkpoint.
+        """
         self.held.close()
+        if isinstance(error, KeyboardInterrupt) and (found := saved_checkpoints(self.folder)):
+            raise Stopped(
+                f"interrupted; {found[0].name} is saved. Resume with:\n  {resume_command(self)}",
+                exit_code=1,
+            ) from None
 
     @property
     def state(self) -> dict[str, Any] | None:
@@ -89,6 +103,13 @@ class Run:
         """Distribution of training over the devices."""
         chosen: Parallelism = self.settings.strategy.build(self.devices)
         return chosen
+
+
+def resume_command(run: Run) -> str:
+    """Return the command that resumes a run."""
+    settings = type(run.settings)
+    (name,) = (n for n, c in COMMANDS.items() if c.settings.endswith(f":{settings.__name__}"))
+    return shell_command(name, f"resume={run.folder}")
 
 
 def open_run(settings: RunSettings, call: Call | None = None) -> Run:

@@ -102,7 +102,7 @@ def hidden_matrices(model: GPT | GPTClassifier | Transformer) -> dict[nn.Paramet
 
 
 def moments(model: GPT | GPTClassifier | Transformer, *, by_muon: bool) -> int:
-    """Return how many values an optimizer keeps: two a trained parameter, one if Muon has it."""
+    """Return how many values an optimizer keeps: one per parameter of Muon's, two of AdamW's."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return 2 * trained - (sum(p.numel() for p in hidden_matrices(model)) if by_muon else 0)
 

@@ -121,7 +121,7 @@ def _has_gpu_compiler() -> bool:
 
 @functools.cache
 def _compiled(iterate: Callable[[Tensor, int], Tensor]) -> Callable[[Tensor, int], Tensor]:
-    """Return the function compiled; once for each shape, of which a model has a few."""
+    """Return the compiled function; it compiles once per shape, and a model has few shapes."""
     return torch.compile(iterate, dynamic=False)
 
 

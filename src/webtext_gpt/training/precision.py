@@ -59,7 +59,7 @@ def place_for_inference(
         weights: `float`, or `int8` to round those of the linear layers, on a CPU.
 
     Raises:
-        UserError: there is no such device or precision, or `weights=int8` does not go with them.
+        UserError: there is no such device or precision, or `weights=int8` does not support it.
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise UserError(f"precision={precision} is not one of auto, fp32, bf16")
@@ -129,7 +129,7 @@ def _measured_peak(dtype: torch.dtype) -> float:
 
 
 def _fastest_product(n: int, dtype: torch.dtype, times: int) -> float:
-    """Return the seconds of the fastest of so many products of n x n matrices."""
+    """Return the seconds of the fastest of `times` products of n x n matrices."""
     a, b = torch.randn(n, n, dtype=dtype), torch.randn(n, n, dtype=dtype)
     seconds = []
     for _ in range(times):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from webtext_gpt.cli import Call
 from webtext_gpt.data.pretraining import PretrainingData, Source
+from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 from webtext_gpt.model import GPT, GPTConfig, cross_entropy
 from webtext_gpt.model.empty import empty_gpt
@@ -44,7 +45,7 @@ class PretrainingModule(TrainingModule):
     Args:
         model: the model to train.
         tokenizer: the corpus's tokenizer.
-        sources: the sources of the corpus, whose validation splits are scored each by itself.
+        sources: the sources of the corpus; each validation split is scored separately.
         mask_documents: whether attention and positions stay inside each document, in training and
             validation.
         packing: how the training samples are made from documents, for the checkpoint.
@@ -135,7 +136,7 @@ class PretrainingModule(TrainingModule):
         return figures
 
     def description(self) -> dict[str, Any]:
-        """See `TrainingModule.description`; a run with neither option is described as ever."""
+        """See `TrainingModule.description`; options at their defaults are left out."""
         masked = {"mask_documents": True} if self.mask_documents else {}
         packed = {"packing": self.packing} if self.packing != "stream" else {}
         return {**super().description(), **masked, **packed}
@@ -190,7 +191,7 @@ def _pretrain(run: Run, settings: Train) -> Summary:
     run = before_decay(run, run_length(run, plan.tokens))
     L.seed_everything(settings.seed, verbose=False)
     asked = asked_vocabulary(settings) if start is None else None
-    if asked is not None:  # before minutes of tokenizing, if the vocabulary is known by now
+    if asked is not None:  # before minutes of tokenizing, if the vocabulary is known already
         _check_memory(run, settings, model_config(settings.model, asked), plan)
     shards = open_shards(settings, start.tokenizer if start else None, plan.block_size)
     config = start.config if start else model_config(settings.model, shards.vocab_size)
@@ -279,7 +280,7 @@ def _row_processes(settings: Train, trainer: L.Trainer, plan: BatchPlan) -> int:
 
 
 def _packing_text(data: PretrainingData) -> str:
-    """Return a line for each source on what packing leaves out; none of a stream."""
+    """Return a line per source on the tokens that packing leaves out; empty without packing."""
     return "".join(
         f"packing     {f'{name}: ' if name else ''}{rows.n_rows:,} rows an epoch; "
         f"{1 - rows.epoch_tokens / rows.stream.n_tokens:.1%} of the training tokens are left out, "
@@ -297,7 +298,7 @@ def _plan_text(
 ) -> str:
     """Describe the run in a few lines."""
     training = [source.training for source in data.sources]
-    targets = [source.validation.n_tokens - 1 for source in data.sources]
+    targets = [source.validation.n_tokens - 1 for source in data.sources]  # all but the first
     sample = settings.validate_tokens
     scored = sum(n if sample is None else min(n, sample) for n in targets)
     validation = (
@@ -307,15 +308,15 @@ def _plan_text(
         else ""
     )
     rows = "" if module.rows is None else f", rows in {module.rows.n} processes"
-    length = f"{trainer.max_steps:,}" if trainer.max_steps > 0 else "as many as fit,"
+    length = f"{trainer.max_steps:,} steps" if trainer.max_steps > 0 else "as many steps as fit,"
     return (
         f"model       {module.num_parameters:,} parameters, "
         f"context {plan.block_size}, vocabulary {module.tokenizer.vocab_size:,}\n"
         f"corpus      {sum(split.n_tokens for split in training):,} tokens of "
-        f"{sum(split.n_documents for split in training):,} documents for training, "
+        f"{plural(sum(split.n_documents for split in training), 'document')} for training, "
         f"{sum(source.validation.n_tokens for source in data.sources):,} held out\n"
         f"{_packing_text(data)}"
-        f"training    {length} steps of {plan.tokens:,} tokens, "
+        f"training    {length} of {plan.tokens:,} tokens, "
         f"{trainer.world_size} x {plan.micro_batch_size} sequences x {plan.accumulation}, "
         f"{trainer.precision} on {trainer.world_size} {trainer.strategy.root_device.type}{rows}\n"
         f"{validation}"

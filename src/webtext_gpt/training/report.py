@@ -20,7 +20,7 @@ from webtext_gpt.training.metrics import METRICS, PER_TOKEN, LossMeaning, read_m
 PLACES = ("run_dir", "resume", "cache_dir")
 """Settings that say where files are, and change nothing else."""
 LONGEST = 200
-"""Characters of a setting's value in the table."""
+"""Maximum number of characters of a setting's value in the table."""
 SAMPLE = "samples.txt"
 PICTURE = "loss.png"
 
@@ -101,7 +101,7 @@ def _sources(sources: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
 
 
 def _settings(settings: Settings, command: Command) -> list[str]:
-    """Return the table of the settings that the command would not have by itself."""
+    """Return the table of the settings that differ from the command's defaults."""
     rows = []
     for key, value in changed(settings, read_settings(command, parse([], command))):
         if key not in PLACES:
@@ -135,7 +135,7 @@ def changed(settings: Settings, defaults: Settings | None) -> Iterator[tuple[str
 
 
 def _changed_group(name: str, value: Settings, default: object) -> Iterator[tuple[str, Any]]:
-    """Yield what differs in a group; another choice is named by what it configures."""
+    """Yield the differences in a group; if its choice differs, first that choice's name."""
     same = default if isinstance(default, Settings) and type(default) is type(value) else None
     if same is None:
         target = getattr(value, "target", None)

@@ -1,9 +1,9 @@
-"""Training on a CPU whose cores each compute some rows of a batch.
+"""Train on a CPU with one process per core, each of which computes some rows of a micro-batch.
 
 By default all cores share each operation. Where another program keeps a core busy, the others wait
 for it at each operation, a thousand times in a step of a small model. With a process for each core,
-they wait once in a step. The weights lie in memory that the processes share, and so do the
-gradients that each hands to the main process, whose optimizer is the only one.
+they wait once per step. The weights are in shared memory, and so are the gradients that each
+process hands to the main process, which has the only optimizer.
 
 Loss and gradients are those of the whole micro-batch, up to the order of summation.
 """
@@ -48,7 +48,7 @@ class Request(NamedTuple):
     """`(B, T)` token ids, a NumPy array; so are `targets`."""
     targets: Any
     n_targets: int
-    """Targets of the whole micro-batch, over which the loss is a mean; 0 for the sum of nats."""
+    """Targets of the whole micro-batch, by which the loss is divided; 0 for the sum of nats."""
     seed: int
     """Seed of dropout."""
     autocast: torch.dtype | None
@@ -59,8 +59,8 @@ class RowProcesses:
     """The loss of batches whose rows are divided among this process and others.
 
     A call gives the training loss, whose backward pass gives the gradients of this process's rows;
-    `add_gradients` adds those of the others. Until `close` is called, which has to be in the end,
-    operations of this process use one core.
+    `add_gradients` adds those of the others. Operations of this process use one core until `close`
+    is called, which the caller must do.
 
     Args:
         model: the model to train. Its weights are moved to shared memory, and must stay there.
@@ -85,7 +85,7 @@ class RowProcesses:
 
         Args:
             inputs: `(B, T)` token ids.
-            targets: `(B, T)` token ids, or `IGNORED`; each process has one that counts.
+            targets: `(B, T)` token ids, or `IGNORED`; each process needs one not ignored.
 
         Raises:
             UserError: a process has ended.
@@ -163,11 +163,11 @@ class _Other:
         theirs.close()
 
     def ask(self, request: Request) -> None:
-        """Ask for the part of the loss that some rows have, and then for its gradients."""
+        """Request the loss of some rows, then its gradients."""
         self._exchange(lambda: self._connection.send(request))
 
     def answer(self) -> float:
-        """Wait for the part of the loss, or, called again, until the gradients are complete."""
+        """Wait for the loss or, on the second call, until the gradients are complete."""
         number: float = self._exchange(self._connection.recv)
         return number
 
@@ -217,7 +217,7 @@ def _serve(connection: Connection, model: GPT, recipe: Recipe, flat: Tensor) -> 
 
 
 def _part(loss: Loss, inputs: Tensor, targets: Tensor, n_targets: int) -> Tensor:
-    """Return what rows add to the mean over all targets of the micro-batch."""
+    """Return the rows' contribution to the mean over all targets of the micro-batch."""
     return loss(inputs, targets) * (int((targets != IGNORED).sum()) / n_targets)
 
 

@@ -8,13 +8,12 @@ import lightning as L
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
 
 from webtext_gpt.checkpoint.space import estimated_bytes
-from webtext_gpt.commands import COMMANDS, shell_command
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.settings import saved
 from webtext_gpt.settings.optimization import Muon
 from webtext_gpt.settings.run import RunSettings
-from webtext_gpt.terminal import say
+from webtext_gpt.terminal import quoted, say
 from webtext_gpt.training.allocation import keep_freed_memory
 from webtext_gpt.training.batch import BatchPlan
 from webtext_gpt.training.callbacks.agreement import Agreement
@@ -31,7 +30,7 @@ from webtext_gpt.training.length import is_finished, run_length
 from webtext_gpt.training.loggers import CSVLogger, location, save_run_id
 from webtext_gpt.training.metrics import PER_TOKEN, LossMeaning
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
-from webtext_gpt.training.opening import Run, lock_new
+from webtext_gpt.training.opening import Run, lock_new, resume_command
 from webtext_gpt.training.optim import moments
 from webtext_gpt.training.report import write_run_report
 from webtext_gpt.training.run_folder import (
@@ -108,7 +107,7 @@ def compose_trainer(
 
 
 def _refuse_average(trainer: L.Trainer) -> None:
-    """Refuse an average where the optimizer's weights are not whole fp32 values, or unsaved."""
+    """Refuse an average of weights that are partitioned, not in fp32, or never saved."""
     if partitions_parameters(trainer.strategy):
         raise UserError(
             "average= does not work with a strategy that partitions parameters (fsdp, "
@@ -122,8 +121,8 @@ def _refuse_average(trainer: L.Trainer) -> None:
         )
     if not any(isinstance(callback, Checkpoints) for callback in trainer.callbacks):
         raise UserError(
-            "average= is saved from the last checkpoint, and callbacks.checkpoints=null leaves "
-            "checkpoints out; set one of the two"
+            "average= is saved from the last checkpoint, and callbacks.checkpoints=null writes "
+            "none; leave one of the two out"
         )
 
 
@@ -153,7 +152,7 @@ def module_options(
 
     Args:
         settings: the settings of the run.
-        corpus: hash of the training data, of a mixture by source.
+        corpus: hash of the training data; for a mixture, hashes by source.
         tokens_per_step: tokens of the global batch.
         compile_model: whether to compile; see `TrainingModule`.
     """
@@ -207,6 +206,8 @@ def fit(
         saved.save(run.settings, run.folder, **resolved)
         for logger in trainer.loggers:
             save_run_id(logger, run.folder)
+        if run.checkpoint is not None:
+            say(f"resume      after step {run.step:,}, from {quoted(run.checkpoint.path)}")
         say(plan_text)
     path = run.checkpoint.path if run.checkpoint else None
     on_cpu = trainer.strategy.root_device.type == "cpu"
@@ -220,7 +221,7 @@ def fit(
         # Lightning ends the process at a Ctrl-C that no handler of ours takes.
         if not isinstance(end.__context__, KeyboardInterrupt) or not trainer.is_global_zero:
             raise
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning has it ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning ignores it by now
         step = max(run.step, trainer.global_step)
         message = stopped_at_once(run.folder, step, resume_command(run))
         raise Stopped(message, exit_code=1) from None
@@ -242,13 +243,6 @@ def _check_space(trainer: L.Trainer, module: TrainingModule, moments: int) -> No
             width = 2 if halves else 4
             size = estimated_bytes(module.model, moments, width, averages)
             callback.check_space(size, trainer.max_steps, before_decay=before_decay)
-
-
-def resume_command(run: Run) -> str:
-    """Return the command that resumes a run."""
-    settings = type(run.settings)
-    (name,) = (n for n, c in COMMANDS.items() if c.settings.endswith(f":{settings.__name__}"))
-    return shell_command(name, f"resume={run.folder}")
 
 
 def conclude(
@@ -275,5 +269,11 @@ def conclude(
     )
     if skipped := summary["skipped_steps"]:
         say(f"guard       {skipped:,} of {plural(summary['step'], 'step')} skipped")
+    norms = trainer.lightning_module.guard.norms
+    if norms.spikes:
+        say(
+            f"spikes      {plural(norms.spikes, 'step')} with a gradient norm above "
+            f"guard.spike={norms.factor:g} times its median"
+        )
     for line in filter(None, map(location, trainer.loggers)):
         say(line)

@@ -31,14 +31,14 @@ NAME = ".lock"
 BEAT_SECONDS = 10.0
 """Seconds between two touches of the file by its holder."""
 FRESH_SECONDS = 60.0
-"""A holder on another machine counts as gone when it does not touch the file for so long."""
+"""Seconds without a touch after which a holder on another machine counts as gone."""
 WAIT_SECONDS = 90.0
-"""Seconds that `resume=auto`, a scheduler's call, waits for the process before it to end."""
+"""Seconds that `resume=auto`, called by a scheduler, waits for the previous process to end."""
 POLL_SECONDS = 0.5
 SETTLE_SECONDS = 1.0
-"""Where files cannot be locked, two processes that start together see each other after so long."""
+"""Seconds after which two processes started together see each other, without file locks."""
 HELD = (errno.EAGAIN, errno.EACCES)
-"""Errors of a lock that another process holds; any other means that files cannot be locked."""
+"""Errors that mean another process holds the lock; others mean that files cannot be locked."""
 
 
 def _started(pid: int) -> str:
@@ -87,7 +87,7 @@ class Holder:
     namespace: str = field(default_factory=_namespace)
     """Identifies the processes that share process ids, such as those of one container."""
     inode: int = 0
-    """Number of the lock's file, which a copy of the folder does not share."""
+    """Inode of the lock file, which differs in a copy of the folder."""
     since: str = field(default_factory=lambda: f"{datetime.now():%Y-%m-%d %H:%M:%S}")
 
     @property
@@ -101,7 +101,7 @@ class Holder:
         Args:
             locks_work: whether the file system has just given us the lock.
             idle: seconds for which the file has not been touched.
-            inode: number of the file.
+            inode: the file's inode.
         """
         if self.is_here:
             if self.inode != inode:
@@ -148,7 +148,7 @@ class RunLock:
         self.path = folder / NAME
         self._descriptor = -1
         self._touches: list[int] = []
-        """Times of the file that were seen one after the other, of a holder on another machine."""
+        """Successive modification times of a file that a holder on another machine touches."""
         self._unchanged_since = 0.0
         deadline = time.monotonic() + wait
         said = False

@@ -1,14 +1,14 @@
-"""Time of an optimizer step on devices that need not be here, by formulas.
+"""Estimate the time of an optimizer step by formulas, on devices that need not be here.
 
 A step computes `GPTConfig.flops_per_token` for each token, at an assumed share of the peak (MFU),
 which counts no recomputation. With checkpointed activations, the forward pass is computed twice: a
 third more (Korthikanti et al. 2022, section 5).
 
-What N devices exchange follows Rajbhandari et al. 2020 (ZeRO, section 7). In a ring, an all-reduce
-sends 2 (N - 1) / N of the values from each device (Patarasuk and Yuan 2009), a reduce-scatter and
-an all-gather half of that each. DDP and ZeRO-1 reduce gradients once a step, ZeRO-2, 3 and FSDP
-after each micro-batch. ZeRO-1 and 2 gather the parameters after the step; ZeRO-3 and FSDP gather
-them for each forward and each backward pass.
+The traffic between N devices follows Rajbhandari et al. 2020 (ZeRO, section 7). In a ring, each
+device sends 2 (N - 1) / N of the values in an all-reduce (Patarasuk and Yuan 2009), and half of
+that in a reduce-scatter or an all-gather. DDP and ZeRO-1 reduce gradients once a step, ZeRO-2, 3
+and FSDP after each micro-batch. ZeRO-1 and 2 gather the parameters after the step; ZeRO-3 and FSDP
+gather them for each forward and each backward pass.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class StepTime:
 
     @property
     def share(self) -> float:
-        """Share of the exchange."""
+        """Fraction of the step spent on the exchange between devices."""
         return self.exchange / self.total
 
 

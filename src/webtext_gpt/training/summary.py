@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from webtext_gpt.commands import shell_command
 from webtext_gpt.data.pretraining import PretrainingData, Source
 from webtext_gpt.data.shards import TokenStream
+from webtext_gpt.evaluation.tables import aligned
 from webtext_gpt.terminal import quoted, say, say_rows
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.callbacks.checkpoints import Checkpoints
@@ -79,7 +80,7 @@ def progress_figures(trainer: L.Trainer, module: TrainingModule) -> Summary:
 
 
 def compressed_sources(sources: Sequence[Source], tokenizer: Tokenizer) -> dict[str, float]:
-    """Return the compressors' figures of the validation text, as the model's are made.
+    """Return the compressors' figures of the validation text, averaged as the model's are.
 
     Over several sources, they are means, weighted by the bytes that each source has in a text of
     their shares; `gzip_bits_per_byte_NAME` is the figure of one source.
@@ -136,8 +137,8 @@ def print_summary(
     Args:
         run_dir: the run's folder.
         summary: its figures.
-        prompt: what the suggested command to generate text continues.
-        is_music: whether the model is one of notes, whose bits per byte mean nothing.
+        prompt: the prompt of the suggested command that generates text.
+        is_music: whether the model generates notes, whose bits per byte mean nothing.
     """
     samples = last_samples(Path(run_dir) / "samples.txt")
     if samples and not is_music:  # a model of notes has none
@@ -150,7 +151,7 @@ def print_summary(
         f"\n--- after {summary['step']:,} steps, {summary['tokens']:,} tokens, "
         f"{summary['seconds']:,.0f} s\n"
         f"validation loss   {summary['val_loss']:.4f} nats a token\n"
-        f"perplexity        {summary['val_perplexity']:.2f}"
+        f"perplexity        {summary['val_perplexity']:,.2f}"
     )
     if not is_music:
         say(
@@ -180,15 +181,11 @@ def _source_table(summary: Summary) -> str:
     sources: dict[str, Taken] = summary.get("sources", {})
     if not sources:
         return ""
-    width = max(6, *map(len, sources))
-    lines = [
-        f"{'source':{width}}   share    samples          tokens  epochs  val loss  bits/byte  "
-        "gzip -9   xz -9"
-    ]
+    heads = ["source", "share", "samples", "tokens", "epochs", "val loss", "bits/byte"]
+    rows = [[*heads, "gzip -9", "xz -9"]]
     for name, own in sources.items():
-        loss, model, gzip, xz = (summary[f"{figure}_{name}"] for figure in PRINTED)
-        lines.append(
-            f"{name:{width}}  {own['share']:6.1%}  {own['samples']:9,}  {own['tokens']:14,}  "
-            f"{own['epochs']:6.2f}  {loss:8.4f}  {model:9.3f}  {gzip:7.3f}  {xz:6.3f}"
-        )
-    return "\n".join(lines)
+        loss, *bits = (summary[f"{figure}_{name}"] for figure in PRINTED)
+        counts = [f"{own['share']:.1%}", f"{own['samples']:,}", f"{own['tokens']:,}"]
+        rows.append([name, *counts, f"{own['epochs']:.2f}", f"{loss:.4f}"])
+        rows[-1] += [f"{value:.3f}" for value in bits]
+    return aligned(rows)

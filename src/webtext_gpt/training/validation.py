@@ -8,7 +8,7 @@ from webtext_gpt.data.pretraining import Source
 from webtext_gpt.model import perplexity
 
 SHARE = "val_share"
-"""Fraction of the validation splits that a validation scored, where it may be a sample."""
+"""Key of the scored fraction of the validation splits, in runs that may score a sample."""
 
 
 class Scored(NamedTuple):
@@ -24,9 +24,9 @@ def tokens_per_byte(source: Source) -> float:
 
 
 def byte_shares(sources: Sequence[Source]) -> list[float]:
-    """Return each source's fraction of the bytes of a text that has them in their shares.
+    """Return each source's fraction of the bytes of a text mixed by the sources' shares.
 
-    The shares are of tokens, of which each source has another number per byte.
+    Shares count tokens, and the number of tokens per byte differs between sources.
     """
     sizes = [source.share / tokens_per_byte(source) for source in sources]
     return [size / math.fsum(sizes) for size in sizes]
@@ -40,9 +40,9 @@ def weighted_mean(values: Sequence[float], weights: Sequence[float]) -> float:
 def validation_figures(sources: Sequence[Source], scored: Sequence[Scored]) -> dict[str, float]:
     """Return loss (nats per token), perplexity, and bits per byte of the validation text.
 
-    Of several sources, they are those of a text that has the sources in their shares of the
-    training samples: the loss is the mean of theirs, weighted by the shares, however much of each
-    is held out. `val_loss_NAME` and `val_bits_per_byte_NAME` are the figures of one source.
+    For several sources, they are the figures of a text mixed by the sources' shares of the training
+    samples: the loss is the mean of their losses, weighted by these shares and not by how much of
+    each is held out. `val_loss_NAME` and `val_bits_per_byte_NAME` are the figures of one source.
 
     Args:
         sources: the sources of the corpus.

@@ -1,10 +1,10 @@
-"""Global batches of sentence pairs, counted in tokens: which pairs has batch number b?
+"""Global batches of sentence pairs, measured in tokens and found by the batch's number.
 
 Pairs of similar length share a batch, so that little is padded (Vaswani et al. 2017, section 5.1).
 An epoch's pairs are shuffled, sorted by the longer of their sides, and cut where one more pair
-would exceed the batch's tokens; its batches are then shuffled. The sorted lengths are the same in
-every epoch, and with them the cuts. So every epoch has the same number of batches, and the number
-of a batch and the seed determine its pairs.
+would exceed the batch's tokens; its batches are then shuffled. The sorted lengths, and therefore
+the cuts, are the same in every epoch. So every epoch has the same number of batches, and a batch's
+number and the seed determine its pairs.
 """
 
 import numpy as np
@@ -18,8 +18,8 @@ class TokenBatches:
 
     Args:
         sources: `(n,)` tokens of each source.
-        targets: `(n,)` tokens of each target, as many as the loss has of it.
-        tokens: most tokens of a batch's sources, and of its targets, with padding.
+        targets: `(n,)` tokens of each target, as the loss counts them.
+        tokens: maximum tokens of a batch's sources, and of its targets, padding included.
         seed: seed of the order.
 
     Raises:
@@ -56,7 +56,7 @@ class TokenBatches:
 
     @property
     def typical(self) -> int:
-        """Number of a batch of median length."""
+        """Number of a batch whose length is the median."""
         return int(np.flatnonzero(self._epoch(0)[1] == self.per_epoch // 2)[0])
 
     def rows(self, batch: int) -> npt.NDArray[np.int64]:
@@ -75,8 +75,8 @@ class TokenBatches:
             parts: forward passes of the batch over all devices.
 
         Returns:
-            The numbers of the pairs, none if there are fewer pairs than parts; and `parts` divided
-            by the number of targets in the whole batch.
+            The numbers of the pairs, which can be none if the batch has fewer pairs than parts; and
+            `parts` divided by the number of targets in the whole batch.
         """
         rows = self.rows(batch)
         return np.array_split(rows, parts)[part], parts / float(self.targets[rows].sum())
@@ -92,7 +92,7 @@ class TokenBatches:
 
 
 def _cuts(lengths: npt.NDArray[np.int64], tokens: int) -> npt.NDArray[np.int64]:
-    """Return where batches of sorted lengths begin, and the end: rows x longest <= tokens."""
+    """Return where batches of sorted lengths begin, then the end: rows x longest <= tokens."""
     cuts, first = [0], 0
     for row, length in enumerate(lengths.tolist()):
         if (row + 1 - first) * length > tokens:

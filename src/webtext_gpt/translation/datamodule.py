@@ -12,7 +12,7 @@ from webtext_gpt.translation.batches import TokenBatches
 from webtext_gpt.translation.encoding import EncodedPairs, PairBatch, collate
 
 NOBODY = -1
-"""Number that stands for no pair where parts have unequal numbers of them."""
+"""Fills an array of pair numbers where parts have different sizes."""
 
 
 class _Parts(Dataset[PairBatch]):
@@ -88,7 +88,7 @@ class PairData(L.LightningDataModule):
 
     @property
     def validated_tokens(self) -> tuple[int, int]:
-        """Tokens that a validation reads, over all processes, and those of the last one."""
+        """Tokens of a validation over all processes: of one during the run, of the last one."""
         tokens = int(self.validation.lengths[1].sum())
         return tokens, tokens
 
@@ -105,7 +105,7 @@ class PairData(L.LightningDataModule):
         return self._loader(parts, _Endless(first, self.trainer.world_size))
 
     def val_dataloader(self) -> DataLoader[PairBatch]:
-        """Return this rank's share of the validation pairs; each rank gets as many batches."""
+        """Return this rank's share of the validation pairs; all ranks get equally many batches."""
         assert self.trainer is not None  # noqa: S101 - Lightning sets it before this call
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
         sources, targets = self.validation.lengths

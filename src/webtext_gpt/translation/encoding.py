@@ -86,7 +86,7 @@ def encode_pairs(
         tokenizer: the model's.
         files: the pairs.
         block_size: longest source and longest target, with their special id.
-        checkpoint: the model that the tokenizer is from, if it is from one, for messages.
+        checkpoint: the checkpoint that the tokenizer comes from, if any, for messages.
 
     Raises:
         UserError: the tokenizer cannot encode a text, or no pair fits.

@@ -18,9 +18,9 @@ from webtext_gpt.translation.encoding import PairBatch
 def summed_loss(model: Transformer, batch: PairBatch, label_smoothing: float = 0.0) -> Tensor:
     """Return the summed loss of a batch's targets, in nats.
 
-    With label smoothing e, a target's distribution has 1 - e on the token, and e spread evenly
-    over the vocabulary (Szegedy et al. 2016, section 7; Vaswani et al. 2017, section 5.4). Logits
-    are computed only where there is a target.
+    With label smoothing e, the target distribution gives the token 1 - e and spreads e evenly over
+    the vocabulary (Szegedy et al. 2016, section 7; Vaswani et al. 2017, section 5.4). Logits are
+    computed only where there is a target.
     """
     hidden = model.hidden_states(batch.inputs, model.encode(batch.source, batch.lengths))
     is_target = batch.targets != IGNORED  # (B, T)

@@ -96,7 +96,7 @@ def _train(run: Run, settings: Train) -> Summary:
             settings,
             corpus=training.sha256(),
             tokens_per_step=plan.tokens,
-            compile_model=settings.compile is True,  # batches of many lengths: never by itself
+            compile_model=settings.compile is True,  # not for `auto`: batches have many lengths
         ),
     )
     module.validates_first = settings.checkpoint is not None and run.checkpoint is None
@@ -127,7 +127,7 @@ def _model(
         resumed = LoadedModel(*empty_model(run.state))
         _refuse_other_tokenizer(run, settings, resumed.tokenizer)
         model = only_translator(resumed, run.folder)
-        if settings.checkpoint is None:  # whatever this call changes is refused with the others
+        if settings.checkpoint is None:  # changes are refused later, all in one message
             model = Transformer(_config(settings, resumed.tokenizer))
         return model.train(), resumed.tokenizer
     if settings.checkpoint is not None:
@@ -163,7 +163,7 @@ def _vocabulary_choice(settings: Train) -> str:
 
 
 def _tokenizer(recipe: TokenizerRecipe, files: Sequence[Files], vocabulary: str) -> Tokenizer:
-    """Return the tokenizer of both sides of the pairs, or of each, trained if it is to be trained.
+    """Return the tokenizer of both sides of the pairs, or one of each side; train it if asked to.
 
     Args:
         recipe: the tokenizer, or how to train it.
@@ -193,7 +193,7 @@ def _config(settings: Train, tokenizer: Tokenizer) -> TransformerConfig:
 
 
 def _plan(batches: TokenBatches, tokens: int, devices: int) -> BatchPlan:
-    """Return how a step is divided; its sizes count target tokens, of which a batch has many.
+    """Return the division of a step; its sizes count target tokens instead of sequences.
 
     A device reads at most about `MICRO_BATCH_TOKENS` of each side at once.
     """
@@ -238,15 +238,16 @@ def _report(training: EncodedPairs, validation: EncodedPairs) -> None:
         ):
             if lines:
                 say(
-                    f"data: {plural(len(lines), 'pair')} of {pairs.name} left out, which "
-                    f"{reason}; the first is line {lines[0]:,}"
+                    f"{plural(len(lines), 'pair')} of {pairs.name} left out, which "
+                    f"{reason}; the first is line {lines[0]:,}",
+                    label="data",
                 )
 
 
 def _plan_text(trainer: L.Trainer, module: TranslationModule, data: PairData) -> str:
     """Describe the run in a few lines."""
     batches, steps = data.batches, trainer.max_steps
-    epochs = f", {steps / batches.per_epoch:.3g} epochs," if steps > 0 else ""
+    epochs = f", {plural(steps / batches.per_epoch, 'epoch')}," if steps > 0 else ""
     length = f"{steps:,} steps" if steps > 0 else "as many steps as fit the time"
     return (
         f"model       {module.num_parameters:,} parameters, vocabulary {_vocabulary(module)}\n"
@@ -274,7 +275,7 @@ def print_translator(run_dir: str, summary: Summary) -> None:
         f"\n--- after {summary['step']:,} steps, {summary['epochs']:.1f} epochs, "
         f"{summary['seconds']:,.0f} s\n"
         f"validation loss   {summary['val_loss']:.4f} nats a token\n"
-        f"perplexity        {summary['val_perplexity']:.2f}"
+        f"perplexity        {summary['val_perplexity']:,.2f}"
     )
     checkpoint = f"checkpoint={run_dir}"
     say_rows(

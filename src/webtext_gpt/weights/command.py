@@ -1,4 +1,4 @@
-"""The command `weights`: convert a model, and say what was written."""
+"""The command `weights`: convert a model, and print a description of the result."""
 
 from webtext_gpt.cli import Call
 from webtext_gpt.settings.inference import Weights

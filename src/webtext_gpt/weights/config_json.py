@@ -15,7 +15,7 @@ LARGEST = 2**31
 
 @dataclass(frozen=True)
 class ModelType:
-    """One of Hugging Face's model types, and how it maps to our model.
+    """One of Hugging Face's model types, and its mapping to our model.
 
     Attributes:
         name: its `model_type` in `config.json`.
@@ -23,7 +23,7 @@ class ModelType:
         classifier: class with a classification head.
         norm: `GPTConfig.norm` of its blocks.
         activation_field: field that names the activation.
-        activations: our name of each of their activations. Of several with the same value, the
+        activations: our name of each of their activations. If several have the same value, the
             first is written.
         defaults: values of missing fields.
         required: fields that must be absent or have this value, because another value would

@@ -20,7 +20,7 @@ EXPORTS: dict[str, tuple[str, Save]] = {
     ".gguf": ("gguf", gguf.save),
     ".onnx": ("onnxscript", onnx.save),
 }
-"""Files that are only written, by suffix: the package that this needs, and what writes them."""
+"""Formats that are only written, by suffix: the package needed, and the function that writes."""
 
 
 def convert(
@@ -36,7 +36,7 @@ def convert(
         out: destination; a name that ends in `.ckpt` means a checkpoint of ours, `.gguf` and
             `.onnx` mean files of these formats, any other name a Hugging Face folder.
         tokenizer: for a foreign model without one, see `given_tokenizer`.
-        force: replace what is at `out`.
+        force: replace an existing file or model at `out`.
 
     Returns:
         The model that was written.

@@ -51,10 +51,10 @@ SUPPORTED = {
     "activation": "gelu_tanh",
     **{option: getattr(GPTConfig(), option) for option in LATER_OPTIONS},
 }
-"""Options of `GPTConfig` that llama.cpp's `gpt2` has one value of."""
+"""Options of `GPTConfig` for which llama.cpp's `gpt2` supports a single value."""
 
 MODEL_OPTIONS = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")
-"""Options of a BPE that llama.cpp does not have; unset in GPT-2's."""
+"""Options of a BPE that llama.cpp does not have; GPT-2's leaves them unset."""
 
 PRE_TOKENIZERS = (
     {  # ours
@@ -75,7 +75,7 @@ PRE_TOKENIZERS = (
 
 
 def save(model: GPT | GPTClassifier, tokenizer: Tokenizer, path: Path, force: bool = False) -> None:
-    """Write a `.gguf` file. It appears only once it is complete, and replaces what is there.
+    """Write a `.gguf` file. It appears only once it is complete, and replaces an existing file.
 
     Args:
         model: a language model; missing biases are written as zeros.
@@ -158,7 +158,7 @@ def _vocabulary(tokenizer: Tokenizer, size: int) -> tuple[list[str], list[int], 
 
 
 def gpt2_differences(contents: dict[str, Any]) -> Iterator[str]:
-    """Yield in which ways the contents of a `tokenizer.json` differ from GPT-2's algorithm."""
+    """Yield the differences of a `tokenizer.json`'s contents from GPT-2's algorithm."""
     model = contents["model"]
     if model["type"] != "BPE":
         yield f"its model is {model['type']}"

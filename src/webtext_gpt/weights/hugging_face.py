@@ -151,12 +151,10 @@ def save(
     force: bool = False,
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> None:
-    """Write a folder for `AutoTokenizer` and `AutoModelForCausalLM`, or another auto class.
+    """Write a folder for `AutoTokenizer` and `AutoModelForCausalLM`.
 
-    That of a classifier is `AutoModelForSequenceClassification`, and that of a translation model
-    `AutoModelForSeq2SeqLM`.
-
-    A new folder appears only once it is complete.
+    A classifier is for `AutoModelForSequenceClassification`, a translation model for
+    `AutoModelForSeq2SeqLM`. A new folder appears only once it is complete.
 
     Args:
         model: stored in fp32, missing biases as zeros; not changed.
@@ -226,7 +224,7 @@ def _configuration(folder: Path, fields: Mapping[str, Any]) -> tuple[ModelType, 
 
 
 def _weights(folder: Path, model_type: ModelType, config: GPTConfig) -> dict[str, Tensor]:
-    """Return a folder's tensors under their current names; refuse an `n_layer` above their number.
+    """Return a folder's tensors by their current names; refuse more layers than tensors.
 
     Early GPT-1 files use other name endings; see `gpt1`.
     """

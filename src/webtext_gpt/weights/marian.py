@@ -1,8 +1,8 @@
-"""Translation models as Hugging Face's `MarianMTModel`, whose blocks are post-norm as the paper's.
+"""Translation models as Hugging Face's `MarianMTModel`, with post-norm blocks like the paper's.
 
-Two things differ, and both convert exactly. Marian keeps query, key and value apart. Its sinusoids
-are all sines followed by all cosines, and ours alternate; permuting every channel of the residual
-streams turns one into the other, since nothing else depends on the order of channels.
+Two things differ, and both convert exactly. Marian keeps query, key and value in separate matrices.
+Its sinusoids are all sines followed by all cosines, and ours alternate; permuting the channels of
+the residual streams turns one into the other, since nothing else depends on the channels' order.
 
 Marian's own models cannot be read: they have a bias on the logits, SiLU, a separate token that
 begins a translation, and SentencePiece vocabularies.
@@ -37,12 +37,12 @@ MODULES = {
     "mlp.c_fc": ("fc1",),
     "mlp.c_proj": ("fc2",),
 }
-"""Our modules of a block, and Marian's; the rows of ours are those of theirs in this order."""
+"""Our modules of a block, and Marian's, whose rows ours stack in this order."""
 
 SHARED = "model.shared.weight"
 LM_HEAD = "lm_head.weight"
 EMBEDDINGS = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
-"""Names under which `SHARED` may stand again."""
+"""Names under which a file may repeat `SHARED`."""
 POSITIONS = ("model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight")
 LOGITS_BIAS = "final_logits_bias"
 
@@ -104,7 +104,7 @@ def load(
 
 
 def names(model: Transformer) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield our name of each weight, and Marian's names of its parts; a tied one once."""
+    """Yield our name of each weight, and Marian's names of its parts; tied weights once."""
     for ours, _ in model.named_parameters():
         side, _, rest = ours.partition(".")
         if side in ("encoder", "decoder"):
@@ -117,7 +117,7 @@ def names(model: Transformer) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _drop_repeated(tensors: dict[str, Tensor], config: TransformerConfig, folder: Path) -> None:
-    """Remove the tensors that our model has not, if they say nothing: copies, positions, zeros.
+    """Remove tensors that our model does not need: copies, tables of positions, zero biases.
 
     Raises:
         UserError: one of them differs from what our model computes.
@@ -172,7 +172,7 @@ def _state(shapes: Transformer, tensors: Mapping[str, Tensor], folder: Path) -> 
 
 
 def _channel_dim(name: str) -> int | None:
-    """Return which dimension of our weight of this name is that of a residual stream's channels."""
+    """Return the dimension of our weight of this name that holds a residual stream's channels."""
     if "ln_" in name or "c_proj" in name:
         return 0
     return 1 if name.endswith("weight") else None

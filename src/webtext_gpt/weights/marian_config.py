@@ -20,7 +20,7 @@ ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu2": "relu_squared",
 }
-"""Our name of each activation; of several with the same value, the first is written."""
+"""Our name of each activation; if several have the same value, the first is written."""
 
 DEFAULTS = {
     "vocab_size": 58_101,
@@ -40,7 +40,7 @@ DEFAULTS = {
     "decoder_start_token_id": 58_100,
     "tie_word_embeddings": True,
 }
-"""Fields that a `config.json` may omit, as `MarianConfig` fills them in."""
+"""Defaults of the fields that a `config.json` may omit, those of `MarianConfig`."""
 
 WHOLE = ("vocab_size", "encoder_layers", "decoder_layers", "encoder_attention_heads", "d_model")
 MOST_POSITIONS = 2**16

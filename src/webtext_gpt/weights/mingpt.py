@@ -6,8 +6,9 @@ writes, `{"n_head": 6}`.
 
 minGPT's first version (2020) has other names, and separate matrices for key, query and value. It
 computes the exact GELU, as nanoGPT does; minGPT since 2022 computes OpenAI's approximation. The
-file does not say which: minGPT always stores its causal masks, nanoGPT does not since it uses
-fused attention. `"activation_function"` in `config.json` (`gelu` or `gelu_new`) overrides this.
+file does not say which. It is guessed from the causal masks: minGPT always stores them, nanoGPT
+does not since it uses fused attention. `"activation_function"` in `config.json` (`gelu` or
+`gelu_new`) overrides the guess.
 """
 
 import re

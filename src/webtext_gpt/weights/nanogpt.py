@@ -76,7 +76,7 @@ def filled(
         config: the model's; its `tied_embeddings` follows the tensors.
         tensors: by nanoGPT's names, in the layout of `nn.Linear`.
         tokenizer: see `load`.
-        prefix: what all names but the head's begin with.
+        prefix: prefix of all names except the head's.
         biased: whether biases must be there; if not, those that are missing are zero.
     """
     tied = drop_tied(tensors, LM_HEAD, prefix + NAMES["wte.weight"])

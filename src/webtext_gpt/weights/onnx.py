@@ -75,7 +75,7 @@ def save(
         tokenizer.save(partial / TOKENIZER)
         for file in partial.iterdir():
             sync_file(file)
-    path.with_name(f"{path.name}.data").unlink(missing_ok=True)  # of the model that was there
+    path.with_name(f"{path.name}.data").unlink(missing_ok=True)  # the old one
     for file in sorted(staged.iterdir(), key=lambda file: file.name == path.name):  # the model last
         file.replace(path.parent / file.name)
     staged.rmdir()
@@ -108,7 +108,7 @@ def _export(model: GPT) -> "ONNXProgram":
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter's remarks on packages that it could use, and on its own calls."""
+    """Silence the exporter's remarks on optional packages and on its own calls."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

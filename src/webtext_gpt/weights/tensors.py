@@ -61,7 +61,7 @@ def write_safetensors(tensors: Mapping[str, Tensor], file: Path) -> None:
     dense = {name: value.float().cpu().contiguous() for name, value in tensors.items()}
     try:
         save_file(dense, file, metadata={"format": "pt"})
-    except SafetensorError as error:  # it hides the errno of the OSError
+    except SafetensorError as error:  # safetensors hides the errno of the OSError
         raise OSError(f"{file.name} cannot be written: {error}") from error
 
 

@@ -178,7 +178,7 @@ def test_documents_take_the_karma_of_their_page(
     [
         ([("a b", 1)] * 3, [], "there is no bad text.*2 repeated text"),
         ([("a b", 7)] * 3, [], "there is no good text.*3 another label"),
-        ([("a b", 1), ("c d", 0)], [], "1 good texts are too few: held_out=0.1 leaves"),
+        ([("a b", 1), ("c d", 0)], [], "too few texts, 1 good text: held_out=0.1 leaves"),
         ([], [], "there is no good text"),
         ([("a b", 1)], ["label_key=score"], "there is no good text.*1 no label"),
         ([("a b", 1)], ["text_key=body"], "has a key 'body': .*; set text_key"),

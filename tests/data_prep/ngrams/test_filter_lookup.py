@@ -185,7 +185,9 @@ def test_figures_of_the_filter_are_in_the_manifest_and_printed(
     assert figures["false_positive_rate"] == bloom.false_positive_rate()
     assert figures["room"] == figures["added"] == 60 * 193  # all differ
     assert abs(figures["distinct"] - 60 * 193) < 100
-    assert re.search(r"filter: about 11,\d+ distinct 8-grams, room for 11,580, false", done.stdout)
+    assert re.search(
+        r"filter      about 11,\d+ distinct 8-grams, room for 11,580, false", done.stdout
+    )
 
 
 @pytest.mark.parametrize("direction", ["train", "both"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.stage.manifest import read_manifest
+from data_prep.stage.manifest import print_counts, read_manifest
 from webtext_gpt.errors import UserError
 from webtext_gpt.manifests import sealed
 
@@ -67,3 +67,15 @@ def test_a_wrong_value_is_named(tmp_path: Path, key: str, value: object, message
 def test_records_of_units_need_not_be_manifests(tmp_path: Path) -> None:
     record = {"rows": 3, "rows_in": "any", "rejected": []}
     assert read_manifest(written(tmp_path, record)) == record
+
+
+def test_counts_are_printed_in_columns(capsys: pytest.CaptureFixture) -> None:
+    rejected = {"low karma": 3, "self post": 12_000}
+    counts = {"rows_in": 12_010, "rows_used": 7, "rows_out": 5, "rejected": rejected}
+    print_counts({"stage": "links", **counts})
+    assert capsys.readouterr().out.splitlines() == [
+        "links       12,010 rows in, 5 out",
+        "        12,000  self post",
+        "             3  low karma",
+        "             7  merged into the rows out",
+    ]

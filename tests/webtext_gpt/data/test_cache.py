@@ -133,7 +133,8 @@ def test_the_command_lists_and_removes_entries_alone(
     main(["cache", f"cache_dir={cache}"])
     out = capsys.readouterr().out
     assert f"1 entry, {size_text(size)}" in out
-    assert f"{folder.name}  a.txt; build_char_vocabulary" in out
+    assert f"  {folder.name}\n{'':11}a.txt; build_char_vocabulary" in out
+    assert max(map(len, out.splitlines()[1:])) <= 80
     main(["cache", f"cache_dir={cache}", "empty=true"])
     assert not folder.exists()
     assert all(path.read_text() == "mine" for path in mine)

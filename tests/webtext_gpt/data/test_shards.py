@@ -6,11 +6,12 @@ import json
 import mmap
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from webtext_gpt.data import shards
+from webtext_gpt.data import shard_writer, shards
 from webtext_gpt.data.shard_writer import write_shards
 from webtext_gpt.data.shards import ShardFile, TokenShards, TokenStream, token_dtype
 from webtext_gpt.errors import UserError
@@ -299,3 +300,20 @@ def pages_in_memory(path: Path) -> int:
     )
     assert asked == 0, ctypes.get_errno()
     return sum(flag & 1 for flag in flags)
+
+
+def test_the_bar_is_full_at_the_end(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file with \\r\\n holds more bytes than the text that is read from it."""
+    bars, real = [], shard_writer.progress_bar
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        bars.append(real(*arguments, **options))
+        return bars[-1]
+
+    monkeypatch.setattr(shard_writer, "progress_bar", noted)
+    n_bytes = sum(len(text.encode()) for _, text in DOCUMENTS)
+    write_shards(DOCUMENTS, tokenizer, tmp_path / "one", {}, total_bytes=n_bytes + 7)
+    (bar,) = bars
+    assert (bar.n, bar.total) == (n_bytes, n_bytes)

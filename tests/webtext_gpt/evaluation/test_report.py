@@ -71,10 +71,12 @@ def test_the_terminal_shows_what_was_measured_with_units() -> None:
     assert table3.splitlines()[1].split() == ["%", "ppl"]
     rows = [line.split() for line in figures.splitlines()]
     assert rows == [
-        ["task", "metric", "value", "±error", "paper", "examples", "s"],
-        ["wikitext2", "perplexity", "20", "±0.25", "29.41", "1", "1.0"],
-        ["words", "241,211", "-", "-", "1", "1.0"],
-        ["cbt_cn", "accuracy,", "%", "87.50", "-", "87.65", "8", "1.0"],
+        ["task", "value", "±error", "paper"],
+        ["wikitext2,", "1", "example,", "1.0", "s"],
+        ["perplexity", "20", "±0.25", "29.41"],
+        ["words", "241,211", "-", "-"],
+        ["cbt_cn,", "8", "examples,", "1.0", "s"],
+        ["accuracy,", "%", "87.50", "-", "87.65"],
     ]
 
 
@@ -85,7 +87,7 @@ def test_the_widest_table_fits_100_columns() -> None:
     ]
     table3, figures = report.terminal(results[:7], "a_run_of_mine", 124_439_808).split("\n\n")
     assert max(map(len, table3.splitlines())) <= 100
-    assert max(map(len, figures.splitlines())) <= 100
+    assert max(map(len, figures.splitlines())) <= 80
 
 
 def test_without_a_figure_of_the_paper_there_is_no_column_for_it() -> None:

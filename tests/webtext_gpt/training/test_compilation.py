@@ -81,7 +81,7 @@ def test_a_failed_compilation_falls_back_with_one_line(
     assert [double(torch.tensor(n)).item() for n in (1, 2)] == [2, 4]
     assert len(calls) == 1
     assert capsys.readouterr().out.splitlines() == [
-        "compile     failed, and the run goes on without (RuntimeError: no room)"
+        "compile     failed; the run continues uncompiled (RuntimeError: no room)"
     ]
     with pytest.raises(RuntimeError, match="no room"):
         compiled(lambda x: 2 * x, True)(torch.tensor(1))

@@ -62,8 +62,24 @@ def test_a_spike_is_one_line_with_the_step_the_norm_and_its_median(
     assert capsys.readouterr().err == ""
     guard.check_norm(25.0, _batch(tmp_path, step=1041))
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("step 1,041: the gradient norm, 25, is 50 times its median, 0.5. ")
+    said = "the gradient norm, 25, is 50 times its median, 0.5"
+    assert line.startswith(f"spike       step 1,041: {said}. One spike is often a strange batch")
     assert "optimizer.lr" in line
+    guard.check_norm(25.0, _batch(tmp_path, step=1042))
+    assert capsys.readouterr().err == f"spike       step 1,042: {said}\n"
+
+
+def test_many_spikes_are_not_printed_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    guard = Guard("stop", spike=10)
+    for step in range(1, 200):
+        guard.check_norm(25.0 if step > 50 and step % 5 == 0 else 0.5, _batch(tmp_path, step))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 10
+    assert lines[-1].startswith("spike       step 100: ")
+    assert lines[-1].endswith(". Further ones are only counted")
+    assert guard.norms.spikes == 29  # steps 55, 60, ..., 195
 
 
 def test_a_spike_exceeds_a_multiple_of_the_median() -> None:

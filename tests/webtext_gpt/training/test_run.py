@@ -8,7 +8,7 @@ import pytest
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from webtext_gpt.cli import Call
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.settings.saved import save
 from webtext_gpt.training.batch import plan_batch
 from webtext_gpt.training.callbacks.agreement import Agreement
@@ -17,6 +17,7 @@ from webtext_gpt.training.callbacks.hosts import Hosts
 from webtext_gpt.training.distributed.devices import Devices
 from webtext_gpt.training.loggers import CSVLogger
 from webtext_gpt.training.opening import open_run
+from webtext_gpt.training.pretrain import pretrain
 from webtext_gpt.training.run import compose_trainer
 
 
@@ -75,3 +76,31 @@ def test_a_launcher_needs_one_name_for_the_folder(
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match=r"torchrun starts several processes, .* give run_dir="):
         open_run(compose("train", *small_run), Call(frozenset({"seed"})))
+
+
+@pytest.mark.parametrize("name", ["summarize", "open_shards"])
+def test_ctrl_c_outside_of_training_says_how_to_resume(
+    name: str,
+    compose: Callable[..., Any],
+    small_run: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While data is opened nothing is saved, and there is nothing to resume; afterwards there is.
+
+    The resumed run takes no further step and ends as the run would have.
+    """
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"webtext_gpt.training.pretrain.{name}", interrupt)
+        if name == "open_shards":
+            with pytest.raises(KeyboardInterrupt):
+                pretrain(compose("train", *small_run))
+            return
+        said = r"interrupted; step-00000006\.ckpt is saved\. Resume with:\n .* resume=.*run$"
+        with pytest.raises(Stopped, match=said):
+            pretrain(compose("train", *small_run))
+    assert pretrain(compose("train", f"resume={tmp_path / 'run'}"))["step"] == 6

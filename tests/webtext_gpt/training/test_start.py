@@ -329,7 +329,7 @@ def test_a_run_resumes_without_the_checkpoint_it_started_from(
     assert rows[-1]["val_loss"] == whole[-1]["val_loss"]
     assert "start.ckpt" in (tmp_path / "run" / "config.yaml").read_text()
     table = estimate(compose("train", f"resume={tmp_path / 'run'}", "estimate=true"))
-    assert "vocabulary 280, context 16" in table
+    assert "context 16, vocabulary 280" in table
 
 
 def test_resume_keeps_to_the_checkpoint_the_run_started_from(
@@ -358,7 +358,7 @@ def test_the_estimate_is_of_the_checkpoints_model(
 ) -> None:
     table = estimate(compose("train", *start_with(small_checkpoint), "estimate=true"))
     model, _ = load_language_model(small_checkpoint)
-    assert f"{model.num_parameters:,} parameters, vocabulary 280, context 64" in table
+    assert f"{model.num_parameters:,} parameters, context 64, vocabulary 280" in table
     with pytest.raises(UserError, match=r"model.n_layer=9: .* has 2"):
         estimate(compose("train", *start_with(small_checkpoint), "model.n_layer=9"))
 

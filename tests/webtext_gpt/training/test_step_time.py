@@ -22,7 +22,8 @@ SETTINGS = (
 
 def rows_of(table: str) -> list[list[str]]:
     """Return the cells of the table of times, below its headings."""
-    headings, *lines = table[table.index("time on") :].splitlines()[1:]
+    start = table.index("\na step ") + 1
+    headings, *lines = table[start : table.index("\n\n", start)].splitlines()
     labels = headings.index("computing s") - 2
     return [line[labels:].split() for line in lines]
 
@@ -65,7 +66,7 @@ def test_gpt2_small_on_eight_h100(compose: Callable[..., Any]) -> None:
     """
     settings = [*SETTINGS, "estimate=H100", "trainer.max_tokens=9e9"]
     table = estimate(compose("train", *settings))
-    assert "time on 8 H100, assumed to reach 40% of 989 TFLOP/s (Llama 3 2024" in table
+    assert "time        on 8 H100, assumed to reach 40% of 989 TFLOP/s (Llama 3 2024" in table
     ddp, zero1, zero2, zero3 = rows_of(table)
     computing = 854_438_400 * 524_288 / (0.4 * 989e12 * 8)
     for row, sent in ((ddp, 7 * SMALL), (zero1, 3.5 * SMALL), (zero2, 15.75 * SMALL),
@@ -88,7 +89,7 @@ def test_machines_exchange_through_the_network(compose: Callable[..., Any]) -> N
     """16 devices: each sends 2 x 15/16 x 4 bytes of a parameter, at 50 GB/s instead of 450."""
     settings = [*SETTINGS, "estimate=H100", "trainer.num_nodes=2"]
     table = estimate(compose("train", *settings))
-    assert "time on 16 H100" in table
+    assert "time        on 16 H100" in table
     assert "50 GB/s" in table
     assert float(rows_of(table)[0][1]) == pytest.approx(7.5 * SMALL / 50e9, abs=6e-5)
     assert rows_of(table)[0][5] == "-"  # no length in steps or tokens
@@ -97,7 +98,9 @@ def test_machines_exchange_through_the_network(compose: Callable[..., Any]) -> N
 def test_one_gpu_exchanges_nothing(compose: Callable[..., Any]) -> None:
     settings = [setting for setting in SETTINGS if "devices" not in setting]
     table = estimate(compose("train", *settings, "estimate=RTX-4090"))
-    assert "time on 1 RTX-4090, assumed to reach 40% of 165 TFLOP/s (no publication)" in table
+    assert (
+        "time        on 1 RTX-4090, assumed to reach 40% of 165 TFLOP/s (no publication)" in table
+    )
     assert rows_of(table)[0][1:4] == ["0.0000", "0.0%", "0.000"]
 
 
@@ -107,8 +110,9 @@ def test_cpus_are_estimated_from_their_threads(
     """854,438,400 x 16,384 operations at 4 x 40 GFLOP/s: 87.5 s a step, ten of them 0.24 hours."""
     monkeypatch.setattr("torch.get_num_threads", lambda: 4)
     settings = ["model=small", "tokenizer=gpt2", "trainer.accelerator=cpu", "trainer.max_steps=10"]
-    line = estimate(compose("train", *settings, "estimate=true")).splitlines()[-1]
-    assert line.startswith("time: 87.5 s a step of 16,384 tokens, 187 tokens/s, 0.24 hours;")
+    lines = estimate(compose("train", *settings, "estimate=true")).splitlines()
+    (line,) = (line for line in lines if line.startswith("time "))
+    assert line.startswith("time        87.5 s a step of 16,384 tokens, 187 tokens/s, 0.24 hours;")
 
 
 def test_what_is_unknown_is_said(
@@ -116,11 +120,10 @@ def test_what_is_unknown_is_said(
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     absent = estimate(compose("train", *SETTINGS, "trainer.accelerator=cuda", "estimate=true"))
-    assert absent.endswith("time: the GPU is unknown; name one, as in estimate=H100")
+    assert "\ntime        the GPU is unknown; name one, as in estimate=H100\n" in absent
     fp32 = [s.replace("bf16-mixed", "32-true") for s in SETTINGS]
-    assert estimate(compose("train", *fp32, "estimate=H100")).endswith(
-        "time: known for bf16 on GPUs only, not for trainer.precision=32-true"
-    )
+    known = "time        known for bf16 on GPUs only, not for trainer.precision=32-true"
+    assert f"\n{known}\n" in estimate(compose("train", *fp32, "estimate=H100"))
     with pytest.raises(UserError, match="estimate=H100 names a GPU, but .*accelerator=cpu"):
         estimate(compose("train", *SETTINGS, "trainer.accelerator=cpu", "estimate=H100"))
     with pytest.raises(UserError, match="estimate.*H100, H200 or A100"):

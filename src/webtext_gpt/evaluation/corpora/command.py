@@ -94,7 +94,7 @@ def main(settings: Corpora, call: Call) -> None:
 
 
 def _checked_recipe(settings: Corpora, run_dir: Path) -> Train:
-    """Return the recipe as settings of train.py, for an imaginary model.
+    """Check the recipe by composing the settings of train.py for an imaginary model.
 
     Raises:
         UserError: a setting is wrong, or leaves nothing to measure.
@@ -107,7 +107,7 @@ def _checked_recipe(settings: Corpora, run_dir: Path) -> Train:
 
 
 def _benchmarks(tasks: Sequence[str], data_dir: Path | None) -> list[Benchmark]:
-    """Return the benchmarks that are asked for; those in a folder have their file there.
+    """Return the benchmarks that are asked for; with a folder, check that it has their files.
 
     Raises:
         MissingDataError: a file is missing.

@@ -1,4 +1,4 @@
-"""The texts of a comparison: its corpora and held-out sets by name, and no overlap of the two."""
+"""Read the corpora and held-out sets of a comparison, and refuse corpora that hold such a set."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +14,11 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.terminal import say
 
 FEWEST_WORDS = 8
-"""Words of the shortest sentence that is looked for in another text."""
+"""Minimum words of a sentence for it to be looked up in another text."""
 LARGEST_OVERLAP = 0.5
-"""Fraction of a held-out document's sentences that a corpus may not reach."""
+"""A corpus with this fraction of a held-out document's sentences, or more, is refused."""
 LARGEST_OVERLAP_OF_SET = 0.01
-"""The same of all sentences of a held-out set."""
+"""A corpus with more than this fraction of all sentences of a held-out set is refused."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def read_heldout(paths: Sequence[str], text_key: str) -> list[HeldOutSet]:
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Return names for paths: as many of their last parts as tell them apart, without ending."""
+    """Return names for paths: their last parts, as many as needed to differ, without ending."""
     parts = [PurePath(path).parts for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["-".join((*p[-depth:-1], PurePath(p[-1]).stem)) for p in parts]
@@ -116,8 +116,8 @@ def scan(corpora: Mapping[str, Files], heldout: Sequence[HeldOutSet]) -> dict[st
     """Read each corpus once: count it, and look for the held-out documents in it.
 
     Raises:
-        UserError: a corpus holds held-out documents, in whole or for the most part; it names the
-            corpus, and the first of the documents.
+        UserError: a corpus holds held-out documents, entirely or mostly; the message names the
+            corpus and the first of the documents.
     """
     hashes = {held.name: [sentences(text) for text in held.texts] for held in heldout}
     wanted = {h for documents in hashes.values() for document in documents for h in document}
@@ -170,7 +170,7 @@ def _refuse(corpus: str, held: HeldOutSet, counts: Sequence[tuple[int, int]]) ->
 
 @contextmanager
 def _of(key: str) -> Iterator[None]:
-    """Name this command's key in the errors of `Files`, which is written for `KEY.path`."""
+    """Replace `KEY.path` by this command's key in the errors that `Files` raises in the block."""
     try:
         yield
     except UserError as error:

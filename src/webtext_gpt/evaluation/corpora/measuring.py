@@ -36,7 +36,7 @@ def measure(
         device: `auto`, `cpu`, `cuda`, ...
 
     Returns:
-        For each benchmark that could not be run, why.
+        The reason by benchmark, for those that could not be run.
     """
     conditions = {b.name: _condition(b, data_dir, options) for b in benchmarks}
     kept = _read(file)
@@ -61,7 +61,7 @@ def measure(
 def read_measurements(
     file: Path, benchmarks: Sequence[Benchmark], data_dir: Path | None, options: Options
 ) -> dict[str, Measurement]:
-    """Return the measurements in a file, of those benchmarks that have been made as asked for."""
+    """Return the measurements in a file that were made under the conditions asked for."""
     kept = _read(file)
     found = {}
     for benchmark in benchmarks:
@@ -72,7 +72,7 @@ def read_measurements(
 
 
 def _condition(benchmark: Benchmark, data_dir: Path | None, options: Options) -> dict[str, Any]:
-    """Return plain values that change when the measurement would."""
+    """Return plain values that identify the conditions of a measurement."""
     if isinstance(benchmark, HeldOut):
         texts = json.dumps(benchmark.documents.texts).encode()
         return {"sha256": hashlib.sha256(texts).hexdigest()}

@@ -59,7 +59,7 @@ def training_settings(arguments: Arguments) -> Train:
 
 
 def refuse_other_comparison(settings: Corpora, corpora: Mapping[str, Files], run_dir: Path) -> None:
-    """Record what the models of a folder depend on, or refuse to continue with something else.
+    """Record the settings that the models of a folder depend on, or refuse to change them.
 
     Seeds, held-out sets and benchmarks may change: models and figures that exist are kept.
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from webtext_gpt.evaluation.confidence import student_t
 
 LEVEL = 0.05
-"""Probability of calling any pair different if none is."""
+"""Maximum probability of calling any pair different if none is."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Difference:
     Attributes:
         better: the corpus with the better figure.
         worse: the other.
-        difference: figure of `better` mins that of `worse`, mean over the seeds.
+        difference: figure of `better` minus that of `worse`, mean over the seeds.
         error_of_seeds: its standard error for other seeds; None with one seed.
         error_of_examples: its standard error for other examples; None if they are unknown.
         p: probability of such a difference, if there were none; None with one seed.
@@ -70,7 +70,7 @@ class Difference:
 
     @property
     def is_distinguishable(self) -> bool:
-        """Whether the order of the two is more than chance."""
+        """Whether the difference is significant at `LEVEL`."""
         return self.p_corrected is not None and self.p_corrected < LEVEL
 
 
@@ -122,7 +122,7 @@ def _difference(
 
 
 def _variances_of_sets(figure: Figure, better: str, worse: str) -> list[tuple[float, int]]:
-    """Return what each set of examples adds to the variance, and its degrees of freedom."""
+    """Return each set's contribution to the variance, and its degrees of freedom."""
     sets = list(zip(figure.examples.get(better, ()), figure.examples.get(worse, ()), strict=True))
     found = []
     for ours, theirs in sets:

@@ -46,9 +46,9 @@ def write_report(
     suites: Sequence[Suite],
     run_dir: Path,
 ) -> None:
-    """Write the report on all seeds of which every corpus has its model, and print it.
+    """Write and print the report on the seeds for which every corpus has a model.
 
-    Without such a seed nothing is written.
+    If there is no such seed, nothing is written.
     """
     seeds = [s for s in settings.seeds if all(_has(measured[name, s], heldout) for name in corpora)]
     if not seeds:

@@ -33,10 +33,10 @@ _ABBREVIATION = re.compile(
 
 
 class ChildrensBook(Detokenizer):
-    """The conventions of the Children's Book Test, whose quotation marks know their side.
+    """The conventions of the Children's Book Test, which marks quotes as opening or closing.
 
-    A single quotation mark that opens is a backquote, except before a word of one letter, where
-    the tokenizer took it for one that closes. Dashes have no spaces, as in the books.
+    An opening single quote is a backquote, except before a word of one letter, where the tokenizer
+    took it for a closing one. Dashes have no spaces, as in the books.
     """
 
     def split(self, word: str, following: str) -> list[str]:

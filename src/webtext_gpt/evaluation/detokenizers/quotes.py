@@ -1,4 +1,4 @@
-"""Direction of quotation marks, opening or closing, where the tokens do not say."""
+"""Direction of quotation marks, opening or closing, where the tokens do not mark it."""
 
 from collections.abc import Sequence
 
@@ -18,12 +18,13 @@ _WITHIN, _UNPAIRED = 1, 4
 def quotation_marks(tokens: Sequence[str], quote: str = '"') -> dict[int, Side]:
     """Return the side of each quotation mark of a line by its index.
 
-    They alternate where nothing speaks against it. A line may begin within a quotation, as single
-    sentences do, and a mark may be missing or mean inches; the cheapest reading is taken.
+    Opening and closing marks alternate by default. But a line may begin within a quotation, as
+    single sentences do, and a mark may be missing or mean inches: the reading with the lowest cost
+    is taken.
     """
     places = [i for i, token in enumerate(tokens) if token == quote]
-    totals = {Side.LEFT: 0, Side.RIGHT: _WITHIN}  # of the cheapest reading that ends so
-    steps: list[dict[Side, Side]] = []  # the side before it in that reading
+    totals = {Side.LEFT: 0, Side.RIGHT: _WITHIN}  # lowest cost of a reading by its last side
+    steps: list[dict[Side, Side]] = []  # the previous side in that reading
     for place in places:
         step, reached = {}, {}
         for side, other, cost in (

@@ -18,10 +18,10 @@ PUBLISHED_BYTES = 100_000_000
 TEST_PARTS = 20
 """By convention, the test set is the last 1/20 of the published bytes."""
 EXCERPT_BYTES = 1_000_000
-"""Size up to which a file is taken for an excerpt made on purpose, not an unfinished download."""
+"""A file up to this size counts as a deliberate excerpt, not as an unfinished download."""
 
 CONTINUATION = bytes(range(0x80, 0xC0))
-"""Bytes of a UTF-8 character after its first one."""
+"""Continuation bytes of UTF-8: those after the first byte of a character."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class CompressedText(Benchmark):
     def test_text(self, data_dir: Path | None) -> str:
         """Return the test set: a separate file, or the end of the complete file.
 
-        A character of which a part is outside the test set is left out.
+        A character that is partly outside the test set is left out.
 
         Raises:
             MissingDataError: the data cannot be found.

@@ -28,7 +28,7 @@ def _task(
     delimiter: str = " ",
     paper: PaperFigures | None = None,
 ) -> InContextTask:
-    """Return a task; `v2` is `v1` if the correction left it."""
+    """Return a task; `v2` is given if the correction changed the baseline."""
     name = f"{file or label}.jsonl"
     return InContextTask(
         name=f"{PREFIX}{label}",

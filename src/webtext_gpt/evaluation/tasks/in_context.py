@@ -45,10 +45,10 @@ VERSIONS = ("v1", "v2")
 """Versions of CORE's baselines: as published with the paper, and as corrected in September 2025."""
 
 ORDER_SEED = 1337
-"""Seed of the order of the examples, of which `limit` takes the first."""
+"""Seed of the order of the examples; `limit` takes the first of them."""
 
 SHOTS_SEED = 1234
-"""Seed of the solved examples of the first question; that of each further one is one higher."""
+"""Seed of the first question's solved examples; each further question has the next seed."""
 
 
 @dataclass(frozen=True)

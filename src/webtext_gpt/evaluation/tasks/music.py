@@ -1,7 +1,7 @@
 """The task `music`: how well a model of music predicts held-out pieces, in nats a note.
 
-What counts as a note differs between encodings, and figures per note compare only where it is the
-same, so the report says what it is.
+Encodings differ in what they count as a note, and figures per note can be compared only if it is
+the same, so the report states it.
 """
 
 import math
@@ -35,8 +35,8 @@ class Music(Benchmark):
     def run(self, scorer: Scorer, data_dir: Path | None, options: Options) -> Measurement:
         """Score every token of each piece, its end too, with a sliding window.
 
-        A piece follows the end-of-text token, so its first note is predicted from that. The nats of
-        all tokens, also of those that are no notes, are divided by the number of notes.
+        A piece follows the end-of-text token, which predicts its first note. The nats of all
+        tokens, including those that are not notes, are divided by the number of notes.
 
         Raises:
             UserError: the model is one of text; no pieces are named; or none can be read.
@@ -78,7 +78,7 @@ class Music(Benchmark):
 
 
 def _pieces(encoding: Encoding, paths: Sequence[str], left_out: list[str]) -> Iterator[list[str]]:
-    """Yield the words of each piece; append to `left_out` why another cannot be encoded.
+    """Yield the words of each piece; append to `left_out` the reasons for pieces left out.
 
     Raises:
         UserError: a path names no file of music; or a file of chorales is damaged, lacks the split,

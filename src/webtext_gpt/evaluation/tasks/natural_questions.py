@@ -34,7 +34,7 @@ EXAMPLES = (
 )
 MAX_ANSWER_TOKENS = 24
 MAX_SHORT_ANSWER = 5
-"""Longest short answer in tokens that NQ-open keeps of the original set (Lee et al. 2019)."""
+"""Maximum tokens of the short answers that NQ-open keeps (Lee et al. 2019)."""
 
 
 @dataclass(frozen=True)

@@ -101,8 +101,8 @@ def read_stories(files: Sequence[Path]) -> Iterator[tuple[str, Row]]:
 def _story(file: Path) -> tuple[str, Row]:
     """Return a story as a row of the dataset on the hub.
 
-    That is See et al.'s script without lower-casing: paragraphs joined by spaces, and highlights
-    by newlines, each with a full stop if it has no final punctuation.
+    As in See et al.'s script, but without lower-casing: paragraphs are joined by spaces and
+    highlights by newlines, each with a full stop if it has no final punctuation.
     """
     lines = [line for _, line in published_lines(file)]
     lines = [line if line.endswith(_ENDINGS) else f"{line} ." for line in lines]

@@ -114,12 +114,12 @@ class FinetuningData(TrainingDataModule):
 
     @property
     def validated_tokens(self) -> tuple[int, int]:
-        """Tokens that a validation reads, over all processes, and those of the last one."""
+        """Tokens of a validation over all processes: of one during the run, of the last one."""
         tokens = int(self.validation.sequences.lengths.sum())
         return tokens, tokens
 
     def val_dataloader(self) -> DataLoader:
-        """Return this rank's share of the validation rows; each rank gets as many batches.
+        """Return this rank's share of the validation rows; all ranks get equally many batches.
 
         Rows are sorted by length. If they do not divide evenly, some occur twice.
         """

@@ -1,4 +1,4 @@
-"""Decoded lines of a text file, with advice if it is not in the encoding that the task names."""
+"""Decode the lines of a text file; advise on the encoding if it is not the task's."""
 
 import codecs
 from collections import Counter
@@ -20,7 +20,7 @@ _MARKS = {  # byte order mark: encoding. UTF-32's little-endian one begins with 
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 _WIDE = {"utf-16": 2, "utf-32": 4}
-"""Encodings that are not supersets of ASCII but are read, with the bytes of a code unit."""
+"""Supported encodings that are not supersets of ASCII, with the bytes of a code unit."""
 
 
 def check_encoding(encoding: str) -> None:
@@ -103,7 +103,7 @@ def decoded_lines(
 
 
 def _unmarked(file: Path, head: bytes, encoding: str, has_settings: bool) -> str:
-    """Return the encoding of a file without a byte order mark; refuse what is no such text."""
+    """Return the encoding of a file without a byte order mark; refuse files in another one."""
     name = codecs.lookup(encoding).name
     if name[:6] in _WIDE:
         if b"\0" not in head:
@@ -138,7 +138,7 @@ def _raw_lines(stream: BinaryIO, encoding: str) -> Iterator[bytes]:
 
 
 def _advice(file: Path, encoding: str) -> str:
-    """Say what to do about a file that is not in an encoding."""
+    """Return advice on a file that is not in the given encoding."""
     replace = "task.on_error=replace reads U+FFFD for the bytes"
     name = codecs.lookup(encoding).name
     if name[:6] in _WIDE:

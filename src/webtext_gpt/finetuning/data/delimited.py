@@ -56,8 +56,8 @@ def read_delimited(
         has_settings: whether the caller has the settings `task.*` for these arguments; messages
             then name them, and otherwise say how to change the file.
         on_replaced: see `decoded_lines`.
-        on_extra: called for each row with more cells than there are columns, of which the last are
-            dropped; `None` refuses such a row.
+        on_extra: called for each row with more cells than columns, whose surplus cells are dropped;
+            `None` refuses such a row.
         on_utf8: see `decoded_lines`.
 
     Raises:

@@ -144,7 +144,7 @@ def print_once(*messages: str) -> None:
     ranks = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
     if all(os.environ.get(rank, "0") == "0" for rank in ranks):
         for message in messages:
-            say(message)
+            say(message, label="data")
 
 
 def _text_or_empty(row: Row, column: str, place: str) -> str:

@@ -14,11 +14,11 @@ from webtext_gpt.finetuning.data.task import Task
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
 """Largest target of a regression."""
 MOST_DIGITS = 300
-"""Most digits of a number that is read as a class name; longer text is left as it is."""
+"""Maximum digits of a number that is normalized as a class name; longer text stays as it is."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _FRACTION = re.compile(r"[+-]?(\d*\.\d+([eE][+-]?\d{1,4})?|\d+[eE][+-]?\d{1,4})", re.ASCII)
-"""Text that is a number and not just digits; its value may be whole."""
+"""Pattern of numbers with a point or an exponent, whose value may still be whole."""
 _SWAPPED = str.maketrans(",.", ".,")
 
 
@@ -150,7 +150,7 @@ def balanced_weights(targets: np.ndarray, n_classes: int) -> np.ndarray:
 
 
 def _comparable(name: str, task: Task) -> str | Decimal:
-    """Return what is equal for all spellings of a class."""
+    """Return a key that all spellings of a class share."""
     name = name.strip()
     text = _with_point(name, task)
     if _FRACTION.fullmatch(text) or re.fullmatch("-?[1-9][0-9]*|0", text):

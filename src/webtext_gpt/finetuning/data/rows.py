@@ -179,7 +179,7 @@ def _hub_rows(dataset: Any, name: str) -> Iterator[tuple[str, Row]]:
 
 
 def _advice(task: Task, columns: Sequence[str]) -> str:
-    """Name the keys that say which columns are read."""
+    """Return advice that names the settings of the columns."""
     given = {"text": task.text, "text_pair": task.text_pair, "label": task.label}
     keys = [f"task.{key}={column}" for key, column in given.items() if column in columns]
     return f"set {', '.join(keys)} to the names of the columns"

@@ -130,9 +130,8 @@ def encode_completions(
     """Encode each row as `prompt between completion <|endoftext|>`.
 
     `generate.py` encodes prompts in the same way; a prompt that ends with `between` gets no second
-    one. A completion may take half of the context, or
-    more if its prompt is short. If the two do not fit, the completion is truncated at its end, and
-    the prompt at its end, before `between`.
+    one. A completion may take half of the context, or more if its prompt is short. If the two do
+    not fit, both are truncated: the completion at its end, the prompt before `between`.
 
     Args:
         tokenizer: the model's.

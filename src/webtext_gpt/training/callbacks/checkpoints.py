@@ -19,14 +19,14 @@ from webtext_gpt.files import remove, remove_partials
 from webtext_gpt.terminal import say
 
 LESS_IS_BETTER = ("loss", "perplexity", "bits_per_byte")
-"""Endings of the names of metrics for which a lower value is better.
+"""Kinds of metrics for which a lower value is better.
 
-A source's name may follow, or that the weights are averaged.
+The name of a source may follow, as in `val_loss_books`, or `_average`.
 """
 
 
 def is_lower_better(metric: str) -> bool:
-    """Return whether the name of a metric tells that a lower value is better."""
+    """Return whether a metric is one for which a lower value is better, judged by its name."""
     of_source = tuple(f"val_{name}_" for name in LESS_IS_BETTER)
     return metric.endswith(LESS_IS_BETTER) or metric.startswith(of_source)
 
@@ -91,7 +91,7 @@ class Checkpoints(L.Callback):
             before_decay: number of checkpoints that are kept from before the decay of a schedule.
 
         Raises:
-            UserError: those, the newest, the best, and one that is being written do not fit.
+            UserError: the disk cannot hold these, the newest, the best, and one being written.
         """
         free = free_bytes(self.folder)
         if free is None:
@@ -142,7 +142,7 @@ class Checkpoints(L.Callback):
         """Save after every `save_every` steps, and after the best validation.
 
         Raises:
-            UserError: the checkpoint before could not be written.
+            UserError: the previous checkpoint could not be written.
         """
         with self._explained():
             self._writer(trainer).check()
@@ -159,7 +159,7 @@ class Checkpoints(L.Callback):
         """Remember the step with the best value of the metric; the lower loss breaks a tie."""
         metrics = trainer.callback_metrics
         if trainer.sanity_checking or trainer.global_step == 0:
-            return  # weights before the first step are those of the start, not of this run
+            return  # weights before the first step are not this run's
         if self.monitor not in metrics:
             self._note_absent(trainer)
             return
@@ -171,7 +171,7 @@ class Checkpoints(L.Callback):
             self.best, self.best_step, self._best_loss = value, trainer.global_step, loss
 
     def _note_absent(self, trainer: L.Trainer) -> None:
-        """Say once that a validation lacks the metric that chooses the best checkpoint."""
+        """Report, once, that a validation lacks the metric that chooses the best checkpoint."""
         if self._is_noted or not trainer.is_global_zero:
             return
         self._is_noted = True
@@ -197,11 +197,11 @@ class Checkpoints(L.Callback):
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Finish what is being written; the exception is reported even if that fails too."""
+        """Finish writing the checkpoint; the exception is reported even if that fails too."""
         self.finish_after_error(trainer)
 
     def finish_after_error(self, trainer: L.Trainer) -> None:
-        """Wait until nothing is being written; if that fails, say so and do not raise."""
+        """Wait for the checkpoint being written; report its failure instead of raising it."""
         try:
             self._writer(trainer).finish()
         except Exception as error:
@@ -219,10 +219,10 @@ class Checkpoints(L.Callback):
             self._writer(trainer).finish()
 
     def save(self, trainer: L.Trainer) -> None:
-        """Begin to write a checkpoint of the current step; every process takes part.
+        """Start writing a checkpoint of the current step; every process takes part.
 
         Raises:
-            UserError: it, or the one before, cannot be written.
+            UserError: it, or the previous one, cannot be written.
         """
         for logger in trainer.loggers:
             logger.save()  # a killed run would lose unwritten rows
@@ -244,7 +244,7 @@ class Checkpoints(L.Callback):
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Say what remains of a run whose checkpoint cannot be written."""
+        """Name the newest complete checkpoint in the error of one that cannot be written."""
         try:
             yield
         except (OSError, NoSpace) as error:
@@ -262,7 +262,7 @@ class Checkpoints(L.Callback):
         return writer
 
     def restore_best(self) -> None:
-        """Point `best.ckpt` at the best checkpoint again, after a later one was taken away."""
+        """Point `best.ckpt` at the best checkpoint again, after a later one was removed."""
         if self.best_step is not None:
             name = STEP_NAME.format(step=self.best_step)
             if (self.folder / name).exists():

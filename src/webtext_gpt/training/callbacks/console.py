@@ -1,5 +1,6 @@
 """Progress of training, on a terminal or in a log file."""
 
+import sys
 import time
 from functools import partial
 
@@ -20,6 +21,7 @@ class Console(L.Callback):
     def __init__(self, metric: str = "val_loss") -> None:
         self.metric = metric
         self._bar: Progress | None = None
+        self._validation: Progress | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the bar at the current step."""
@@ -32,7 +34,7 @@ class Console(L.Callback):
                 self._bar.limit = partial(_rest, pl_module, 60 * callback.minutes)
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: object) -> None:
-        """Advance the bar if it is time to draw it; figures are read no oftener than drawn."""
+        """Advance the bar if it is time to redraw it; only then are figures read."""
         bar = self._bar
         if bar is None or bar.disable or trainer.global_step <= bar.n:
             return
@@ -45,8 +47,13 @@ class Console(L.Callback):
                 bar.figures = self._figures(trainer)
             bar.update(trainer.global_step - bar.n)
 
-    def _figures(self, trainer: L.Trainer) -> list[str]:
-        """Return the latest figures, as they are shown, the most important first."""
+    def _figures(self, trainer: L.Trainer, *, validated: bool = True) -> list[str]:
+        """Return the latest figures, as they are shown, the most important first.
+
+        Args:
+            trainer: the trainer.
+            validated: whether to show those of validations.
+        """
         metrics: dict[str, float] = {**trainer.callback_metrics}
         for callback in trainer.callbacks:  # before the first log, its mean so far
             if isinstance(callback, Throughput) and (speed := callback.tokens_per_second):
@@ -54,26 +61,56 @@ class Console(L.Callback):
         shown = [
             ("loss {:.3f}", "train_loss"),
             ("{:,.0f} tok/s", "tokens_per_second"),
-            ("val {:.3f}", "val_loss"),
         ]
-        if self.metric != "val_loss":
+        if validated:
+            shown.append(("val {:.3f}", "val_loss"))
+        if validated and self.metric != "val_loss":
             shown.append((f"{self.metric.removeprefix('val_')} {{:.4f}}", self.metric))
         return [form.format(float(metrics[name])) for form, name in shown if name in metrics]
 
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Open a bar in place of training's; a short validation ends before it is drawn."""
+        if self._bar is not None:
+            own = getattr(trainer.datamodule, "validation_batches", None)
+            total = sum(trainer.num_val_batches) if own is None else own
+            self._validation = progress_bar(
+                "validation", total=total, unit="batches", position=0, leave=False
+            )
+
+    def on_validation_batch_end(self, *args: object) -> None:
+        """Advance the bar of the validation."""
+        if self._validation is not None:
+            self._validation.update()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Close the bar of the validation, and draw training's again."""
+        self._close_validation()
+        if self._bar is not None and sys.stderr.isatty():
+            self._bar.refresh()
+
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Close the bar."""
-        self._close()
+        """Close the bar, without the figures of a validation that is not the last."""
+        if self._bar is not None:
+            self._bar.figures = self._figures(trainer, validated=False)
+        self._close(trainer)
 
     def on_exception(self, trainer: L.Trainer, *args: object) -> None:
         """Close the bar, so that the error message starts on a new line."""
-        self._close()
+        self._close(trainer)
 
-    def _close(self) -> None:
+    def _close_validation(self) -> None:
+        if self._validation is not None:
+            self._validation.close()
+            self._validation = None
+
+    def _close(self, trainer: L.Trainer) -> None:
+        self._close_validation()
         if self._bar is not None:
+            self._bar.n = max(self._bar.n, trainer.global_step)
             self._bar.close()
             self._bar = None
 
 
 def _rest(module: L.LightningModule, end: float) -> float:
-    """Return the seconds of training that are left of a budget."""
+    """Return the seconds left until the time budget ends."""
     return end - float(module.seconds)

@@ -63,6 +63,7 @@ class Patience(EarlyStopping):
         """Print why training ended."""
         if self.is_over:
             say(
-                f"training ends at step {trainer.global_step}: {self.wait_count} validations "
-                f"without a better {self.monitor} than {float(self.best_score):.4f}"
+                f"training ends at step {trainer.global_step:,}: {self.wait_count} validations "
+                f"without a better {self.monitor} than {float(self.best_score):.4f}",
+                label="note",
             )

@@ -36,7 +36,7 @@ class LossCurve(L.Callback):
         self._began = self._drawn = time.monotonic()
         self._spent = 0.0
         self._expected = FIRST_SECONDS
-        self._is_waiting = False  # for time to draw the last validation
+        self._is_waiting = False  # the last validation is not drawn yet
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Note what the module's losses measure."""

@@ -1,4 +1,4 @@
-"""Notes, before the first step, on settings that fit badly together but can be meant."""
+"""Notes, printed before the first step, on settings that are valid but rarely meant together."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from webtext_gpt.terminal import say
 
 
 class Notes(L.Callback):
-    """Prints a line for each pair of settings that does not do what its names promise.
+    """Prints a line for each combination of settings that may not do what the user expects.
 
     The length of a run that is limited by time alone is known only when it starts, so this is a
     callback.
@@ -36,19 +36,19 @@ class Notes(L.Callback):
         self._planned_steps = trainer.max_steps
         if trainer.is_global_zero:
             for line in self.lines(trainer.max_steps):
-                say(f"note        {line}")
+                say(line, label="note")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print on rank 0 if training, cut short by time or patience, has ended in warm-up."""
         steps, (key, warmup) = trainer.global_step, self._warmup(self._planned_steps)
         if trainer.is_global_zero and steps < warmup < self._planned_steps:
             say(
-                f"note        training ended after {plural(steps, 'step')} of warm-up, of which "
-                f"{key} asks for {warmup}; the learning rate never reached its peak"
+                f"note        training ended at step {steps}, within the {warmup} warm-up steps of "
+                f"{key}; the learning rate never reached its peak"
             )
 
     def lines(self, steps: int) -> Iterator[str]:
-        """Yield the notes on a run of so many optimizer steps."""
+        """Yield the notes on a run of `steps` optimizer steps."""
         key, warmup = self._warmup(steps)
         if warmup > 1 and warmup >= steps:
             yield (
@@ -75,7 +75,7 @@ class Notes(L.Callback):
             )
 
     def _warmup(self, steps: int) -> tuple[str, int]:
-        """Return the setting of the warm-up, with its value, and the steps that it takes."""
+        """Return the warm-up's setting as `key=value`, and its length in optimizer steps."""
         warmup = self.scheduler.warmup_steps
         if warmup is not None:
             return f"scheduler.warmup_steps={warmup}", warmup

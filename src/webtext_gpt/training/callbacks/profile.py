@@ -13,7 +13,7 @@ from webtext_gpt.files import replaced
 from webtext_gpt.terminal import say
 
 RECORDED = 3
-"""Micro-batches that `TraceProfile` records. A trace holds every operation, so few must do."""
+"""Micro-batches that `TraceProfile` records. Few, since a trace holds every operation."""
 SKIPPED = 5
 """Optimizer steps before the recorded ones, in which kernels and memory warm up."""
 
@@ -26,7 +26,7 @@ def profiler(kind: str) -> Profiler | None:
 
 
 class Profile(L.Callback):
-    """Writes what the trainer's profiler measured when training ends, is interrupted or fails.
+    """Writes the trainer's profile when training ends, is interrupted or fails.
 
     The file is `profile.txt`; other ranks write `profile-rank1.txt` and so on, and a resumed run
     `profile-2.txt`.
@@ -76,8 +76,8 @@ class TraceProfile(Profile):
     """Records `RECORDED` micro-batches with PyTorch's profiler: a trace, and a table of it.
 
     The trace is `profile-trace.json`, beside `profile.txt` and named like it. The first recorded
-    micro-batch ends an optimizer step. Recording stops before a validation, of which the trace
-    could otherwise grow without limit.
+    micro-batch ends an optimizer step. Recording stops before a validation, which could make the
+    trace grow without limit.
     """
 
     def __init__(self, run_dir: Path) -> None:

@@ -30,7 +30,7 @@ class Taken(TypedDict):
 
 
 def taken(data: PretrainingData, steps: int) -> dict[str, Taken]:
-    """Return what the first `steps` optimizer steps take from each source of a mixture, by name."""
+    """Return the amounts that the first `steps` steps take from each source of a mixture."""
     samples = steps * data.global_batch_size
     counts, passes = data.sample_counts(samples), data.passes(samples)
     return {
@@ -68,7 +68,7 @@ class Sources(L.Callback):
                 say(line)
 
     def lines(self, steps: int) -> Iterator[str]:
-        """Yield the report on a run of so many optimizer steps."""
+        """Yield the report on a run of `steps` optimizer steps."""
         planned = taken(self.data, steps)
         width = max(map(len, planned))
         for source in self.data.sources:

@@ -13,7 +13,7 @@ from webtext_gpt.training.callbacks.checkpoints import Checkpoints
 from webtext_gpt.training.schedule import decay_start
 
 DECAYED = "decayed-"
-"""Replaces `step-` in the names of checkpoints whose decay a longer run takes back."""
+"""Replaces `step-` in the names of decayed checkpoints that a longer run sets aside."""
 
 
 class StableCheckpoint(L.Callback):
@@ -59,7 +59,7 @@ class StableCheckpoint(L.Callback):
                 callback.restore_best()
 
     def _keep(self, checkpoints: Checkpoints) -> None:
-        """Let the checkpoints from which a longer run continues stay."""
+        """Mark the checkpoints from which a longer run can continue as permanent."""
         steps = {self.start, self._best_step}
         checkpoints.kept_steps |= {step for step in steps if step is not None}
 
@@ -94,7 +94,7 @@ def _checkpoints(trainer: L.Trainer) -> list[Checkpoints]:
 
 
 def decay_start_of(scheduler: WarmupStableDecay, total_steps: int) -> int:
-    """Return the step at which the decay of a run of so many steps begins."""
+    """Return the step at which the decay begins in a run of `total_steps` steps."""
     return decay_start(
         total_steps, warmup_steps=scheduler.warmup_steps, decay_ratio=scheduler.decay_ratio
     )

@@ -79,7 +79,7 @@ class Throughput(L.Callback):
         speed = self._tokens / self._seconds
         flops = speed * language_model(pl_module.model).config.flops_per_token
         metrics = {"tokens_per_second": speed, "model_tflops": flops / 1e12}
-        if not self._knows_peak:  # on CPUs, finding it takes longer than the first steps may
+        if not self._knows_peak:  # on CPUs, measuring it takes longer than a first step
             dtypes = {"bf16": torch.bfloat16, "64": torch.float64}
             dtype = dtypes.get(str(trainer.precision).partition("-")[0], torch.float32)
             self._peak = peak_flops(pl_module.device, dtype)

@@ -15,7 +15,7 @@ from webtext_gpt.training.lightning_internals import set_max_steps
 OPEN = -1
 """Lightning's value of `max_steps` for no limit."""
 SHARE = 0.93
-"""Fraction of the budget that is planned for; the rest is for other work and for variation."""
+"""Fraction of the budget planned for training steps; the rest covers variation in speed."""
 FORWARD = 1 / 3
 """Time of a forward pass, as a fraction of that of a forward and a backward pass."""
 PROBE_SECONDS = 3.0
@@ -32,7 +32,7 @@ class TimeBudget(L.Callback):
 
     Args:
         minutes: wall-clock minutes of training, including the runs that this one resumes.
-        is_estimate: whether the time alone gives the number of steps, now or when it was planned.
+        is_estimate: whether the number of steps was or will be estimated from the time alone.
         taken_steps: optimizer steps taken by the run that this one resumes.
         taken_seconds: seconds that they took.
 
@@ -79,8 +79,9 @@ class TimeBudget(L.Callback):
         """Print why training ended."""
         if self.is_over and trainer.global_step < trainer.max_steps:
             say(
-                f"training ends at step {trainer.global_step}, before the last, "
-                f"{trainer.max_steps}: trainer.max_minutes={self.minutes:g} is over"
+                f"training ends at step {trainer.global_step:,} of {trainer.max_steps:,}: "
+                f"the time of trainer.max_minutes={self.minutes:g} is over",
+                label="note",
             )
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -90,7 +91,7 @@ class TimeBudget(L.Callback):
             set_max_steps(trainer, trainer.strategy.broadcast(steps))
 
     def _steps(self, trainer: L.Trainer, pl_module: L.LightningModule) -> int:
-        """Return the steps that fit, by timing passes of a copy of the model."""
+        """Return the steps that fit, estimated by timing passes of a copy of the model."""
         device = trainer.strategy.root_device
         probe = copy.deepcopy(pl_module.model).to(device)
         one_pass, n_tokens = pl_module.timed_pass(probe)
@@ -105,9 +106,10 @@ class TimeBudget(L.Callback):
             times.append(time.perf_counter() - started)
         typical = sorted(times[1:])[len(times) // 2 - 1]  # the first warms up
         step = typical * trainer.accumulate_grad_batches
-        if device.type == "cpu" and trainer.world_size == 1:  # elsewhere it is small, or needs all
+        # The update takes a small part of a step on GPUs; with several processes it needs all.
+        if device.type == "cpu" and trainer.world_size == 1:
             optimizer = pl_module.make_optimizer(probe)
-            for parameter in probe.parameters():  # other processes have no part in these
+            for parameter in probe.parameters():
                 parameter.grad = torch.ones_like(parameter)
             optimizer.step()  # allocates the moments
             started = time.perf_counter()
@@ -116,7 +118,7 @@ class TimeBudget(L.Callback):
         seconds = SHARE * (60 * self.minutes - self.taken_seconds)
         pass_per_token = FORWARD * typical / n_tokens / trainer.world_size
         validation, last = (pass_per_token * n for n in trainer.datamodule.validated_tokens)
-        seconds -= min(last, seconds / 2)  # however short a run is, it is not for validation alone
+        seconds -= min(last, seconds / 2)  # a short run must leave time for training, too
         interval = trainer.val_check_interval // trainer.accumulate_grad_batches
         fitting = int(seconds / (step + validation / interval))
         return self.taken_steps + max(1, fitting)

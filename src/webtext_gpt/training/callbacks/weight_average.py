@@ -131,7 +131,7 @@ def inner_optimizer(trainer: L.Trainer) -> Optimizer:
 
 
 def _publish(trainer: L.Trainer) -> None:
-    """Let the model compute with changed fp32 weights, if a strategy keeps them apart."""
+    """Copy changed fp32 weights to the parameters used for computation, if these are separate."""
     publish = getattr(trainer.strategy, "publish_weights", None)
     if publish is not None:
         publish()

@@ -164,10 +164,10 @@ def gradient_norm(engine: Engine) -> Tensor | float:
 
 
 def forgo_compiled_reduction() -> None:
-    """Stop DeepSpeed from compiling its shared-memory reduction, a minute at each start.
+    """Stop DeepSpeed from compiling its shared-memory reduction, which takes a minute per start.
 
-    In that reduction, processes also spin while they wait for one another. In gloo's they sleep,
-    and notice when another process dies.
+    Processes also spin while they wait in that reduction. In gloo's they sleep, and notice when
+    another process dies.
     """
     with _supported():
         from deepspeed.accelerator import get_accelerator

@@ -30,7 +30,7 @@ CONNECT_SECONDS = 20.0
 TOKEN_BYTES, NODE_BYTES = 16, 4
 """Length of a greeting: a secret of the run, and the machine's number."""
 BEAT, DONE, FAILED = b".", b"D", b"F"
-"""What a machine says: that it lives, has finished, or ends with an error that it reports."""
+"""Messages of a machine: it is alive, has finished, or ends with an error that it reports."""
 LOST = b"L"
 """Followed by the number of a machine: rank 0 ends, because that machine is gone."""
 
@@ -81,7 +81,7 @@ class HostWatch(threading.Thread):
                         self._lost(peer.node, f"has not answered for {SILENCE_SECONDS:.0f} s")
 
     def close(self, *, failed: bool) -> None:
-        """Take leave of the other machines.
+        """Tell the other machines that this one ends.
 
         Args:
             failed: whether this machine ends with an error, so that the others have to end, too.
@@ -96,7 +96,7 @@ class HostWatch(threading.Thread):
                 peer.connection.sendall(word)
 
     def _listen(self, peer: Peer) -> bool:
-        """Read what a machine says; return whether more is to come."""
+        """Read a machine's messages; return whether more can follow."""
         try:
             words = peer.connection.recv(4096)
         except OSError:
@@ -123,7 +123,7 @@ class HostWatch(threading.Thread):
         )
 
     def _wait_for_own_end(self, seconds: float = SETTLE_SECONDS) -> None:
-        """Let this machine report what it knows itself, and complete a checkpoint."""
+        """Give this machine time to report an error of its own and to complete a checkpoint."""
         self._closed.wait(seconds)
         while is_writing():  # it may be the newest that there will be
             time.sleep(BEAT_SECONDS / 10)

@@ -1,8 +1,8 @@
-"""Before all processes have joined: a host that fails tells the others, which then end, too.
+"""End all hosts soon after one fails, even before all processes have joined.
 
 torch waits half an hour for a process that never joins. Under torchrun, however, all hosts can
-reach a store from the start. A process that fails writes there why, the first process of each host
-gives signs of life, and the processes that wait to join look for both. Once all have joined,
+reach a store from the start. A process that fails writes the cause there, the first process of each
+host gives signs of life, and the processes that wait to join look for both. Once all have joined,
 `HostWatch` takes over. Under SLURM, `srun --kill-on-bad-exit=1` ends the other processes.
 """
 
@@ -74,7 +74,7 @@ def in_touch_with_other_hosts() -> Iterator[None]:
 
 
 def note_joined() -> None:
-    """Note that this host's `HostWatch` has begun, so that no more is told through the store."""
+    """Note that this host's `HostWatch` has begun, which takes over from the store."""
     if (store := torchrun_store()) is not None:
         store.set(JOINED + os.environ["GROUP_RANK"], "")
 
@@ -90,7 +90,7 @@ def _description(error: Exception) -> str:
 
 
 def _beat(store: dist.Store, node: str, ended: threading.Event) -> None:
-    with contextlib.suppress(dist.DistError):  # the store is gone, which the waiting ones see
+    with contextlib.suppress(dist.DistError):  # the store is gone, which waiting processes notice
         while not ended.is_set() and not store.check([JOINED + node]):
             store.add(node, 1)
             ended.wait(BEAT_SECONDS)
@@ -104,7 +104,7 @@ def _tell(store: dist.Store, cause: str) -> None:
 
 
 def wait_for_other_hosts(store: dist.Store, end: Callable[[str], None]) -> None:
-    """Until all processes have joined, look for a host that has failed.
+    """Watch for a failed host until all processes have joined.
 
     Args:
         store: torchrun's store.
@@ -131,7 +131,7 @@ def wait_for_other_hosts(store: dist.Store, end: Callable[[str], None]) -> None:
 
 
 def say_waiting(n_nodes: int, n_processes: int) -> None:
-    """On rank 0, say after a while that processes of other hosts have yet to join.
+    """On rank 0, print after a while that processes of other hosts have yet to join.
 
     Args:
         n_nodes: number of hosts.

@@ -42,7 +42,7 @@ from webtext_gpt.training.lightning_internals import (
 PARENT = "WEBTEXT_GPT_PARENT"
 """Environment variable of a started process: the id of the process that started it."""
 RUN_DIR = "WEBTEXT_GPT_RUN_DIR"
-"""Environment variable of a started process: the run's folder, which may bear rank 0's time."""
+"""Environment variable of a started process: the run's folder, often named by rank 0's clock."""
 CHOSEN = "WEBTEXT_GPT_CHECKPOINT"
 """Environment variable of a started process: the checkpoint that rank 0 resumes, or empty."""
 POLL_SECONDS = 0.2
@@ -64,7 +64,7 @@ class Watch(threading.Thread):
     def __init__(self, processes: list[subprocess.Popen[bytes]]) -> None:
         super().__init__(daemon=True, name="watch")
         self.processes = processes
-        self._reporting = threading.Lock()  # its holder reports what ended the run
+        self._reporting = threading.Lock()  # held by the thread that reports why the run ended
 
     def run(self) -> None:
         """Poll until all have succeeded; end the run if the main thread misses a death."""

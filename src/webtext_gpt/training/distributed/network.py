@@ -1,10 +1,10 @@
-"""Addresses of a run over several machines: reach rank 0's, and tell gloo which interface to use.
+"""Network of a run on several machines: wait for rank 0, and choose gloo's interface.
 
 gloo listens on the address of the machine's own name. Debian's `/etc/hosts` gives that name a
 loopback address, and other machines may not know the name at all.
 
 As a program, `python -m webtext_gpt.training.distributed.network HOST PORT` waits until something
-listens there. Before torchrun it takes the place of torchrun's own wait, of twice its timeout.
+listens there. Run before torchrun, it replaces torchrun's own wait of twice its timeout.
 """
 
 import contextlib
@@ -43,8 +43,8 @@ def reach(host: str, port: int, *, here: str, listens: bool, named_by: str) -> N
         named_by: the setting that gives `host`, for messages.
 
     Raises:
-        UserError: the name is unknown, no route leads there, nobody answers, or nobody listens
-            where somebody should; the message names both machines and the cause.
+        UserError: the name is unknown, no route leads there, the machine does not answer, or
+            nothing listens there in time; the message names both machines and the cause.
     """
     began = time.monotonic()
     said = False

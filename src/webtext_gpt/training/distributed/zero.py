@@ -129,8 +129,8 @@ class ZeroStrategy(WatchedLaunch, DeepSpeedStrategy):
     ) -> None:
         """Write a folder in parts (`webtext_gpt.checkpoint.parts`); all processes take part.
 
-        Training waits for it: the folder is complete only when every process has written its part,
-        and they cannot tell one another from threads while training communicates.
+        Training waits for it. The folder is complete only when every process has written its part,
+        and background threads cannot exchange this while training communicates.
 
         Raises:
             NoSpace: the disk has too little room.
