@@ -35,10 +35,12 @@ class Call:
     Attributes:
         given: the keys and groups that were given.
         in_sweep: whether it is one of several runs of a sweep.
+        line: the command line, quoted for the shell.
     """
 
     given: frozenset[str] = frozenset()
     in_sweep: bool = False
+    line: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def run_command(command: Command, arguments: Sequence[str], called: str) -> None
             print(yaml.safe_dump_all(values, sort_keys=False, allow_unicode=True), end="")
             return
         work: Callable[[Settings, Call], Any] = command.load("work")
-        call = Call(given, parsed.sweep)
+        call = Call(given, parsed.sweep, " ".join([called, *map(shlex.quote, arguments)]))
         if parsed.sweep:
             run_jobs(command, made, checked, lambda settings: work(settings, call))
         else:

@@ -22,16 +22,24 @@ _PAGE = """<!doctype html>
   content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>{title}</title>
 <style>
-:root {{ color-scheme: light dark; --line: #d0d0d0; --soft: #f4f4f4; }}
-@media (prefers-color-scheme: dark) {{ :root {{ --line: #4a4a4a; --soft: #262626; }} }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 1rem; }}
+:root {{ color-scheme: light dark; --line: #d0d0d0; --soft: #f4f4f4; --shade: #bbb; }}
+@media (prefers-color-scheme: dark) {{ :root {{
+  --line: #4a4a4a; --soft: #262626; --shade: #666; }} }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 0 auto; padding: 1rem; }}
 h1, h2, h3 {{ line-height: 1.2; margin: 1.6em 0 0.5em; overflow-wrap: anywhere; }}
-img {{ width: 100%; min-width: 480px; max-width: 600px; height: auto; background: #fff; }}
-.wide, p:has(img) {{ overflow-x: auto; }}
+img {{ width: 100%; max-width: 600px; height: auto; background: #fff; }}
+.wide {{ overflow-x: auto; background: /* a shadow at an edge beyond which there is more */
+  linear-gradient(90deg, Canvas 30%, transparent) left / 3em 100% local,
+  linear-gradient(270deg, Canvas 30%, transparent) right / 3em 100% local,
+  linear-gradient(90deg, var(--shade), transparent) left / 1em 100% scroll,
+  linear-gradient(270deg, var(--shade), transparent) right / 1em 100% scroll;
+  background-repeat: no-repeat; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: 0.25em 0.7em; border-bottom: 1px solid var(--line); text-align: left; }}
 th {{ font-weight: 600; }}
-td {{ vertical-align: top; overflow-wrap: break-word; max-width: 22rem; }}
+th, td {{ vertical-align: top; overflow-wrap: break-word; max-width: 22rem; }}
+table:not(:has(td:nth-child(4))) td {{ overflow-wrap: anywhere; }}
+@media (max-width: 600px) {{ table {{ font-size: 0.9em; }} th, td {{ padding: 0.25em 0.4em; }} }}
 pre, blockquote {{ background: var(--soft); padding: 0.7em; margin: 0 0 1em; border-radius: 4px; }}
 pre {{ white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.9em; }}
 </style>

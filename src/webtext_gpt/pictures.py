@@ -10,6 +10,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from decimal import Decimal
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +21,7 @@ from webtext_gpt.files import replaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = (
@@ -36,6 +38,8 @@ TITLE_LETTERS = 11
 """Characters of a title per inch."""
 LABEL_INCHES = 0.17
 """Height of a line of labels."""
+MOST_DECIMALS = 5
+"""Decimals of a tick's label, beyond which all of the axis are written with exponents."""
 LABEL_LETTERS = 22
 """Letters of the label of a line; a longer one is cut, to leave room for the lines."""
 
@@ -103,6 +107,20 @@ def short(name: str, letters: int) -> str:
     line = one_line(name, max(letters, len(name)))
     half = letters // 2
     return line if len(line) <= letters else f"{line[: letters - half - 1]}…{line[-half:]}"
+
+
+def tick_labels(values: Sequence[float]) -> list[str]:
+    """Return the labels of an axis: all with the decimals of the value that needs most."""
+    places = [-int(Decimal(f"{value:.9g}").normalize().as_tuple().exponent) for value in values]
+    most = max([0, *places])
+    if most > MOST_DECIMALS:
+        return [f"{value:.9g}" for value in values]
+    return [f"{value:,.{most}f}" if value else "0" for value in values]
+
+
+def label_ticks(axis: "Axis") -> None:
+    """Label the ticks of an axis as `tick_labels` does, whatever its ticks become."""
+    axis.set_major_formatter(lambda value, _: tick_labels([value, *axis.get_majorticklocs()])[0])
 
 
 class End(NamedTuple):

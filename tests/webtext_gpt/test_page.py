@@ -4,10 +4,14 @@ import base64
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from webtext_gpt.page import write_page
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -67,3 +71,21 @@ def test_a_page_shows_what_the_markdown_says(page: str) -> None:
     assert "&lt;script&gt;" in page
     assert "[remote]" in page
     assert re.search(r"&lt;b&gt;&amp;amp;&lt;/b&gt; `code`", page)
+
+
+def test_a_page_is_as_wide_as_a_phone(tmp_path: Path, chromium: "Chrome") -> None:
+    """Pictures and long settings are whole at 390 pixels; only wide tables scroll."""
+    (tmp_path / "curve.png").write_bytes(PIXEL)
+    long = "| setting | value |\n|---|---|\n| model.activation | " + "relu_squared" * 6 + " |"
+    (tmp_path / "report.md").write_text(f"# r\n\n![c](curve.png)\n\n{long}\n")
+    chromium.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 390, "height": 900, "deviceScaleFactor": 1, "mobile": True},
+    )
+    chromium.get(write_page(tmp_path / "report.md").as_uri())
+    width = (
+        "return Math.max(...[...document.querySelectorAll('img, td')]"
+        ".map((e) => e.getBoundingClientRect().right))"
+    )
+    assert 300 < chromium.execute_script(width) <= 390
+    chromium.get("about:blank")

@@ -16,6 +16,7 @@ from webtext_gpt.pictures import (
     picture,
     short,
     spread,
+    tick_labels,
 )
 
 
@@ -88,3 +89,19 @@ def test_colored_text_has_the_contrast_of_wcag(color: str) -> None:
     channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in ink(color)]
     luminance = 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
     assert 1.05 / (luminance + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([0.96, 0.975, 0.99], ["0.960", "0.975", "0.990"]),
+        ([0.0, 2.5, 5.0], ["0", "2.5", "5.0"]),
+        ([0.0, 1000.0, 2000.0], ["0", "1,000", "2,000"]),
+        ([0.00025, 0.0005], ["0.00025", "0.00050"]),
+        ([1e-7, 1e-3], ["1e-07", "0.001"]),
+    ],
+)
+def test_ticks_have_the_decimals_that_their_steps_need(
+    values: list[float], labels: list[str]
+) -> None:
+    assert tick_labels(values) == labels

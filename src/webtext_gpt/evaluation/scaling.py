@@ -18,7 +18,16 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.evaluation.tables import aligned, markdown_table
 from webtext_gpt.files import read_text, write_text
 from webtext_gpt.paths import absence, check_output_folder, shown
-from webtext_gpt.pictures import BLUE, GREY, VERMILION, End, headline, label_ends, picture
+from webtext_gpt.pictures import (
+    BLUE,
+    GREY,
+    VERMILION,
+    End,
+    headline,
+    label_ends,
+    label_ticks,
+    picture,
+)
 
 LAST_FRACTION = 0.1
 """Final fraction of the steps over which the training loss is averaged.
@@ -161,7 +170,7 @@ def plot(fits: Sequence[Fit], file: Path) -> None:
         axes.set_xticks(apart, [_parameters(size) for size in apart])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-        axes.yaxis.set_major_formatter("{x:,.3g}")
+        label_ticks(axes.yaxis)
         axes.yaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("parameters")
         axes.set_ylabel("perplexity per token")

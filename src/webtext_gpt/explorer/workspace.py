@@ -16,11 +16,13 @@ from webtext_gpt.explorer.curve import Curve
 from webtext_gpt.explorer.examples import SENTENCES, example, phrases
 from webtext_gpt.explorer.inspector import Inspector
 from webtext_gpt.explorer.music import MusicInspector
+from webtext_gpt.explorer.tokens import described
 from webtext_gpt.explorer.translation import TranslationInspector
-from webtext_gpt.model import GPT, GPTClassifier, GPTConfig
+from webtext_gpt.model import GPT, ClassifierConfig, GPTClassifier, GPTConfig
 from webtext_gpt.model.transformer import Transformer, TransformerConfig
 from webtext_gpt.music.vocabulary import encoding_of
 from webtext_gpt.terminal import say
+from webtext_gpt.tokenizer import Tokenizer
 
 MOST_LOADED = 2
 """Maximum checkpoints in memory at a time: as many as the page shows side by side."""
@@ -133,6 +135,7 @@ class Workspace:
             "parameters": sum(p.numel() for p in model.parameters()),
             "labels": None if head is None else list(head.labels),
             "takes_pairs": head is not None and head.delimiter_token_id is not None,
+            "added": None if head is None else _added(head, opened.loaded.tokenizer),
             "example": _example(opened),
             "has_curve": has_curve,
             "views": [*opened.views, *(["curve"] if has_curve else [])],
@@ -227,7 +230,22 @@ def _example(opened: Opened) -> str:
         return example(tokenizer, SENTENCES, most)
     if isinstance(opened.inspector, MusicInspector):
         return example(tokenizer, phrases(opened.inspector.encoding), most)
+    if isinstance(opened.loaded.model, GPTClassifier):
+        return ""  # what kind of text it reads is not known
     return example(tokenizer)
+
+
+def _added(config: ClassifierConfig, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return the tokens that a classifier puts around texts, None for one that it does not add."""
+    ids = {
+        "start": config.start_token_id,
+        "delimiter": config.delimiter_token_id,
+        "extract": config.extract_token_id,
+    }
+    return {
+        name: None if token is None else described(tokenizer, [token])[0]
+        for name, token in ids.items()
+    }
 
 
 def _named(kept: Kept, name: str) -> Kept:

@@ -20,6 +20,7 @@ from webtext_gpt.finetuning.predict import TextClassifier
 from webtext_gpt.finetuning.report import report_examples
 from webtext_gpt.model import GPT, GPTClassifier
 from webtext_gpt.tokenizer import Tokenizer
+from webtext_gpt.training.metrics import LossMeaning
 
 
 class ClassificationModule(FinetuningModule):
@@ -65,6 +66,20 @@ class ClassificationModule(FinetuningModule):
 
         super().__init__(model, tokenizer, loss, **options)
         self.positive = positive
+        self.lm_weight = lm_weight
+        self.is_weighted = class_weights is not None
+
+    @property
+    def loss_meaning(self) -> LossMeaning:
+        """See `TrainingModule.loss_meaning`: the loss is that of labels, or squared errors."""
+        is_regression = len(self.model.config.labels) == 1
+        own = "the squared error" if is_regression else "the label loss"
+        if self.is_weighted:
+            own += " with class weights"
+        if self.lm_weight:
+            own += f" + {self.lm_weight:g} x the language-model loss"
+        unit = "mean squared error" if is_regression else "nats per row"
+        return LossMeaning(unit, own if self.is_weighted or self.lm_weight else None)
 
     def training_step(self, batch: ExampleBatch, batch_idx: int) -> Tensor:
         """See `TrainingModule.training_step`."""

@@ -1,5 +1,6 @@
 """A classifier's report on labeled rows: metrics, classes, a plot, and the worst mistakes."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import torch
 
 from webtext_gpt.data.rows import plural
 from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table, one_line
-from webtext_gpt.files import write_json_lines, write_text
+from webtext_gpt.files import read_text, write_json_lines, write_text
 from webtext_gpt.finetuning.data.examples import Examples
 from webtext_gpt.finetuning.data.labels import encode_labels
 from webtext_gpt.finetuning.metrics import Predictions, positive_class
@@ -103,6 +104,25 @@ def write_report(
     n_wrong = int((predictions.predicted != predictions.targets).sum())
     parts += ["## Worst mistakes", _mistakes_text(mistakes, n_wrong)]
     write_text(out / REPORT, "\n\n".join(parts) + "\n")
+
+
+def run_sections(run_dir: Path, splits: Sequence[str]) -> list[str]:
+    """Return the reports of a run's splits as sections of the report of the run.
+
+    Args:
+        run_dir: the run's folder.
+        splits: names of splits, whose reports are in folders of these names; a split without a
+            report, as of completions, is left out.
+    """
+    found = []
+    for split in splits:
+        if (file := run_dir / split / REPORT).is_file():
+            _, _, text = read_text(file).partition("\n")  # without the title
+            text = re.sub(r"^#", "##", text, flags=re.MULTILINE)
+            text = re.sub(r"^(!\[.*\]\()", rf"\1{split}/", text, flags=re.MULTILINE)
+            text = text.replace(f" in {MISTAKES}.", f" in {split}/{MISTAKES}.")
+            found.append(f"## {split.capitalize()} rows\n{text.rstrip()}")
+    return found
 
 
 def terminal_report(title: str, predictions: Predictions) -> str:

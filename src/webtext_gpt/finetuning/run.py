@@ -21,6 +21,7 @@ from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.finetuning.metrics import METRICS
 from webtext_gpt.finetuning.model import LoraSettings, choose_trained, load_body
 from webtext_gpt.finetuning.module import FinetuningModule, Objective
+from webtext_gpt.finetuning.report import run_sections
 from webtext_gpt.model import GPT, GPTClassifier, language_model
 from webtext_gpt.settings.finetune import EPOCHS, Finetune, Lora
 from webtext_gpt.settings.lists import unescaped
@@ -169,7 +170,7 @@ def _finetune(run: Run, settings: Finetune, start: LoadedModel | None) -> Finetu
         "examples": len(train),
         **counts,
     }
-    conclude(run, trainer, summary)
+    conclude(run, trainer, summary, run_sections(run.folder, list(measured)))
     return Finetuned(summary, best)
 
 

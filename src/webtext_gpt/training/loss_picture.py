@@ -17,12 +17,14 @@ from webtext_gpt.pictures import (
     SKY,
     VERMILION,
     End,
+    balanced,
     headline,
     ink,
     label_ends,
+    label_ticks,
     picture,
 )
-from webtext_gpt.training.metrics import read_metrics
+from webtext_gpt.training.metrics import PER_TOKEN, LossMeaning, read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,13 +35,19 @@ WINDOWS = 40
 """The running mean's window is the number of points divided by this."""
 BEGINNING, LITTLE = 0.05, 0.7
 """The first 5 % of the steps are cut off if the rest needs less than 70 % of the axis."""
+TITLE_LETTERS_OF_AXES = 62
+"""Letters of a line of text above the losses."""
 SMALL_PANELS = {"lr": "learning\nrate", "grad_norm": "gradient\nnorm"}
 
 Rows = Sequence[Mapping[str, float]]
 
 
 def draw_losses(
-    metrics: Path, file: Path, metric: str = "val_loss", total_steps: int | None = None
+    metrics: Path,
+    file: Path,
+    metric: str = "val_loss",
+    total_steps: int | None = None,
+    meaning: LossMeaning = PER_TOKEN,
 ) -> None:
     """Draw a run, which may still train.
 
@@ -48,6 +56,7 @@ def draw_losses(
         file: PNG to write.
         metric: column drawn in a panel of its own, unless it is `val_loss`.
         total_steps: optimizer steps of the whole run; the title says if it has taken fewer.
+        meaning: what the losses measure.
     """
     rows = read_metrics(metrics)
     extra = {metric: metric.removeprefix("val_")} if metric != "val_loss" else {}
@@ -56,13 +65,15 @@ def draw_losses(
     with picture(file, height=0.9 + sum(heights)) as figure:
         from matplotlib.ticker import MaxNLocator
 
-        headline(figure, finding(rows, metric, total_steps))
+        headline(figure, finding(rows, metric, total_steps, meaning))
         grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)
         all_axes: list[Axes] = grid[:, 0].tolist()
         last_step = max((row["step"] for row in rows), default=1)
         all_axes[0].set_xlim(0, last_step * 1.01)
         _draw_losses(all_axes[0], rows)
-        all_axes[0].set_ylabel("loss (nats per token)" if metric == "val_loss" else "loss (nats)")
+        all_axes[0].set_ylabel(f"loss ({meaning.unit})")
+        if meaning.training and any("train_loss" in row for row in rows):
+            all_axes[0].set_title(balanced(f"Training: {meaning.training}", TITLE_LETTERS_OF_AXES))
         for axes, (name, title) in zip(all_axes[1:], panels.items(), strict=True):
             _draw_small(axes, *_points(rows, name), ORANGE if name == metric else GREY)
             axes.set_ylabel(title)
@@ -74,7 +85,12 @@ def draw_losses(
         figure.align_ylabels(all_axes)
 
 
-def finding(rows: Rows, metric: str = "val_loss", total_steps: int | None = None) -> str:
+def finding(
+    rows: Rows,
+    metric: str = "val_loss",
+    total_steps: int | None = None,
+    meaning: LossMeaning = PER_TOKEN,
+) -> str:
     """Return one sentence that says how far the run came, and with which result."""
     if not rows:
         return "No step has been logged yet"
@@ -91,9 +107,10 @@ def finding(rows: Rows, metric: str = "val_loss", total_steps: int | None = None
         return f"Validation: {name} {scores[-1]:.4g}, loss {losses[-1]:.3f} {after}"
     best = int(losses.argmin())
     better = f"{losses[best]:.3f}" != f"{losses[-1]:.3f}"
-    return (
-        f"Validation loss {losses[-1]:.3f} (perplexity {perplexity(losses[-1]):,.1f}) {after}"
-        + (f"; lowest {losses[best]:.3f} at step {steps[best]:,.0f}" if better else "")
+    of_tokens = meaning.unit == PER_TOKEN.unit
+    known = f" (perplexity {perplexity(losses[-1]):,.1f})" if of_tokens else ""
+    return f"Validation loss {losses[-1]:.3f}{known} {after}" + (
+        f"; lowest {losses[best]:.3f} at step {steps[best]:,.0f}" if better else ""
     )
 
 
@@ -159,7 +176,7 @@ def _running_mean(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np
 
 def _draw_small(axes: "Axes", steps: np.ndarray, values: np.ndarray, color: str) -> None:
     """Draw a panel of few ticks, logarithmic if peaks would hide the other values."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     marker = "o" if len(steps) <= FEW else None
     axes.plot(steps, values, color=color, linewidth=1.2, marker=marker, markersize=3)
@@ -170,4 +187,4 @@ def _draw_small(axes: "Axes", steps: np.ndarray, values: np.ndarray, color: str)
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(3))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    label_ticks(axes.yaxis)

@@ -2,8 +2,22 @@
 
 import csv
 from pathlib import Path
+from typing import NamedTuple
 
 METRICS = "metrics.csv"
+
+
+class LossMeaning(NamedTuple):
+    """What the losses in a run's `metrics.csv` measure."""
+
+    unit: str = "nats per token"
+    """Unit of the validation loss."""
+    training: str | None = None
+    """How the training loss is made up, if it is not the validation loss of training rows."""
+
+
+PER_TOKEN = LossMeaning()
+"""The losses of a language model."""
 
 
 def read_metrics(path: str | Path) -> list[dict[str, float]]:

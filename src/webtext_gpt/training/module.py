@@ -28,6 +28,7 @@ from webtext_gpt.training.callbacks.weight_average import inner_optimizer, weigh
 from webtext_gpt.training.compilation import compiled
 from webtext_gpt.training.distributed.collectives import mean_over_ranks
 from webtext_gpt.training.guard import LESS, Guard, StepBatch, last_checkpoint
+from webtext_gpt.training.metrics import PER_TOKEN, LossMeaning
 from webtext_gpt.training.step_checks import StepChecks, give_found_inf, supports_found_inf
 from webtext_gpt.training.validation import SHARE
 
@@ -112,6 +113,11 @@ class TrainingModule(L.LightningModule):
         self._step = 0  # number of the current step, from 1
         self._earlier_seconds = 0.0
         self._began: float | None = None
+
+    @property
+    def loss_meaning(self) -> LossMeaning:
+        """Unit of the losses, and how the training loss differs; see `LossMeaning`."""
+        return PER_TOKEN
 
     @property
     def seconds(self) -> float:

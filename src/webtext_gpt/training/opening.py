@@ -53,6 +53,8 @@ class Run:
     """Releases the lock of the folder."""
     is_locked: bool = False
     """Whether the folder was locked when the run was opened; `fit` locks that of a new run."""
+    line: str | None = None
+    """The command line, for the report; `None` if the caller is other Python code."""
 
     def __enter__(self) -> Self:
         return self
@@ -165,7 +167,8 @@ def _open_run(settings: RunSettings, call: Call | None, held: ExitStack) -> Run:
             "start the sweep again; set trainer.devices=1, or start each run by itself from a "
             "shell loop: for lr in 1e-3 2e-3; do python train.py optimizer.lr=$lr ...; done"
         )
-    run = Run(settings, folder, devices, checkpoint, held=held, is_locked=is_locked)
+    line = call.line if call is not None else None
+    run = Run(settings, folder, devices, checkpoint, held=held, is_locked=is_locked, line=line)
     for package in (run.parallelism.package, _logger_package(settings.logger)):
         if package is not None:
             check_installed(package)

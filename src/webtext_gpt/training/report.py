@@ -1,7 +1,8 @@
 """Report of a finished run, `report.md` and `report.html`: result, curve, settings, a sample."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,26 @@ from webtext_gpt.files import write_text
 from webtext_gpt.page import write_page
 from webtext_gpt.settings.base import TARGET, Settings
 from webtext_gpt.training.callbacks.samples import SAMPLES, last_samples
+from webtext_gpt.training.figures import explained
 from webtext_gpt.training.loss_picture import finding
-from webtext_gpt.training.metrics import METRICS, read_metrics
+from webtext_gpt.training.metrics import METRICS, PER_TOKEN, LossMeaning, read_metrics
 
 PLACES = ("run_dir", "resume", "cache_dir")
 """Settings that say where files are, and change nothing else."""
 LONGEST = 200
 """Maximum number of characters of a setting's value in the table."""
-PICTURES = {
-    "loss.png": "losses by optimizer step",
-    "validation/confusion.png": "confusion matrix of the validation rows",
-    "validation/scatter.png": "predicted over true values of the validation rows",
-    "test/confusion.png": "confusion matrix of the test rows",
-    "test/scatter.png": "predicted over true values of the test rows",
-}
+PICTURE = "loss.png"
 
 
 def write_run_report(
-    run_dir: Path, settings: Settings, summary: Mapping[str, Any], metric: str = "val_loss"
+    run_dir: Path,
+    settings: Settings,
+    summary: Mapping[str, Any],
+    *,
+    metric: str = "val_loss",
+    meaning: LossMeaning = PER_TOKEN,
+    line: str | None = None,
+    sections: Sequence[str] = (),
 ) -> None:
     """Write `report.md` and, from it, `report.html`, which needs no other file.
 
@@ -38,26 +41,40 @@ def write_run_report(
         settings: its settings.
         summary: the contents of its `summary.json`.
         metric: validation metric by which the run is judged.
+        meaning: what its losses measure.
+        line: the command line; None if there is none.
+        sections: blocks of Markdown that follow the loss curve.
     """
     (command,) = (
         c for c in COMMANDS.values() if c.settings.endswith(f":{type(settings).__name__}")
     )
     parts = [
         f"# {escaped(one_line(run_dir.name, 100))}",
-        f"A run of `{command.script}`. {finding(read_metrics(run_dir / METRICS), metric)}.",
+        f"A run of `{command.script}`, finished on {date.today().isoformat()}. "
+        f"{finding(read_metrics(run_dir / METRICS), metric, meaning=meaning)}.",
     ]
-    pictures = {name: said for name, said in PICTURES.items() if (run_dir / name).is_file()}
-    parts += [f"![{said}]({name})" for name, said in pictures.items()]
-    parts += ["## Final figures", markdown_table([["figure", "value"], *_figures(summary)])]
+    if (run_dir / PICTURE).is_file():
+        parts.append(f"![losses by optimizer step]({PICTURE})")
+        if meaning.training:
+            parts.append(
+                f"The training loss is {meaning.training}; the validation loss is without that. "
+                "The two lines are therefore at different heights, and only the validation loss "
+                f"({meaning.unit}) belongs to the metrics."
+            )
+    parts += sections
+    head = ["figure", "value", "meaning"]
+    parts += ["## Final figures", markdown_table([head, *_figures(summary, meaning)])]
     if sources := summary.get("sources"):
         parts += ["## Sources", markdown_table(_sources(sources))]
     parts += ["## Settings that differ from the defaults", *_settings(settings, command)]
+    if line is not None:
+        parts += ["## Command", code_block(line)]
     parts += _samples(run_dir / SAMPLES)
     write_text(run_dir / "report.md", "\n\n".join(parts) + "\n")
     write_page(run_dir / "report.md")
 
 
-def _figures(summary: Mapping[str, Any]) -> list[list[str]]:
+def _figures(summary: Mapping[str, Any], meaning: LossMeaning) -> list[list[str]]:
     """Return the rows of the table of figures; those that were not measured are left out."""
     rows = []
     for name, value in summary.items():
@@ -69,7 +86,8 @@ def _figures(summary: Mapping[str, Any]) -> list[list[str]]:
         elif isinstance(shown, float):
             shown = f"{shown:,.0f}" if abs(shown) >= 1000 else f"{shown:.4g}"
         said = name.replace("val_", "validation ").replace("_", " ")
-        rows.append([escaped(said), escaped(one_line(str(shown), LONGEST))])
+        cells = (said, one_line(str(shown), LONGEST), explained(name, meaning.unit))
+        rows.append([escaped(cell) for cell in cells])
     return rows
 
 
@@ -86,9 +104,17 @@ def _settings(settings: Settings, command: Command) -> list[str]:
     rows = []
     for key, value in changed(settings, read_settings(command, parse([], command))):
         if key not in PLACES:
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            rows.append([escaped(key), escaped(one_line(shown, LONGEST))])
+            rows.append([escaped(key), escaped(one_line(_typed(value), LONGEST))])
     return [markdown_table([["setting", "value"], *rows])] if rows else ["None."]
+
+
+def _typed(value: object) -> str:
+    """Return a setting's value as it is typed on the command line."""
+    if isinstance(value, list):
+        return ", ".join(map(_typed, value))
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def changed(settings: Settings, defaults: Settings | None) -> Iterator[tuple[str, Any]]:
@@ -131,9 +157,11 @@ def _samples(file: Path) -> list[str]:
     if found is None:
         return []
     step, texts = found
-    blocks = []
-    for text in texts:
-        longest = max(map(len, re.findall("`+", text)), default=0)
-        fence = "`" * max(3, longest + 1)
-        blocks.append(f"{fence}text\n{text}\n{fence}")
-    return [f"## Text from the model after step {step:,}", *blocks]
+    return [f"## Text from the model after step {step:,}", *map(code_block, texts)]
+
+
+def code_block(text: str) -> str:
+    """Return a text as a Markdown block that shows it literally."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"

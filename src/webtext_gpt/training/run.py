@@ -28,6 +28,7 @@ from webtext_gpt.training.chosen_callbacks import averages, build_callbacks, sta
 from webtext_gpt.training.guard import Guard
 from webtext_gpt.training.length import is_finished, run_length
 from webtext_gpt.training.loggers import CSVLogger, location, save_run_id
+from webtext_gpt.training.metrics import PER_TOKEN, LossMeaning
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
 from webtext_gpt.training.opening import Run, lock_new, resume_command
 from webtext_gpt.training.optim import moments
@@ -245,12 +246,28 @@ def _check_space(trainer: L.Trainer, module: TrainingModule, moments: int) -> No
             callback.check_space(size, trainer.max_steps, before_decay=before_decay)
 
 
-def conclude(run: Run, trainer: L.Trainer, summary: dict[str, Any]) -> None:
-    """Write the summary and report of a finished run; print where its loggers have written."""
+def conclude(
+    run: Run, trainer: L.Trainer, summary: dict[str, Any], sections: Sequence[str] = ()
+) -> None:
+    """Write the summary and report of a finished run; print where its loggers have written.
+
+    Args:
+        run: the run.
+        trainer: its trainer, after training.
+        summary: its figures, see `summarize`.
+        sections: blocks of Markdown that this kind of training adds to the report.
+    """
     curve = next((c for c in trainer.callbacks if isinstance(c, LossCurve)), None)
     metric = curve.metric if curve else "val_loss"
     save_summary(summary, run.folder)
-    write_run_report(run.folder, run.settings, summary, metric)
+    meaning = trainer.lightning_module.loss_meaning
+    write_run_report(
+        *(run.folder, run.settings, summary),
+        metric=metric,
+        meaning=meaning if isinstance(meaning, LossMeaning) else PER_TOKEN,
+        line=run.line,
+        sections=sections,
+    )
     if skipped := summary["skipped_steps"]:
         say(f"{skipped:,} of {plural(summary['step'], 'step')} skipped", label="guard")
     norms = trainer.lightning_module.guard.norms

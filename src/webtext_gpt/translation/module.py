@@ -10,6 +10,7 @@ from torch import Tensor
 from webtext_gpt.model import IGNORED, perplexity
 from webtext_gpt.model.transformer import Transformer
 from webtext_gpt.tokenizer import Tokenizer
+from webtext_gpt.training.metrics import LossMeaning
 from webtext_gpt.training.module import ModuleOptions, TrainingModule
 from webtext_gpt.translation.encoding import PairBatch
 
@@ -58,7 +59,14 @@ class TranslationModule(TrainingModule):
 
         super().__init__(model, tokenizer, loss, **options)
         self.global_batch_tokens = global_batch_tokens
+        self.label_smoothing = label_smoothing
         self._sums = torch.zeros(2, dtype=torch.float64)  # nats, targets
+
+    @property
+    def loss_meaning(self) -> LossMeaning:
+        """See `TrainingModule.loss_meaning`."""
+        smoothed = f"the loss with label smoothing of {self.label_smoothing:g}"
+        return LossMeaning(training=smoothed if self.label_smoothing else None)
 
     def timed_pass(self, probe: Transformer) -> tuple[Callable[[], None], int]:
         """See `TrainingModule.timed_pass`: of a training batch of median length, by its targets."""

@@ -244,6 +244,60 @@ def test_labels_and_tokens_that_decided(
     assert browser.run("return document.querySelector('.panel b')") is None
 
 
+def test_an_empty_box_and_the_tokens_around_texts_are_explained(
+    browser: Browser, classifier_served: str
+) -> None:
+    browser.open(f"{classifier_served}/#classifier")
+    value, hint = browser.run(
+        "const t = document.getElementById('text'); return [t.value, t.placeholder]"
+    )
+    assert (value, hint) == ("", "Nothing: below is the classifier's answer without a text")
+    assert browser.texts("#added") == [
+        "The classifier adds tokens of its own: ⟨end of text⟩ before the text, ⟨delimiter⟩ between "
+        "the two texts, ⟨extract⟩ at the end, where its head reads the answer."
+    ]
+    browser.wait(lambda: len(browser.texts(".decided li")) == 3)
+    names = ["⟨end of text⟩", "⟨delimiter⟩", "⟨extract⟩"]
+    assert browser.texts(".decided .token") == names
+    browser.click("#tab-tokens")
+    assert not any("∅" in text for text in browser.texts("#panel-tokens"))
+
+
+@pytest.fixture(scope="module")
+def classifier_run(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished fine-tuning run with checkpoints of steps 2 and 6, whose heads differ."""
+    folder = tmp_path_factory.mktemp("classes") / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    for step, std in ((2, 0.1), (6, 1.0)):
+        body, tokenizer = load_language_model(small_checkpoint)
+        torch.manual_seed(step)
+        model, tokenizer = add_head(
+            body, tokenizer, ("no", "yes"), pairs=False, both_orders=False, dropout=0.1
+        )
+        torch.nn.init.normal_(model.head.weight, std=std)
+        save_model(model, tokenizer, folder / "checkpoints" / f"step-{step:08d}.ckpt")
+    (folder / "metrics.csv").write_text(METRICS)
+    (folder / "summary.json").write_text("{}")
+    return folder
+
+
+def test_learning_of_a_classifier_shows_labels_and_losses_per_row(
+    browser: Browser, classifier_run: Path
+) -> None:
+    for address in _served(classifier_run):
+        _open(browser, f"{address}/#learning")
+        for side, step in (("left", 2), ("right", 6)):
+            loaded = load(classifier_run / "checkpoints" / f"step-{step:08d}.ckpt")
+            logits = TextClassifier(loaded.model, loaded.tokenizer).logits([TEXT])[0]
+            shown = _numbers(browser.texts(f".sides section.{side} .value-label"))
+            assert shown == pytest.approx((100 * logits.softmax(dim=0)).tolist(), abs=0.06)
+        text = " ".join(browser.texts("#panel-learning"))
+        assert "last validation loss 4.600 (nats per row)" in text
+        assert "per token" not in text
+        assert "Training loss may have terms besides" in text
+        browser.driver.get("about:blank")
+
+
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("view", ["learning", "classifier"])
 def test_views_are_accessible_narrow_and_quiet(

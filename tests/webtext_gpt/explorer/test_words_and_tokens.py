@@ -237,6 +237,8 @@ def test_table_of_tokens_has_ids_and_bytes(
         ("\x07", b"\x07", "⟨U+0007⟩", "U+0007"),
         ("<b>é</b>", "<b>é</b>".encode(), "<b>é</b>", "<b>é</b>"),
         ("<|endoftext|>", b"", "⟨end of text⟩", "end of text"),
+        ("<|extract|>", b"", "⟨extract⟩", "extract"),
+        ("<|extract|>", b"<|extract|>", "<|extract|>", "<|extract|>"),
     ],
 )
 def test_odd_characters_are_visible(

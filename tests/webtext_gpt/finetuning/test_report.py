@@ -20,7 +20,7 @@ from webtext_gpt.finetuning.data.examples import Examples
 from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.finetuning.metrics import Predictions
 from webtext_gpt.finetuning.plots import draw_confusion
-from webtext_gpt.finetuning.report import report_examples
+from webtext_gpt.finetuning.report import report_examples, run_sections
 
 
 def _logits(probabilities: list[list[float]]) -> Tensor:
@@ -284,3 +284,26 @@ def test_a_confusion_matrix_has_names_counts_and_per_cents(
     text = (tmp_path / "validation/report.md").read_text()
     assert "| f1_positive (positive) |" in text
     assert "| negative | 0.0000 | 0.0000 | 0.0000 | 1 |" in text
+
+
+def test_the_tables_of_every_split_are_sections_of_the_runs_report(tmp_path: Path) -> None:
+    for split in ("validation", "test"):
+        _write(tmp_path / split, **(FOUR | {"title": split}), **ROWS, seconds=None)
+    sections = run_sections(tmp_path, ["validation", "test", "absent"])
+    assert [section.partition("\n")[0] for section in sections] == [
+        "## Validation rows",
+        "## Test rows",
+    ]
+    for split, section in zip(("validation", "test"), sections, strict=True):
+        assert r"| bad\|ish | 0.3333 | 0.5000 | 0.4000 | 2 |" in section
+        assert f"]({split}/confusion.png)" in section
+        assert f"the worst 3 in {split}/mistakes.jsonl." in section
+        assert "\n### Worst mistakes\n" in section
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_confusion_matrix_of_few_classes_fills_the_width(
+    n: int, tmp_path: Path, figures: list[Any]
+) -> None:
+    draw_confusion(tmp_path / "c.png", "t", torch.eye(n).long(), ["a", "b", "c"][:n])
+    assert figures[0].axes[0].bbox.x1 > 0.95 * figures[0].bbox.width

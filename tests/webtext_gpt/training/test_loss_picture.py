@@ -9,19 +9,22 @@ import pytest
 
 from webtext_gpt.training.callbacks import loss_curve
 from webtext_gpt.training.loss_picture import draw_losses, finding
+from webtext_gpt.training.metrics import PER_TOKEN, LossMeaning
 from webtext_gpt.training.pretrain import pretrain
 
 Rows = Sequence[dict[str, float]]
 TEN = [{"step": 10, "train_loss": 7.9, "lr": 1e-3, "grad_norm": 2.0, "val_loss": 7.5}]
 
 
-def _draw(folder: Path, rows: Rows, metric: str = "val_loss") -> None:
+def _draw(
+    folder: Path, rows: Rows, metric: str = "val_loss", meaning: LossMeaning = PER_TOKEN
+) -> None:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with (folder / "metrics.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         writer.writerows(rows)
-    draw_losses(folder / "metrics.csv", folder / "loss.png", metric)
+    draw_losses(folder / "metrics.csv", folder / "loss.png", metric, meaning=meaning)
 
 
 def _texts(axes: Any) -> list[str]:
@@ -104,16 +107,36 @@ def test_the_title_says_what_was_found() -> None:
     )
 
 
+def test_a_classifiers_training_loss_is_labelled_for_its_terms(
+    tmp_path: Path, figures: list[Any]
+) -> None:
+    meaning = LossMeaning("nats per row", "the label loss + 0.5 x the language-model loss")
+    _draw(tmp_path, TEN, "val_accuracy", meaning)
+    losses = figures[0].axes[0]
+    assert losses.get_ylabel() == "loss (nats per row)"
+    assert losses.get_title(loc="left") == f"Training: {meaning.training}"
+    # nats per row have no perplexity
+    assert finding(TEN, meaning=meaning) == "Validation loss 7.500 after 10 steps"
+
+
+def test_evenly_spaced_ticks_have_evenly_spaced_labels(tmp_path: Path, figures: list[Any]) -> None:
+    rows = [TEN[0] | {"step": step, "val_accuracy": 0.96 + 0.001 * step} for step in range(1, 31)]
+    _draw(tmp_path, rows, "val_accuracy")
+    for axes in figures[0].axes:
+        shown = [float(tick.get_text().replace(",", "")) for tick in axes.get_yticklabels()]
+        assert shown == pytest.approx(list(axes.get_yticks()), rel=1e-9)
+
+
 def test_a_run_is_drawn_while_it_trains(
     compose: Callable[..., Any], small_run: list[str], tmp_path: Path, monkeypatch: Any
 ) -> None:
     """With time to spare, after each validation: of six steps, after steps 3 and 6."""
     drawn = []
 
-    def draw(metrics: Path, picture: Path, metric: str, total: int) -> None:
+    def draw(metrics: Path, picture: Path, metric: str, total: int, meaning: Any) -> None:
         rows = list(csv.DictReader(metrics.open()))
         drawn.append((rows[-1]["step"], bool(rows[-1]["val_loss"]), total))
-        draw_losses(metrics, picture, metric, total)
+        draw_losses(metrics, picture, metric, total, meaning)
 
     monkeypatch.setattr(loss_curve, "SHARE", 1e9)
     monkeypatch.setattr(loss_curve, "draw_losses", draw)

@@ -1,9 +1,11 @@
 """The report of a finished run."""
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+from webtext_gpt.training.metrics import LossMeaning
 from webtext_gpt.training.report import changed, write_run_report
 
 SUMMARY = {
@@ -26,11 +28,24 @@ def test_a_report_has_figures_settings_and_the_last_samples(
         "=== step 8\nA table:\n=== ===\n1   2\n\n"
     )
     (tmp_path / "samples.txt").write_text(samples)
-    write_run_report(tmp_path, settings, SUMMARY)
+    (tmp_path / "loss.png").write_bytes(b"")
+    meaning = LossMeaning("nats per row", "the label loss + 0.5 x the language-model loss")
+    given = {"line": "python train.py 'a b'", "sections": ["## Test rows"], "meaning": meaning}
+    write_run_report(tmp_path, settings, SUMMARY | {"skipped": 5, "val_matthews": 0.5}, **given)
     text = (tmp_path / "report.md").read_text()
-    assert "Validation loss 3.250 (perplexity 25.8) after 8 steps." in text
-    for row in ("validation loss | 3.25", "validation perplexity | 25.79", "tokens | 1,984,512"):
+    today = date.today().isoformat()
+    assert f"finished on {today}. Validation loss 3.250 after 8 steps." in text
+    for row in (
+        "validation loss | 3.25 | nats per row",
+        "validation perplexity | 25.79 | exponential of the loss",
+        "tokens | 1,984,512 | tokens read in training, repeated ones included",
+        r"skipped | 5 | training rows left out, by task.skip\_empty or task.skip\_labels",
+    ):
         assert f"| {row} |" in text
+    assert "| validation matthews | 0.5 | Matthews correlation" in text
+    assert "The training loss is the label loss + 0.5 x the language-model loss" in text
+    assert "\n## Command\n\n```text\npython train.py 'a b'\n```\n" in text
+    assert "\n## Test rows\n" in text
     assert "stopped early" not in text
     assert r"| a\_b | 25.0% | 2,048 | 1.50 |" in text
     assert "| model.n\\_layer | 3 |\n" in text

@@ -2,13 +2,15 @@
 import { counted } from "./numbers.js";
 import { recall } from "./storage.js";
 import { remember } from "./storage.js";
+import { visible } from "./tokens.js";
 
 const find = (id) => document.getElementById(id);
 
 const KINDS = {
   classifier: {
     purpose: "A classifier reads a text as tokens and gives each of its labels a probability.",
-    example: "Its answer is below, with the tokens that decided it.",
+    example: "Type a text: the answer is below, with the tokens that decided it.",
+    placeholder: "Nothing: below is the classifier's answer without a text",
   },
   music_model: {
     purpose:
@@ -35,6 +37,8 @@ export function introduce(model) {
   if (example) find("example").textContent = example;
   if (label) document.querySelector("label[for=text]").textContent = label;
   if (placeholder) find("text").placeholder = placeholder;
+  find("added").textContent = added(model.added ?? {});
+  find("added").hidden = find("added").textContent === "";
   const show = (shown) => {
     find("welcome").hidden = !shown;
     find("help").setAttribute("aria-expanded", shown);
@@ -46,6 +50,16 @@ export function introduce(model) {
     find("text").focus();
   });
   show(recall("introduced") === null);
+}
+
+/** Which tokens a classifier adds to what it reads; empty if none. */
+function added({ start, delimiter, extract }) {
+  const parts = [
+    start && `${visible(start)} before the text`,
+    delimiter && `${visible(delimiter)} between the two texts`,
+    extract && `${visible(extract)} at the end, where its head reads the answer`,
+  ].filter(Boolean);
+  return parts.length === 0 ? "" : `The classifier adds tokens of its own: ${parts.join(", ")}.`;
 }
 
 function facts({ name, parameters, kind, config }) {

@@ -7,6 +7,8 @@ export class Session {
   /** Begins with a model's example and its default checkpoint. */
   constructor(model) {
     this.text = model.example;
+    /** Second text of a pair, for classifiers that read pairs. */
+    this.second = "";
     this.checkpoint = model.default;
     /** What the run has kept: `{id, label, step}` each. */
     this.checkpoints = model.checkpoints;

@@ -28,13 +28,21 @@ export function decoded(tokens) {
 
 /**
  * Pieces `{shown, said}` of a token; `said` is null for characters that stand for themselves. A
- * space is ·, a newline ↵, another unseen character its code, part of a character its bytes.
+ * space is ·, a newline ↵, another unseen character its code, part of a character its bytes, and a
+ * special token its name.
  */
 export function pieces(token) {
-  if (token.text === END_OF_TEXT) return [{ shown: "⟨end of text⟩", said: "end of text" }];
+  const name = specialName(token);
+  if (name !== null) return [{ shown: `⟨${name}⟩`, said: name }];
   const text = decoded([token]);
   const found = (text === null ? charactersAndBytes(token.bytes) : [...text]).map(piece);
   return found.length > 0 ? found : [{ shown: "∅", said: "nothing" }];
+}
+
+/** Name of a token that stands for no part of a text, as "<|extract|>" does; null of others. */
+function specialName(token) {
+  if (token.text === END_OF_TEXT) return "end of text";
+  return token.bytes.length === 0 ? (/^<\|(.+)\|>$/.exec(token.text)?.[1] ?? null) : null;
 }
 
 /** ASCII characters, and runs of other bytes as lists. */

@@ -7,7 +7,8 @@ import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from webtext_gpt.training.loss_picture import draw_losses
-from webtext_gpt.training.metrics import METRICS
+from webtext_gpt.training.metrics import METRICS, PER_TOKEN
+from webtext_gpt.training.module import TrainingModule
 
 SHARE = 0.01
 """Largest share of the training time that is spent on drawing."""
@@ -31,10 +32,16 @@ class LossCurve(L.Callback):
     def __init__(self, run_dir: str, metric: str = "val_loss") -> None:
         self.run_dir = Path(run_dir)
         self.metric = metric
+        self._meaning = PER_TOKEN
         self._began = self._drawn = time.monotonic()
         self._spent = 0.0
         self._expected = FIRST_SECONDS
         self._is_waiting = False  # the last validation is not drawn yet
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Note what the module's losses measure."""
+        if isinstance(pl_module, TrainingModule):
+            self._meaning = pl_module.loss_meaning
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
@@ -67,7 +74,7 @@ class LossCurve(L.Callback):
     def _draw(self, trainer: L.Trainer) -> None:
         began = time.monotonic()
         metrics, picture = self.run_dir / METRICS, self.run_dir / "loss.png"
-        draw_losses(metrics, picture, self.metric, trainer.max_steps)
+        draw_losses(metrics, picture, self.metric, trainer.max_steps, self._meaning)
         self._drawn = time.monotonic()
         self._expected = self._drawn - began
         self._spent += self._expected

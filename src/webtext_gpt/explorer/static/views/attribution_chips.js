@@ -45,8 +45,8 @@ export function attributionSection(labels, changed) {
       sums.textContent = `Logit of ${answer.label}: the tokens add up to ${signed(answer.sum)}; `
         + `the text's logit minus the baseline's is ${signed(answer.difference)}.`;
       note.textContent = `Integrated gradients with ${answer.steps} steps, in units of the logit. `
-        + "The baseline is the same positions with token vectors of zero; the start, delimiter and "
-        + "extract tokens are kept, so they have 0.";
+        + "The baseline is the same positions with token vectors of zero; the tokens that the "
+        + "classifier adds are kept, so they have 0.";
       const most = strongest(tokens);
       chips.replaceChildren(...tokens.map((token) => chip(token, most)));
       end();
@@ -64,7 +64,7 @@ function strongest(tokens) { return d3.max(tokens, (each) => Math.abs(each.attri
 
 function chip(token, most) {
   const node = element("li", { class: isSpecial(token) ? "chip special" : "chip" },
-    isSpecial(token) ? element("span", { class: "token", text: named(token) }) : tokenNode(token),
+    tokenNode(token),
     element("span", { class: "chip-bits number", text: signed(token.attribution) }));
   const share = 100 * STRONGEST * Math.abs(token.attribution) / most;
   node.style.background = `color-mix(in srgb, var(${hue(token)}) ${share}%, var(--surface))`;
@@ -73,11 +73,6 @@ function chip(token, most) {
 
 function hue(token) { return token.attribution < 0 ? "--chosen" : "--accent"; }
 
-/** A special token by its name, "<|extract|>" as ⟨extract⟩; another one with every character. */
-function named(token) {
-  return isSpecial(token) ? `⟨${token.text.replaceAll(/[<|>]/g, "")}⟩` : visible(token);
-}
-
 /** Whether it stands for no part of a text. */
 function isSpecial(token) { return token.bytes.length === 0; }
 
@@ -85,7 +80,7 @@ function decidedDrawing(tokens) {
   const most = strongest(tokens);
   let [x, y] = [0, 0];
   const boxes = tokens.map((token) => {
-    const width = Math.max(60, 16 + textWidth(named(token)));
+    const width = Math.max(60, 16 + textWidth(visible(token)));
     if (x > 0 && x + width > WIDTH) [x, y] = [0, y + HEIGHT + GAP];
     const box = { token, x, y, width };
     x += width + GAP;
@@ -99,7 +94,7 @@ function decidedDrawing(tokens) {
     .attr("fill-opacity", ({ token }) => STRONGEST * Math.abs(token.attribution) / most);
   const text = (y, name, said) => box.append("text").attr("class", name)
     .attr("x", ({ width }) => width / 2).attr("y", y).attr("text-anchor", "middle").text(said);
-  text(18, "token-label", ({ token }) => named(token));
+  text(18, "token-label", ({ token }) => visible(token));
   text(36, "quiet", ({ token }) => signed(token.attribution));
   return svg.node();
 }

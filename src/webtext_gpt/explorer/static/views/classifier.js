@@ -17,7 +17,7 @@ export const CLASSIFIER_VIEW = {
 };
 
 function mount(root, { backend, model, session }) {
-  const second = secondField(() => again());
+  const second = secondField(session, () => again());
   const place = element("div", { class: "scroll" });
   const cut = element("p", { class: "muted small" });
   const status = element("p", { class: "visually-hidden", role: "status" });
@@ -27,7 +27,7 @@ function mount(root, { backend, model, session }) {
   const decided = attributionSection(model.labels, () => explain());
   const asked = () => ({
     text: session.text, checkpoint: session.checkpoint,
-    ...(model.takes_pairs ? { second: second.read() } : {}),
+    ...(model.takes_pairs ? { second: session.second } : {}),
   });
   savePictures(card, () => place.querySelector("svg"), "labels");
 
@@ -66,22 +66,25 @@ function mount(root, { backend, model, session }) {
   };
 }
 
-function secondField(changed) {
+function secondField(session, changed) {
   const field = element("textarea", {
-    id: "second", rows: 3, spellcheck: "false", autocomplete: "off", oninput: changed,
+    id: "second", rows: 3, spellcheck: "false", autocomplete: "off", oninput: () => {
+      session.second = field.value;
+      changed();
+    },
   });
+  field.value = session.second;
   return {
     box: element("div", { class: "second" },
       element("label", { for: "second", text: "Second text of the pair" }), field),
-    read: () => field.value,
   };
 }
 
 /** Bars of probabilities; of a regression, its one number. */
-function classBars(classes, width) {
+export function classBars(classes, width, isChosen = false) {
   const isRegression = classes[0].probability === null;
   const rows = classes.map((each) => ({
-    label: each.label, share: each.probability ?? 0,
+    label: each.label, share: each.probability ?? 0, isChosen,
     value: isRegression ? each.logit.toFixed(3) : percent(each.probability),
   }));
   const label = isRegression ? `Predicted number: ${rows[0].value}`

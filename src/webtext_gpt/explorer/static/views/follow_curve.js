@@ -6,8 +6,11 @@ import { savePictures } from "../picture.js";
 import { serial } from "../timing.js";
 import { lossCurve } from "./loss_curve.js";
 import { lossTable } from "./loss_curve.js";
+import { lossUnit } from "./loss_curve.js";
 
 const SECONDS = 3;
+const OF_CLASSIFIER = "Validation loss is of the labels alone. Training loss may have terms besides, "
+  + "such as lm_weight times the language-model loss, and is then higher.";
 
 /**
  * A card with the curve. `changed` is called when the run has kept or removed a checkpoint; `mark`
@@ -20,21 +23,22 @@ export function followCurve(root, { backend, model, changed }) {
     class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of losses",
   });
   const box = element("div", { class: "card" }, element("h2", { text: "Loss" }),
-    state, place,
+    state, ...(model.labels === null ? [] : [note(OF_CLASSIFIER)]), place,
     element("details", {}, element("summary", { text: "The kept checkpoints as a table" }), table));
   savePictures(box, () => place.querySelector("svg"), "loss");
+  const unit = lossUnit(model);
   let [curve, steps, timer] = [null, {}, null];
 
   const draw = () => {
     if (curve === null) return;
-    place.replaceChildren(lossCurve(curve, steps, Math.min(1100, place.clientWidth || 640)));
-    table.replaceChildren(lossTable(curve));
+    place.replaceChildren(lossCurve(curve, steps, Math.min(1100, place.clientWidth || 640), unit));
+    table.replaceChildren(lossTable(curve, unit));
   };
   const read = serial(async () => {
     if (!model.views.includes("curve")) return;
     const before = curve?.checkpoints.join();
     curve = await backend.curve();
-    state.textContent = said(curve);
+    state.textContent = said(curve, unit);
     draw();
     if (before !== undefined && before !== curve.checkpoints.join()) await changed();
     plan();
@@ -65,13 +69,15 @@ export function followCurve(root, { backend, model, changed }) {
 
 function inSight(root) { return !root.hidden && !document.hidden; }
 
-function said({ step, is_running, checkpoints, validation }) {
+function note(text) { return element("p", { class: "muted small", text }); }
+
+function said({ step, is_running, checkpoints, validation }, unit) {
   const last = validation.at(-1);
   const parts = [
     is_running ? `Training goes on, step ${count(step)}; read again every ${SECONDS}\u00a0seconds`
       : `Training has ended at step ${count(step)}`,
     `${counted(checkpoints.length, "checkpoint")} kept`,
   ];
-  if (last) parts.push(`last validation loss ${last[1].toFixed(3)}\u00a0nats per token`);
+  if (last) parts.push(`last validation loss ${last[1].toFixed(3)} (${unit})`);
   return parts.join(" · ");
 }

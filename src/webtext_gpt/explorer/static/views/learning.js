@@ -9,6 +9,7 @@ import { bothSides } from "./both_sides.js";
 import { hasLearned } from "./both_sides.js";
 import { checkpointSliders } from "./checkpoint_sliders.js";
 import { followCurve } from "./follow_curve.js";
+import { labelSides } from "./label_sides.js";
 import { nextSides } from "./next_sides.js";
 import { pairedSection } from "./paired_chips.js";
 
@@ -23,6 +24,7 @@ function mount(root, { backend, model, session }) {
   const status = element("p", { class: "visually-hidden", role: "status" });
   const sliderBox = element("div", { class: "card" });
   const next = nextSides();
+  const labels = labelSides();
   const surprise = pairedSection("Surprise of each token", "in bits, left and right", bits,
     "surprise");
   const attention = pairedSection("One head's row",
@@ -41,6 +43,12 @@ function mount(root, { backend, model, session }) {
       const { left, right } = await asked("next", { n: N });
       next.show([["left", sliders.label("left"), left.tokens],
         ["right", sliders.label("right"), right.tokens]]);
+    }
+    if (model.views.includes("classify")) {
+      const pair = model.takes_pairs ? { second: session.second } : {};
+      const { left, right } = await asked("classify", pair);
+      labels.show([["left", sliders.label("left"), left.classes],
+        ["right", sliders.label("right"), right.classes]]);
     }
     const read = await asked("tokens", {});
     sums.textContent = summed(read, sliders);
@@ -80,6 +88,7 @@ function mount(root, { backend, model, session }) {
   root.append(element("p", { class: "lead", text: LEAD }), sliderBox, error, status, sums);
   if (model.views.includes("curve")) root.append(curve.box);
   if (model.views.includes("next")) root.append(next.box);
+  if (model.views.includes("classify")) root.append(labels.box);
   root.append(surprise.box, attention.box);
   return {
     async update() {

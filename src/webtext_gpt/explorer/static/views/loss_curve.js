@@ -6,11 +6,17 @@ import { count } from "../numbers.js";
 const HEIGHT = 280;
 const EDGE = { left: 52, right: 16, top: 36, bottom: 44 };
 
-/** An svg element; `chosen` are the steps of the left and the right checkpoint. */
-export function lossCurve(curve, chosen, width) {
+/** Unit of a model's losses: a language model's are per token, a classifier's per row. */
+export function lossUnit({ labels }) {
+  if (labels === null) return "nats per token";
+  return labels.length === 1 ? "squared error" : "nats per row";
+}
+
+/** An svg element of losses in a unit; `chosen` are the steps of the left and right checkpoint. */
+export function lossCurve(curve, chosen, width, unit) {
   const { train, validation, checkpoints } = curve;
   const all = [...train, ...validation];
-  const svg = drawing(width, HEIGHT, describe(curve));
+  const svg = drawing(width, HEIGHT, describe(curve, unit));
   if (all.length === 0) {
     svg.append("text").attr("x", 8).attr("y", 40).text("No losses are written yet.");
     return svg.node();
@@ -19,7 +25,7 @@ export function lossCurve(curve, chosen, width) {
     [EDGE.left, width - EDGE.right]);
   const y = d3.scaleLinear(d3.extent(all, ([, loss]) => loss),
     [HEIGHT - EDGE.bottom, EDGE.top]).nice(5);
-  axes(svg, x, y, width);
+  axes(svg, x, y, width, unit);
   const line = d3.line(([step]) => x(step), ([, loss]) => y(loss));
   svg.append("path").attr("d", line(train)).attr("fill", "none")
     .style("stroke", "var(--muted)").attr("stroke-opacity", 0.6).attr("stroke-width", 1);
@@ -45,18 +51,18 @@ export function lossAt({ train, validation }, step) {
 }
 
 /** The kept checkpoints' losses as a table. */
-export function lossTable(curve) {
+export function lossTable(curve, unit) {
   const exact = (points, step) => points.find(([each]) => each === step)?.[1].toFixed(3) ?? "–";
   const cell = (text) => element("td", { class: "number", text });
   return element("table", {},
-    element("caption", { text: "Losses in nats per token at the kept checkpoints' steps" }),
+    element("caption", { text: `Losses (${unit}) at the kept checkpoints' steps` }),
     element("thead", {}, element("tr", {}, ...["Step", "Training", "Validation"].map((text) =>
       element("th", { scope: "col", class: "number", text })))),
     element("tbody", {}, ...curve.checkpoints.map((step) => element("tr", {},
       cell(count(step)), cell(exact(curve.train, step)), cell(exact(curve.validation, step))))));
 }
 
-function axes(svg, x, y, width) {
+function axes(svg, x, y, width, unit) {
   for (const value of y.ticks(5)) {
     svg.append("line").attr("x1", EDGE.left).attr("x2", width - EDGE.right)
       .attr("y1", y(value)).attr("y2", y(value)).style("stroke", "var(--line)");
@@ -69,7 +75,7 @@ function axes(svg, x, y, width) {
   }
   svg.append("text").attr("class", "quiet").attr("x", width - EDGE.right).attr("y", HEIGHT - 6)
     .attr("text-anchor", "end").text("optimizer steps");
-  svg.append("text").attr("class", "quiet").attr("x", 0).attr("y", 12).text("nats per token");
+  svg.append("text").attr("class", "quiet").attr("x", 0).attr("y", 12).text(unit);
 }
 
 function key(svg) {
@@ -97,9 +103,9 @@ function mark(svg, curve, x, y, step, colour, side) {
   point(svg, x(step), y(loss), colour, 6);
 }
 
-function describe({ train, validation, checkpoints }) {
+function describe({ train, validation, checkpoints }, unit) {
   const from = (name, points) => points.length === 0 ? `no ${name} loss`
-    : `${name} loss from ${points[0][1].toFixed(2)} to ${points.at(-1)[1].toFixed(2)} nats`;
-  return `Loss by step: ${from("training", train)}, ${from("validation", validation)}; ${
+    : `${name} loss from ${points[0][1].toFixed(2)} to ${points.at(-1)[1].toFixed(2)}`;
+  return `Loss by step, ${unit}: ${from("training", train)}, ${from("validation", validation)}; ${
     checkpoints.length} checkpoints marked`;
 }
