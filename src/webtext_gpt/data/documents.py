@@ -168,8 +168,8 @@ def _text_of(row: Row, key: str, number: int, tally: Tally) -> str | None:
         tally.fault("is Unicode", f"line {number:,}: {key!r} has half of a surrogate pair")
         return None
     if key not in row:
-        found = missing_columns(f"line {number:,}", [key], list(row), "key")
-        tally.fault(f"has a key {key!r}", str(found), MissingColumnError)
+        missing = missing_columns(f"line {number:,}", [key], list(row), "key")
+        tally.fault(f"has a key {key!r}", str(missing), MissingColumnError)
     elif text is not None:
         found = f"line {number:,}: {key!r} is {type(text).__name__}, not text"
         tally.fault(f"has text in {key!r}", found)

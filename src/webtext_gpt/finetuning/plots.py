@@ -57,8 +57,13 @@ def draw_confusion(file: Path, title: str, confusion: Tensor, labels: Sequence[s
         share = f"{right / max(total, 1):.1%} of {plural(total)}"
         headline(figure, f"{one_line(title, 60)}: {share} right")
         axes = figure.add_subplot()
-        aspect = "auto" if is_small else "equal"  # two or three classes fill the width, too
-        image = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1, aspect=aspect)
+        image = axes.imshow(
+            shares.numpy(),
+            cmap="Blues",
+            vmin=0,
+            vmax=1,
+            aspect="auto" if is_small else "equal",  # two or three classes fill the width, too
+        )
         if not is_small:
             figure.colorbar(image, ax=axes, label="share of the true class's rows", shrink=0.8)
         if is_small or letter * len(f"{int(confusion.max()):,}") < 0.9 * cell:

@@ -196,7 +196,7 @@ def _with_keys(
         has_header: whether the columns surely have names; otherwise the first row may be data.
     """
     given = {"text": task.text, "text_pair": task.text_pair, "label": task.label}
-    missing = {key: column for key, column in given.items() if column in error.missing}
+    missing = {key: column for key, column in given.items() if column and column in error.missing}
     if not missing:
         return error
     near = close_columns(error.missing, error.present)
