@@ -128,7 +128,9 @@ def test_a_run_shorter_than_the_interval_has_no_average(
     assert not (tmp_path / "run" / "checkpoints" / "average.ckpt").exists()
 
 
-@pytest.mark.parametrize("kind", [EMA, WINDOW], ids=["ema", "window"])
+@pytest.mark.parametrize(
+    "kind", [EMA, pytest.param(WINDOW, marks=pytest.mark.slow)], ids=["ema", "window"]
+)
 def test_a_resumed_average_equals_an_undisturbed_one(
     kind: list[str], train: Start, tmp_path: Path
 ) -> None:

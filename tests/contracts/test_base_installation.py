@@ -156,7 +156,9 @@ def check_message(done: subprocess.CompletedProcess[str], extra: str) -> None:
     ("arguments", "extra"),
     [
         (["data_prep/links.py", "dumps=[x]", "out=y"], "corpus"),
-        (["data_prep/build.py", "dumps=[x]", "out=y"], "corpus"),
+        pytest.param(
+            ["data_prep/build.py", "dumps=[x]", "out=y"], "corpus", marks=pytest.mark.slow
+        ),
         (["-m", "webtext_gpt.lm_eval", "--tasks", "x"], "lm-eval"),
         (["eval.py", "checkpoint=CHECKPOINT", "tasks=[ptb]"], "hub"),
         (["serve.py", "checkpoint=CHECKPOINT"], "explorer"),

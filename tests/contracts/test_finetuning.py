@@ -98,7 +98,10 @@ def test_zero_saves_and_resumes_frozen_weights(
     ("change", "message"),
     [
         ("layers=1", "the run to resume has layers=all, but this call has 1"),
-        ("dropout=0.3", "the run to resume has dropout=0.1, but this call has 0.3"),
+        pytest.param(
+            *("dropout=0.3", "the run to resume has dropout=0.1, but this call has 0.3"),
+            marks=pytest.mark.slow,
+        ),
         ("lora.rank=2", "the run to resume has another lora"),
         ("seed=5", "the run to resume has seed=1337"),
     ],

@@ -48,7 +48,13 @@ def resume(compose: Callable[..., Any], tmp_path: Path) -> Start:
     return lambda *arguments: pretrain(compose("train", f"resume={tmp_path / 'run'}", *arguments))
 
 
-@pytest.mark.parametrize("began", BEGAN)
+@pytest.mark.parametrize(
+    "began",
+    [
+        "max_steps",
+        *(pytest.param(w, marks=pytest.mark.slow) for w in ("max_tokens", "max_minutes")),
+    ],
+)
 def test_a_longer_run_is_longer_whatever_began_it(
     began: str, train: Start, compose: Callable[..., Any], tmp_path: Path, capsys: Any
 ) -> None:

@@ -113,6 +113,7 @@ def judge(page, rules):
 """
 
 
+@pytest.mark.slow
 def test_a_page_that_breaks_its_worker_costs_only_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

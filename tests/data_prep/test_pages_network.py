@@ -143,7 +143,7 @@ def test_a_network_lost_during_a_crawl(tmp_path: Path, crawl: Crawl) -> None:
         assert len(archived(tmp_path / "out")) == 270
 
 
-@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize("retries", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_dead_hosts_among_live_ones_are_counted(tmp_path: Path, crawl: Crawl, retries: int) -> None:
     """The dead ones are the last of the list, and no host answers after them by itself."""
     (tmp_path / "online").touch()

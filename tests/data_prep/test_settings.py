@@ -55,7 +55,9 @@ def documents(path: Path, number: int) -> None:
     ("stage", "key", "suffix", "write", "more"),
     [
         ("links", "dumps", ".ndjson", dump, ["workers=1"]),
-        ("documents", "pages", ".warc.gz", archive, ["workers=1"]),
+        pytest.param(
+            *("documents", "pages", ".warc.gz", archive, ["workers=1"]), marks=pytest.mark.slow
+        ),
         ("dedup", "documents", ".jsonl", documents, []),
         ("shards", "documents", ".jsonl", documents,
          ["workers=1", "tokenizer=[t], $HOME 'é' 100%", "val_fraction=0.3"]),

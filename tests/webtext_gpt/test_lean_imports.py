@@ -53,6 +53,7 @@ assert counter.frame_count == 2, counter.frame_count
 """)
 
 
+@pytest.mark.slow
 def test_optimizers_step_as_torchs_own_before_and_after_the_compiler_is_imported() -> None:
     """Adam by hand: its first step moves each weight by the rate, against the gradient's sign."""
     run("""

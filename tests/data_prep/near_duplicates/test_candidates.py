@@ -92,7 +92,9 @@ def clustered(rng: random.Random, count: int, frame: int, own: int) -> list[list
             for head in heads for _ in range(10)]  # fmt: skip
 
 
-@pytest.mark.parametrize("threshold", [pytest.param(0.5, marks=pytest.mark.slow), 0.8, 0.95])
+@pytest.mark.parametrize(
+    "threshold", [*(pytest.param(t, marks=pytest.mark.slow) for t in (0.5, 0.8)), 0.95]
+)
 @pytest.mark.parametrize("kind", ["frame", "half frame", "dense", "copies", "sizes", "clusters"])
 def test_crowds_have_the_components_of_all_pairs(
     kind: str, threshold: float, monkeypatch: pytest.MonkeyPatch

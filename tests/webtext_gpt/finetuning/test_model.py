@@ -60,7 +60,11 @@ SHORT = ("trainer.max_steps=4", "validate_every=2", "callbacks.checkpoints.save_
 
 @pytest.mark.parametrize(
     "choice",
-    ["layers=0", "layers=1", "lora.rank=2"],
+    [
+        pytest.param("layers=0", marks=pytest.mark.slow),
+        pytest.param("layers=1", marks=pytest.mark.slow),
+        "lora.rank=2",
+    ],
     ids=["head", "last block", "lora"],
 )
 def test_new_tokens_learn_while_the_embedding_is_frozen(

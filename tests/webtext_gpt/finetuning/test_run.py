@@ -116,7 +116,7 @@ def test_measuring_on_training_rows_is_reported(
     said = capsys.readouterr().out
     assert "\n--- after 1 step, " in said
     assert f"\nreport              {tmp_path}/run/report.html\n" in said
-    assert f"serve.py checkpoint={tmp_path}/run\n" in said
+    assert said.endswith(f" checkpoint={tmp_path}/run\n")  # the explorer's command
     used = [f"checkpoint={tmp_path}/run", f"run_dir={tmp_path}/used", "device=cpu"]
     run_command(compose("finetune", *used, f"evaluate={tmp_path}/test.csv"))
     said = " ".join(capsys.readouterr().out.split())

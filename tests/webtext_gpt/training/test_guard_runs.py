@@ -180,7 +180,10 @@ def test_a_bad_step_stops_a_run_and_can_be_skipped_when_resumed(
 SKIP = "guard.not_finite=skip"
 
 
-@pytest.mark.parametrize("bad", [(1,), (5,), (1, 2, 4), (2, 3, 4, 5)])
+@pytest.mark.parametrize(
+    "bad",
+    [*(pytest.param(b, marks=pytest.mark.slow) for b in ((1,), (5,))), (1, 2, 4), (2, 3, 4, 5)],
+)
 def test_a_run_goes_on_whichever_steps_are_skipped(
     bad: tuple[int, ...], train: Callable[..., dict[str, Any]], poison: Poison
 ) -> None:

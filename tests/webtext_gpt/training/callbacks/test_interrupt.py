@@ -45,7 +45,7 @@ def _twice(method: Callable[..., Any], at: int) -> Callable[..., Any]:
         (Checkpoints, "save", 4, 3),  # step 3 has the best validation
     ],
 )
-@pytest.mark.parametrize("kind", ["train", "finetune"])
+@pytest.mark.parametrize("kind", ["train", pytest.param("finetune", marks=pytest.mark.slow)])
 def test_it_stops_at_once_and_the_run_can_be_resumed(
     kind: str,
     owner: type,
