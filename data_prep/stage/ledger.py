@@ -1,8 +1,8 @@
-"""Output folder of a stage while it is being made: plan, units of work, lock, manifest.
+"""Output folder of a stage while it is being made: plan, lock, upload, manifest.
 
 Until the stage is finished, `_work/plan.json` holds its settings and the fingerprints of its
-inputs, and `_work/done/NAME.json` holds the record of each finished unit of work. A stage that
-was killed and is run again repeats only the unfinished units. When everything is written,
+inputs, and `_work/done/NAME.json` the record of each finished unit of work (`units.py`). A stage
+that was killed and is run again repeats only the unfinished units. When everything is written,
 `manifest.json` appears and `_work` is deleted. A folder with anything else in it, or one that
 was made with other settings or inputs, is refused.
 
@@ -15,20 +15,17 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any
 
-from data_prep.stage.engine import NATIVE, Engine, each_on
 from data_prep.stage.inputs import InputFile, by_content, refuse_repeats
-from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
+from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from data_prep.stage.outputs import OutputHashes
-from data_prep.stage.records import Record, Records
 from data_prep.stage.same_corpus import difference_of
-from data_prep.stage.workers import advance
+from data_prep.stage.units import Units
 from webtext_gpt.errors import UserError
-from webtext_gpt.files import remove, write_json
+from webtext_gpt.files import remove
 from webtext_gpt.manifests import sealed
 from webtext_gpt.paths import check_output_folder, local_path
 from webtext_gpt.remote.addresses import is_address
@@ -40,14 +37,13 @@ PLAN = f"{WORK}/plan.json"
 LEFTOVERS = (".*.partial", ".*.tmp")
 """Names of half-written files that a killed stage leaves; `.tmp` is the older form."""
 
-Task = TypeVar("Task")
 
-
-class Ledger:
+class Ledger(Units):
     """Output folder of one stage while it is being made.
 
     Use it as a context manager: the folder is locked inside the block. If `finished` is true
-    there, the folder already holds this corpus and there is nothing to do.
+    there, the folder already holds this corpus and there is nothing to do. Its units of work are
+    run by the methods of `Units`.
 
     Args:
         out: The folder, which may not exist yet, or its address in an object store.
@@ -91,7 +87,7 @@ class Ledger:
         self._upload = Upload(str(out)) if is_address(out) else None
         folder = self._upload.folder if self._upload else local_path(out, "out")
         self.out = folder.absolute()  # Arrow takes a relative `a:b/c` for a URL
-        self.work = self.out / WORK
+        super().__init__(self.out / WORK, OutputHashes(self.out, WORK) if outputs else None)
         self.inputs = by_content(inputs)
         self._started = time.monotonic() if started is None else started
         self._plan: Manifest = {
@@ -99,7 +95,6 @@ class Ledger:
             "inputs": [file.fingerprint for file in self.inputs],
         }  # fmt: skip
         self._sources = list(sources)
-        self._hashes = OutputHashes(self.out, WORK) if outputs else None
         self._earlier = earlier or {}
         self._newer_keys = (*newer_keys, *self._earlier)
         self._lock: IO[str] | None = None
@@ -141,125 +136,6 @@ class Ledger:
         if self._manifest is None:
             raise RuntimeError(f"{self.out}: the stage is not finished")
         return self._manifest
-
-    def done(self, unit: str) -> Mapping[str, Any] | None:
-        """Return the record of a unit of work, or None while it is unfinished."""
-        path = self.work / "done" / f"{unit}.json"
-        return read_manifest(path) if path.exists() else None
-
-    def run_unit(self, unit: str, work: Callable[[], Record]) -> Record:
-        """Run one unit of work in this process, unless an earlier run finished it.
-
-        Args:
-            unit: Name of the unit; must not change from run to run.
-            work: Does the work and returns its record, as plain JSON values. Its files must be in
-                place when it returns.
-
-        Returns:
-            The record of this run or of the earlier one.
-        """
-        if self.done(unit) is None:
-            self._finish_unit(unit, work())
-        return cast(Record, self.done(unit))
-
-    def run_files(
-        self,
-        work: Callable[[InputFile], Record],
-        files: Sequence[InputFile],
-        *,
-        label: str,
-        workers: int | None,
-        engine: Engine = NATIVE,
-        memory: int = 0,
-    ) -> Records[Record]:
-        """Run a unit of work for each file that no earlier run finished, in parallel.
-
-        The longest files come first. `work` reports the bytes that it has read to
-        `workers.advance`.
-
-        Args:
-            work: Does the work and returns its record, as in `run_unit`. Must be picklable unless
-                `workers` is 1.
-            files: Input files, each a unit named by its hash; those of equal content are one unit.
-            label: Name of the progress bar.
-            workers: Number of processes. None means one per core.
-            engine: Where the processes run.
-            memory: Bytes that a process needs; see `cluster.each`.
-
-        Returns:
-            The records of all files, in the order of `files`.
-
-        Raises:
-            UserError: `work` raised it for a file, or a file is not as its manifest says. The
-                other files are finished first.
-        """
-        units = {
-            file.hash: file for file in sorted(files, key=lambda file: file.size, reverse=True)
-        }
-        done = self._run(
-            partial(_checked, work), units, label=label, workers=workers, engine=engine,
-            size=lambda file: file.size, unit="B", memory=memory,
-        )  # fmt: skip
-        return Records(done[file.hash] for file in files)
-
-    def run_parts(
-        self,
-        work: Callable[[Task], Record],
-        parts: Mapping[str, Task],
-        *,
-        label: str,
-        workers: int | None = None,
-        engine: Engine = NATIVE,
-    ) -> Records[Record]:
-        """Run a unit of work for each part of the data that no earlier run finished.
-
-        Natively, the units run one after the other in this process, and may use all cores by
-        threads. On a cluster, they are tasks.
-
-        Args:
-            work: Does the work and returns its record, as in `run_unit`. A cluster needs it to be
-                picklable.
-            parts: Arguments of `work` by the name of their unit, which must not change from run
-                to run.
-            label: Name of the progress bar.
-            workers: Number of tasks at once on a cluster. None means one per core.
-            engine: Where the units run.
-
-        Returns:
-            The records of all parts, in the order of `parts`.
-
-        Raises:
-            UserError: `work` raised it. The other units are finished first.
-        """
-        at_once = 1 if engine["name"] == "native" else workers
-        done = self._run(
-            partial(_counted, work), parts, label=label, workers=at_once, engine=engine,
-            size=lambda _: 1, unit="part",
-        )  # fmt: skip
-        return Records(done.values())
-
-    def _run(
-        self,
-        work: Callable[[Task], Record],
-        units: Mapping[str, Task],
-        *,
-        label: str,
-        workers: int | None,
-        engine: Engine,
-        size: Callable[[Task], int],
-        unit: str,
-        memory: int = 0,
-    ) -> dict[str, Record]:
-        """Run the unfinished units, and return the records of all by their names."""
-        todo = [(name, task) for name, task in units.items() if self.done(name) is None]
-        if todo:
-            total = sum(size(task) for _, task in todo)
-            for (name, _), record in each_on(
-                engine, partial(_of_unit, work), todo, workers,
-                total=total, unit=unit, label=label, memory=memory,
-            ):  # fmt: skip
-                self._finish_unit(name, record)
-        return {name: cast(Record, self.done(name)) for name in units}
 
     def finish(
         self,
@@ -306,7 +182,7 @@ class Ledger:
             "seconds": round(time.monotonic() - self._started, 3),
         }
         self._manifest = sealed(manifest)
-        _write_json(self.out / MANIFEST, self._manifest)
+        write_manifest(self.out / MANIFEST, self._manifest)
         self._conclude()
 
     def _remove_leftovers(self) -> None:
@@ -328,11 +204,6 @@ class Ledger:
         shutil.rmtree(self.out)
         if self._upload is not None:
             self._upload.remove(PLAN)
-
-    def _finish_unit(self, unit: str, record: Mapping[str, Any]) -> None:
-        if self._hashes:
-            self._hashes.take_new()
-        _write_json(self.work / "done" / f"{unit}.json", record)
 
     def _open(self) -> Manifest | None:
         """Return the manifest if the folder is finished, None if work is left."""
@@ -356,7 +227,7 @@ class Ledger:
             )
         else:
             (self.work / "done").mkdir(parents=True, exist_ok=True)
-            _write_json(plan, self._plan)
+            write_manifest(plan, self._plan)
         return None
 
     def _look_at(self, upload: Upload) -> Manifest | None:
@@ -405,7 +276,7 @@ class Ledger:
             if path not in (self.work, self.work / "lock", plan):
                 remove(path)
         (self.work / "done").mkdir()
-        _write_json(plan, self._plan)
+        write_manifest(plan, self._plan)
 
     def _refuse_another(
         self, found: Manifest, kind: str, there: str = "", *, may_lack: Sequence[str]
@@ -418,22 +289,3 @@ class Ledger:
                 f"{there or f'{self.out} holds'} {kind} that differs: {difference}\n"
                 "choose another out=, or delete the folder"
             )
-
-
-def _of_unit(work: Callable[[Task], Record], unit: tuple[str, Task]) -> Record:
-    return work(unit[1])
-
-
-def _counted(work: Callable[[Task], Record], part: Task) -> Record:
-    record = work(part)
-    advance(1)
-    return record
-
-
-def _checked(work: Callable[[InputFile], Record], file: InputFile) -> Record:
-    file.check()
-    return work(file)
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    write_json(path, value, indent=1, ensure_ascii=False)

@@ -1,13 +1,14 @@
 """Manifest of a finished stage: reading it, and printing its counts."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import write_json
 from webtext_gpt.manifests import first_problem, refuse_altered
 from webtext_gpt.terminal import say
 
@@ -66,6 +67,11 @@ def read_manifest(path: Path) -> Manifest:
             raise UserError(f"{path}: {first_problem(error)}; {REPAIR}") from error
     refuse_altered(path, value, REPAIR)
     return value
+
+
+def write_manifest(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a manifest, a plan, or the record of a unit of work."""
+    write_json(path, value, indent=1, ensure_ascii=False)
 
 
 def source_manifests(paths: Iterable[Path]) -> list[Manifest]:

@@ -90,14 +90,14 @@ print([piece for piece, _ in split.pre_tokenize_str("Ann's kite is 100% red!!  Y
 
 # %% [markdown]
 # Without this rule, `dog`, `dog.`, `dog!` and `dog?` would each take a place in the vocabulary,
-# which is the paper's example. `_byte_level` puts the expression and the mapping to bytes before
+# which is the paper's example. `byte_level` puts the expression and the mapping to bytes before
 # the merges. Counting and merging are left to the library `tokenizers`, which is fast enough for a
 # whole corpus:
 
 # %% tags=["source"]
-from webtext_gpt import tokenizer as tokenizer_module
+from webtext_gpt.tokenizer.byte_level import byte_level
 
-show(tokenizer_module._byte_level)
+show(byte_level)
 
 # %%
 tokenizer = train_bpe(seen, vocab_size=1024)

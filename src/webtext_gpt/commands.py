@@ -91,19 +91,19 @@ COMMANDS = {
         Command(
             "generate",
             "python generate.py",
-            "webtext_gpt.settings.inference:Generate",
+            "webtext_gpt.settings.generate:Generate",
             "webtext_gpt.generation.command:generate",
         ),
         Command(
             "eval",
             "python eval.py",
-            "webtext_gpt.settings.inference:Evaluate",
+            "webtext_gpt.settings.evaluate:Evaluate",
             "webtext_gpt.evaluation.main:main",
         ),
         Command(
             "serve",
             "python serve.py",
-            "webtext_gpt.settings.inference:Serve",
+            "webtext_gpt.settings.serve:Serve",
             "webtext_gpt.explorer.command:serve",
         ),
         Command(
@@ -122,7 +122,7 @@ COMMANDS = {
         Command(
             "weights",
             "python -m webtext_gpt.weights",
-            "webtext_gpt.settings.inference:Weights",
+            "webtext_gpt.settings.weights:Weights",
             "webtext_gpt.weights.command:weights",
         ),
         Command(

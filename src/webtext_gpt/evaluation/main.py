@@ -2,7 +2,7 @@
 
 from webtext_gpt.cli import Call
 from webtext_gpt.paths import local_path
-from webtext_gpt.settings.inference import Evaluate
+from webtext_gpt.settings.evaluate import Evaluate
 from webtext_gpt.terminal import quoted, say_rows
 
 

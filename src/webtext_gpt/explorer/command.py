@@ -14,7 +14,7 @@ from webtext_gpt.errors import UserError
 from webtext_gpt.explorer.checkpoints import Checkpoints
 from webtext_gpt.extras import check_installed
 from webtext_gpt.paths import check_output_file, local_path, shown
-from webtext_gpt.settings.inference import Serve
+from webtext_gpt.settings.serve import Serve
 from webtext_gpt.terminal import quoted, say
 
 

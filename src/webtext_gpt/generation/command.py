@@ -37,7 +37,7 @@ from webtext_gpt.music.vocabulary import encoding_of
 from webtext_gpt.paths import absence, check_output_file, local_path, readable_path, shown
 from webtext_gpt.progress import progress_bar
 from webtext_gpt.settings import checks, whole_number
-from webtext_gpt.settings.inference import Generate
+from webtext_gpt.settings.generate import Generate
 from webtext_gpt.settings.lists import unescaped
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.precision import place_for_inference, usable_device

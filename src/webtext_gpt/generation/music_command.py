@@ -22,7 +22,7 @@ from webtext_gpt.music.synthesis import ADVICE, Synthesizer, find_synthesizer, r
 from webtext_gpt.music.vocabulary import Encoding
 from webtext_gpt.paths import absence, check_output_file, local_path, shown
 from webtext_gpt.progress import progress_bar
-from webtext_gpt.settings.inference import Generate
+from webtext_gpt.settings.generate import Generate
 from webtext_gpt.terminal import quoted, say
 from webtext_gpt.training.precision import place_for_inference
 

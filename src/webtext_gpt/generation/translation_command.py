@@ -9,7 +9,7 @@ from webtext_gpt.generation.translate import LENGTH_PENALTY, NUM_BEAMS, translat
 from webtext_gpt.model.transformer import Transformer
 from webtext_gpt.paths import local_path
 from webtext_gpt.progress import progress_bar
-from webtext_gpt.settings.inference import Generate
+from webtext_gpt.settings.generate import Generate
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.precision import place_for_inference
 

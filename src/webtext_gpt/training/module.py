@@ -1,6 +1,5 @@
 """Base LightningModule: optimizer steps, per-step dropout seed, validation, guard and resume."""
 
-import dataclasses
 import functools
 import math
 import sys
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from webtext_gpt.checkpoint.load import AnyModel, describe
 from webtext_gpt.errors import UserError
-from webtext_gpt.model import GPTConfig, cross_entropy, language_model
+from webtext_gpt.model import cross_entropy, language_model
 from webtext_gpt.model.transformer import Transformer
 from webtext_gpt.terminal import say
 from webtext_gpt.tokenizer import Tokenizer
@@ -29,6 +28,7 @@ from webtext_gpt.training.compilation import compiled
 from webtext_gpt.training.distributed.collectives import mean_over_ranks
 from webtext_gpt.training.guard import LESS, Guard, StepBatch, last_checkpoint
 from webtext_gpt.training.metrics import PER_TOKEN, LossMeaning
+from webtext_gpt.training.same_run import refuse_other_description, refuse_other_order
 from webtext_gpt.training.step_checks import StepChecks, give_found_inf, supports_found_inf
 from webtext_gpt.training.validation import SHARE
 
@@ -419,24 +419,9 @@ class TrainingModule(L.LightningModule):
         Raises:
             UserError: names what differs.
         """
-        mine = self.description()
-        different = [
-            name + _changes(checkpoint.get(name), value)
-            for name, value in mine.items()
-            if checkpoint.get(name) != value
-        ]
-        if different:
-            raise UserError(
-                f"the run to resume has another {' and another '.join(different)} than this "
-                "call; start a new run, or restore what changed"
-            )
+        refuse_other_description(checkpoint, self.description())
         for key, name in (self.BATCH, ("seed", "seed")):
-            theirs, ours = checkpoint.get(key), getattr(self, key)
-            if theirs not in (None, ours):
-                raise UserError(
-                    f"the run to resume has {name}={theirs}, which fixes the order of its samples, "
-                    f"but this call has {ours}; set {name}={theirs}, or start a new run"
-                )
+            refuse_other_order(name, checkpoint.get(key), getattr(self, key))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the clock, the last validation and the gradient norms."""
@@ -448,14 +433,3 @@ class TrainingModule(L.LightningModule):
             self.guard.norms.load_state_dict(checkpoint["gradient_norms"])
         if "guard" in checkpoint:
             self.guard.load_state_dict(checkpoint["guard"])
-
-
-def _changes(theirs: object, ours: object) -> str:
-    """Return which entries of two mappings differ: ` (n_layer=3, not 2)`; else nothing."""
-    if not isinstance(theirs, dict) or not isinstance(ours, dict):
-        return ""
-    keys = {**ours, **theirs}
-    absent = dataclasses.asdict(GPTConfig())  # a description lacks later options at their defaults
-    both = [(k, *(values.get(k, absent.get(k)) for values in (theirs, ours))) for k in keys]
-    pairs = [f"{k}={their}, not {our}" for k, their, our in both if their != our]
-    return f" ({'; '.join(pairs[:5])})"

@@ -1,7 +1,7 @@
 """The command `weights`: convert a model, and print a description of the result."""
 
 from webtext_gpt.cli import Call
-from webtext_gpt.settings.inference import Weights
+from webtext_gpt.settings.weights import Weights
 from webtext_gpt.terminal import say
 from webtext_gpt.weights.convert import OURS, convert
 

@@ -8,7 +8,7 @@ from webtext_gpt.generation import GREEDY, Sampling, generate
 from webtext_gpt.generation.drafts import NGramDraft
 from webtext_gpt.generation.texts import continuations
 from webtext_gpt.model import GPT, GPTConfig
-from webtext_gpt.settings.inference import Generate
+from webtext_gpt.settings.generate import Generate
 
 OPTIONS = [
     {},

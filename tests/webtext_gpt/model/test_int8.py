@@ -13,7 +13,8 @@ from webtext_gpt.generation import GREEDY, generate
 from webtext_gpt.model import GPT, GPTConfig
 from webtext_gpt.model.int8 import FEW, Int8Linear, round_weights
 from webtext_gpt.settings import checks
-from webtext_gpt.settings.inference import Evaluate, Generate
+from webtext_gpt.settings.evaluate import Evaluate
+from webtext_gpt.settings.generate import Generate
 from webtext_gpt.tokenizer import build_char_vocabulary
 from webtext_gpt.training.precision import place_for_inference
 

@@ -1,4 +1,4 @@
-// The tokenizers of webtext_gpt/tokenizer.py: GPT-2's byte-level BPE, and characters.
+// The tokenizers of webtext_gpt/tokenizer/: GPT-2's byte-level BPE, and characters.
 
 const UTF8 = new TextEncoder();
 // A token may begin with a byte order mark, which is text.
