@@ -8,6 +8,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import read_text
 from webtext_gpt.model import ClassifierConfig
 from webtext_gpt.paths import local_path
 from webtext_gpt.tokenizer import (
@@ -16,7 +17,6 @@ from webtext_gpt.tokenizer import (
     build_char_vocabulary,
     load_gpt2,
     read_merges,
-    read_text,
 )
 from webtext_gpt.weights.folder import to_json
 
