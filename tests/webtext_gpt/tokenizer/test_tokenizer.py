@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from tokenizers import Regex, models, pre_tokenizers, trainers
 
 from webtext_gpt.errors import UserError
+from webtext_gpt.files import read_text
 from webtext_gpt.tokenizer import (
     END_OF_TEXT,
     GPT2_PATTERN,
     Tokenizer,
-    _cuts,
     build_char_vocabulary,
     load_gpt2,
-    read_text,
     train_bpe,
 )
+from webtext_gpt.tokenizer.training import _cuts
 
 TEXTS = [
     "the cat sat on the mat, the cat's mat",
