@@ -29,6 +29,8 @@ SAY_SECONDS = 25.0
 """Seconds without the processes of other hosts before rank 0 says that it waits for them."""
 POLL_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
+CONNECT_TRIES = 2
+"""A connection is sometimes never answered; a second one then succeeds at once."""
 FAILED = "failed"
 """Key of the store: the number of the host that failed first, a space, its rank, and why."""
 JOINED = "joined "
@@ -39,16 +41,17 @@ def torchrun_store() -> dist.Store | None:
     """Connect to torchrun's store; None without torchrun, on one host, or if it is gone."""
     if external_launcher() != "torchrun" or int(os.environ.get("GROUP_WORLD_SIZE", "1")) < 2:
         return None
-    try:
-        store = dist.TCPStore(
-            os.environ["MASTER_ADDR"],
-            int(os.environ["MASTER_PORT"]),
-            timeout=timedelta(seconds=CONNECT_SECONDS),
-            wait_for_workers=False,
-        )
-    except dist.DistError:
-        return None
-    return dist.PrefixStore(f"webtext-gpt/{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    for _ in range(CONNECT_TRIES):
+        with contextlib.suppress(dist.DistError):
+            store = dist.TCPStore(
+                os.environ["MASTER_ADDR"],
+                int(os.environ["MASTER_PORT"]),
+                timeout=timedelta(seconds=CONNECT_SECONDS),
+                wait_for_workers=False,
+            )
+            prefix = f"webtext-gpt/{os.environ['TORCHELASTIC_RESTART_COUNT']}"
+            return dist.PrefixStore(prefix, store)
+    return None
 
 
 @contextlib.contextmanager
