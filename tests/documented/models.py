@@ -81,6 +81,12 @@ def _packages(inputs: Inputs, path: Path) -> None:
     _finetune(inputs, path, "task=file", "task.train=docstrings.csv", "task.label=package")
 
 
+@makes("runs/feedback", uses=["runs/my_run", "feedback.csv"])
+def _feedback(inputs: Inputs, path: Path) -> None:
+    _finetune(inputs, path, "task=file", "task.train=feedback.csv", "task.text=Review Text",
+              "task.label=Rating", "task.skip_empty=true")  # fmt: skip
+
+
 @makes("sentiment", uses=["runs/my_run", "sst2"])
 def _sentiment(inputs: Inputs, path: Path) -> None:
     _finetune(inputs, path, "task=sst2", "task.train=sst2/train.tsv",

@@ -98,6 +98,17 @@ def _unlabelled(_: Inputs, path: Path) -> None:
         csv.writer(stream).writerows([["text", "review"], *([t, t] for t in sentences("new", 4))])
 
 
+@makes("feedback.csv", "new_feedback.csv")
+def _rows_with_gaps(_: Inputs, path: Path) -> None:
+    """Write a file as the tutorial shows: an index, names with spaces, gaps."""
+    rows = [[n, text, ("good", "bad")[n % 2], "2024-03-01"]
+            for n, text in enumerate(sentences(path.name, 60))]  # fmt: skip
+    for number in range(1, 60, 9):
+        rows[number][1 + number % 2] = ""
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([["", "Review Text", "Rating", "Reviewed At"], *rows])
+
+
 @makes("Jsb16thSeparated.json")
 def _chorales(_: Inputs, path: Path) -> None:
     piece = [[60 + time % 5, 57, 52, 45 + time % 2] for time in range(64)]
