@@ -2,6 +2,7 @@
 
 import base64
 import html
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 PNG = b"\x89PNG\r\n\x1a\n"
+NUMBER = re.compile(r"[-+]?[\d.,]+ ?%?")
+"""A cell that is not broken into lines."""
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -39,6 +42,7 @@ th, td {{ padding: 0.25em 0.7em; border-bottom: 1px solid var(--line); text-alig
 th {{ font-weight: 600; }}
 th, td {{ vertical-align: top; overflow-wrap: break-word; max-width: 22rem; }}
 table:not(:has(td:nth-child(4))) td {{ overflow-wrap: anywhere; }}
+td.number {{ white-space: nowrap; }}
 @media (max-width: 600px) {{ table {{ font-size: 0.9em; }} th, td {{ padding: 0.25em 0.4em; }} }}
 pre, blockquote {{ background: var(--soft); padding: 0.7em; margin: 0 0 1em; border-radius: 4px; }}
 pre {{ white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.9em; }}
@@ -70,6 +74,9 @@ def write_page(markdown: Path) -> Path:
     parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
     tokens = parser.parse(read_text(markdown))
     title = next((_plain(b) for a, b in pairwise(tokens) if a.type == "heading_open"), "report")
+    for opening, token in pairwise(tokens):
+        if opening.type == "td_open" and NUMBER.fullmatch(token.content):
+            opening.attrSet("class", "number")
     for token in tokens:
         for child in token.children or ():
             if child.type == "image":

@@ -77,7 +77,9 @@ def test_a_page_is_as_wide_as_a_phone(tmp_path: Path, chromium: "Chrome") -> Non
     """Pictures and long settings are whole at 390 pixels; only wide tables scroll."""
     (tmp_path / "curve.png").write_bytes(PIXEL)
     long = "| setting | value |\n|---|---|\n| model.activation | " + "relu_squared" * 6 + " |"
-    (tmp_path / "report.md").write_text(f"# r\n\n![c](curve.png)\n\n{long}\n")
+    meaning = "a long meaning of the figure that wants all of the width " * 2
+    number = f"| figure | value | meaning |\n|---|---|---|\n| parameters | 2,884,616 | {meaning} |"
+    (tmp_path / "report.md").write_text(f"# r\n\n![c](curve.png)\n\n{long}\n\n{number}\n")
     chromium.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": 390, "height": 900, "deviceScaleFactor": 1, "mobile": True},
@@ -88,4 +90,10 @@ def test_a_page_is_as_wide_as_a_phone(tmp_path: Path, chromium: "Chrome") -> Non
         ".map((e) => e.getBoundingClientRect().right))"
     )
     assert 300 < chromium.execute_script(width) <= 390
+    lines = (
+        "const range = document.createRange();"
+        "range.selectNodeContents(document.querySelector('td.number'));"
+        "return range.getClientRects().length"
+    )
+    assert chromium.execute_script(lines) == 1  # a number is not broken
     chromium.get("about:blank")

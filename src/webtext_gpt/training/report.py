@@ -51,7 +51,7 @@ def write_run_report(
     parts = [
         f"# {escaped(one_line(run_dir.name, 100))}",
         f"A run of `{command.script}`, finished on {date.today().isoformat()}. "
-        f"{finding(read_metrics(run_dir / METRICS), metric, meaning=meaning)}.",
+        f"{_result(run_dir, summary, metric, meaning)}.",
     ]
     if (run_dir / PICTURE).is_file():
         parts.append(f"![losses by optimizer step]({PICTURE})")
@@ -59,7 +59,9 @@ def write_run_report(
             parts.append(
                 f"The training loss is {meaning.training}; the validation loss is without that. "
                 "The two lines are therefore at different heights, and only the validation loss "
-                f"({meaning.unit}) belongs to the metrics."
+                f"({meaning.unit}) belongs to the metrics. The picture is measured during "
+                "training, in its precision; the figures below are measured afterwards, on the "
+                "best checkpoint."
             )
     parts += sections
     head = ["figure", "value", "meaning"]
@@ -74,11 +76,21 @@ def write_run_report(
     write_page(run_dir / "report.md")
 
 
+def _result(run_dir: Path, summary: Mapping[str, Any], metric: str, meaning: LossMeaning) -> str:
+    """Return one sentence: the metric of the best checkpoint, or how far the losses came."""
+    if metric != "val_loss" and metric in summary:
+        name = metric.removeprefix("val_").replace("_", " ")
+        return f"Validation: {name} {summary[metric]:.4g} of the best checkpoint"
+    return finding(read_metrics(run_dir / METRICS), metric, meaning=meaning)
+
+
 def _figures(summary: Mapping[str, Any], meaning: LossMeaning) -> list[list[str]]:
-    """Return the rows of the table of figures; those that were not measured are left out."""
+    """Return the rows of the table; counts of nothing and what was not measured are left out."""
     rows = []
     for name, value in summary.items():
         if isinstance(value, Mapping) or value is None or value is False:
+            continue
+        if value == 0 and isinstance(value, int):
             continue
         shown = "yes" if value is True else value
         if isinstance(shown, int):

@@ -31,7 +31,8 @@ def test_a_report_has_figures_settings_and_the_last_samples(
     (tmp_path / "loss.png").write_bytes(b"")
     meaning = LossMeaning("nats per row", "the label loss + 0.5 x the language-model loss")
     given = {"line": "python train.py 'a b'", "sections": ["## Test rows"], "meaning": meaning}
-    write_run_report(tmp_path, settings, SUMMARY | {"skipped": 5, "val_matthews": 0.5}, **given)
+    found = {"skipped": 5, "truncated": 0, "val_matthews": 0.5}
+    write_run_report(tmp_path, settings, SUMMARY | found, **given)
     text = (tmp_path / "report.md").read_text()
     today = date.today().isoformat()
     assert f"finished on {today}. Validation loss 3.250 after 8 steps." in text
@@ -47,6 +48,7 @@ def test_a_report_has_figures_settings_and_the_last_samples(
     assert "\n## Command\n\n```text\npython train.py 'a b'\n```\n" in text
     assert "\n## Test rows\n" in text
     assert "stopped early" not in text
+    assert "truncated" not in text  # none were
     assert r"| a\_b | 25.0% | 2,048 | 1.50 |" in text
     assert "| model.n\\_layer | 3 |\n" in text
     assert "| optimizer.lr | 0.01 |\n" in text
@@ -57,6 +59,19 @@ def test_a_report_has_figures_settings_and_the_last_samples(
     assert "early" not in shown
     page = (tmp_path / "report.html").read_text()
     assert "# late\n```\n&lt;b&gt;" in page
+
+
+def test_a_classifiers_report_begins_with_the_metric_of_its_best_checkpoint(
+    compose: Callable[..., Any], tmp_path: Path
+) -> None:
+    """It was measured after training, in another precision than the curve."""
+    settings = compose("train", f"run_dir={tmp_path}", "compile=true")
+    (tmp_path / "metrics.csv").write_text("step,val_loss,val_accuracy\n4,0.5,0.83\n")
+    figures = {"val_accuracy": 0.8284, "best_val_accuracy": 0.83}
+    write_run_report(tmp_path, settings, figures, metric="val_accuracy")
+    text = (tmp_path / "report.md").read_text()
+    assert "Validation: accuracy 0.8284 of the best checkpoint." in text
+    assert "| compile | true |\n" in text
 
 
 def test_settings_that_differ_include_another_choice(compose: Callable[..., Any]) -> None:
