@@ -14,6 +14,7 @@ if __name__ == "__main__":
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from data_prep.settings import REPORTED, Report
 from data_prep.stage.manifest import MANIFEST, Manifest, read_manifest
 from webtext_gpt.cli import Call
 from webtext_gpt.errors import UserError, explain
+from webtext_gpt.evaluation.tables import markdown_table
 from webtext_gpt.files import read_text, write_text
 from webtext_gpt.page import write_page
 from webtext_gpt.paths import place_of, readable_path
@@ -83,7 +85,9 @@ def _write(
     if out.exists() and any(p.name not in ours and p.suffix != ".png" for p in out.iterdir()):
         raise UserError(f"{out} holds more than a report; choose another out=")
     out.mkdir(parents=True, exist_ok=True)
-    text = ["# Corpus report", "", *_funnel(manifests, out)]
+    stages = ", ".join(stage for stage in REPORTED if stage in manifests)
+    text = ["# Corpus report", "", f"Stages: {stages}. Made on {date.today().isoformat()}.", ""]
+    text += _funnel(manifests, out)
     last = next((s for s in ("dedup", "documents") if s in folders), None)
     if last:
         files = sorted(folders[last].glob("documents-*.parquet"))
@@ -104,8 +108,7 @@ def _write(
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     """Return the lines of a Markdown table, with a blank line at the end."""
     cells = [[f"{c:,}" if isinstance(c, int) else str(c) for c in row] for row in rows]
-    lines = [" | ".join(row) for row in [list(head), ["---"] * len(head), *cells]]
-    return [*(f"| {line} |" for line in lines), ""]
+    return [markdown_table([head, *cells]), ""]
 
 
 def _funnel(manifests: Mapping[str, Manifest], out: Path) -> list[str]:
@@ -115,11 +118,14 @@ def _funnel(manifests: Mapping[str, Manifest], out: Path) -> list[str]:
     draw_funnel(out / "funnel.png", given)
     for stage, manifest in given.items():
         text += [f"### {stage}", ""]
-        rows = [("in", manifest["rows_in"])]
+        received = manifest["rows_in"]
+        rows = [("in", received)]
         rows += sorted(manifest["rejected"].items(), key=lambda item: (-item[1], item[0]))
-        if manifest["rows_used"] != manifest["rows_out"]:
-            rows.append(("used, then merged", manifest["rows_used"]))
-        text += _table(("", "rows"), [*rows, ("**out**", manifest["rows_out"])])
+        if merged := manifest["rows_used"] - manifest["rows_out"]:
+            rows.append(("merged with others", merged))
+        rows.append(("**out**", manifest["rows_out"]))
+        shares = [(name, count, f"{count / max(received, 1):.1%}") for name, count in rows]
+        text += _table(("", "rows", "share"), shares)
     return text
 
 
@@ -166,10 +172,14 @@ def _domains(files: Sequence[Path], webtext: Mapping[str, int], out: Path) -> li
     for name, count in sorted(ours.items(), key=lambda item: (-item[1], item[0]))[:TOP]:
         label = name.partition(".")[0]
         there = webtext[label] / webtext_total if label in webtext else None
-        shown = "-" if there is None else f"{there:.2%} (no. {rank[label]})"
-        rows.append((name, count, f"{count / total:.2%}", shown))
+        row = [name, count, f"{count / total:.2%}"]
+        if webtext:
+            row.append("-" if there is None else f"{there:.2%} (no. {rank[label]})")
+        rows.append(row)
         shares.append((name, count / total, there))
-    head = ("domain", "documents", "share", "share of WebText's top 1,000")
+    head = ["domain", "documents", "share"]
+    if webtext:
+        head.append("share of WebText's top 1,000")
     text = ["## Domains", "", *_table(head, rows)]
     if shares:
         draw_domains(out / "domains.png", shares, len(ours))
@@ -186,8 +196,10 @@ def _lengths(files: Sequence[Path], out: Path) -> list[str]:
     if not len(values):
         return ["## Lengths", "", "No documents.", ""]
     draw_lengths(out / "lengths.png", values)
-    points = [(f"{p} %", int(np.percentile(values, p))) for p in (5, 25, 50, 75, 95)]
-    rows = [("documents", len(values)), ("characters", int(values.sum())), *points]
+    points = [
+        (f"{p} % have at most", round(float(np.percentile(values, p)))) for p in (5, 25, 50, 75, 95)
+    ]
+    rows = [("all documents", int(values.sum())), *points]
     return ["## Lengths", "", *_table(("", "characters"), rows), "![Lengths](lengths.png)", ""]
 
 
@@ -250,4 +262,4 @@ def _tokens(manifest: Manifest) -> list[str]:
 def main(settings: Report, call: Call) -> None:
     """Write the report and print its path."""
     report = write_report(settings.stages, settings.out, settings.webtext_domains)
-    say_rows({"report": quoted(report)}, least=LABEL_WIDTH)
+    say_rows({"report": quoted(report.with_suffix(".html"))}, least=LABEL_WIDTH)

@@ -2,19 +2,17 @@
 
 import base64
 import html
-import re
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from webtext_gpt.evaluation.tables import NUMBER
 from webtext_gpt.files import read_text, write_text
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
 PNG = b"\x89PNG\r\n\x1a\n"
-NUMBER = re.compile(r"[-+]?[\d.,]+ ?%?")
-"""A cell that is not broken into lines."""
 
 _PAGE = """<!doctype html>
 <html lang="en">

@@ -108,7 +108,7 @@ def test_from_dump_to_unique_documents(tmp_path: Path, stage: Stage) -> None:
                  f"dedup={dedup}") / "report.md"  # fmt: skip
     text = report.read_text()
     for part in ("| low karma | 1 |", "| robots.txt | 1 |", "| near duplicate | 2 |", "| en | 20 |",
-                 "| 127.0.0.1 | 20 | 100.00% | - |", "| near copies | 2 |"):  # fmt: skip
+                 "| 127.0.0.1 | 20 | 100.00% |\n", "| near copies | 2 |"):  # fmt: skip
         assert part in text
     pictures = {path.name for path in report.parent.glob("*.png")}
     assert pictures == {"funnel.png", "domains.png", "lengths.png", "clusters.png"}

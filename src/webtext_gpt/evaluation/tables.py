@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from webtext_gpt.terminal import columns
 
+NUMBER = re.compile(r"[-+]?\d[\d.,]*(e[-+]\d+)?( ?%)?( ± \d[\d.,]*)?")
+"""A figure in a cell of a table: 1,024, -0.5, 12.5%, 0.61 ± 0.02."""
+
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Format a table for the terminal: first column left-aligned, the others right-aligned.
@@ -50,9 +53,18 @@ def _widest(text: str) -> int:
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Format a Markdown table. The first row is the header; cells may contain Markdown."""
+    """Format a Markdown table. The first row is the header; cells may contain Markdown.
+
+    A column of numbers, in which some cells may be empty or "-", is aligned to the right.
+    """
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+    rule = "".join("|--:" if _are_numbers(c) else "|---" for c in zip(*rows[1:], strict=True))
+    return "\n".join([lines[0], f"{rule or '|---' * len(rows[0])}|", *lines[1:]])
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    found = [cell for cell in cells if cell not in ("", "-")]
+    return bool(found) and all(map(NUMBER.fullmatch, found))
 
 
 def two_digits(value: float) -> str:

@@ -4,7 +4,7 @@ import sys
 
 from tests.terminals import run_on_terminal
 from webtext_gpt.evaluation.compare import Row, notes
-from webtext_gpt.evaluation.tables import aligned, by_task
+from webtext_gpt.evaluation.tables import aligned, by_task, markdown_table
 
 WIDE = """
 from webtext_gpt.evaluation.tables import aligned
@@ -23,6 +23,13 @@ def test_metrics_are_indented_below_their_task() -> None:
         "y",
         "  loss  10  6",
     ]
+
+
+def test_columns_of_numbers_are_right_aligned_in_markdown() -> None:
+    head = ["class", "rows", "F1", "share", "line", "note"]
+    rows = [["7", "1,024", "0.61 ± 0.02", "12.5%", "-", ""], ["b", "-3", "1e-05", "0 %", "x 3", ""]]
+    assert markdown_table([head, *rows]).split("\n")[1] == "|---|--:|--:|--:|---|---|"
+    assert markdown_table([head]).split("\n")[1] == "|---|---|---|---|---|---|"
 
 
 def test_a_table_that_is_too_wide_is_turned() -> None:
