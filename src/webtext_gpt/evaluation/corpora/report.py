@@ -1,4 +1,4 @@
-"""The report of a comparison: `corpora.json`, `corpora.md` and `corpora.png`."""
+"""The report of a comparison: `corpora.html`, `corpora.md`, `corpora.json` and `corpora.png`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +18,7 @@ from webtext_gpt.evaluation.corpora.ranking import (
 )
 from webtext_gpt.evaluation.tables import aligned, escaped, markdown_table
 from webtext_gpt.files import write_json, write_text
+from webtext_gpt.page import write_page
 from webtext_gpt.pictures import SKY, headline, picture, short
 from webtext_gpt.settings.corpora import Corpora
 from webtext_gpt.terminal import quoted, say_rows
@@ -60,10 +61,11 @@ def write_report(
     write_json(run_dir / f"{NAME}.json", _json(settings, seeds, corpora, figures, differences))
     write_text(run_dir / f"{NAME}.md", text)
     plot(figures, run_dir / f"{NAME}.png")
+    write_page(run_dir / f"{NAME}.md")
     print(f"\n{aligned(rows)}\n\n{aligned(_pairs(differences[figures[0].name]))}")
     print(f"\n{_verdict(figures[0], differences[figures[0].name])}")
-    files = [quoted(f"{run_dir}/{NAME}.{ending}") for ending in ("md", "json", "png")]
-    say_rows({"written": files[0], "": files[1], " ": files[2]})
+    report, numbers = (quoted(f"{run_dir}/{NAME}.{ending}") for ending in ("html", "json"))
+    say_rows({"report": report, "figures": numbers})
 
 
 def _has(measured: Mapping[str, Measurement], heldout: Sequence[HeldOutSet]) -> bool:
@@ -125,13 +127,13 @@ def _markdown(
         markdown_table([[escaped(cell) for cell in row] for row in rows]),
         escaped(_verdict(first, differences[first.name])).replace("\n", "\n\n"),
         "![figures by corpus](corpora.png)",
-        "# Pairs",
+        "## Pairs",
         "A difference has two standard errors: for other seeds, and for other examples of the same "
         "kind. The p value counts both, and is corrected for all pairs of its table.",
     ]
     for figure in figures:
         table = [[escaped(cell) for cell in row] for row in _pairs(differences[figure.name])]
-        parts += [f"## {escaped(figure.name)}", markdown_table(table)]
+        parts += [f"### {escaped(figure.name)}", markdown_table(table)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -173,8 +175,12 @@ def _json(
 def plot(figures: Sequence[Figure], file: Path) -> None:
     """Plot each figure as a PNG: a dot per model, and the corpus's mean with its error."""
     names = ranked(figures[0])
-    with picture(file, height=0.5 + (0.8 + 0.33 * len(names)) * len(figures)) as canvas:
-        headline(canvas, f"Best by {figures[0].name}: {names[0]}")
+    equal = [
+        d.worse for d in compare(figures[0]) if d.better == names[0] and not d.is_distinguishable
+    ]
+    open_end = f"; perhaps {' or '.join(equal)}" if equal else ""
+    with picture(file, height=0.65 + (0.8 + 0.33 * len(names)) * len(figures)) as canvas:
+        headline(canvas, f"Best by {figures[0].name}: {names[0]}{open_end}")
         grid = canvas.subplots(len(figures), 1, squeeze=False)
         for axes, figure in zip(grid[:, 0], figures, strict=True):
             for place, name in enumerate(names):
@@ -187,6 +193,8 @@ def plot(figures: Sequence[Figure], file: Path) -> None:
             better = "lower" if figure.lower_is_better else "higher"
             axes.set_xlabel(f"{figure.name} ({better} is better)")
             axes.grid(visible=False, axis="y")
+        if error_between_seeds(figures[0]) is not None:
+            axes.set_xlabel(f"{axes.get_xlabel()}\ndots: seeds; bars: mean ± standard error")
 
 
 def _with_error(value: float, error: float | None) -> str:

@@ -87,6 +87,7 @@ def test_models_are_trained_once_and_a_later_call_adds_seeds(
     assert len(vocabularies) == 1
     table = (tmp_path / "out" / "corpora.md").read_text()
     assert table.startswith("# Ranking of corpora")
+    assert "data:image/png;base64," in (tmp_path / "out" / "corpora.html").read_text()
     assert "## held-out bits per byte" in table
     assert (tmp_path / "out" / "corpora.png").read_bytes().startswith(b"\x89PNG")
 
