@@ -169,7 +169,7 @@ def main(settings: Build, call: Call) -> None:
     say("\ntrain with")
     for command in train_commands(under(settings.out, "shards"), tokens):
         say(f"  {command}")
-    report = under(settings.out, "report/report.md")
+    report = under(settings.out, "report/report.html")
     say_rows({"report": quoted(report)}, least=LABEL_WIDTH)
     if "documents" in manifests:
         refuse_lost_archives(manifests["documents"])

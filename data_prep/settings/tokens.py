@@ -90,7 +90,7 @@ class Shards(TextRows, Parallel):
 
 
 class Report(Settings):
-    """Finished stages -> report.md and plots."""
+    """Finished stages -> report.html and report.md: counts, reasons of loss, pictures."""
 
     elsewhere: ClassVar[dict[str, str]] = {
         "engine": "a report is made by one process, on this machine",
