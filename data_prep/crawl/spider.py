@@ -39,6 +39,7 @@ from data_prep.crawl.proxies import (
 )
 from data_prep.crawl.robots import RobotsUnavailableError
 from data_prep.crawl.urls import MALFORMED, MEDIA, PRIVATE, Link
+from webtext_gpt.errors import causes
 
 RETRIED = frozenset({408, 429, 500, 502, 503, 504, 522, 524})
 FINAL = (IgnoreRequest, DownloadCancelledError, StopDownload)
@@ -273,13 +274,11 @@ def _retry_after(header: bytes | None) -> float | None:
 
 def _status_of(error: BaseException) -> str:
     """Return the status under which a failure is counted."""
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and len(causes) < 10:
-        causes.append(cause)
-        causes += [r.value for r in getattr(cause, "reasons", []) or [] if hasattr(r, "value")]
-        cause = cause.__cause__ or cause.__context__
-    if any(isinstance(c, PrivateAddressError) for c in causes):
+    chain: list[BaseException] = []
+    for cause in causes(error):
+        chain.append(cause)
+        chain += [r.value for r in getattr(cause, "reasons", []) or [] if hasattr(r, "value")]
+    if any(isinstance(c, PrivateAddressError) for c in chain):
         return PRIVATE
     text = str(error)
     known = {
@@ -298,4 +297,4 @@ def _status_of(error: BaseException) -> str:
         ResponseDataLossError: "cut short",
     }
     found = next((status for kind, status in kinds.items() if isinstance(error, kind)), "")
-    return found or ("TLS error" if "SSL" in repr(causes) else "connection failed")
+    return found or ("TLS error" if "SSL" in repr(chain) else "connection failed")

@@ -2,7 +2,7 @@
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable; `1` keeps the traceback of errors."""
@@ -79,6 +79,21 @@ _PLAIN = {
     errno.EIO: "{file} cannot be read or written: the disk reports an error",
     errno.ESTALE: "{file} was replaced on the network file system; start again",
 }
+
+
+def causes(error: BaseException | None, *, handled: bool = True) -> Iterator[BaseException]:
+    """Yield an exception and those that led to it, each once.
+
+    Args:
+        error: the exception.
+        handled: follow also those that were being handled when another was raised, which a
+            `raise ... from ...` does not name.
+    """
+    seen: list[BaseException] = []
+    while error is not None and not any(error is one for one in seen):
+        seen.append(error)
+        yield error
+        error = error.__cause__ or (error.__context__ if handled else None)
 
 
 def explain(error: OSError) -> str:

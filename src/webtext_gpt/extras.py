@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
+from webtext_gpt.errors import causes
+
 OURS = "webtext-gpt"
 
 DISTRIBUTIONS = {"hydra": "hydra-core", "yaml": "pyyaml"}
@@ -55,8 +57,8 @@ def missing_extra(error: BaseException | None) -> str | None:
     Returns:
         The message, or None if no import failed, or the package is not a dependency of ours.
     """
-    while error is not None and not isinstance(error, ModuleNotFoundError):
-        error = error.__cause__
+    failed = (e for e in causes(error, handled=False) if isinstance(e, ModuleNotFoundError))
+    error = next(failed, None)
     if error is None or not error.name:
         return None
     package = error.name.partition(".")[0]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from webtext_gpt.errors import causes
 from webtext_gpt.paths import local_path
 
 TIMEOUT = 3.0
@@ -77,7 +78,7 @@ def may_be_on_hub(name: str | Path) -> bool:
 
 def hub_problem(error: BaseException) -> str:
     """Return why something could not be loaded from the hub: one line, without a full stop."""
-    names = [kind.__name__ for each in _chain(error) for kind in type(each).__mro__]
+    names = [kind.__name__ for each in causes(error) for kind in type(each).__mro__]
     for name, reason in REASONS.items():
         if name in names:
             return reason
@@ -95,10 +96,3 @@ def hub_problem(error: BaseException) -> str:
 
 def _is_set(variable: str) -> bool:
     return os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE")
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and the errors that caused it."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

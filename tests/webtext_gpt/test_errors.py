@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from webtext_gpt.errors import explain
+from webtext_gpt.errors import causes, explain
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,16 @@ def test_real_errors(tmp_path: Path) -> None:
         with pytest.raises(OSError) as caught:  # noqa: PT011 - the kind is what is tested
             (tmp_path / path).read_text()
         assert message in explain(caught.value)
+
+
+def test_causes_come_once_each_also_in_a_circle() -> None:
+    """As `raise error from error` makes one."""
+    first, second, third = ValueError("1"), KeyError("2"), OSError("3")
+    third.__cause__, second.__context__ = second, first
+    assert [*causes(third)] == [third, second, first]
+    assert [*causes(third, handled=False)] == [third, second]
+    first.__cause__ = third
+    assert [*causes(third)] == [third, second, first]
+    second.__cause__ = second
+    assert [*causes(second)] == [second]
+    assert [*causes(None)] == []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from webtext_gpt.errors import UserError
+from webtext_gpt.errors import UserError, causes
 from webtext_gpt.remote.addresses import checked_address
 
 CONTACT_SECONDS = 20.0
@@ -130,7 +130,7 @@ class NotThereError(Exception):
 
 def _cause(error: BaseException, address: str) -> str:
     """Return why a request to a store failed, and what to do."""
-    names = {kind.__name__ for each in _chain(error) for kind in type(each).__mro__}
+    names = {kind.__name__ for each in causes(error) for kind in type(each).__mro__}
     lines = str(error).strip().splitlines()
     said = lines[0].rstrip(".") if lines else type(error).__name__
     if names & _NO_CREDENTIALS:
@@ -160,9 +160,3 @@ def _endpoint(address: str) -> str:
         return ""
     host = found.partition("://")[2].rpartition("@")[2]
     return f" and AWS_ENDPOINT_URL, which names {host}"
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -39,6 +39,21 @@ def test_help_does_not_import_torch() -> None:
     assert not imported & {"torch", "lightning", "transformers", "datasets"}
 
 
+def test_a_separator_that_is_not_a_comma_is_named_by_the_program(
+    small_checkpoint: Path, tmp_path: Path
+) -> None:
+    """The message of the reader, to which no key is added, ends the program as it should."""
+    (tmp_path / "a.csv").write_text("\ufeffId;Lead text;Section\n1;a b;x\n2;c d;y\n")
+    given = [f"checkpoint={small_checkpoint}", "task=file", f"task.train={tmp_path / 'a.csv'}"]
+    command = [sys.executable, "finetune.py", *given, f"run_dir={tmp_path / 'run'}"]
+    result = subprocess.run(
+        command, capture_output=True, text=True, cwd=REPOSITORY, check=False, timeout=120
+    )
+    assert result.returncode == 1
+    assert "separated by ';', set task.separator=semicolon" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "written", "unused"),

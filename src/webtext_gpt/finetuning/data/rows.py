@@ -174,7 +174,7 @@ def _file_rows(
         raise UserError(f"{error}; task.on_error=replace reads U+FFFD for the bytes") from error
     except MissingColumnError as error:
         has_header = holds_rows(file) or task.columns is not None
-        raise _with_keys(task, error, has_header) from error
+        raise _with_keys(task, error, has_header) from None
 
 
 def _hub_rows(dataset: Any, name: str) -> Iterator[tuple[str, Row]]:
