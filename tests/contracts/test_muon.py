@@ -27,7 +27,7 @@ def train(compose: Callable[..., Any], small_run: list[str]) -> Train:
 
 @pytest.fixture
 def without_bf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Iterate in fp32, here and in other processes: in bf16, the order of sums over processes shows."""
+    """Iterate in fp32 in every process: in bf16, the order of sums over processes shows."""
     line = "torch.cpu.get_capabilities = lambda: {}"
     (tmp_path / "processes").mkdir()
     (tmp_path / "processes" / "sitecustomize.py").write_text(f"import torch\n{line}\n")
