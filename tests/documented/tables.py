@@ -32,7 +32,7 @@ NOT_RUN = {
     "pip install './webtext_gpt-0.1.0-py3-none-any.whl[corpus]'": PIP,
     "pip install -c constraints.txt -e '.[hub,deepspeed,corpus]'": PIP,
     "pip install -c constraints.txt -e '.[corpus]'": PIP,
-    "pip install -c constraints.txt -e '.[finetuning]'": PIP,
+    "pip install -q -c constraints.txt -e '.[finetuning]'": PIP,
     "pip install -e '.[lm-eval]'": PIP,
     "pip install -e '.[explorer]'": PIP,
     "pip install -e '.[gguf]'": PIP,

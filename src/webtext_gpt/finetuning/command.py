@@ -3,6 +3,7 @@
 Lightning is imported only when a model is trained.
 """
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from webtext_gpt.commands import shell_command
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
 from webtext_gpt.finetuning.data.examples import column_names, iter_texts, read_file
+from webtext_gpt.finetuning.data.rows import csv_style
 from webtext_gpt.finetuning.data.splits import check_labels, warn_of_trained
 from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.finetuning.predict import (
@@ -27,7 +29,7 @@ from webtext_gpt.settings.finetune import Finetune
 from webtext_gpt.settings.task import Task as TaskSettings
 from webtext_gpt.terminal import quoted, say, say_rows
 from webtext_gpt.training.precision import place_for_inference
-from webtext_gpt.training.run_folder import save_summary
+from webtext_gpt.training.run_folder import read_summary, save_summary
 
 if TYPE_CHECKING:
     from webtext_gpt.training.summary import Summary
@@ -132,6 +134,7 @@ def _use_classifier(settings: Finetune, checkpoint: str, loaded: LoadedModel) ->
     """
     assert isinstance(loaded.model, GPTClassifier)  # noqa: S101 - callers have checked it
     place_for_inference(loaded.model, settings.device, settings.precision)
+    _warn_of_unfinished(Path(checkpoint))
     classifier = TextClassifier(loaded.model, loaded.tokenizer)
     task = _task(settings.task, checkpoint, loaded.task)
     if (task.kind == "regression") != (len(classifier.labels) == 1) or task.kind == "completion":
@@ -149,6 +152,16 @@ def _use_classifier(settings: Finetune, checkpoint: str, loaded: LoadedModel) ->
         if settings.out is None:  # otherwise the command line names it
             say_rows({"written": quoted(_out(settings))})
     return figures
+
+
+def _warn_of_unfinished(run: Path) -> None:
+    if (run / "checkpoints").is_dir() and not read_summary(run):
+        go_on = shell_command("finetune", f"resume={run}")
+        say(
+            f"warning: {quoted(run)} has not been trained to its end, and its best checkpoint so "
+            f"far is used; this goes on with it: {go_on}",
+            sys.stderr,
+        )
 
 
 def evaluate_file(
@@ -203,7 +216,7 @@ def label_file(classifier: TextClassifier, task: Task, file: str | Path, out: Pa
             f"predictions are in {', '.join(renamed)}",
             label="data",
         )
-    rows = predict_file(classifier, iter_texts(task, file), out, columns)
+    rows = predict_file(classifier, iter_texts(task, file), out, columns, csv_style(task, file))
     say(f"{plural(rows)} with their labels")
     if cut := classifier.truncated - before:
         say(f"{cut:,} of them do not fit the model's context and were truncated")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from webtext_gpt.errors import UserError
 from webtext_gpt.files import replaced
+from webtext_gpt.finetuning.data.delimited import PLAIN, CsvStyle
 from webtext_gpt.finetuning.data.examples import TextRow
 from webtext_gpt.finetuning.data.sequences import encode_texts, pad_right
 from webtext_gpt.model import GPTClassifier
@@ -140,6 +141,7 @@ def predict_file(
     rows: Iterable[TextRow],
     out: Path,
     columns: Sequence[str] | None = None,
+    style: CsvStyle = PLAIN,
 ) -> int:
     """Write each row with its label, the label's probability and all classes' probabilities.
 
@@ -150,6 +152,7 @@ def predict_file(
         rows: rows to label, in the order of the output.
         out: a `.csv` or `.jsonl` file, which appears only once it is complete.
         columns: names of all columns of the rows; `None` takes those of the first row.
+        style: separator and head of a `.csv` file.
 
     Returns:
         The number of rows.
@@ -170,7 +173,10 @@ def predict_file(
             partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
             progress_bar("predicting", unit="rows") as bar,
         ):
-            put = _WRITERS[out.suffix.lower()](stream, classifier.labels, columns, names)
+            if out.suffix.lower() == ".csv":
+                put = _csv(stream, columns, names, style)
+            else:
+                put = _json_lines(stream, classifier.labels, columns, names)
             for prediction in predict(classifier, chain(first, rows)):
                 put(prediction)
                 count += 1
@@ -186,7 +192,7 @@ def check_out(out: Path) -> None:
     Raises:
         UserError: its suffix is neither .csv nor .jsonl, or the file exists.
     """
-    if out.suffix.lower() not in _WRITERS:
+    if out.suffix.lower() not in (".csv", ".jsonl"):
         raise UserError(f"out={out} must end in .csv or .jsonl")
     if out.exists():
         raise UserError(f"out={out} exists; remove it or name another file")
@@ -225,10 +231,9 @@ def output_names(columns: Sequence[str], labels: Sequence[str], out: Path) -> li
 Put = Callable[[Prediction], None]
 
 
-def _csv(
-    stream: TextIO, labels: Sequence[str], columns: Sequence[str], names: Sequence[str]
-) -> Put:
-    writer = csv.writer(stream)
+def _csv(stream: TextIO, columns: Sequence[str], names: Sequence[str], style: CsvStyle) -> Put:
+    stream.write(style.head)
+    writer = csv.writer(stream, delimiter=style.separator)
     writer.writerow([*columns, *names])
 
     def put(prediction: Prediction) -> None:
@@ -264,6 +269,3 @@ def _cell(value: object) -> object:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)  # a time in a Parquet file's list
-
-
-_WRITERS = {".csv": _csv, ".jsonl": _json_lines}

@@ -100,7 +100,10 @@ def write_report(
     else:
         head, *rows = _class_rows(predictions)
         marked = [head, *([escaped(one_line(name, 60)), *cells] for name, *cells in rows)]
-        parts += ["## Classes", markdown_table(marked), f"![confusion matrix]({CONFUSION})"]
+        parts += ["## Classes", markdown_table(marked)]
+        if confused := most_confused(predictions):
+            parts.append(f"Most often mixed up: {escaped('; '.join(confused))}.")
+        parts.append(f"![confusion matrix]({CONFUSION})")
     n_wrong = int((predictions.predicted != predictions.targets).sum())
     parts += ["## Worst mistakes", _mistakes_text(mistakes, n_wrong)]
     write_text(out / REPORT, "\n\n".join(parts) + "\n")
@@ -144,9 +147,34 @@ def terminal_report(title: str, predictions: Predictions) -> str:
         parts.append(aligned([head, *shown]))
         if len(labels) > CLASSES_SHOWN:
             parts[-1] += f"\n({len(labels) - CLASSES_SHOWN:,} more, with fewer rows, in {REPORT})"
+        if confused := most_confused(predictions):
+            parts.append("most often mixed up:\n" + "\n".join(f"  {one}" for one in confused))
     if remark := constant_remark(predictions):
         parts.append(f"warning: {remark}")
     return "\n\n".join(parts)
+
+
+def most_confused(predictions: Predictions, most: int = 3) -> list[str]:
+    """Return the most frequent mistakes in words, if there are more than two classes.
+
+    Args:
+        predictions: predictions of classes.
+        most: maximum number of mistakes to return.
+    """
+    confusion = predictions.confusion.clone()
+    rows_of = confusion.sum(dim=1).tolist()
+    confusion.fill_diagonal_(0)
+    n = len(confusion)
+    if n < 3:
+        return []
+    order = confusion.flatten().argsort(descending=True, stable=True)[:most].tolist()
+    names = [one_line(label, 30) for label in predictions.labels]
+    return [
+        f"{names[true]} taken for {names[other]}, {int(confusion[true, other]):,} of "
+        f"{plural(rows_of[true])}"
+        for true, other in (divmod(place, n) for place in order)
+        if confusion[true, other] > 0
+    ]
 
 
 def constant_remark(predictions: Predictions) -> str | None:
@@ -230,6 +258,7 @@ def _mistakes_text(mistakes: Sequence[Mistake], n_wrong: int) -> str:
     said += f"; the worst {len(mistakes):,} in {MISTAKES}."
     rows = [list(mistakes[0])]
     for mistake in mistakes[:MISTAKES_SHOWN]:
-        cells = (f"{v:.4g}" if isinstance(v, float) else v for v in mistake.values())
+        shown = mistake | {"place": str(mistake["place"]).rpartition("/")[2]}  # without folders
+        cells = (f"{v:.4g}" if isinstance(v, float) else v for v in shown.values())
         rows.append([escaped(one_line(cell, 100)) for cell in cells])
     return f"{said}\n\n{markdown_table([[name.replace('_', ' ') for name in rows[0]], *rows[1:]])}"

@@ -104,7 +104,7 @@ def finding(
     scores = _points(rows, metric)[1]
     if metric != "val_loss" and len(scores):
         name = metric.removeprefix("val_")
-        return f"Validation: {name} {scores[-1]:.4g}, loss {losses[-1]:.3f} {after}"
+        return f"Validation in training: {name} {scores[-1]:.4g}, loss {losses[-1]:.3f} {after}"
     best = int(losses.argmin())
     better = f"{losses[best]:.3f}" != f"{losses[-1]:.3f}"
     of_tokens = meaning.unit == PER_TOKEN.unit

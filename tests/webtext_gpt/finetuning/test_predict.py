@@ -179,6 +179,56 @@ def test_transformers_gives_the_same_logits(
 Call = Callable[..., object]
 
 
+@pytest.mark.parametrize(
+    ("head", "separator", "given"),
+    [
+        ("\ufeff", ";", ["task.separator=semicolon"]),
+        ("\ufeffsep=;\r\n", ";", []),
+        ("", "|", ["task.separator=pipe"]),
+        ("", "\t", ["task.separator=tab"]),
+    ],
+    ids=["semicolon and mark", "sep=", "pipe", "tab"],
+)
+def test_labels_are_written_in_the_style_of_the_input(
+    head: str, separator: str, given: list[str], call: Call, small_checkpoint: Path, tmp_path: Path
+) -> None:
+    """So that the spreadsheet that wrote the input opens them, and the classifier reads them."""
+    classifier = _classifier(small_checkpoint)
+    path, file = tmp_path / "classifier.ckpt", tmp_path / "texts.csv"
+    save_model(classifier.model, classifier.tokenizer, path)
+    rows = [["id", "text"], ["1", "Käse, und"], ["2", "a dog"]]
+    lines = "".join(separator.join(row) + "\r\n" for row in rows)
+    file.write_text(head + lines, newline="")
+    used = [f"checkpoint={path}", "task=file", f"run_dir={tmp_path}/run"]
+    done = call("finetune.py", *used, *given, f"predict={file}", f"out={tmp_path}/a.csv")
+    assert done.returncode == 0, done.stderr
+    written = (tmp_path / "a.csv").read_bytes().decode()
+    style = (head, separator) if separator != "\t" else ("", ",")  # tabs are not for .csv
+    assert written.startswith(style[0] + style[1].join(["id", "text", "label", "probability", ""]))
+    if separator == ";":
+        done = call(
+            "finetune.py", *used, *given, f"predict={tmp_path}/a.csv", f"out={tmp_path}/b.csv"
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_an_unfinished_run_is_used_with_a_warning(
+    call: Call, small_checkpoint: Path, tmp_path: Path
+) -> None:
+    classifier = _classifier(small_checkpoint)
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    save_model(classifier.model, classifier.tokenizer, tmp_path / "run/checkpoints/best.ckpt")
+    (tmp_path / "texts.csv").write_text("text\na dog\n")
+    used = [f"checkpoint={tmp_path}/run", "task=file", f"predict={tmp_path}/texts.csv"]
+    warned = call("finetune.py", *used, f"out={tmp_path}/a.csv", f"run_dir={tmp_path}/used")
+    assert warned.returncode == 0, warned.stderr
+    assert f"warning: {tmp_path}/run has not been trained to its end" in warned.stderr
+    assert f"resume={tmp_path}/run" in warned.stderr
+    (tmp_path / "run/summary.json").write_text('{"step": 4}')
+    done = call("finetune.py", *used, f"out={tmp_path}/b.csv", f"run_dir={tmp_path}/used")
+    assert (done.returncode, "warning" in done.stderr) == (0, False)
+
+
 def test_a_saved_classifier_is_measured_and_labels_files(
     call: Call, small_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -101,6 +101,19 @@ def test_report_shows_figures_and_escapes_markdown(tmp_path: Path) -> None:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
 
+def test_the_most_frequent_mistakes_are_named() -> None:
+    """Of four rows of a, two are taken for c and one for b; one of b is taken for a."""
+    predicted = torch.tensor([0, 2, 2, 1, 0, 1, 2])
+    targets = torch.tensor([0, 0, 0, 0, 1, 1, 2])
+    logits = torch.nn.functional.one_hot(predicted, 3).float()
+    text = _terminal("t", logits, targets, ["a", "b", "c"])
+    assert text.endswith(
+        "most often mixed up:\n  a taken for c, 2 of 4 rows\n  a taken for b, 1 of 4 rows\n"
+        "  b taken for a, 1 of 2 rows"
+    )
+    assert "mixed up" not in _terminal("t", logits[:, :2], targets.clamp(max=1), ["a", "b"])
+
+
 def test_f1_positive_names_its_class(tmp_path: Path) -> None:
     _write(tmp_path, **FOUR, **ROWS, seconds=None, positive="bad|ish")
     # "bad|ish": precision 1/3, recall 1/2, so F1 is 2 / (3 + 2)

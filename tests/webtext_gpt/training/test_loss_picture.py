@@ -103,7 +103,7 @@ def test_the_title_says_what_was_found() -> None:
     assert finding(alone) == "Training loss 7.900 after 1 step; no validation"
     scored = [TEN[0] | {"val_accuracy": 0.875}]
     assert finding(scored, "val_accuracy") == (
-        "Validation: accuracy 0.875, loss 7.500 after 10 steps"
+        "Validation in training: accuracy 0.875, loss 7.500 after 10 steps"
     )
 
 

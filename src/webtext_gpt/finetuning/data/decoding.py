@@ -41,6 +41,12 @@ def check_encoding(encoding: str) -> None:
         )
 
 
+def has_mark(file: Path) -> bool:
+    """Return whether a file begins with a byte order mark."""
+    with file.open("rb") as stream:
+        return stream.read(4).startswith(tuple(_MARKS))
+
+
 def decoded_lines(
     file: Path,
     encoding: str,

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from webtext_gpt.data.rows import (
     MissingColumnError,
@@ -20,7 +21,7 @@ from webtext_gpt.data.rows import (
     short,
 )
 from webtext_gpt.errors import UserError
-from webtext_gpt.finetuning.data.decoding import check_encoding, decoded_lines
+from webtext_gpt.finetuning.data.decoding import check_encoding, decoded_lines, has_mark
 
 LARGEST_CELL = 2**24
 """Maximum characters of a cell; a longer one means that its quote was never closed."""
@@ -114,6 +115,36 @@ def read_delimited(
         if len(cells) > len(header) and on_extra is not None:
             on_extra(place, 1)
         yield place, dict(zip(header, cells, strict=False))
+
+
+class CsvStyle(NamedTuple):
+    """What the cells of a file are separated by, and what comes ahead of its first row."""
+
+    separator: str = ","
+    head: str = ""
+    """A byte order mark, and Excel's line `sep=;`, as far as the file has them."""
+
+
+PLAIN = CsvStyle()
+
+
+def style_of(file: Path, separator: str | None, encoding: str) -> CsvStyle:
+    """Return the style in which to write CSV that belongs beside a file.
+
+    Args:
+        file: a file of delimited cells; one of tabs or spaces goes with ordinary CSV.
+        separator: see `read_delimited`.
+        encoding: see `read_delimited`.
+
+    Raises:
+        UserError: the file cannot be decoded.
+    """
+    named, _ = _named_separator(decoded_lines(file, encoding, on_replaced=lambda *_: None))
+    used = separator or named or ("\t" if file.suffix.lower() == ".tsv" else ",")
+    if used in "\t ":
+        return PLAIN
+    mark = "\ufeff" if has_mark(file) else ""
+    return CsvStyle(used, f"{mark}sep={named}\r\n" if named else mark)
 
 
 def check_separator(separator: str) -> None:

@@ -17,7 +17,7 @@ from webtext_gpt.data.rows import (
     read_rows,
 )
 from webtext_gpt.errors import UserError
-from webtext_gpt.finetuning.data.delimited import read_delimited
+from webtext_gpt.finetuning.data.delimited import PLAIN, CsvStyle, read_delimited, style_of
 from webtext_gpt.finetuning.data.task import Task
 from webtext_gpt.hub import hub_access, hub_problem
 from webtext_gpt.paths import absence, readable_path, shown
@@ -148,6 +148,12 @@ def hub_source(task: Task, split: str) -> RowSource:
     label = dataset.features[task.label]
     classes = tuple(label.names) if isinstance(label, datasets.ClassLabel) else None
     return RowSource(name, _hub_rows(dataset.select_columns(columns), name), classes)
+
+
+def csv_style(task: Task, file: str | Path) -> CsvStyle:
+    """Return the style in which to write CSV that belongs beside a file; see `style_of`."""
+    path = readable_path(file, "predict")
+    return PLAIN if holds_rows(path) else style_of(path, task.separator, task.encoding)
 
 
 def _file_rows(
