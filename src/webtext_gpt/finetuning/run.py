@@ -11,6 +11,7 @@ from webtext_gpt.checkpoint.load import LoadedModel, empty_model, load, only_gpt
 from webtext_gpt.cli import Call
 from webtext_gpt.data.rows import plural
 from webtext_gpt.errors import UserError
+from webtext_gpt.finetuning.baseline import NAME, word_baseline
 from webtext_gpt.finetuning.classification import Classification
 from webtext_gpt.finetuning.completion import Completion
 from webtext_gpt.finetuning.data.datamodule import FinetuningData
@@ -26,7 +27,7 @@ from webtext_gpt.model import GPT, GPTClassifier, language_model
 from webtext_gpt.settings.finetune import EPOCHS, Finetune, Lora
 from webtext_gpt.settings.lists import unescaped
 from webtext_gpt.settings.task import Task as TaskSettings
-from webtext_gpt.terminal import quoted
+from webtext_gpt.terminal import quoted, say
 from webtext_gpt.tokenizer import Tokenizer
 from webtext_gpt.training.activation_checkpointing import recompute_activations
 from webtext_gpt.training.batch import plan_examples
@@ -43,6 +44,8 @@ RECIPE = ("layers", "dropout", "body_dropout", "lm_weight", "from_scratch")
 """Settings that a resumed run must not change."""
 
 
+AHEAD = 0.02
+"""By how much a baseline has to be better for a remark."""
 PREFIXES = {"validation": "val", "test": "test"}
 """Prefix of the names of a split's figures."""
 
@@ -161,9 +164,11 @@ def _finetune(run: Run, settings: Finetune, start: LoadedModel | None) -> Finetu
         return Finetuned({})
     best = load(run.folder)
     place_for_inference(best.model, settings.device, settings.precision)
+    figures = _final_figures(run, objective, best, measured)
     summary = {
         "task": task.name,
-        **_final_figures(run, objective, best, measured),
+        **figures,
+        **_baseline(task, train, measured, figures),
         **progress_figures(trainer, module),
         "epochs": trainer.global_step * plan.global_batch_size / len(train),
         "trained_parameters": module.num_trained,
@@ -268,6 +273,27 @@ def _final_figures(
         found = objective.evaluate(best.model, best.tokenizer, examples, run.folder / name)
         figures |= {f"{PREFIXES[name]}_{metric}": value for metric, value in found.items()}
     return figures
+
+
+def _baseline(
+    task: Task,
+    train: Examples,
+    measured: dict[str, Examples],
+    figures: dict[str, float],
+) -> dict[str, float]:
+    """Measure naive Bayes on the same rows, and print it beside the classifier's figures."""
+    metric, found = task.metrics[0], {}
+    for split, value in word_baseline(task, train, measured).items():
+        prefix = PREFIXES[split]
+        found[f"{prefix}_{NAME}_{metric}"] = value
+        say(f"naive Bayes on words, {split}: {metric} {value:.4f}", label="beside")
+        if split == "validation" and value - figures[f"{prefix}_{metric}"] > AHEAD:
+            say(
+                "which is better than the classifier; a body that has read more text of this kind "
+                "helps most: pretrain on such texts, or begin from checkpoint=gpt2",
+                label=" ",
+            )
+    return found
 
 
 def _truncated(name: str, encoded: EncodedExamples) -> int:

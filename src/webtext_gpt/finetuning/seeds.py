@@ -8,6 +8,7 @@ from pathlib import Path
 from webtext_gpt.commands import shell_command
 from webtext_gpt.errors import Stopped, UserError
 from webtext_gpt.evaluation.tables import aligned
+from webtext_gpt.finetuning.baseline import NAME as BASELINE
 from webtext_gpt.finetuning.run import finetune
 from webtext_gpt.settings import saved
 from webtext_gpt.settings.finetune import Finetune
@@ -76,7 +77,11 @@ def _finetune_each(settings: Finetune, seeds: Sequence[int], folder: Path) -> Su
         summaries[seed] = read_summary(run)
     figures = mean_and_deviation(summaries)
     counts = {name for name, value in summaries[seeds[0]].items() if isinstance(value, int)}
-    shown = [n for n in figures if n.startswith(("val_", "test_")) and n not in counts]
+    shown = [
+        name
+        for name in figures
+        if name.startswith(("val_", "test_")) and name not in counts and BASELINE not in name
+    ]
     say(f"\n{seeds_table(summaries, shown)}\n\nwritten  {quoted(folder / SUMMARY)}")
     summary = {"mean_and_deviation": figures, "seeds": {str(s): v for s, v in summaries.items()}}
     save_summary(summary, folder)

@@ -45,6 +45,8 @@ def explained(name: str, unit: str) -> str:
     """
     if name.startswith("best_"):
         return "best validation while training, in training's precision; chose best.ckpt"
+    if name.removeprefix("val_").removeprefix("test_").startswith("naive_bayes_"):
+        return "the same of naive Bayes on words and word pairs, trained on the same rows"
     split = next((prefix for prefix in SPLITS if name.startswith(prefix)), "")
     said = MEANINGS.get(name.removeprefix(split), "")
     return said.format(rows=SPLITS.get(split, "training"), unit=unit)

@@ -80,7 +80,9 @@ def _result(run_dir: Path, summary: Mapping[str, Any], metric: str, meaning: Los
     """Return one sentence: the metric of the best checkpoint, or how far the losses came."""
     if metric != "val_loss" and metric in summary:
         name = metric.removeprefix("val_").replace("_", " ")
-        return f"Validation: {name} {summary[metric]:.4g} of the best checkpoint"
+        beside = summary.get(metric.replace("val_", "val_naive_bayes_"))
+        words = "" if beside is None else f"; naive Bayes on words has {beside:.4g}"
+        return f"Validation: {name} {summary[metric]:.4g} of the best checkpoint{words}"
     return finding(read_metrics(run_dir / METRICS), metric, meaning=meaning)
 
 
