@@ -67,10 +67,16 @@ def test_a_classifiers_report_begins_with_the_metric_of_its_best_checkpoint(
     """It was measured after training, in another precision than the curve."""
     settings = compose("train", f"run_dir={tmp_path}", "compile=true")
     (tmp_path / "metrics.csv").write_text("step,val_loss,val_accuracy\n4,0.5,0.83\n")
-    figures = {"val_accuracy": 0.8284, "best_val_accuracy": 0.83}
+    figures = {
+        "val_accuracy": 0.8284,
+        "val_naive_bayes_accuracy": 0.85,
+        "best_val_accuracy": 0.83,
+    }
     write_run_report(tmp_path, settings, figures, metric="val_accuracy")
     text = (tmp_path / "report.md").read_text()
-    assert "Validation: accuracy 0.8284 of the best checkpoint." in text
+    said = "accuracy 0.8284 of the best checkpoint; naive Bayes on words has 0.85."
+    assert f"Validation: {said}" in text
+    assert "| validation naive bayes accuracy | 0.85 | the same of naive Bayes on words" in text
     assert "| compile | true |\n" in text
 
 
