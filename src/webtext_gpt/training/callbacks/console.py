@@ -8,7 +8,7 @@ import lightning as L
 
 from webtext_gpt.progress import Progress, progress_bar
 from webtext_gpt.training.callbacks.throughput import Throughput
-from webtext_gpt.training.callbacks.time_budget import TimeBudget
+from webtext_gpt.training.callbacks.time_budget import TimeBudget, ended_by_time
 
 
 class Console(L.Callback):
@@ -92,6 +92,8 @@ class Console(L.Callback):
         """Close the bar, without the figures of a validation that is not the last."""
         if self._bar is not None:
             self._bar.figures = self._figures(trainer, validated=False)
+            if ended_by_time(trainer):
+                self._bar.total = None  # a share of the planned steps would look unfinished
         self._close(trainer)
 
     def on_exception(self, trainer: L.Trainer, *args: object) -> None:

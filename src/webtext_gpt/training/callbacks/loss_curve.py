@@ -6,6 +6,7 @@ from pathlib import Path
 import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from webtext_gpt.training.callbacks.time_budget import ended_by_time
 from webtext_gpt.training.loss_picture import draw_losses
 from webtext_gpt.training.metrics import METRICS, PER_TOKEN
 from webtext_gpt.training.module import TrainingModule
@@ -74,7 +75,8 @@ class LossCurve(L.Callback):
     def _draw(self, trainer: L.Trainer) -> None:
         began = time.monotonic()
         metrics, picture = self.run_dir / METRICS, self.run_dir / "loss.png"
-        draw_losses(metrics, picture, self.metric, trainer.max_steps, self._meaning)
+        planned = None if ended_by_time(trainer) else trainer.max_steps
+        draw_losses(metrics, picture, self.metric, planned, self._meaning)
         self._drawn = time.monotonic()
         self._expected = self._drawn - began
         self._spent += self._expected

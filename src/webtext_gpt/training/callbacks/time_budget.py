@@ -78,9 +78,11 @@ class TimeBudget(L.Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print why training ended."""
         if self.is_over and trainer.global_step < trainer.max_steps:
+            why = "; steps have become slower than when they were planned"
             say(
                 f"training ends at step {trainer.global_step:,} of {trainer.max_steps:,}: "
-                f"the time of trainer.max_minutes={self.minutes:g} is over",
+                f"the time of trainer.max_minutes={self.minutes:g} is over"
+                f"{why if self.is_estimate else ''}",
                 label="note",
             )
 
@@ -122,6 +124,11 @@ class TimeBudget(L.Callback):
         interval = trainer.val_check_interval // trainer.accumulate_grad_batches
         fitting = int(seconds / (step + validation / interval))
         return self.taken_steps + max(1, fitting)
+
+
+def ended_by_time(trainer: L.Trainer) -> bool:
+    """Return whether a time budget has ended training."""
+    return any(isinstance(c, TimeBudget) and c.is_over for c in trainer.callbacks)
 
 
 def random_tokens(trainer: L.Trainer, vocab_size: int) -> Tensor:

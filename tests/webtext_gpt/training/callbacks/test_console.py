@@ -11,6 +11,7 @@ import pytest
 from webtext_gpt import progress
 from webtext_gpt.training.callbacks import console
 from webtext_gpt.training.callbacks.console import Console
+from webtext_gpt.training.callbacks.time_budget import TimeBudget
 from webtext_gpt.training.pretrain import pretrain
 
 
@@ -64,6 +65,24 @@ def test_an_interrupted_run_ends_with_its_last_step(monkeypatch: pytest.MonkeyPa
     shown.on_exception(trainer)
     (line,) = stream.getvalue().splitlines()
     assert line.startswith("training: 7 of 10 steps (70%), ")
+
+
+def test_a_run_ended_by_its_time_does_not_look_unfinished(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took 7 of 10 planned steps, which the note after the bar says."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    budget = TimeBudget(1)
+    trainer, shown = _trainer(callbacks=[budget]), Console()
+    shown.on_train_start(trainer, SimpleNamespace(seconds=0.0))
+    bar = shown._bar
+    assert bar is not None
+    bar.start_t -= 60
+    trainer.global_step = 7
+    bar.last_print_t = bar.start_t + 50
+    budget.is_over = True
+    shown.on_train_end(trainer, None)
+    (line,) = stream.getvalue().splitlines()
+    assert line.startswith("training: 7 steps, ")
 
 
 def test_a_sample_is_counted_by_its_own_batches(
