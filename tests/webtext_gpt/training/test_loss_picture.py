@@ -158,7 +158,7 @@ def test_drawing_takes_one_percent_of_the_time(
         now += 2.0
 
     class Trainer:
-        max_steps = 10_000
+        max_steps, callbacks = 10_000, ()
 
     monkeypatch.setattr(loss_curve.time, "monotonic", lambda: now)
     monkeypatch.setattr(loss_curve, "draw_losses", draw)
