@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from webtext_gpt.checkpoint.load import LoadedModel, kind_of, load
@@ -13,7 +14,14 @@ from webtext_gpt.checkpoint.store import DamagedCheckpoint
 from webtext_gpt.errors import UserError
 from webtext_gpt.explorer.checkpoints import Checkpoints, Kept
 from webtext_gpt.explorer.curve import Curve
-from webtext_gpt.explorer.examples import SENTENCES, example, phrases
+from webtext_gpt.explorer.examples import (
+    LONGEST_MISTAKE,
+    SENTENCES,
+    SPECIAL_TOKENS,
+    example,
+    mistakes,
+    phrases,
+)
 from webtext_gpt.explorer.inspector import Inspector
 from webtext_gpt.explorer.music import MusicInspector
 from webtext_gpt.explorer.tokens import described
@@ -136,7 +144,7 @@ class Workspace:
             "labels": None if head is None else list(head.labels),
             "takes_pairs": head is not None and head.delimiter_token_id is not None,
             "added": None if head is None else _added(head, opened.loaded.tokenizer),
-            "example": _example(opened),
+            "example": _example(opened, self.sources[0].run_dir),
             "has_curve": has_curve,
             "views": [*opened.views, *(["curve"] if has_curve else [])],
         }
@@ -224,14 +232,15 @@ def _opened(kept: Kept) -> Opened:
     return Opened(loaded, Inspector(loaded))
 
 
-def _example(opened: Opened) -> str:
+def _example(opened: Opened, run_dir: Path | None) -> str:
     tokenizer, most = opened.loaded.tokenizer, opened.config.block_size - 1
     if isinstance(opened.inspector, TranslationInspector):
         return example(tokenizer, SENTENCES, most)
     if isinstance(opened.inspector, MusicInspector):
         return example(tokenizer, phrases(opened.inspector.encoding), most)
     if isinstance(opened.loaded.model, GPTClassifier):
-        return ""  # what kind of text it reads is not known
+        texts = [] if run_dir is None else mistakes(run_dir)  # none of a classifier of pairs
+        return example(tokenizer, texts, min(most - SPECIAL_TOKENS, LONGEST_MISTAKE))
     return example(tokenizer)
 
 

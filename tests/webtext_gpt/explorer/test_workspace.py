@@ -1,5 +1,6 @@
 """Checkpoints are found by step, loaded when they are asked for, and at most two are kept."""
 
+import json
 import shutil
 import threading
 from pathlib import Path
@@ -227,3 +228,23 @@ def test_a_classifier_is_asked_for_its_classes_and_what_decided(classifier: Path
 
 def test_the_example_is_a_text_that_the_tokenizer_can_encode(small_checkpoint: Path) -> None:
     assert Workspace(str(small_checkpoint)).describe()["example"].startswith("Return the ")
+
+
+def test_a_classifier_begins_with_a_mistake_of_its_validation(
+    small_checkpoint: Path, tmp_path: Path
+) -> None:
+    """The worst that is not long; a line separator in it is not the end of its line."""
+    loaded, run = load(small_checkpoint), tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    head = ClassifierConfig(labels=("no", "yes"), pad_token_id=0)
+    model = GPTClassifier(loaded.model, head)
+    save_model(model, loaded.tokenizer, run / "checkpoints" / "step-00000001.ckpt")
+    assert Workspace(str(run)).describe()["example"] == ""
+    rows = [{"text": "the cat " * 99}, {"text": "a\u2028dog"}, {"text": "the cat"}]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    (run / "validation").mkdir()
+    (run / "validation" / "mistakes.jsonl").write_text("\n".join([*lines, ""]))
+    assert Workspace(str(run)).describe()["example"] == "a\u2028dog"
+    pair = json.dumps({"text": "a dog", "text_pair": "the cat"})
+    (run / "validation" / "mistakes.jsonl").write_text(pair + "\n")
+    assert Workspace(str(run)).describe()["example"] == ""

@@ -10,6 +10,7 @@ const KINDS = {
   classifier: {
     purpose: "A classifier reads a text as tokens and gives each of its labels a probability.",
     example: "Type a text: the answer is below, with the tokens that decided it.",
+    given: "A row that it got wrong in validation is filled in, with the tokens that decided it.",
     placeholder: "Nothing: below is the classifier's answer without a text",
   },
   music_model: {
@@ -32,7 +33,8 @@ const KINDS = {
 export function introduce(model) {
   document.title = `${model.name} · webtext-gpt explorer`;
   find("facts").textContent = facts(model).join(" · ");
-  const { purpose, example, label, placeholder } = KINDS[model.kind] ?? {};
+  const { purpose, given, label, placeholder, ...kind } = KINDS[model.kind] ?? {};
+  const example = (model.example && given) || kind.example;
   if (purpose) find("purpose").textContent = purpose;
   if (example) find("example").textContent = example;
   if (label) document.querySelector("label[for=text]").textContent = label;
